@@ -1,0 +1,1 @@
+//! A local stand-in for the config CDN and the metrics endpoint.
