@@ -1,0 +1,17 @@
+//! The threads: each owns its state alone and is reached through one inbox.
+
+mod backoff;
+mod flusher;
+mod notifier;
+mod refresher;
+mod thread;
+mod tracker;
+
+pub(crate) use backoff::Jitter;
+pub(crate) use notifier::Notifier;
+pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
+pub use refresher::RefreshOutcome;
+pub use notifier::Subscription;
+pub(crate) use thread::StartError;
+pub(crate) use flusher::{Delivery, Flusher};
+pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};
