@@ -1,0 +1,411 @@
+//! From the served text to the snapshot. Only what makes the config unusable as a whole is an
+//! error; whatever else is malformed becomes a warning and never matches.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use smol_str::SmolStr;
+
+use super::entity::{
+    Audience, AudienceCheck, CarriedFeature, Entities, Exclusion, Experience, Feature, Place, RuledEntity,
+    Span, Variable, Variation,
+};
+use super::layout::{BucketOrder, Layout, Share};
+use super::rules::{RuleSet, exclusion};
+use super::shape::{ListWire, ObjectWire, ValueWire};
+use super::snapshot::ConfigSnapshot;
+use super::warning::{ConfigError, ConfigWarning};
+use super::wire::{
+    ChangeWire, ExperienceWire, FeatureChangeWire, FeatureWire, IdentityWire, RootWire, RuledWire,
+    VariationWire,
+};
+use crate::attributes::AttributeValue;
+use crate::decide::Murmur3;
+use crate::js::cast::{VariableType, cast};
+use crate::js::text::truthy;
+
+/// What the application says about bucketing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CompileOptions {
+    /// Hash the visitor id alone, so that a visitor has the same bucket in every experience.
+    pub(crate) exclude_experience_id_hash: bool,
+    pub(crate) hash_seed: u32,
+    pub(crate) max_traffic: u32,
+    pub(crate) bucket_order: BucketOrder,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self {
+            exclude_experience_id_hash: false,
+            hash_seed: 9999,
+            max_traffic: 10_000,
+            bucket_order: BucketOrder::default(),
+        }
+    }
+}
+
+/// A snapshot and what of it is malformed.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) snapshot: ConfigSnapshot,
+    pub(crate) warnings: Vec<ConfigWarning>,
+}
+
+impl ConfigSnapshot {
+    /// Parses and compiles a served config. No text makes it panic.
+    pub(crate) fn compile(text: String, options: &CompileOptions) -> Result<Compiled, ConfigError> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(ConfigError::TooLarge);
+        }
+        let mut compiler = Compiler { text: &text, options, warnings: Vec::new() };
+        let parts = compiler.compile()?;
+        let warnings = compiler.warnings;
+        let snapshot = Self {
+            account_id: parts.account_id,
+            project_id: parts.project_id,
+            experiences: parts.experiences,
+            audiences: parts.audiences,
+            locations: parts.locations,
+            segments: parts.segments,
+            features: parts.features,
+            goals: parts.goals,
+            max_traffic: options.max_traffic,
+            text: text.into_boxed_str(),
+        };
+        Ok(Compiled { snapshot, warnings })
+    }
+}
+
+/// A snapshot without its text, which the compiler still borrows.
+struct Parts {
+    account_id: SmolStr,
+    project_id: SmolStr,
+    experiences: Entities<Experience>,
+    audiences: Entities<Audience>,
+    locations: Entities<RuledEntity>,
+    segments: Entities<RuledEntity>,
+    features: Entities<Feature>,
+    goals: Entities<RuledEntity>,
+}
+
+struct Compiler<'a> {
+    text: &'a str,
+    options: &'a CompileOptions,
+    warnings: Vec<ConfigWarning>,
+}
+
+/// What experiences refer to.
+struct Referred<'a> {
+    archived: &'a HashSet<SmolStr>,
+    audiences: Positions,
+    locations: Positions,
+    segments: Positions,
+    features: &'a Entities<Feature>,
+}
+
+impl<'a> Compiler<'a> {
+    fn compile(&mut self) -> Result<Parts, ConfigError> {
+        // A byte order mark is no part of the document.
+        let json = self.text.strip_prefix('\u{feff}').unwrap_or(self.text);
+        let root: RootWire<'a> = serde_json::from_str(json).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data if !json.trim_start().starts_with('{') => {
+                ConfigError::NotAnObject
+            }
+            _ => ConfigError::NotJson { line: error.line(), column: error.column() },
+        })?;
+        if root.error.0.as_ref().is_some_and(truthy) {
+            return Err(ConfigError::ServedError);
+        }
+        let account_id = required(&root.account_id, "account_id")?;
+        let project = root.project.0.ok_or(ConfigError::MissingField("project"))?;
+        let project_id = required(&project.id, "project.id")?;
+
+        let features = listed(root.features, "features")?;
+        let features = Entities::new(self.each("features", &features, Self::feature));
+        let audiences = listed(root.audiences, "audiences")?;
+        let mut audiences = self.each("audiences", &audiences, Self::audience);
+        let locations = self.ruled("locations", root.locations)?;
+        let segments = self.ruled("segments", root.segments)?;
+        let goals = self.ruled("goals", root.goals)?;
+        let archived: HashSet<SmolStr> =
+            root.archived_experiences.into_vec().iter().filter_map(ValueWire::text).collect();
+
+        let referred = Referred {
+            archived: &archived,
+            audiences: Positions::new(audiences.iter().map(|audience| &audience.id)),
+            locations: Positions::new(locations.list.iter().map(|location| &location.id)),
+            segments: Positions::new(segments.list.iter().map(|segment| &segment.id)),
+            features: &features,
+        };
+        let experiences = listed(root.experiences, "experiences")?;
+        let experiences =
+            self.each("experiences", &experiences, |this, path, raw| this.experience(path, raw, &referred));
+        let experiences = Entities::new(experiences);
+        for excluding in audiences.iter_mut().filter_map(|audience| audience.exclusion.as_mut()) {
+            excluding.experience = experiences.find(&excluding.experience_key).map(position);
+        }
+        let audiences = Entities::new(audiences);
+        Ok(Parts { account_id, project_id, experiences, audiences, locations, segments, features, goals })
+    }
+
+    /// Compiles the entities of one section that can be compiled.
+    fn each<T>(
+        &mut self,
+        section: &str,
+        raws: &[&'a RawValue],
+        compile: impl Fn(&mut Self, &str, &'a RawValue) -> Option<T>,
+    ) -> Vec<T> {
+        let with_path = raws.iter().enumerate();
+        with_path.filter_map(|(at, raw)| compile(self, &format!("{section}[{at}]"), raw)).collect()
+    }
+
+    fn ruled(
+        &mut self,
+        section: &'static str,
+        list: ListWire<&'a RawValue>,
+    ) -> Result<Entities<RuledEntity>, ConfigError> {
+        let raws = listed(list, section)?;
+        Ok(Entities::new(self.each(section, &raws, |this, path, raw| {
+            let wire = this.read_ruled(path, raw)?;
+            // Not to have rules and to have rules that never match are different for a goal.
+            let has_rules = wire.rules.truthy;
+            let (id, key, name) = (this.id(path, &wire.id)?, text_or_empty(&wire.key), wire.name.text());
+            let rules = has_rules.then(|| this.rules(&format!("{path}.rules"), wire.rules));
+            Some(RuledEntity { id, key, name, rules, span: this.span(raw) })
+        })))
+    }
+
+    fn audience(&mut self, path: &str, raw: &'a RawValue) -> Option<Audience> {
+        let wire = self.read_ruled(path, raw)?;
+        let exclusion = wire.rules.set.as_ref().and_then(exclusion).map(|exclusion| Exclusion {
+            experience_key: exclusion.experience_key,
+            experience: None,
+            negated: exclusion.negated,
+        });
+        Some(Audience {
+            id: self.id(path, &wire.id)?,
+            key: text_or_empty(&wire.key),
+            permanent: matches!(&wire.kind.0, Some(AttributeValue::String(kind)) if kind == "permanent"),
+            // An excluding audience is decided without its rules.
+            rules: match exclusion {
+                Some(_) => RuleSet::default(),
+                None => self.rules(&format!("{path}.rules"), wire.rules),
+            },
+            exclusion,
+            span: self.span(raw),
+        })
+    }
+
+    fn feature(&mut self, path: &str, raw: &'a RawValue) -> Option<Feature> {
+        let wire: FeatureWire = self.read(path, raw)?;
+        let mut variables: Vec<(SmolStr, Option<VariableType>)> = Vec::new();
+        for variable in wire.variables.into_vec().into_iter().filter_map(|ObjectWire(variable)| variable) {
+            let declared = match &variable.kind.0 {
+                Some(AttributeValue::String(kind)) => VariableType::named(kind),
+                _ => None,
+            };
+            variables.extend(variable.key.text().map(|key| (key, declared)));
+        }
+        Some(Feature {
+            id: self.id(path, &wire.id)?,
+            key: text_or_empty(&wire.key),
+            name: wire.name.text(),
+            variables: variables.into_boxed_slice(),
+            span: self.span(raw),
+        })
+    }
+
+    fn experience(&mut self, path: &str, raw: &'a RawValue, referred: &Referred<'_>) -> Option<Experience> {
+        let wire: ExperienceWire<'a> = self.read(path, raw)?;
+        let id = self.id(path, &wire.id)?;
+        let locations = wire.locations.into_vec();
+        let place = if !locations.is_empty() {
+            Place::Locations(referred.locations.of(&locations))
+        } else if wire.site_area.truthy {
+            Place::SiteArea(Box::new(self.rules(&format!("{path}.site_area"), wire.site_area)))
+        } else {
+            Place::Anywhere
+        };
+        let audiences = wire.audiences.into_vec();
+        let matching = wire.settings.0.and_then(|settings| settings.matching_options.0);
+        let all = matching.is_some_and(
+            |matching| matches!(&matching.audiences.0, Some(AttributeValue::String(how)) if how == "all"),
+        );
+
+        let (variations, layout) = self.variations(path, wire.variations, &wire.version, referred.features);
+        let hash = Murmur3::new(self.options.hash_seed);
+        Some(Experience {
+            key: text_or_empty(&wire.key),
+            name: wire.name.text(),
+            archived: referred.archived.contains(&id),
+            environment: match wire.environment.0 {
+                Some(AttributeValue::String(name)) if !name.is_empty() => Some(name),
+                _ => None,
+            },
+            place,
+            audiences: AudienceCheck { audiences: referred.audiences.of(&audiences), all },
+            segments: referred.segments.of(&audiences),
+            variations,
+            layout,
+            hash: if self.options.exclude_experience_id_hash { hash } else { hash.update(id.as_bytes()) },
+            id,
+            span: self.span(raw),
+        })
+    }
+
+    fn variations(
+        &mut self,
+        path: &str,
+        list: ListWire<&'a RawValue>,
+        version: &ValueWire,
+        features: &Entities<Feature>,
+    ) -> (Box<[Variation]>, Layout) {
+        let raws = list.into_vec();
+        let mut variations: Vec<Variation> = Vec::with_capacity(raws.len());
+        let mut shares = Vec::with_capacity(raws.len());
+        for (at, raw) in raws.iter().enumerate() {
+            let path = format!("{path}.variations[{at}]");
+            let Some(wire) = self.read::<VariationWire<'a>>(&path, raw) else { continue };
+            let id = text_or_empty(&wire.id);
+            let known = variations.iter().position(|variation| variation.id == id);
+            let variation = position(known.unwrap_or(variations.len()));
+            shares.push(Share::new(id.clone(), &wire.id, &wire.status, &wire.traffic_allocation, variation));
+            let changes = wire.changes.into_vec().into_iter().filter_map(|ObjectWire(change)| change);
+            variations.push(Variation {
+                id,
+                key: text_or_empty(&wire.key),
+                name: wire.name.text(),
+                features: changes.filter_map(|change| self.carried(&path, &change, features)).collect(),
+                span: self.span(raw),
+            });
+        }
+        // Without one of its variations the buckets of an experience would belong to other
+        // variations than they do elsewhere; nobody new is bucketed then.
+        let layout = if variations.len() == raws.len() {
+            Layout::new(version, shares, self.options.bucket_order)
+        } else {
+            Layout::empty()
+        };
+        (variations.into_boxed_slice(), layout)
+    }
+
+    fn carried(
+        &mut self,
+        path: &str,
+        change: &ChangeWire<'a>,
+        features: &Entities<Feature>,
+    ) -> Option<CarriedFeature> {
+        if !matches!(&change.kind.0, Some(AttributeValue::String(kind)) if kind == "fullStackFeature") {
+            return None;
+        }
+        let wire: FeatureChangeWire = self.read(&format!("{path}.changes"), change.data?)?;
+        let id = wire.feature_id.0.as_ref().is_some_and(truthy).then(|| wire.feature_id.text())??;
+        let feature = features.find_id(&id)?;
+        let declared = &features.list.get(feature)?.variables;
+        let variables = wire.variables_data.0.map(|pairs| {
+            let cast_one = |(key, served): (SmolStr, serde_json::Value)| {
+                let declared = declared.iter().find(|(name, _)| *name == key).and_then(|(_, kind)| *kind);
+                match declared.and_then(|declared| cast(&served, declared)) {
+                    Some(value) if value != served => Variable { key, value, served: Some(served) },
+                    _ => Variable { key, value: served, served: None },
+                }
+            };
+            pairs.into_iter().map(cast_one).collect()
+        });
+        Some(CarriedFeature { feature: position(feature), variables })
+    }
+
+    fn rules(&mut self, path: &str, rules: super::shape::RulesWire) -> RuleSet {
+        let set = RuleSet::compile(rules);
+        for (item, flaw) in set.flaws() {
+            let message = format!("never matches: {}", flaw.message());
+            self.warnings.push(ConfigWarning::new(format!("{path}.{item}"), message));
+        }
+        set
+    }
+
+    /// Reads an entity that others refer to. Were it left out when malformed, its absence could
+    /// open an experience to everybody; it stays and never matches.
+    fn read_ruled(&mut self, path: &str, raw: &'a RawValue) -> Option<RuledWire> {
+        if let Some(wire) = self.read::<RuledWire>(path, raw) {
+            return Some(wire);
+        }
+        let ObjectWire(identity) = serde_json::from_str::<ObjectWire<IdentityWire>>(raw.get()).ok()?;
+        let IdentityWire { id, key } = identity?;
+        let rules = super::shape::RulesWire { set: None, truthy: true };
+        Some(RuledWire { id, key, name: ValueWire::default(), kind: ValueWire::default(), rules })
+    }
+
+    fn read<T: Deserialize<'a>>(&mut self, path: &str, raw: &'a RawValue) -> Option<T> {
+        let message = match serde_json::from_str::<ObjectWire<T>>(raw.get()) {
+            Ok(ObjectWire(Some(wire))) => return Some(wire),
+            Ok(ObjectWire(None)) => "not used: it is not an object".to_owned(),
+            Err(error) => format!("not used: {error}"),
+        };
+        self.warnings.push(ConfigWarning::new(path, message));
+        None
+    }
+
+    fn id(&mut self, path: &str, id: &ValueWire) -> Option<SmolStr> {
+        let id = id.0.as_ref().filter(|id| !matches!(id, AttributeValue::Null)).and_then(|_| id.text());
+        if id.is_none() {
+            self.warnings.push(ConfigWarning::new(path, "not used: it has no `id`"));
+        }
+        id
+    }
+
+    fn span(&self, raw: &'a RawValue) -> Span {
+        // The value borrows from the text, so the difference of the addresses is its place.
+        let start = raw.get().as_ptr().addr() - self.text.as_ptr().addr();
+        Span { start: position(start), end: position(start + raw.get().len()) }
+    }
+}
+
+/// Finds the entities that a list of ids names, in config order, repeated ids included.
+struct Positions {
+    sorted: Vec<(SmolStr, u32)>,
+}
+
+impl Positions {
+    fn new<'i>(ids: impl Iterator<Item = &'i SmolStr>) -> Self {
+        let mut sorted: Vec<_> = ids.enumerate().map(|(at, id)| (id.clone(), position(at))).collect();
+        sorted.sort_unstable();
+        Self { sorted }
+    }
+
+    fn of(&self, ids: &[ValueWire]) -> Box<[u32]> {
+        let mut positions = Vec::new();
+        for id in ids.iter().filter_map(ValueWire::text) {
+            let first = self.sorted.partition_point(|(known, _)| *known < id);
+            let same = self.sorted[first..].iter().take_while(|(known, _)| *known == id);
+            positions.extend(same.map(|(_, position)| *position));
+        }
+        positions.sort_unstable();
+        positions.dedup();
+        positions.into_boxed_slice()
+    }
+}
+
+fn listed<'a>(list: ListWire<&'a RawValue>, section: &'static str) -> Result<Vec<&'a RawValue>, ConfigError> {
+    match list {
+        ListWire::Items(items) => Ok(items),
+        ListWire::Absent => Ok(Vec::new()),
+        ListWire::NotAList => Err(ConfigError::ListExpected(section)),
+    }
+}
+
+fn required(value: &ValueWire, field: &'static str) -> Result<SmolStr, ConfigError> {
+    let present = value.0.as_ref().is_some_and(truthy).then(|| value.text()).flatten();
+    present.ok_or(ConfigError::MissingField(field))
+}
+
+fn text_or_empty(value: &ValueWire) -> SmolStr {
+    value.text().unwrap_or_default()
+}
+
+/// A position within the text, whose length was checked.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}

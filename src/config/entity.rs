@@ -1,0 +1,189 @@
+//! The entities of a config in the shape in which they are evaluated. Ids and keys are cheap to
+//! clone into events.
+
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use super::index::Index;
+use super::layout::Layout;
+use super::rules::RuleSet;
+use super::snapshot::ConfigSnapshot;
+use crate::decide::Murmur3;
+use crate::js::cast::VariableType;
+
+/// Where an entity stands in the served text.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+/// What every entity has. A key that is not served is empty and never found.
+pub(crate) trait Entity {
+    fn id(&self) -> &str;
+    fn key(&self) -> &str;
+    fn span(&self) -> Span;
+}
+
+/// The entities of one kind in config order; lookups yield the first of a text.
+pub(crate) struct Entities<T> {
+    pub(super) list: Box<[T]>,
+    by_key: Index,
+    by_id: Index,
+}
+
+pub(crate) struct Experience {
+    pub(crate) id: SmolStr,
+    pub(crate) key: SmolStr,
+    pub(crate) name: Option<SmolStr>,
+    pub(crate) archived: bool,
+    /// The one environment in which the experience runs, if it names one.
+    pub(crate) environment: Option<SmolStr>,
+    pub(crate) place: Place,
+    pub(crate) audiences: AudienceCheck,
+    /// Custom segments of which the visitor must have one, if there are any.
+    pub(crate) segments: Box<[u32]>,
+    pub(crate) variations: Box<[Variation]>,
+    pub(crate) layout: Layout,
+    /// The hash of what precedes the visitor id.
+    pub(crate) hash: Murmur3,
+    pub(super) span: Span,
+}
+
+/// Where an experience runs.
+pub(crate) enum Place {
+    Anywhere,
+    /// At any of these locations; at none if the list is empty.
+    Locations(Box<[u32]>),
+    SiteArea(Box<RuleSet>),
+}
+
+/// The audiences of an experience, by position; none means everybody.
+pub(crate) struct AudienceCheck {
+    pub(crate) audiences: Box<[u32]>,
+    /// Whether all of them must match.
+    pub(crate) all: bool,
+}
+
+pub(crate) struct Variation {
+    pub(crate) id: SmolStr,
+    pub(crate) key: SmolStr,
+    pub(crate) name: Option<SmolStr>,
+    /// The features that this variation carries, in the order of its changes.
+    pub(crate) features: Box<[CarriedFeature]>,
+    pub(super) span: Span,
+}
+
+/// A declared feature with the variables that a variation gives it.
+pub(crate) struct CarriedFeature {
+    /// The position of the feature.
+    pub(crate) feature: u32,
+    /// In the order of their keys; `None` when the change has no variables at all.
+    pub(crate) variables: Option<Box<[Variable]>>,
+}
+
+/// One variable of a carried feature.
+pub(crate) struct Variable {
+    pub(crate) key: SmolStr,
+    /// The value as its declared type, or as served where it cannot be cast.
+    pub(crate) value: Value,
+    /// The served value, where it differs.
+    pub(super) served: Option<Value>,
+}
+
+pub(crate) struct Feature {
+    pub(crate) id: SmolStr,
+    pub(crate) key: SmolStr,
+    pub(crate) name: Option<SmolStr>,
+    pub(super) variables: Box<[(SmolStr, Option<VariableType>)]>,
+    pub(super) span: Span,
+}
+
+/// A location, a segment or a goal.
+pub(crate) struct RuledEntity {
+    pub(crate) id: SmolStr,
+    pub(crate) key: SmolStr,
+    pub(crate) name: Option<SmolStr>,
+    pub(crate) rules: Option<RuleSet>,
+    pub(super) span: Span,
+}
+
+pub(crate) struct Audience {
+    pub(crate) id: SmolStr,
+    pub(crate) key: SmolStr,
+    /// Not asked again of a visitor with a stored decision.
+    pub(crate) permanent: bool,
+    pub(crate) rules: RuleSet,
+    pub(crate) exclusion: Option<Exclusion>,
+    pub(super) span: Span,
+}
+
+/// Decides its audience alone, by the visitor's stored decision for another experience.
+pub(crate) struct Exclusion {
+    pub(crate) experience_key: SmolStr,
+    /// `None` when no experience has the key: the audience never matches.
+    pub(crate) experience: Option<u32>,
+    pub(crate) negated: bool,
+}
+
+impl<T: Entity> Entities<T> {
+    pub(super) fn new(list: Vec<T>) -> Self {
+        let list = list.into_boxed_slice();
+        let by_key = Index::build(list.iter().map(|entity| Some(entity.key()).filter(|key| !key.is_empty())));
+        let by_id = Index::build(list.iter().map(|entity| Some(entity.id())));
+        Self { list, by_key, by_id }
+    }
+
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
+        self.by_key.find(key, |position| self.list.get(position).map(Entity::key))
+    }
+
+    pub(crate) fn find_id(&self, id: &str) -> Option<usize> {
+        self.by_id.find(id, |position| self.list.get(position).map(Entity::id))
+    }
+}
+
+macro_rules! entities {
+    ($($name:ty),+) => {$(
+        impl Entity for $name {
+            fn id(&self) -> &str {
+                &self.id
+            }
+
+            fn key(&self) -> &str {
+                &self.key
+            }
+
+            fn span(&self) -> Span {
+                self.span
+            }
+        }
+    )+};
+}
+entities!(Experience, Variation, Feature, RuledEntity, Audience);
+
+impl Experience {
+    /// The first variation with this id.
+    pub(crate) fn variation_index(&self, id: &str) -> Option<usize> {
+        self.variations.iter().position(|variation| variation.id == id)
+    }
+
+    /// The first variation with this key.
+    pub(crate) fn variation_index_by_key(&self, key: &str) -> Option<usize> {
+        self.variations.iter().position(|variation| variation.key == key)
+    }
+}
+
+impl Variation {
+    /// The variation as served, with the fields that evaluation does not read.
+    pub(crate) fn raw(&self, snapshot: &ConfigSnapshot) -> Value {
+        snapshot.served(self.span)
+    }
+}
+
+impl Variable {
+    /// The value as served.
+    pub(crate) fn uncast(&self) -> &Value {
+        self.served.as_ref().unwrap_or(&self.value)
+    }
+}

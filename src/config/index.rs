@@ -1,0 +1,84 @@
+//! Finds an entity by its key or id: one probe into a table of positions.
+
+/// An open-addressing table from text to position. The text itself stays in the entities, so that
+/// no key is stored twice; the first entity with a text wins.
+#[derive(Default)]
+pub(crate) struct Index {
+    /// Positions plus one; 0 is an empty slot. The length is a power of two, or zero.
+    slots: Box<[u32]>,
+}
+
+impl Index {
+    /// Indexes `texts` by their position; `None` is never found.
+    pub(crate) fn build<'a>(texts: impl ExactSizeIterator<Item = Option<&'a str>>) -> Self {
+        let texts: Vec<Option<&str>> = texts.collect();
+        if texts.is_empty() {
+            return Self::default();
+        }
+        // At most half full, so that a probe ends after one or two steps.
+        let mut slots = vec![0_u32; (texts.len() * 2).next_power_of_two()].into_boxed_slice();
+        let mask = slots.len() - 1;
+        for (position, text) in texts.iter().enumerate() {
+            let Some(text) = text else { continue };
+            let mut slot = hash(text) as usize & mask;
+            loop {
+                match slots[slot] {
+                    0 => {
+                        slots[slot] = u32::try_from(position + 1).unwrap_or(0);
+                        break;
+                    }
+                    taken if texts[taken as usize - 1] == Some(text) => break,
+                    _ => slot = (slot + 1) & mask,
+                }
+            }
+        }
+        Self { slots }
+    }
+
+    /// The first position whose text, as `text_at` tells it, is `text`.
+    pub(crate) fn find<'a>(&self, text: &str, text_at: impl Fn(usize) -> Option<&'a str>) -> Option<usize> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut slot = hash(text) as usize & mask;
+        loop {
+            let position = self.slots[slot].checked_sub(1)? as usize;
+            if text_at(position) == Some(text) {
+                return Some(position);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+}
+
+/// A multiplicative hash over eight bytes at a time. The texts come from the customer's own config,
+/// so nobody can choose them to collide.
+fn hash(text: &str) -> u64 {
+    const SEED: u64 = 0x517c_c1b7_2722_0a95;
+    let mut hash = text.len() as u64;
+    let mut add = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(SEED);
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    for word in words {
+        add(u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    add(u64::from_le_bytes(last));
+    hash ^ (hash >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_first_of_each_text_and_nothing_else() {
+        let texts: Vec<String> = (0..500).map(|n| format!("key-{}", n % 400)).collect();
+        let index = Index::build(texts.iter().map(|text| Some(text.as_str())));
+        let text_at = |position: usize| texts.get(position).map(String::as_str);
+        for (position, text) in texts.iter().enumerate() {
+            assert_eq!(index.find(text, text_at), Some(position % 400), "{text}");
+        }
+        assert_eq!(index.find("key-400", text_at), None);
+        assert_eq!(Index::default().find("key-1", text_at), None);
+        assert_eq!(Index::build([None, None].into_iter()).find("", text_at), None);
+    }
+}

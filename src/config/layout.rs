@@ -1,0 +1,162 @@
+//! How the bucket space of an experience is divided among its variations, as edges known at load.
+
+use smol_str::SmolStr;
+
+use super::shape::ValueWire;
+use crate::attributes::AttributeValue;
+use crate::js::number::number;
+use crate::js::text::truthy;
+
+/// The bucket space of the anchored layout, whatever the configured traffic is.
+const ANCHORED_SPACE: f64 = 10_000.0;
+
+/// Experiences with a version above this one have the anchored layout.
+const LAST_PACKED_VERSION: f64 = 11.0;
+
+/// In which order packed variations take their share of the bucket space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BucketOrder {
+    /// As the JavaScript SDK does: numeric ids first, ascending, whatever the order in the config.
+    #[default]
+    JavaScript,
+    /// The order in the config, as the Python, PHP and Ruby SDKs do. With ids that are not
+    /// ascending, a visitor gets another variation than in JavaScript.
+    Config,
+}
+
+/// The edges of the variations that can be selected.
+pub(crate) struct Layout {
+    pub(crate) kind: LayoutKind,
+    pub(crate) edges: Box<[Edge]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LayoutKind {
+    /// Active variations side by side: a change of one moves all that follow.
+    Packed,
+    /// Every variation starts where the weights of all before it end, stopped ones included.
+    Anchored,
+}
+
+/// A variation gets the buckets from `lower` up to, and without, `upper`.
+#[derive(Clone, Copy)]
+pub(crate) struct Edge {
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
+    pub(crate) variation: u32,
+}
+
+/// What the layout reads of one variation.
+pub(super) struct Share {
+    id: SmolStr,
+    /// A variation whose id is false to JavaScript has no place in a layout.
+    has_id: bool,
+    active: bool,
+    /// `None` when the field is missing.
+    weight: Option<f64>,
+    /// The position of the first variation with the same id, which is what a selection returns.
+    variation: u32,
+}
+
+impl Share {
+    pub(super) fn new(
+        id: SmolStr,
+        served_id: &ValueWire,
+        status: &ValueWire,
+        weight: &ValueWire,
+        variation: u32,
+    ) -> Self {
+        let active = match &status.0 {
+            Some(AttributeValue::String(status)) => status.is_empty() || status == "running",
+            Some(other) => !truthy(other),
+            None => true,
+        };
+        let has_id = served_id.0.as_ref().is_some_and(truthy);
+        Self { id, has_id, active, weight: weight.0.as_ref().map(number), variation }
+    }
+
+    /// Whether the variation may be selected at all.
+    fn is_on(&self) -> bool {
+        self.active && self.weight.is_none_or(|weight| weight > 0.0 || weight.is_nan())
+    }
+}
+
+impl Layout {
+    pub(super) fn new(version: &ValueWire, shares: Vec<Share>, order: BucketOrder) -> Self {
+        let anchored = version.0.as_ref().is_some_and(|version| number(version) > LAST_PACKED_VERSION);
+        if anchored { Self::anchored(shares) } else { Self::packed(shares, order) }
+    }
+
+    fn packed(shares: Vec<Share>, order: BucketOrder) -> Self {
+        let mut packed: Vec<Share> = Vec::with_capacity(shares.len());
+        for share in shares.into_iter().filter(|share| share.has_id && share.is_on()) {
+            // A repeated id keeps its place and takes the last weight, as a property of an object.
+            match packed.iter_mut().find(|known| known.variation == share.variation) {
+                Some(known) => known.weight = share.weight,
+                None => packed.push(share),
+            }
+        }
+        if order == BucketOrder::JavaScript {
+            packed.sort_by_key(|share| {
+                let array_index = array_index(&share.id);
+                (array_index.is_none(), array_index)
+            });
+        }
+        let mut edges = Vec::with_capacity(packed.len());
+        let mut top = 0.0;
+        for share in &packed {
+            let lower = top;
+            top += share.weight.unwrap_or(100.0) * 100.0;
+            // Nothing is below NaN: this variation and all after it are out of reach.
+            if top.is_nan() {
+                break;
+            }
+            edges.push(Edge { lower, upper: top, variation: share.variation });
+        }
+        Self { kind: LayoutKind::Packed, edges: edges.into_boxed_slice() }
+    }
+
+    fn anchored(mut shares: Vec<Share>) -> Self {
+        shares.retain(|share| share.has_id);
+        let weight = |share: &Share| share.weight.filter(|weight| !weight.is_nan()).unwrap_or(100.0);
+        let mut total = 0.0;
+        for share in &shares {
+            total += weight(share);
+        }
+        let mut edges = Vec::with_capacity(shares.len());
+        let mut before = 0.0;
+        for share in &shares {
+            if total > 0.0 && share.is_on() {
+                let lower = (before / total) * ANCHORED_SPACE;
+                let upper = lower + weight(share) * 100.0;
+                edges.push(Edge { lower, upper, variation: share.variation });
+            }
+            before += weight(share);
+        }
+        Self { kind: LayoutKind::Anchored, edges: edges.into_boxed_slice() }
+    }
+
+    /// A layout that selects nobody.
+    pub(super) fn empty() -> Self {
+        Self { kind: LayoutKind::Packed, edges: Box::default() }
+    }
+}
+
+/// The id as the index of a JavaScript array, which objects list before every other property.
+fn array_index(id: &str) -> Option<u32> {
+    let canonical = id == "0" || (!id.starts_with('0') && id.bytes().all(|byte| byte.is_ascii_digit()));
+    if !canonical {
+        return None;
+    }
+    id.parse().ok().filter(|index| *index < u32::MAX)
+}
+
+impl LayoutKind {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Packed => "packed",
+            Self::Anchored => "anchored",
+        }
+    }
+}

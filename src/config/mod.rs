@@ -1,0 +1,25 @@
+//! The served config: parsed once, leniently, into the shape in which decisions are made.
+
+mod compile;
+mod entity;
+mod index;
+mod kind;
+mod layout;
+mod rules;
+mod shape;
+mod snapshot;
+mod warning;
+mod wire;
+
+pub use kind::{EntityKind, UnknownEntityKind};
+pub use snapshot::{ChangeCounts, ConfigChanges, ConfigSnapshot, EntityCounts};
+pub use warning::{ConfigError, ConfigWarning};
+
+pub use layout::BucketOrder;
+
+pub(crate) use compile::{CompileOptions, Compiled};
+pub(crate) use entity::{
+    Audience, AudienceCheck, CarriedFeature, Experience, Feature, Place, RuledEntity, Variable, Variation,
+};
+pub(crate) use layout::{Edge, Layout, LayoutKind};
+pub(crate) use rules::{Item, MatchType, Operand, RuleSet, Test, item_path};

@@ -1,0 +1,331 @@
+//! Rule sets in the shape in which they are evaluated: operands lowered, parsed and compiled once.
+
+use ryu_js::Buffer;
+use smol_str::SmolStr;
+
+use super::shape::{ListWire, ObjectWire, RulesWire, ValueWire};
+use super::wire::{ItemWire, OrWire};
+use crate::attributes::AttributeValue;
+use crate::js::number::numeric;
+use crate::js::regex::Pattern;
+use crate::js::text::{is_white, lowered, text};
+
+/// The rule type of an item that asks whether the visitor is bucketed into another experience.
+const EXCLUSION: &str = "bucketed_into_experience_key";
+
+/// Any of the branches, all of their blocks, any of the items of each. An empty level is false, and
+/// so is a level that was not a list of objects.
+#[derive(Default)]
+pub(crate) struct RuleSet {
+    pub(crate) branches: Box<[AllOf]>,
+}
+
+pub(crate) struct AllOf {
+    pub(crate) blocks: Box<[AnyOf]>,
+}
+
+pub(crate) struct AnyOf {
+    pub(crate) items: Box<[Item]>,
+}
+
+/// One comparison of one attribute.
+pub(crate) struct Item {
+    /// `None` when the served key is no text: such an item finds no attribute.
+    pub(crate) key: Option<SmolStr>,
+    pub(crate) negated: bool,
+    pub(crate) match_type: MatchType,
+    /// The JSON type of the served value, for explanations.
+    pub(crate) operand_type: &'static str,
+    pub(crate) test: Test,
+}
+
+/// What an item asks of the attribute.
+pub(crate) enum Test {
+    Equals(Box<EqualsOperand>),
+    Order(Box<Operand>),
+    OrderOrEqual(Box<Operand>),
+    /// `contains` of nothing but white space.
+    Anything,
+    Contains(SmolStr),
+    StartsWith(SmolStr),
+    EndsWith(SmolStr),
+    IsIn(Box<[SmolStr]>),
+    Regex(Box<Pattern>),
+    Exists,
+    DoesNotExist,
+    /// False, and not negated: the item is malformed, or its pattern is.
+    Never(Flaw),
+}
+
+/// Why an item can never be true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    NotAnObject,
+    Matching,
+    Negated,
+    Value,
+    MatchType,
+    Pattern,
+}
+
+pub(crate) struct EqualsOperand {
+    pub(crate) lower: SmolStr,
+    /// The operand as text with its case, which the keys of an object are compared with.
+    pub(crate) exact: SmolStr,
+    pub(crate) value: AttributeValue,
+}
+
+/// The right side of `less` and `lessEqual`.
+pub(crate) enum Operand {
+    Number(f64),
+    Bool(bool),
+    Text(SmolStr),
+    /// `null`, a list or an object, which JavaScript counts as one type.
+    Object(AttributeValue),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatchType {
+    Equals,
+    EqualsNumber,
+    Matches,
+    Less,
+    LessEqual,
+    Contains,
+    StartsWith,
+    EndsWith,
+    IsIn,
+    RegexMatches,
+    Exists,
+    NotExists,
+    DoesNotExist,
+    Unknown,
+}
+
+/// An audience that excludes, or asks for, visitors of another experience.
+pub(crate) struct ExclusionWire {
+    pub(crate) experience_key: SmolStr,
+    pub(crate) negated: bool,
+}
+
+impl MatchType {
+    fn named(name: &str) -> Self {
+        match name {
+            "equals" => Self::Equals,
+            "equalsNumber" => Self::EqualsNumber,
+            "matches" => Self::Matches,
+            "less" => Self::Less,
+            "lessEqual" => Self::LessEqual,
+            "contains" => Self::Contains,
+            "startsWith" => Self::StartsWith,
+            "endsWith" => Self::EndsWith,
+            "isIn" => Self::IsIn,
+            "regexMatches" => Self::RegexMatches,
+            "exists" => Self::Exists,
+            "not_exists" => Self::NotExists,
+            "doesNotExist" => Self::DoesNotExist,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Equals => "equals",
+            Self::EqualsNumber => "equalsNumber",
+            Self::Matches => "matches",
+            Self::Less => "less",
+            Self::LessEqual => "lessEqual",
+            Self::Contains => "contains",
+            Self::StartsWith => "startsWith",
+            Self::EndsWith => "endsWith",
+            Self::IsIn => "isIn",
+            Self::RegexMatches => "regexMatches",
+            Self::Exists => "exists",
+            Self::NotExists => "not_exists",
+            Self::DoesNotExist => "doesNotExist",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the type has an answer for an attribute that is not there; all others are then
+    /// false, negated or not. `not_exists`, of all, is one of those others.
+    pub(crate) const fn answers_for_absent(self) -> bool {
+        matches!(self, Self::Exists | Self::DoesNotExist)
+    }
+}
+
+impl RuleSet {
+    pub(super) fn compile(rules: RulesWire) -> Self {
+        let branches = objects(rules.set.map(|set| set.branches).unwrap_or_default(), |branch| {
+            let blocks = branch.map(|branch| branch.branches).unwrap_or_default();
+            let blocks = objects(blocks, |block| {
+                let items = block.map(|block| block.items).unwrap_or_default();
+                AnyOf { items: objects(items, Item::compile) }
+            });
+            AllOf { blocks }
+        });
+        Self { branches }
+    }
+
+    /// The items with their place, for warnings.
+    pub(super) fn flaws(&self) -> impl Iterator<Item = (String, Flaw)> {
+        self.branches.iter().enumerate().flat_map(|(or, branch)| {
+            branch.blocks.iter().enumerate().flat_map(move |(and, block)| {
+                block.items.iter().enumerate().filter_map(move |(at, item)| match item.test {
+                    Test::Never(flaw) => Some((item_path(or, and, at), flaw)),
+                    _ => None,
+                })
+            })
+        })
+    }
+}
+
+/// Where an item stands in its rule set.
+pub(crate) fn item_path(or: usize, and: usize, item: usize) -> String {
+    format!("OR[{or}].AND[{and}].OR_WHEN[{item}]")
+}
+
+fn objects<T, C>(list: ListWire<ObjectWire<T>>, compile: impl Fn(Option<T>) -> C) -> Box<[C]> {
+    list.into_vec().into_iter().map(|ObjectWire(object)| compile(object)).collect()
+}
+
+/// The first exclusion item of the tree, which then decides its audience alone. Only the presence
+/// of the rule type counts: the item itself is not checked.
+pub(super) fn exclusion(set: &OrWire) -> Option<ExclusionWire> {
+    let items =
+        each(&set.branches).flat_map(|branch| each(&branch.branches)).flat_map(|block| each(&block.items));
+    let is_exclusion = |item: &&ItemWire| matches!(&item.rule_type.0, Some(AttributeValue::String(kind)) if kind == EXCLUSION);
+    items.into_iter().find(is_exclusion).map(|item| {
+        let negated = item.matching.0.as_ref().and_then(|matching| matching.negated.0.as_ref());
+        let experience_key = item.value.text().unwrap_or_else(|| SmolStr::new_static("undefined"));
+        ExclusionWire { experience_key, negated: negated.is_some_and(crate::js::text::truthy) }
+    })
+}
+
+fn each<T>(list: &ListWire<ObjectWire<T>>) -> impl Iterator<Item = &T> {
+    let items: &[ObjectWire<T>] = match list {
+        ListWire::Items(items) => items,
+        ListWire::Absent | ListWire::NotAList => &[],
+    };
+    items.iter().filter_map(|ObjectWire(object)| object.as_ref())
+}
+
+impl ValueWire {
+    /// The value as JavaScript text, unless the field is missing.
+    pub(super) fn text(&self) -> Option<SmolStr> {
+        match &self.0 {
+            Some(AttributeValue::String(text)) => Some(text.clone()),
+            Some(value) => Some(text(value, &mut Buffer::new()).into()),
+            None => None,
+        }
+    }
+}
+
+impl Item {
+    fn compile(item: Option<ItemWire>) -> Self {
+        let Some(item) = item else {
+            return Self {
+                key: None,
+                negated: false,
+                match_type: MatchType::Unknown,
+                operand_type: "absent",
+                test: Test::Never(Flaw::NotAnObject),
+            };
+        };
+        let key = match item.key.0 {
+            Some(AttributeValue::String(key)) => Some(key),
+            _ => None,
+        };
+        let operand_type = item.value.0.as_ref().map_or("absent", AttributeValue::type_name);
+        let (match_type, negated) = match item.matching.0 {
+            Some(matching) => (matching.match_type.0, matching.negated.0),
+            None => (None, None),
+        };
+        let (negated, match_type, test) = match (match_type, negated) {
+            (Some(AttributeValue::String(name)), Some(AttributeValue::Bool(negated))) => {
+                let match_type = MatchType::named(&name);
+                (negated, match_type, Test::compile(match_type, item.value.0))
+            }
+            (Some(AttributeValue::String(name)), _) => {
+                (false, MatchType::named(&name), Test::Never(Flaw::Negated))
+            }
+            _ => (false, MatchType::Unknown, Test::Never(Flaw::Matching)),
+        };
+        Self { key, negated, match_type, operand_type, test }
+    }
+}
+
+impl Test {
+    fn compile(match_type: MatchType, value: Option<AttributeValue>) -> Self {
+        match match_type {
+            MatchType::Exists => return Self::Exists,
+            // Their answers differ only for an absent attribute, which is decided before the test.
+            MatchType::NotExists if value.is_some() => return Self::DoesNotExist,
+            MatchType::DoesNotExist => return Self::DoesNotExist,
+            MatchType::Unknown => return Self::Never(Flaw::MatchType),
+            _ => {}
+        }
+        let Some(value) = value else { return Self::Never(Flaw::Value) };
+        let mut buffer = Buffer::new();
+        let exact = match &value {
+            AttributeValue::String(text) => text.clone(),
+            other => SmolStr::from(text(other, &mut buffer)),
+        };
+        let lower = || match lowered(&exact) {
+            std::borrow::Cow::Borrowed(_) => exact.clone(),
+            std::borrow::Cow::Owned(lower) => SmolStr::from(lower),
+        };
+        match match_type {
+            MatchType::Equals | MatchType::EqualsNumber | MatchType::Matches => {
+                Self::Equals(Box::new(EqualsOperand { lower: lower(), exact, value }))
+            }
+            MatchType::Less => Self::Order(Box::new(Operand::compile(value))),
+            MatchType::LessEqual => Self::OrderOrEqual(Box::new(Operand::compile(value))),
+            MatchType::Contains if exact.chars().all(is_white) => Self::Anything,
+            MatchType::Contains => Self::Contains(lower()),
+            MatchType::StartsWith => Self::StartsWith(lower()),
+            MatchType::EndsWith => Self::EndsWith(lower()),
+            MatchType::IsIn => Self::IsIn(match &value {
+                AttributeValue::String(list) => list.split('|').map(|one| lowered(one).into()).collect(),
+                AttributeValue::Array(values) => {
+                    let mut buffer = Buffer::new();
+                    values.iter().map(|one| lowered(&text(one, &mut buffer)).into()).collect()
+                }
+                _ => Box::default(),
+            }),
+            MatchType::RegexMatches => match Pattern::compile(&exact) {
+                Some(pattern) => Self::Regex(Box::new(pattern)),
+                None => Self::Never(Flaw::Pattern),
+            },
+            MatchType::Exists | MatchType::NotExists | MatchType::DoesNotExist => Self::DoesNotExist,
+            MatchType::Unknown => Self::Never(Flaw::MatchType),
+        }
+    }
+}
+
+impl Operand {
+    fn compile(value: AttributeValue) -> Self {
+        if let Some(number) = numeric(&value) {
+            return Self::Number(number);
+        }
+        match value {
+            AttributeValue::Number(number) => Self::Number(number),
+            AttributeValue::Bool(value) => Self::Bool(value),
+            AttributeValue::String(text) => Self::Text(text),
+            other => Self::Object(other),
+        }
+    }
+}
+
+impl Flaw {
+    pub(crate) const fn message(self) -> &'static str {
+        match self {
+            Self::NotAnObject => "the item is not an object",
+            Self::Matching => "`matching.match_type` is missing or not text",
+            Self::Negated => "`matching.negated` is missing or not a boolean",
+            Self::Value => "`value` is missing",
+            Self::MatchType => "the match type is unknown",
+            Self::Pattern => "the regular expression is not valid",
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Readers that take any JSON type where one is expected and remember what came instead.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use super::wire::OrWire;
+use crate::attributes::{AttributeValue, Attributes};
+use crate::js::text::truthy;
+
+/// Any JSON value, or none: a missing field and a `null` are not the same to JavaScript.
+#[derive(Default)]
+pub(super) struct ValueWire(pub(super) Option<AttributeValue>);
+
+/// A list, or how it fails to be one.
+pub(super) enum ListWire<T> {
+    Absent,
+    Items(Vec<T>),
+    NotAList,
+}
+
+/// An object, or `None` for a missing field and for every other JSON type.
+pub(super) struct ObjectWire<T>(pub(super) Option<T>);
+
+/// A rule set, with its truth in the JavaScript sense: an empty list is no rule set, but true.
+#[derive(Default)]
+pub(super) struct RulesWire {
+    pub(super) set: Option<OrWire>,
+    pub(super) truthy: bool,
+}
+
+/// The pairs of an object; the last of a repeated key wins.
+#[derive(Default)]
+pub(super) struct PairsWire(pub(super) Option<BTreeMap<SmolStr, Value>>);
+
+impl<T> Default for ListWire<T> {
+    fn default() -> Self {
+        Self::Absent
+    }
+}
+
+impl<T> Default for ObjectWire<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> ListWire<T> {
+    pub(super) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::Items(items) => items,
+            Self::Absent | Self::NotAList => Vec::new(),
+        }
+    }
+}
+
+/// Which JSON shape a reader takes; whatever else comes is drained and becomes `other`.
+trait Shape<'de>: Sized {
+    fn scalar(value: AttributeValue) -> Self;
+
+    fn list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self::scalar(AttributeValue::Array(Vec::new())))
+    }
+
+    fn object<A: MapAccess<'de>>(mut entries: A) -> Result<Self, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self::scalar(AttributeValue::Object(Attributes::new())))
+    }
+}
+
+struct ShapeVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Shape<'de>> Visitor<'de> for ShapeVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::scalar(AttributeValue::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<T, A::Error> {
+        T::list(items)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+        T::object(entries)
+    }
+}
+
+macro_rules! read_shape {
+    ($([$($generics:tt)*] $name:ty),+ $(,)?) => {$(
+        impl<'de, $($generics)*> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(ShapeVisitor(PhantomData))
+            }
+        }
+    )+};
+}
+read_shape!(
+    [] ValueWire,
+    [] PairsWire,
+    [] RulesWire,
+    [T: Deserialize<'de>] ListWire<T>,
+    [T: Deserialize<'de>] ObjectWire<T>,
+);
+
+impl<'de> Shape<'de> for ValueWire {
+    fn scalar(value: AttributeValue) -> Self {
+        Self(Some(value))
+    }
+
+    fn list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Self(value)) = items.next_element()? {
+            values.extend(value);
+        }
+        Ok(Self(Some(AttributeValue::Array(values))))
+    }
+
+    fn object<A: MapAccess<'de>>(mut entries: A) -> Result<Self, A::Error> {
+        let mut map = Attributes::new();
+        while let Some((name, Self(value))) = entries.next_entry::<SmolStr, Self>()? {
+            if let Some(value) = value {
+                map.insert(name, value);
+            }
+        }
+        Ok(Self(Some(AttributeValue::Object(map))))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Shape<'de> for ListWire<T> {
+    fn scalar(value: AttributeValue) -> Self {
+        if matches!(value, AttributeValue::Null) { Self::Absent } else { Self::NotAList }
+    }
+
+    fn list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        let mut read = Vec::new();
+        while let Some(item) = items.next_element()? {
+            read.push(item);
+        }
+        Ok(Self::Items(read))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Shape<'de> for ObjectWire<T> {
+    fn scalar(_: AttributeValue) -> Self {
+        Self(None)
+    }
+
+    fn object<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(entries)).map(|object| Self(Some(object)))
+    }
+}
+
+impl<'de> Shape<'de> for RulesWire {
+    fn scalar(value: AttributeValue) -> Self {
+        Self { set: None, truthy: truthy(&value) }
+    }
+
+    fn object<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
+        let set = OrWire::deserialize(MapAccessDeserializer::new(entries))?;
+        Ok(Self { set: Some(set), truthy: true })
+    }
+}
+
+impl<'de> Shape<'de> for PairsWire {
+    fn scalar(_: AttributeValue) -> Self {
+        Self(None)
+    }
+
+    fn object<A: MapAccess<'de>>(mut entries: A) -> Result<Self, A::Error> {
+        let mut pairs = BTreeMap::new();
+        while let Some((name, value)) = entries.next_entry()? {
+            pairs.insert(name, value);
+        }
+        Ok(Self(Some(pairs)))
+    }
+}

@@ -1,0 +1,262 @@
+//! The compiled config: immutable, shared by every evaluation until the next one replaces it.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use super::entity::{Audience, Entities, Entity, Experience, Feature, RuledEntity, Span, Variation};
+use super::kind::EntityKind;
+
+/// One config, compiled. It never changes; a refresh publishes another one.
+pub struct ConfigSnapshot {
+    pub(super) text: Box<str>,
+    pub(super) account_id: SmolStr,
+    pub(super) project_id: SmolStr,
+    pub(super) experiences: Entities<Experience>,
+    pub(super) audiences: Entities<Audience>,
+    pub(super) locations: Entities<RuledEntity>,
+    pub(super) segments: Entities<RuledEntity>,
+    pub(super) features: Entities<Feature>,
+    pub(super) goals: Entities<RuledEntity>,
+    /// The options of the bucket value.
+    pub(super) max_traffic: u32,
+}
+
+/// How many entities of each kind a config holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntityCounts {
+    /// Experiences.
+    pub experiences: usize,
+    /// Audiences.
+    pub audiences: usize,
+    /// Locations.
+    pub locations: usize,
+    /// Custom segments.
+    pub segments: usize,
+    /// Features.
+    pub features: usize,
+    /// Goals.
+    pub goals: usize,
+}
+
+/// What a new config changes, per kind of entity. Entities are told apart by id and compared as
+/// served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigChanges {
+    /// Experiences, with their variations.
+    pub experiences: ChangeCounts,
+    /// Audiences.
+    pub audiences: ChangeCounts,
+    /// Locations.
+    pub locations: ChangeCounts,
+    /// Custom segments.
+    pub segments: ChangeCounts,
+    /// Features.
+    pub features: ChangeCounts,
+    /// Goals.
+    pub goals: ChangeCounts,
+}
+
+/// How many entities of one kind changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangeCounts {
+    /// In the new config only.
+    pub added: usize,
+    /// In the previous config only.
+    pub removed: usize,
+    /// In both, with different content.
+    pub changed: usize,
+}
+
+impl ConfigChanges {
+    /// Whether no entity was added, removed or changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ConfigSnapshot {
+    /// The account that the config belongs to.
+    #[must_use]
+    pub fn account_id(&self) -> &str {
+        &self.account_id
+    }
+
+    /// The project that the config belongs to.
+    #[must_use]
+    pub fn project_id(&self) -> &str {
+        &self.project_id
+    }
+
+    /// How many entities of each kind there are.
+    #[must_use]
+    pub fn counts(&self) -> EntityCounts {
+        EntityCounts {
+            experiences: self.experiences.list.len(),
+            audiences: self.audiences.list.len(),
+            locations: self.locations.list.len(),
+            segments: self.segments.list.len(),
+            features: self.features.list.len(),
+            goals: self.goals.list.len(),
+        }
+    }
+
+    /// The keys of the experiences, in config order.
+    pub fn experience_keys(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.experiences.list.iter().map(|experience| experience.key.as_str())
+    }
+
+    /// The keys of the features, in config order.
+    pub fn feature_keys(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.features.list.iter().map(|feature| feature.key.as_str())
+    }
+
+    /// The keys of the goals, in config order.
+    pub fn goal_keys(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.goals.list.iter().map(|goal| goal.key.as_str())
+    }
+
+    pub(crate) fn experiences(&self) -> &[Experience] {
+        &self.experiences.list
+    }
+
+    pub(crate) fn experience_index(&self, key: &str) -> Option<usize> {
+        self.experiences.find(key)
+    }
+
+    pub(crate) fn experience_index_by_id(&self, id: &str) -> Option<usize> {
+        self.experiences.find_id(id)
+    }
+
+    pub(crate) fn features(&self) -> &[Feature] {
+        &self.features.list
+    }
+
+    pub(crate) fn feature_index(&self, key: &str) -> Option<usize> {
+        self.features.find(key)
+    }
+
+    pub(crate) fn goals(&self) -> &[RuledEntity] {
+        &self.goals.list
+    }
+
+    pub(crate) fn goal_index(&self, key: &str) -> Option<usize> {
+        self.goals.find(key)
+    }
+
+    pub(crate) fn goal_index_by_id(&self, id: &str) -> Option<usize> {
+        self.goals.find_id(id)
+    }
+
+    pub(crate) fn audiences(&self) -> &[Audience] {
+        &self.audiences.list
+    }
+
+    pub(crate) fn locations(&self) -> &[RuledEntity] {
+        &self.locations.list
+    }
+
+    pub(crate) fn segments(&self) -> &[RuledEntity] {
+        &self.segments.list
+    }
+
+    /// The size of the bucket space.
+    pub(crate) const fn max_traffic(&self) -> u32 {
+        self.max_traffic
+    }
+
+    /// The first entity with that key, as served.
+    pub(crate) fn entity(&self, kind: EntityKind, key: &str) -> Option<Value> {
+        let by_key = |variation: &Variation| variation.key == key;
+        let span = match kind {
+            EntityKind::Experience => span_at(&self.experiences, self.experiences.find(key)),
+            EntityKind::Feature => span_at(&self.features, self.features.find(key)),
+            EntityKind::Goal => span_at(&self.goals, self.goals.find(key)),
+            EntityKind::Audience => span_at(&self.audiences, self.audiences.find(key)),
+            EntityKind::Segment => span_at(&self.segments, self.segments.find(key)),
+            EntityKind::Location => span_at(&self.locations, self.locations.find(key)),
+            EntityKind::Variation => self.variation(by_key).map(Entity::span),
+        };
+        span.map(|span| self.served(span))
+    }
+
+    /// The first entity with that id, as served.
+    pub(crate) fn entity_by_id(&self, kind: EntityKind, id: &str) -> Option<Value> {
+        let by_id = |variation: &Variation| variation.id == id;
+        let span = match kind {
+            EntityKind::Experience => span_at(&self.experiences, self.experiences.find_id(id)),
+            EntityKind::Feature => span_at(&self.features, self.features.find_id(id)),
+            EntityKind::Goal => span_at(&self.goals, self.goals.find_id(id)),
+            EntityKind::Audience => span_at(&self.audiences, self.audiences.find_id(id)),
+            EntityKind::Segment => span_at(&self.segments, self.segments.find_id(id)),
+            EntityKind::Location => span_at(&self.locations, self.locations.find_id(id)),
+            EntityKind::Variation => self.variation(by_id).map(Entity::span),
+        };
+        span.map(|span| self.served(span))
+    }
+
+    /// What this config changes with respect to `previous`.
+    pub(crate) fn changes_from(&self, previous: &Self) -> ConfigChanges {
+        ConfigChanges {
+            experiences: self.changes(&self.experiences, previous, &previous.experiences),
+            audiences: self.changes(&self.audiences, previous, &previous.audiences),
+            locations: self.changes(&self.locations, previous, &previous.locations),
+            segments: self.changes(&self.segments, previous, &previous.segments),
+            features: self.changes(&self.features, previous, &previous.features),
+            goals: self.changes(&self.goals, previous, &previous.goals),
+        }
+    }
+
+    /// The value of a part of the text; `null` when it is nested too deeply to be built.
+    pub(super) fn served(&self, span: Span) -> Value {
+        serde_json::from_str(self.slice(span)).unwrap_or(Value::Null)
+    }
+
+    fn slice(&self, span: Span) -> &str {
+        self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    fn variation(&self, wanted: impl Fn(&Variation) -> bool) -> Option<&Variation> {
+        self.experiences.list.iter().flat_map(|experience| &experience.variations).find(|one| wanted(one))
+    }
+
+    fn changes<T: Entity>(&self, now: &Entities<T>, previous: &Self, before: &Entities<T>) -> ChangeCounts {
+        let mut left: HashMap<&str, &str> =
+            before.list.iter().rev().map(|entity| (entity.id(), previous.slice(entity.span()))).collect();
+        let mut counts = ChangeCounts::default();
+        for (position, entity) in now.list.iter().enumerate() {
+            // A repeated id counts once, by the entity that lookups find.
+            if now.find_id(entity.id()) != Some(position) {
+                continue;
+            }
+            match left.remove(entity.id()) {
+                None => counts.added += 1,
+                Some(text) if text != self.slice(entity.span()) => counts.changed += 1,
+                Some(_) => {}
+            }
+        }
+        counts.removed = left.len();
+        counts
+    }
+}
+
+fn span_at<T: Entity>(entities: &Entities<T>, position: Option<usize>) -> Option<Span> {
+    entities.list.get(position?).map(Entity::span)
+}
+
+/// Ids and counts only.
+impl fmt::Debug for ConfigSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigSnapshot")
+            .field("account_id", &self.account_id)
+            .field("project_id", &self.project_id)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}

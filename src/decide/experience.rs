@@ -1,0 +1,175 @@
+//! The checks of one experience, in the order of the JavaScript SDK.
+
+use super::bucketing::{bucket, select};
+use super::rules::matches;
+use super::trace::Trace;
+use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
+use crate::config::{Audience, ConfigSnapshot, Experience, Place};
+
+pub(super) fn decide<D, T>(
+    snapshot: &ConfigSnapshot,
+    experience: usize,
+    facts: &Facts<'_, D>,
+    trace: &mut T,
+) -> Outcome
+where
+    D: StoredDecisions + ?Sized,
+    T: Trace,
+{
+    // A position that the snapshot does not have cannot be decided, and must not panic.
+    let Some(subject) = snapshot.experiences().get(experience) else {
+        return Outcome::Undecided(Miss::NoVariations);
+    };
+    if facts.visitor_id.is_empty() {
+        return Outcome::Undecided(Miss::NoVisitor);
+    }
+    trace.archived(subject.archived);
+    if subject.archived {
+        return Outcome::Undecided(Miss::Archived);
+    }
+    let in_environment = match (&subject.environment, facts.environment) {
+        (Some(required), Some(given)) => required == given,
+        _ => true,
+    };
+    trace.environment(subject, facts.environment, in_environment);
+    if !in_environment {
+        return Outcome::Undecided(Miss::Environment);
+    }
+    let (stored, stale) = match facts.decisions.stored(experience) {
+        Stored::Variation(variation) if variation < subject.variations.len() => (Some(variation), false),
+        Stored::None => (None, false),
+        Stored::Variation(_) | Stored::Stale(_) => (None, true),
+    };
+    trace.stored(subject, stored, stale);
+    let located = at_location(snapshot, subject, facts, trace);
+    trace.location(subject, located);
+    if !located {
+        return Outcome::Undecided(Miss::Location);
+    }
+    let in_audience = in_audiences(snapshot, subject, facts, stored.is_some(), trace);
+    trace.audiences(subject, in_audience);
+    if !in_audience {
+        return Outcome::Undecided(Miss::Audience);
+    }
+    let in_segment = in_segments(snapshot, subject, facts);
+    trace.segments(&subject.segments, in_segment);
+    if !in_segment {
+        return Outcome::Undecided(Miss::Segments);
+    }
+    if subject.variations.is_empty() {
+        return Outcome::Undecided(Miss::NoVariations);
+    }
+    if let Some(asked) = facts.forced_variation {
+        let found = subject.variation_index(asked);
+        trace.forced(asked, found.is_some());
+        match found {
+            Some(variation) if stored != Some(variation) => {
+                return Outcome::Decided { variation, source: Source::Forced };
+            }
+            _ => {}
+        }
+    }
+    if let Some(variation) = stored {
+        return Outcome::Decided { variation, source: Source::Stored };
+    }
+    let hash = subject.hash.update(facts.visitor_id.as_bytes()).finish();
+    let bucket = bucket(hash, snapshot.max_traffic());
+    let variation = select(&subject.layout, bucket).map(|edge| edge.variation as usize);
+    trace.bucketed(subject, hash, bucket, variation);
+    match variation {
+        Some(variation) => Outcome::Decided { variation, source: Source::Hashed { bucket } },
+        None => Outcome::Undecided(Miss::NotDecided { bucket }),
+    }
+}
+
+fn at_location<D, T>(
+    snapshot: &ConfigSnapshot,
+    experience: &Experience,
+    facts: &Facts<'_, D>,
+    trace: &mut T,
+) -> bool
+where
+    D: StoredDecisions + ?Sized,
+    T: Trace,
+{
+    match &experience.place {
+        Place::Anywhere => true,
+        Place::Locations(locations) => locations.iter().any(|location| {
+            let Some(location) = snapshot.locations().get(*location as usize) else { return false };
+            let Some(rules) = &location.rules else { return false };
+            trace.enter_location(Some(location));
+            let matched = matches(rules, facts.location, trace);
+            trace.leave_location(matched);
+            matched
+        }),
+        Place::SiteArea(rules) => {
+            trace.enter_location(None);
+            let matched = matches(rules, facts.location, trace);
+            trace.leave_location(matched);
+            matched
+        }
+    }
+}
+
+/// Whether the visitor is in the audiences of the experience. Audiences that are not asked (those
+/// that do not exist, and permanent ones once there is a decision) restrict nobody.
+fn in_audiences<D, T>(
+    snapshot: &ConfigSnapshot,
+    experience: &Experience,
+    facts: &Facts<'_, D>,
+    decided_before: bool,
+    trace: &mut T,
+) -> bool
+where
+    D: StoredDecisions + ?Sized,
+    T: Trace,
+{
+    let check = &experience.audiences;
+    let mut asked = false;
+    for audience in check.audiences.iter().filter_map(|at| snapshot.audiences().get(*at as usize)) {
+        if decided_before && audience.permanent {
+            trace.skip_audience(audience);
+            continue;
+        }
+        asked = true;
+        let matched = in_audience(audience, facts, trace);
+        if matched != check.all {
+            return matched;
+        }
+    }
+    !asked || check.all
+}
+
+fn in_audience<D, T>(audience: &Audience, facts: &Facts<'_, D>, trace: &mut T) -> bool
+where
+    D: StoredDecisions + ?Sized,
+    T: Trace,
+{
+    trace.enter_audience(audience);
+    let Some(exclusion) = &audience.exclusion else {
+        let matched = matches(&audience.rules, facts.attributes, trace);
+        trace.leave_audience(matched, None);
+        return matched;
+    };
+    let bucketed = exclusion.experience.map(|experience| match facts.decisions.stored(experience as usize) {
+        Stored::None => false,
+        Stored::Variation(_) => true,
+        Stored::Stale(id) => !id.is_empty(),
+    });
+    // Without the experience that it names, an exclusion fails closed, negated or not.
+    let matched = bucketed.is_some_and(|bucketed| bucketed != exclusion.negated);
+    trace.leave_audience(matched, bucketed);
+    matched
+}
+
+fn in_segments<D>(snapshot: &ConfigSnapshot, experience: &Experience, facts: &Facts<'_, D>) -> bool
+where
+    D: StoredDecisions + ?Sized,
+{
+    let required = &experience.segments;
+    required.is_empty()
+        || required
+            .iter()
+            .filter_map(|at| snapshot.segments().get(*at as usize))
+            .any(|segment| super::segments::is_recorded(&segment.id, facts.custom_segments))
+}

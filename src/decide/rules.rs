@@ -1,0 +1,152 @@
+//! The rule engine: a rule set against a map of attributes.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use ryu_js::Buffer;
+
+use super::trace::Trace;
+use crate::attributes::{AttributeValue, Attributes};
+use crate::config::{Item, Operand, RuleSet, Test};
+use crate::js::number::{number, number_of_text, numeric};
+use crate::js::text::{
+    compare_utf16, contains_lowered, ends_with_lowered, equals_lowered, lowered, starts_with_lowered, text,
+};
+
+/// The answer of one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Matched,
+    NotMatched,
+    /// The map has no such attribute; false, and not negated.
+    Absent,
+    /// The two sides have types that have no order; false, and not negated.
+    Incomparable,
+    /// The search was given up; false, and not negated.
+    Exhausted,
+    /// The item is malformed; false, and not negated.
+    Malformed,
+}
+
+impl Verdict {
+    fn negate_if(self, negated: bool) -> Self {
+        match self {
+            Self::Matched if negated => Self::NotMatched,
+            Self::NotMatched if negated => Self::Matched,
+            other => other,
+        }
+    }
+}
+
+impl From<bool> for Verdict {
+    fn from(matched: bool) -> Self {
+        if matched { Self::Matched } else { Self::NotMatched }
+    }
+}
+
+/// Whether the set matches. Branches and items stop at the first that is true, blocks at the first
+/// that is not.
+pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, trace: &mut T) -> bool {
+    set.branches.iter().enumerate().any(|(or, branch)| {
+        !branch.blocks.is_empty()
+            && branch.blocks.iter().enumerate().all(|(and, block)| {
+                block.items.iter().enumerate().any(|(at, item)| {
+                    let value = item.key.as_deref().and_then(|key| data.get(key));
+                    let verdict = judge(item, value);
+                    trace.item([or, and, at], item, value, verdict);
+                    verdict == Verdict::Matched
+                })
+            })
+    })
+}
+
+fn judge(item: &Item, value: Option<&AttributeValue>) -> Verdict {
+    let verdict = match (value, &item.test) {
+        (_, Test::Never(_)) => return Verdict::Malformed,
+        (Some(value), test) => compare(test, value),
+        // `not_exists` and `doesNotExist` share a test; only the second one has an answer here.
+        (None, Test::Exists) => Verdict::NotMatched,
+        (None, Test::DoesNotExist) if item.match_type.answers_for_absent() => Verdict::Matched,
+        (None, _) => return Verdict::Absent,
+    };
+    verdict.negate_if(item.negated)
+}
+
+fn compare(test: &Test, value: &AttributeValue) -> Verdict {
+    let mut buffer = Buffer::new();
+    let mut on_text = |compare: fn(&str, &str) -> bool, lower: &str| -> Verdict {
+        compare(&text(value, &mut buffer), lower).into()
+    };
+    match test {
+        Test::Equals(operand) => match value {
+            AttributeValue::Array(elements) => {
+                elements.iter().any(|element| element.strict_eq(&operand.value)).into()
+            }
+            AttributeValue::Object(map) if !map.is_empty() => map.get(&operand.exact).is_some().into(),
+            _ => on_text(equals_lowered, &operand.lower),
+        },
+        Test::Order(operand) => order(value, operand, |order| order == Ordering::Less),
+        Test::OrderOrEqual(operand) => order(value, operand, |order| order != Ordering::Greater),
+        Test::Anything => Verdict::Matched,
+        Test::Contains(lower) => on_text(contains_lowered, lower),
+        Test::StartsWith(lower) => on_text(starts_with_lowered, lower),
+        Test::EndsWith(lower) => on_text(ends_with_lowered, lower),
+        Test::IsIn(elements) => {
+            let tokens = text(value, &mut buffer);
+            tokens.split('|').any(|token| elements.iter().any(|element| element == token)).into()
+        }
+        Test::Regex(pattern) => match pattern.is_match(&lowered(&text(value, &mut buffer))) {
+            Some(matched) => matched.into(),
+            None => Verdict::Exhausted,
+        },
+        Test::Exists => (!is_blank(value)).into(),
+        Test::DoesNotExist => is_blank(value).into(),
+        Test::Never(_) => Verdict::Malformed,
+    }
+}
+
+fn is_blank(value: &AttributeValue) -> bool {
+    match value {
+        AttributeValue::Null => true,
+        AttributeValue::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+/// `less` and `lessEqual`: numbers, booleans and texts among themselves; `null`, lists and objects
+/// count as one type and compare as JavaScript compares them.
+fn order(value: &AttributeValue, operand: &Operand, wanted: fn(Ordering) -> bool) -> Verdict {
+    let holds = |order: Option<Ordering>| Verdict::from(order.is_some_and(wanted));
+    if let Some(left) = numeric(value) {
+        return match operand {
+            Operand::Number(right) => holds(left.partial_cmp(right)),
+            _ => Verdict::Incomparable,
+        };
+    }
+    match (value, operand) {
+        (AttributeValue::Number(left), Operand::Number(right)) => holds(left.partial_cmp(right)),
+        (AttributeValue::Bool(left), Operand::Bool(right)) => holds(Some(left.cmp(right))),
+        (AttributeValue::String(left), Operand::Text(right)) => holds(Some(compare_utf16(left, right))),
+        (
+            AttributeValue::Null | AttributeValue::Array(_) | AttributeValue::Object(_),
+            Operand::Object(right),
+        ) => holds(order_as_objects(value, right)),
+        _ => Verdict::Incomparable,
+    }
+}
+
+/// JavaScript's relational comparison of two values of type "object": as text unless one is `null`.
+fn order_as_objects(left: &AttributeValue, right: &AttributeValue) -> Option<Ordering> {
+    let (mut left_buffer, mut right_buffer) = (Buffer::new(), Buffer::new());
+    let primitive = |value: &AttributeValue| matches!(value, AttributeValue::Null);
+    if primitive(left) || primitive(right) {
+        let as_number = |value: &AttributeValue| match value {
+            AttributeValue::Null => number(value),
+            other => number_of_text(&text(other, &mut Buffer::new())),
+        };
+        return as_number(left).partial_cmp(&as_number(right));
+    }
+    let left: Cow<'_, str> = text(left, &mut left_buffer);
+    let right: Cow<'_, str> = text(right, &mut right_buffer);
+    Some(compare_utf16(&left, &right))
+}

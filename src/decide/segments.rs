@@ -1,0 +1,36 @@
+//! Custom segments: which of the asked ones the visitor newly belongs to.
+
+use ryu_js::Buffer;
+use smol_str::SmolStr;
+
+use super::rules::matches;
+use super::trace::Untraced;
+use crate::attributes::{AttributeValue, Attributes};
+use crate::config::ConfigSnapshot;
+use crate::js::text::text;
+
+/// The ids of the segments with one of these keys that match and are not recorded yet, in config
+/// order. As in the JavaScript SDK, the first match carries over: segments after it are recorded
+/// without a look at their rules.
+pub(crate) fn match_custom_segments(
+    snapshot: &ConfigSnapshot,
+    keys: &[&str],
+    attributes: &Attributes,
+    recorded: &[AttributeValue],
+) -> Vec<SmolStr> {
+    let mut matched = false;
+    let mut ids: Vec<SmolStr> = Vec::new();
+    for segment in snapshot.segments().iter().filter(|segment| keys.contains(&segment.key.as_str())) {
+        matched =
+            matched || segment.rules.as_ref().is_some_and(|rules| matches(rules, attributes, &mut Untraced));
+        if matched && !is_recorded(&segment.id, recorded) && !ids.contains(&segment.id) {
+            ids.push(segment.id.clone());
+        }
+    }
+    ids
+}
+
+/// Whether a segment id is among the recorded ones.
+pub(super) fn is_recorded(id: &str, recorded: &[AttributeValue]) -> bool {
+    recorded.iter().any(|known| text(known, &mut Buffer::new()) == id)
+}
