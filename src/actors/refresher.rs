@@ -221,7 +221,7 @@ impl Refresher {
         let snapshot = compile(body, &self.settings.compile)?;
         let cell = &self.settings.cell;
         let changes = match cell.load() {
-            Some(now) if !now.is_same_project(&snapshot) => return Err(LoadError::OtherProject),
+            Some(now) if !same_project(&now, &snapshot) => return Err(LoadError::OtherProject),
             Some(now) => Some(snapshot.changes_from(&now)),
             None => None,
         };
@@ -268,6 +268,10 @@ impl Refresher {
         }
         Ok(snapshot)
     }
+}
+
+fn same_project(one: &ConfigSnapshot, other: &ConfigSnapshot) -> bool {
+    one.account_id() == other.account_id() && one.project_id() == other.project_id()
 }
 
 /// Compiles a config and logs what is wrong with its parts.

@@ -5,7 +5,7 @@ mod event;
 mod ledger;
 mod payload;
 
-pub use event::{GoalDataKey, GoalValue, ReleaseReason};
+pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
 pub use ledger::{DeliveryError, Dropped, Stats};
 
 pub(crate) use backlog::{Backlog, Queued};

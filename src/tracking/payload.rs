@@ -8,7 +8,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::backlog::Queued;
-use super::event::{Conversion, Exposure, GoalValue, TrackedEvent};
+use super::event::{Conversion, Exposure, GoalDataKey, GoalValue, TrackedEvent};
 use crate::attributes::{Attributes, number_to_json};
 
 /// The segment keys that reports know; nothing else of a visitor leaves the process.
@@ -151,22 +151,21 @@ impl Serialize for EventsWire<'_> {
 
 /// A bare event for the visitor's first conversion of the goal, and one with the goal data if there
 /// is any.
-fn conversion_events(conversion: &Conversion) -> impl Iterator<Item = ConversionWire<'_>> {
+fn conversion_events<'a>(conversion: &'a Conversion) -> impl Iterator<Item = ConversionWire<'a>> {
     let event = |goal_data| ConversionWire {
         goal_id: &conversion.goal_id,
         goal_data,
         bucketing_data: (!conversion.bucketing.is_empty()).then(|| PairsWire(&conversion.bucketing)),
     };
     let data = (!conversion.goal_data.is_empty()).then(|| {
-        let datum = |(key, value): &'_ _| -> GoalDatumWire<'_> { datum_wire(key, value) };
-        conversion.goal_data.iter().map(datum).collect()
+        let wire = |(key, value): &'a (GoalDataKey, GoalValue)| GoalDatumWire {
+            key: key.as_str(),
+            value: GoalValueWire(value),
+        };
+        conversion.goal_data.iter().map(wire).collect()
     });
     let bare = conversion.first.then(|| event(None));
     bare.into_iter().chain(data.map(|data| event(Some(data))))
-}
-
-const fn datum_wire<'a>(key: &super::event::GoalDataKey, value: &'a GoalValue) -> GoalDatumWire<'a> {
-    GoalDatumWire { key: key.as_str(), value: GoalValueWire(value) }
 }
 
 impl Serialize for GoalValueWire<'_> {
