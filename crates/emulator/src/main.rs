@@ -1,0 +1,2 @@
+//! The `convert-emulator` program.
+fn main() {}
