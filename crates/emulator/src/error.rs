@@ -17,7 +17,7 @@ pub enum StartError {
         /// What is wrong with its config.
         source: ConfigError,
     },
-    /// Two projects claim one SDK key, so a request could mean either.
+    /// Two projects were given one SDK key, so a request could mean either.
     #[error("the SDK key {0:?} belongs to two projects")]
     DuplicateKey(String),
     /// A listener could not take its port.

@@ -7,7 +7,7 @@ pub(crate) const DEMO_CONFIG: &str = include_str!("../projects/demo.json");
 
 /// A project to serve; its config is read when the emulator starts, and errors show there.
 ///
-/// It is always served under the key `{account_id}/{project_id}`, and under every key added here.
+/// It is served under every key added here, and under `{account_id}/{project_id}` unless an earlier project is.
 #[derive(Clone, Debug)]
 pub struct Project {
     pub(crate) source: ConfigSource,
@@ -25,6 +25,9 @@ pub(crate) enum ConfigSource {
 }
 
 impl Project {
+    /// The key that [`Project::demo`] is served under without being told.
+    pub const DEMO_SDK_KEY: &str = "10035569/10034190";
+
     /// A project with this config: JSON text, or a `serde_json::Value`.
     #[must_use]
     pub fn from_json(config: impl ToString) -> Self {

@@ -40,9 +40,9 @@ impl Projects {
             let name = project.name(place);
             let project = ServedProject::load(project)
                 .map_err(|source| StartError::Project { project: name, source })?;
-            for key in project.keys() {
+            for key in &project.sdk_keys {
                 if !keys.insert(key.clone()) {
-                    return Err(StartError::DuplicateKey(key));
+                    return Err(StartError::DuplicateKey(key.clone()));
                 }
             }
             served.push(project);
@@ -50,8 +50,16 @@ impl Projects {
         Ok(Self { served })
     }
 
+    /// The project of a key: one that was given this key, or else the first with these account and project ids.
+    ///
+    /// Several SDK keys of one project, each with a config of its own, are ordinary; they share the ids.
     pub(crate) fn find(&mut self, sdk_key: &str) -> Option<&mut ServedProject> {
-        self.served.iter_mut().find(|project| project.has_key(sdk_key))
+        let place = self
+            .served
+            .iter()
+            .position(|project| project.sdk_keys.iter().any(|key| key == sdk_key))
+            .or_else(|| self.served.iter().position(|project| project.config.direct_key() == sdk_key))?;
+        self.served.get_mut(place)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ServedProject> {
@@ -126,13 +134,6 @@ impl ServedProject {
         self.known.extend(&config.ids);
         self.config = Arc::new(config);
         Ok(())
-    }
-
-    fn has_key(&self, sdk_key: &str) -> bool {
-        self.sdk_keys.iter().any(|key| key == sdk_key)
-            || sdk_key.split_once('/').is_some_and(|(account, project)| {
-                account == self.config.account_id && project == self.config.project_id
-            })
     }
 }
 
