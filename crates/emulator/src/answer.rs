@@ -75,7 +75,8 @@ impl Answer {
                 let mut steps = VecDeque::new();
                 for start in (0..self.body.len()).step_by((*bytes).max(1)) {
                     let end = self.body.len().min(start + (*bytes).max(1));
-                    steps.push_back(Step::Pause(pause));
+                    // The clock ticks in milliseconds; no pause is to be none.
+                    steps.push_back(if pause.is_zero() { Step::Flush } else { Step::Pause(pause) });
                     steps.push_back(Step::Send(self.body.slice(start..end)));
                 }
                 self.announced().with_steps(steps, switch)

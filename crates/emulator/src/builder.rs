@@ -1,14 +1,13 @@
 //! The settings of an emulator, and its start.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use crate::emulator::Emulator;
+use crate::port::Port;
 use crate::project::Project;
 use crate::projects::Projects;
 use crate::recorder::Recorder;
-use crate::server::Ports;
 use crate::state::{LogSink, State};
 use crate::{CertificateAuthority, ServerCertificate, StartError};
 
@@ -91,11 +90,11 @@ impl EmulatorBuilder {
         let projects = Projects::load(self.projects)?;
         let authority = self.authority.map_or_else(CertificateAuthority::generate, Ok)?;
         let tls = authority.server_config(self.certificate)?;
-        let ports = Ports { https: bind(self.https_port)?, http: bind(self.http_port)? };
+        let (https, http) = (Port::bind(self.https_port)?, Port::bind(self.http_port)?);
         let recorder = Recorder::new(self.request_history.unwrap_or(DEFAULT_REQUEST_HISTORY));
         let max_body = self.max_body.unwrap_or(DEFAULT_MAX_BODY);
         let state = State::new(projects, tls, recorder, max_body, self.log);
-        Emulator::launch(Arc::new(state), authority, ports)
+        Emulator::launch(Arc::new(state), authority, https, http)
     }
 }
 
@@ -103,15 +102,4 @@ impl fmt::Debug for EmulatorBuilder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("EmulatorBuilder").finish_non_exhaustive()
     }
-}
-
-/// Takes a loopback port, in the form that tokio wants.
-pub(crate) fn bind(port: u16) -> Result<TcpListener, StartError> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listen = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    listen().map_err(|source| StartError::Bind { address, source })
 }

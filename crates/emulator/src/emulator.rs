@@ -1,6 +1,7 @@
 //! The handle of a running emulator.
 
 use std::io;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -9,10 +10,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::builder::{EmulatorBuilder, bind};
+use crate::builder::EmulatorBuilder;
 use crate::fault::Fault;
+use crate::port::Port;
 use crate::received::Received;
-use crate::server::{Command, Ports, Server};
+use crate::server::{Command, Server};
 use crate::state::State;
 use crate::{CertificateAuthority, ConfigError, ServerCertificate, StartError, WaitTimeout};
 
@@ -39,23 +41,25 @@ impl Emulator {
     pub(crate) fn launch(
         state: Arc<State>,
         authority: CertificateAuthority,
-        ports: Ports,
+        https: TcpListener,
+        http: TcpListener,
     ) -> Result<Self, StartError> {
-        let port = |listener: &std::net::TcpListener| listener.local_addr().map(|address| address.port());
-        let https_port = port(&ports.https).map_err(StartError::Thread)?;
-        let http_port = port(&ports.http).map_err(StartError::Thread)?;
+        let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
+        let https_port = port(&https).map_err(StartError::Thread)?;
+        let http_port = port(&http).map_err(StartError::Thread)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let (https, http) = {
+            let _entered = runtime.enter();
+            (Port::new(https).map_err(StartError::Thread)?, Port::new(http).map_err(StartError::Thread)?)
+        };
         let (commands, inbox) = unbounded_channel();
-        let server = Server::new(Arc::clone(&state), inbox);
+        let server = Server::new(Arc::clone(&state), inbox, https, http);
         let thread = std::thread::Builder::new()
             .name("convert-emulator".to_owned())
             .spawn(move || runtime.block_on(server.run()))
             .map_err(StartError::Thread)?;
-        let emulator =
-            Self { state, authority, https_port, http_port, commands: Some(commands), thread: Some(thread) };
-        emulator.listen(ports)?;
-        Ok(emulator)
+        Ok(Self { state, authority, https_port, http_port, commands: Some(commands), thread: Some(thread) })
     }
 
     /// `https://localhost:{port}`.
@@ -189,7 +193,9 @@ impl Emulator {
         self.ask(Command::CloseConnections);
     }
 
-    /// Frees both ports and closes every connection: clients are refused until [`go_online`](Self::go_online).
+    /// Closes every connection and refuses new ones until [`go_online`](Self::go_online).
+    ///
+    /// The ports stay taken, so that no other program can answer in between.
     pub fn go_offline(&self) {
         self.ask(Command::GoOffline);
     }
@@ -198,10 +204,9 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// [`StartError::Bind`] if another program has taken a port meanwhile.
+    /// [`StartError::Bind`] if the system does not let it.
     pub fn go_online(&self) -> Result<(), StartError> {
-        self.go_offline();
-        self.listen(Ports { https: bind(self.https_port)?, http: bind(self.http_port)? })
+        self.ask(Command::GoOnline).unwrap_or(Ok(()))
     }
 
     /// Closes every connection and joins the thread; the record can still be read. Dropping does the same.
@@ -211,11 +216,6 @@ impl Emulator {
             // A panic of the serving thread has been printed by then and must not become another one here.
             let _ = thread.join();
         }
-    }
-
-    fn listen(&self, ports: Ports) -> Result<(), StartError> {
-        let listening = self.ask(|reply| Command::Listen(ports, reply));
-        listening.unwrap_or(Ok(())).map_err(StartError::Thread)
     }
 
     /// Sends a command and waits for its answer; `None` after a shutdown.

@@ -66,6 +66,7 @@ mod envelope;
 mod error;
 mod exchange;
 mod fault;
+mod port;
 mod project;
 mod projects;
 mod received;

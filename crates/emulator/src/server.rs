@@ -1,9 +1,6 @@
 //! The serving actor: two listeners, their connections, and the commands of the emulator's owner.
 
-use std::convert::Infallible;
-use std::future::pending;
 use std::io;
-use std::net::TcpListener as BoundListener;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -12,30 +9,26 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::StartError;
 use crate::exchange::{Connection, answer};
+use crate::port::Port;
 use crate::socket::{ResetSwitch, Socket};
 use crate::state::State;
 
 /// How long accepting rests after the system refused a connection, for example for want of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
 
-/// Bound ports, ready to listen on.
-pub(crate) struct Ports {
-    pub(crate) https: BoundListener,
-    pub(crate) http: BoundListener,
-}
-
 /// What the owner asks for; dropping the sender asks to stop.
 pub(crate) enum Command {
-    /// Listens on these ports, in place of any others.
-    Listen(Ports, SyncSender<io::Result<()>>),
-    /// Frees the ports and closes every connection.
+    /// Refuses clients and closes every connection.
     GoOffline(SyncSender<()>),
+    /// Listens again.
+    GoOnline(SyncSender<Result<(), StartError>>),
     /// Closes every connection and goes on listening.
     CloseConnections(SyncSender<()>),
 }
@@ -53,28 +46,29 @@ enum Event {
 pub(crate) struct Server {
     state: Arc<State>,
     inbox: UnboundedReceiver<Command>,
-    https: Option<TcpListener>,
-    http: Option<TcpListener>,
+    https: Port,
+    http: Port,
     connections: JoinSet<()>,
     last_connection: u64,
 }
 
 impl Server {
-    pub(crate) fn new(state: Arc<State>, inbox: UnboundedReceiver<Command>) -> Self {
-        Self { state, inbox, https: None, http: None, connections: JoinSet::new(), last_connection: 0 }
+    pub(crate) fn new(state: Arc<State>, inbox: UnboundedReceiver<Command>, https: Port, http: Port) -> Self {
+        Self { state, inbox, https, http, connections: JoinSet::new(), last_connection: 0 }
     }
 
     pub(crate) async fn run(mut self) {
         loop {
             match self.next_event().await {
                 Event::OwnerGone => return,
-                Event::Command(Command::Listen(ports, reply)) => {
-                    let _ = reply.send(self.listen(ports));
-                }
                 Event::Command(Command::GoOffline(reply)) => {
-                    (self.https, self.http) = (None, None);
+                    self.https.close();
+                    self.http.close();
                     self.connections.shutdown().await;
                     let _ = reply.send(());
+                }
+                Event::Command(Command::GoOnline(reply)) => {
+                    let _ = reply.send(self.https.open().and_then(|()| self.http.open()));
                 }
                 Event::Command(Command::CloseConnections(reply)) => {
                     self.connections.shutdown().await;
@@ -92,16 +86,9 @@ impl Server {
             biased;
             command = self.inbox.recv() => command.map_or(Event::OwnerGone, Event::Command),
             Some(_) = self.connections.join_next() => Event::ConnectionEnded,
-            accepted = accept(self.https.as_ref()) => accepted_event(accepted, true),
-            accepted = accept(self.http.as_ref()) => accepted_event(accepted, false),
+            accepted = self.https.accept() => accepted_event(accepted, true),
+            accepted = self.http.accept() => accepted_event(accepted, false),
         }
-    }
-
-    fn listen(&mut self, ports: Ports) -> io::Result<()> {
-        let Ports { https, http } = ports;
-        self.https = Some(TcpListener::from_std(https)?);
-        self.http = Some(TcpListener::from_std(http)?);
-        Ok(())
     }
 
     fn serve(&mut self, stream: TcpStream, https: bool) {
@@ -122,13 +109,6 @@ impl Server {
                 }
             }
         });
-    }
-}
-
-async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
-        None => pending::<Result<_, Infallible>>().await.map_err(io::Error::other),
     }
 }
 
