@@ -68,7 +68,7 @@ impl Emulator {
         format!("https://localhost:{}", self.https_port)
     }
 
-    /// `http://127.0.0.1:{port}`.
+    /// `http://127.0.0.1:{port}`; also the base of both routes over plain HTTP.
     #[must_use]
     pub fn http_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.http_port)
@@ -136,7 +136,9 @@ impl Emulator {
         self.wait_until(timeout, |received| received.totals.requests >= count)
     }
 
-    /// Blocks until `done` accepts the record; it is asked after every change, with the record locked.
+    /// Blocks until `done` accepts the record, and returns the record of that moment.
+    ///
+    /// It is asked at once and after every change, with the record locked: it must not call the emulator.
     ///
     /// # Errors
     ///

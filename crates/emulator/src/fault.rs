@@ -24,12 +24,9 @@ pub struct Fault {
 /// The routes that a fault is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FaultRoute {
-    /// The config route.
+enum FaultRoute {
     Config,
-    /// The tracking route.
     Track,
-    /// Either of them.
     Both,
 }
 
@@ -103,7 +100,7 @@ pub enum RetryAfter {
 /// A repeatable chance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Chance {
+struct Chance {
     probability: f64,
     seed: u64,
 }

@@ -81,6 +81,6 @@ pub use builder::EmulatorBuilder;
 pub use certificate::{CertificateAuthority, ServerCertificate};
 pub use emulator::Emulator;
 pub use error::{ConfigError, StartError, WaitTimeout};
-pub use fault::{Chance, Fault, FaultKind, FaultRoute, RetryAfter};
+pub use fault::{Fault, FaultKind, RetryAfter};
 pub use project::Project;
 pub use received::{EventData, Received, ReceivedEvent, ReceivedRequest, RouteKind, Totals};

@@ -1,6 +1,6 @@
 //! The admin API: the record, the faults and the projects as JSON, on both listeners.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Client, KEY, bases, demo, one_event};
 
@@ -69,6 +69,25 @@ fn faults_that_are_not_understood_are_refused_whole() {
         assert_eq!(client.post(&admin, &wrong).status, 400, "{wrong}");
     }
     assert_eq!(emulator.pending_faults(), []);
+}
+
+#[test]
+fn every_kind_of_fault_is_known_by_its_name() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let kinds = json!([
+        { "status": { "status": 500 } }, { "delay": { "ms": 1 } }, "hang", "reset", "reset_before_body",
+        "reset_mid_body", "truncated_body", "garbage_body", "empty_body", { "huge_body": { "bytes": 1 } },
+        { "slow_drip": { "bytes": 1, "interval_ms": 1 } }, { "redirect": { "to": "/" } }, "drop_after_recording",
+    ]);
+    let kinds = kinds.as_array().unwrap();
+    let faults: Value = kinds.iter().map(|kind| json!({ "route": "config", "fault": kind })).collect();
+    let reply = client.post(&format!("{}/__admin/faults", emulator.http_url()), &faults);
+    assert_eq!((reply.status, reply.json()), (200, faults));
+    for (fault, kind) in emulator.pending_faults().iter().zip(kinds) {
+        let name = kind.as_str().or_else(|| kind.as_object()?.keys().next().map(String::as_str)).unwrap();
+        assert_eq!(fault.kind().name(), name);
+    }
 }
 
 #[test]

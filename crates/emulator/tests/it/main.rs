@@ -11,4 +11,5 @@ mod program;
 mod raw;
 mod record;
 mod reload;
+mod sample;
 mod tls;
