@@ -131,10 +131,7 @@ impl LifecycleEvent {
     }
 
     pub(crate) fn ready(snapshot: &ConfigSnapshot) -> Self {
-        Self::Ready {
-            account_id: snapshot.account_id().into(),
-            project_id: snapshot.project_id().into(),
-        }
+        Self::Ready { account_id: snapshot.account_id().into(), project_id: snapshot.project_id().into() }
     }
 
     pub(crate) fn config_updated(snapshot: &ConfigSnapshot, changes: ConfigChanges) -> Self {
@@ -161,10 +158,7 @@ impl LifecycleEvent {
         }
     }
 
-    pub(crate) fn released(
-        delivery: &Delivery,
-        result: &Result<TrackingResponse, TransportError>,
-    ) -> Self {
+    pub(crate) fn released(delivery: &Delivery, result: &Result<TrackingResponse, TransportError>) -> Self {
         let mut visitors: Vec<&SmolStr> =
             delivery.records.iter().map(|queued| queued.event.visitor_id()).collect();
         visitors.sort_unstable();

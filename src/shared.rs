@@ -8,8 +8,8 @@ use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
 use crate::actors::{
-    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, StartError, TrackerHandle, TrackerSettings,
-    Verdict,
+    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, StartError, TrackerHandle,
+    TrackerSettings, Verdict,
 };
 use crate::config::{ConfigSnapshot, SnapshotCell};
 use crate::error::LoadError;

@@ -50,10 +50,7 @@ pub(crate) struct Flusher {
 
 impl FlusherHandle {
     /// Starts the thread; outcomes go to `outcomes`.
-    pub(crate) fn start(
-        flusher: Flusher,
-        outcomes: Sender<Outcome>,
-    ) -> Result<(Self, Worker), StartError> {
+    pub(crate) fn start(flusher: Flusher, outcomes: Sender<Outcome>) -> Result<(Self, Worker), StartError> {
         let (inbox, commands) = bounded(1);
         let worker = Worker::start("convert-flusher", move || flusher.run(&commands, &outcomes))?;
         Ok((Self { inbox }, worker))

@@ -8,10 +8,10 @@ mod thread;
 mod tracker;
 
 pub(crate) use backoff::Jitter;
-pub(crate) use notifier::Notifier;
-pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
-pub use refresher::RefreshOutcome;
-pub use notifier::Subscription;
-pub(crate) use thread::StartError;
 pub(crate) use flusher::{Delivery, Flusher};
+pub(crate) use notifier::Notifier;
+pub use notifier::Subscription;
+pub use refresher::RefreshOutcome;
+pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
+pub(crate) use thread::StartError;
 pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};

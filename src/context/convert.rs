@@ -100,7 +100,10 @@ impl Context {
         };
         let goal_id = Some(conversion.goal_id.clone());
         let sent = self.shared.record(&self.snapshot, TrackedEvent::Conversion(conversion));
-        ConversionResult::new(sent.map_or_else(ConversionStatus::from, |()| ConversionStatus::Queued), goal_id)
+        ConversionResult::new(
+            sent.map_or_else(ConversionStatus::from, |()| ConversionStatus::Queued),
+            goal_id,
+        )
     }
 
     /// As [`track_conversion_with`](Self::track_conversion_with), and **waits** for the tracker's

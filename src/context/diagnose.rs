@@ -34,7 +34,11 @@ impl Context {
 
     /// As [`diagnose_experience`](Self::diagnose_experience), with options for this call.
     #[must_use]
-    pub fn diagnose_experience_with(&self, experience_key: &str, options: &RunOptions) -> ExperienceDiagnostic {
+    pub fn diagnose_experience_with(
+        &self,
+        experience_key: &str,
+        options: &RunOptions,
+    ) -> ExperienceDiagnostic {
         let configured = self.shared.config.tuning.environment.as_deref();
         let environment = options.environment.as_deref().or(configured).map(SmolStr::new);
         let mut diagnostic = ExperienceDiagnostic {

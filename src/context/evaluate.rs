@@ -206,4 +206,3 @@ fn ids(
     let experience = &snapshot.experiences()[experience];
     (&experience.id, &experience.variations[variation].id)
 }
-

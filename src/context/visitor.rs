@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::decisions::Decisions;
 use super::Context;
+use super::decisions::Decisions;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::ConfigSnapshot;
 use crate::decide::match_custom_segments;

@@ -30,7 +30,9 @@ pub enum InvalidReason {
     #[error("is not an absolute URL with a host")]
     NotAUrl,
     /// The URL is not `https`.
-    #[error("must use https; plain http is refused, save for loopback addresses after danger_allow_http_on_loopback")]
+    #[error(
+        "must use https; plain http is refused, save for loopback addresses after danger_allow_http_on_loopback"
+    )]
     NotHttps,
     /// The URL carries a query, a fragment or user information.
     #[error("must not carry a query, a fragment or user information")]

@@ -113,8 +113,7 @@ impl RefreshConfigBuilder {
     /// # Errors
     /// Names the first field that is out of its range.
     pub fn build(self) -> Result<RefreshConfig, InvalidOption> {
-        let out_of_range =
-            |field, range| Err(InvalidOption::new(field, InvalidReason::OutOfRange(range)));
+        let out_of_range = |field, range| Err(InvalidOption::new(field, InvalidReason::OutOfRange(range)));
         let policy = self.0;
         if policy.interval.is_zero() {
             return out_of_range("refresh.interval", "more than zero");

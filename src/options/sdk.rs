@@ -359,8 +359,9 @@ fn read_source(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Sourc
 }
 
 fn read_direct(source: Direct) -> Result<String, InvalidOption> {
-    let unreadable =
-        |field| move |error: std::io::Error| InvalidOption::new(field, InvalidReason::Unreadable(error.kind()));
+    let unreadable = |field| {
+        move |error: std::io::Error| InvalidOption::new(field, InvalidReason::Unreadable(error.kind()))
+    };
     let mut text = String::new();
     match source {
         Direct::Text(given) => text = given,

@@ -9,11 +9,9 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, RequestBuilder};
 
-use super::{
-    ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
-};
-use crate::options::{CacheLevel, TransportConfig};
+use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
 use crate::options::PROJECT_PLACEHOLDER;
+use crate::options::{CacheLevel, TransportConfig};
 
 /// Without it the metrics endpoint takes the events for a bot's and drops them.
 const USER_AGENT: &str = "ConvertAgent/1.0";

@@ -214,11 +214,9 @@ impl fmt::Debug for ConfigResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotModified => f.write_str("NotModified"),
-            Self::Fetched { body, etag } => f
-                .debug_struct("Fetched")
-                .field("bytes", &body.len())
-                .field("etag", &etag.is_some())
-                .finish(),
+            Self::Fetched { body, etag } => {
+                f.debug_struct("Fetched").field("bytes", &body.len()).field("etag", &etag.is_some()).finish()
+            }
         }
     }
 }

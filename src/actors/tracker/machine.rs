@@ -140,7 +140,13 @@ impl Tracker {
     }
 
     /// A delivery has ended.
-    pub(crate) fn ended(&mut self, outcome: Outcome, now: Instant, wall: SystemTime, effects: &mut Vec<Effect>) {
+    pub(crate) fn ended(
+        &mut self,
+        outcome: Outcome,
+        now: Instant,
+        wall: SystemTime,
+        effects: &mut Vec<Effect>,
+    ) {
         let Outcome { delivery, result, bytes } = outcome;
         self.in_flight -= delivery.records.len();
         self.stats.requests += 1;
@@ -250,7 +256,13 @@ impl Tracker {
     }
 
     /// A failing store must not lose an event, nor let one go out again and again.
-    fn mark_without_store(&mut self, error: &StoreError, kind: MarkKind, visitor: &str, entity: &str) -> bool {
+    fn mark_without_store(
+        &mut self,
+        error: &StoreError,
+        kind: MarkKind,
+        visitor: &str,
+        entity: &str,
+    ) -> bool {
         self.visitors.count_failure(error);
         self.marks.insert(kind, visitor, entity)
     }
@@ -372,4 +384,3 @@ const fn fate_is_unknown(cause: &TransportError) -> bool {
             | TransportError::Panicked
     )
 }
-

@@ -85,7 +85,8 @@ impl TrackerHandle {
         let (outcomes_in, outcomes) = bounded(1);
         let (flusher, flusher_worker) = FlusherHandle::start(flusher, outcomes_in)?;
         let remains = inbox.clone();
-        let thread = TrackerThread { inbox, control, outcomes, flusher, notifier, ledger: Arc::clone(&ledger) };
+        let thread =
+            TrackerThread { inbox, control, outcomes, flusher, notifier, ledger: Arc::clone(&ledger) };
         let worker = Worker::start("convert-tracker", move || {
             thread.run(Tracker::new(settings));
         })?;
