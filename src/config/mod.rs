@@ -2,6 +2,7 @@
 
 mod compile;
 mod entity;
+mod experience;
 mod index;
 mod kind;
 mod layout;
