@@ -9,6 +9,8 @@ mod layout;
 mod rules;
 mod shape;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod warning;
 mod wire;
 
