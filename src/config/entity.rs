@@ -87,8 +87,8 @@ pub(crate) struct Variable {
     pub(crate) key: SmolStr,
     /// The value as its declared type, or as served where it cannot be cast.
     pub(crate) value: Value,
-    /// The served value, where it differs.
-    pub(super) served: Option<Value>,
+    /// The served value, where it differs; few casts change anything.
+    pub(super) served: Option<Box<Value>>,
 }
 
 pub(crate) struct Feature {
@@ -184,6 +184,6 @@ impl Variation {
 impl Variable {
     /// The value as served.
     pub(crate) fn uncast(&self) -> &Value {
-        self.served.as_ref().unwrap_or(&self.value)
+        self.served.as_deref().unwrap_or(&self.value)
     }
 }
