@@ -347,3 +347,12 @@ pub(crate) fn number_to_json(value: f64) -> serde_json::Value {
     }
     serde_json::Number::from_f64(value).map_or(serde_json::Value::Null, serde_json::Value::Number)
 }
+
+impl IntoIterator for Attributes {
+    type Item = (SmolStr, AttributeValue);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}

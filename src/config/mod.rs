@@ -1,5 +1,6 @@
 //! The served config: parsed once, leniently, into the shape in which decisions are made.
 
+mod cell;
 mod compile;
 mod entity;
 mod experience;
@@ -20,6 +21,7 @@ pub use warning::{ConfigError, ConfigWarning};
 
 pub use layout::BucketOrder;
 
+pub(crate) use cell::SnapshotCell;
 pub(crate) use compile::{CompileOptions, Compiled};
 pub(crate) use entity::{
     Audience, AudienceCheck, CarriedFeature, Experience, Feature, Place, RuledEntity, Variable, Variation,

@@ -1,0 +1,150 @@
+//! An ordinary answer, and what a fault makes of it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use hyper::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::at::WrongField;
+use crate::fault::{FaultKind, RetryAfter};
+use crate::script::{Script, Step};
+use crate::socket::ResetSwitch;
+
+const GARBAGE: &[u8] = b"<html><body>\xff\xfe not what you asked for {\"experiences\":[";
+const BLANKS: [u8; 16 * 1024] = [b' '; 16 * 1024];
+
+/// An answer with its whole body.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    pub(crate) fn json(status: StatusCode, value: &Value) -> Self {
+        Self::json_text(status, value.to_string().into())
+    }
+
+    pub(crate) fn json_text(status: StatusCode, body: Bytes) -> Self {
+        Self { body, ..Self::empty(status) }
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+    }
+
+    pub(crate) fn error(status: StatusCode, error: impl Into<String>) -> Self {
+        Self::json(status, &json!({ "error": error.into() }))
+    }
+
+    pub(crate) fn wrong_field(field: &WrongField) -> Self {
+        Self::json(StatusCode::BAD_REQUEST, &json!({ "error": field.error, "path": field.path }))
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// The answer as it is.
+    pub(crate) fn plain(self, switch: &ResetSwitch) -> Response<Script> {
+        let steps = if self.body.is_empty() { Vec::new() } else { vec![Step::Send(self.body.clone())] };
+        self.with_steps(steps, switch)
+    }
+
+    /// The answer with its body spoilt by `fault`; other kinds of faults leave it as it is.
+    pub(crate) fn spoilt(mut self, fault: &FaultKind, switch: &ResetSwitch) -> Response<Script> {
+        let half = self.body.slice(..self.body.len() / 2);
+        match fault {
+            FaultKind::ResetBeforeBody => self.announced().with_steps([Step::Flush, Step::Reset], switch),
+            FaultKind::ResetMidBody => {
+                self.announced().with_steps([Step::Send(half), Step::Flush, Step::Reset], switch)
+            }
+            FaultKind::TruncatedBody => {
+                self.announced().with_steps([Step::Send(half), Step::Flush, Step::BreakOff], switch)
+            }
+            FaultKind::SlowDrip { bytes, interval_ms } => {
+                let pause = Duration::from_millis(*interval_ms);
+                let mut steps = VecDeque::new();
+                for start in (0..self.body.len()).step_by((*bytes).max(1)) {
+                    let end = self.body.len().min(start + (*bytes).max(1));
+                    // The clock ticks in milliseconds; no pause is to be none.
+                    steps.push_back(if pause.is_zero() { Step::Flush } else { Step::Pause(pause) });
+                    steps.push_back(Step::Send(self.body.slice(start..end)));
+                }
+                self.announced().with_steps(steps, switch)
+            }
+            FaultKind::HugeBody { bytes } => {
+                let size = BLANKS.len() as u64;
+                let rest = usize::try_from(bytes % size).unwrap_or(0);
+                let blanks = Bytes::from_static(&BLANKS);
+                let steps = [Step::Repeat(blanks.clone(), bytes / size), Step::Send(blanks.slice(..rest))];
+                self.without_encoding().with_steps(steps, switch)
+            }
+            FaultKind::GarbageBody => {
+                self.body = Bytes::from_static(GARBAGE);
+                self.without_encoding().plain(switch)
+            }
+            FaultKind::EmptyBody => {
+                self.body = Bytes::new();
+                self.without_encoding().plain(switch)
+            }
+            _ => self.plain(switch),
+        }
+    }
+
+    /// The answer that a fault gives instead of the ordinary one, if it is of that kind.
+    pub(crate) fn instead(fault: &FaultKind) -> Option<Self> {
+        match fault {
+            FaultKind::Status { status, retry_after } => {
+                let status = StatusCode::from_u16(*status)
+                    .ok()
+                    .filter(|status| (200..600).contains(&status.as_u16()))
+                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let answer = Self::error(status, "injected fault");
+                Some(match retry_after {
+                    Some(RetryAfter::Seconds(seconds)) => answer.header(RETRY_AFTER, (*seconds).into()),
+                    Some(RetryAfter::Date(date)) => answer.text_header(RETRY_AFTER, date),
+                    None => answer,
+                })
+            }
+            FaultKind::Redirect { to } => {
+                Some(Self::empty(StatusCode::TEMPORARY_REDIRECT).text_header(LOCATION, to))
+            }
+            _ => None,
+        }
+    }
+
+    /// A header from text of the test's choice; text that no header can carry is left out.
+    fn text_header(self, name: HeaderName, text: &str) -> Self {
+        match HeaderValue::from_str(text) {
+            Ok(value) => self.header(name, value),
+            Err(_) => self,
+        }
+    }
+
+    /// With the length of the whole body, whatever part of it will be sent.
+    fn announced(self) -> Self {
+        let length = HeaderValue::from(self.body.len());
+        self.header(CONTENT_LENGTH, length)
+    }
+
+    fn without_encoding(mut self) -> Self {
+        self.headers.remove(hyper::header::CONTENT_ENCODING);
+        self
+    }
+
+    fn with_steps(self, steps: impl Into<VecDeque<Step>>, switch: &ResetSwitch) -> Response<Script> {
+        let mut response = Response::new(Script::new(steps, switch.clone()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}

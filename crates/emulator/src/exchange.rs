@@ -1,0 +1,231 @@
+//! One request from its arrival to its answer: record, faults, route, log line.
+
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::{Body, Incoming};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use crate::admin::{ADMIN_PREFIX, answer_admin};
+use crate::answer::Answer;
+use crate::config_route::{ConfigRequest, answer_config};
+use crate::fault::FaultKind;
+use crate::received::{ReceivedRequest, RouteKind};
+use crate::script::{BrokenOff, Script};
+use crate::socket::ResetSwitch;
+use crate::state::State;
+use crate::track_route::{TrackRequest, answer_track};
+
+/// The connection that a request came over.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) number: u64,
+    pub(crate) https: bool,
+    pub(crate) switch: ResetSwitch,
+}
+
+/// A request that has been read to its end.
+struct Exchange {
+    state: Arc<State>,
+    connection: Connection,
+    parts: Parts,
+    body: ReadBody,
+    route: RouteKind,
+    sdk_key: String,
+    number: u64,
+}
+
+/// A body, kept up to the limit and counted to its end.
+#[derive(Default)]
+struct ReadBody {
+    kept: Vec<u8>,
+    size: u64,
+    is_too_large: bool,
+}
+
+/// Answers one request; an error closes the connection without an answer.
+pub(crate) async fn answer(
+    state: Arc<State>,
+    connection: Connection,
+    request: Request<Incoming>,
+) -> Result<Response<Script>, BrokenOff> {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let body = read_body(body, state.max_body).await?;
+    let path = parts.uri.path();
+    if path.starts_with(ADMIN_PREFIX) {
+        let answer = answer_admin(&state, &parts.method, path, parts.uri.query(), &body.kept);
+        return Ok(answer.plain(&connection.switch));
+    }
+    let (route, sdk_key) = find_route(path);
+    let number = state.recorder.arrived(describe(&parts, &connection, &body, route));
+    let exchange = Exchange { state, connection, parts, body, route, sdk_key, number };
+    let answered = exchange.answer_with_faults().await;
+    let status = answered.as_ref().ok().map(|response| response.status().as_u16());
+    exchange.state.recorder.answered(number, status);
+    exchange.log(status, started.elapsed());
+    answered
+}
+
+impl Exchange {
+    async fn answer_with_faults(&self) -> Result<Response<Script>, BrokenOff> {
+        let faults = self.state.faults().take(self.route);
+        for fault in &faults {
+            self.state.recorder.fault_applied(self.number, fault.name());
+            match fault {
+                FaultKind::Delay { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
+                FaultKind::Hang => {
+                    self.state.log(&format!("{} hangs on purpose", self.title()));
+                    pending::<()>().await;
+                }
+                FaultKind::Reset => return Err(self.reset()),
+                FaultKind::DropAfterRecording => {
+                    let answer = self.ordinary_answer(true);
+                    // A refused payload is told so all the same: a client bug must show.
+                    return if answer.status.is_success() {
+                        Err(self.reset())
+                    } else {
+                        Ok(answer.plain(&self.connection.switch))
+                    };
+                }
+                _ => return Ok(self.faulty_answer(fault)),
+            }
+        }
+        Ok(self.ordinary_answer(true).plain(&self.connection.switch))
+    }
+
+    fn faulty_answer(&self, fault: &FaultKind) -> Response<Script> {
+        match Answer::instead(fault) {
+            Some(instead) if instead.status.is_success() => {
+                let ordinary = self.ordinary_answer(false);
+                let answer = if ordinary.status.is_success() { instead } else { ordinary };
+                answer.plain(&self.connection.switch)
+            }
+            Some(instead) => instead.plain(&self.connection.switch),
+            None => {
+                let ordinary = self.ordinary_answer(false);
+                if ordinary.status.is_success() {
+                    ordinary.spoilt(fault, &self.connection.switch)
+                } else {
+                    ordinary.plain(&self.connection.switch)
+                }
+            }
+        }
+    }
+
+    fn ordinary_answer(&self, may_be_unchanged: bool) -> Answer {
+        if self.body.is_too_large {
+            return Answer::error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body is larger than this emulator takes",
+            );
+        }
+        match self.route {
+            RouteKind::Config => {
+                let request = ConfigRequest {
+                    method: &self.parts.method,
+                    sdk_key: &self.sdk_key,
+                    query: self.parts.uri.query(),
+                    headers: &self.parts.headers,
+                    may_be_unchanged,
+                };
+                answer_config(&self.state, &request)
+            }
+            RouteKind::Track => {
+                let request = TrackRequest {
+                    method: &self.parts.method,
+                    sdk_key: &self.sdk_key,
+                    headers: &self.parts.headers,
+                    body: &self.body.kept,
+                    number: self.number,
+                };
+                answer_track(&self.state, &request)
+            }
+            RouteKind::Unknown => Answer::error(StatusCode::NOT_FOUND, "no such route"),
+        }
+    }
+
+    fn reset(&self) -> BrokenOff {
+        self.connection.switch.turn_on();
+        BrokenOff
+    }
+
+    fn log(&self, status: Option<u16>, took: Duration) {
+        let status = status.map_or_else(|| "reset".to_owned(), |status| status.to_string());
+        let events = self.state.recorder.events_in(self.number);
+        let (title, took) = (self.title(), took.as_millis());
+        self.state.log(&format!("{title} {status} {events} events {took} ms"));
+    }
+
+    /// Method and path; of the query only what is no secret.
+    fn title(&self) -> String {
+        let query: Vec<String> = self
+            .parts
+            .uri
+            .query()
+            .map_or_else(Vec::new, |query| query.split('&').map(mask_unless_public).collect());
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{} {}{mark}{}", self.parts.method, self.parts.uri.path(), query.join("&"))
+    }
+}
+
+fn mask_unless_public(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((name, _)) if !matches!(name, "environment" | "exp" | "_conv_low_cache") => {
+            format!("{name}=***")
+        }
+        _ => pair.to_owned(),
+    }
+}
+
+/// The route of a path and the SDK key at its end; whatever prefix a base URL carries is fine.
+fn find_route(path: &str) -> (RouteKind, String) {
+    let (route, key) = if let Some((_, key)) = path.split_once("/api/v1/config/") {
+        (RouteKind::Config, key)
+    } else if let Some((_, key)) = path.split_once("/track/") {
+        (RouteKind::Track, key)
+    } else {
+        (RouteKind::Unknown, "")
+    };
+    (route, percent_decode_str(key).decode_utf8_lossy().into_owned())
+}
+
+fn describe(parts: &Parts, connection: &Connection, body: &ReadBody, route: RouteKind) -> ReceivedRequest {
+    let headers = parts.headers.iter().map(|(name, value)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
+    ReceivedRequest {
+        number: 0,
+        connection: connection.number,
+        https: connection.https,
+        route,
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        headers: headers.collect(),
+        body_size: body.size,
+        body: String::from_utf8_lossy(&body.kept).into_owned(),
+        events: 0,
+        status: None,
+        faults: Vec::new(),
+    }
+}
+
+/// Reads to the end even past the limit: closing with unread bytes would reset the connection before the 413.
+async fn read_body(mut body: Incoming, limit: usize) -> Result<ReadBody, BrokenOff> {
+    let mut read = ReadBody::default();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|_| BrokenOff)?;
+        let Some(data) = frame.data_ref() else { continue };
+        read.size += data.len() as u64;
+        read.is_too_large = read.size > limit as u64;
+        if !read.is_too_large {
+            read.kept.extend_from_slice(data);
+        }
+    }
+    Ok(read)
+}

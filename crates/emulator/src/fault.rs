@@ -1,0 +1,258 @@
+//! Faults: what can go wrong on purpose, on which route, and how often.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::received::RouteKind;
+
+/// One thing that goes wrong on one route: until cleared, for the next few requests, or by chance.
+///
+/// A request meets the first fault in order of injection that is for its route and due; a
+/// [delay](FaultKind::Delay) is followed by the next one that is due.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    route: FaultRoute,
+    fault: FaultKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    times: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chance: Option<Chance>,
+}
+
+/// The routes that a fault is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FaultRoute {
+    Config,
+    Track,
+    Both,
+}
+
+/// What goes wrong.
+///
+/// Kinds that show the client a status of 2xx act on the ordinary answer, so the events of a tracking request
+/// count as taken and are recorded; all other kinds but [`DropAfterRecording`](Self::DropAfterRecording) leave
+/// them out. Kinds that act on the body of the config also ignore `If-None-Match`, since a 304 has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// This status with a short JSON body, before anything is looked at.
+    Status {
+        /// From 200 to 599; another number becomes 500.
+        status: u16,
+        /// The `Retry-After` header.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<RetryAfter>,
+    },
+    /// Waits before it goes on.
+    Delay {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Reads the request and never answers, until the emulator or the connection is shut down.
+    Hang,
+    /// Resets the connection (TCP RST) instead of answering.
+    Reset,
+    /// Sends the head of the answer, then resets the connection.
+    ResetBeforeBody,
+    /// Sends the head and half of the body, then resets the connection.
+    ResetMidBody,
+    /// Announces the whole body, sends half of it, and closes the connection in order.
+    TruncatedBody,
+    /// 200 with a body that is not JSON.
+    GarbageBody,
+    /// 200 with an empty body.
+    EmptyBody,
+    /// 200 with this many blanks and no `Content-Length`, so that only a client that counts can notice.
+    HugeBody {
+        /// Bytes of the body.
+        bytes: u64,
+    },
+    /// The ordinary body a few bytes at a time.
+    SlowDrip {
+        /// Bytes at a time; 0 counts as 1.
+        bytes: usize,
+        /// Milliseconds before each piece.
+        interval_ms: u64,
+    },
+    /// 307 to another place.
+    Redirect {
+        /// The `Location` header.
+        to: String,
+    },
+    /// Records the events, then resets the connection without an answer: the client cannot know their fate.
+    DropAfterRecording,
+}
+
+/// The two forms of a `Retry-After` header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RetryAfter {
+    /// Seconds from now.
+    Seconds(u64),
+    /// Text as it is, meant for an HTTP date such as `Wed, 21 Oct 2026 07:28:00 GMT`, or for nonsense.
+    Date(String),
+}
+
+/// A repeatable chance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Chance {
+    probability: f64,
+    seed: u64,
+}
+
+impl Fault {
+    /// A fault of the config route, until cleared.
+    #[must_use]
+    pub fn config(kind: FaultKind) -> Self {
+        Self { route: FaultRoute::Config, fault: kind, times: None, chance: None }
+    }
+
+    /// A fault of the tracking route, until cleared.
+    #[must_use]
+    pub fn track(kind: FaultKind) -> Self {
+        Self { route: FaultRoute::Track, fault: kind, times: None, chance: None }
+    }
+
+    /// A fault of both routes, until cleared.
+    #[must_use]
+    pub fn both(kind: FaultKind) -> Self {
+        Self { route: FaultRoute::Both, fault: kind, times: None, chance: None }
+    }
+
+    /// Only for the next `times` requests of the route.
+    #[must_use]
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// Only for this share of the requests, from 0 to 1; the same seed gives the same sequence.
+    #[must_use]
+    pub fn with_probability(mut self, probability: f64, seed: u64) -> Self {
+        self.chance = Some(Chance { probability, seed });
+        self
+    }
+
+    /// What goes wrong.
+    #[must_use]
+    pub fn kind(&self) -> &FaultKind {
+        &self.fault
+    }
+
+    fn is_for(&self, route: RouteKind) -> bool {
+        match self.route {
+            FaultRoute::Config => route == RouteKind::Config,
+            FaultRoute::Track => route == RouteKind::Track,
+            FaultRoute::Both => route != RouteKind::Unknown,
+        }
+    }
+}
+
+impl FaultKind {
+    /// An answer with this status and nothing special.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self::Status { status, retry_after: None }
+    }
+
+    /// 429 with `Retry-After` in seconds.
+    #[must_use]
+    pub fn too_many_requests(retry_after_seconds: u64) -> Self {
+        Self::Status { status: 429, retry_after: Some(RetryAfter::Seconds(retry_after_seconds)) }
+    }
+
+    /// The name in the admin API and in the record.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status { .. } => "status",
+            Self::Delay { .. } => "delay",
+            Self::Hang => "hang",
+            Self::Reset => "reset",
+            Self::ResetBeforeBody => "reset_before_body",
+            Self::ResetMidBody => "reset_mid_body",
+            Self::TruncatedBody => "truncated_body",
+            Self::GarbageBody => "garbage_body",
+            Self::EmptyBody => "empty_body",
+            Self::HugeBody { .. } => "huge_body",
+            Self::SlowDrip { .. } => "slow_drip",
+            Self::Redirect { .. } => "redirect",
+            Self::DropAfterRecording => "drop_after_recording",
+        }
+    }
+}
+
+/// The faults that are waiting for their requests.
+#[derive(Debug, Default)]
+pub(crate) struct PendingFaults {
+    faults: VecDeque<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    fault: Fault,
+    dice: u64,
+}
+
+impl PendingFaults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        let dice = fault.chance.as_ref().map_or(0, |chance| chance.seed);
+        self.faults.push_back(Pending { fault, dice });
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.faults.clear();
+    }
+
+    pub(crate) fn list(&self) -> Vec<Fault> {
+        self.faults.iter().map(|pending| pending.fault.clone()).collect()
+    }
+
+    /// What happens to the next request of `route`: any number of delays, then at most one other kind.
+    pub(crate) fn take(&mut self, route: RouteKind) -> Vec<FaultKind> {
+        let mut taken = Vec::new();
+        for pending in &mut self.faults {
+            if pending.fault.is_for(route) && pending.is_due() {
+                taken.push(pending.fault.fault.clone());
+                if !matches!(pending.fault.fault, FaultKind::Delay { .. }) {
+                    break;
+                }
+            }
+        }
+        self.faults.retain(|pending| pending.fault.times != Some(0));
+        taken
+    }
+}
+
+impl Pending {
+    fn is_due(&mut self) -> bool {
+        if self.fault.times == Some(0) {
+            return false;
+        }
+        if let Some(chance) = &self.fault.chance
+            && next_share(&mut self.dice) >= chance.probability
+        {
+            return false;
+        }
+        if let Some(times) = &mut self.fault.times {
+            *times -= 1;
+        }
+        true
+    }
+}
+
+/// The next number of the SplitMix64 sequence, as a share from 0 up to but not including 1.
+fn next_share(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    // 53 bits are what a double holds exactly.
+    (mixed >> 11) as f64 / (1_u64 << 53) as f64
+}

@@ -1,0 +1,75 @@
+//! One loopback port: listening, or closed but kept from everybody else.
+
+use std::future::pending;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as BoundListener};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::StartError;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A port with its listener while it is open.
+#[derive(Debug)]
+pub(crate) struct Port {
+    address: SocketAddr,
+    listener: Option<TcpListener>,
+    /// Bound but not listening: the system refuses clients, and gives the port to nobody else.
+    reserved: Option<TcpSocket>,
+}
+
+impl Port {
+    /// Takes a port without any runtime, so that errors show before a thread is started; 0 takes a free one.
+    pub(crate) fn bind(port: u16) -> Result<BoundListener, StartError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listen = || {
+            let listener = BoundListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        listen().map_err(|source| StartError::Bind { address, source })
+    }
+
+    /// Takes a bound listener over; called inside the runtime.
+    pub(crate) fn new(listener: BoundListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(Self { address, listener: Some(TcpListener::from_std(listener)?), reserved: None })
+    }
+
+    /// Listens again; does nothing if it does already.
+    pub(crate) fn open(&mut self) -> Result<(), StartError> {
+        if self.listener.is_none() {
+            let socket = self.reserved.take().map_or_else(|| reserve(self.address), Ok);
+            let listener = socket.and_then(|socket| socket.listen(BACKLOG));
+            self.listener =
+                Some(listener.map_err(|source| StartError::Bind { address: self.address, source })?);
+        }
+        Ok(())
+    }
+
+    /// Refuses clients until it is opened again.
+    pub(crate) fn close(&mut self) {
+        if self.listener.take().is_some() {
+            // If another program was quicker, opening tries again and tells.
+            self.reserved = reserve(self.address).ok();
+        }
+    }
+
+    /// The next client; never, while the port is closed.
+    pub(crate) async fn accept(&self) -> io::Result<TcpStream> {
+        match &self.listener {
+            Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+            None => pending().await,
+        }
+    }
+}
+
+fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections of the time before may still be on their way out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}

@@ -1,0 +1,218 @@
+//! Every kind of fault, over both listeners, and when it strikes.
+
+use std::io::ErrorKind;
+use std::thread;
+
+use convert_emulator::{Emulator, Fault, FaultKind, RetryAfter};
+use serde_json::json;
+
+use crate::client::{Client, KEY, PATIENCE, bases, demo, envelope, one_event};
+use crate::raw::get_config;
+
+const DEMO: &str = include_str!("../../projects/demo.json");
+
+fn strike_once(emulator: &Emulator, kind: FaultKind) {
+    emulator.inject(Fault::both(kind).times(1));
+}
+
+#[test]
+fn resets_are_real_resets_at_the_promised_place() {
+    let emulator = demo();
+    for https in [false, true] {
+        for (kind, sent) in [
+            (FaultKind::Reset, ""),
+            (FaultKind::DropAfterRecording, ""),
+            (FaultKind::ResetBeforeBody, "\r\n\r\n"),
+            (FaultKind::ResetMidBody, &DEMO[..DEMO.len() / 2]),
+        ] {
+            strike_once(&emulator, kind.clone());
+            let reply = get_config(&emulator, https);
+            assert_eq!(reply.error, Some(ErrorKind::ConnectionReset), "{kind:?} {https}");
+            assert!(reply.text.ends_with(sent), "{kind:?} {https}: {}", reply.text);
+            assert_eq!(reply.text.is_empty(), sent.is_empty(), "{kind:?} {https}");
+        }
+    }
+}
+
+#[test]
+fn a_truncated_body_ends_in_order_but_too_early() {
+    let emulator = demo();
+    strike_once(&emulator, FaultKind::TruncatedBody);
+    let reply = get_config(&emulator, false);
+    assert_eq!(reply.error, None);
+    assert!(reply.text.contains(&format!("content-length: {}\r\n", DEMO.len())));
+    assert!(reply.text.ends_with(&DEMO[..DEMO.len() / 2]));
+
+    strike_once(&emulator, FaultKind::TruncatedBody);
+    let url = format!("{}/api/v1/config/{KEY}", emulator.config_url());
+    assert!(Client::of(&emulator).try_get(&url).is_err());
+}
+
+#[test]
+fn bodies_are_spoilt_as_asked() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    for base in bases(&emulator) {
+        let get = |kind: FaultKind| {
+            strike_once(&emulator, kind);
+            client.get(&format!("{base}/api/v1/config/{KEY}"))
+        };
+        let garbage = get(FaultKind::GarbageBody);
+        assert_eq!(garbage.status, 200);
+        assert!(serde_json::from_str::<serde_json::Value>(&garbage.body).is_err());
+        assert_eq!((get(FaultKind::EmptyBody).status, get(FaultKind::EmptyBody).body.as_str()), (200, ""));
+        for bytes in [0, 1, 16_384, 100_001] {
+            let huge = get(FaultKind::HugeBody { bytes });
+            assert_eq!((huge.body.len() as u64, huge.header("content-length")), (bytes, ""));
+        }
+        for bytes in [0, 100, 1_000_000] {
+            assert_eq!(get(FaultKind::SlowDrip { bytes, interval_ms: 0 }).body, DEMO, "{bytes}");
+        }
+        assert_eq!(get(FaultKind::SlowDrip { bytes: 5000, interval_ms: 1 }).body, DEMO);
+    }
+}
+
+#[test]
+fn statuses_and_redirects_are_answered_as_asked() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    for base in bases(&emulator) {
+        let get = |kind: FaultKind| {
+            strike_once(&emulator, kind);
+            client.get(&format!("{base}/api/v1/config/{KEY}"))
+        };
+        for status in [204, 400, 404, 500, 503] {
+            assert_eq!(get(FaultKind::status(status)).status, status);
+        }
+        assert_eq!(get(FaultKind::status(99)).status, 500);
+        let limited = get(FaultKind::too_many_requests(3));
+        assert_eq!((limited.status, limited.header("retry-after")), (429, "3"));
+        let date = RetryAfter::Date("not a date".to_owned());
+        let dated = get(FaultKind::Status { status: 503, retry_after: Some(date) });
+        assert_eq!((dated.status, dated.header("retry-after")), (503, "not a date"));
+        let moved = get(FaultKind::Redirect { to: "http://localhost:1/x".to_owned() });
+        assert_eq!((moved.status, moved.header("location")), (307, "http://localhost:1/x"));
+    }
+}
+
+/// An answer of 2xx means that the endpoint has taken the events, whatever becomes of its body.
+#[test]
+fn events_are_recorded_exactly_if_the_endpoint_has_taken_them() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let table = [
+        (FaultKind::status(503), 0),
+        (FaultKind::status(202), 1),
+        (FaultKind::too_many_requests(1), 0),
+        (FaultKind::Redirect { to: "/".to_owned() }, 0),
+        (FaultKind::Delay { ms: 1 }, 1),
+        (FaultKind::Reset, 0),
+        (FaultKind::ResetBeforeBody, 1),
+        (FaultKind::ResetMidBody, 1),
+        (FaultKind::TruncatedBody, 1),
+        (FaultKind::GarbageBody, 1),
+        (FaultKind::EmptyBody, 1),
+        (FaultKind::HugeBody { bytes: 10 }, 1),
+        (FaultKind::SlowDrip { bytes: 1, interval_ms: 0 }, 1),
+        (FaultKind::DropAfterRecording, 1),
+    ];
+    for base in bases(&emulator) {
+        for (kind, recorded) in &table {
+            emulator.clear();
+            emulator.inject(Fault::track(kind.clone()).times(1));
+            let answered = client.try_post(&format!("{base}/track/{KEY}"), &one_event("v"));
+            let received = emulator.received();
+            assert_eq!(received.totals.events, *recorded, "{kind:?}");
+            assert_eq!(received.requests[0].faults, [kind.name()]);
+            let is_reset = matches!(kind, FaultKind::Reset | FaultKind::DropAfterRecording);
+            assert_eq!(received.requests[0].status.is_none(), is_reset, "{kind:?}");
+            assert!(!is_reset || answered.is_err(), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_payload_is_told_so_under_faults_that_take_events() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    for kind in [FaultKind::status(200), FaultKind::EmptyBody, FaultKind::DropAfterRecording] {
+        strike_once(&emulator, kind.clone());
+        let reply = client.post(&format!("{}/track/{KEY}", emulator.http_url()), &envelope(json!([])));
+        assert_eq!((reply.status, reply.json()["path"].as_str()), (400, Some("visitors")), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_hanging_request_is_recorded_and_ends_with_the_connections() {
+    let emulator = demo();
+    for base in bases(&emulator) {
+        emulator.clear();
+        strike_once(&emulator, FaultKind::Hang);
+        thread::scope(|scope| {
+            let client = Client::of(&emulator);
+            let url = format!("{base}/track/{KEY}");
+            let hanging = scope.spawn(move || client.try_post(&url, &one_event("v")));
+            let received = emulator.wait_until(PATIENCE, |received| {
+                received.requests.iter().any(|request| request.faults == ["hang"])
+            });
+            assert_eq!(received.unwrap().requests[0].status, None);
+            emulator.close_connections();
+            assert!(hanging.join().unwrap().is_err());
+        });
+        assert_eq!(emulator.received().totals.events, 0);
+    }
+}
+
+#[test]
+fn faults_strike_on_their_route_in_order_and_as_often_as_asked() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let config = || client.get(&format!("{}/api/v1/config/{KEY}", emulator.http_url())).status;
+    let track = || client.post(&format!("{}/track/{KEY}", emulator.http_url()), &one_event("v")).status;
+    emulator.inject(Fault::config(FaultKind::status(500)).times(2));
+    emulator.inject(Fault::track(FaultKind::status(502)).times(1));
+    emulator.inject(Fault::both(FaultKind::status(504)));
+    emulator.inject(Fault::both(FaultKind::status(400)).times(0));
+    assert_eq!([config(), track(), config(), track(), config()], [500, 502, 500, 504, 504]);
+    assert_eq!(client.get(&format!("{}/elsewhere", emulator.http_url())).status, 404);
+    emulator.clear_faults();
+    assert_eq!([config(), track()], [200, 200]);
+}
+
+#[test]
+fn a_delay_is_followed_by_the_next_fault() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    strike_once(&emulator, FaultKind::Delay { ms: 1 });
+    strike_once(&emulator, FaultKind::status(503));
+    assert_eq!(client.get(&format!("{}/api/v1/config/{KEY}", emulator.http_url())).status, 503);
+    assert_eq!(emulator.received().requests[0].faults, ["delay", "status"]);
+    assert_eq!(emulator.pending_faults(), []);
+}
+
+#[test]
+fn a_chance_is_repeatable() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let draw = |probability: f64, seed: u64| -> Vec<u16> {
+        emulator.clear_faults();
+        emulator.inject(Fault::config(FaultKind::status(500)).with_probability(probability, seed));
+        (0..64).map(|_| client.get(&format!("{}/api/v1/config/{KEY}", emulator.http_url())).status).collect()
+    };
+    let first = draw(0.5, 7);
+    assert!(first.contains(&500) && first.contains(&200));
+    assert_eq!(first, draw(0.5, 7));
+    assert_ne!(first, draw(0.5, 8));
+    assert!(draw(0.0, 7).iter().all(|status| *status == 200));
+    assert!(draw(1.0, 7).iter().all(|status| *status == 500));
+}
+
+#[test]
+fn a_spoilt_config_is_sent_even_if_the_client_has_it() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let url = format!("{}/api/v1/config/{KEY}", emulator.http_url());
+    strike_once(&emulator, FaultKind::EmptyBody);
+    assert_eq!(client.get_with(&url, &[("if-none-match", "*")]).status, 200);
+    assert_eq!(client.get_with(&url, &[("if-none-match", "*")]).status, 304);
+}

@@ -1,0 +1,82 @@
+//! Configs that change while they are served: files, and `set_config`.
+
+use std::fs;
+use std::sync::mpsc::{Receiver, channel};
+
+use convert_emulator::{ConfigError, Emulator, Project};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::client::{Client, KEY, demo};
+
+fn config(goal: &str) -> String {
+    json!({ "account_id": "1", "project": { "id": "2" }, "goals": [{ "id": goal }] }).to_string()
+}
+
+/// An emulator that serves `project.json` in the folder, and its log lines.
+fn start(folder: &TempDir) -> (Emulator, Receiver<String>) {
+    let (log, lines) = channel();
+    let file = folder.path().join("project.json");
+    fs::write(&file, config("10")).unwrap();
+    let project = Project::from_file(file).sdk_key(KEY);
+    let emulator = Emulator::builder().project(project).log_to(move |line| drop(log.send(line.to_owned())));
+    (emulator.start().unwrap(), lines)
+}
+
+fn goal(emulator: &Emulator) -> String {
+    let reply = Client::of(emulator).get(&format!("{}/api/v1/config/{KEY}", emulator.http_url()));
+    reply.json()["goals"][0]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_changed_file_is_served_from_the_next_request_on() {
+    let folder = TempDir::new().unwrap();
+    let (emulator, _lines) = start(&folder);
+    assert_eq!(goal(&emulator), "10");
+    // The same length and, on a coarse clock, the same time of change.
+    fs::write(folder.path().join("project.json"), config("11")).unwrap();
+    assert_eq!(goal(&emulator), "11");
+}
+
+#[test]
+fn a_broken_file_keeps_the_last_good_config_and_warns_once() {
+    let folder = TempDir::new().unwrap();
+    let (emulator, lines) = start(&folder);
+    let file = folder.path().join("project.json");
+    let warnings = || lines.try_iter().filter(|line| line.starts_with("warning:")).count();
+    fs::write(&file, &config("11")[..20]).unwrap();
+    assert_eq!((goal(&emulator), goal(&emulator), warnings()), ("10".into(), "10".into(), 1));
+    fs::remove_file(&file).unwrap();
+    assert_eq!((goal(&emulator), goal(&emulator), warnings()), ("10".into(), "10".into(), 1));
+    fs::write(&file, config("12")).unwrap();
+    assert_eq!((goal(&emulator), warnings()), ("12".into(), 0));
+}
+
+#[test]
+fn a_config_that_is_set_replaces_the_file_for_good() {
+    let folder = TempDir::new().unwrap();
+    let (emulator, _lines) = start(&folder);
+    emulator.set_config(KEY, config("20")).unwrap();
+    fs::write(folder.path().join("project.json"), config("11")).unwrap();
+    assert_eq!(goal(&emulator), "20");
+}
+
+#[test]
+fn what_cannot_be_served_is_not_set() {
+    let emulator = demo();
+    assert!(matches!(emulator.set_config("unknown", "{}"), Err(ConfigError::UnknownKey(_))));
+    assert!(matches!(emulator.set_config(KEY, "{"), Err(ConfigError::Json(_))));
+    let reply = Client::of(&emulator).get(&format!("{}/api/v1/config/{KEY}", emulator.http_url()));
+    assert_eq!(reply.experience_keys().len(), 6);
+}
+
+#[test]
+fn log_lines_hide_query_secrets() {
+    let folder = TempDir::new().unwrap();
+    let (emulator, lines) = start(&folder);
+    let query = "environment=staging&debug_token=hush&exp=5";
+    Client::of(&emulator).get(&format!("{}/api/v1/config/{KEY}?{query}", emulator.http_url()));
+    let line = lines.recv_timeout(crate::client::PATIENCE).unwrap();
+    let start = "GET /api/v1/config/demo/key?environment=staging&debug_token=***&exp=5 200 0 events ";
+    assert!(line.starts_with(start), "{line}");
+}

@@ -1,0 +1,148 @@
+//! A first look: fetches a config over HTTPS, buckets 1,000 visitors, records conversions, delivers
+//! everything, and accounts for every record.
+//!
+//! Without variables it starts the emulator and compares its own numbers with the emulator's record.
+//! With `CONVERT_SDK_KEY` it talks to `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT`
+//! (Convert's own when unset), trusting `CONVERT_CA_FILE` too; `CONVERT_VISITORS`,
+//! `CONVERT_EXPERIENCE`, `CONVERT_FEATURE` and `CONVERT_GOAL` choose what is asked.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::error::Error;
+use std::time::Duration;
+
+use convert_emulator::{Emulator, Project};
+use convert_sdk::{
+    Context, ConversionOptions, Core, EntityKind, GoalDataKey, SdkConfig, Stats, TransportConfig, attributes,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let emulator = match env::var("CONVERT_SDK_KEY") {
+        Ok(_) => None,
+        Err(_) => Some(Emulator::builder().project(Project::demo()).start()?),
+    };
+    let core = Core::new(configure(emulator.as_ref())?);
+    core.initialize()?;
+    let config = core.current_config().ok_or("no config")?;
+    println!("config of project {}: {:?}", config.project_id(), config.counts());
+
+    let asked = |variable: &str, first: Option<&str>| {
+        env::var(variable).ok().or_else(|| first.map(str::to_owned)).unwrap_or_default()
+    };
+    let experience = asked("CONVERT_EXPERIENCE", config.experience_keys().next());
+    let feature = asked("CONVERT_FEATURE", config.feature_keys().next());
+    let goal = asked("CONVERT_GOAL", config.goal_keys().next());
+    let visitors = asked("CONVERT_VISITORS", Some("1000")).parse::<u32>()?;
+
+    let mut split = BTreeMap::new();
+    let mut shown_feature = false;
+    let mut conversions = 0;
+    for number in 0..visitors {
+        let visitor = visitor(&core, number)?;
+        if let Some(result) = visitor.run_experience(&experience) {
+            *split.entry(result.variation_id().to_owned()).or_insert(0_u32) += 1;
+        }
+        if !shown_feature && let Some(result) = visitor.run_feature(&feature) {
+            shown_feature = true;
+            println!("\nfeature {feature}, by way of {}:", result.experience_key());
+            for (name, value) in result.variables() {
+                println!("  {name} = {value}");
+            }
+        }
+        if number % 10 == 0 {
+            let order = ConversionOptions::new().revenue(49.9).data(GoalDataKey::ProductsCount, 2);
+            conversions += u32::from(visitor.track_conversion_with(&goal, &order).tracked());
+        }
+    }
+    print_split(&core, &experience, visitors, &split)?;
+    println!("\nconversions of {goal} recorded: {conversions}");
+
+    let report = core.flush(PATIENCE)?;
+    println!("flush: {} records delivered, {} pending", report.delivered, report.pending);
+    let stats = core.close();
+    print_ledger(&stats);
+    compare(emulator.as_ref(), &stats)
+}
+
+fn configure(emulator: Option<&Emulator>) -> Result<SdkConfig, Box<dyn Error>> {
+    let mut transport = TransportConfig::builder();
+    let key = if let Some(emulator) = emulator {
+        transport = transport
+            .config_base_url(emulator.config_url())
+            .track_base_url(emulator.track_url())
+            .root_certificate_pem(emulator.ca_pem());
+        Project::DEMO_SDK_KEY.to_owned()
+    } else {
+        if let Ok(url) = env::var("CONVERT_CONFIG_ENDPOINT") {
+            transport = transport.config_base_url(url);
+        }
+        if let Ok(url) = env::var("CONVERT_TRACK_ENDPOINT") {
+            transport = transport.track_base_url(url);
+        }
+        if let Ok(path) = env::var("CONVERT_CA_FILE") {
+            transport = transport.root_certificate_pem(std::fs::read(path)?);
+        }
+        env::var("CONVERT_SDK_KEY")?
+    };
+    Ok(SdkConfig::builder().sdk_key(key).transport(transport.build()?).build()?)
+}
+
+/// Visitors who differ in what audiences and locations ask for.
+fn visitor(core: &Core, number: u32) -> Result<Context, Box<dyn Error>> {
+    let country = ["DE", "FR", "GR", "US"][number as usize % 4];
+    let about = attributes! { "age" => 15 + number % 60, "country" => country, "language" => "en" };
+    let place = attributes! { "url" => "https://shop.example.com/checkout", "path" => "/checkout" };
+    Ok(core.create_context(format!("visitor-{number}"), about)?.with_location(place))
+}
+
+/// The split beside the configured traffic.
+fn print_split(
+    core: &Core,
+    experience: &str,
+    visitors: u32,
+    split: &BTreeMap<String, u32>,
+) -> Result<(), Box<dyn Error>> {
+    let decided: u32 = split.values().sum();
+    println!("\nexperience {experience}: {decided} of {visitors} visitors");
+    let served = core.create_context("", ())?.get_config_entity(EntityKind::Experience, experience);
+    let served = served.ok_or("the config has no such experience")?;
+    for variation in served["variations"].as_array().into_iter().flatten() {
+        let id = variation["id"].as_str().unwrap_or_default();
+        let count = split.get(id).copied().unwrap_or_default();
+        let share = 100.0 * f64::from(count) / f64::from(decided.max(1));
+        let name = variation["key"].as_str().unwrap_or(id);
+        println!("  {name:<20} {count:>6}  {share:>6.2} %  (traffic {})", variation["traffic_allocation"]);
+    }
+    Ok(())
+}
+
+fn print_ledger(stats: &Stats) {
+    println!("\nledger:");
+    println!("  recorded     {:>6}", stats.recorded);
+    println!("  deduplicated {:>6}", stats.deduplicated);
+    println!("  delivered    {:>6}  ({} events)", stats.delivered, stats.delivered_events);
+    println!("  dropped      {:>6}", stats.dropped.total());
+    println!("  pending      {:>6}", stats.pending);
+    println!("  requests     {:>6}", stats.requests);
+}
+
+/// The ledger must balance, and the emulator must have what it says.
+fn compare(emulator: Option<&Emulator>, stats: &Stats) -> Result<(), Box<dyn Error>> {
+    if !stats.is_balanced() || stats.pending + stats.dropped.total() > 0 {
+        return Err(format!("the ledger does not balance: {stats:?}").into());
+    }
+    if let Some(emulator) = emulator {
+        let totals = emulator.received().totals;
+        println!(
+            "\nthe collector received {} events: {} bucketing, {} conversion",
+            totals.events, totals.bucketing, totals.conversion
+        );
+        if totals.events != stats.delivered_events || totals.refused > 0 {
+            return Err(format!("the collector disagrees: {totals:?}").into());
+        }
+    }
+    println!("every record is accounted for");
+    Ok(())
+}

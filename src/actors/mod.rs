@@ -1,0 +1,16 @@
+//! The threads: each owns its state alone and is reached through one inbox.
+
+mod backoff;
+mod flusher;
+mod notifier;
+mod refresher;
+mod thread;
+mod tracker;
+
+pub(crate) use backoff::Jitter;
+pub(crate) use flusher::Flusher;
+pub(crate) use notifier::Notifier;
+pub use notifier::Subscription;
+pub use refresher::RefreshOutcome;
+pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
+pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};

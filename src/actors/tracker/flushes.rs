@@ -1,0 +1,76 @@
+//! Flushes that wait for an answer, and what has become of the records that each covers.
+
+use crossbeam_channel::Sender;
+
+use crate::flush::FlushReport;
+use crate::tracking::Stats;
+
+/// The flushes asked for and not yet answered.
+#[derive(Default)]
+pub(crate) struct Flushes(Vec<PendingFlush>);
+
+struct PendingFlush {
+    reply: Sender<FlushReport>,
+    /// Covers the records before this one.
+    end: u64,
+    /// Covered records without a fate.
+    remaining: u64,
+    delivered: u64,
+    dropped: u64,
+    /// The first attempt that begins after the flush was asked for.
+    first_attempt: u64,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Delivered,
+    Dropped,
+}
+
+impl Flushes {
+    /// A flush of the `remaining` records before `end`.
+    pub(crate) fn ask(&mut self, reply: Sender<FlushReport>, end: u64, remaining: u64, first_attempt: u64) {
+        self.0.push(PendingFlush { reply, end, remaining, delivered: 0, dropped: 0, first_attempt });
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A record has met its fate.
+    pub(crate) fn resolve(&mut self, sequence: u64, fate: Fate) {
+        for flush in self.0.iter_mut().filter(|flush| sequence < flush.end) {
+            flush.remaining -= 1;
+            match fate {
+                Fate::Delivered => flush.delivered += 1,
+                Fate::Dropped => flush.dropped += 1,
+            }
+        }
+    }
+
+    /// Answers the flushes that have nothing left to wait for: all covered records have a fate, or
+    /// an attempt that began after the flush has failed.
+    pub(crate) fn answer(&mut self, failed_attempt: Option<u64>, stats: &Stats) {
+        self.0.retain(|flush| {
+            let tried = failed_attempt.is_some_and(|attempt| attempt >= flush.first_attempt);
+            if flush.remaining > 0 && !tried {
+                return true;
+            }
+            let report = FlushReport {
+                delivered: flush.delivered,
+                dropped: flush.dropped,
+                pending: flush.remaining,
+                stats: stats.clone(),
+            };
+            // Whoever asked may have stopped waiting.
+            let _ = flush.reply.send(report);
+            false
+        });
+    }
+
+    /// The tracker ends: nothing more will happen to what is pending.
+    pub(crate) fn abandon(&mut self, stats: &Stats) {
+        self.answer(Some(u64::MAX), stats);
+    }
+}

@@ -1,0 +1,183 @@
+//! Conversions: one channel send each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Context;
+use crate::actors::Verdict;
+use crate::attributes::Attributes;
+use crate::deadline::deadline_after;
+use crate::decide::goal_matches;
+use crate::error::ConfirmError;
+use crate::results::{ConversionResult, ConversionStatus};
+use crate::tracking::{Conversion, GoalDataKey, GoalValue, Refused, TrackedEvent};
+
+/// What a conversion carries besides its goal. The default is nothing.
+///
+/// ```
+/// use convert_sdk::{ConversionOptions, GoalDataKey};
+///
+/// let order = ConversionOptions::new()
+///     .revenue(49.9)
+///     .data(GoalDataKey::ProductsCount, 2)
+///     .data(GoalDataKey::TransactionId, "tx-1");
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ConversionOptions {
+    goal_data: Vec<(GoalDataKey, GoalValue)>,
+    force_multiple: bool,
+    rule_data: Option<Attributes>,
+}
+
+impl ConversionOptions {
+    /// Carries nothing.
+    pub const fn new() -> Self {
+        Self { goal_data: Vec::new(), force_multiple: false, rule_data: None }
+    }
+
+    /// The revenue, in the project's currency; sent as `amount`. Must be finite.
+    pub fn revenue(self, amount: f64) -> Self {
+        self.data(GoalDataKey::Amount, amount)
+    }
+
+    /// One goal data entry; the same key replaces. A number must be finite.
+    pub fn data(mut self, key: GoalDataKey, value: impl Into<GoalValue>) -> Self {
+        let value = value.into();
+        match self.goal_data.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = value,
+            None => self.goal_data.push((key, value)),
+        }
+        self
+    }
+
+    /// Sends the goal data again for a goal that the visitor has converted before. Without goal data
+    /// there is nothing to send again. Default false.
+    pub const fn force_multiple(mut self, on: bool) -> Self {
+        self.force_multiple = on;
+        self
+    }
+
+    /// Converts only if the goal's rules match this data; a goal without rules never does then.
+    /// Default none: rules are not looked at, as in the official Python SDK.
+    pub fn rule_data(mut self, data: impl Into<Attributes>) -> Self {
+        self.rule_data = Some(data.into());
+        self
+    }
+
+    fn is_valid(&self) -> bool {
+        self.goal_data.iter().all(|(_, value)| match value {
+            GoalValue::Number(number) => number.is_finite(),
+            GoalValue::Text(_) => true,
+        })
+    }
+}
+
+impl Default for ConversionOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Context {
+    /// Records that the visitor reached a goal: one channel send, which never waits.
+    ///
+    /// The answer says whether the record was handed over; whether it repeats an earlier one is
+    /// found out by the tracker, and shown by the conversion's lifecycle event, by
+    /// [`Stats::deduplicated`](crate::Stats::deduplicated), and by
+    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed). The visitor's decisions at
+    /// this moment go with it.
+    pub fn track_conversion(&self, goal_key: &str) -> ConversionResult {
+        static PLAIN: ConversionOptions = ConversionOptions::new();
+        self.track_conversion_with(goal_key, &PLAIN)
+    }
+
+    /// As [`track_conversion`](Self::track_conversion), with revenue and other options.
+    pub fn track_conversion_with(&self, goal_key: &str, options: &ConversionOptions) -> ConversionResult {
+        let conversion = match self.conversion(goal_key, options) {
+            Ok(conversion) => conversion,
+            Err(answer) => return answer,
+        };
+        let goal_id = Some(conversion.goal_id.clone());
+        let sent = self.shared.record(&self.snapshot, TrackedEvent::Conversion(conversion));
+        ConversionResult::new(
+            sent.map_or_else(ConversionStatus::from, |()| ConversionStatus::Queued),
+            goal_id,
+        )
+    }
+
+    /// As [`track_conversion_with`](Self::track_conversion_with), and **waits** for the tracker's
+    /// verdict on whether it is a repetition, at most for `timeout`.
+    ///
+    /// # Errors
+    /// The time is over. The conversion was handed over all the same.
+    pub fn track_conversion_confirmed(
+        &self,
+        goal_key: &str,
+        options: &ConversionOptions,
+        timeout: Duration,
+    ) -> Result<ConversionResult, ConfirmError> {
+        let conversion = match self.conversion(goal_key, options) {
+            Ok(conversion) => conversion,
+            Err(answer) => return Ok(answer),
+        };
+        let goal_id = Some(conversion.goal_id.clone());
+        let deadline = deadline_after(timeout);
+        let event = TrackedEvent::Conversion(conversion);
+        let status = match self.shared.confirm(&self.snapshot, event, deadline) {
+            Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
+            Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
+            Ok(None) => return Err(ConfirmError::Timeout),
+            Err(refused) => refused.into(),
+        };
+        Ok(ConversionResult::new(status, goal_id))
+    }
+
+    /// The record, or the answer where there is none to send.
+    fn conversion(
+        &self,
+        goal_key: &str,
+        options: &ConversionOptions,
+    ) -> Result<Conversion, ConversionResult> {
+        let answer = |status| Err(ConversionResult::new(status, None));
+        if self.visitor_id.is_empty() {
+            return answer(ConversionStatus::NoVisitor);
+        }
+        if !options.is_valid() {
+            return answer(ConversionStatus::InvalidData);
+        }
+        let Some(position) = self.snapshot.goal_index(goal_key) else {
+            return answer(ConversionStatus::GoalNotFound);
+        };
+        let goal = &self.snapshot.goals()[position];
+        let answer = |status| Err(ConversionResult::new(status, Some(goal.id.clone())));
+        if self.preview.is_some() {
+            return answer(ConversionStatus::Deduplicated);
+        }
+        if options.rule_data.as_ref().is_some_and(|data| !goal_matches(&self.snapshot, position, data)) {
+            return answer(ConversionStatus::GoalNotMatched);
+        }
+        if !self.shared.config.tuning.tracking {
+            return answer(ConversionStatus::TrackingDisabled);
+        }
+        Ok(Conversion {
+            visitor_id: self.visitor_id.clone(),
+            goal_id: goal.id.clone(),
+            goal_key: goal.key.clone(),
+            goal_data: options.goal_data.as_slice().into(),
+            bucketing: self.decisions.pairs(&self.snapshot).collect::<Arc<[_]>>(),
+            segments: self.segments.clone(),
+            force_multiple: options.force_multiple,
+            first: true,
+        })
+    }
+}
+
+impl From<Refused> for ConversionStatus {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::QueueFull,
+            Refused::Closed => Self::Closed,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Diagnosis: the decision that a call would make, and why, without making it.
+
+use smol_str::SmolStr;
+
+use super::evaluate::PLAIN;
+use super::{Context, RunOptions};
+use crate::config::EntityKind;
+use crate::decide::{Explanation, Outcome, Source, carried_features, explain_experience};
+use crate::diagnostics::{
+    DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic, visitor_ref,
+};
+use crate::events::LifecycleEvent;
+
+/// Diagnosis changes nothing, is not affected by a preview, and announces what does not resolve as a
+/// lifecycle event.
+impl Context {
+    /// Why an experience does or does not resolve for this visitor.
+    ///
+    /// ```
+    /// # use convert_sdk::{Core, DiagnosticReason, SdkConfig, attributes};
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-1", attributes! { "plan" => "free" })?;
+    /// let diagnostic = visitor.diagnose_experience("checkout");
+    /// assert_eq!(diagnostic.reason, DiagnosticReason::AudienceMismatch);
+    /// println!("{:#?}", diagnostic.explanation);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn diagnose_experience(&self, experience_key: &str) -> ExperienceDiagnostic {
+        self.diagnose_experience_with(experience_key, &PLAIN)
+    }
+
+    /// As [`diagnose_experience`](Self::diagnose_experience), with options for this call.
+    #[must_use]
+    pub fn diagnose_experience_with(
+        &self,
+        experience_key: &str,
+        options: &RunOptions,
+    ) -> ExperienceDiagnostic {
+        let configured = self.shared.config.tuning.environment.as_deref();
+        let environment = options.environment.as_deref().or(configured).map(SmolStr::new);
+        let mut diagnostic = ExperienceDiagnostic {
+            reason: DiagnosticReason::ExperienceNotFound,
+            experience_key: experience_key.into(),
+            environment,
+            visitor_ref: visitor_ref(&self.visitor_id),
+            bucket_value: None,
+            variation_key: None,
+            explanation: None,
+        };
+        if let Some(position) = self.snapshot.experience_index(experience_key) {
+            let (outcome, explanation) = self.explain(position, options);
+            diagnostic.reason = DiagnosticReason::AudienceMismatch;
+            if let Outcome::Decided { variation, source } = outcome {
+                let experience = &self.snapshot.experiences()[position];
+                diagnostic.reason = DiagnosticReason::Resolved;
+                diagnostic.variation_key = Some(experience.variations[variation].key.clone());
+                if let Source::Hashed { bucket } = source {
+                    diagnostic.bucket_value = Some(bucket);
+                }
+            }
+            diagnostic.explanation = Some(explanation);
+        }
+        self.announce(diagnostic.reason, experience_key);
+        diagnostic
+    }
+
+    /// Why a feature does or does not resolve for this visitor.
+    #[must_use]
+    pub fn diagnose_feature(&self, feature_key: &str) -> FeatureDiagnostic {
+        self.diagnose_feature_with(feature_key, &PLAIN)
+    }
+
+    /// As [`diagnose_feature`](Self::diagnose_feature), with options for this call.
+    #[must_use]
+    pub fn diagnose_feature_with(&self, feature_key: &str, options: &RunOptions) -> FeatureDiagnostic {
+        let mut diagnostic = FeatureDiagnostic {
+            reason: DiagnosticReason::FeatureNotFound,
+            feature_key: feature_key.into(),
+            visitor_ref: visitor_ref(&self.visitor_id),
+            experience_key: None,
+            explanations: Vec::new(),
+        };
+        if let Some(feature) = self.snapshot.feature_index(feature_key) {
+            diagnostic.reason = DiagnosticReason::FeatureNotInSelectedVariations;
+            for (position, experience) in self.snapshot.experiences().iter().enumerate() {
+                let carries = |variation: usize| {
+                    let carried = carried_features(&self.snapshot, position, variation);
+                    carried.iter().any(|carried| carried.feature as usize == feature)
+                };
+                let named = options.experience_keys.is_empty()
+                    || options.experience_keys.iter().any(|key| **key == *experience.key);
+                if !named || !(0..experience.variations.len()).any(carries) {
+                    continue;
+                }
+                let (outcome, explanation) = self.explain(position, options);
+                diagnostic.explanations.push(explanation);
+                let resolved = matches!(outcome, Outcome::Decided { variation, .. } if carries(variation));
+                if resolved && diagnostic.experience_key.is_none() {
+                    diagnostic.reason = DiagnosticReason::Resolved;
+                    diagnostic.experience_key = Some(experience.key.clone());
+                }
+            }
+        }
+        self.announce(diagnostic.reason, feature_key);
+        diagnostic
+    }
+
+    /// Whether a goal resolves.
+    #[must_use]
+    pub fn diagnose_goal(&self, goal_key: &str) -> GoalDiagnostic {
+        let goal = self.snapshot.goal_index(goal_key).map(|position| &self.snapshot.goals()[position]);
+        let reason = if goal.is_some() { DiagnosticReason::Resolved } else { DiagnosticReason::GoalNotFound };
+        self.announce(reason, goal_key);
+        GoalDiagnostic { reason, goal_key: goal_key.into(), goal_id: goal.map(|goal| goal.id.clone()) }
+    }
+
+    /// Whether an entity resolves.
+    #[must_use]
+    pub fn diagnose_entity(&self, kind: EntityKind, key: &str) -> EntityDiagnostic {
+        let found = self.snapshot.entity(kind, key).is_some();
+        let reason = if found { DiagnosticReason::Resolved } else { DiagnosticReason::EntityNotFound };
+        self.announce(reason, key);
+        EntityDiagnostic { reason, entity_type: kind.as_str(), entity_key: key.into() }
+    }
+
+    fn explain(&self, experience: usize, options: &RunOptions) -> (Outcome, Explanation) {
+        let call = self.call(options);
+        explain_experience(&self.snapshot, experience, &self.facts(&call))
+    }
+
+    fn announce(&self, reason: DiagnosticReason, entity_key: &str) {
+        if reason != DiagnosticReason::Resolved {
+            let entity_key = entity_key.into();
+            self.shared.notifier.notify(LifecycleEvent::Diagnostic { reason, entity_key });
+        }
+    }
+}

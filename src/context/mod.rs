@@ -1,0 +1,68 @@
+//! One visitor: who they are, what is known of them, and what can be asked about them.
+
+mod convert;
+mod decisions;
+mod diagnose;
+mod entities;
+mod evaluate;
+mod options;
+mod preview;
+mod visitor;
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use self::decisions::Decisions;
+use self::preview::Preview;
+use crate::attributes::Attributes;
+use crate::config::ConfigSnapshot;
+use crate::shared::Shared;
+
+pub use convert::ConversionOptions;
+pub use options::RunOptions;
+
+/// One visitor and the config of the moment in which the context was created.
+///
+/// Evaluation is a pure computation on the caller's thread: no lock, no I/O, no wait. Whatever is
+/// decided is remembered by the context at once, and by the visitor's later contexts. `Send` and
+/// `Sync`; evaluations take `&self`, changes to the visitor take `&mut self`.
+///
+/// ```
+/// # use convert_sdk::{Core, SdkConfig, attributes};
+/// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
+/// # let core = Core::new(config);
+/// # core.initialize()?;
+/// let visitor = core
+///     .create_context("visitor-1", attributes! { "plan" => "pro" })?
+///     .with_location(attributes! { "url" => "https://example.com/checkout" });
+/// let shown = visitor.run_experiences();
+/// assert_eq!(shown.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Context {
+    shared: Arc<Shared>,
+    snapshot: Arc<ConfigSnapshot>,
+    visitor_id: SmolStr,
+    /// Attributes given at creation and set later, report keys apart.
+    attributes: Attributes,
+    /// The part of them that outlives the context.
+    persistent: Attributes,
+    /// Report keys, recorded custom segments among them.
+    segments: Option<Arc<Attributes>>,
+    /// What audience rules see where the segments are not empty: both of the above, merged.
+    merged: Option<Attributes>,
+    location: Attributes,
+    decisions: Decisions,
+    preview: Option<Preview>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("attributes", &self.attributes)
+            .field("location", &self.location)
+            .field("preview", &self.preview.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,100 @@
+//! What one evaluation call may say besides the key.
+
+use crate::attributes::Attributes;
+
+/// Options of one evaluation call. The default changes nothing.
+///
+/// ```
+/// use convert_sdk::{RunOptions, attributes};
+///
+/// let quietly = RunOptions::new()
+///     .attributes(attributes! { "cart_value" => 120 })
+///     .enable_tracking(false)
+///     .enable_storage(false);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct RunOptions {
+    pub(super) attributes: Attributes,
+    pub(super) location: Attributes,
+    pub(super) enable_tracking: bool,
+    pub(super) enable_storage: bool,
+    pub(super) type_casting: bool,
+    pub(super) environment: Option<Box<str>>,
+    pub(super) experience_keys: Vec<Box<str>>,
+    pub(super) force_variation_id: Option<Box<str>>,
+}
+
+impl RunOptions {
+    /// Changes nothing.
+    pub const fn new() -> Self {
+        Self {
+            attributes: Attributes::new(),
+            location: Attributes::new(),
+            enable_tracking: true,
+            enable_storage: true,
+            type_casting: true,
+            environment: None,
+            experience_keys: Vec::new(),
+            force_variation_id: None,
+        }
+    }
+
+    /// Merged over the context's attributes for this call: objects by key, lists united, anything
+    /// else replaced.
+    pub fn attributes(mut self, attributes: impl Into<Attributes>) -> Self {
+        self.attributes = attributes.into();
+        self
+    }
+
+    /// Laid over the context's location attributes for this call; same names replace.
+    pub fn location(mut self, location: impl Into<Attributes>) -> Self {
+        self.location = location.into();
+        self
+    }
+
+    /// Whether the exposure is recorded. Default true.
+    pub const fn enable_tracking(mut self, on: bool) -> Self {
+        self.enable_tracking = on;
+        self
+    }
+
+    /// Whether a new decision is remembered. Default true.
+    pub const fn enable_storage(mut self, on: bool) -> Self {
+        self.enable_storage = on;
+        self
+    }
+
+    /// Whether feature variables are converted to their declared types. Default true.
+    pub const fn type_casting(mut self, on: bool) -> Self {
+        self.type_casting = on;
+        self
+    }
+
+    /// The environment for this call, in place of the configured one.
+    pub fn environment(mut self, environment: impl Into<Box<str>>) -> Self {
+        self.environment = Some(environment.into());
+        self
+    }
+
+    /// The experiences that a feature call looks at; empty means all. Unknown keys are skipped, and
+    /// if all are unknown there is no feature. Their order is the config's.
+    pub fn experience_keys<K: Into<Box<str>>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.experience_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Gives this variation, whatever its status or traffic, to a visitor who passes every check of
+    /// the experience; ignored where the experience does not have it (the JavaScript SDK's
+    /// `forceVariationId`).
+    pub fn force_variation_id(mut self, id: impl Into<Box<str>>) -> Self {
+        self.force_variation_id = Some(id.into());
+        self
+    }
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

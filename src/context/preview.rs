@@ -1,0 +1,120 @@
+//! Previews: one variation forced on this context, without a trace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Context;
+use crate::config::ConfigSnapshot;
+use crate::deadline::deadline_after;
+use crate::decide::Source;
+use crate::error::PreviewError;
+use crate::results::ExperienceResult;
+
+/// The variation that a context previews, and the config in which it was found.
+pub(super) struct Preview {
+    snapshot: Arc<ConfigSnapshot>,
+    experience: usize,
+    variation: usize,
+}
+
+impl Context {
+    /// How long [`set_preview`](Self::set_preview) may wait for an experience that the config does
+    /// not have.
+    pub const PREVIEW_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// Gives this context one variation of one experience, by their ids, whatever the audience,
+    /// status or traffic. Every other experience is decided as ever; while a preview is on nothing
+    /// is stored, recorded or announced. Features follow the visitor's own decisions.
+    ///
+    /// An experience that the config does not have is fetched, for which this **waits** at most
+    /// [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT); a fetched one is kept for 60 s. With direct data
+    /// there is nothing to fetch from.
+    ///
+    /// ```
+    /// # use convert_sdk::{Core, SdkConfig, parse_preview_param};
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let mut visitor = core.create_context("visitor-1", ())?;
+    /// if let Some(param) = parse_preview_param("1001.2002") {
+    ///     visitor.set_preview(&param.experience_id, &param.variation_id)?;
+    /// }
+    /// let shown = visitor.run_experience("checkout").ok_or("not shown")?;
+    /// assert_eq!(shown.variation_key(), "one-page");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The variation cannot be previewed. A preview that was on before is off then.
+    pub fn set_preview(&mut self, experience_id: &str, variation_id: &str) -> Result<(), PreviewError> {
+        self.preview = None;
+        let found = self.find_preview(experience_id, variation_id);
+        match found {
+            Ok(preview) => {
+                self.preview = Some(preview);
+                Ok(())
+            }
+            Err(error) => {
+                log::warn!("preview is off: {error}");
+                Err(error)
+            }
+        }
+    }
+
+    /// Switches a preview off.
+    pub fn clear_preview(&mut self) {
+        self.preview = None;
+    }
+
+    /// Whether a preview is on.
+    #[must_use]
+    pub const fn is_preview(&self) -> bool {
+        self.preview.is_some()
+    }
+
+    /// The forced result for an experience key, if a preview forces it.
+    pub(super) fn previewed(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
+        let preview = self.preview.as_ref()?;
+        let experience = &preview.snapshot.experiences()[preview.experience];
+        (experience.key == experience_key).then(|| preview.result())
+    }
+
+    /// The forced result, if the context's config does not have the experience.
+    pub(super) fn previewed_elsewhere(&self) -> Option<ExperienceResult<'_>> {
+        let preview = self.preview.as_ref()?;
+        let key = &preview.snapshot.experiences()[preview.experience].key;
+        (!key.is_empty() && self.snapshot.experience_index(key).is_none()).then(|| preview.result())
+    }
+
+    fn find_preview(&self, experience_id: &str, variation_id: &str) -> Result<Preview, PreviewError> {
+        if experience_id.is_empty() || variation_id.is_empty() {
+            return Err(PreviewError::EmptyId);
+        }
+        let local = self.snapshot.experience_index_by_id(experience_id);
+        let (snapshot, experience) = match local {
+            Some(experience) => (Arc::clone(&self.snapshot), experience),
+            None => self.fetch_preview(experience_id)?,
+        };
+        let variation = snapshot.experiences()[experience]
+            .variation_index(variation_id)
+            .ok_or(PreviewError::VariationNotFound)?;
+        Ok(Preview { snapshot, experience, variation })
+    }
+
+    fn fetch_preview(&self, experience_id: &str) -> Result<(Arc<ConfigSnapshot>, usize), PreviewError> {
+        if self.shared.config.is_direct_config() || self.shared.is_closed() {
+            return Err(PreviewError::ExperienceNotFound);
+        }
+        let fetched = self.shared.fetch_experience(experience_id, deadline_after(Self::PREVIEW_TIMEOUT));
+        let snapshot = fetched.ok_or(PreviewError::Timeout)?.map_err(PreviewError::Fetch)?;
+        let experience =
+            snapshot.experience_index_by_id(experience_id).ok_or(PreviewError::ExperienceNotFound)?;
+        Ok((snapshot, experience))
+    }
+}
+
+impl Preview {
+    fn result(&self) -> ExperienceResult<'_> {
+        ExperienceResult::new(&self.snapshot, self.experience, self.variation, Source::Forced)
+    }
+}

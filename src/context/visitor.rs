@@ -1,0 +1,227 @@
+//! What is known of the visitor, and how that changes.
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use super::Context;
+use super::decisions::Decisions;
+use crate::attributes::{AttributeValue, Attributes};
+use crate::config::ConfigSnapshot;
+use crate::decide::match_custom_segments;
+use crate::results::CustomSegmentsResult;
+use crate::shared::Shared;
+use crate::state::VisitorState;
+use crate::tracking::REPORT_KEYS;
+
+/// Where recorded custom segments are kept among the segments.
+const CUSTOM_SEGMENTS: &str = "customSegments";
+
+impl Context {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        snapshot: Arc<ConfigSnapshot>,
+        visitor_id: &str,
+        given: Attributes,
+    ) -> Self {
+        let visitor_id = SmolStr::new(visitor_id);
+        let stored =
+            if visitor_id.is_empty() { None } else { shared.visitors.load(&visitor_id) }.unwrap_or_default();
+        let (given, segments) = split(given);
+        let mut attributes = stored.attributes.clone();
+        overlay(&mut attributes, given);
+        let mut context = Self {
+            decisions: Decisions::hydrate(&snapshot, stored.bucketing),
+            segments: (!stored.segments.is_empty()).then(|| Arc::new(stored.segments)),
+            merged: None,
+            persistent: stored.attributes,
+            shared,
+            snapshot,
+            visitor_id,
+            attributes,
+            location: Attributes::new(),
+            preview: None,
+        };
+        if segments.is_empty() {
+            context.merge();
+        } else {
+            context.add_segments(&segments);
+        }
+        context
+    }
+
+    /// The visitor's id.
+    #[must_use]
+    pub fn visitor_id(&self) -> &str {
+        &self.visitor_id
+    }
+
+    /// The visitor's attributes, those that reports know ([`segments`](Self::segments)) apart.
+    #[must_use]
+    pub const fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// The visitor's segments: the report keys `country`, `browser`, `devices`, `source`,
+    /// `campaign`, `visitorType` and `customSegments`.
+    #[must_use]
+    pub fn segments(&self) -> &Attributes {
+        static NONE: Attributes = Attributes::new();
+        self.segments.as_deref().unwrap_or(&NONE)
+    }
+
+    /// The context's location attributes.
+    #[must_use]
+    pub const fn location(&self) -> &Attributes {
+        &self.location
+    }
+
+    /// The config that this context decides by.
+    #[must_use]
+    pub const fn config(&self) -> &Arc<ConfigSnapshot> {
+        &self.snapshot
+    }
+
+    /// This context with other location attributes, which location rules see.
+    #[must_use]
+    pub fn with_location(mut self, location: impl Into<Attributes>) -> Self {
+        self.location = location.into();
+        self
+    }
+
+    /// Sets the location attributes, which location rules see.
+    pub fn set_location(&mut self, location: impl Into<Attributes>) {
+        self.location = location.into();
+    }
+
+    /// Sets attributes of the visitor, for this context and the visitor's later ones; the same name
+    /// replaces. Report keys become [`segments`](Self::segments), as at creation. During a preview
+    /// nothing outlives the context.
+    pub fn set_attributes(&mut self, attributes: impl Into<Attributes>) {
+        let (attributes, segments) = split(attributes.into());
+        overlay(&mut self.persistent, attributes.clone());
+        overlay(&mut self.attributes, attributes.clone());
+        if !segments.is_empty() {
+            self.add_segments(&segments);
+        } else {
+            self.merge();
+        }
+        self.remember(|state| overlay(&mut state.attributes, attributes));
+    }
+
+    /// Sets segments of the visitor, for this context and the visitor's later ones. Only report keys
+    /// are kept, as in the official JavaScript SDK; lists are united with those set before. During a
+    /// preview nothing outlives the context.
+    pub fn set_segments(&mut self, segments: impl Into<Attributes>) {
+        let (_, segments) = split(segments.into());
+        if !segments.is_empty() {
+            self.add_segments(&segments);
+        }
+    }
+
+    /// Records the custom segments with these keys that the visitor belongs to, for audiences and
+    /// reports.
+    ///
+    /// Segments are looked at in config order. As in the official JavaScript SDK, once one matches
+    /// the ones after it are recorded without a look at their rules. Unknown keys are skipped.
+    pub fn run_custom_segments(&mut self, keys: &[&str]) -> CustomSegmentsResult {
+        self.run_custom_segments_with(keys, Attributes::new())
+    }
+
+    /// As [`run_custom_segments`](Self::run_custom_segments), with attributes for this call alone,
+    /// merged over the visitor's.
+    pub fn run_custom_segments_with(
+        &mut self,
+        keys: &[&str],
+        rule_data: impl Into<Attributes>,
+    ) -> CustomSegmentsResult {
+        if self.visitor_id.is_empty() {
+            return CustomSegmentsResult::default();
+        }
+        let rule_data = rule_data.into();
+        let merged;
+        let facts = if rule_data.is_empty() {
+            self.rule_data()
+        } else {
+            merged = self.rule_data_with(&rule_data);
+            &merged
+        };
+        let matched = match_custom_segments(&self.snapshot, keys, facts, self.custom_segments());
+        if !matched.is_empty() {
+            let recorded = self.custom_segments().iter().cloned();
+            let ids = recorded.chain(matched.iter().cloned().map(AttributeValue::String)).collect();
+            self.add_segments(&Attributes::new().with(CUSTOM_SEGMENTS, AttributeValue::Array(ids)));
+        }
+        CustomSegmentsResult::new(matched)
+    }
+
+    /// The ids of the custom segments recorded so far.
+    pub(super) fn custom_segments(&self) -> &[AttributeValue] {
+        match self.segments().get(CUSTOM_SEGMENTS) {
+            Some(AttributeValue::Array(ids)) => ids,
+            _ => &[],
+        }
+    }
+
+    /// What audience rules see.
+    pub(super) fn rule_data(&self) -> &Attributes {
+        self.merged.as_ref().unwrap_or(&self.attributes)
+    }
+
+    /// What audience rules see in a call with attributes of its own.
+    pub(super) fn rule_data_with(&self, call: &Attributes) -> Attributes {
+        let mut attributes = self.attributes.clone();
+        attributes.merge(call);
+        let mut data = self.segments().clone();
+        data.merge(&attributes);
+        data
+    }
+
+    /// Changes what outlives the context. Does nothing during a preview or without a visitor.
+    pub(super) fn remember(&self, change: impl FnOnce(&mut VisitorState)) {
+        if self.visitor_id.is_empty() || self.preview.is_some() {
+            return;
+        }
+        let known = || VisitorState {
+            attributes: self.persistent.clone(),
+            segments: self.segments().clone(),
+            bucketing: self.decisions.pairs(&self.snapshot).collect(),
+        };
+        self.shared.visitors.update(&self.visitor_id, known, change);
+        self.shared.persist(&self.snapshot);
+    }
+
+    fn add_segments(&mut self, added: &Attributes) {
+        let mut segments = self.segments().clone();
+        segments.merge(added);
+        self.segments = Some(Arc::new(segments));
+        self.merge();
+        self.remember(|state| state.segments.merge(added));
+    }
+
+    fn merge(&mut self) {
+        self.merged = self.segments.is_some().then(|| self.rule_data_with(&Attributes::new()));
+    }
+}
+
+/// Takes the report keys out of attributes.
+fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
+    let mut segments = Attributes::new();
+    if !attributes.is_empty() {
+        for key in REPORT_KEYS {
+            if let Some(value) = attributes.remove(key) {
+                segments.insert(key, value);
+            }
+        }
+    }
+    (attributes, segments)
+}
+
+/// Lays attributes over others; same names replace.
+pub(super) fn overlay(below: &mut Attributes, above: Attributes) {
+    if below.is_empty() {
+        *below = above;
+    } else {
+        below.extend(above);
+    }
+}

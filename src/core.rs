@@ -1,0 +1,328 @@
+//! The entry point: one SDK instance, from its config to its threads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::actors::{RefreshOutcome, Subscription, compile};
+use crate::attributes::Attributes;
+use crate::config::ConfigSnapshot;
+use crate::context::Context;
+use crate::deadline::deadline_after;
+use crate::error::{ContextError, HandlerError, InitializeError, RefreshError};
+use crate::events::{LifecycleEvent, LifecycleEventKind};
+use crate::flush::{FlushError, FlushReport};
+use crate::options::{SdkConfig, Source};
+use crate::shared::Shared;
+use crate::tracking::Stats;
+use crate::transport::{HttpTransport, Transport};
+
+/// One SDK instance. Cheap to clone, `Send + Sync`, and fit for a `static`; every clone is the same
+/// instance.
+///
+/// No call waits but those that say so: [`initialize`](Self::initialize),
+/// [`refresh_now_within`](Self::refresh_now_within), [`flush`](Self::flush), [`close`](Self::close)
+/// and [`shutdown`](Self::shutdown). The threads (`convert-refresher`, `convert-tracker`,
+/// `convert-flusher`, and `convert-events` for handlers) start when they are first needed. They end
+/// with [`close`](Self::close), or soon after the last core and context are dropped; what was not
+/// delivered by then is dropped, and said in the log.
+///
+/// ```
+/// use std::time::Duration;
+/// use convert_sdk::{Core, SdkConfig, attributes};
+///
+/// # let config_json = include_str!("../tests/it/small.json");
+/// let core = Core::new(SdkConfig::builder().data_json(config_json).build()?);
+/// core.initialize()?;
+///
+/// let visitor = core.create_context("visitor-1", attributes! { "plan" => "pro" })?;
+/// if let Some(result) = visitor.run_experience("checkout") {
+///     println!("{} shows {}", result.experience_key(), result.variation_key());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Core {
+    shared: Arc<Shared>,
+}
+
+/// Makes a [`Core`] with parts of the application's own.
+#[must_use]
+pub struct CoreBuilder {
+    config: SdkConfig,
+    transport: Option<Arc<dyn Transport>>,
+    handlers: Vec<(LifecycleEventKind, Handler)>,
+}
+
+type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
+
+impl Core {
+    /// How long [`close`](Self::close) may take.
+    pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// An instance with the built-in transport. Touches neither network nor threads.
+    #[must_use]
+    pub fn new(config: SdkConfig) -> Self {
+        let transport = Arc::new(HttpTransport::new(config.transport.clone()));
+        Self { shared: Arc::new(Shared::new(config, transport)) }
+    }
+
+    /// Starts from a config, for a transport or handlers of the application's own.
+    pub const fn builder(config: SdkConfig) -> CoreBuilder {
+        CoreBuilder { config, transport: None, handlers: Vec::new() }
+    }
+
+    /// Puts the first config in place: compiles direct data, or fetches by SDK key and **waits** for
+    /// it, at most for the configured `initialize_timeout` (10 s unless changed). On a core that is
+    /// ready this does nothing; after a failure it may be called again.
+    ///
+    /// # Errors
+    /// The config cannot be had or is none, the time is over, or the core is closed.
+    pub fn initialize(&self) -> Result<(), InitializeError> {
+        self.initialize_within(self.shared.config.tuning.initialize_timeout)
+    }
+
+    /// As [`initialize`](Self::initialize), with another bound. A fetch that ends after it still
+    /// makes the core ready.
+    ///
+    /// # Errors
+    /// As [`initialize`](Self::initialize).
+    pub fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
+        let shared = &self.shared;
+        if shared.is_closed() {
+            return Err(InitializeError::Closed);
+        }
+        if self.is_ready() {
+            return Ok(());
+        }
+        if let Source::Direct(text) = &shared.config.source {
+            return self.initialize_directly(text);
+        }
+        let deadline = deadline_after(timeout);
+        let refresher = shared.refresher()?;
+        match refresher.and_then(|refresher| refresher.refresh(deadline)) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+            None if shared.is_closed() => Err(InitializeError::Closed),
+            None => Err(InitializeError::Timeout),
+        }
+    }
+
+    /// Whether a config is in place.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared.cell.is_set()
+    }
+
+    /// The config now; `None` until the core is ready.
+    #[must_use]
+    pub fn current_config(&self) -> Option<Arc<ConfigSnapshot>> {
+        self.shared.cell.load()
+    }
+
+    /// A context for one visitor, who keeps the config of this moment for the context's life.
+    ///
+    /// With a data store that memory has no answer from, this asks it on the caller's thread. An
+    /// empty visitor id is accepted and decides nothing, as in the official SDKs.
+    ///
+    /// # Errors
+    /// The core is not ready, or closed.
+    pub fn create_context(
+        &self,
+        visitor_id: impl AsRef<str>,
+        attributes: impl Into<Attributes>,
+    ) -> Result<Context, ContextError> {
+        if self.shared.is_closed() {
+            return Err(ContextError::Closed);
+        }
+        let snapshot = self.shared.cell.load().ok_or(ContextError::NotReady)?;
+        Ok(Context::new(Arc::clone(&self.shared), snapshot, visitor_id.as_ref(), attributes.into()))
+    }
+
+    /// Calls `handler` for every lifecycle event of one kind, on the thread `convert-events`. A
+    /// handler that panics or sleeps delays other handlers alone; events past 1,024 waiting ones are
+    /// missed and counted in [`Stats::events_missed`]. On a closed core nothing is called.
+    ///
+    /// # Errors
+    /// The operating system gave no thread.
+    pub fn on(
+        &self,
+        kind: LifecycleEventKind,
+        handler: impl FnMut(&LifecycleEvent) + Send + 'static,
+    ) -> Result<(), HandlerError> {
+        Ok(self.shared.notifier.on(kind, Box::new(handler))?)
+    }
+
+    /// Every lifecycle event from now on, to be read when it suits; needs no thread.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        self.shared.notifier.subscribe()
+    }
+
+    /// **Waits** until everything recorded before this call is delivered, at most for `timeout`.
+    /// Tries at once also where the SDK is backing off from a failing endpoint. With nothing
+    /// recorded it returns at once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use convert_sdk::{Core, FlushError, SdkConfig};
+    /// # let config = SdkConfig::builder().data_json(include_str!("../tests/it/small.json")).build().unwrap();
+    /// # let core = Core::new(config);
+    /// # core.initialize().unwrap();
+    /// match core.flush(Duration::from_secs(5)) {
+    ///     Ok(report) => println!("{} delivered", report.delivered),
+    ///     Err(FlushError::Timeout(stats)) => println!("{} still pending", stats.pending),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Something covered was not delivered: a delivery failed or was refused, the time is over, or
+    /// the core is closed. Except after a close, records that are not dropped are kept and retried.
+    pub fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
+        self.flush_before(deadline_after(timeout))
+    }
+
+    /// Asks for a fetch of the config and returns at once. Does nothing with direct data or on a
+    /// closed core, which the log says.
+    pub fn refresh_now(&self) {
+        match self.shared.refresher() {
+            Ok(Some(refresher)) if !self.shared.is_closed() => refresher.refresh_soon(),
+            Ok(Some(_)) => log::warn!("refresh_now after close does nothing"),
+            Ok(None) => log::warn!("refresh_now with direct data does nothing"),
+            Err(error) => log::error!("refresh_now: {error}"),
+        }
+    }
+
+    /// Fetches the config and **waits** for the result, at most for `timeout`. Existing contexts
+    /// keep their config.
+    ///
+    /// # Errors
+    /// The config in place was not replaced, nor confirmed as current.
+    pub fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
+        if self.shared.is_closed() {
+            return Err(RefreshError::Closed);
+        }
+        let refresher = self.shared.refresher()?.ok_or(RefreshError::DirectConfig)?;
+        match refresher.refresh(deadline_after(timeout)) {
+            Some(outcome) => Ok(outcome?),
+            None if self.shared.is_closed() => Err(RefreshError::Closed),
+            None => Err(RefreshError::Timeout),
+        }
+    }
+
+    /// The ledger at this moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Ends the SDK **without** a flush, as in the official Python SDK: a delivery at hand may end,
+    /// nothing new begins, and what is left is dropped, counted and logged. **Waits** for the
+    /// threads, at most [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Returns the final ledger. A second
+    /// call only returns it; decisions of existing contexts go on working.
+    pub fn close(&self) -> Stats {
+        self.shared.close(deadline_after(Self::CLOSE_TIMEOUT));
+        self.stats()
+    }
+
+    /// Flushes, then closes, and **waits** for both, at most for `timeout` in all.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final.
+    pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
+        let deadline = deadline_after(timeout);
+        let flushed = self.flush_before(deadline);
+        self.shared.close(deadline);
+        let stats = self.stats();
+        match flushed {
+            Ok(report) => Ok(FlushReport { stats, ..report }),
+            Err(FlushError::Incomplete(report)) => {
+                Err(FlushError::Incomplete(Box::new(FlushReport { stats, ..*report })))
+            }
+            Err(FlushError::Timeout(_)) => Err(FlushError::Timeout(Box::new(stats))),
+            Err(FlushError::Closed(_)) => Err(FlushError::Closed(Box::new(stats))),
+        }
+    }
+
+    fn flush_before(&self, deadline: Instant) -> Result<FlushReport, FlushError> {
+        if self.shared.is_closed() {
+            return Err(FlushError::Closed(Box::new(self.stats())));
+        }
+        let Some(tracker) = self.shared.tracker() else {
+            return Ok(FlushReport { delivered: 0, dropped: 0, pending: 0, stats: self.stats() });
+        };
+        match tracker.flush(deadline) {
+            Some(report) if report.is_complete() => Ok(report),
+            Some(report) => Err(FlushError::Incomplete(Box::new(report))),
+            None if self.shared.is_closed() => Err(FlushError::Closed(Box::new(self.stats()))),
+            None => Err(FlushError::Timeout(Box::new(self.stats()))),
+        }
+    }
+
+    fn initialize_directly(&self, text: &str) -> Result<(), InitializeError> {
+        let shared = &self.shared;
+        if shared.config.tuning.refresh.is_some() {
+            log::warn!("a config given directly cannot be refreshed; the refresh policy is ignored");
+        }
+        let snapshot = compile(text.to_owned(), &shared.config.compile)?;
+        // Of two callers at once both publish the same config, and one says so.
+        if shared.cell.publish(Arc::clone(&snapshot)).is_none() {
+            shared.notifier.notify(LifecycleEvent::ready(&snapshot));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("ready", &self.is_ready())
+            .field("closed", &self.shared.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CoreBuilder {
+    /// Uses this transport in place of the built-in one. The network settings of the config apply to
+    /// the built-in one alone, save the total timeout, which every request carries.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// As [`transport`](Self::transport), for one that the application keeps a handle of.
+    pub fn shared_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Adds a handler before anything can happen; see [`Core::on`].
+    pub fn on(
+        mut self,
+        kind: LifecycleEventKind,
+        handler: impl FnMut(&LifecycleEvent) + Send + 'static,
+    ) -> Self {
+        self.handlers.push((kind, Box::new(handler)));
+        self
+    }
+
+    /// Makes the core.
+    ///
+    /// # Errors
+    /// The operating system gave no thread for the handlers.
+    pub fn build(self) -> Result<Core, HandlerError> {
+        let transport =
+            self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new(self.config.transport.clone())));
+        let shared = Shared::new(self.config, transport);
+        for (kind, handler) in self.handlers {
+            shared.notifier.on(kind, handler)?;
+        }
+        Ok(Core { shared: Arc::new(shared) })
+    }
+}
+
+impl std::fmt::Debug for CoreBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CoreBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! Why something did or did not resolve, in the official SDKs' closed vocabulary.
+
+use std::fmt;
+
+use serde::Serialize;
+use smol_str::SmolStr;
+
+use crate::decide::Explanation;
+
+/// The closed set of reasons, with the official Python SDK's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DiagnosticReason {
+    /// It resolves.
+    Resolved,
+    /// The experience exists and has no variation for this visitor, for whatever reason; the
+    /// explanation names the step.
+    AudienceMismatch,
+    /// No experience has the key.
+    ExperienceNotFound,
+    /// The feature is declared, and no variation of the visitor's carries it.
+    FeatureNotInSelectedVariations,
+    /// No feature has the key.
+    FeatureNotFound,
+    /// No goal has the key.
+    GoalNotFound,
+    /// No entity of the kind has the key.
+    EntityNotFound,
+    /// The config names no project. Such a config is refused, so the SDK never gives this reason; it
+    /// is here because the vocabulary is closed.
+    ProjectMappingRequired,
+}
+
+/// Why an experience did or did not resolve for a visitor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ExperienceDiagnostic {
+    /// The reason.
+    pub reason: DiagnosticReason,
+    /// The key that was asked for.
+    pub experience_key: SmolStr,
+    /// The environment that was asked for.
+    pub environment: Option<SmolStr>,
+    /// The first 16 hexadecimal digits of the visitor id's SHA-256, as in the Python SDK.
+    pub visitor_ref: String,
+    /// The visitor's bucket value, where there is a variation.
+    pub bucket_value: Option<u32>,
+    /// The variation, where there is one.
+    pub variation_key: Option<SmolStr>,
+    /// Step by step what was checked; `None` where there is no such experience.
+    pub explanation: Option<Explanation>,
+}
+
+/// Why a feature did or did not resolve for a visitor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FeatureDiagnostic {
+    /// The reason.
+    pub reason: DiagnosticReason,
+    /// The key that was asked for.
+    pub feature_key: SmolStr,
+    /// The first 16 hexadecimal digits of the visitor id's SHA-256, as in the Python SDK.
+    pub visitor_ref: String,
+    /// The experience that carries the feature for this visitor.
+    pub experience_key: Option<SmolStr>,
+    /// Why each experience that could carry the feature does or does not, in config order.
+    pub explanations: Vec<Explanation>,
+}
+
+/// Whether a goal resolves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct GoalDiagnostic {
+    /// The reason.
+    pub reason: DiagnosticReason,
+    /// The key that was asked for.
+    pub goal_key: SmolStr,
+    /// The goal's id.
+    pub goal_id: Option<SmolStr>,
+}
+
+/// Whether an entity resolves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EntityDiagnostic {
+    /// The reason.
+    pub reason: DiagnosticReason,
+    /// The kind that was asked for.
+    pub entity_type: &'static str,
+    /// The key that was asked for.
+    pub entity_key: SmolStr,
+}
+
+impl DiagnosticReason {
+    /// The official name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolved => "resolved",
+            Self::AudienceMismatch => "audience_mismatch",
+            Self::ExperienceNotFound => "experience_not_found",
+            Self::FeatureNotInSelectedVariations => "feature_not_in_selected_variations",
+            Self::FeatureNotFound => "feature_not_found",
+            Self::GoalNotFound => "goal_not_found",
+            Self::EntityNotFound => "entity_not_found",
+            Self::ProjectMappingRequired => "project_mapping_required",
+        }
+    }
+}
+
+impl fmt::Display for DiagnosticReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! resolved {
+    ($($diagnostic:ty),+) => {$(
+        impl $diagnostic {
+            /// Whether it resolves.
+            #[must_use]
+            pub fn resolved(&self) -> bool {
+                self.reason == DiagnosticReason::Resolved
+            }
+        }
+    )+};
+}
+resolved!(ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic, EntityDiagnostic);
+
+/// A visitor by hash: the same in every SDK, and no way back to the id.
+pub(crate) fn visitor_ref(visitor_id: &str) -> String {
+    let digest = hmac_sha256::Hash::hash(visitor_id.as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,219 @@
+//! The errors of the calls that can fail: one small enum per operation, each with a stable code.
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::transport::TransportError;
+
+/// Why a config was not put in place.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// It could not be fetched.
+    #[error("the config could not be fetched: {0}")]
+    Fetch(#[from] TransportError),
+    /// It was fetched or given, and is no config.
+    #[error("the config is invalid: {0}")]
+    Config(#[from] ConfigError),
+    /// It belongs to another account or project than the config in place.
+    #[error("the config belongs to another account or project")]
+    OtherProject,
+}
+
+/// Why the core is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InitializeError {
+    /// There is no usable config.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The deadline passed first. A fetch that ends later still makes the core ready.
+    #[error("timed out waiting for the config")]
+    Timeout,
+    /// The core is closed.
+    #[error("the core is closed")]
+    Closed,
+    /// The operating system gave no thread.
+    #[error("a thread could not be started ({0})")]
+    Thread(std::io::ErrorKind),
+}
+
+/// Why the config was not refreshed. The one before stays in place.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RefreshError {
+    /// There is no usable new config.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The config was given directly: there is nowhere to fetch it from.
+    #[error("a config given directly cannot be refreshed")]
+    DirectConfig,
+    /// The deadline passed first; the fetch goes on.
+    #[error("timed out waiting for the config")]
+    Timeout,
+    /// The core is closed.
+    #[error("the core is closed")]
+    Closed,
+    /// The operating system gave no thread.
+    #[error("a thread could not be started ({0})")]
+    Thread(std::io::ErrorKind),
+}
+
+/// Why there is no context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ContextError {
+    /// The core has no config yet; call [`Core::initialize`](crate::Core::initialize) first.
+    #[error("the core is not initialized")]
+    NotReady,
+    /// The core is closed.
+    #[error("the core is closed")]
+    Closed,
+}
+
+/// Why a preview is off.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PreviewError {
+    /// The experience id or the variation id is empty; that switches a preview off.
+    #[error("an id is empty")]
+    EmptyId,
+    /// Neither the config nor the server has the experience.
+    #[error("the experience was not found")]
+    ExperienceNotFound,
+    /// The experience has no such variation.
+    #[error("the experience has no such variation")]
+    VariationNotFound,
+    /// The server could not be asked for the experience.
+    #[error("the experience could not be fetched: {0}")]
+    Fetch(LoadError),
+    /// The server did not answer in time.
+    #[error("timed out waiting for the experience")]
+    Timeout,
+}
+
+/// Why a conversion was not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfirmError {
+    /// The deadline passed before the tracker's verdict. The conversion was handed over and is
+    /// counted.
+    #[error("timed out waiting for the tracker")]
+    Timeout,
+}
+
+/// Why a handler was not added.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HandlerError {
+    /// The operating system gave no thread.
+    #[error("a thread could not be started ({0})")]
+    Thread(std::io::ErrorKind),
+}
+
+/// The operating system gave no thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a thread could not be started ({0})")]
+pub(crate) struct StartError(pub(crate) std::io::ErrorKind);
+
+impl LoadError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Fetch(_) => "config_load_failed",
+            Self::Config(_) => "invalid_config",
+            Self::OtherProject => "other_project",
+        }
+    }
+}
+
+impl InitializeError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Load(error) => error.code(),
+            Self::Timeout => "initialize_timeout",
+            Self::Closed => "closed",
+            Self::Thread(_) => "thread",
+        }
+    }
+}
+
+impl RefreshError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Load(error) => error.code(),
+            Self::DirectConfig => "direct_config",
+            Self::Timeout => "refresh_timeout",
+            Self::Closed => "closed",
+            Self::Thread(_) => "thread",
+        }
+    }
+}
+
+impl ContextError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl PreviewError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::EmptyId => "preview_empty_id",
+            Self::ExperienceNotFound => "preview_unresolvable_experience",
+            Self::VariationNotFound => "preview_unknown_variation",
+            Self::Fetch(_) => "preview_fetch_failed",
+            Self::Timeout => "preview_timeout",
+        }
+    }
+}
+
+impl ConfirmError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Timeout => "confirm_timeout",
+        }
+    }
+}
+
+impl HandlerError {
+    /// A stable name for logs and dashboards: always `"thread"`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Thread(_) => "thread",
+        }
+    }
+}
+
+impl From<StartError> for InitializeError {
+    fn from(error: StartError) -> Self {
+        Self::Thread(error.0)
+    }
+}
+
+impl From<StartError> for RefreshError {
+    fn from(error: StartError) -> Self {
+        Self::Thread(error.0)
+    }
+}
+
+impl From<StartError> for HandlerError {
+    fn from(error: StartError) -> Self {
+        Self::Thread(error.0)
+    }
+}

@@ -1,0 +1,215 @@
+//! Lifecycle events: what the SDK tells an application about itself.
+
+use std::fmt;
+
+use smol_str::SmolStr;
+
+use crate::config::{ConfigChanges, ConfigSnapshot};
+use crate::diagnostics::DiagnosticReason;
+use crate::tracking::{Queued, ReleaseReason, TrackedEvent};
+use crate::transport::{TrackingResponse, TransportError};
+
+/// Something happened in the SDK. Watched with [`Core::on`](crate::Core::on) or
+/// [`Core::subscribe`](crate::Core::subscribe). `Debug` shows no visitor.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum LifecycleEvent {
+    /// The first config is in place.
+    #[non_exhaustive]
+    Ready {
+        /// The config's account.
+        account_id: SmolStr,
+        /// The config's project.
+        project_id: SmolStr,
+    },
+    /// A fetched config has replaced the one before.
+    #[non_exhaustive]
+    ConfigUpdated {
+        /// The config's account.
+        account_id: SmolStr,
+        /// The config's project.
+        project_id: SmolStr,
+        /// How many entities were added, removed and changed.
+        changes: ConfigChanges,
+    },
+    /// A visitor's first exposure to an experience was accepted for delivery.
+    #[non_exhaustive]
+    Bucketing {
+        /// The visitor.
+        visitor_id: VisitorId,
+        /// The experience.
+        experience_id: SmolStr,
+        /// The variation that the visitor is in.
+        variation_id: SmolStr,
+    },
+    /// The tracker has judged a conversion.
+    #[non_exhaustive]
+    Conversion {
+        /// The visitor.
+        visitor_id: VisitorId,
+        /// The goal.
+        goal_id: SmolStr,
+        /// The goal's key.
+        goal_key: SmolStr,
+        /// Whether it repeats an earlier one and nothing is sent.
+        deduplicated: bool,
+    },
+    /// A delivery has ended.
+    #[non_exhaustive]
+    ApiQueueReleased {
+        /// What released the records.
+        reason: ReleaseReason,
+        /// Records carried.
+        batch_size: usize,
+        /// Different visitors among them.
+        visitor_count: usize,
+        /// Events on the wire.
+        event_count: usize,
+        /// The endpoint's status, where it answered.
+        status: Option<u16>,
+        /// Failed attempts before this one.
+        retry_attempts: u32,
+        /// Why no answer came.
+        error: Option<TransportError>,
+    },
+    /// Visitor state was written to the data store.
+    #[non_exhaustive]
+    DataStoreQueueReleased {
+        /// Visitors written.
+        written: usize,
+        /// Visitors that the store refused; they are kept and tried again.
+        left: usize,
+    },
+    /// A `diagnose_*` call did not resolve.
+    #[non_exhaustive]
+    Diagnostic {
+        /// The closed reason.
+        reason: DiagnosticReason,
+        /// The key that was asked for.
+        entity_key: SmolStr,
+    },
+}
+
+/// The kinds of [`LifecycleEvent`], with the names that the official SDKs give them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LifecycleEventKind {
+    /// `ready`.
+    Ready,
+    /// `config.updated`.
+    ConfigUpdated,
+    /// `bucketing`.
+    Bucketing,
+    /// `conversion`.
+    Conversion,
+    /// `api.queue.released`.
+    ApiQueueReleased,
+    /// `datastore.queue.released`.
+    DataStoreQueueReleased,
+    /// `diagnostic`.
+    Diagnostic,
+}
+
+/// A visitor's id that `Debug` does not show.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct VisitorId(SmolStr);
+
+impl LifecycleEvent {
+    /// Which kind of event it is.
+    #[must_use]
+    pub const fn kind(&self) -> LifecycleEventKind {
+        match self {
+            Self::Ready { .. } => LifecycleEventKind::Ready,
+            Self::ConfigUpdated { .. } => LifecycleEventKind::ConfigUpdated,
+            Self::Bucketing { .. } => LifecycleEventKind::Bucketing,
+            Self::Conversion { .. } => LifecycleEventKind::Conversion,
+            Self::ApiQueueReleased { .. } => LifecycleEventKind::ApiQueueReleased,
+            Self::DataStoreQueueReleased { .. } => LifecycleEventKind::DataStoreQueueReleased,
+            Self::Diagnostic { .. } => LifecycleEventKind::Diagnostic,
+        }
+    }
+
+    pub(crate) fn ready(snapshot: &ConfigSnapshot) -> Self {
+        Self::Ready { account_id: snapshot.account_id().into(), project_id: snapshot.project_id().into() }
+    }
+
+    pub(crate) fn config_updated(snapshot: &ConfigSnapshot, changes: ConfigChanges) -> Self {
+        Self::ConfigUpdated {
+            account_id: snapshot.account_id().into(),
+            project_id: snapshot.project_id().into(),
+            changes,
+        }
+    }
+
+    pub(crate) fn recorded(event: &TrackedEvent, deduplicated: bool) -> Self {
+        match event {
+            TrackedEvent::Exposure(exposure) => Self::Bucketing {
+                visitor_id: VisitorId(exposure.visitor_id.clone()),
+                experience_id: exposure.experience_id.clone(),
+                variation_id: exposure.variation_id.clone(),
+            },
+            TrackedEvent::Conversion(conversion) => Self::Conversion {
+                visitor_id: VisitorId(conversion.visitor_id.clone()),
+                goal_id: conversion.goal_id.clone(),
+                goal_key: conversion.goal_key.clone(),
+                deduplicated,
+            },
+        }
+    }
+
+    pub(crate) fn released(
+        records: &[Queued],
+        reason: ReleaseReason,
+        retry_attempts: u32,
+        result: &Result<TrackingResponse, TransportError>,
+    ) -> Self {
+        let mut visitors: Vec<&SmolStr> = records.iter().map(|queued| queued.event.visitor_id()).collect();
+        visitors.sort_unstable();
+        visitors.dedup();
+        Self::ApiQueueReleased {
+            reason,
+            batch_size: records.len(),
+            visitor_count: visitors.len(),
+            event_count: records.iter().map(|queued| queued.event.wire_events()).sum(),
+            status: result.as_ref().ok().map(|response| response.status),
+            retry_attempts,
+            error: result.as_ref().err().cloned(),
+        }
+    }
+}
+
+impl LifecycleEventKind {
+    /// The official name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::ConfigUpdated => "config.updated",
+            Self::Bucketing => "bucketing",
+            Self::Conversion => "conversion",
+            Self::ApiQueueReleased => "api.queue.released",
+            Self::DataStoreQueueReleased => "datastore.queue.released",
+            Self::Diagnostic => "diagnostic",
+        }
+    }
+}
+
+impl fmt::Display for LifecycleEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl VisitorId {
+    /// The id itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for VisitorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

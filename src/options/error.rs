@@ -1,0 +1,76 @@
+//! The one error of building a configuration: the field, and what is wrong with it.
+
+use thiserror::Error;
+
+/// A configuration value was refused. Never shows the value itself.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{field}: {reason}")]
+pub struct InvalidOption {
+    field: &'static str,
+    reason: InvalidReason,
+}
+
+/// What is wrong with a configuration value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidReason {
+    /// Neither an SDK key nor direct data was given.
+    #[error("exactly one of an SDK key and direct data is needed, none was given")]
+    NoSource,
+    /// More than one source was given.
+    #[error("exactly one of an SDK key and direct data is needed, several were given")]
+    SeveralSources,
+    /// The text is empty or blank.
+    #[error("must not be empty")]
+    Empty,
+    /// The text holds a character that cannot stand where it is sent.
+    #[error("holds a character that cannot be sent there")]
+    IllegalCharacter,
+    /// The URL does not parse, or has no host.
+    #[error("is not an absolute URL with a host")]
+    NotAUrl,
+    /// The URL is not `https`.
+    #[error(
+        "must use https; plain http is refused, save for loopback addresses after danger_allow_http_on_loopback"
+    )]
+    NotHttps,
+    /// The URL carries a query, a fragment or user information.
+    #[error("must not carry a query, a fragment or user information")]
+    ExtraUrlParts,
+    /// A number or duration outside its range.
+    #[error("must be {0}")]
+    OutOfRange(&'static str),
+    /// No certificate in the PEM text, or one that does not parse.
+    #[error("holds no readable PEM certificate")]
+    NotACertificate,
+    /// A header that the SDK sets itself.
+    #[error("names a header that the SDK sets itself")]
+    ReservedHeader,
+    /// The config file or reader could not be read.
+    #[error("could not be read ({0})")]
+    Unreadable(std::io::ErrorKind),
+}
+
+impl InvalidOption {
+    pub(crate) const fn new(field: &'static str, reason: InvalidReason) -> Self {
+        Self { field, reason }
+    }
+
+    /// The option, by the name of its setter: `"sdk_key"`, `"transport.config_base_url"`.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub const fn reason(&self) -> &InvalidReason {
+        &self.reason
+    }
+
+    /// A stable name for logs and dashboards: always `"invalid_option"`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "invalid_option"
+    }
+}

@@ -1,0 +1,14 @@
+//! What an SDK instance is made from; every value is checked once, when it is built.
+
+mod error;
+mod network;
+mod refresh;
+mod sdk;
+
+pub use error::{InvalidOption, InvalidReason};
+pub use network::{TransportConfig, TransportConfigBuilder};
+pub use refresh::{RefreshConfig, RefreshConfigBuilder};
+pub use sdk::{CacheLevel, SdkConfig, SdkConfigBuilder};
+
+pub(crate) use network::PROJECT_PLACEHOLDER;
+pub(crate) use sdk::{Source, Tuning};

@@ -1,0 +1,312 @@
+//! How the config CDN and the metrics endpoint are reached.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ureq::http::{HeaderName, HeaderValue, Uri};
+use ureq::tls::{Certificate, PemItem, parse_pem};
+
+use super::{InvalidOption, InvalidReason};
+use crate::secret::Secret;
+
+/// Network settings of the built-in transport, checked when built. Its `Debug` shows no secret and
+/// no header value.
+///
+/// ```
+/// use std::time::Duration;
+/// use convert_sdk::TransportConfig;
+///
+/// let network = TransportConfig::builder().total_timeout(Duration::from_secs(3)).build()?;
+/// let refused = TransportConfig::builder().config_base_url("http://cdn.example.com").build();
+/// assert_eq!(refused.unwrap_err().field(), "transport.config_base_url");
+/// # Ok::<(), convert_sdk::InvalidOption>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TransportConfig {
+    pub(crate) config_base_url: Box<str>,
+    pub(crate) track_base_url: Box<str>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) total_timeout: Duration,
+    pub(crate) auth_secret: Option<Secret>,
+    pub(crate) headers: Vec<(HeaderName, HeaderSecret)>,
+    pub(crate) proxy: Option<ureq::Proxy>,
+    pub(crate) root_certificates: Vec<Certificate<'static>>,
+    pub(crate) max_response_bytes: u64,
+    pub(crate) http_on_loopback: bool,
+}
+
+/// A header value, which may be a secret of the application's.
+pub(crate) type HeaderSecret = Secret;
+
+/// Collects a [`TransportConfig`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct TransportConfigBuilder {
+    config_base_url: String,
+    track_base_url: String,
+    connect_timeout: Duration,
+    total_timeout: Duration,
+    auth_secret: Option<Secret>,
+    headers: Vec<(String, Secret)>,
+    proxy: Option<Secret>,
+    root_certificates: Vec<Vec<u8>>,
+    max_response_bytes: u64,
+    http_on_loopback: bool,
+}
+
+/// The placeholder in the track base URL that the project's id replaces.
+pub(crate) const PROJECT_PLACEHOLDER: &str = "[project_id]";
+
+impl TransportConfig {
+    /// The host that serves configs in production.
+    pub const DEFAULT_CONFIG_BASE_URL: &str = "https://cdn-4.convertexperiments.com";
+    /// The endpoint that takes tracking events in production; `[project_id]` is replaced.
+    pub const DEFAULT_TRACK_BASE_URL: &str = "https://[project_id].metrics.convertexperiments.com/v1";
+    /// Bound on opening a connection, TLS included.
+    pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Bound on one whole request, name resolution to last byte.
+    pub const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Bound on a response body, decompressed.
+    pub const DEFAULT_MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
+
+    /// Starts from the production defaults.
+    pub fn builder() -> TransportConfigBuilder {
+        TransportConfigBuilder {
+            config_base_url: Self::DEFAULT_CONFIG_BASE_URL.to_owned(),
+            track_base_url: Self::DEFAULT_TRACK_BASE_URL.to_owned(),
+            connect_timeout: Self::DEFAULT_CONNECT_TIMEOUT,
+            total_timeout: Self::DEFAULT_TOTAL_TIMEOUT,
+            auth_secret: None,
+            headers: Vec::new(),
+            proxy: None,
+            root_certificates: Vec::new(),
+            max_response_bytes: Self::DEFAULT_MAX_RESPONSE_BYTES,
+            http_on_loopback: false,
+        }
+    }
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            config_base_url: Self::DEFAULT_CONFIG_BASE_URL.into(),
+            track_base_url: Self::DEFAULT_TRACK_BASE_URL.into(),
+            connect_timeout: Self::DEFAULT_CONNECT_TIMEOUT,
+            total_timeout: Self::DEFAULT_TOTAL_TIMEOUT,
+            auth_secret: None,
+            headers: Vec::new(),
+            proxy: None,
+            root_certificates: Vec::new(),
+            max_response_bytes: Self::DEFAULT_MAX_RESPONSE_BYTES,
+            http_on_loopback: false,
+        }
+    }
+}
+
+impl TransportConfigBuilder {
+    /// Where configs are fetched: a base URL that `/api/v1/config/{sdkKey}` is appended to.
+    /// Default [`TransportConfig::DEFAULT_CONFIG_BASE_URL`].
+    pub fn config_base_url(mut self, url: impl Into<String>) -> Self {
+        self.config_base_url = url.into();
+        self
+    }
+
+    /// Where events are delivered: a base URL that `/track/{sdkKey}` is appended to, with
+    /// `[project_id]` wherever the project's id belongs.
+    /// Default [`TransportConfig::DEFAULT_TRACK_BASE_URL`].
+    pub fn track_base_url(mut self, url: impl Into<String>) -> Self {
+        self.track_base_url = url.into();
+        self
+    }
+
+    /// Bound on opening a connection; more than zero. Default 10 s.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Bound on one whole request; more than zero. Default 10 s.
+    pub const fn total_timeout(mut self, timeout: Duration) -> Self {
+        self.total_timeout = timeout;
+        self
+    }
+
+    /// Sent as `Authorization: Bearer …` with config fetches alone, never with tracking.
+    /// Default none.
+    pub fn auth_secret(mut self, secret: impl Into<Box<str>>) -> Self {
+        self.auth_secret = Some(Secret::new(secret));
+        self
+    }
+
+    /// One more header for config fetches alone (as in the official Python SDK). `Authorization`,
+    /// `User-Agent`, `Accept`, `If-None-Match`, `Host` and the connection's own headers are refused.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Box<str>>) -> Self {
+        self.headers.push((name.into(), Secret::new(value)));
+        self
+    }
+
+    /// An HTTP proxy (`http://[user:password@]host:port`) for both endpoints. Default none: the
+    /// environment's proxy variables are not read.
+    pub fn proxy(mut self, url: impl Into<Box<str>>) -> Self {
+        self.proxy = Some(Secret::new(url));
+        self
+    }
+
+    /// Certificates (PEM, one or many) to trust besides Mozilla's roots.
+    pub fn root_certificate_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates.push(pem.into());
+        self
+    }
+
+    /// Bound on a response body after decompression; a longer one is an error and is not read to
+    /// its end. At least 1 KiB. Default 32 MiB.
+    pub const fn max_response_bytes(mut self, bytes: u64) -> Self {
+        self.max_response_bytes = bytes;
+        self
+    }
+
+    /// Accepts `http://` base URLs whose host is a loopback address (`localhost`, `127.0.0.0/8`,
+    /// `[::1]`), for tests and local development. Anywhere else plain HTTP stays refused, and a
+    /// bearer secret is never sent over it.
+    pub const fn danger_allow_http_on_loopback(mut self, allow: bool) -> Self {
+        self.http_on_loopback = allow;
+        self
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the first field that was refused; the value itself is not shown.
+    pub fn build(self) -> Result<TransportConfig, InvalidOption> {
+        // Taken apart without `..` so that a new field cannot be forgotten here.
+        let Self {
+            config_base_url,
+            track_base_url,
+            connect_timeout,
+            total_timeout,
+            auth_secret,
+            headers,
+            proxy,
+            root_certificates,
+            max_response_bytes,
+            http_on_loopback,
+        } = self;
+        check_base_url("transport.config_base_url", &config_base_url, http_on_loopback)?;
+        let resolved = track_base_url.replace(PROJECT_PLACEHOLDER, "0");
+        check_base_url("transport.track_base_url", &resolved, http_on_loopback)?;
+        check_positive("transport.connect_timeout", connect_timeout)?;
+        check_positive("transport.total_timeout", total_timeout)?;
+        if let Some(secret) = &auth_secret {
+            check_header_value("transport.auth_secret", secret)?;
+        }
+        if max_response_bytes < 1024 {
+            return Err(out_of_range("transport.max_response_bytes", "at least 1024"));
+        }
+        let proxy = match proxy {
+            None => None,
+            Some(url) => Some(
+                ureq::Proxy::new(url.expose())
+                    .map_err(|_| InvalidOption::new("transport.proxy", InvalidReason::NotAUrl))?,
+            ),
+        };
+        Ok(TransportConfig {
+            config_base_url: config_base_url.trim_end_matches('/').into(),
+            track_base_url: track_base_url.trim_end_matches('/').into(),
+            connect_timeout,
+            total_timeout,
+            auth_secret,
+            headers: check_headers(headers)?,
+            proxy,
+            root_certificates: read_certificates(&root_certificates)?,
+            max_response_bytes,
+            http_on_loopback,
+        })
+    }
+}
+
+fn out_of_range(field: &'static str, range: &'static str) -> InvalidOption {
+    InvalidOption::new(field, InvalidReason::OutOfRange(range))
+}
+
+fn check_positive(field: &'static str, duration: Duration) -> Result<(), InvalidOption> {
+    if duration.is_zero() { Err(out_of_range(field, "more than zero")) } else { Ok(()) }
+}
+
+fn check_base_url(field: &'static str, url: &str, http_on_loopback: bool) -> Result<(), InvalidOption> {
+    let refuse = |reason| Err(InvalidOption::new(field, reason));
+    let Ok(uri) = url.parse::<Uri>() else { return refuse(InvalidReason::NotAUrl) };
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return refuse(InvalidReason::NotAUrl);
+    };
+    if authority.host().is_empty() {
+        return refuse(InvalidReason::NotAUrl);
+    }
+    if uri.query().is_some() || url.contains('#') || authority.as_str().contains('@') {
+        return refuse(InvalidReason::ExtraUrlParts);
+    }
+    match scheme {
+        "https" => Ok(()),
+        "http" if http_on_loopback && is_loopback(authority.host()) => Ok(()),
+        _ => refuse(InvalidReason::NotHttps),
+    }
+}
+
+/// Whether a URL's host can only mean this machine.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn check_header_value(field: &'static str, secret: &Secret) -> Result<(), InvalidOption> {
+    if secret.expose().trim().is_empty() {
+        return Err(InvalidOption::new(field, InvalidReason::Empty));
+    }
+    match HeaderValue::from_str(secret.expose()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(InvalidOption::new(field, InvalidReason::IllegalCharacter)),
+    }
+}
+
+fn check_headers(headers: Vec<(String, Secret)>) -> Result<Vec<(HeaderName, Secret)>, InvalidOption> {
+    const FIELD: &str = "transport.header";
+    const RESERVED: [&str; 10] = [
+        "authorization",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "if-none-match",
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "content-type",
+    ];
+    let mut checked = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| InvalidOption::new(FIELD, InvalidReason::IllegalCharacter))?;
+        if RESERVED.contains(&name.as_str()) {
+            return Err(InvalidOption::new(FIELD, InvalidReason::ReservedHeader));
+        }
+        check_header_value(FIELD, &value)?;
+        checked.push((name, value));
+    }
+    Ok(checked)
+}
+
+fn read_certificates(pems: &[Vec<u8>]) -> Result<Vec<Certificate<'static>>, InvalidOption> {
+    let refused = || InvalidOption::new("transport.root_certificate_pem", InvalidReason::NotACertificate);
+    let mut certificates = Vec::new();
+    for pem in pems {
+        let before = certificates.len();
+        for item in parse_pem(pem) {
+            if let PemItem::Certificate(certificate) = item.map_err(|_| refused())? {
+                certificates.push(certificate);
+            }
+        }
+        if certificates.len() == before {
+            return Err(refused());
+        }
+    }
+    Ok(certificates)
+}

@@ -1,0 +1,395 @@
+//! The configuration of one SDK instance.
+
+use std::fs::File;
+use std::io::Read;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{InvalidOption, InvalidReason, RefreshConfig, TransportConfig};
+use crate::config::{BucketOrder, CompileOptions};
+use crate::secret::Secret;
+use crate::state::DataStore;
+
+/// The configuration of one SDK instance: where the config comes from, and how everything else
+/// behaves. Made by [`SdkConfig::builder`]; cheap to clone; shows no secret in `Debug`.
+///
+/// ```
+/// use convert_sdk::{CacheLevel, SdkConfig};
+///
+/// let config = SdkConfig::builder()
+///     .sdk_key("10035569/10034190")
+///     .environment("production")
+///     .cache_level(CacheLevel::Low)
+///     .batch_size(50)
+///     .build()?;
+/// assert!(!config.is_direct_config());
+/// # Ok::<(), convert_sdk::InvalidOption>(())
+/// ```
+#[derive(Clone)]
+pub struct SdkConfig {
+    pub(crate) source: Source,
+    pub(crate) tuning: Tuning,
+    pub(crate) transport: TransportConfig,
+    pub(crate) data_store: Option<Arc<dyn DataStore>>,
+    pub(crate) compile: CompileOptions,
+}
+
+/// Where the config comes from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    SdkKey(Secret),
+    Direct(Arc<str>),
+}
+
+/// The plain values of an [`SdkConfig`].
+#[derive(Clone, Debug)]
+pub(crate) struct Tuning {
+    pub(crate) environment: Option<Box<str>>,
+    pub(crate) cache_level: CacheLevel,
+    pub(crate) debug_token: Option<Secret>,
+    pub(crate) batch_size: NonZeroUsize,
+    pub(crate) auto_flush_interval: Option<Duration>,
+    pub(crate) refresh: Option<RefreshConfig>,
+    pub(crate) tracking: bool,
+    pub(crate) initialize_timeout: Duration,
+    pub(crate) queue_capacity: NonZeroUsize,
+    pub(crate) max_visitors: NonZeroUsize,
+}
+
+/// How much the config CDN may cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CacheLevel {
+    /// The CDN's own rule.
+    #[default]
+    Default,
+    /// Asks for the low cache (`_conv_low_cache=1`), for quick previews of edits.
+    Low,
+}
+
+/// Collects an [`SdkConfig`].
+#[must_use]
+pub struct SdkConfigBuilder {
+    sdk_key: Option<Secret>,
+    direct: Vec<Direct>,
+    tuning: Tuning,
+    batch_size: usize,
+    queue_capacity: usize,
+    max_visitors: usize,
+    transport: TransportConfig,
+    data_store: Option<Arc<dyn DataStore>>,
+    compile: CompileOptions,
+}
+
+/// A config given by the application; files and readers are read when the builder finishes.
+enum Direct {
+    Text(String),
+    File(PathBuf),
+    Reader(Box<dyn Read>),
+}
+
+impl SdkConfig {
+    /// Events (a conversion with goal data is two) in the open batch that start a delivery; the
+    /// official SDKs' default.
+    pub const DEFAULT_BATCH_SIZE: usize = 10;
+    /// Bound on [`Core::initialize`](crate::Core::initialize).
+    pub const DEFAULT_INITIALIZE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Records that fit between callers and the tracker, and as many again waiting for delivery.
+    pub const DEFAULT_QUEUE_CAPACITY: usize = 16_384;
+    /// Visitors whose state and marks are remembered without a data store.
+    pub const DEFAULT_MAX_VISITORS: usize = 100_000;
+
+    /// Starts with nothing but defaults; one source is needed.
+    pub fn builder() -> SdkConfigBuilder {
+        SdkConfigBuilder {
+            sdk_key: None,
+            direct: Vec::new(),
+            tuning: Tuning {
+                environment: None,
+                cache_level: CacheLevel::Default,
+                debug_token: None,
+                batch_size: NonZeroUsize::MIN,
+                auto_flush_interval: None,
+                refresh: None,
+                tracking: true,
+                initialize_timeout: Self::DEFAULT_INITIALIZE_TIMEOUT,
+                queue_capacity: NonZeroUsize::MIN,
+                max_visitors: NonZeroUsize::MIN,
+            },
+            batch_size: Self::DEFAULT_BATCH_SIZE,
+            queue_capacity: Self::DEFAULT_QUEUE_CAPACITY,
+            max_visitors: Self::DEFAULT_MAX_VISITORS,
+            transport: TransportConfig::default(),
+            data_store: None,
+            compile: CompileOptions::default(),
+        }
+    }
+
+    /// Whether the config was given directly, so that nothing is ever fetched.
+    #[must_use]
+    pub const fn is_direct_config(&self) -> bool {
+        matches!(self.source, Source::Direct(_))
+    }
+}
+
+impl std::fmt::Debug for SdkConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let source = match &self.source {
+            Source::SdkKey(_) => "sdk key",
+            Source::Direct(_) => "direct data",
+        };
+        f.debug_struct("SdkConfig")
+            .field("source", &source)
+            .field("tuning", &self.tuning)
+            .field("transport", &self.transport)
+            .field("data_store", &self.data_store.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for SdkConfigBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SdkConfigBuilder").field("tuning", &self.tuning).finish_non_exhaustive()
+    }
+}
+
+impl SdkConfigBuilder {
+    /// Fetches the config of this key over HTTPS. Keys of the form `account/project` keep their
+    /// slash.
+    pub fn sdk_key(mut self, key: impl Into<Box<str>>) -> Self {
+        self.sdk_key = Some(Secret::new(key));
+        self
+    }
+
+    /// Uses this config, as served, and fetches nothing.
+    pub fn data(mut self, config: &serde_json::Value) -> Self {
+        self.direct.push(Direct::Text(config.to_string()));
+        self
+    }
+
+    /// Uses the config in this JSON text. Whether it is a config is checked by
+    /// [`Core::initialize`](crate::Core::initialize).
+    pub fn data_json(mut self, config: impl Into<String>) -> Self {
+        self.direct.push(Direct::Text(config.into()));
+        self
+    }
+
+    /// Uses the config in this file, read by [`build`](Self::build).
+    pub fn data_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.direct.push(Direct::File(path.as_ref().to_owned()));
+        self
+    }
+
+    /// Uses the config that this reader yields, read to its end by [`build`](Self::build).
+    pub fn data_reader(mut self, reader: impl Read + 'static) -> Self {
+        self.direct.push(Direct::Reader(Box::new(reader)));
+        self
+    }
+
+    /// Decides experiences of this environment alone (exactly as written) besides those without
+    /// one, and asks the CDN for it. Default none: every experience is decided.
+    pub fn environment(mut self, environment: impl Into<Box<str>>) -> Self {
+        self.tuning.environment = Some(environment.into());
+        self
+    }
+
+    /// How much the CDN may cache. Default [`CacheLevel::Default`].
+    pub const fn cache_level(mut self, level: CacheLevel) -> Self {
+        self.tuning.cache_level = level;
+        self
+    }
+
+    /// Sent with config fetches alone; implies the low cache. Default none.
+    pub fn debug_token(mut self, token: impl Into<Box<str>>) -> Self {
+        self.tuning.debug_token = Some(Secret::new(token));
+        self
+    }
+
+    /// Network settings of the built-in transport. Default [`TransportConfig::default`].
+    pub fn transport(mut self, transport: TransportConfig) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Events in the open batch that start a delivery; 1 to 10,000. Default 10.
+    pub const fn batch_size(mut self, events: usize) -> Self {
+        self.batch_size = events;
+        self
+    }
+
+    /// Delivers events at the latest this long after the first of them; at least 1 ms. Default off:
+    /// events then wait for a full batch, a flush or a shutdown, as in the official Python SDK.
+    pub const fn auto_flush_interval(mut self, interval: Duration) -> Self {
+        self.tuning.auto_flush_interval = Some(interval);
+        self
+    }
+
+    /// Keeps visitor state and deduplication marks in this store, behind the memory of this
+    /// process. Default none: memory alone.
+    pub fn data_store(mut self, store: impl DataStore) -> Self {
+        self.data_store = Some(Arc::new(store));
+        self
+    }
+
+    /// As [`data_store`](Self::data_store), for a store that the application keeps a handle of.
+    pub fn shared_data_store(mut self, store: Arc<dyn DataStore>) -> Self {
+        self.data_store = Some(store);
+        self
+    }
+
+    /// Fetches the config again by this policy. Default off. With direct data there is nothing to
+    /// fetch and the policy is ignored with a warning in the log.
+    pub fn refresh(mut self, policy: RefreshConfig) -> Self {
+        self.tuning.refresh = Some(policy);
+        self
+    }
+
+    /// Whether exposures and conversions are recorded at all. Default true. When off, decisions
+    /// are the same and `track_conversion` answers
+    /// [`TrackingDisabled`](crate::ConversionStatus::TrackingDisabled).
+    pub const fn tracking(mut self, on: bool) -> Self {
+        self.tuning.tracking = on;
+        self
+    }
+
+    /// Bound on [`Core::initialize`](crate::Core::initialize); more than zero. Default 10 s.
+    pub const fn initialize_timeout(mut self, timeout: Duration) -> Self {
+        self.tuning.initialize_timeout = timeout;
+        self
+    }
+
+    /// Records (at most about 150 bytes each) that fit between callers and the tracker, and as
+    /// many again that may wait for delivery; 1 to 1,048,576. Default 16,384. When the first is
+    /// full a record is refused and counted; when the second is, the oldest are dropped and counted,
+    /// exposures before conversions.
+    pub const fn queue_capacity(mut self, records: usize) -> Self {
+        self.queue_capacity = records;
+        self
+    }
+
+    /// Visitors whose state and marks are remembered in memory; the oldest are forgotten first.
+    /// At least 1. Default 100,000.
+    pub const fn max_visitors(mut self, visitors: usize) -> Self {
+        self.max_visitors = visitors;
+        self
+    }
+
+    /// Hashes the visitor id alone, so that a visitor has one bucket value in every experience (the
+    /// JavaScript SDK's `bucketing.excludeExperienceIdHash`). Default false.
+    pub const fn exclude_experience_id_hash(mut self, exclude: bool) -> Self {
+        self.compile.exclude_experience_id_hash = exclude;
+        self
+    }
+
+    /// The hash seed (the JavaScript SDK's `bucketing.hash_seed`); zero means the default, 9999.
+    /// Any other value puts visitors elsewhere than every other SDK does.
+    pub const fn hash_seed(mut self, seed: u32) -> Self {
+        if seed != 0 {
+            self.compile.hash_seed = seed;
+        }
+        self
+    }
+
+    /// How many bucket values there are (the JavaScript SDK's `bucketing.max_traffic`). Default
+    /// 10,000, which the layouts are made for.
+    pub const fn max_traffic(mut self, values: NonZeroU32) -> Self {
+        self.compile.max_traffic = values.get();
+        self
+    }
+
+    /// In which order packed layouts line up variations. Default [`BucketOrder::JavaScript`].
+    pub const fn bucket_order(mut self, order: BucketOrder) -> Self {
+        self.compile.bucket_order = order;
+        self
+    }
+
+    /// Checks every value, and reads a config file or reader.
+    ///
+    /// # Errors
+    /// Names the first field that was refused; the value itself is not shown.
+    pub fn build(self) -> Result<SdkConfig, InvalidOption> {
+        let Self {
+            sdk_key,
+            direct,
+            mut tuning,
+            batch_size,
+            queue_capacity,
+            max_visitors,
+            transport,
+            data_store,
+            compile,
+        } = self;
+        let source = read_source(sdk_key, direct)?;
+        if let Some(environment) = &tuning.environment {
+            check_text("environment", environment)?;
+        }
+        if let Some(token) = &tuning.debug_token {
+            check_text("debug_token", token.expose())?;
+        }
+        tuning.batch_size = check_count("batch_size", batch_size, 10_000, "from 1 to 10,000")?;
+        tuning.queue_capacity =
+            check_count("queue_capacity", queue_capacity, 1 << 20, "from 1 to 1,048,576")?;
+        tuning.max_visitors = check_count("max_visitors", max_visitors, usize::MAX, "at least 1")?;
+        if tuning.auto_flush_interval.is_some_and(|every| every < Duration::from_millis(1)) {
+            return Err(out_of_range("auto_flush_interval", "at least 1 ms"));
+        }
+        if tuning.initialize_timeout.is_zero() {
+            return Err(out_of_range("initialize_timeout", "more than zero"));
+        }
+        Ok(SdkConfig { source, tuning, transport, data_store, compile })
+    }
+}
+
+fn read_source(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Source, InvalidOption> {
+    match (sdk_key, direct.pop(), direct.is_empty()) {
+        (Some(key), None, _) => {
+            check_text("sdk_key", key.expose())?;
+            let sendable = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\');
+            if !key.expose().chars().all(sendable) {
+                return Err(InvalidOption::new("sdk_key", InvalidReason::IllegalCharacter));
+            }
+            Ok(Source::SdkKey(key))
+        }
+        (None, Some(source), true) => read_direct(source).map(|text| Source::Direct(text.into())),
+        (None, None, _) => Err(InvalidOption::new("source", InvalidReason::NoSource)),
+        _ => Err(InvalidOption::new("source", InvalidReason::SeveralSources)),
+    }
+}
+
+fn read_direct(source: Direct) -> Result<String, InvalidOption> {
+    let unreadable = |field| {
+        move |error: std::io::Error| InvalidOption::new(field, InvalidReason::Unreadable(error.kind()))
+    };
+    let mut text = String::new();
+    match source {
+        Direct::Text(given) => text = given,
+        Direct::File(path) => {
+            let field = "data_file";
+            let mut file = File::open(path).map_err(unreadable(field))?;
+            file.read_to_string(&mut text).map_err(unreadable(field))?;
+        }
+        Direct::Reader(mut reader) => {
+            reader.read_to_string(&mut text).map_err(unreadable("data_reader"))?;
+        }
+    }
+    Ok(text)
+}
+
+fn out_of_range(field: &'static str, range: &'static str) -> InvalidOption {
+    InvalidOption::new(field, InvalidReason::OutOfRange(range))
+}
+
+fn check_text(field: &'static str, text: &str) -> Result<(), InvalidOption> {
+    if text.trim().is_empty() { Err(InvalidOption::new(field, InvalidReason::Empty)) } else { Ok(()) }
+}
+
+fn check_count(
+    field: &'static str,
+    count: usize,
+    most: usize,
+    range: &'static str,
+) -> Result<NonZeroUsize, InvalidOption> {
+    NonZeroUsize::new(count).filter(|count| count.get() <= most).ok_or(out_of_range(field, range))
+}

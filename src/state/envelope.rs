@@ -1,0 +1,101 @@
+//! A visitor's state, and the envelope that it is stored in.
+
+use serde_json::{Map, Value};
+use smol_str::SmolStr;
+
+use crate::attributes::Attributes;
+
+/// What outlives a context: attributes made persistent, segments, and stored decisions.
+#[derive(Clone, Default)]
+pub(crate) struct VisitorState {
+    pub(crate) attributes: Attributes,
+    pub(crate) segments: Attributes,
+    /// Experience id to variation id, in the order of the first decision.
+    pub(crate) bucketing: Vec<(SmolStr, SmolStr)>,
+}
+
+impl VisitorState {
+    /// Remembers a decision; a later one for the same experience replaces it.
+    pub(crate) fn decide(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
+        match self.bucketing.iter_mut().find(|(experience, _)| experience == experience_id) {
+            Some((_, variation)) => *variation = variation_id.clone(),
+            None => self.bucketing.push((experience_id.clone(), variation_id.clone())),
+        }
+    }
+
+    /// The Python SDK's envelope: `{"attributes": …, "segments": …, "bucketing": …}`.
+    pub(crate) fn to_envelope(&self) -> Value {
+        let bucketing: Map<String, Value> = self
+            .bucketing
+            .iter()
+            .map(|(experience, variation)| (experience.to_string(), Value::from(variation.as_str())))
+            .collect();
+        let mut envelope = Map::with_capacity(3);
+        envelope.insert("attributes".to_owned(), (&self.attributes).into());
+        envelope.insert("segments".to_owned(), (&self.segments).into());
+        envelope.insert("bucketing".to_owned(), Value::Object(bucketing));
+        Value::Object(envelope)
+    }
+
+    /// Reads an envelope, or one of its two older forms: without `bucketing`, and bare attributes
+    /// without any of the three. `None` where nothing is stored.
+    pub(crate) fn from_envelope(value: Value) -> Option<Self> {
+        let Value::Object(mut envelope) = value else { return None };
+        if envelope.is_empty() {
+            return None;
+        }
+        if !envelope.contains_key("attributes") && !envelope.contains_key("segments") {
+            return Some(Self { attributes: envelope.into(), ..Self::default() });
+        }
+        let mut map = |name: &str| match envelope.remove(name) {
+            Some(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        let text = |value: &Value| match value {
+            Value::String(text) => text.as_str().into(),
+            other => SmolStr::from(other.to_string()),
+        };
+        Some(Self {
+            attributes: map("attributes").into(),
+            segments: map("segments").into(),
+            bucketing: map("bucketing")
+                .iter()
+                .map(|(experience, variation)| (experience.as_str().into(), text(variation)))
+                .collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_envelope_comes_back_as_it_went() {
+        let mut state = VisitorState::default();
+        state.attributes.insert("plan", "pro");
+        state.segments.insert("country", "GR");
+        state.decide(&"10".into(), &"20".into());
+        state.decide(&"10".into(), &"21".into());
+        let envelope = state.to_envelope();
+        assert_eq!(
+            envelope,
+            json!({"attributes": {"plan": "pro"}, "segments": {"country": "GR"}, "bucketing": {"10": "21"}})
+        );
+        let read = VisitorState::from_envelope(envelope.clone()).unwrap();
+        assert_eq!(read.to_envelope(), envelope);
+    }
+
+    #[test]
+    fn the_older_forms_are_read() {
+        let two_keys = json!({"attributes": {"a": 1}, "segments": {}});
+        assert_eq!(VisitorState::from_envelope(two_keys).unwrap().attributes.len(), 1);
+        let bare = VisitorState::from_envelope(json!({"a": 1, "b": 2})).unwrap();
+        assert_eq!((bare.attributes.len(), bare.bucketing.len()), (2, 0));
+        for nothing in [json!(null), json!({}), json!([1]), json!("text")] {
+            assert!(VisitorState::from_envelope(nothing).is_none());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A data store in this process's memory, with a bound.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{DataStore, StoreError};
+
+/// A [`DataStore`] in memory, bounded by entries: past the bound the oldest key is forgotten.
+/// Expired entries are forgotten when they are asked for. For tests, and for sharing visitor state
+/// between several `Core`s of one process; a single `Core` needs none.
+pub struct InMemoryDataStore {
+    entries: Mutex<Entries>,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct Entries {
+    values: HashMap<String, (Value, Option<Instant>)>,
+    /// Keys by age; may name keys that are gone.
+    order: VecDeque<String>,
+}
+
+impl InMemoryDataStore {
+    /// Entries kept unless a capacity is given.
+    pub const DEFAULT_CAPACITY: usize = 100_000;
+
+    /// An empty store with the default bound.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(Self::DEFAULT_CAPACITY)
+    }
+
+    /// An empty store that keeps at most this many entries (at least 1).
+    #[must_use]
+    pub fn with_capacity(entries: usize) -> Self {
+        Self { entries: Mutex::default(), capacity: entries.max(1) }
+    }
+
+    /// How many entries there are, expired ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().values.len()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A panic elsewhere cannot leave the map half-changed, so a poisoned lock is still good.
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn live(&mut self, key: &str) -> Option<&Value> {
+        let expired = matches!(self.values.get(key), Some((_, Some(end))) if *end <= Instant::now());
+        if expired {
+            self.values.remove(key);
+        }
+        self.values.get(key).map(|(value, _)| value)
+    }
+
+    fn put(&mut self, key: &str, value: Value, ttl: Option<Duration>, capacity: usize) {
+        let end = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
+        if self.values.insert(key.to_owned(), (value, end)).is_none() {
+            self.order.push_back(key.to_owned());
+        }
+        while self.values.len() > capacity {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.values.remove(&oldest);
+        }
+        // Deleted and expired keys leave their name behind; sweep before they outnumber the rest.
+        if self.order.len() > 2 * self.values.len() + 16 {
+            let values = &self.values;
+            self.order.retain(|key| values.contains_key(key));
+        }
+    }
+}
+
+impl Default for InMemoryDataStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for InMemoryDataStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "InMemoryDataStore({} entries)", self.len())
+    }
+}
+
+impl DataStore for InMemoryDataStore {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        Ok(self.lock().live(key).cloned())
+    }
+
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        self.lock().put(key, value, ttl, self.capacity);
+        Ok(())
+    }
+
+    fn has(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.lock().live(key).is_some())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.lock().values.remove(key);
+        Ok(())
+    }
+
+    fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
+        let mut entries = self.lock();
+        if entries.live(key).is_some() {
+            return Ok(false);
+        }
+        entries.put(key, value, ttl, self.capacity);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_entry_makes_room() {
+        let store = InMemoryDataStore::with_capacity(2);
+        for key in ["a", "b", "a", "c"] {
+            store.set(key, json!(key), None).unwrap();
+        }
+        assert_eq!(store.get("a").unwrap(), None);
+        assert!(store.has("b").unwrap() && store.has("c").unwrap());
+        assert_eq!(store.len(), 2);
+    }
+
+    #[test]
+    fn an_expired_entry_is_absent() {
+        let store = InMemoryDataStore::new();
+        store.set("gone", json!(1), Some(Duration::ZERO)).unwrap();
+        store.set("kept", json!(1), Some(Duration::MAX)).unwrap();
+        assert!(!store.has("gone").unwrap());
+        assert!(store.set_if_absent("gone", json!(2), None).unwrap());
+        assert!(!store.set_if_absent("kept", json!(2), None).unwrap());
+        store.delete("kept").unwrap();
+        store.delete("kept").unwrap();
+        assert_eq!(store.get("kept").unwrap(), None);
+    }
+
+    #[test]
+    fn deleted_keys_leave_nothing_behind() {
+        let store = InMemoryDataStore::new();
+        for round in 0..1_000 {
+            let key = round.to_string();
+            store.set(&key, json!(1), None).unwrap();
+            store.delete(&key).unwrap();
+        }
+        assert!(store.lock().order.len() <= 32);
+    }
+}

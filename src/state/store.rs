@@ -1,0 +1,118 @@
+//! The persistence boundary: what an application may put behind the SDK's memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::caught::caught;
+
+/// A store that outlives the process or is shared between processes, with the official Python
+/// SDK's methods, keys and values, so that both SDKs can use the same one.
+///
+/// `get` is called by [`Core::create_context`](crate::Core::create_context) on the caller's thread,
+/// and only there; every other method is called by the tracker's thread, so that a slow store delays
+/// no decision and no recording. A failing store is logged and counted; the SDK goes on with what it
+/// has in memory.
+///
+/// ```
+/// use std::time::Duration;
+/// use convert_sdk::{DataStore, InMemoryDataStore};
+/// use serde_json::json;
+///
+/// let store = InMemoryDataStore::new();
+/// assert!(store.set_if_absent("mark", json!(true), None).unwrap());
+/// assert!(!store.set_if_absent("mark", json!(true), None).unwrap());
+/// store.set("short", json!("lived"), Some(Duration::from_secs(60))).unwrap();
+/// assert_eq!(store.get("short").unwrap(), Some(json!("lived")));
+/// ```
+pub trait DataStore: Send + Sync + 'static {
+    /// The value of a key, if there is one that has not expired.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError>;
+
+    /// Sets a key, for ever or for a time.
+    ///
+    /// # Errors
+    /// The value was not stored.
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError>;
+
+    /// Whether a key has a value that has not expired.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    fn has(&self, key: &str) -> Result<bool, StoreError> {
+        self.get(key).map(|value| value.is_some())
+    }
+
+    /// Removes a key; removing what is not there is no error.
+    ///
+    /// # Errors
+    /// The value was not removed.
+    fn delete(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Sets a key unless it has a value, and says whether it did. The default asks first and sets
+    /// then, which two processes can do at once: a shared store should do it in one step.
+    ///
+    /// # Errors
+    /// The store could not be asked, or the value was not stored.
+    fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
+        if self.has(key)? {
+            return Ok(false);
+        }
+        self.set(key, value, ttl).map(|()| true)
+    }
+}
+
+/// A store's own reason for a failure. It is logged: put neither keys nor values into it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("data store: {0}")]
+pub struct StoreError(Box<str>);
+
+impl StoreError {
+    /// A failure with this reason.
+    #[must_use]
+    pub fn new(reason: impl Into<Box<str>>) -> Self {
+        Self(reason.into())
+    }
+
+    /// A stable name for logs and dashboards: always `"data_store"`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "data_store"
+    }
+}
+
+/// An application's store, with its panics turned into failures.
+pub(crate) struct Guarded(pub(crate) Arc<dyn DataStore>);
+
+impl Guarded {
+    fn guard<T>(&self, call: impl FnOnce(&dyn DataStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        caught("the data store", || call(self.0.as_ref())).unwrap_or_else(|| Err(StoreError::new("panicked")))
+    }
+}
+
+impl DataStore for Guarded {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        self.guard(|store| store.get(key))
+    }
+
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        self.guard(|store| store.set(key, value, ttl))
+    }
+
+    fn has(&self, key: &str) -> Result<bool, StoreError> {
+        self.guard(|store| store.has(key))
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.guard(|store| store.delete(key))
+    }
+
+    fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
+        self.guard(|store| store.set_if_absent(key, value, ttl))
+    }
+}

@@ -1,0 +1,246 @@
+//! The memory of visitors: what contexts read when they start and change when they decide.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use smol_str::SmolStr;
+
+use super::envelope::VisitorState;
+use super::keys::state_key;
+use super::{DataStore, StoreError};
+
+/// Shards, so that threads with different visitors rarely meet at one lock.
+const SHARDS: usize = 16;
+
+/// Visitor state by visitor, bounded. A change is visible to the next context at once. Without a
+/// data store this is where state lives; with one it holds what the tracker has not yet written
+/// there, and nothing else.
+pub(crate) struct Visitors {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+    shard_capacity: usize,
+    store: Option<Arc<dyn DataStore>>,
+    evicted: AtomicU64,
+    store_failures: AtomicU64,
+}
+
+#[derive(Default)]
+struct Shard {
+    states: HashMap<SmolStr, Entry>,
+    /// Visitors by age. With a store: those to be written.
+    order: VecDeque<SmolStr>,
+}
+
+struct Entry {
+    state: VisitorState,
+    version: u64,
+}
+
+impl Visitors {
+    pub(crate) fn new(capacity: NonZeroUsize, store: Option<Arc<dyn DataStore>>) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            shard_capacity: capacity.get().div_ceil(SHARDS),
+            store,
+            evicted: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether changes wait here to be written to a store.
+    pub(crate) const fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// What is known of a visitor. Asks the store, where there is one, for what memory lacks; a
+    /// failing store counts as knowing nothing.
+    pub(crate) fn load(&self, visitor_id: &str) -> Option<VisitorState> {
+        if let Some(entry) = self.shard(visitor_id).states.get(visitor_id) {
+            return Some(entry.state.clone());
+        }
+        let store = self.store.as_ref()?;
+        match store.get(&state_key(visitor_id)) {
+            Ok(value) => value.and_then(VisitorState::from_envelope),
+            Err(error) => {
+                self.count_failure(&error);
+                None
+            }
+        }
+    }
+
+    /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing.
+    pub(crate) fn update(
+        &self,
+        visitor_id: &SmolStr,
+        known: impl FnOnce() -> VisitorState,
+        change: impl FnOnce(&mut VisitorState),
+    ) {
+        let mut shard = self.shard(visitor_id);
+        if let Some(entry) = shard.states.get_mut(visitor_id) {
+            change(&mut entry.state);
+            entry.version += 1;
+            return;
+        }
+        let mut state = known();
+        change(&mut state);
+        if shard.order.len() >= self.shard_capacity
+            && let Some(oldest) = shard.order.pop_front()
+        {
+            shard.states.remove(&oldest);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        shard.states.insert(visitor_id.clone(), Entry { state, version: 0 });
+        shard.order.push_back(visitor_id.clone());
+    }
+
+    /// Writes what waits to the store, and keeps what could not be written for the next time.
+    /// Returns how many visitors were written and how many are left. Called by the tracker alone.
+    pub(crate) fn write_behind(&self) -> (usize, usize) {
+        let Some(store) = &self.store else { return (0, 0) };
+        let (mut written, mut left) = (0, 0);
+        for index in 0..SHARDS {
+            let waiting = std::mem::take(&mut self.lock(index).order);
+            for visitor_id in waiting {
+                if self.write_one(index, store.as_ref(), &visitor_id) {
+                    written += 1;
+                } else {
+                    self.lock(index).order.push_back(visitor_id);
+                    left += 1;
+                }
+            }
+        }
+        (written, left)
+    }
+
+    /// Visitors whose state was forgotten to make room.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Calls to the store that failed.
+    pub(crate) fn store_failures(&self) -> u64 {
+        self.store_failures.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_failure(&self, error: &StoreError) {
+        self.store_failures.fetch_add(1, Ordering::Relaxed);
+        log::warn!("{error}");
+    }
+
+    /// Writes until the state did not change meanwhile; the lock is not held during the write.
+    fn write_one(&self, index: usize, store: &dyn DataStore, visitor_id: &str) -> bool {
+        loop {
+            let (envelope, version) = match self.lock(index).states.get(visitor_id) {
+                Some(entry) => (entry.state.to_envelope(), entry.version),
+                None => return true,
+            };
+            if let Err(error) = store.set(&state_key(visitor_id), envelope, None) {
+                self.count_failure(&error);
+                return false;
+            }
+            let mut shard = self.lock(index);
+            if shard.states.get(visitor_id).is_none_or(|entry| entry.version == version) {
+                shard.states.remove(visitor_id);
+                return true;
+            }
+        }
+    }
+
+    fn shard(&self, visitor_id: &str) -> MutexGuard<'_, Shard> {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
+        self.lock(self.hasher.hash_one(visitor_id) as usize % SHARDS)
+    }
+
+    /// A panic elsewhere cannot leave a shard half-changed, so a poisoned lock is still good.
+    fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::InMemoryDataStore;
+    use super::*;
+
+    fn capacity(visitors: usize) -> NonZeroUsize {
+        NonZeroUsize::new(visitors).unwrap()
+    }
+
+    fn decide(visitors: &Visitors, visitor: &str, variation: &str) {
+        visitors.update(&visitor.into(), VisitorState::default, |state| {
+            state.decide(&"1".into(), &variation.into());
+        });
+    }
+
+    #[test]
+    fn a_change_is_visible_at_once() {
+        let visitors = Visitors::new(capacity(10), None);
+        assert!(visitors.load("v").is_none());
+        decide(&visitors, "v", "2");
+        assert_eq!(visitors.load("v").unwrap().bucketing, [("1".into(), "2".into())]);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_counts_what_it_forgets() {
+        let visitors = Visitors::new(capacity(SHARDS), None);
+        for visitor in 0..1_000 {
+            decide(&visitors, &visitor.to_string(), "2");
+        }
+        let kept = (0..1_000).filter(|visitor| visitors.load(&visitor.to_string()).is_some()).count();
+        assert!(kept <= SHARDS);
+        assert_eq!(visitors.evicted(), 1_000 - kept as u64);
+    }
+
+    #[test]
+    fn state_reaches_the_store_and_leaves_memory() {
+        let store = Arc::new(InMemoryDataStore::new());
+        let visitors = Visitors::new(capacity(10), Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        decide(&visitors, "v", "2");
+        assert!(store.is_empty());
+        assert_eq!(visitors.write_behind(), (1, 0));
+        assert_eq!(
+            store.get(r#"state:["v"]"#).unwrap(),
+            Some(json!({"attributes": {}, "segments": {}, "bucketing": {"1": "2"}}))
+        );
+        assert!(visitors.lock(0).states.is_empty());
+        assert_eq!(visitors.load("v").unwrap().bucketing.len(), 1);
+        assert_eq!(visitors.write_behind(), (0, 0));
+    }
+
+    struct Failing;
+
+    impl DataStore for Failing {
+        fn get(&self, _: &str) -> Result<Option<serde_json::Value>, StoreError> {
+            Err(StoreError::new("down"))
+        }
+        fn set(
+            &self,
+            _: &str,
+            _: serde_json::Value,
+            _: Option<std::time::Duration>,
+        ) -> Result<(), StoreError> {
+            Err(StoreError::new("down"))
+        }
+        fn delete(&self, _: &str) -> Result<(), StoreError> {
+            Err(StoreError::new("down"))
+        }
+    }
+
+    #[test]
+    fn what_a_failing_store_refuses_stays_in_memory() {
+        let visitors = Visitors::new(capacity(10), Some(Arc::new(Failing)));
+        decide(&visitors, "v", "2");
+        assert_eq!(visitors.write_behind(), (0, 1));
+        assert_eq!(visitors.write_behind(), (0, 1));
+        assert_eq!(visitors.load("v").unwrap().bucketing.len(), 1);
+        assert!(visitors.load("other").is_none());
+        assert_eq!(visitors.store_failures(), 3);
+    }
+}

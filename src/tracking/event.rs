@@ -1,0 +1,224 @@
+//! The records that travel from callers to the tracker.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use crate::attributes::Attributes;
+
+/// One record. Building it copies ids of up to 23 bytes and shares longer ones.
+#[derive(Clone)]
+pub(crate) enum TrackedEvent {
+    Exposure(Exposure),
+    Conversion(Conversion),
+}
+
+/// A visitor was put into a variation.
+#[derive(Clone)]
+pub(crate) struct Exposure {
+    pub(crate) visitor_id: SmolStr,
+    pub(crate) experience_id: SmolStr,
+    pub(crate) variation_id: SmolStr,
+    pub(crate) segments: Option<Arc<Attributes>>,
+}
+
+/// A visitor reached a goal.
+#[derive(Clone)]
+pub(crate) struct Conversion {
+    pub(crate) visitor_id: SmolStr,
+    pub(crate) goal_id: SmolStr,
+    pub(crate) goal_key: SmolStr,
+    pub(crate) goal_data: Box<[(GoalDataKey, GoalValue)]>,
+    /// Stored decisions at the time: experience id to variation id.
+    pub(crate) bucketing: Arc<[(SmolStr, SmolStr)]>,
+    pub(crate) segments: Option<Arc<Attributes>>,
+    pub(crate) force_multiple: bool,
+    /// Whether the bare event is sent too; decided by the tracker, once per visitor and goal.
+    pub(crate) first: bool,
+}
+
+/// How hard a record is defended when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    Exposure,
+    Conversion,
+    Revenue,
+}
+
+impl TrackedEvent {
+    pub(crate) fn visitor_id(&self) -> &SmolStr {
+        match self {
+            Self::Exposure(exposure) => &exposure.visitor_id,
+            Self::Conversion(conversion) => &conversion.visitor_id,
+        }
+    }
+
+    pub(crate) const fn segments(&self) -> Option<&Arc<Attributes>> {
+        match self {
+            Self::Exposure(exposure) => exposure.segments.as_ref(),
+            Self::Conversion(conversion) => conversion.segments.as_ref(),
+        }
+    }
+
+    /// How many events it is on the wire: a conversion with goal data is a bare one and one with
+    /// the data, a repeated one only the latter.
+    pub(crate) fn wire_events(&self) -> usize {
+        match self {
+            Self::Exposure(_) => 1,
+            Self::Conversion(conversion) => {
+                usize::from(conversion.first) + usize::from(!conversion.goal_data.is_empty())
+            }
+        }
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Exposure(_) => Class::Exposure,
+            Self::Conversion(conversion) => {
+                let revenue = conversion.goal_data.iter().any(|(key, _)| *key == GoalDataKey::Amount);
+                if revenue { Class::Revenue } else { Class::Conversion }
+            }
+        }
+    }
+}
+
+/// The keys that goal data may have on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GoalDataKey {
+    /// `amount`, the revenue.
+    Amount,
+    /// `productsCount`.
+    ProductsCount,
+    /// `transactionId`.
+    TransactionId,
+    /// `customDimension1`.
+    CustomDimension1,
+    /// `customDimension2`.
+    CustomDimension2,
+    /// `customDimension3`.
+    CustomDimension3,
+    /// `customDimension4`.
+    CustomDimension4,
+    /// `customDimension5`.
+    CustomDimension5,
+}
+
+impl GoalDataKey {
+    const ALL: [Self; 8] = [
+        Self::Amount,
+        Self::ProductsCount,
+        Self::TransactionId,
+        Self::CustomDimension1,
+        Self::CustomDimension2,
+        Self::CustomDimension3,
+        Self::CustomDimension4,
+        Self::CustomDimension5,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Amount => "amount",
+            Self::ProductsCount => "productsCount",
+            Self::TransactionId => "transactionId",
+            Self::CustomDimension1 => "customDimension1",
+            Self::CustomDimension2 => "customDimension2",
+            Self::CustomDimension3 => "customDimension3",
+            Self::CustomDimension4 => "customDimension4",
+            Self::CustomDimension5 => "customDimension5",
+        }
+    }
+}
+
+/// A name that is no goal data key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a goal data key")]
+pub struct UnknownGoalDataKey;
+
+impl FromStr for GoalDataKey {
+    type Err = UnknownGoalDataKey;
+
+    fn from_str(name: &str) -> Result<Self, UnknownGoalDataKey> {
+        Self::ALL.into_iter().find(|key| key.as_str() == name).ok_or(UnknownGoalDataKey)
+    }
+}
+
+/// A goal data value: a number or a text. Not shown in `Debug`.
+#[derive(Clone, PartialEq)]
+#[non_exhaustive]
+pub enum GoalValue {
+    /// A number; only finite ones can be sent.
+    Number(f64),
+    /// A text.
+    Text(SmolStr),
+}
+
+impl fmt::Debug for GoalValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Number(_) => "number",
+            Self::Text(_) => "text",
+        })
+    }
+}
+
+impl From<f64> for GoalValue {
+    fn from(value: f64) -> Self {
+        Self::Number(value)
+    }
+}
+
+impl From<i32> for GoalValue {
+    fn from(value: i32) -> Self {
+        Self::Number(value.into())
+    }
+}
+
+impl From<u32> for GoalValue {
+    fn from(value: u32) -> Self {
+        Self::Number(value.into())
+    }
+}
+
+impl From<&str> for GoalValue {
+    fn from(value: &str) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl From<String> for GoalValue {
+    fn from(value: String) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+/// What made the tracker release events for delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReleaseReason {
+    /// The open batch was full.
+    Size,
+    /// The auto-flush interval was over.
+    Timeout,
+    /// A flush was asked for.
+    Explicit,
+    /// The process or the core ends.
+    Exit,
+}
+
+impl ReleaseReason {
+    /// The name that the official SDKs use in their events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Timeout => "timeout",
+            Self::Explicit => "explicit",
+            Self::Exit => "exit",
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Records as the tracking endpoint wants them: one JSON envelope, grouped by visitor.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use super::backlog::Queued;
+use super::event::{Conversion, Exposure, GoalDataKey, GoalValue, TrackedEvent};
+use crate::attributes::{Attributes, number_to_json};
+
+/// The segment keys that reports know; nothing else of a visitor leaves the process.
+pub(crate) const REPORT_KEYS: [&str; 7] =
+    ["country", "browser", "devices", "source", "campaign", "visitorType", "customSegments"];
+
+/// What the endpoint is told about the sender: the name that the official Python SDK uses too,
+/// because the endpoint's list of known names is not public.
+const SOURCE: &str = "js-sdk";
+
+/// The part of the envelope that is the same in every batch of a core.
+#[derive(Clone)]
+pub(crate) struct Envelope {
+    pub(crate) account_id: SmolStr,
+    pub(crate) project_id: SmolStr,
+    /// Whether the endpoint shall fill in what no data store remembers.
+    pub(crate) enrich_data: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvelopeWire<'a> {
+    account_id: &'a str,
+    project_id: &'a str,
+    enrich_data: bool,
+    source: &'static str,
+    visitors: Vec<VisitorWire<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VisitorWire<'a> {
+    visitor_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<SegmentsWire<'a>>,
+    events: EventsWire<'a>,
+}
+
+/// A visitor's segments, report keys only.
+struct SegmentsWire<'a>(&'a Attributes);
+
+/// A visitor's records, each as one or two events.
+struct EventsWire<'a>(Vec<&'a TrackedEvent>);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventWire<D> {
+    event_type: &'static str,
+    data: D,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BucketingWire<'a> {
+    experience_id: &'a str,
+    variation_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConversionWire<'a> {
+    goal_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goal_data: Option<Vec<GoalDatumWire<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucketing_data: Option<PairsWire<'a>>,
+}
+
+#[derive(Serialize)]
+struct GoalDatumWire<'a> {
+    key: &'static str,
+    value: GoalValueWire<'a>,
+}
+
+struct GoalValueWire<'a>(&'a GoalValue);
+struct PairsWire<'a>(&'a [(SmolStr, SmolStr)]);
+
+impl Envelope {
+    /// The request body of a batch. A visitor's segments are those of its first record.
+    pub(crate) fn body(&self, records: &[Queued]) -> Vec<u8> {
+        let mut places: HashMap<&str, usize> = HashMap::with_capacity(records.len());
+        let mut visitors: Vec<VisitorWire<'_>> = Vec::new();
+        for Queued { event, .. } in records {
+            let visitor_id = event.visitor_id().as_str();
+            let place = *places.entry(visitor_id).or_insert_with(|| {
+                let segments = event.segments().map(|segments| SegmentsWire(segments));
+                visitors.push(VisitorWire {
+                    visitor_id,
+                    segments: segments.filter(|segments| segments.entries().next().is_some()),
+                    events: EventsWire(Vec::new()),
+                });
+                visitors.len() - 1
+            });
+            visitors[place].events.0.push(event);
+        }
+        let envelope = EnvelopeWire {
+            account_id: &self.account_id,
+            project_id: &self.project_id,
+            enrich_data: self.enrich_data,
+            source: SOURCE,
+            visitors,
+        };
+        // Texts, finite numbers and string keys: nothing here can fail to be JSON.
+        serde_json::to_vec(&envelope).unwrap_or_default()
+    }
+}
+
+impl<'a> SegmentsWire<'a> {
+    fn entries(&self) -> impl Iterator<Item = (&'static str, Value)> + use<'a> {
+        let segments = self.0;
+        REPORT_KEYS.into_iter().filter_map(|key| segments.get(key).map(|value| (key, value.into())))
+    }
+}
+
+impl Serialize for SegmentsWire<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.entries())
+    }
+}
+
+impl Serialize for EventsWire<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut events = serializer.serialize_seq(None)?;
+        for event in &self.0 {
+            match event {
+                TrackedEvent::Exposure(Exposure { experience_id, variation_id, .. }) => {
+                    let data = BucketingWire { experience_id, variation_id };
+                    events.serialize_element(&EventWire { event_type: "bucketing", data })?;
+                }
+                TrackedEvent::Conversion(conversion) => {
+                    for data in conversion_events(conversion) {
+                        events.serialize_element(&EventWire { event_type: "conversion", data })?;
+                    }
+                }
+            }
+        }
+        events.end()
+    }
+}
+
+/// A bare event for the visitor's first conversion of the goal, and one with the goal data if there
+/// is any.
+fn conversion_events<'a>(conversion: &'a Conversion) -> impl Iterator<Item = ConversionWire<'a>> {
+    let event = |goal_data| ConversionWire {
+        goal_id: &conversion.goal_id,
+        goal_data,
+        bucketing_data: (!conversion.bucketing.is_empty()).then(|| PairsWire(&conversion.bucketing)),
+    };
+    let data = (!conversion.goal_data.is_empty()).then(|| {
+        let wire = |(key, value): &'a (GoalDataKey, GoalValue)| GoalDatumWire {
+            key: key.as_str(),
+            value: GoalValueWire(value),
+        };
+        conversion.goal_data.iter().map(wire).collect()
+    });
+    let bare = conversion.first.then(|| event(None));
+    bare.into_iter().chain(data.map(|data| event(Some(data))))
+}
+
+impl Serialize for GoalValueWire<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            GoalValue::Number(number) => number_to_json(*number).serialize(serializer),
+            GoalValue::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl Serialize for PairsWire<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (experience_id, variation_id) in self.0 {
+            map.serialize_entry(experience_id.as_str(), variation_id.as_str())?;
+        }
+        map.end()
+    }
+}
