@@ -103,7 +103,6 @@ pub(crate) struct Feature {
 pub(crate) struct RuledEntity {
     pub(crate) id: SmolStr,
     pub(crate) key: SmolStr,
-    pub(crate) name: Option<SmolStr>,
     pub(crate) rules: Option<RuleSet>,
     pub(super) span: Span,
 }
@@ -166,11 +165,6 @@ impl Experience {
     /// The first variation with this id.
     pub(crate) fn variation_index(&self, id: &str) -> Option<usize> {
         self.variations.iter().position(|variation| variation.id == id)
-    }
-
-    /// The first variation with this key.
-    pub(crate) fn variation_index_by_key(&self, key: &str) -> Option<usize> {
-        self.variations.iter().position(|variation| variation.key == key)
     }
 }
 
