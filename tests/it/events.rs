@@ -176,13 +176,13 @@ fn a_subscriber_that_falls_behind_misses_the_newest_and_is_counted() {
     let core = start(direct().batch_size(10_000));
     let events = core.subscribe();
     convert(&core, 0..1_100);
-    let stats = until(&core, |stats| stats.recorded == 1_100);
+    until(&core, |stats| stats.recorded == 1_100);
     core.close();
     let first = events.try_next().unwrap();
     let LifecycleEvent::Conversion { visitor_id, .. } = first else { panic!("{first:?}") };
     assert_eq!(visitor_id.as_str(), "visitor-0");
     assert_eq!(events.count(), 1_023);
-    assert!(stats.events_missed >= 76 && core.stats().events_missed >= 76);
+    assert!(core.stats().events_missed >= 76);
 }
 
 #[test]

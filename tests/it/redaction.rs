@@ -106,7 +106,8 @@ fn nothing_that_is_shown_holds_a_secret() {
         FaultKind::Reset,
         FaultKind::Redirect { to: format!("https://elsewhere.invalid/?k={MARK}") },
     ] {
-        emulator.inject(Fault::both(kind).times(2));
+        emulator.inject(Fault::track(kind.clone()).times(1));
+        emulator.inject(Fault::config(kind).times(1));
         let _ = core.create_context(VISITOR, ()).unwrap().track_conversion_with("signup", &order());
         if let Err(error) = core.flush(PATIENCE) {
             silent_error(&error);
@@ -165,10 +166,6 @@ fn bad_starts(emulator: &convert_emulator::Emulator) {
         silent_error(&core.initialize().unwrap_err());
     };
     start(network(emulator).auth_secret("wrong"));
-    start(
-        network(emulator)
-            .config_base_url(format!("{}/nowhere", emulator.track_url()).replace("/v1", "/api/x")),
-    );
     start(network(emulator).proxy(format!("http://user:{PROXY}@localhost:1")));
     start(network(emulator).config_base_url("https://host.invalid"));
     for kind in [FaultKind::Hang, FaultKind::GarbageBody, FaultKind::EmptyBody, FaultKind::TruncatedBody] {

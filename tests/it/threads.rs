@@ -17,6 +17,11 @@ const CASE: &str = "CONVERT_TEST_THREADS_CASE";
 /// Names of this SDK's threads, as the system shows them: cut to 15 bytes.
 const ALL: [&str; 4] = ["convert-events", "convert-flusher", "convert-refresh", "convert-tracker"];
 
+/// All threads of the process, whatever they are called: a new one has no name of its own yet.
+fn all_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
 fn sdk_threads() -> BTreeSet<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     // A thread may end between the list and the look at it.
@@ -77,11 +82,19 @@ fn busy(emulator: &convert_emulator::Emulator) -> Core {
 fn in_a_child() {
     let Ok(case) = std::env::var(CASE) else { return };
     let emulator = serve();
+    let before = all_threads();
+    let expect_none = || {
+        let deadline = deadline();
+        while all_threads() > before {
+            assert!(Instant::now() < deadline, "{:?} are left", sdk_threads());
+            std::thread::yield_now();
+        }
+    };
     match case.as_str() {
         "lazily" => {
             let core = unready(keyed(&emulator));
             let events = core.subscribe();
-            expect_threads(&[]);
+            expect_none();
             core.initialize().unwrap();
             expect_threads(&["convert-refresh"]);
             pro(&core, "v").run_experience("price").unwrap();
@@ -94,19 +107,19 @@ fn in_a_child() {
             let core = busy(&emulator);
             expect_threads(&ALL);
             core.close();
-            expect_threads(&[]);
+            expect_none();
             core.close();
             // Nothing that is asked of a closed core starts a thread again.
             core.refresh_now();
             let _ = core.refresh_now_within(PATIENCE);
             let _ = core.initialize();
             core.on(LifecycleEventKind::Ready, |_| {}).unwrap();
-            expect_threads(&[]);
+            expect_none();
         }
         "shutdown" => {
             let core = busy(&emulator);
             assert_eq!(core.shutdown(PATIENCE).unwrap().delivered, 5);
-            expect_threads(&[]);
+            expect_none();
         }
         "hang" => {
             emulator.inject(Fault::track(FaultKind::Hang));
@@ -114,7 +127,7 @@ fn in_a_child() {
             assert!(core.shutdown(Duration::from_millis(500)).is_err());
             assert!(
                 sdk_threads().is_empty() || {
-                    expect_threads(&[]);
+                    expect_none();
                     true
                 }
             );
@@ -125,13 +138,13 @@ fn in_a_child() {
             drop(core);
             expect_threads(&ALL);
             drop(context);
-            expect_threads(&[]);
+            expect_none();
         }
         "many" => {
             for _ in 0..20 {
                 busy(&emulator).close();
             }
-            expect_threads(&[]);
+            expect_none();
         }
         "handler" => {
             let core = busy(&emulator);
@@ -145,7 +158,7 @@ fn in_a_child() {
             convert(&core, 10..11);
             wait.recv_timeout(PATIENCE).unwrap();
             core.close();
-            expect_threads(&[]);
+            expect_none();
         }
         "never" => {
             let policy = RefreshConfig::builder().interval(Duration::from_millis(1)).jitter(Duration::ZERO);

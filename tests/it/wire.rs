@@ -176,7 +176,7 @@ fn segments_hold_report_keys_that_have_a_value_and_nothing_else() {
 #[test]
 fn numbers_go_out_as_javascript_prints_them() {
     let emulator = serve();
-    let core = start(keyed(&emulator));
+    let core = start(keyed(&emulator).batch_size(100));
     let values = [0.1 + 0.2, 1e21, -0.0, 3.0, f64::MAX, 5e-324, 9_007_199_254_740_993.0];
     for (index, value) in values.into_iter().enumerate() {
         let sent = visitor(&core, &index.to_string())
