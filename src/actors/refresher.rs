@@ -205,13 +205,14 @@ impl Refresher {
         if let Some(policy) = self.settings.tuning.refresh.clone()
             && self.settings.cell.is_set()
         {
-            self.next = Some(now + self.wait(&policy));
+            // A wait that no clock reaches is as good as none.
+            self.next = now.checked_add(self.wait(&policy));
         }
         outcome
     }
 
     fn wait(&mut self, policy: &RefreshConfig) -> Duration {
-        policy.wait_after(self.failures) + self.settings.jitter.up_to(policy.jitter())
+        policy.wait_after(self.failures).saturating_add(self.settings.jitter.up_to(policy.jitter()))
     }
 
     fn install(&mut self, response: ConfigResponse) -> Result<Refreshed, LoadError> {

@@ -190,7 +190,8 @@ impl Tracker {
             }
         }
         if self.open_events > 0 && self.next_auto_flush.is_none() {
-            self.next_auto_flush = self.auto_flush_interval.map(|interval| now + interval);
+            // An interval that no clock reaches is as good as none.
+            self.next_auto_flush = self.auto_flush_interval.and_then(|interval| now.checked_add(interval));
         }
         if let Some(delivery) = self.next_delivery(now) {
             self.in_flight = delivery.records.len();
