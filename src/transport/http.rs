@@ -65,8 +65,12 @@ impl HttpTransport {
             StatusCode::OK => {
                 let etag = text_header(response.headers(), "etag");
                 let limit = self.config.max_response_bytes;
-                let body = response.body_mut().with_config().limit(limit).read_to_vec();
+                // ureq refuses to look past its limit, also for the end of a body of exactly that length.
+                let body = response.body_mut().with_config().limit(limit.saturating_add(1)).read_to_vec();
                 let body = body.map_err(|error| translate_body(&error, limit))?;
+                if body.len() as u64 > limit {
+                    return Err(TransportError::TooLarge(limit));
+                }
                 let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
                 Ok(ConfigResponse::Fetched { body, etag })
             }
