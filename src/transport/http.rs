@@ -195,12 +195,23 @@ fn translate(error: &ureq::Error) -> TransportError {
         ureq::Error::Rustls(error) => TransportError::Tls(error.to_string().into()),
         ureq::Error::Tls(reason) => TransportError::Tls((*reason).into()),
         ureq::Error::Io(error) => match error.kind() {
-            ErrorKind::ConnectionRefused => TransportError::Connect,
-            ErrorKind::NotConnected => TransportError::Interrupted,
-            ErrorKind::TimedOut => TransportError::Timeout("waiting for the answer"),
             ErrorKind::InvalidData => TransportError::Tls(error.to_string().into()),
-            kind => TransportError::Broken(kind),
+            kind => translate_io(kind),
+        },
+        // The decoder passes on what happened to the connection below it.
+        ureq::Error::Decompress(_, error) => match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => TransportError::Protocol,
+            kind => translate_io(kind),
         },
         _ => TransportError::Protocol,
+    }
+}
+
+fn translate_io(kind: ErrorKind) -> TransportError {
+    match kind {
+        ErrorKind::ConnectionRefused => TransportError::Connect,
+        ErrorKind::NotConnected => TransportError::Interrupted,
+        ErrorKind::TimedOut => TransportError::Timeout("waiting for the answer"),
+        kind => TransportError::Broken(kind),
     }
 }
