@@ -16,6 +16,9 @@ use crate::options::{CacheLevel, TransportConfig};
 /// Without it the metrics endpoint takes the events for a bot's and drops them.
 const USER_AGENT: &str = "ConvertAgent/1.0";
 
+/// How much of the metrics endpoint's answer is read before its connection is given up instead.
+const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+
 /// What a query value may hold as it is.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -130,7 +133,7 @@ impl Transport for HttpTransport {
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
         let base = self.config.track_base_url.replace(PROJECT_PLACEHOLDER, request.project_id);
-        let response = self
+        let mut response = self
             .agent
             .post(format!("{base}/track/{}", request.route_key))
             .config()
@@ -139,6 +142,9 @@ impl Transport for HttpTransport {
             .content_type("application/json")
             .send(request.body)
             .map_err(|error| translate(&error))?;
+        // A connection can be used again only when its answer is read to the end; what the body says,
+        // or whether it comes at all, changes nothing.
+        let _ = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let retry_after = text_header(response.headers(), "retry-after")
             .and_then(|text| text.trim().parse().ok())
             .map(Duration::from_secs);
