@@ -43,7 +43,7 @@ fn an_empty_key_is_refused_and_so_is_one_that_would_change_the_route() {
     for empty in ["", " ", "\t\n"] {
         refused(with_key(empty).build(), "sdk_key", &InvalidReason::Empty);
     }
-    for broken in ["a b", "a\nb", "ü", "a?b", "a#b", "a%2fb", "a\\b", "a\u{0}"] {
+    for broken in ["a b", "a\nb", "ü", "a?b", "a#b", "a%2fb", "a\\b", "a\u{0}", "a<b", "a>b", "a`b"] {
         refused(with_key(broken).build(), "sdk_key", &InvalidReason::IllegalCharacter);
     }
 }

@@ -131,7 +131,7 @@ fn a_server_that_drips_ends_with_the_requests_timeout() {
 #[test]
 fn every_character_that_a_key_may_hold_reaches_the_server() {
     let emulator = serve();
-    for character in ('!'..='~').filter(|c| !matches!(c, '?' | '#' | '%' | '\\')) {
+    for character in ('!'..='~').filter(|c| !matches!(c, '?' | '#' | '%' | '\\' | '<' | '>' | '`')) {
         let key = format!("k{character}k");
         let config = SdkConfig::builder().sdk_key(key).transport(network(&emulator).build().unwrap());
         let error = unready(config).initialize().unwrap_err();
