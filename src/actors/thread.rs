@@ -1,7 +1,7 @@
 //! Starting a named thread, and joining it with a deadline.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle, current};
+use std::thread::{Builder, JoinHandle, ThreadId, current};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -15,6 +15,7 @@ pub(crate) struct StartError(pub(crate) std::io::ErrorKind);
 /// A running thread of the SDK.
 pub(crate) struct Worker {
     name: &'static str,
+    id: ThreadId,
     /// Disconnects when the thread's body has ended.
     ended: Receiver<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -35,7 +36,7 @@ impl Worker {
                 body();
             })
             .map_err(|error| StartError(error.kind()))?;
-        Ok(Self { name, ended, thread: Mutex::new(Some(thread)) })
+        Ok(Self { name, id: thread.thread().id(), ended, thread: Mutex::new(Some(thread)) })
     }
 
     /// Whether the thread's body has ended.
@@ -46,15 +47,15 @@ impl Worker {
     /// Waits until the thread has ended and says whether it has. A thread that joins itself (a
     /// handler that closes the core) does not wait.
     pub(crate) fn join(&self, deadline: Instant) -> bool {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(handle) = thread.as_ref() else { return true };
-        if handle.thread().id() == current().id() {
+        if self.id == current().id() {
             return false;
         }
+        // Without the lock, so that of several callers each waits for its own deadline.
         if self.ended.recv_deadline(deadline) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
             log::warn!("{} did not end in time", self.name);
             return false;
         }
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = thread.take()
             && handle.join().is_err()
         {
