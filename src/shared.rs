@@ -93,12 +93,16 @@ impl Shared {
         self.tracker.load_full()
     }
 
-    /// The refresher, started by the first need; `None` with direct data.
+    /// The refresher, started by the first need; `None` with direct data, and where it would have to
+    /// start on a closed core.
     pub(crate) fn refresher(&self) -> Result<Option<Arc<RefresherHandle>>, StartError> {
         let Source::SdkKey(key) = &self.config.source else { return Ok(None) };
         let mut control = self.control();
         if let Some(refresher) = &control.refresher {
             return Ok(Some(Arc::clone(refresher)));
+        }
+        if self.is_closed() {
+            return Ok(None);
         }
         let settings = RefresherSettings {
             sdk_key: key.clone(),
@@ -134,18 +138,19 @@ impl Shared {
         stats
     }
 
-    /// Ends the actors. Deliveries and fetches at hand get most of the time to end by themselves;
-    /// then they are interrupted. Says whether every thread has ended by the deadline.
-    pub(crate) fn close(&self, deadline: Instant) -> bool {
-        self.closed.store(true, Ordering::Release);
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let soft = deadline - (patience / 4).min(LAST_RESORT);
-        let tracker = self.tracker.load_full();
+    /// Ends the actors. Deliveries and fetches at hand get until `soft` to end by themselves; then
+    /// they are interrupted. Says whether every thread has ended by the deadline.
+    pub(crate) fn close(&self, soft: Instant, deadline: Instant) -> bool {
+        let (tracker, refresher) = {
+            // Under the lock, so that no thread starts that this does not see.
+            let control = self.control();
+            self.closed.store(true, Ordering::Release);
+            (self.tracker.load_full(), control.refresher.clone())
+        };
         if let Some(tracker) = &tracker {
             tracker.close(soft);
         }
         self.transport.interrupt();
-        let refresher = self.control().refresher.take();
         let mut ended = refresher.is_none_or(|refresher| refresher.close(deadline));
         if let Some(tracker) = tracker {
             ended &= tracker.join(deadline);
@@ -204,9 +209,6 @@ impl Shared {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// What a close keeps of its time for joining threads whose calls it has interrupted.
-const LAST_RESORT: Duration = Duration::from_millis(500);
 
 /// The last core and context are gone: the inboxes disconnect, and calls at hand are interrupted so
 /// that the threads end soon. Nobody waits for them.

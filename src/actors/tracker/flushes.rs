@@ -69,8 +69,11 @@ impl Flushes {
         });
     }
 
-    /// The tracker ends: nothing more will happen to what is pending.
+    /// The tracker ends: what is pending is dropped.
     pub(crate) fn abandon(&mut self, stats: &Stats) {
-        self.answer(Some(u64::MAX), stats);
+        for flush in &mut self.0 {
+            flush.dropped += std::mem::take(&mut flush.remaining);
+        }
+        self.answer(None, stats);
     }
 }
