@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select_biased};
 use smol_str::SmolStr;
 
 use super::Notifier;
@@ -29,8 +29,14 @@ const COMMANDS: usize = 64;
 /// The way to the refresher. Dropping it ends the thread after the fetch at hand.
 pub(crate) struct RefresherHandle {
     /// Taken by close, which disconnects the thread.
-    inbox: ArcSwapOption<Sender<RefresherCommand>>,
+    inbox: ArcSwapOption<RefresherInbox>,
     worker: Worker,
+}
+
+struct RefresherInbox {
+    commands: Sender<RefresherCommand>,
+    /// Nothing is sent here: its end tells the thread to leave the commands that wait.
+    _open: Sender<()>,
 }
 
 /// What the refresher can be asked.
@@ -77,18 +83,19 @@ impl RefresherHandle {
         transport: Arc<dyn Transport>,
         notifier: Arc<Notifier>,
     ) -> Result<Self, StartError> {
-        let (inbox, commands) = bounded(COMMANDS);
+        let (commands, inbox) = bounded(COMMANDS);
+        let (open, closing) = bounded(0);
         let worker = Worker::start("convert-refresher", move || {
-            run(Refresher::new(settings), &commands, transport.as_ref(), &notifier);
+            run(Refresher::new(settings), &inbox, &closing, transport.as_ref(), &notifier);
         })?;
-        Ok(Self { inbox: ArcSwapOption::from_pointee(inbox), worker })
+        Ok(Self { inbox: ArcSwapOption::from_pointee(RefresherInbox { commands, _open: open }), worker })
     }
 
     /// Asks for a fetch without waiting. With no room for the request there are others at hand,
     /// and each of them is one.
     pub(crate) fn refresh_soon(&self) {
         if let Some(inbox) = self.inbox.load().as_ref() {
-            let _ = inbox.try_send(RefresherCommand::RefreshNow(None));
+            let _ = inbox.commands.try_send(RefresherCommand::RefreshNow(None));
         }
     }
 
@@ -119,19 +126,21 @@ impl RefresherHandle {
     fn send(&self, command: RefresherCommand, deadline: Instant) -> Option<()> {
         // A clone of the sender would keep the thread alive for as long as this waits, so the send
         // happens under the load.
-        self.inbox.load().as_ref()?.send_deadline(command, deadline).ok()
+        self.inbox.load().as_ref()?.commands.send_deadline(command, deadline).ok()
     }
 }
 
 fn run(
     mut refresher: Refresher,
     commands: &Receiver<RefresherCommand>,
+    closing: &Receiver<()>,
     transport: &dyn Transport,
     notifier: &Notifier,
 ) {
     loop {
         let tick = refresher.next.map_or_else(never, at);
-        let command = select! {
+        let command = select_biased! {
+            recv(closing) -> _ => return,
             recv(commands) -> command => match command {
                 Ok(command) => command,
                 Err(_) => return,
