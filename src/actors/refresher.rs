@@ -226,7 +226,13 @@ impl Refresher {
 
     fn install(&mut self, response: ConfigResponse) -> Result<Refreshed, LoadError> {
         let ConfigResponse::Fetched { body, etag } = response else {
-            return Ok((RefreshOutcome::NotModified, None));
+            // Not to have changed is no answer to a request without an ETag.
+            let known = self.settings.cell.is_set();
+            return if known {
+                Ok((RefreshOutcome::NotModified, None))
+            } else {
+                Err(TransportError::Protocol.into())
+            };
         };
         let snapshot = compile(body, &self.settings.compile)?;
         let cell = &self.settings.cell;
