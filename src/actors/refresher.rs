@@ -162,7 +162,8 @@ fn run(
                 let kept = refresher.preview(&id, Instant::now());
                 let fetched = kept.map_or_else(
                     || {
-                        let request = refresher.request();
+                        // The ETag is the config's, not the experience's.
+                        let request = ConfigRequest { etag: None, ..refresher.request() };
                         let answer = caught("the transport", || transport.fetch_experience(&request, &id))
                             .unwrap_or(Err(TransportError::Panicked));
                         refresher.previewed(id, answer, Instant::now())
@@ -279,7 +280,9 @@ impl Refresher {
         };
         let snapshot = compile(body, &self.settings.compile)?;
         self.previews.retain(|_, (fetched, _)| now.duration_since(*fetched) < PREVIEW_LIFE);
-        if self.previews.len() < PREVIEWS {
+        // An answer without the experience is a failure too: it may be saved a moment later.
+        let found = snapshot.experience_index_by_id(&experience_id).is_some();
+        if found && self.previews.len() < PREVIEWS {
             self.previews.insert(experience_id, (now, Arc::clone(&snapshot)));
         }
         Ok(snapshot)
