@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select_biased};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, never, select};
 use smol_str::SmolStr;
 
 use super::Notifier;
@@ -139,7 +139,11 @@ fn run(
 ) {
     loop {
         let tick = refresher.next.map_or_else(never, at);
-        let command = select_biased! {
+        // Before any command that waits; the choice below is a fair one.
+        if closing.try_recv() == Err(TryRecvError::Disconnected) {
+            return;
+        }
+        let command = select! {
             recv(closing) -> _ => return,
             recv(commands) -> command => match command {
                 Ok(command) => command,
