@@ -107,12 +107,14 @@ impl Tracker {
                 !first && !conversion.force_multiple
             }
         };
-        if !repeated || matches!(event, TrackedEvent::Conversion(_)) {
-            effects.push(Effect::Notify(LifecycleEvent::recorded(&event, repeated)));
-        }
         let wire_events = event.wire_events();
-        if repeated || wire_events == 0 {
+        let sends_nothing = repeated || wire_events == 0;
+        if !sends_nothing || matches!(event, TrackedEvent::Conversion(_)) {
+            effects.push(Effect::Notify(LifecycleEvent::recorded(&event, sends_nothing)));
+        }
+        if sends_nothing {
             self.stats.deduplicated += 1;
+            // A forced repetition without goal data counts as taken, as in the official Python SDK.
             return if repeated { Verdict::Repeated } else { Verdict::Accepted };
         }
         let queued = Queued { sequence: self.next_sequence, event };
