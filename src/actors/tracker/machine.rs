@@ -49,6 +49,8 @@ pub(crate) struct Tracker {
     /// Records that the flusher has.
     in_flight: usize,
     next_attempt: u64,
+    /// Records before this one were carried by a delivery that has ended.
+    carried: u64,
     /// Failed attempts since the last success.
     failures: u32,
     /// Halved when the endpoint finds a request too large.
@@ -86,6 +88,7 @@ impl Tracker {
             open_events: 0,
             in_flight: 0,
             next_attempt: 0,
+            carried: 0,
             failures: 0,
             request_limit: MAX_REQUEST_RECORDS,
             backoff: Backoff::new(jitter),
@@ -152,7 +155,10 @@ impl Tracker {
         let Outcome { delivery, result, bytes } = outcome;
         self.in_flight -= delivery.records.len();
         self.stats.requests += 1;
-        self.stats.retries += u64::from(delivery.retries > 0);
+        // Records leave in order, so the first one is the one that may have been carried before.
+        let sequence = |queued: Option<&Queued>| queued.map_or(0, |queued| queued.sequence);
+        self.stats.retries += u64::from(sequence(delivery.records.first()) < self.carried);
+        self.carried = self.carried.max(sequence(delivery.records.last()) + 1);
         effects.push(Effect::Notify(LifecycleEvent::released(&delivery, &result)));
         let failure = match result {
             Ok(response) if response.is_success() => None,
