@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConversionOptions, ConversionStatus, Core, DataStore, DecisionSource, InMemoryDataStore, LifecycleEvent,
+    ConversionOptions, ConversionStatus, DataStore, DecisionSource, InMemoryDataStore, LifecycleEvent,
     StoreError, attributes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -50,18 +50,6 @@ impl DataStore for Texts {
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.0.lock().unwrap().remove(key);
         Ok(())
-    }
-}
-
-/// Waits until the visitor state that waits is written.
-fn written(core: &Core, store: &Texts, key: &str) -> Value {
-    let deadline = crate::support::deadline();
-    loop {
-        if let Some(value) = store.value(key) {
-            return value;
-        }
-        assert!(std::time::Instant::now() < deadline, "{key} is never written: {:?}", core.stats());
-        std::thread::yield_now();
     }
 }
 
@@ -328,21 +316,6 @@ fn a_slow_store_delays_no_decision_and_no_recording() {
     assert_eq!(pro(&core, "v").run_experience("price").unwrap().source(), DecisionSource::Stored);
     drop(go_on);
     core.close();
-}
-
-#[test]
-fn contexts_of_one_visitor_do_not_undo_each_others_work() {
-    let store = Arc::new(Texts::default());
-    let core = start(direct().shared_data_store(store.clone()));
-    let one = pro(&core, "v");
-    let mut other = pro(&core, "v");
-    other.set_segments(attributes! { "country" => "GR" });
-    written(&core, &store, r#"state:["v"]"#);
-    one.run_experience("price").unwrap();
-    core.close();
-    let state = store.value(r#"state:["v"]"#).unwrap();
-    assert_eq!(state["bucketing"], json!({"2": "21"}));
-    assert_eq!(state["segments"], json!({"country": "GR"}));
 }
 
 #[test]
