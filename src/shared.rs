@@ -147,11 +147,15 @@ impl Shared {
             self.closed.store(true, Ordering::Release);
             (self.tracker.load_full(), control.refresher.clone())
         };
+        // Before the interrupt, which would let it go on with the next request.
+        if let Some(refresher) = &refresher {
+            refresher.stop();
+        }
         if let Some(tracker) = &tracker {
             tracker.close(soft);
         }
         self.transport.interrupt();
-        let mut ended = refresher.is_none_or(|refresher| refresher.close(deadline));
+        let mut ended = refresher.is_none_or(|refresher| refresher.join(deadline));
         if let Some(tracker) = tracker {
             ended &= tracker.join(deadline);
         }

@@ -117,9 +117,13 @@ impl RefresherHandle {
         fetched.recv_deadline(deadline).ok()
     }
 
-    /// Ends the thread and says whether that was in time.
-    pub(crate) fn close(&self, deadline: Instant) -> bool {
+    /// Tells the thread to end after the fetch at hand.
+    pub(crate) fn stop(&self) {
         self.inbox.store(None);
+    }
+
+    /// Waits for the thread to end and says whether that was in time.
+    pub(crate) fn join(&self, deadline: Instant) -> bool {
         self.worker.join(deadline)
     }
 
