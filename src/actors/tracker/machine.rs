@@ -178,7 +178,7 @@ impl Tracker {
             }
         };
         self.publishable();
-        self.flushes.answer(failed_attempt, &self.stats);
+        self.flushes.answer(failed_attempt, &self.stats, effects);
     }
 
     /// Time has passed.
@@ -206,7 +206,7 @@ impl Tracker {
             effects.push(Effect::Deliver(delivery));
         }
         self.publishable();
-        self.flushes.answer(None, &self.stats);
+        self.flushes.answer(None, &self.stats, effects);
     }
 
     /// When the machine wants to be called again though nothing happens.
@@ -227,7 +227,7 @@ impl Tracker {
     }
 
     /// The end: what is left, and the `unread` records behind it, is dropped and counted.
-    pub(crate) fn finish(&mut self, unread: u64) {
+    pub(crate) fn finish(&mut self, unread: u64, effects: &mut Vec<Effect>) {
         let left = (self.backlog.len() + self.in_flight) as u64;
         self.backlog.cut(u64::MAX, usize::MAX);
         self.in_flight = 0;
@@ -237,7 +237,7 @@ impl Tracker {
         if left + unread > 0 {
             log::warn!("closed with {} records undelivered; they are dropped", left + unread);
         }
-        self.flushes.abandon(&self.stats);
+        self.flushes.abandon(&self.stats, effects);
     }
 
     /// Answers whoever asked for the end. Comes last, when everything is counted.

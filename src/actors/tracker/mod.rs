@@ -66,10 +66,12 @@ enum Event {
     Abandoned,
 }
 
-/// What the state machine wants done.
+/// What is to be done after a step, when the ledger shows what the step did.
 pub(crate) enum Effect {
     Deliver(Delivery),
     Notify(LifecycleEvent),
+    Report(Sender<FlushReport>, FlushReport),
+    Judge(Sender<Verdict>, Verdict),
 }
 
 impl TrackerHandle {
@@ -185,8 +187,9 @@ impl TrackerThread {
                 break;
             }
         }
-        tracker.finish(self.drain(usize::MAX).count() as u64);
+        tracker.finish(self.drain(usize::MAX).count() as u64, &mut effects);
         self.ledger.publish(tracker.stats());
+        effects.drain(..).for_each(|effect| self.carry_out(effect));
         tracker.answer_close();
     }
 
@@ -226,14 +229,16 @@ impl TrackerThread {
     fn take(tracker: &mut Tracker, record: Record, effects: &mut Vec<Effect>) {
         let verdict = tracker.record(record.event, effects);
         if let Some(reply) = record.verdict {
-            // Whoever asked may have stopped waiting.
-            let _ = reply.send(verdict);
+            effects.push(Effect::Judge(reply, verdict));
         }
     }
 
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Notify(event) => self.notifier.notify(event),
+            // Whoever asked may have stopped waiting.
+            Effect::Report(reply, report) => drop(reply.send(report)),
+            Effect::Judge(reply, verdict) => drop(reply.send(verdict)),
             Effect::Deliver(delivery) => {
                 if self.flusher.deliver(delivery).is_err() {
                     log::error!("the flusher is gone");
