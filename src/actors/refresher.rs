@@ -309,3 +309,131 @@ pub(crate) fn compile(body: String, options: &CompileOptions) -> Result<Arc<Conf
     }
     Ok(Arc::new(compiled.snapshot))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::options::SdkConfig;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn refresher(policy: Option<RefreshConfig>) -> Refresher {
+        let config = SdkConfig::builder().sdk_key("key").build().unwrap();
+        Refresher::new(RefresherSettings {
+            sdk_key: Secret::new("key"),
+            tuning: Tuning { refresh: policy, ..config.tuning },
+            timeout: SECOND,
+            compile: config.compile,
+            cell: Arc::default(),
+            jitter: Jitter::seeded(7),
+        })
+    }
+
+    fn policy(jitter: Duration) -> Option<RefreshConfig> {
+        let policy = RefreshConfig::builder().interval(10 * SECOND).jitter(jitter);
+        Some(policy.backoff_factor(2.0).backoff_ceiling(35 * SECOND).build().unwrap())
+    }
+
+    /// A config of an account, with one experience.
+    fn served(account: &str, experience: &str) -> Result<ConfigResponse, TransportError> {
+        let config = json!({
+            "account_id": account, "project": {"id": "2"},
+            "experiences": [{"id": experience, "key": "e", "variations": []}],
+        });
+        Ok(ConfigResponse::Fetched {
+            body: config.to_string(),
+            etag: Some(format!("{account}-{experience}")),
+        })
+    }
+
+    #[test]
+    fn the_wait_grows_with_each_failure_to_the_ceiling_and_a_success_ends_it() {
+        let mut refresher = refresher(policy(Duration::ZERO));
+        let mut now = Instant::now();
+        assert!(refresher.answered(served("1", "1"), now).is_ok());
+        for wait in [20, 35, 35, 35] {
+            now = refresher.next.unwrap();
+            assert!(refresher.answered(Err(TransportError::Connect), now).is_err());
+            assert_eq!(refresher.next, Some(now + wait * SECOND));
+        }
+        now = refresher.next.unwrap();
+        assert!(refresher.answered(Ok(ConfigResponse::NotModified), now).is_ok());
+        assert_eq!(refresher.next, Some(now + 10 * SECOND));
+    }
+
+    #[test]
+    fn jitter_is_added_up_to_its_bound() {
+        let mut refresher = refresher(policy(4 * SECOND));
+        let now = Instant::now();
+        let mut longest = Duration::ZERO;
+        for _ in 0..200 {
+            assert!(refresher.answered(served("1", "1"), now).is_ok());
+            let wait = refresher.next.unwrap() - now;
+            assert!((10 * SECOND..=14 * SECOND).contains(&wait));
+            longest = longest.max(wait);
+        }
+        assert!(longest > 13 * SECOND);
+    }
+
+    #[test]
+    fn nothing_is_planned_without_a_policy_or_before_the_first_config() {
+        let now = Instant::now();
+        let mut without = refresher(None);
+        assert!(without.answered(served("1", "1"), now).is_ok());
+        assert_eq!(without.next, None);
+        let mut unready = refresher(policy(Duration::ZERO));
+        assert!(unready.answered(Err(TransportError::Connect), now).is_err());
+        assert_eq!(unready.next, None, "initialize is the application's to call again");
+        assert!(unready.answered(Ok(ConfigResponse::NotModified), now).is_err());
+        assert!(unready.answered(served("1", "1"), now).is_ok());
+        assert_eq!(unready.next, Some(now + 10 * SECOND));
+    }
+
+    #[test]
+    fn the_etag_is_that_of_the_config_in_place() {
+        let now = Instant::now();
+        let mut refresher = refresher(None);
+        assert_eq!(refresher.request().etag, None);
+        let _ = refresher.answered(served("1", "1"), now);
+        assert_eq!(refresher.request().etag, Some("1-1"));
+        for bad in [served("9", "1"), Ok(ConfigResponse::Fetched { body: String::new(), etag: None })] {
+            assert!(refresher.answered(bad, now).is_err());
+            assert_eq!(refresher.request().etag, Some("1-1"));
+        }
+        let (outcome, published) = refresher.answered(served("1", "2"), now).unwrap();
+        let RefreshOutcome::Updated(changes) = outcome else { panic!("another config") };
+        assert_eq!((changes.experiences.added, changes.experiences.removed), (1, 1));
+        assert!(published.is_some_and(|published| !published.first));
+        assert_eq!(refresher.request().etag, Some("1-2"));
+    }
+
+    #[test]
+    fn a_previewed_experience_is_kept_for_60_seconds() {
+        let mut refresher = refresher(None);
+        let now = Instant::now();
+        assert!(refresher.previewed("7".into(), served("1", "7"), now).is_ok());
+        assert!(refresher.preview("7", now + 59 * SECOND).is_some());
+        assert!(refresher.preview("7", now + 60 * SECOND).is_none());
+        assert!(refresher.preview("8", now).is_none());
+        for failure in [Err(TransportError::Connect), Ok(ConfigResponse::NotModified)] {
+            assert!(refresher.previewed("8".into(), failure, now).is_err());
+        }
+        assert!(refresher.previewed("8".into(), served("1", "7"), now).is_ok(), "without the experience");
+        assert!(refresher.preview("8", now).is_none());
+    }
+
+    #[test]
+    fn links_that_anyone_can_write_do_not_fill_memory() {
+        let mut refresher = refresher(None);
+        let now = Instant::now();
+        for id in 0..1_000 {
+            let id = id.to_string();
+            assert!(refresher.previewed(id.as_str().into(), served("1", &id), now).is_ok());
+        }
+        assert_eq!(refresher.previews.len(), PREVIEWS);
+        assert!(refresher.previewed("x".into(), served("1", "x"), now + PREVIEW_LIFE).is_ok());
+        assert_eq!(refresher.previews.len(), 1, "what is over makes room");
+    }
+}
