@@ -7,11 +7,12 @@ use crate::actors::{RefreshOutcome, Subscription, compile};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::Context;
+use crate::deadline::deadline_after;
 use crate::error::{ContextError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushReport};
 use crate::options::{SdkConfig, Source};
-use crate::shared::Shared;
+use crate::shared::{Shared, last_resort};
 use crate::tracking::Stats;
 use crate::transport::{HttpTransport, Transport};
 
@@ -223,8 +224,7 @@ impl Core {
     /// threads, at most [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Returns the final ledger. A second
     /// call only returns it; decisions of existing contexts go on working.
     pub fn close(&self) -> Stats {
-        let deadline = deadline_after(Self::CLOSE_TIMEOUT);
-        self.shared.close(deadline - LAST_RESORT, deadline);
+        self.shared.close(deadline_after(Self::CLOSE_TIMEOUT), true);
         self.stats()
     }
 
@@ -234,11 +234,9 @@ impl Core {
     /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let deadline = deadline_after(timeout);
-        let last_resort = (timeout / 4).min(LAST_RESORT);
-        let flushed = self.flush_before(deadline - last_resort);
-        // What did not end during the flush has had its time.
-        let soft = if flushed.is_ok() { deadline - last_resort } else { Instant::now() };
-        self.shared.close(soft, deadline);
+        let flushed = self.flush_before(deadline - last_resort(timeout));
+        // What did not end during a flush in vain has had its time.
+        self.shared.close(deadline, flushed.is_ok());
         let stats = self.stats();
         match flushed {
             Ok(report) => Ok(FlushReport { stats, ..report }),
@@ -339,13 +337,4 @@ impl std::fmt::Debug for CoreBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CoreBuilder").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// What a close keeps of its time for joining threads whose calls it has interrupted.
-const LAST_RESORT: Duration = Duration::from_millis(500);
-
-/// A deadline, also for durations that no clock reaches.
-pub(crate) fn deadline_after(timeout: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    Instant::now() + timeout.min(YEAR)
 }

@@ -8,11 +8,10 @@ use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
 use crate::actors::{
-    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, StartError, TrackerHandle,
-    TrackerSettings, Verdict,
+    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, TrackerHandle, TrackerSettings, Verdict,
 };
 use crate::config::{ConfigSnapshot, SnapshotCell};
-use crate::error::LoadError;
+use crate::error::{LoadError, StartError};
 use crate::options::{SdkConfig, Source};
 use crate::state::{DataStore, Guarded, Visitors};
 use crate::tracking::{Envelope, Ledger, Refused, Stats, TrackedEvent};
@@ -108,7 +107,7 @@ impl Shared {
             sdk_key: key.clone(),
             tuning: self.config.tuning.clone(),
             timeout: self.config.transport.total_timeout,
-            compile: self.config.compile.clone(),
+            compile: self.config.compile,
             cell: Arc::clone(&self.cell),
             jitter: Jitter::random(),
         };
@@ -138,9 +137,13 @@ impl Shared {
         stats
     }
 
-    /// Ends the actors. Deliveries and fetches at hand get until `soft` to end by themselves; then
-    /// they are interrupted. Says whether every thread has ended by the deadline.
-    pub(crate) fn close(&self, soft: Instant, deadline: Instant) -> bool {
+    /// Ends the actors. The delivery at hand gets most of the time to end by itself, or, without
+    /// `patience`, none; then calls are interrupted. Says whether every thread has ended by the
+    /// deadline.
+    pub(crate) fn close(&self, deadline: Instant, patience: bool) -> bool {
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let soft = if patience { deadline - last_resort(left) } else { now };
         let (tracker, refresher) = {
             // Under the lock, so that no thread starts that this does not see.
             let control = self.control();
@@ -212,6 +215,12 @@ impl Shared {
     fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a close that may take this long keeps for joining threads whose calls it has interrupted.
+pub(crate) fn last_resort(time: Duration) -> Duration {
+    const MOST: Duration = Duration::from_millis(500);
+    (time / 4).min(MOST)
 }
 
 /// The last core and context are gone: the inboxes disconnect, and calls at hand are interrupted so

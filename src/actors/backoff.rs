@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Jitter(u64);
 
 impl Jitter {
+    #[cfg(test)]
     pub(crate) const fn seeded(seed: u64) -> Self {
         Self(seed)
     }

@@ -7,8 +7,9 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
-use super::thread::{StartError, Worker};
+use super::thread::Worker;
 use crate::caught::caught;
+use crate::error::StartError;
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 
 /// Events that may wait for the handlers, or for one subscriber; further ones are missed.

@@ -11,6 +11,7 @@ mod delivery;
 mod events;
 mod flush;
 mod initialize;
+mod layers;
 mod ledger;
 mod network;
 mod preview;

@@ -49,20 +49,20 @@ impl Log for Lines {
 }
 
 #[track_caller]
-fn hides<T: ?Sized>(shown: &str, of: &str) {
+fn hides(shown: &str, of: &str) {
     assert!(!shown.contains(MARK), "{of} shows a secret: {shown}");
 }
 
 #[track_caller]
 fn silent<T: Debug + ?Sized>(value: &T) {
     let of = std::any::type_name::<T>();
-    hides::<T>(&format!("{value:?} {value:#?}"), of);
+    hides(&format!("{value:?} {value:#?}"), of);
 }
 
 #[track_caller]
 fn silent_error<T: Debug + Display>(error: &T) {
     silent(error);
-    hides::<T>(&error.to_string(), std::any::type_name::<T>());
+    hides(&error.to_string(), std::any::type_name::<T>());
 }
 
 fn network(emulator: &convert_emulator::Emulator) -> convert_sdk::TransportConfigBuilder {
@@ -126,7 +126,7 @@ fn nothing_that_is_shown_holds_a_secret() {
     let lines = LINES.0.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(lines.iter().any(|line| line.starts_with("convert_sdk")), "the SDK logs something");
     for line in lines.iter() {
-        hides::<str>(line, "the log");
+        hides(line, "the log");
     }
 }
 

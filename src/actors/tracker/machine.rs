@@ -159,7 +159,8 @@ impl Tracker {
         let sequence = |queued: Option<&Queued>| queued.map_or(0, |queued| queued.sequence);
         self.stats.retries += u64::from(sequence(delivery.records.first()) < self.carried);
         self.carried = self.carried.max(sequence(delivery.records.last()) + 1);
-        effects.push(Effect::Notify(LifecycleEvent::released(&delivery, &result)));
+        let Delivery { records, reason, retries, .. } = &delivery;
+        effects.push(Effect::Notify(LifecycleEvent::released(records, *reason, *retries, &result)));
         let failure = match result {
             Ok(response) if response.is_success() => None,
             Ok(response) => Some((TransportError::Status(response.status), response.retry_after)),
