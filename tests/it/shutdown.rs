@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
-    ContextError, ConversionStatus, Core, FlushError, InitializeError, LifecycleEventKind, RefreshError,
-    SdkConfig, attributes,
+    ContextError, ConversionOptions, ConversionStatus, Core, FlushError, InitializeError, LifecycleEventKind,
+    RefreshError, SdkConfig, attributes,
 };
 use crossbeam_channel::bounded;
 
@@ -110,7 +110,9 @@ fn a_flush_that_a_close_ends_says_that_its_records_are_dropped() {
     let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
     let closer = core.clone();
     let close = std::thread::spawn(move || closer.close());
-    // Whatever the order of the two, the failed records are not kept.
+    // Whatever the order of the two, the failed records are not kept; a flush that comes first tries
+    // once more.
+    script.fail(convert_sdk::TransportError::Connect);
     script.fail(convert_sdk::TransportError::Connect);
     match flush.join().unwrap() {
         Err(FlushError::Incomplete(report)) => {
@@ -146,6 +148,43 @@ fn close_and_shutdown_from_many_threads_agree() {
     assert_eq!(last.pending, 0);
     for stats in ledgers.into_inner().unwrap() {
         assert_eq!((stats.delivered, stats.dropped, stats.pending), (last.delivered, last.dropped, 0));
+    }
+}
+
+/// What races with the end of the tracker is answered by that end, and does not wait for its deadline.
+#[test]
+fn whoever_waits_while_the_core_closes_is_answered() {
+    for _ in 0..50 {
+        let (core, script) = start_scripted(direct());
+        (0..100).for_each(|_| script.answer(200));
+        convert(&core, 0..1);
+        let context = visitor(&core, "v");
+        let (running, run) = bounded(5);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let (core, running) = (&core, running.clone());
+                scope.spawn(move || {
+                    running.send(()).unwrap();
+                    loop {
+                        match core.flush(PATIENCE) {
+                            Err(FlushError::Closed(_)) => break,
+                            Err(FlushError::Timeout(stats)) => panic!("never answered: {stats:?}"),
+                            // Before the close, or ended by it.
+                            _ => {}
+                        }
+                    }
+                });
+            }
+            scope.spawn(|| {
+                running.send(()).unwrap();
+                let plain = ConversionOptions::new();
+                let confirm = || context.track_conversion_confirmed("purchase", &plain, PATIENCE).unwrap();
+                while confirm().status != ConversionStatus::Closed {}
+            });
+            (0..4).for_each(|_| run.recv_timeout(PATIENCE).unwrap());
+            assert!(core.close().is_balanced());
+        });
+        assert_eq!(core.close().pending, 0);
     }
 }
 

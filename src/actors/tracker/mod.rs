@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, at, bounded, never, select};
 
 pub(crate) use machine::{Tracker, TrackerSettings};
 
@@ -102,11 +102,16 @@ impl TrackerHandle {
         self.offer(Record { event, verdict: None })
     }
 
-    /// Hands a record over and waits for the tracker's verdict; `None` where the deadline passed.
+    /// Hands a record over and waits for the tracker's verdict; `None` where the deadline passed. A
+    /// record that the tracker's end left behind is counted there.
     pub(crate) fn confirm(&self, event: TrackedEvent, deadline: Instant) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = bounded(1);
         self.offer(Record { event, verdict: Some(reply) })?;
-        Ok(verdict.recv_deadline(deadline).ok())
+        match self.workers[0].answer(&verdict, deadline) {
+            Ok(verdict) => Ok(Some(verdict)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(Refused::Closed),
+        }
     }
 
     /// Asks for delivery of every record sent so far; `None` where the deadline passed, or the
@@ -114,7 +119,7 @@ impl TrackerHandle {
     pub(crate) fn flush(&self, deadline: Instant) -> Option<FlushReport> {
         let (reply, report) = bounded(1);
         self.commands.send_deadline(TrackerCommand::Flush(reply), deadline).ok()?;
-        report.recv_deadline(deadline).ok()
+        self.workers[0].answer(&report, deadline).ok()
     }
 
     /// Tells the tracker that visitor state waits. With no room for that there are other commands
@@ -129,7 +134,7 @@ impl TrackerHandle {
         self.closed.store(true, Ordering::SeqCst);
         let (reply, stats) = bounded(1);
         self.commands.send_deadline(TrackerCommand::Close(reply), deadline).ok()?;
-        stats.recv_deadline(deadline).ok()
+        self.workers[0].answer(&stats, deadline).ok()
     }
 
     /// Whether the tracker has ended, so that what is in the channel stays there.
