@@ -115,6 +115,11 @@ fn in_a_child() {
             let _ = core.initialize();
             core.on(LifecycleEventKind::Ready, |_| {}).unwrap();
             expect_none();
+            // Nor of one that was closed before it had any.
+            let core = unready(keyed(&emulator));
+            core.close();
+            core.refresh_now();
+            expect_none();
         }
         "shutdown" => {
             let core = busy(&emulator);
