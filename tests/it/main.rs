@@ -19,6 +19,7 @@ mod redaction;
 mod refresh;
 mod shutdown;
 mod state;
+mod stores;
 mod support;
 mod surface;
 mod threads;

@@ -5,10 +5,9 @@ use convert_sdk::{
     ConversionStatus, DecisionSource, InMemoryDataStore, LoadError, PreviewError, RunOptions, TransportError,
     attributes, parse_preview_param,
 };
-use serde_json::json;
 use std::sync::Arc;
 
-use crate::support::{KEY, PATIENCE, Script, direct, keyed, pro, serve, shop, start, unready, visitor};
+use crate::support::{KEY, PATIENCE, Script, direct, keyed, pro, serve, shop, start, visitor};
 
 fn preview_requests(emulator: &Emulator) -> Vec<ReceivedRequest> {
     let received = emulator.received();
@@ -167,11 +166,4 @@ fn a_preview_parameter_is_two_numbers_and_a_dot() {
     for text in ["", ".", "1.", ".2", "1.2.3", " 1.2", "1.2 ", "1,2", "a.2", "1.b", "١.٢", "-1.2", "1..2"] {
         assert!(parse_preview_param(text).is_none(), "{text}");
     }
-}
-
-#[test]
-fn a_core_that_was_never_ready_previews_nothing() {
-    let emulator = serve();
-    assert!(unready(keyed(&emulator)).create_context("v", ()).is_err());
-    let _ = json!({});
 }
