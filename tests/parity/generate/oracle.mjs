@@ -40,11 +40,7 @@ class Subject {
     this.sdk = new ConvertSDK({
       data: config,
       environment: sdkOptions.environment,
-      bucketing: {
-        excludeExperienceIdHash: Boolean(sdkOptions.exclude_experience_id_hash),
-        ...(sdkOptions.hash_seed === undefined ? {} : { hash_seed: sdkOptions.hash_seed }),
-        ...(sdkOptions.max_traffic === undefined ? {} : { max_traffic: sdkOptions.max_traffic }),
-      },
+      bucketing: { excludeExperienceIdHash: Boolean(sdkOptions.exclude_experience_id_hash) },
       events: { batch_size: NEVER_RELEASE_BY_SIZE },
       network: { tracking: false },
       logger: { logLevel: LogLevel.SILENT },
@@ -245,15 +241,25 @@ function freeze(value) {
   return value;
 }
 
-// A lie on purpose, to see that the comparison and the shrinking notice it: every decision for a
-// variation whose id ends with the given text is answered as undecided.
-const PLANTED = process.env.PARITY_PLANT;
-
-function plant(expected) {
-  for (const [key, one] of Object.entries(expected.decisions)) {
-    if (one.bucket !== undefined && one.variation_id.endsWith(PLANTED)) expected.decisions[key] = { none: 'not_decided' };
-  }
-}
+// Lies on purpose, to see that the comparison and the shrinking notice them.
+const PLANTS = {
+  decisions(expected) {
+    for (const [key, one] of Object.entries(expected.decisions ?? {})) {
+      if (one.bucket !== undefined && one.variation_id.endsWith('7')) expected.decisions[key] = { none: 'not_decided' };
+    }
+  },
+  payload(expected) {
+    for (const visitor of expected.payload ?? []) {
+      if (visitor.segments?.customSegments?.length > 1) visitor.segments.customSegments.pop();
+    }
+  },
+  features(expected) {
+    for (const one of Object.values(expected.features ?? {}).flat()) {
+      if (one.variables?.integer_var === 12) one.variables.integer_var = 13;
+    }
+  },
+};
+const plant = PLANTS[process.env.PARITY_PLANT] ?? (() => {});
 
 // Appending keeps the number text of the request (30.0, 1e+21) as the generator wrote it.
 function append(line, expected) {
@@ -281,7 +287,7 @@ async function main() {
       subjects.set(document.id, new Subject(document));
     } else if (document.kind === 'request') {
       const expected = await answer(subjects.get(document.config_ref), document.request);
-      if (PLANTED) plant(expected);
+      plant(expected);
       answered = append(line, expected);
     }
     if (!process.stdout.write(answered)) await once(process.stdout, 'drain');

@@ -244,10 +244,12 @@ def enabled(found: Any) -> dict[str, Any]:
 
 
 def plant(expected: dict[str, Any]) -> None:
-    """A lie on purpose, to see that the comparison and the shrinking notice it."""
+    """Lies on purpose, to see that the comparison and the shrinking notice them."""
     for key, one in expected["decisions"].items():
-        if "bucket" in one and one["variation_id"].endswith(PLANTED or ""):
+        if PLANTED == "decisions" and "bucket" in one and one["variation_id"].endswith("7"):
             expected["decisions"][key] = {"none": "not_decided"}
+    if PLANTED == "preview" and len(expected.get("preview", {}).get("run_experiences", ())) > 1:
+        expected["preview"]["run_experiences"].reverse()
 
 
 def append(line: str, expected: dict[str, Any]) -> str:

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Callable
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = HERE / ".packages"
 NODE_PACKAGES = PACKAGES / "node"
 PYTHON_PACKAGES = PACKAGES / "python"
+NODE_PIN = HERE / "package.json"
 PYTHON_PIN = HERE / "requirements.txt"
 
 # The package's peers are not published, so npm must not look for them; its bundle needs none.
@@ -23,21 +25,33 @@ NPM_INSTALL = ("npm", "install", "--legacy-peer-deps", "--no-audit", "--no-fund"
 
 
 def install_node_package() -> None:
-    if (NODE_PACKAGES / "node_modules" / "@convertcom").is_dir():
-        return
-    NODE_PACKAGES.mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "package.json", NODE_PACKAGES / "package.json")
-    subprocess.run(NPM_INSTALL, cwd=NODE_PACKAGES, check=True, stdout=sys.stderr)
+    with_pin(NODE_PIN, NODE_PACKAGES, npm_install)
 
 
 def install_python_package() -> None:
-    done = PYTHON_PACKAGES / "installed"
-    if done.exists():
+    with_pin(PYTHON_PIN, PYTHON_PACKAGES, pip_install)
+
+
+def with_pin(pin: Path, folder: Path, install: Callable[[], None]) -> None:
+    """Install unless the folder holds, complete, what is pinned now."""
+    mark = folder / "installed"
+    if mark.exists() and mark.read_text() == pin.read_text():
         return
-    venv.create(PYTHON_PACKAGES, with_pip=True, clear=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    install()
+    shutil.copy(pin, mark)
+
+
+def npm_install() -> None:
+    shutil.copy(NODE_PIN, NODE_PACKAGES / "package.json")
+    subprocess.run(NPM_INSTALL, cwd=NODE_PACKAGES, check=True, stdout=sys.stderr)
+
+
+def pip_install() -> None:
+    venv.create(PYTHON_PACKAGES, with_pip=True)
     subprocess.run([*python_command(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                     "-r", str(PYTHON_PIN)], check=True, stdout=sys.stderr)
-    done.touch()
 
 
 def python_command() -> list[str]:
