@@ -35,8 +35,17 @@ export function makeRequest(random, config, odd) {
   if (random.chance(0.25)) request.default_segments = defaultSegments(random);
   if (random.chance(0.3)) request.custom_segments = customSegments(random, config, odd);
   if (random.chance(0.6)) request.conversions = random.list(random.between(1, 3), () => conversion(random, config, odd));
+  if (odd && random.chance(0.1)) clash(random, request);
   if (request.feature_keys.length) featureOptions(random, request, experienceKeys);
   return request;
+}
+
+// The two sides of a merge bring lists and maps under one name.
+function clash(random, request) {
+  const sides = random.shuffled([['a', 'vip'], { tier: 'gold', 0: 'x' }]);
+  const key = random.pick(['tags', 'meta']);
+  request.attributes = { ...request.attributes, [key]: sides[0] };
+  request.call_attributes = { ...request.call_attributes, [key]: random.chance(0.3) ? sides[0] : sides[1] };
 }
 
 function storedState(random, config) {

@@ -133,8 +133,8 @@ function fittingMatch(random, value) {
 
 // An operand near the value that a visitor may bring.
 function operand(random, matchType, aimed) {
-  if (Array.isArray(aimed)) return random.pick([...aimed, 'a', 'DESK', '']);
-  if (aimed !== null && typeof aimed === 'object') return random.pick([...Object.keys(aimed), 'tier', 'x']);
+  if (Array.isArray(aimed)) return random.pick([...aimed, 'a', 'DESK', '', '0']);
+  if (aimed !== null && typeof aimed === 'object') return random.pick([...Object.keys(aimed), 'tier', 'x', '0']);
   if (isNumber(aimed)) return random.weighted([[3, aimed], [2, () => String(aimed).replaceAll('\u0001', '')], [2, () => random.pick([0, 18, 21, 30, 100])]]);
   if (typeof aimed !== 'string') return random.chance(0.5) ? aimed : String(aimed);
   switch (matchType) {
