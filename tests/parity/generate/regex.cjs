@@ -1,5 +1,5 @@
 // Makes vectors/regex.jsonl.gz: random patterns and texts, answered by the RegExp of this Node.
-//   node tests/parity/regex.js 1 2500 | gzip -9n > tests/parity/vectors/regex.jsonl.gz
+//   node tests/parity/generate/regex.cjs 1 2500 | gzip -9n > tests/parity/vectors/regex.jsonl.gz
 'use strict';
 
 let seed = Number(process.argv[2]);
