@@ -230,7 +230,6 @@ macro_rules! from_number {
     ($($number:ty),+) => {$(
         impl From<$number> for AttributeValue {
             fn from(value: $number) -> Self {
-                #[expect(clippy::cast_lossless, clippy::cast_precision_loss, reason = "JavaScript numbers are doubles")]
                 Self::Number(value as f64)
             }
         }

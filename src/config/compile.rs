@@ -7,22 +7,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::entity::{
-    Audience, AudienceCheck, CarriedFeature, Entities, Exclusion, Experience, Feature, Place, RuledEntity,
-    Span, Variable, Variation,
-};
-use super::layout::{BucketOrder, Layout, Share};
+use super::entity::{Audience, Entities, Exclusion, Experience, Feature, RuledEntity, Span};
+use super::experience::{Positions, Referred};
+use super::layout::BucketOrder;
 use super::rules::{RuleSet, exclusion};
-use super::shape::{ListWire, ObjectWire, ValueWire};
+use super::shape::{ListWire, ObjectWire, RulesWire, ValueWire};
 use super::snapshot::ConfigSnapshot;
 use super::warning::{ConfigError, ConfigWarning};
-use super::wire::{
-    ChangeWire, ExperienceWire, FeatureChangeWire, FeatureWire, IdentityWire, RootWire, RuledWire,
-    VariationWire,
-};
+use super::wire::{FeatureWire, IdentityWire, RootWire, RuledWire};
 use crate::attributes::AttributeValue;
-use crate::decide::Murmur3;
-use crate::js::cast::{VariableType, cast};
+use crate::js::cast::VariableType;
 use crate::js::text::truthy;
 
 /// What the application says about bucketing.
@@ -90,19 +84,10 @@ struct Parts {
     goals: Entities<RuledEntity>,
 }
 
-struct Compiler<'a> {
+pub(super) struct Compiler<'a> {
     text: &'a str,
-    options: &'a CompileOptions,
+    pub(super) options: &'a CompileOptions,
     warnings: Vec<ConfigWarning>,
-}
-
-/// What experiences refer to.
-struct Referred<'a> {
-    archived: &'a HashSet<SmolStr>,
-    audiences: Positions,
-    locations: Positions,
-    segments: Positions,
-    features: &'a Entities<Feature>,
 }
 
 impl<'a> Compiler<'a> {
@@ -217,107 +202,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    fn experience(&mut self, path: &str, raw: &'a RawValue, referred: &Referred<'_>) -> Option<Experience> {
-        let wire: ExperienceWire<'a> = self.read(path, raw)?;
-        let id = self.id(path, &wire.id)?;
-        let locations = wire.locations.into_vec();
-        let place = if !locations.is_empty() {
-            Place::Locations(referred.locations.of(&locations))
-        } else if wire.site_area.truthy {
-            Place::SiteArea(Box::new(self.rules(&format!("{path}.site_area"), wire.site_area)))
-        } else {
-            Place::Anywhere
-        };
-        let audiences = wire.audiences.into_vec();
-        let matching = wire.settings.0.and_then(|settings| settings.matching_options.0);
-        let all = matching.is_some_and(
-            |matching| matches!(&matching.audiences.0, Some(AttributeValue::String(how)) if how == "all"),
-        );
-
-        let (variations, layout) = self.variations(path, wire.variations, &wire.version, referred.features);
-        let hash = Murmur3::new(self.options.hash_seed);
-        Some(Experience {
-            key: text_or_empty(&wire.key),
-            name: wire.name.text(),
-            archived: referred.archived.contains(&id),
-            environment: match wire.environment.0 {
-                Some(AttributeValue::String(name)) if !name.is_empty() => Some(name),
-                _ => None,
-            },
-            place,
-            audiences: AudienceCheck { audiences: referred.audiences.of(&audiences), all },
-            segments: referred.segments.of(&audiences),
-            variations,
-            layout,
-            hash: if self.options.exclude_experience_id_hash { hash } else { hash.update(id.as_bytes()) },
-            id,
-            span: self.span(raw),
-        })
-    }
-
-    fn variations(
-        &mut self,
-        path: &str,
-        list: ListWire<&'a RawValue>,
-        version: &ValueWire,
-        features: &Entities<Feature>,
-    ) -> (Box<[Variation]>, Layout) {
-        let raws = list.into_vec();
-        let mut variations: Vec<Variation> = Vec::with_capacity(raws.len());
-        let mut shares = Vec::with_capacity(raws.len());
-        for (at, raw) in raws.iter().enumerate() {
-            let path = format!("{path}.variations[{at}]");
-            let Some(wire) = self.read::<VariationWire<'a>>(&path, raw) else { continue };
-            let id = text_or_empty(&wire.id);
-            let known = variations.iter().position(|variation| variation.id == id);
-            let variation = position(known.unwrap_or(variations.len()));
-            shares.push(Share::new(id.clone(), &wire.id, &wire.status, &wire.traffic_allocation, variation));
-            let changes = wire.changes.into_vec().into_iter().filter_map(|ObjectWire(change)| change);
-            variations.push(Variation {
-                id,
-                key: text_or_empty(&wire.key),
-                name: wire.name.text(),
-                features: changes.filter_map(|change| self.carried(&path, &change, features)).collect(),
-                span: self.span(raw),
-            });
-        }
-        // Without one of its variations the buckets of an experience would belong to other
-        // variations than they do elsewhere; nobody new is bucketed then.
-        let layout = if variations.len() == raws.len() {
-            Layout::new(version, shares, self.options.bucket_order)
-        } else {
-            Layout::empty()
-        };
-        (variations.into_boxed_slice(), layout)
-    }
-
-    fn carried(
-        &mut self,
-        path: &str,
-        change: &ChangeWire<'a>,
-        features: &Entities<Feature>,
-    ) -> Option<CarriedFeature> {
-        if !matches!(&change.kind.0, Some(AttributeValue::String(kind)) if kind == "fullStackFeature") {
-            return None;
-        }
-        let wire: FeatureChangeWire = self.read(&format!("{path}.changes"), change.data?)?;
-        let id = wire.feature_id.0.as_ref().is_some_and(truthy).then(|| wire.feature_id.text())??;
-        let feature = features.find_id(&id)?;
-        let declared = &features.list.get(feature)?.variables;
-        let variables = wire.variables_data.0.map(|pairs| {
-            let cast_one = |(key, served): (SmolStr, serde_json::Value)| {
-                let declared = declared.iter().find(|(name, _)| *name == key).and_then(|(_, kind)| *kind);
-                match declared.and_then(|declared| cast(&served, declared)) {
-                    Some(value) if value != served => Variable { key, value, served: Some(served) },
-                    _ => Variable { key, value: served, served: None },
-                }
-            };
-            pairs.into_iter().map(cast_one).collect()
-        });
-        Some(CarriedFeature { feature: position(feature), variables })
-    }
-
-    fn rules(&mut self, path: &str, rules: super::shape::RulesWire) -> RuleSet {
+    pub(super) fn rules(&mut self, path: &str, rules: RulesWire) -> RuleSet {
         let set = RuleSet::compile(rules);
         for (item, flaw) in set.flaws() {
             let message = format!("never matches: {}", flaw.message());
@@ -334,11 +219,11 @@ impl<'a> Compiler<'a> {
         }
         let ObjectWire(identity) = serde_json::from_str::<ObjectWire<IdentityWire>>(raw.get()).ok()?;
         let IdentityWire { id, key } = identity?;
-        let rules = super::shape::RulesWire { set: None, truthy: true };
+        let rules = RulesWire { set: None, truthy: true };
         Some(RuledWire { id, key, name: ValueWire::default(), kind: ValueWire::default(), rules })
     }
 
-    fn read<T: Deserialize<'a>>(&mut self, path: &str, raw: &'a RawValue) -> Option<T> {
+    pub(super) fn read<T: Deserialize<'a>>(&mut self, path: &str, raw: &'a RawValue) -> Option<T> {
         let message = match serde_json::from_str::<ObjectWire<T>>(raw.get()) {
             Ok(ObjectWire(Some(wire))) => return Some(wire),
             Ok(ObjectWire(None)) => "not used: it is not an object".to_owned(),
@@ -348,7 +233,7 @@ impl<'a> Compiler<'a> {
         None
     }
 
-    fn id(&mut self, path: &str, id: &ValueWire) -> Option<SmolStr> {
+    pub(super) fn id(&mut self, path: &str, id: &ValueWire) -> Option<SmolStr> {
         let id = id.0.as_ref().filter(|id| !matches!(id, AttributeValue::Null)).and_then(|_| id.text());
         if id.is_none() {
             self.warnings.push(ConfigWarning::new(path, "not used: it has no `id`"));
@@ -356,35 +241,10 @@ impl<'a> Compiler<'a> {
         id
     }
 
-    fn span(&self, raw: &'a RawValue) -> Span {
+    pub(super) fn span(&self, raw: &'a RawValue) -> Span {
         // The value borrows from the text, so the difference of the addresses is its place.
         let start = raw.get().as_ptr().addr() - self.text.as_ptr().addr();
         Span { start: position(start), end: position(start + raw.get().len()) }
-    }
-}
-
-/// Finds the entities that a list of ids names, in config order, repeated ids included.
-struct Positions {
-    sorted: Vec<(SmolStr, u32)>,
-}
-
-impl Positions {
-    fn new<'i>(ids: impl Iterator<Item = &'i SmolStr>) -> Self {
-        let mut sorted: Vec<_> = ids.enumerate().map(|(at, id)| (id.clone(), position(at))).collect();
-        sorted.sort_unstable();
-        Self { sorted }
-    }
-
-    fn of(&self, ids: &[ValueWire]) -> Box<[u32]> {
-        let mut positions = Vec::new();
-        for id in ids.iter().filter_map(ValueWire::text) {
-            let first = self.sorted.partition_point(|(known, _)| *known < id);
-            let same = self.sorted[first..].iter().take_while(|(known, _)| *known == id);
-            positions.extend(same.map(|(_, position)| *position));
-        }
-        positions.sort_unstable();
-        positions.dedup();
-        positions.into_boxed_slice()
     }
 }
 
@@ -401,11 +261,11 @@ fn required(value: &ValueWire, field: &'static str) -> Result<SmolStr, ConfigErr
     present.ok_or(ConfigError::MissingField(field))
 }
 
-fn text_or_empty(value: &ValueWire) -> SmolStr {
+pub(super) fn text_or_empty(value: &ValueWire) -> SmolStr {
     value.text().unwrap_or_default()
 }
 
 /// A position within the text, whose length was checked.
-fn position(at: usize) -> u32 {
+pub(super) fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

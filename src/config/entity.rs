@@ -121,7 +121,7 @@ pub(crate) struct Audience {
 /// Decides its audience alone, by the visitor's stored decision for another experience.
 pub(crate) struct Exclusion {
     pub(crate) experience_key: SmolStr,
-    /// `None` when no experience has the key: the audience never matches.
+    /// `None` when no experience has the key: nobody is bucketed into it.
     pub(crate) experience: Option<u32>,
     pub(crate) negated: bool,
 }

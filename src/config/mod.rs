@@ -3,12 +3,15 @@
 mod cell;
 mod compile;
 mod entity;
+mod experience;
 mod index;
 mod kind;
 mod layout;
 mod rules;
 mod shape;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod warning;
 mod wire;
 

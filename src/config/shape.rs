@@ -18,7 +18,9 @@ use crate::js::text::truthy;
 pub(super) struct ValueWire(pub(super) Option<AttributeValue>);
 
 /// A list, or how it fails to be one.
+#[derive(Default)]
 pub(super) enum ListWire<T> {
+    #[default]
     Absent,
     Items(Vec<T>),
     NotAList,
@@ -37,12 +39,6 @@ pub(super) struct RulesWire {
 /// The pairs of an object; the last of a repeated key wins.
 #[derive(Default)]
 pub(super) struct PairsWire(pub(super) Option<BTreeMap<SmolStr, Value>>);
-
-impl<T> Default for ListWire<T> {
-    fn default() -> Self {
-        Self::Absent
-    }
-}
 
 impl<T> Default for ObjectWire<T> {
     fn default() -> Self {

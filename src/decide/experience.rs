@@ -156,8 +156,8 @@ where
         Stored::Variation(_) => true,
         Stored::Stale(id) => !id.is_empty(),
     });
-    // Without the experience that it names, an exclusion fails closed, negated or not.
-    let matched = bucketed.is_some_and(|bucketed| bucketed != exclusion.negated);
+    // Nobody is bucketed into an experience that does not exist.
+    let matched = bucketed.unwrap_or(false) != exclusion.negated;
     trace.leave_audience(matched, bucketed);
     matched
 }

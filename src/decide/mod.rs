@@ -8,6 +8,8 @@ mod feature;
 mod goal;
 mod rules;
 mod segments;
+#[cfg(test)]
+mod tests;
 mod trace;
 #[cfg(test)]
 mod vectors;

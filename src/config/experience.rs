@@ -1,0 +1,159 @@
+//! Experiences with their variations: references resolved, buckets laid out, features carried.
+
+use std::collections::HashSet;
+
+use serde_json::value::RawValue;
+use smol_str::SmolStr;
+
+use super::compile::{Compiler, position, text_or_empty};
+use super::entity::{
+    AudienceCheck, CarriedFeature, Entities, Experience, Feature, Place, Variable, Variation,
+};
+use super::layout::{Layout, Share};
+use super::shape::{ListWire, ObjectWire, ValueWire};
+use super::wire::{ChangeWire, ExperienceWire, FeatureChangeWire, VariationWire};
+use crate::attributes::AttributeValue;
+use crate::decide::Murmur3;
+use crate::js::cast::cast;
+use crate::js::text::truthy;
+
+/// What experiences refer to.
+pub(super) struct Referred<'a> {
+    pub(super) archived: &'a HashSet<SmolStr>,
+    pub(super) audiences: Positions,
+    pub(super) locations: Positions,
+    pub(super) segments: Positions,
+    pub(super) features: &'a Entities<Feature>,
+}
+
+/// Finds the entities that a list of ids names, in config order, repeated ids included.
+pub(super) struct Positions {
+    sorted: Vec<(SmolStr, u32)>,
+}
+
+impl Positions {
+    pub(super) fn new<'i>(ids: impl Iterator<Item = &'i SmolStr>) -> Self {
+        let mut sorted: Vec<_> = ids.enumerate().map(|(at, id)| (id.clone(), position(at))).collect();
+        sorted.sort_unstable();
+        Self { sorted }
+    }
+
+    fn of(&self, ids: &[ValueWire]) -> Box<[u32]> {
+        let mut positions = Vec::new();
+        for id in ids.iter().filter_map(ValueWire::text) {
+            let first = self.sorted.partition_point(|(known, _)| *known < id);
+            let same = self.sorted[first..].iter().take_while(|(known, _)| *known == id);
+            positions.extend(same.map(|(_, position)| *position));
+        }
+        positions.sort_unstable();
+        positions.dedup();
+        positions.into_boxed_slice()
+    }
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn experience(
+        &mut self,
+        path: &str,
+        raw: &'a RawValue,
+        referred: &Referred<'_>,
+    ) -> Option<Experience> {
+        let wire: ExperienceWire<'a> = self.read(path, raw)?;
+        let id = self.id(path, &wire.id)?;
+        let locations = wire.locations.into_vec();
+        let place = if !locations.is_empty() {
+            Place::Locations(referred.locations.of(&locations))
+        } else if wire.site_area.truthy {
+            Place::SiteArea(Box::new(self.rules(&format!("{path}.site_area"), wire.site_area)))
+        } else {
+            Place::Anywhere
+        };
+        let audiences = wire.audiences.into_vec();
+        let matching = wire.settings.0.and_then(|settings| settings.matching_options.0);
+        let all = matching.is_some_and(
+            |matching| matches!(&matching.audiences.0, Some(AttributeValue::String(how)) if how == "all"),
+        );
+
+        let (variations, layout) = self.variations(path, wire.variations, &wire.version, referred.features);
+        let hash = Murmur3::new(self.options.hash_seed);
+        Some(Experience {
+            key: text_or_empty(&wire.key),
+            name: wire.name.text(),
+            archived: referred.archived.contains(&id),
+            environment: match wire.environment.0 {
+                Some(AttributeValue::String(name)) if !name.is_empty() => Some(name),
+                _ => None,
+            },
+            place,
+            audiences: AudienceCheck { audiences: referred.audiences.of(&audiences), all },
+            segments: referred.segments.of(&audiences),
+            variations,
+            layout,
+            hash: if self.options.exclude_experience_id_hash { hash } else { hash.update(id.as_bytes()) },
+            id,
+            span: self.span(raw),
+        })
+    }
+
+    fn variations(
+        &mut self,
+        path: &str,
+        list: ListWire<&'a RawValue>,
+        version: &ValueWire,
+        features: &Entities<Feature>,
+    ) -> (Box<[Variation]>, Layout) {
+        let raws = list.into_vec();
+        let mut variations: Vec<Variation> = Vec::with_capacity(raws.len());
+        let mut shares = Vec::with_capacity(raws.len());
+        for (at, raw) in raws.iter().enumerate() {
+            let path = format!("{path}.variations[{at}]");
+            let Some(wire) = self.read::<VariationWire<'a>>(&path, raw) else { continue };
+            let id = text_or_empty(&wire.id);
+            let known = variations.iter().position(|variation| variation.id == id);
+            let variation = position(known.unwrap_or(variations.len()));
+            shares.push(Share::new(id.clone(), &wire.id, &wire.status, &wire.traffic_allocation, variation));
+            let changes = wire.changes.into_vec().into_iter().filter_map(|ObjectWire(change)| change);
+            variations.push(Variation {
+                id,
+                key: text_or_empty(&wire.key),
+                name: wire.name.text(),
+                features: changes.filter_map(|change| self.carried(&path, &change, features)).collect(),
+                span: self.span(raw),
+            });
+        }
+        // Without one of its variations the buckets of an experience would belong to other
+        // variations than they do elsewhere; nobody new is bucketed then.
+        let layout = if variations.len() == raws.len() {
+            Layout::new(version, shares, self.options.bucket_order)
+        } else {
+            Layout::empty()
+        };
+        (variations.into_boxed_slice(), layout)
+    }
+
+    fn carried(
+        &mut self,
+        path: &str,
+        change: &ChangeWire<'a>,
+        features: &Entities<Feature>,
+    ) -> Option<CarriedFeature> {
+        if !matches!(&change.kind.0, Some(AttributeValue::String(kind)) if kind == "fullStackFeature") {
+            return None;
+        }
+        let wire: FeatureChangeWire = self.read(&format!("{path}.changes"), change.data?)?;
+        let id = wire.feature_id.0.as_ref().is_some_and(truthy).then(|| wire.feature_id.text())??;
+        let feature = features.find_id(&id)?;
+        let declared = &features.list.get(feature)?.variables;
+        let variables = wire.variables_data.0.map(|pairs| {
+            let cast_one = |(key, served): (SmolStr, serde_json::Value)| {
+                let declared = declared.iter().find(|(name, _)| *name == key).and_then(|(_, kind)| *kind);
+                match declared.and_then(|declared| cast(&served, declared)) {
+                    Some(value) if value != served => Variable { key, value, served: Some(served) },
+                    _ => Variable { key, value: served, served: None },
+                }
+            };
+            pairs.into_iter().map(cast_one).collect()
+        });
+        Some(CarriedFeature { feature: position(feature), variables })
+    }
+}

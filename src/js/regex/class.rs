@@ -1,0 +1,135 @@
+//! Sets of UTF-16 units.
+
+use super::case::{GROUPS, fold};
+
+/// A set of units as inclusive ranges.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Set {
+    ranges: Vec<(u16, u16)>,
+}
+
+/// A set that folded units are tested against.
+#[derive(Debug)]
+pub(super) struct FoldedSet {
+    ascii: u128,
+    /// Sorted, apart, and outside ASCII.
+    ranges: Box<[(u16, u16)]>,
+}
+
+const DIGITS: &[(u16, u16)] = &[(0x30, 0x39)];
+const WORDS: &[(u16, u16)] = &[(0x30, 0x39), (0x41, 0x5a), (0x5f, 0x5f), (0x61, 0x7a)];
+const SPACES: &[(u16, u16)] = &[
+    (0x9, 0xd),
+    (0x20, 0x20),
+    (0xa0, 0xa0),
+    (0x1680, 0x1680),
+    (0x2000, 0x200a),
+    (0x2028, 0x2029),
+    (0x202f, 0x202f),
+    (0x205f, 0x205f),
+    (0x3000, 0x3000),
+    (0xfeff, 0xfeff),
+];
+const LINE_ENDS: &[(u16, u16)] = &[(0xa, 0xa), (0xd, 0xd), (0x2028, 0x2029)];
+
+pub(super) fn is_word(unit: u16) -> bool {
+    WORDS.iter().any(|(first, last)| (*first..=*last).contains(&unit))
+}
+
+impl Set {
+    /// The set of `\d`, `\D`, `\s`, `\S`, `\w` or `\W`.
+    pub(super) fn escape(letter: u8) -> Option<Self> {
+        let ranges = match letter.to_ascii_lowercase() {
+            b'd' => DIGITS,
+            b's' => SPACES,
+            b'w' => WORDS,
+            _ => return None,
+        };
+        let set = Self { ranges: ranges.to_vec() };
+        Some(if letter.is_ascii_uppercase() { set.complement() } else { set })
+    }
+
+    /// The set of `.`.
+    pub(super) fn dot() -> Self {
+        Self { ranges: LINE_ENDS.to_vec() }.complement()
+    }
+
+    pub(super) fn add(&mut self, first: u16, last: u16) {
+        self.ranges.push((first, last));
+    }
+
+    pub(super) fn add_set(&mut self, other: &Self) {
+        self.ranges.extend_from_slice(&other.ranges);
+    }
+
+    fn normalize(&mut self) {
+        self.ranges.sort_unstable();
+        let mut merged: Vec<(u16, u16)> = Vec::with_capacity(self.ranges.len());
+        for (first, last) in self.ranges.drain(..) {
+            match merged.last_mut() {
+                Some((_, end)) if u32::from(first) <= u32::from(*end) + 1 => *end = last.max(*end),
+                _ => merged.push((first, last)),
+            }
+        }
+        self.ranges = merged;
+    }
+
+    fn complement(mut self) -> Self {
+        self.normalize();
+        let mut ranges = Vec::with_capacity(self.ranges.len() + 1);
+        let mut next = Some(0);
+        for (first, last) in &self.ranges {
+            if let Some(start) = next.filter(|start| start < first) {
+                ranges.push((start, first - 1));
+            }
+            next = last.checked_add(1);
+        }
+        ranges.extend(next.map(|start| (start, u16::MAX)));
+        Self { ranges }
+    }
+
+    fn contains(&self, unit: u16) -> bool {
+        in_ranges(&self.ranges, unit)
+    }
+
+    /// Closes the set under case: a unit is in it as soon as one that folds alike is.
+    fn close(&mut self) {
+        self.normalize();
+        let mut more = Vec::new();
+        for letter in
+            (0x41..=0x5a_u16).filter(|letter| self.contains(*letter) || self.contains(letter + 0x20))
+        {
+            more.extend([(letter, letter), (letter + 0x20, letter + 0x20)]);
+        }
+        if self.ranges.last().is_some_and(|(_, last)| *last >= 0x80) {
+            for group in GROUPS.iter().filter(|group| group.iter().any(|unit| self.contains(*unit))) {
+                more.extend(group.iter().map(|unit| (*unit, *unit)));
+            }
+        }
+        self.ranges.extend(more);
+        self.normalize();
+    }
+
+    pub(super) fn folded(mut self, negated: bool) -> FoldedSet {
+        self.close();
+        if negated {
+            self = self.complement();
+        }
+        let ascii = (0..0x80).filter(|unit| self.contains(*unit)).fold(0, |bits, unit| bits | 1_u128 << unit);
+        let outside = self.ranges.iter().filter(|(_, last)| *last >= 0x80);
+        FoldedSet { ascii, ranges: outside.map(|(first, last)| ((*first).max(0x80), *last)).collect() }
+    }
+}
+
+impl FoldedSet {
+    /// Whether a unit that is already folded is in the set.
+    pub(super) fn contains(&self, unit: u16) -> bool {
+        debug_assert_eq!(fold(unit), unit);
+        if unit < 0x80 { self.ascii >> unit & 1 == 1 } else { in_ranges(&self.ranges, unit) }
+    }
+}
+
+fn in_ranges(ranges: &[(u16, u16)], unit: u16) -> bool {
+    let after = ranges.partition_point(|(first, _)| *first <= unit);
+    after > 0 && unit <= ranges[after - 1].1
+}

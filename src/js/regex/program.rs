@@ -1,0 +1,198 @@
+//! A pattern as instructions.
+
+use super::case::fold;
+use super::class::{FoldedSet, Set};
+use super::parse::{Node, Parsed, UNBOUNDED};
+
+/// The number of an instruction.
+pub(super) type Label = u32;
+
+#[derive(Debug)]
+pub(super) enum Op {
+    /// One folded unit.
+    Unit(u16),
+    Class(u32),
+    Start,
+    End,
+    WordBoundary {
+        negated: bool,
+    },
+    /// Writes the position into a register.
+    Save(u32),
+    /// Empties a range of registers.
+    Clear {
+        first: u32,
+        end: u32,
+    },
+    /// Goes on at the first, and at the second if that fails.
+    Split {
+        first: Label,
+        second: Label,
+    },
+    Jump(Label),
+    Reference(u32),
+    /// Runs what follows up to its `Match` in a search of its own, then goes on at `next`.
+    Look {
+        behind: bool,
+        negated: bool,
+        next: Label,
+    },
+    /// Repeats the instruction that follows, which takes one unit; goes on after it.
+    RepeatUnit {
+        min: u32,
+        max: u32,
+        greedy: bool,
+    },
+    /// Starts counting; falls through to its `Loop`.
+    Enter {
+        counter: u32,
+    },
+    /// One more iteration, which starts at the next instruction, or out at `exit`. The register
+    /// after the counter holds where the iteration started.
+    Loop {
+        counter: u32,
+        min: u32,
+        max: u32,
+        greedy: bool,
+        exit: Label,
+    },
+    /// Ends an iteration of the loop at `head`. One that took nothing although it did not have to
+    /// run fails.
+    Again {
+        counter: u32,
+        min: u32,
+        head: Label,
+    },
+    Match,
+}
+
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) ops: Box<[Op]>,
+    pub(super) sets: Box<[FoldedSet]>,
+    /// Two for each group, then two for each loop.
+    pub(super) registers: usize,
+}
+
+impl Program {
+    /// `None` if a reference names no group.
+    pub(super) fn compile(parsed: &Parsed) -> Option<Self> {
+        let registers = parsed.groups * 2;
+        let mut compiler = Compiler { parsed, ops: Vec::new(), sets: Vec::new(), registers };
+        compiler.node(&parsed.node, false)?;
+        compiler.ops.push(Op::Match);
+        Some(Self {
+            ops: compiler.ops.into_boxed_slice(),
+            sets: compiler.sets.into_boxed_slice(),
+            registers: compiler.registers as usize,
+        })
+    }
+}
+
+struct Compiler<'a> {
+    parsed: &'a Parsed,
+    ops: Vec<Op>,
+    sets: Vec<FoldedSet>,
+    registers: u32,
+}
+
+impl Compiler<'_> {
+    fn next(&self) -> Label {
+        Label::try_from(self.ops.len()).unwrap_or(Label::MAX)
+    }
+
+    /// Adds an instruction that is completed later.
+    fn hole(&mut self) -> usize {
+        self.ops.push(Op::Match);
+        self.ops.len() - 1
+    }
+
+    /// Compiles a node that is read backwards inside a lookbehind.
+    fn node(&mut self, node: &Node, backwards: bool) -> Option<()> {
+        match node {
+            Node::Empty => {}
+            Node::Unit(unit) => self.ops.push(Op::Unit(fold(*unit))),
+            Node::Class { set, negated } => self.class(set, *negated),
+            Node::Start => self.ops.push(Op::Start),
+            Node::End => self.ops.push(Op::End),
+            Node::WordBoundary { negated } => self.ops.push(Op::WordBoundary { negated: *negated }),
+            Node::Group { body, capture: None } => self.node(body, backwards)?,
+            Node::Group { body, capture: Some(group) } => {
+                let start = (group - 1) * 2;
+                let (first, second) = if backwards { (start + 1, start) } else { (start, start + 1) };
+                self.ops.push(Op::Save(first));
+                self.node(body, backwards)?;
+                self.ops.push(Op::Save(second));
+            }
+            Node::Alternatives(alternatives) => self.alternatives(alternatives, backwards)?,
+            Node::Sequence(terms) if backwards => {
+                terms.iter().rev().try_for_each(|term| self.node(term, true))?;
+            }
+            Node::Sequence(terms) => terms.iter().try_for_each(|term| self.node(term, false))?,
+            Node::Look { body, behind, negated } => {
+                let look = self.hole();
+                self.node(body, *behind)?;
+                self.ops.push(Op::Match);
+                self.ops[look] = Op::Look { behind: *behind, negated: *negated, next: self.next() };
+            }
+            Node::Reference(group) => self.ops.push(Op::Reference(*group - 1)),
+            Node::NamedReference(name) => {
+                let (_, group) = self.parsed.names.iter().find(|(known, _)| known == name)?;
+                self.ops.push(Op::Reference(*group - 1));
+            }
+            Node::Repeat { max: 0, .. } => {}
+            Node::Repeat { body, min, max, greedy, .. }
+                if matches!(**body, Node::Unit(_) | Node::Class { .. }) =>
+            {
+                self.ops.push(Op::RepeatUnit { min: *min, max: *max, greedy: *greedy });
+                self.node(body, backwards)?;
+            }
+            Node::Repeat { body, min, max, greedy, captures } => {
+                let counter = self.registers;
+                self.registers += 2;
+                self.ops.push(Op::Enter { counter });
+                let head = self.hole();
+                let (first, end) = *captures;
+                if first < end {
+                    self.ops.push(Op::Clear { first: (first - 1) * 2, end: (end - 1) * 2 });
+                }
+                self.node(body, backwards)?;
+                let again =
+                    Op::Again { counter, min: *min, head: Label::try_from(head).unwrap_or(Label::MAX) };
+                self.ops.push(again);
+                let exit = self.next();
+                self.ops[head] = Op::Loop { counter, min: *min, max: *max, greedy: *greedy, exit };
+            }
+        }
+        Some(())
+    }
+
+    fn alternatives(&mut self, alternatives: &[Node], backwards: bool) -> Option<()> {
+        let mut jumps = Vec::new();
+        let (last, others) = alternatives.split_last()?;
+        for alternative in others {
+            let split = self.hole();
+            let first = self.next();
+            self.node(alternative, backwards)?;
+            jumps.push(self.hole());
+            self.ops[split] = Op::Split { first, second: self.next() };
+        }
+        self.node(last, backwards)?;
+        let end = self.next();
+        for jump in jumps {
+            self.ops[jump] = Op::Jump(end);
+        }
+        Some(())
+    }
+
+    fn class(&mut self, set: &Set, negated: bool) {
+        let at = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        self.sets.push(set.clone().folded(negated));
+        self.ops.push(Op::Class(at));
+    }
+}
+
+/// Whether a count may go on.
+pub(super) const fn below(count: u32, max: u32) -> bool {
+    max == UNBOUNDED || count < max
+}
