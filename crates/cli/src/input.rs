@@ -17,7 +17,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The lines of one input.
 pub(crate) struct Lines {
     name: String,
-    reader: Box<dyn BufRead>,
+    reader: Box<dyn BufRead + Send>,
     buffer: Vec<u8>,
     number: u64,
 }
@@ -74,10 +74,10 @@ pub(crate) fn object(option: &str, text: Option<&str>) -> Result<Object, Failure
     json::parse(text).map_err(|flaw| flaw.at(option, None))
 }
 
-fn open(path: &Path, progress: &Progress) -> Result<(String, Box<dyn BufRead>), Failure> {
+fn open(path: &Path, progress: &Progress) -> Result<(String, Box<dyn BufRead + Send>), Failure> {
     let stdin = path.as_os_str() == "-";
     let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
-    let raw: Box<dyn Read> = if stdin {
+    let raw: Box<dyn Read + Send> = if stdin {
         Box::new(io::stdin())
     } else {
         let file = File::open(path).map_err(|error| flaw(&name, None, &error))?;

@@ -16,6 +16,8 @@ pub(crate) struct Head<'a> {
     pub(crate) kind: Cow<'a, str>,
     #[serde(borrow, default)]
     pub(crate) id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(crate) config_ref: Option<Cow<'a, str>>,
 }
 
 /// A config, which the requests after it name.

@@ -6,6 +6,7 @@ mod line;
 mod parts;
 mod payload;
 mod preview;
+mod reader;
 mod report;
 mod request;
 mod sequence;
@@ -13,20 +14,29 @@ mod store;
 mod subject;
 mod units;
 mod wire;
+mod worker;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
-use self::findings::Findings;
-use self::line::{ConfigLine, Head, RequestLine};
+use self::reader::{Chunk, Reader};
 use self::report::{Case, Report};
-use self::subject::Subjects;
-use self::units::Batch;
+use self::worker::{Answers, Worker};
 use crate::Verdict;
 use crate::args::ReplayArgs;
-use crate::error::{Failure, FieldFlaw, Trouble};
+use crate::error::Failure;
 use crate::input::Lines;
-use crate::json;
 use crate::progress::Progress;
+
+/// Chunks that wait for each worker: enough that none is idle, few enough that a stream is not read
+/// into memory.
+const AHEAD: usize = 4;
+
+/// A worker waits for the threads of its SDK instances most of the time.
+const WORKERS_A_CORE: usize = 4;
 
 /// Runs the command.
 pub(crate) fn run(args: &ReplayArgs) -> Result<Verdict, Failure> {
@@ -38,86 +48,68 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Verdict, Failure> {
     report.finish().map_err(Failure::Output)
 }
 
+/// One thread reads, several answer, and this one prints in the order of the file.
 fn replay_file(path: &Path, report: &mut Report) -> Result<(), Failure> {
     let progress = Progress::new();
-    let mut lines = Lines::open(path, &progress)?;
+    let lines = Lines::open(path, &progress)?;
     let name = lines.name().to_owned();
-    let mut replay = Replay { name: &name, progress: &progress, subjects: Subjects::default(), report };
-    let mut batch = Batch::default();
-    let outcome = loop {
-        match lines.next() {
-            Ok(None) => break replay.batch(&mut batch),
-            Ok(Some((number, text))) => {
-                if let Err(failure) = replay.line(number, text, &mut batch) {
-                    break Err(failure);
+    let workers = thread::available_parallelism().map_or(1, usize::from) * WORKERS_A_CORE;
+    let outcome = thread::scope(|scope| {
+        let (chunks_in, chunks) = sync_channel(workers * AHEAD);
+        let (answers_in, answers) = channel();
+        let chunks = Arc::new(Mutex::new(chunks));
+        for _ in 0..workers {
+            let (chunks, answers_in, name) = (Arc::clone(&chunks), answers_in.clone(), &name);
+            scope.spawn(move || {
+                let mut worker = Worker::new(name);
+                while let Some((at, chunk)) = next(&chunks) {
+                    if answers_in.send((at, worker.answer(chunk))).is_err() {
+                        break;
+                    }
                 }
-            }
-            Err(failure) => break Err(failure),
+            });
         }
-    };
+        drop((chunks, answers_in));
+        let reader = scope.spawn(move || Reader::new(lines).read_into(&chunks_in));
+        let printed = print(&answers, &name, &progress, report);
+        // Whoever still works sees by this that nobody waits for it.
+        drop(answers);
+        let read = reader.join().unwrap_or_else(|_| Err(Failure::Sdk("the reader panicked".to_owned())));
+        printed.and(read)
+    });
     progress.clear();
     outcome
 }
 
-/// The replay of one input.
-struct Replay<'a> {
-    name: &'a str,
-    progress: &'a Progress,
-    subjects: Subjects,
-    report: &'a mut Report,
+fn next(chunks: &Mutex<Receiver<(u64, Chunk)>>) -> Option<(u64, Chunk)> {
+    chunks.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-impl Replay<'_> {
-    fn line(&mut self, number: u64, text: &str, batch: &mut Batch) -> Result<(), Failure> {
-        let name = self.name;
-        let here = move |flaw: FieldFlaw| flaw.at(name, Some(number));
-        let head: Head<'_> = json::parse(text).map_err(here)?;
-        match &*head.kind {
-            "meta" => Ok(()),
-            "config" => {
-                let line: ConfigLine<'_> = json::parse(text).map_err(here)?;
-                self.subjects.add(&line).map_err(|trouble| trouble.at(name, number))
+/// Prints the answers in the order of their chunks, up to the first failure.
+fn print(
+    answers: &Receiver<(u64, Answers)>,
+    name: &str,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let (mut early, mut next) = (BTreeMap::new(), 0);
+    for (at, answer) in answers {
+        early.insert(at, answer);
+        while let Some(Answers { lines, failure }) = early.remove(&next) {
+            for (number, case, findings) in lines {
+                let config_ref = case.config_ref.as_deref();
+                let case = Case { file: name, line: number, id: &case.id, config_ref };
+                let recorded = match findings.is_clean() {
+                    true => report.record(&case, findings),
+                    false => progress.aside(|| report.record(&case, findings)),
+                };
+                recorded.map_err(Failure::Output)?;
             }
-            "request" => {
-                let line: RequestLine<'_> = json::parse(text).map_err(here)?;
-                let mut findings = Findings::default();
-                let outcome = self.request(&line, &mut findings);
-                outcome.map_err(|trouble| trouble.at(name, number))?;
-                let case =
-                    Case { file: name, line: number, id: &line.id, config_ref: Some(&line.config_ref) };
-                self.record(&case, findings)
+            if let Some(failure) = failure {
+                return Err(failure);
             }
-            kind => {
-                let unit = units::Unit::read(kind, text).map_err(here)?;
-                let id = head.id.map_or_else(|| format!("line {number}"), |id| id.into_owned());
-                if batch.is_full() {
-                    self.batch(batch)?;
-                }
-                batch.push(number, id, unit);
-                Ok(())
-            }
+            next += 1;
         }
     }
-
-    fn request(&mut self, line: &RequestLine<'_>, findings: &mut Findings) -> Result<(), Trouble> {
-        let subject = self.subjects.get(&line.config_ref)?;
-        request::replay(subject, line, findings)
-    }
-
-    /// Answers the unit lines that wait.
-    fn batch(&mut self, batch: &mut Batch) -> Result<(), Failure> {
-        let answers = batch.answer();
-        for (number, id, findings) in answers.map_err(|(number, flaw)| flaw.at(self.name, Some(number)))? {
-            let case = Case { file: self.name, line: number, id: &id, config_ref: None };
-            self.record(&case, findings)?;
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, case: &Case<'_>, findings: Findings) -> Result<(), Failure> {
-        if findings.is_clean() {
-            return self.report.record(case, findings).map_err(Failure::Output);
-        }
-        self.progress.aside(|| self.report.record(case, findings)).map_err(Failure::Output)
-    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The SDK instances under replay: one for each config, reused by its requests.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +12,12 @@ use super::store::Store;
 use super::wire::Wire;
 use crate::error::{FieldFlaw, Trouble};
 
-/// Configs that requests can name. Requests follow their config, so a few are enough, and a long
-/// stream of configs does not pile up threads.
-const KEPT: usize = 32;
 /// More events than a request makes, so that its sequence goes out in one body.
 const BATCH: usize = 10_000;
+/// Fewer bytes than a config needs for an experience.
+const EXPERIENCE_BYTES: usize = 32;
 /// What happens in this process takes microseconds; past this something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The latest configs.
-#[derive(Default)]
-pub(crate) struct Subjects(VecDeque<(String, Subject)>);
 
 /// One config and what surrounds its core.
 pub(crate) enum Subject {
@@ -40,36 +35,16 @@ pub(crate) struct Ready {
     unsettled: HashSet<String>,
 }
 
-impl Subjects {
-    /// Takes up a config; one with the same id is replaced.
-    pub(crate) fn add(&mut self, line: &ConfigLine<'_>) -> Result<(), Trouble> {
-        let subject = Subject::new(line)?;
-        self.0.retain(|(id, _)| *id != line.id);
-        if self.0.len() == KEPT {
-            self.0.pop_front();
-        }
-        self.0.push_back((line.id.clone().into_owned(), subject));
-        Ok(())
-    }
-
-    /// The config that a request names.
-    pub(crate) fn get(&mut self, id: &str) -> Result<&mut Subject, FieldFlaw> {
-        // Most requests name the latest config.
-        let found = self.0.iter_mut().rev().find(|(known, _)| known == id);
-        found.map(|(_, subject)| subject).ok_or_else(|| {
-            FieldFlaw::new("config_ref", format!("names none of the last {KEPT} configs before it"))
-        })
-    }
-}
-
 impl Subject {
-    fn new(line: &ConfigLine<'_>) -> Result<Self, Trouble> {
+    /// Makes the SDK instance of a config line.
+    pub(crate) fn new(line: &ConfigLine<'_>) -> Result<Self, Trouble> {
         let (store, wire) = (Arc::new(Store::default()), Arc::new(Wire::default()));
         let mut config = SdkConfig::builder()
             .data_json(line.config.get())
             .exclude_experience_id_hash(line.options.exclude_experience_id_hash)
             .hash_seed(line.options.hash_seed.unwrap_or_default())
             .batch_size(BATCH)
+            .queue_capacity(capacity(line.config.get()))
             .shared_data_store(Arc::clone(&store) as Arc<_>);
         if let Some(environment) = &line.options.environment {
             config = config.environment(environment.as_str());
@@ -128,6 +103,12 @@ impl Ready {
         let ids = keys.iter().filter_map(|key| context.diagnose_goal(key).goal_id);
         Ok(ids.map(|id| id.to_string()).collect())
     }
+}
+
+/// Room for the exposures of every experience at once: none may be refused, and the usual room for
+/// thousands of records is more work to lay out than most configs are to replay.
+fn capacity(config: &str) -> usize {
+    (config.len() / EXPERIENCE_BYTES).clamp(256, 1 << 20)
 }
 
 /// The stored segments, recorded custom segments among them.

@@ -15,9 +15,6 @@ use super::findings::Findings;
 use crate::error::FieldFlaw;
 use crate::{json, offline};
 
-/// Lines that share a config: enough that its compilation is a small part of the work.
-const BATCH: usize = 256;
-
 /// What one line adds to the shared config, and what it asks.
 pub(crate) trait Probe {
     /// Adds entities; `at` makes their keys and ids unique.
@@ -64,11 +61,6 @@ impl Unit {
 }
 
 impl Batch {
-    /// Whether what waits is to be answered before this line joins.
-    pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= BATCH
-    }
-
     /// Adds the line of this number and id.
     pub(crate) fn push(&mut self, number: u64, id: String, unit: Unit) {
         self.0.push((number, id, unit));
