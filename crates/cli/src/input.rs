@@ -43,7 +43,9 @@ impl Lines {
             if read.map_err(|error| flaw(&self.name, Some(self.number), &error))? == 0 {
                 return Ok(None);
             }
-            if !self.buffer.iter().all(u8::is_ascii_whitespace) {
+            // Without its end, so that a line that ends early ends where a reader sees it.
+            self.buffer.truncate(self.buffer.trim_ascii_end().len());
+            if !self.buffer.is_empty() {
                 break;
             }
         }
@@ -63,7 +65,7 @@ pub(crate) fn read_json(path: &Path) -> Result<String, Failure> {
         Ok(_) => Ok(text),
         Err(error) => {
             let line = u64::try_from(error.line()).ok().filter(|line| *line > 0);
-            Err(flaw(&name, line, &error))
+            Err(flaw(&name, line, &json::reason(&error)))
         }
     }
 }

@@ -10,18 +10,27 @@ pub(crate) type Object = Map<String, Value>;
 
 /// Parses a text; a failure names the field and what is wrong with it.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, FieldFlaw> {
-    // The plain parser is faster; only a failure needs the path.
+    // The plain parser is faster; only a failure needs the path, and only one of the data has one.
     serde_json::from_str(text).map_err(|error| {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-            Err(error) => {
-                let path = error.path().to_string();
-                let field = if path == "." { String::new() } else { path };
-                FieldFlaw::new(field, error.inner().to_string())
+            Err(traced) if error.is_data() => {
+                let path = traced.path().to_string();
+                FieldFlaw::new(if path == "." { "" } else { &path }, reason(&error))
             }
-            Ok(_) => FieldFlaw::new("", error.to_string()),
+            _ => FieldFlaw::new("", reason(&error)),
         }
     })
+}
+
+/// What is wrong with a text, without the number of its line: that of the file is the one that helps.
+pub(crate) fn reason(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    match text.strip_suffix(&format!(" at line {line} column {column}")) {
+        Some(reason) => format!("{reason} (column {column})"),
+        None => text,
+    }
 }
 
 /// Equality in which numbers are doubles and objects are maps.

@@ -201,6 +201,7 @@ fn entries<'a>(entity: Option<&'a Value>, list: &str) -> impl Iterator<Item = &'
 fn is_id(served: &Value, id: &str) -> bool {
     match served {
         Value::String(text) => text == id,
-        other => other.to_string() == id,
+        Value::Number(number) => *id == number.to_string(),
+        _ => false,
     }
 }

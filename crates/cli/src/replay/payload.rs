@@ -157,17 +157,17 @@ mod tests {
     fn stored_decisions_are_exposures_that_javascript_does_not_send() {
         let exposures = [exposure("1", true), exposure("2", false)];
         let [stored, new] = [exposures[0].event(), exposures[1].event()];
-        assert!(parts(&[new.clone()], &[stored.clone(), new.clone()], &exposures).is_empty());
+        let (javascript, both) = ([new.clone()], [stored.clone(), new.clone()]);
+        assert!(parts(&javascript, &both, &exposures).is_empty());
         // Missing, extra, repeated, in the wrong order, and sent by JavaScript but not here.
-        assert_eq!(parts(&[new.clone()], &[new.clone()], &exposures), ["payload.exposures"]);
-        let extra = exposure("3", false).event();
-        let sent = [stored.clone(), new.clone(), extra];
-        assert_eq!(parts(&[new.clone()], &sent, &exposures), ["payload.exposures", "payload.events"]);
+        assert_eq!(parts(&javascript, &javascript, &exposures), ["payload.exposures"]);
+        let extra = [stored.clone(), new.clone(), exposure("3", false).event()];
+        assert_eq!(parts(&javascript, &extra, &exposures), ["payload.exposures", "payload.events"]);
         let repeated = [stored.clone(), new.clone(), stored.clone()];
-        assert_eq!(parts(&[new.clone()], &repeated, &exposures), ["payload.exposures"]);
-        let swapped = [new.clone(), stored.clone()];
-        assert_eq!(parts(&[new.clone()], &swapped, &exposures), ["payload.exposures"]);
-        assert_eq!(parts(&[stored.clone(), new.clone()], &[stored, new], &exposures), ["payload.events"]);
+        assert_eq!(parts(&javascript, &repeated, &exposures), ["payload.exposures"]);
+        let swapped = [new, stored];
+        assert_eq!(parts(&javascript, &swapped, &exposures), ["payload.exposures"]);
+        assert_eq!(parts(&both, &both, &exposures), ["payload.events"]);
     }
 
     #[test]

@@ -50,9 +50,10 @@ pub(crate) fn compare(
     let visitors = ready.wire.take_visitors().map_err(Trouble::Sdk)?;
     if let Some(expected) = parts.take("conversions") {
         let events = conversion_events(&visitors, &request.visitor_id, &calls);
-        let actual = calls.iter().zip(events).map(|((_, accepted), events)| {
-            json!({"accepted": accepted.is_some(), "events": events})
-        });
+        let actual = calls
+            .iter()
+            .zip(events)
+            .map(|((_, accepted), events)| json!({"accepted": accepted.is_some(), "events": events}));
         check_conversions(&list("conversions", expected)?, actual.collect(), findings);
     }
     if let Some(expected) = parts.take("payload") {
@@ -65,9 +66,7 @@ pub(crate) fn compare(
 /// All experiences as the vectors write them, and as what their exposures must be.
 pub(crate) fn run(context: &Context, options: &RunOptions) -> (Vec<Value>, Vec<Exposure>) {
     let results = context.run_experiences_with(options);
-    let pair = |result: &ExperienceResult<'_>| {
-        json!([result.experience_key(), result.variation_id()])
-    };
+    let pair = |result: &ExperienceResult<'_>| json!([result.experience_key(), result.variation_id()]);
     let exposure = |result: &ExperienceResult<'_>| Exposure {
         experience_id: result.experience_id().to_owned(),
         variation_id: result.variation_id().to_owned(),

@@ -52,9 +52,9 @@ impl Subject {
         if let Some(values) = line.options.max_traffic {
             config = config.max_traffic(values);
         }
-        let config = config.build().map_err(|error| {
-            FieldFlaw::new(error.field(), error.reason().to_string()).within("options")
-        })?;
+        let config = config
+            .build()
+            .map_err(|error| FieldFlaw::new(error.field(), error.reason().to_string()).within("options"))?;
         let core = Core::builder(config).shared_transport(Arc::clone(&wire) as Arc<_>).build();
         let core = core.map_err(|error| Trouble::Sdk(error.to_string()))?;
         Ok(match core.initialize() {

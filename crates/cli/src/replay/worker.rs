@@ -50,9 +50,11 @@ impl<'a> Worker<'a> {
             }
         }
         match batch.answer() {
-            Ok(units) => answers.lines.extend(units.into_iter().map(|(number, id, findings)| {
-                (number, Name { id, config_ref: None }, findings)
-            })),
+            Ok(units) => answers.lines.extend(
+                units
+                    .into_iter()
+                    .map(|(number, id, findings)| (number, Name { id, config_ref: None }, findings)),
+            ),
             Err((number, flaw)) => answers.failure = Some(flaw.at(self.file, Some(number))),
         }
         answers.lines.sort_by_key(|(number, ..)| *number);
@@ -64,8 +66,7 @@ impl<'a> Worker<'a> {
         let file = self.file;
         match task {
             Task::Request(config) => {
-                let line: RequestLine<'_> =
-                    json::parse(&text).map_err(|flaw| flaw.at(file, Some(number)))?;
+                let line: RequestLine<'_> = json::parse(&text).map_err(|flaw| flaw.at(file, Some(number)))?;
                 let mut findings = Findings::default();
                 let outcome = request::replay(self.subject(&config)?, &line, &mut findings);
                 outcome.map_err(|trouble| trouble.at(file, number))?;

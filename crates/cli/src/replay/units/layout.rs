@@ -25,9 +25,7 @@ impl Probe for Layout {
         let (id, variations) = (json!(self.experience_id), self.variations.get());
         let version = self.version.as_ref().map(|version| format!(r#""version":{version},"#));
         let version = version.unwrap_or_default();
-        config
-            .experiences
-            .push(format!(r#"{{"id":{id},"key":"{at}",{version}"variations":{variations}}}"#));
+        config.experiences.push(format!(r#"{{"id":{id},"key":"{at}",{version}"variations":{variations}}}"#));
     }
 
     fn ask(&self, at: usize, core: &Core, findings: &mut Findings) -> Result<(), FieldFlaw> {

@@ -31,6 +31,9 @@ pub(crate) struct Unit(Box<dyn Probe>);
 #[derive(Default)]
 pub(crate) struct Batch(Vec<(u64, String, Unit)>);
 
+/// The number and id of a line, and what was found.
+pub(crate) type Answered = (u64, String, Findings);
+
 /// The JSON text of a config in the making.
 #[derive(Default)]
 pub(crate) struct ConfigText {
@@ -67,7 +70,7 @@ impl Batch {
     }
 
     /// Answers everything that waits; a failure comes with its line.
-    pub(crate) fn answer(&mut self) -> Result<Vec<(u64, String, Findings)>, (u64, FieldFlaw)> {
+    pub(crate) fn answer(&mut self) -> Result<Vec<Answered>, (u64, FieldFlaw)> {
         let lines = std::mem::take(&mut self.0);
         let Some((first, ..)) = lines.first() else { return Ok(Vec::new()) };
         let mut config = ConfigText::default();

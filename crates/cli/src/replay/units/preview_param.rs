@@ -23,9 +23,8 @@ impl Probe for PreviewParam {
             findings.skipped = Some("a preview parameter that is no text cannot be passed in Rust");
             return Ok(());
         };
-        let actual = parse_preview_param(text).map(
-            |param| json!({"experienceId": param.experience_id, "variationId": param.variation_id}),
-        );
+        let actual = parse_preview_param(text)
+            .map(|param| json!({"experienceId": param.experience_id, "variationId": param.variation_id}));
         findings.check("preview_param", &self.expected, &json!(actual));
         Ok(())
     }
