@@ -139,7 +139,7 @@ fn compare(emulator: Option<&Emulator>, stats: &Stats) -> Result<(), Box<dyn Err
             "\nthe collector received {} events: {} bucketing, {} conversion",
             totals.events, totals.bucketing, totals.conversion
         );
-        if totals.events as u64 != stats.delivered_events || totals.refused > 0 {
+        if totals.events != stats.delivered_events || totals.refused > 0 {
             return Err(format!("the collector disagrees: {totals:?}").into());
         }
     }

@@ -61,6 +61,9 @@ macro_rules! attributes {
     };
 }
 
+/// Up to so many entries are searched in a row.
+const FEW: usize = 8;
+
 impl Attributes {
     /// An empty map; allocates nothing.
     #[must_use]
@@ -102,6 +105,10 @@ impl Attributes {
     /// The value of `name`, exactly as written.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&AttributeValue> {
+        // Comparing lengths tells most names apart, so few of them are found faster one by one.
+        if self.entries.len() <= FEW {
+            return self.entries.iter().find(|(entry, _)| entry.as_str() == name).map(|(_, value)| value);
+        }
         self.position(name).ok().map(|at| &self.entries[at].1)
     }
 

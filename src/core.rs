@@ -7,6 +7,7 @@ use crate::actors::{RefreshOutcome, Subscription, compile};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::Context;
+use crate::deadline::deadline_after;
 use crate::error::{ContextError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushReport};
@@ -324,10 +325,4 @@ impl std::fmt::Debug for CoreBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CoreBuilder").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// A deadline, also for durations that no clock reaches.
-pub(crate) fn deadline_after(timeout: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    Instant::now() + timeout.min(YEAR)
 }

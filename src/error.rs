@@ -2,7 +2,6 @@
 
 use thiserror::Error;
 
-use crate::actors::StartError;
 use crate::config::ConfigError;
 use crate::transport::TransportError;
 
@@ -111,6 +110,11 @@ pub enum HandlerError {
     #[error("a thread could not be started ({0})")]
     Thread(std::io::ErrorKind),
 }
+
+/// The operating system gave no thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a thread could not be started ({0})")]
+pub(crate) struct StartError(pub(crate) std::io::ErrorKind);
 
 impl LoadError {
     /// A stable name for logs and dashboards.

@@ -4,10 +4,9 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
-use crate::actors::Delivery;
 use crate::config::{ConfigChanges, ConfigSnapshot};
 use crate::diagnostics::DiagnosticReason;
-use crate::tracking::{ReleaseReason, TrackedEvent};
+use crate::tracking::{Queued, ReleaseReason, TrackedEvent};
 use crate::transport::{TrackingResponse, TransportError};
 
 /// Something happened in the SDK. Watched with [`Core::on`](crate::Core::on) or
@@ -158,18 +157,22 @@ impl LifecycleEvent {
         }
     }
 
-    pub(crate) fn released(delivery: &Delivery, result: &Result<TrackingResponse, TransportError>) -> Self {
-        let mut visitors: Vec<&SmolStr> =
-            delivery.records.iter().map(|queued| queued.event.visitor_id()).collect();
+    pub(crate) fn released(
+        records: &[Queued],
+        reason: ReleaseReason,
+        retry_attempts: u32,
+        result: &Result<TrackingResponse, TransportError>,
+    ) -> Self {
+        let mut visitors: Vec<&SmolStr> = records.iter().map(|queued| queued.event.visitor_id()).collect();
         visitors.sort_unstable();
         visitors.dedup();
         Self::ApiQueueReleased {
-            reason: delivery.reason,
-            batch_size: delivery.records.len(),
+            reason,
+            batch_size: records.len(),
             visitor_count: visitors.len(),
-            event_count: delivery.records.iter().map(|queued| queued.event.wire_events()).sum(),
+            event_count: records.iter().map(|queued| queued.event.wire_events()).sum(),
             status: result.as_ref().ok().map(|response| response.status),
-            retry_attempts: delivery.retries,
+            retry_attempts,
             error: result.as_ref().err().cloned(),
         }
     }

@@ -7,7 +7,6 @@ use crate::tracking::Stats;
 /// What became of the records that a flush covered: all those recorded before it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use]
 pub struct FlushReport {
     /// Records that the endpoint took while the flush waited.
     pub delivered: u64,

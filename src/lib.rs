@@ -1,4 +1,50 @@
-//! Convert Experiences for Rust.
+//! Convert Experiences for Rust: A/B tests, feature flags and personalization, decided in the
+//! process with the answers of Convert's official SDKs, and reported without ever making the caller
+//! wait.
+//!
+//! - **Start**: a [`SdkConfig`] makes a [`Core`]; [`Core::initialize`] puts the first config in place.
+//! - **Decide**: [`Core::create_context`] makes a [`Context`] for one visitor, whose
+//!   [`run_experience`](Context::run_experience) and [`run_feature`](Context::run_feature) are pure
+//!   computations.
+//! - **Record**: decisions record exposures by themselves;
+//!   [`track_conversion`](Context::track_conversion) is one channel send.
+//! - **Deliver**: [`Core::flush`] waits for delivery and tells the truth about it;
+//!   [`Core::shutdown`] ends well; [`Core::stats`] is the ledger at any time.
+//! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
+//!   [`diagnose_*`](Context::diagnose_experience) calls say why.
+//! - **Replace**: a [`Transport`] and a [`DataStore`] of the application's own.
+//!
+//! ```
+//! use std::time::Duration;
+//! use convert_sdk::{Core, SdkConfig, attributes};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let source = SdkConfig::builder().data_json(include_str!("../examples/shop.json"));
+//! # #[cfg(any())]
+//! let source = SdkConfig::builder().sdk_key("10035569/10034190");
+//! let core = Core::new(source.build()?);
+//! core.initialize()?;
+//!
+//! let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
+//! let one_page = visitor.run_experience("checkout").is_some_and(|it| it.variation_key() == "one-page");
+//! assert!(one_page);
+//! # #[cfg(any())]
+//! visitor.track_conversion("purchase");
+//! # let core = Core::new(SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?);
+//!
+//! core.shutdown(Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Decisions follow Convert's JavaScript SDK; names, statuses and deduplication follow the Python
+//! SDK. **One difference will surprise**: where variation ids are numbers that do not ascend in the
+//! config, the JavaScript SDK and this one put a visitor into another variation than the Python and
+//! PHP SDKs do, because JavaScript objects order such keys by number. [`BucketOrder::Config`] gives
+//! the other order.
+//!
+//! What is logged goes through the `log` facade and never holds a key, a secret or anything about a
+//! visitor. Text in the API is [`SmolStr`], which dereferences to `str`.
 
 mod actors;
 mod attributes;
@@ -6,6 +52,7 @@ mod caught;
 mod config;
 mod context;
 mod core;
+mod deadline;
 mod decide;
 mod diagnostics;
 mod error;

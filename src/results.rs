@@ -78,7 +78,6 @@ pub enum ConversionStatus {
 /// What became of a conversion call, and of which goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use]
 pub struct ConversionResult {
     /// What became of it.
     pub status: ConversionStatus,
@@ -88,7 +87,6 @@ pub struct ConversionResult {
 
 /// The custom segments that a call has newly recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use]
 pub struct CustomSegmentsResult {
     matched: Vec<SmolStr>,
 }

@@ -8,11 +8,10 @@ use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
 use crate::actors::{
-    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, StartError, TrackerHandle,
-    TrackerSettings, Verdict,
+    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, TrackerHandle, TrackerSettings, Verdict,
 };
 use crate::config::{ConfigSnapshot, SnapshotCell};
-use crate::error::LoadError;
+use crate::error::{LoadError, StartError};
 use crate::options::{SdkConfig, Source};
 use crate::state::{DataStore, Guarded, Visitors};
 use crate::tracking::{Envelope, Ledger, Refused, Stats, TrackedEvent};
@@ -104,7 +103,7 @@ impl Shared {
             sdk_key: key.clone(),
             tuning: self.config.tuning.clone(),
             timeout: self.config.transport.total_timeout,
-            compile: self.config.compile.clone(),
+            compile: self.config.compile,
             cell: Arc::clone(&self.cell),
             jitter: Jitter::random(),
         };

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use smol_str::SmolStr;
 
-use super::thread::{StartError, Worker};
+use super::thread::Worker;
 use crate::caught::caught;
+use crate::error::StartError;
 use crate::secret::Secret;
 use crate::tracking::{Envelope, Queued, ReleaseReason};
 use crate::transport::{TrackingRequest, TrackingResponse, Transport, TransportError};

@@ -8,10 +8,9 @@ mod thread;
 mod tracker;
 
 pub(crate) use backoff::Jitter;
-pub(crate) use flusher::{Delivery, Flusher};
+pub(crate) use flusher::Flusher;
 pub(crate) use notifier::Notifier;
 pub use notifier::Subscription;
 pub use refresher::RefreshOutcome;
 pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
-pub(crate) use thread::StartError;
 pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};

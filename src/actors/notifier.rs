@@ -7,8 +7,9 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::thread::{StartError, Worker};
+use super::thread::Worker;
 use crate::caught::caught;
+use crate::error::StartError;
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 
 /// Events that may wait for the handlers, or for one subscriber; further ones are missed.
@@ -39,7 +40,6 @@ struct Handlers {
 }
 
 /// What the handlers' thread, or a subscriber, receives.
-#[expect(clippy::large_enum_variant, reason = "every command but a handful is an event")]
 enum NotifierCommand {
     Announce(LifecycleEvent),
     Add(LifecycleEventKind, Handler),

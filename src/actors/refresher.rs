@@ -10,10 +10,10 @@ use smol_str::SmolStr;
 
 use super::Notifier;
 use super::backoff::Jitter;
-use super::thread::{StartError, Worker};
+use super::thread::Worker;
 use crate::caught::caught;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};
-use crate::error::LoadError;
+use crate::error::{LoadError, StartError};
 use crate::events::LifecycleEvent;
 use crate::options::{RefreshConfig, Tuning};
 use crate::secret::Secret;

@@ -5,12 +5,8 @@ use std::thread::{Builder, JoinHandle, current};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use thiserror::Error;
 
-/// The operating system gave no thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a thread could not be started ({0})")]
-pub(crate) struct StartError(pub(crate) std::io::ErrorKind);
+use crate::error::StartError;
 
 /// A running thread of the SDK.
 pub(crate) struct Worker {

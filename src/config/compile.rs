@@ -156,9 +156,9 @@ impl<'a> Compiler<'a> {
             let wire = this.read_ruled(path, raw)?;
             // Not to have rules and to have rules that never match are different for a goal.
             let has_rules = wire.rules.truthy;
-            let (id, key, name) = (this.id(path, &wire.id)?, text_or_empty(&wire.key), wire.name.text());
+            let (id, key) = (this.id(path, &wire.id)?, text_or_empty(&wire.key));
             let rules = has_rules.then(|| this.rules(&format!("{path}.rules"), wire.rules));
-            Some(RuledEntity { id, key, name, rules, span: this.span(raw) })
+            Some(RuledEntity { id, key, rules, span: this.span(raw) })
         })))
     }
 
@@ -220,7 +220,7 @@ impl<'a> Compiler<'a> {
         let ObjectWire(identity) = serde_json::from_str::<ObjectWire<IdentityWire>>(raw.get()).ok()?;
         let IdentityWire { id, key } = identity?;
         let rules = RulesWire { set: None, truthy: true };
-        Some(RuledWire { id, key, name: ValueWire::default(), kind: ValueWire::default(), rules })
+        Some(RuledWire { id, key, kind: ValueWire::default(), rules })
     }
 
     pub(super) fn read<T: Deserialize<'a>>(&mut self, path: &str, raw: &'a RawValue) -> Option<T> {

@@ -87,8 +87,8 @@ pub(crate) struct Variable {
     pub(crate) key: SmolStr,
     /// The value as its declared type, or as served where it cannot be cast.
     pub(crate) value: Value,
-    /// The served value, where it differs.
-    pub(super) served: Option<Value>,
+    /// The served value, where it differs; few casts change anything.
+    pub(super) served: Option<Box<Value>>,
 }
 
 pub(crate) struct Feature {
@@ -103,7 +103,6 @@ pub(crate) struct Feature {
 pub(crate) struct RuledEntity {
     pub(crate) id: SmolStr,
     pub(crate) key: SmolStr,
-    pub(crate) name: Option<SmolStr>,
     pub(crate) rules: Option<RuleSet>,
     pub(super) span: Span,
 }
@@ -167,11 +166,6 @@ impl Experience {
     pub(crate) fn variation_index(&self, id: &str) -> Option<usize> {
         self.variations.iter().position(|variation| variation.id == id)
     }
-
-    /// The first variation with this key.
-    pub(crate) fn variation_index_by_key(&self, key: &str) -> Option<usize> {
-        self.variations.iter().position(|variation| variation.key == key)
-    }
 }
 
 impl Variation {
@@ -184,6 +178,6 @@ impl Variation {
 impl Variable {
     /// The value as served.
     pub(crate) fn uncast(&self) -> &Value {
-        self.served.as_ref().unwrap_or(&self.value)
+        self.served.as_deref().unwrap_or(&self.value)
     }
 }

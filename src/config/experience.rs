@@ -148,7 +148,7 @@ impl<'a> Compiler<'a> {
             let cast_one = |(key, served): (SmolStr, serde_json::Value)| {
                 let declared = declared.iter().find(|(name, _)| *name == key).and_then(|(_, kind)| *kind);
                 match declared.and_then(|declared| cast(&served, declared)) {
-                    Some(value) if value != served => Variable { key, value, served: Some(served) },
+                    Some(value) if value != served => Variable { key, value, served: Some(Box::new(served)) },
                     _ => Variable { key, value: served, served: None },
                 }
             };

@@ -11,6 +11,7 @@ mod rules;
 mod shape;
 mod snapshot;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failing test panics")]
 mod tests;
 mod warning;
 mod wire;
@@ -22,9 +23,7 @@ pub use warning::{ConfigError, ConfigWarning};
 pub use layout::BucketOrder;
 
 pub(crate) use cell::SnapshotCell;
-pub(crate) use compile::{CompileOptions, Compiled};
-pub(crate) use entity::{
-    Audience, AudienceCheck, CarriedFeature, Experience, Feature, Place, RuledEntity, Variable, Variation,
-};
-pub(crate) use layout::{Edge, Layout, LayoutKind};
-pub(crate) use rules::{Item, MatchType, Operand, RuleSet, Test, item_path};
+pub(crate) use compile::CompileOptions;
+pub(crate) use entity::{Audience, CarriedFeature, Experience, Feature, Place, RuledEntity, Variation};
+pub(crate) use layout::{Edge, Layout};
+pub(crate) use rules::{Item, Operand, RuleSet, Test, item_path};

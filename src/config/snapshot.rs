@@ -150,10 +150,6 @@ impl ConfigSnapshot {
         self.goals.find(key)
     }
 
-    pub(crate) fn goal_index_by_id(&self, id: &str) -> Option<usize> {
-        self.goals.find_id(id)
-    }
-
     pub(crate) fn audiences(&self) -> &[Audience] {
         &self.audiences.list
     }

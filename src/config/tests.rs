@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{CompileOptions, Compiled, ConfigError, ConfigSnapshot, EntityKind};
+use super::compile::Compiled;
+use super::{CompileOptions, ConfigError, ConfigSnapshot, EntityKind};
 use crate::attributes::Attributes;
 use crate::decide::{
     Facts, Miss, Outcome, Stored, StoredDecisions, decide_experience, goal_matches, match_custom_segments,

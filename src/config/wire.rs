@@ -108,8 +108,6 @@ pub(super) struct RuledWire {
     pub(super) id: ValueWire,
     #[serde(default)]
     pub(super) key: ValueWire,
-    #[serde(default)]
-    pub(super) name: ValueWire,
     #[serde(default, rename = "type")]
     pub(super) kind: ValueWire,
     #[serde(default)]

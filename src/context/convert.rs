@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Context;
 use crate::actors::Verdict;
 use crate::attributes::Attributes;
-use crate::core::deadline_after;
+use crate::deadline::deadline_after;
 use crate::decide::goal_matches;
 use crate::error::ConfirmError;
 use crate::results::{ConversionResult, ConversionStatus};

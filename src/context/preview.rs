@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::config::ConfigSnapshot;
-use crate::core::deadline_after;
+use crate::deadline::deadline_after;
 use crate::decide::Source;
 use crate::error::PreviewError;
 use crate::results::ExperienceResult;

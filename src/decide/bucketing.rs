@@ -97,6 +97,7 @@ pub(super) fn select(layout: &Layout, bucket: u32) -> Option<&Edge> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failing test panics")]
 mod tests {
     use super::*;
 

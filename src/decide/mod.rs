@@ -9,9 +9,11 @@ mod goal;
 mod rules;
 mod segments;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics")]
 mod tests;
 mod trace;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics")]
 mod vectors;
 
 use crate::attributes::{AttributeValue, Attributes};

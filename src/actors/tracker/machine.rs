@@ -151,7 +151,8 @@ impl Tracker {
         self.in_flight -= delivery.records.len();
         self.stats.requests += 1;
         self.stats.retries += u64::from(delivery.retries > 0);
-        effects.push(Effect::Notify(LifecycleEvent::released(&delivery, &result)));
+        let Delivery { records, reason, retries, .. } = &delivery;
+        effects.push(Effect::Notify(LifecycleEvent::released(records, *reason, *retries, &result)));
         let failure = match result {
             Ok(response) if response.is_success() => None,
             Ok(response) => Some((TransportError::Status(response.status), response.retry_after)),

@@ -13,7 +13,8 @@ pub(crate) use machine::{Tracker, TrackerSettings};
 
 use super::Notifier;
 use super::flusher::{Delivery, Flusher, FlusherHandle, Outcome};
-use super::thread::{StartError, Worker};
+use super::thread::Worker;
+use crate::error::StartError;
 use crate::events::LifecycleEvent;
 use crate::flush::FlushReport;
 use crate::tracking::{Ledger, Refused, Stats, TrackedEvent};
@@ -136,7 +137,9 @@ impl TrackerHandle {
 
     /// Waits for the threads to end and says whether they have.
     pub(crate) fn join(&self, deadline: Instant) -> bool {
-        self.workers.iter().fold(true, |ended, worker| worker.join(deadline) && ended)
+        // Every thread is waited for, also behind one that is late.
+        let late = self.workers.iter().filter(|worker| !worker.join(deadline)).count();
+        late == 0
     }
 
     /// Records that the tracker has not received; after the end, those that it never will.

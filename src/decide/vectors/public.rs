@@ -183,10 +183,11 @@ impl<'a> Visitor<'a> {
 
 fn variables(carried: &CarriedFeature, casting: bool) -> Option<Value> {
     let variables = carried.variables.as_ref()?.iter();
-    let value = |casting: bool, one: &crate::config::Variable| {
-        if casting { one.value.clone() } else { one.uncast().clone() }
-    };
-    Some(variables.map(|one| (one.key.to_string(), value(casting, one))).collect::<Map<_, _>>().into())
+    let pairs = variables.map(|one| {
+        let value = if casting { &one.value } else { one.uncast() };
+        (one.key.to_string(), value.clone())
+    });
+    Some(pairs.collect::<Map<_, _>>().into())
 }
 
 fn disabled(snapshot: &ConfigSnapshot, key: &str) -> Value {

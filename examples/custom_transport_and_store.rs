@@ -1,0 +1,59 @@
+//! Puts the application's own transport and data store in place of the built-in ones.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use convert_sdk::{
+    ConfigRequest, ConfigResponse, Core, DataStore, SdkConfig, StoreError, TrackingRequest, TrackingResponse,
+    Transport, TransportError, attributes,
+};
+use serde_json::Value;
+
+/// Serves a config from memory and prints what would be delivered.
+struct Printer;
+
+impl Transport for Printer {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        Ok(ConfigResponse::Fetched { body: include_str!("shop.json").to_owned(), etag: None })
+    }
+
+    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        println!("POST /track/{}\n{}", request.route_key, String::from_utf8_lossy(request.body));
+        Ok(TrackingResponse::new(200))
+    }
+}
+
+/// Keeps everything in a map that outlives the core.
+#[derive(Clone, Default)]
+struct Shelf(Arc<Mutex<BTreeMap<String, Value>>>);
+
+impl DataStore for Shelf {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+    }
+
+    fn set(&self, key: &str, value: Value, _ttl: Option<Duration>) -> Result<(), StoreError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), value);
+        Ok(())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let shelf = Shelf::default();
+    let config = SdkConfig::builder().sdk_key("10035569/10034190").data_store(shelf.clone()).build()?;
+    let core = Core::builder(config).transport(Printer).build()?;
+    core.initialize()?;
+    let visitor = core.create_context("visitor-1", attributes! { "age" => 30, "country" => "GR" })?;
+    println!("{:?}", visitor.run_experience("checkout"));
+    visitor.track_conversion("purchase");
+    core.shutdown(Duration::from_secs(5))?;
+    println!("{:#?}", shelf.0.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Decides from a config in hand: no network, no threads.
+
+use std::error::Error;
+
+use convert_sdk::{Core, SdkConfig, attributes};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let config = SdkConfig::builder().data_json(include_str!("shop.json")).tracking(false).build()?;
+    let core = Core::new(config);
+    core.initialize()?;
+
+    for number in 1..=5 {
+        let age = 10 + 3 * number;
+        let visitor = core.create_context(format!("visitor-{number}"), attributes! { "age" => age })?;
+        match visitor.run_experience("checkout") {
+            Some(result) => println!("visitor-{number}, {age}: {}", result.variation_key()),
+            None => {
+                let diagnostic = visitor.diagnose_experience("checkout");
+                let outcome = diagnostic.explanation.map_or("unknown", |explanation| explanation.outcome);
+                println!("visitor-{number}, {age}: nothing ({}, {outcome})", diagnostic.reason);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! Holds `ARCHITECTURE.md` to its word: who may import whom, and what is absent where.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layers of `src/`, and what each may import of the others (`crate::NAME`).
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    (
+        "actors",
+        &[
+            "caught",
+            "config",
+            "diagnostics",
+            "error",
+            "events",
+            "flush",
+            "options",
+            "secret",
+            "state",
+            "tracking",
+            "transport",
+        ],
+    ),
+    ("attributes", &[]),
+    ("caught", &[]),
+    ("config", &["attributes", "js"]),
+    (
+        "context",
+        &[
+            "actors",
+            "attributes",
+            "config",
+            "deadline",
+            "decide",
+            "diagnostics",
+            "error",
+            "events",
+            "results",
+            "shared",
+            "state",
+            "tracking",
+        ],
+    ),
+    (
+        "core",
+        &[
+            "actors",
+            "attributes",
+            "config",
+            "context",
+            "deadline",
+            "error",
+            "events",
+            "flush",
+            "options",
+            "shared",
+            "tracking",
+            "transport",
+        ],
+    ),
+    ("deadline", &[]),
+    ("decide", &["attributes", "config", "js"]),
+    ("diagnostics", &["decide"]),
+    ("error", &["config", "transport"]),
+    ("events", &["config", "diagnostics", "tracking", "transport"]),
+    ("flush", &["tracking"]),
+    ("js", &["attributes"]),
+    ("options", &["config", "secret", "state"]),
+    ("preview", &[]),
+    ("results", &["config", "decide"]),
+    ("secret", &[]),
+    ("shared", &["actors", "config", "error", "options", "state", "tracking", "transport"]),
+    ("state", &["attributes", "caught"]),
+    ("tracking", &["attributes", "transport"]),
+    ("transport", &["options"]),
+];
+
+/// Texts that may stand only in these files or folders of `src/`.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("ureq", &["transport/http.rs", "options/network.rs"]),
+    ("arc_swap", &["config/cell.rs", "shared.rs", "actors/"]),
+    ("crossbeam_channel", &["actors/"]),
+    ("std::thread", &["actors/thread.rs"]),
+    (
+        "Mutex",
+        &[
+            "shared.rs",
+            "actors/thread.rs",
+            "actors/notifier.rs",
+            "tracking/ledger.rs",
+            "state/visitors.rs",
+            "state/memory_store.rs",
+        ],
+    ),
+    ("RwLock", &[]),
+    ("Condvar", &[]),
+    (
+        "Instant::now",
+        &[
+            "deadline.rs",
+            "shared.rs",
+            "actors/tracker/mod.rs",
+            "actors/refresher.rs",
+            "state/memory_store.rs",
+        ],
+    ),
+    ("SystemTime::now", &["actors/tracker/mod.rs"]),
+    ("sleep", &[]),
+    ("unsafe ", &[]),
+    ("std::env", &[]),
+    ("println!", &[]),
+    ("todo!", &[]),
+];
+
+/// What nothing on the evaluation path may name, beyond the rules above.
+const ABSENT_FROM_EVALUATION: &[&str] =
+    &["std::sync::Mutex", "std::time", "std::thread", "std::fs", "std::net", "std::io", "log::"];
+const EVALUATION: &[&str] = &["decide/", "js/", "attributes.rs", "config/"];
+
+struct Source {
+    /// Relative to `src/`, with forward slashes.
+    path: String,
+    /// Without comments and test modules.
+    code: String,
+    first_line: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 40, "the sources were not found");
+    files
+        .iter()
+        .map(|file| {
+            let text = fs::read_to_string(file).expect("a readable source");
+            let relative = file.strip_prefix(&root).expect("below src");
+            Source {
+                path: relative.to_string_lossy().replace('\\', "/"),
+                code: code_of(&text),
+                first_line: text.lines().next().unwrap_or_default().to_owned(),
+            }
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The code before the test module, without comment lines.
+fn code_of(text: &str) -> String {
+    text.lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn layer(path: &str) -> &str {
+    path.split('/').next().unwrap_or(path).trim_end_matches(".rs")
+}
+
+fn imports(code: &str) -> Vec<&str> {
+    code.match_indices("crate::")
+        .map(|(at, found)| {
+            let rest = &code[at + found.len()..];
+            &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())]
+        })
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+        .collect()
+}
+
+#[test]
+fn imports_point_one_way() {
+    let allowed: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for source in sources().iter().filter(|source| source.path != "lib.rs") {
+        let own = layer(&source.path);
+        let Some(allowed) = allowed.get(own) else {
+            wrong.push(format!("{}: its layer is not in the table", source.path));
+            continue;
+        };
+        for import in imports(&source.code).into_iter().filter(|import| *import != own) {
+            seen += 1;
+            if !allowed.contains(&import) {
+                wrong.push(format!("{} imports {import}", source.path));
+            }
+        }
+    }
+    assert!(seen > 50, "imports were not found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_has_one_place_is_nowhere_else() {
+    let mut wrong = Vec::new();
+    for source in &sources() {
+        for (text, places) in ONLY_IN {
+            let allowed = places.iter().any(|place| source.path.starts_with(place));
+            if !allowed && source.code.contains(text) {
+                wrong.push(format!("{} names {text}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn evaluation_reads_no_clock_takes_no_lock_and_does_no_io() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for source in sources() {
+        if !EVALUATION.iter().any(|place| source.path.starts_with(place)) {
+            continue;
+        }
+        seen += 1;
+        for text in ABSENT_FROM_EVALUATION {
+            if source.code.contains(text) {
+                wrong.push(format!("{} names {text}", source.path));
+            }
+        }
+    }
+    assert!(seen > 20, "the evaluation was not found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_place_in_the_tables_exists() {
+    let sources = sources();
+    for (_, places) in ONLY_IN {
+        for place in *places {
+            assert!(sources.iter().any(|source| source.path.starts_with(place)), "{place} is gone");
+        }
+    }
+    for (text, places) in ONLY_IN.iter().filter(|(_, places)| !places.is_empty()) {
+        for place in *places {
+            let used = sources.iter().any(|it| it.path.starts_with(place) && it.code.contains(text));
+            assert!(used, "{place} does not name {text} any more: take it out of the table");
+        }
+    }
+    for (layer_name, _) in MAY_IMPORT {
+        assert!(sources.iter().any(|source| layer(&source.path) == *layer_name), "{layer_name} is gone");
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_it_is() {
+    let wrong: Vec<_> = sources()
+        .into_iter()
+        .filter(|source| !source.first_line.starts_with("//! "))
+        .map(|it| it.path)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_architecture_text_stays_short_and_names_what_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    assert!(text.lines().count() <= 150);
+    let mut named = 0;
+    for path in text.split('`').filter(|part| part.starts_with("src/") || part.starts_with("crates/")) {
+        named += 1;
+        assert!(root.join(path).exists(), "ARCHITECTURE.md names {path}, which is gone");
+    }
+    assert!(named > 10);
+}
