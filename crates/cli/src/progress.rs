@@ -2,20 +2,23 @@
 
 use std::io::{self, IsTerminal as _, Read};
 
-use indicatif::{ProgressBar, ProgressBarIter, ProgressStyle};
+use indicatif::{ProgressBar, ProgressBarIter, ProgressDrawTarget, ProgressStyle};
 
 /// One bar, or none.
-pub(crate) struct Progress(ProgressBar);
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    visible: bool,
+}
 
 impl Progress {
     /// Shows nothing.
     pub(crate) fn hidden() -> Self {
-        Self(ProgressBar::hidden())
+        Self { bar: ProgressBar::hidden(), visible: false }
     }
 
-    /// A bar to be sized later; hidden where nobody would see it.
+    /// A bar that shows once it is sized, where somebody can see it.
     pub(crate) fn new() -> Self {
-        if io::stderr().is_terminal() { Self(ProgressBar::no_length()) } else { Self::hidden() }
+        Self { bar: ProgressBar::hidden(), visible: io::stderr().is_terminal() }
     }
 
     /// Counts the bytes of a file.
@@ -30,34 +33,34 @@ impl Progress {
 
     /// A reader that moves the bar.
     pub(crate) fn watch<R: Read>(&self, reader: R) -> ProgressBarIter<R> {
-        self.0.wrap_read(reader)
+        self.bar.wrap_read(reader)
     }
 
     /// Moves the bar.
     pub(crate) fn advance(&self, items: u64) {
-        self.0.inc(items);
+        self.bar.inc(items);
     }
 
     /// Runs something that prints, with the bar out of the way.
     pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.0.suspend(print)
+        self.bar.suspend(print)
     }
 
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 
     fn start(&self, name: &str, length: u64, template: &str) {
-        if self.0.is_hidden() {
+        if !self.visible {
             return;
         }
-        self.0.reset();
-        self.0.set_length(length);
-        self.0.set_message(name.to_owned());
+        self.bar.set_length(length);
+        self.bar.set_message(name.to_owned());
         // The templates are those above, so that one that does not parse shows at the first look.
         if let Ok(style) = ProgressStyle::with_template(template) {
-            self.0.set_style(style);
+            self.bar.set_style(style);
         }
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
     }
 }

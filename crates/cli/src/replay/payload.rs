@@ -172,12 +172,11 @@ mod tests {
 
     #[test]
     fn events_belong_to_the_conversion_that_made_them() {
-        let call = |goal: &str, data: bool| {
-            let mut call = json!({"goal_key": goal});
-            if data {
-                call["goal_data"] = json!([{"key": "amount", "value": 1}]);
-            }
-            serde_json::from_value::<ConversionCall>(call).unwrap()
+        let call = |goal: &str, data: bool| ConversionCall {
+            goal_key: goal.to_owned(),
+            rule_data: None,
+            goal_data: data.then(Vec::new),
+            force_multiple: false,
         };
         let event = |goal: &str, data: bool| {
             let mut event = json!({"eventType": "conversion", "data": {"goalId": goal}});

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
 
@@ -31,7 +31,7 @@ pub(super) fn write(out: &mut impl Write, split: &Split) -> io::Result<()> {
 
 fn table(shares: &[Share], visitors: u64) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["Variation", "Id", "Configured", "Observed", "Expected", "Visitors", "Difference"]);
     for share in shares {
         #[expect(clippy::cast_precision_loss, reason = "counts of visitors are far below 2^53")]

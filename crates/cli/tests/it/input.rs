@@ -121,6 +121,19 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_config_that_is_no_json_is_named_with_its_line() {
+    let file = File::new("config.json", b"{\n  \"account_id\": ,\n}\n");
+    let output = convert(&["evaluate", "--config", file.path(), "--visitor", "v"], b"");
+    assert_eq!(output.code, 2);
+    let expected = format!("error: {}:2: expected value (column 17)", file.path());
+    assert_eq!(output.stderr.trim_end(), expected);
+    let file = File::new("other.json", b"{\"account_id\": \"1\"}");
+    let output = convert(&["evaluate", "--config", file.path(), "--visitor", "v"], b"");
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.starts_with(&format!("error: {}: ", file.path())), "{}", output.stderr);
+}
+
+#[test]
 fn text_that_is_not_utf8_is_named() {
     let output = convert(&["replay", "-"], b"{\"kind\":\"meta\"}\n\n\xff\n");
     assert_eq!(output.code, 2);

@@ -25,7 +25,7 @@ fn a_split_is_a_table_bars_and_a_verdict() {
     let lines = output.lines();
     assert_eq!(lines[0], "checkout: 20,000 visitors (visitor-0-1 to visitor-0-20000), anchored layout");
     for name in ["original", "one-page"] {
-        let row = lines.iter().find(|line| line.starts_with(&format!(" {name}"))).unwrap();
+        let row = lines.iter().find(|line| line.contains(&format!(" {name} "))).unwrap();
         assert!(row.contains("50.00 %") && row.contains("10000.0") && row.contains(" pp"), "{row}");
         let bar = lines.iter().find(|line| line.starts_with(name)).unwrap();
         assert!(bar.contains("\u{2588}\u{2588}\u{2588}") && bar.contains('\u{2502}'), "{bar}");
@@ -61,6 +61,31 @@ fn seeds_name_other_visitors() {
     assert_eq!(first["degrees_of_freedom"], 1);
     assert_eq!(first["shares"][1]["configured"], 0.5);
     assert_eq!(first["consistent"], true);
+}
+
+/// One seed in a thousand is so unlucky; this one was searched for.
+#[test]
+fn another_split_than_the_configured_one_fails() {
+    let config = config();
+    let arguments = [
+        "split",
+        "--config",
+        &config,
+        "--experience",
+        "checkout",
+        "--visitors",
+        "200",
+        "--attributes",
+        PRO,
+        "--seed",
+        "2138",
+    ];
+    let output = convert(&arguments, b"");
+    assert_eq!(output.code, 1);
+    assert_eq!(
+        output.last_line(),
+        "chi-square 13.520, 1 degree of freedom, p = 2.4e-4: NOT the configured split"
+    );
 }
 
 #[test]
