@@ -12,7 +12,7 @@ use crate::error::{ContextError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushReport};
 use crate::options::{SdkConfig, Source};
-use crate::shared::Shared;
+use crate::shared::{Shared, last_resort};
 use crate::tracking::Stats;
 use crate::transport::{HttpTransport, Transport};
 
@@ -186,8 +186,8 @@ impl Core {
     /// closed core, which the log says.
     pub fn refresh_now(&self) {
         match self.shared.refresher() {
-            Ok(Some(refresher)) if !self.shared.is_closed() => refresher.refresh_soon(),
-            Ok(Some(_)) => log::warn!("refresh_now after close does nothing"),
+            _ if self.shared.is_closed() => log::warn!("refresh_now after close does nothing"),
+            Ok(Some(refresher)) => refresher.refresh_soon(),
             Ok(None) => log::warn!("refresh_now with direct data does nothing"),
             Err(error) => log::error!("refresh_now: {error}"),
         }
@@ -202,7 +202,10 @@ impl Core {
         if self.shared.is_closed() {
             return Err(RefreshError::Closed);
         }
-        let refresher = self.shared.refresher()?.ok_or(RefreshError::DirectConfig)?;
+        let Some(refresher) = self.shared.refresher()? else {
+            let closed = self.shared.is_closed();
+            return Err(if closed { RefreshError::Closed } else { RefreshError::DirectConfig });
+        };
         match refresher.refresh(deadline_after(timeout)) {
             Some(outcome) => Ok(outcome?),
             None if self.shared.is_closed() => Err(RefreshError::Closed),
@@ -221,7 +224,7 @@ impl Core {
     /// threads, at most [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Returns the final ledger. A second
     /// call only returns it; decisions of existing contexts go on working.
     pub fn close(&self) -> Stats {
-        self.shared.close(deadline_after(Self::CLOSE_TIMEOUT));
+        self.shared.close(deadline_after(Self::CLOSE_TIMEOUT), true);
         self.stats()
     }
 
@@ -231,13 +234,22 @@ impl Core {
     /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let deadline = deadline_after(timeout);
-        let flushed = self.flush_before(deadline);
-        self.shared.close(deadline);
+        let flushed = self.flush_before(deadline - last_resort(timeout));
+        // What did not end during a flush in vain has had its time.
+        self.shared.close(deadline, flushed.is_ok());
         let stats = self.stats();
         match flushed {
             Ok(report) => Ok(FlushReport { stats, ..report }),
             Err(FlushError::Incomplete(report)) => {
-                Err(FlushError::Incomplete(Box::new(FlushReport { stats, ..*report })))
+                // Nothing is retried any more: what the flush left behind is dropped by now.
+                let kept = report.pending.min(stats.pending);
+                let dropped = report.dropped + (report.pending - kept);
+                Err(FlushError::Incomplete(Box::new(FlushReport {
+                    dropped,
+                    pending: kept,
+                    stats,
+                    ..*report
+                })))
             }
             Err(FlushError::Timeout(_)) => Err(FlushError::Timeout(Box::new(stats))),
             Err(FlushError::Closed(_)) => Err(FlushError::Closed(Box::new(stats))),

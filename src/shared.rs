@@ -92,12 +92,16 @@ impl Shared {
         self.tracker.load_full()
     }
 
-    /// The refresher, started by the first need; `None` with direct data.
+    /// The refresher, started by the first need; `None` with direct data, and where it would have to
+    /// start on a closed core.
     pub(crate) fn refresher(&self) -> Result<Option<Arc<RefresherHandle>>, StartError> {
         let Source::SdkKey(key) = &self.config.source else { return Ok(None) };
         let mut control = self.control();
         if let Some(refresher) = &control.refresher {
             return Ok(Some(Arc::clone(refresher)));
+        }
+        if self.is_closed() {
+            return Ok(None);
         }
         let settings = RefresherSettings {
             sdk_key: key.clone(),
@@ -133,19 +137,28 @@ impl Shared {
         stats
     }
 
-    /// Ends the actors. Deliveries and fetches at hand get most of the time to end by themselves;
-    /// then they are interrupted. Says whether every thread has ended by the deadline.
-    pub(crate) fn close(&self, deadline: Instant) -> bool {
-        self.closed.store(true, Ordering::Release);
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let soft = deadline - (patience / 4).min(LAST_RESORT);
-        let tracker = self.tracker.load_full();
+    /// Ends the actors. The delivery at hand gets most of the time to end by itself, or, without
+    /// `patience`, none; then calls are interrupted. Says whether every thread has ended by the
+    /// deadline.
+    pub(crate) fn close(&self, deadline: Instant, patience: bool) -> bool {
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let soft = if patience { deadline - last_resort(left) } else { now };
+        let (tracker, refresher) = {
+            // Under the lock, so that no thread starts that this does not see.
+            let control = self.control();
+            self.closed.store(true, Ordering::Release);
+            (self.tracker.load_full(), control.refresher.clone())
+        };
+        // Before the interrupt, which would let it go on with the next request.
+        if let Some(refresher) = &refresher {
+            refresher.stop();
+        }
         if let Some(tracker) = &tracker {
             tracker.close(soft);
         }
         self.transport.interrupt();
-        let refresher = self.control().refresher.take();
-        let mut ended = refresher.is_none_or(|refresher| refresher.close(deadline));
+        let mut ended = refresher.is_none_or(|refresher| refresher.join(deadline));
         if let Some(tracker) = tracker {
             ended &= tracker.join(deadline);
         }
@@ -204,8 +217,11 @@ impl Shared {
     }
 }
 
-/// What a close keeps of its time for joining threads whose calls it has interrupted.
-const LAST_RESORT: Duration = Duration::from_millis(500);
+/// What a close that may take this long keeps for joining threads whose calls it has interrupted.
+pub(crate) fn last_resort(time: Duration) -> Duration {
+    const MOST: Duration = Duration::from_millis(500);
+    (time / 4).min(MOST)
+}
 
 /// The last core and context are gone: the inboxes disconnect, and calls at hand are interrupted so
 /// that the threads end soon. Nobody waits for them.

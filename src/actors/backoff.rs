@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Jitter(u64);
 
 impl Jitter {
+    #[cfg(test)]
     pub(crate) const fn seeded(seed: u64) -> Self {
         Self(seed)
     }
@@ -24,7 +25,9 @@ impl Jitter {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
         #[expect(clippy::cast_precision_loss, reason = "53 random bits are plenty")]
-        most.mul_f64((mixed >> 11) as f64 / (1_u64 << 53) as f64)
+        let share = (mixed >> 11) as f64 / (1_u64 << 53) as f64;
+        // Rounding can carry the longest durations past what one holds.
+        Duration::try_from_secs_f64(most.as_secs_f64() * share).unwrap_or(most)
     }
 }
 

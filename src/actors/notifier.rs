@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use super::thread::Worker;
 use crate::caught::caught;
@@ -30,19 +30,24 @@ pub(crate) struct Notifier {
 struct Listener {
     /// `None` hears everything.
     kind: Option<LifecycleEventKind>,
-    inbox: Sender<NotifierCommand>,
+    inbox: Sender<LifecycleEvent>,
 }
 
 #[derive(Default)]
 struct Handlers {
-    worker: Option<(Sender<NotifierCommand>, Worker)>,
+    /// The way to the thread; taken by close, which disconnects it.
+    inbox: Option<HandlersInbox>,
+    /// Kept over a close, so that whoever closes once more waits for the thread too.
+    worker: Option<Arc<Worker>>,
     closed: bool,
 }
 
-/// What the handlers' thread, or a subscriber, receives.
-enum NotifierCommand {
-    Announce(LifecycleEvent),
-    Add(LifecycleEventKind, Handler),
+/// The two ways to the handlers' thread. Handlers have one of their own, without a bound, so that
+/// adding one never waits behind events, not even from within a handler.
+#[derive(Clone)]
+struct HandlersInbox {
+    events: Sender<LifecycleEvent>,
+    additions: Sender<(LifecycleEventKind, Handler)>,
 }
 
 /// Lifecycle events as they happen, from [`Core::subscribe`](crate::Core::subscribe). Holds up to
@@ -50,7 +55,7 @@ enum NotifierCommand {
 /// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or
 /// gone.
 pub struct Subscription {
-    events: Receiver<NotifierCommand>,
+    events: Receiver<LifecycleEvent>,
 }
 
 impl Notifier {
@@ -58,11 +63,19 @@ impl Notifier {
     pub(crate) fn notify(&self, event: LifecycleEvent) {
         let listeners = self.listeners.load();
         let kind = event.kind();
+        let mut gone = Vec::new();
         // A kind of event reaches the handlers' thread once, however many handlers it has.
         for listener in listeners.iter().filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
-            if listener.inbox.try_send(NotifierCommand::Announce(event.clone())).is_err() {
-                self.missed.fetch_add(1, Ordering::Relaxed);
+            match listener.inbox.try_send(event.clone()) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => {
+                    self.missed.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(TrySendError::Disconnected(_)) => gone.push(listener.inbox.clone()),
             }
+        }
+        if !gone.is_empty() {
+            self.remove(&gone);
         }
     }
 
@@ -72,20 +85,23 @@ impl Notifier {
         if handlers.closed {
             return Ok(());
         }
-        let inbox = match &handlers.worker {
-            Some((inbox, _)) => inbox.clone(),
+        let inbox = match &handlers.inbox {
+            Some(inbox) => inbox.clone(),
             None => {
-                let (inbox, commands) = bounded(EVENT_CAPACITY);
-                let worker = Worker::start("convert-events", move || run(&commands))?;
-                handlers.worker = Some((inbox.clone(), worker));
+                let (events, announced) = bounded(EVENT_CAPACITY);
+                let (additions, added) = unbounded();
+                let worker = Worker::start("convert-events", move || run(&announced, &added))?;
+                let inbox = HandlersInbox { events, additions };
+                handlers.worker = Some(Arc::new(worker));
+                handlers.inbox = Some(inbox.clone());
                 inbox
             }
         };
-        // Waits only behind 1,024 unhandled events, and then for the handlers.
-        let _ = inbox.send(NotifierCommand::Add(kind, handler));
+        // Before the listener, so that the thread finds it with the first event it is meant for.
+        let _ = inbox.additions.send((kind, handler));
         let heard = self.listeners.load();
-        if !heard.iter().any(|it| it.kind == Some(kind) && it.inbox.same_channel(&inbox)) {
-            self.add(Listener { kind: Some(kind), inbox });
+        if !heard.iter().any(|it| it.kind == Some(kind) && it.inbox.same_channel(&inbox.events)) {
+            self.add(Listener { kind: Some(kind), inbox: inbox.events });
         }
         Ok(())
     }
@@ -110,13 +126,11 @@ impl Notifier {
         let worker = {
             let mut handlers = self.lock();
             handlers.closed = true;
+            handlers.inbox = None;
             self.listeners.store(Arc::default());
-            handlers.worker.take()
+            handlers.worker.clone()
         };
-        worker.is_none_or(|(inbox, worker)| {
-            drop(inbox);
-            worker.join(deadline)
-        })
+        worker.is_none_or(|worker| worker.join(deadline))
     }
 
     fn add(&self, listener: Listener) {
@@ -127,22 +141,26 @@ impl Notifier {
         });
     }
 
+    /// Forgets listeners whose receiver was dropped.
+    fn remove(&self, gone: &[Sender<LifecycleEvent>]) {
+        self.listeners.rcu(|now| {
+            let left = now.iter().filter(|it| !gone.iter().any(|inbox| inbox.same_channel(&it.inbox)));
+            left.cloned().collect::<Vec<_>>()
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, Handlers> {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Hands each event to its handlers until every sender is gone.
-fn run(commands: &Receiver<NotifierCommand>) {
+fn run(events: &Receiver<LifecycleEvent>, added: &Receiver<(LifecycleEventKind, Handler)>) {
     let mut handlers: Vec<(LifecycleEventKind, Handler)> = Vec::new();
-    for command in commands {
-        match command {
-            NotifierCommand::Add(kind, handler) => handlers.push((kind, handler)),
-            NotifierCommand::Announce(event) => {
-                for (_, handler) in handlers.iter_mut().filter(|(kind, _)| *kind == event.kind()) {
-                    caught("a lifecycle handler", || handler(&event));
-                }
-            }
+    for event in events {
+        handlers.extend(added.try_iter());
+        for (_, handler) in handlers.iter_mut().filter(|(kind, _)| *kind == event.kind()) {
+            caught("a lifecycle handler", || handler(&event));
         }
     }
 }
@@ -151,12 +169,12 @@ impl Subscription {
     /// The next event; waits for it until the deadline, and returns `None` then or when the core is
     /// closed and all its events are read.
     pub fn next_before(&self, deadline: Instant) -> Option<LifecycleEvent> {
-        self.events.recv_deadline(deadline).ok().and_then(announced)
+        self.events.recv_deadline(deadline).ok()
     }
 
     /// The next event if there is one already.
     pub fn try_next(&self) -> Option<LifecycleEvent> {
-        self.events.try_recv().ok().and_then(announced)
+        self.events.try_recv().ok()
     }
 }
 
@@ -165,20 +183,12 @@ impl Iterator for Subscription {
     type Item = LifecycleEvent;
 
     fn next(&mut self) -> Option<LifecycleEvent> {
-        self.events.recv().ok().and_then(announced)
+        self.events.recv().ok()
     }
 }
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Subscription({} waiting)", self.events.len())
-    }
-}
-
-/// Subscribers are sent nothing else.
-fn announced(command: NotifierCommand) -> Option<LifecycleEvent> {
-    match command {
-        NotifierCommand::Announce(event) => Some(event),
-        NotifierCommand::Add(..) => None,
     }
 }

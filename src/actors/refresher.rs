@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, never, select};
 use smol_str::SmolStr;
 
 use super::Notifier;
@@ -29,8 +29,14 @@ const COMMANDS: usize = 64;
 /// The way to the refresher. Dropping it ends the thread after the fetch at hand.
 pub(crate) struct RefresherHandle {
     /// Taken by close, which disconnects the thread.
-    inbox: ArcSwapOption<Sender<RefresherCommand>>,
+    inbox: ArcSwapOption<RefresherInbox>,
     worker: Worker,
+}
+
+struct RefresherInbox {
+    commands: Sender<RefresherCommand>,
+    /// Nothing is sent here: its end tells the thread to leave the commands that wait.
+    _open: Sender<()>,
 }
 
 /// What the refresher can be asked.
@@ -77,18 +83,19 @@ impl RefresherHandle {
         transport: Arc<dyn Transport>,
         notifier: Arc<Notifier>,
     ) -> Result<Self, StartError> {
-        let (inbox, commands) = bounded(COMMANDS);
+        let (commands, inbox) = bounded(COMMANDS);
+        let (open, closing) = bounded(0);
         let worker = Worker::start("convert-refresher", move || {
-            run(Refresher::new(settings), &commands, transport.as_ref(), &notifier);
+            run(Refresher::new(settings), &inbox, &closing, transport.as_ref(), &notifier);
         })?;
-        Ok(Self { inbox: ArcSwapOption::from_pointee(inbox), worker })
+        Ok(Self { inbox: ArcSwapOption::from_pointee(RefresherInbox { commands, _open: open }), worker })
     }
 
     /// Asks for a fetch without waiting. With no room for the request there are others at hand,
     /// and each of them is one.
     pub(crate) fn refresh_soon(&self) {
         if let Some(inbox) = self.inbox.load().as_ref() {
-            let _ = inbox.try_send(RefresherCommand::RefreshNow(None));
+            let _ = inbox.commands.try_send(RefresherCommand::RefreshNow(None));
         }
     }
 
@@ -110,28 +117,38 @@ impl RefresherHandle {
         fetched.recv_deadline(deadline).ok()
     }
 
-    /// Ends the thread and says whether that was in time.
-    pub(crate) fn close(&self, deadline: Instant) -> bool {
+    /// Tells the thread to end after the fetch at hand.
+    pub(crate) fn stop(&self) {
         self.inbox.store(None);
+    }
+
+    /// Waits for the thread to end and says whether that was in time.
+    pub(crate) fn join(&self, deadline: Instant) -> bool {
         self.worker.join(deadline)
     }
 
     fn send(&self, command: RefresherCommand, deadline: Instant) -> Option<()> {
         // A clone of the sender would keep the thread alive for as long as this waits, so the send
         // happens under the load.
-        self.inbox.load().as_ref()?.send_deadline(command, deadline).ok()
+        self.inbox.load().as_ref()?.commands.send_deadline(command, deadline).ok()
     }
 }
 
 fn run(
     mut refresher: Refresher,
     commands: &Receiver<RefresherCommand>,
+    closing: &Receiver<()>,
     transport: &dyn Transport,
     notifier: &Notifier,
 ) {
     loop {
         let tick = refresher.next.map_or_else(never, at);
+        // Before any command that waits; the choice below is a fair one.
+        if closing.try_recv() == Err(TryRecvError::Disconnected) {
+            return;
+        }
         let command = select! {
+            recv(closing) -> _ => return,
             recv(commands) -> command => match command {
                 Ok(command) => command,
                 Err(_) => return,
@@ -153,7 +170,8 @@ fn run(
                 let kept = refresher.preview(&id, Instant::now());
                 let fetched = kept.map_or_else(
                     || {
-                        let request = refresher.request();
+                        // The ETag is the config's, not the experience's.
+                        let request = ConfigRequest { etag: None, ..refresher.request() };
                         let answer = caught("the transport", || transport.fetch_experience(&request, &id))
                             .unwrap_or(Err(TransportError::Panicked));
                         refresher.previewed(id, answer, Instant::now())
@@ -205,18 +223,25 @@ impl Refresher {
         if let Some(policy) = self.settings.tuning.refresh.clone()
             && self.settings.cell.is_set()
         {
-            self.next = Some(now + self.wait(&policy));
+            // A wait that no clock reaches is as good as none.
+            self.next = now.checked_add(self.wait(&policy));
         }
         outcome
     }
 
     fn wait(&mut self, policy: &RefreshConfig) -> Duration {
-        policy.wait_after(self.failures) + self.settings.jitter.up_to(policy.jitter())
+        policy.wait_after(self.failures).saturating_add(self.settings.jitter.up_to(policy.jitter()))
     }
 
     fn install(&mut self, response: ConfigResponse) -> Result<Refreshed, LoadError> {
         let ConfigResponse::Fetched { body, etag } = response else {
-            return Ok((RefreshOutcome::NotModified, None));
+            // Not to have changed is no answer to a request without an ETag.
+            let known = self.settings.cell.is_set();
+            return if known {
+                Ok((RefreshOutcome::NotModified, None))
+            } else {
+                Err(TransportError::Protocol.into())
+            };
         };
         let snapshot = compile(body, &self.settings.compile)?;
         let cell = &self.settings.cell;
@@ -263,7 +288,9 @@ impl Refresher {
         };
         let snapshot = compile(body, &self.settings.compile)?;
         self.previews.retain(|_, (fetched, _)| now.duration_since(*fetched) < PREVIEW_LIFE);
-        if self.previews.len() < PREVIEWS {
+        // An answer without the experience is a failure too: it may be saved a moment later.
+        let found = snapshot.experience_index_by_id(&experience_id).is_some();
+        if found && self.previews.len() < PREVIEWS {
             self.previews.insert(experience_id, (now, Arc::clone(&snapshot)));
         }
         Ok(snapshot)
@@ -281,4 +308,132 @@ pub(crate) fn compile(body: String, options: &CompileOptions) -> Result<Arc<Conf
         log::warn!("config: {warning}");
     }
     Ok(Arc::new(compiled.snapshot))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::options::SdkConfig;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn refresher(policy: Option<RefreshConfig>) -> Refresher {
+        let config = SdkConfig::builder().sdk_key("key").build().unwrap();
+        Refresher::new(RefresherSettings {
+            sdk_key: Secret::new("key"),
+            tuning: Tuning { refresh: policy, ..config.tuning },
+            timeout: SECOND,
+            compile: config.compile,
+            cell: Arc::default(),
+            jitter: Jitter::seeded(7),
+        })
+    }
+
+    fn policy(jitter: Duration) -> Option<RefreshConfig> {
+        let policy = RefreshConfig::builder().interval(10 * SECOND).jitter(jitter);
+        Some(policy.backoff_factor(2.0).backoff_ceiling(35 * SECOND).build().unwrap())
+    }
+
+    /// A config of an account, with one experience.
+    fn served(account: &str, experience: &str) -> Result<ConfigResponse, TransportError> {
+        let config = json!({
+            "account_id": account, "project": {"id": "2"},
+            "experiences": [{"id": experience, "key": "e", "variations": []}],
+        });
+        Ok(ConfigResponse::Fetched {
+            body: config.to_string(),
+            etag: Some(format!("{account}-{experience}")),
+        })
+    }
+
+    #[test]
+    fn the_wait_grows_with_each_failure_to_the_ceiling_and_a_success_ends_it() {
+        let mut refresher = refresher(policy(Duration::ZERO));
+        let mut now = Instant::now();
+        assert!(refresher.answered(served("1", "1"), now).is_ok());
+        for wait in [20, 35, 35, 35] {
+            now = refresher.next.unwrap();
+            assert!(refresher.answered(Err(TransportError::Connect), now).is_err());
+            assert_eq!(refresher.next, Some(now + wait * SECOND));
+        }
+        now = refresher.next.unwrap();
+        assert!(refresher.answered(Ok(ConfigResponse::NotModified), now).is_ok());
+        assert_eq!(refresher.next, Some(now + 10 * SECOND));
+    }
+
+    #[test]
+    fn jitter_is_added_up_to_its_bound() {
+        let mut refresher = refresher(policy(4 * SECOND));
+        let now = Instant::now();
+        let mut longest = Duration::ZERO;
+        for _ in 0..200 {
+            assert!(refresher.answered(served("1", "1"), now).is_ok());
+            let wait = refresher.next.unwrap() - now;
+            assert!((10 * SECOND..=14 * SECOND).contains(&wait));
+            longest = longest.max(wait);
+        }
+        assert!(longest > 13 * SECOND);
+    }
+
+    #[test]
+    fn nothing_is_planned_without_a_policy_or_before_the_first_config() {
+        let now = Instant::now();
+        let mut without = refresher(None);
+        assert!(without.answered(served("1", "1"), now).is_ok());
+        assert_eq!(without.next, None);
+        let mut unready = refresher(policy(Duration::ZERO));
+        assert!(unready.answered(Err(TransportError::Connect), now).is_err());
+        assert_eq!(unready.next, None, "initialize is the application's to call again");
+        assert!(unready.answered(Ok(ConfigResponse::NotModified), now).is_err());
+        assert!(unready.answered(served("1", "1"), now).is_ok());
+        assert_eq!(unready.next, Some(now + 10 * SECOND));
+    }
+
+    #[test]
+    fn the_etag_is_that_of_the_config_in_place() {
+        let now = Instant::now();
+        let mut refresher = refresher(None);
+        assert_eq!(refresher.request().etag, None);
+        let _ = refresher.answered(served("1", "1"), now);
+        assert_eq!(refresher.request().etag, Some("1-1"));
+        for bad in [served("9", "1"), Ok(ConfigResponse::Fetched { body: String::new(), etag: None })] {
+            assert!(refresher.answered(bad, now).is_err());
+            assert_eq!(refresher.request().etag, Some("1-1"));
+        }
+        let (outcome, published) = refresher.answered(served("1", "2"), now).unwrap();
+        let RefreshOutcome::Updated(changes) = outcome else { panic!("another config") };
+        assert_eq!((changes.experiences.added, changes.experiences.removed), (1, 1));
+        assert!(published.is_some_and(|published| !published.first));
+        assert_eq!(refresher.request().etag, Some("1-2"));
+    }
+
+    #[test]
+    fn a_previewed_experience_is_kept_for_60_seconds() {
+        let mut refresher = refresher(None);
+        let now = Instant::now();
+        assert!(refresher.previewed("7".into(), served("1", "7"), now).is_ok());
+        assert!(refresher.preview("7", now + 59 * SECOND).is_some());
+        assert!(refresher.preview("7", now + 60 * SECOND).is_none());
+        assert!(refresher.preview("8", now).is_none());
+        for failure in [Err(TransportError::Connect), Ok(ConfigResponse::NotModified)] {
+            assert!(refresher.previewed("8".into(), failure, now).is_err());
+        }
+        assert!(refresher.previewed("8".into(), served("1", "7"), now).is_ok(), "without the experience");
+        assert!(refresher.preview("8", now).is_none());
+    }
+
+    #[test]
+    fn links_that_anyone_can_write_do_not_fill_memory() {
+        let mut refresher = refresher(None);
+        let now = Instant::now();
+        for id in 0..1_000 {
+            let id = id.to_string();
+            assert!(refresher.previewed(id.as_str().into(), served("1", &id), now).is_ok());
+        }
+        assert_eq!(refresher.previews.len(), PREVIEWS);
+        assert!(refresher.previewed("x".into(), served("1", "x"), now + PREVIEW_LIFE).is_ok());
+        assert_eq!(refresher.previews.len(), 1, "what is over makes room");
+    }
 }

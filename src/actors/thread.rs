@@ -1,16 +1,17 @@
 //! Starting a named thread, and joining it with a deadline.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle, current};
+use std::thread::{Builder, JoinHandle, ThreadId, current};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, at, bounded, select};
 
 use crate::error::StartError;
 
 /// A running thread of the SDK.
 pub(crate) struct Worker {
     name: &'static str,
+    id: ThreadId,
     /// Disconnects when the thread's body has ended.
     ended: Receiver<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -31,31 +32,81 @@ impl Worker {
                 body();
             })
             .map_err(|error| StartError(error.kind()))?;
-        Ok(Self { name, ended, thread: Mutex::new(Some(thread)) })
+        Ok(Self { name, id: thread.thread().id(), ended, thread: Mutex::new(Some(thread)) })
     }
 
     /// Whether the thread's body has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+        self.ended.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Waits for the answer to a question that the thread was asked; an error where it ended without
+    /// one, or the deadline passed. To watch the answer alone is not enough: a bounded channel keeps
+    /// what its receiver leaves behind, and with it the way that the answer would come.
+    pub(crate) fn answer<T>(&self, answer: &Receiver<T>, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        select! {
+            recv(answer) -> answer => answer.map_err(|_| RecvTimeoutError::Disconnected),
+            recv(self.ended) -> _ => answer.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
+            recv(at(deadline)) -> _ => Err(RecvTimeoutError::Timeout),
+        }
     }
 
     /// Waits until the thread has ended and says whether it has. A thread that joins itself (a
     /// handler that closes the core) does not wait.
     pub(crate) fn join(&self, deadline: Instant) -> bool {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(handle) = thread.as_ref() else { return true };
-        if handle.thread().id() == current().id() {
+        if self.id == current().id() {
             return false;
         }
-        if self.ended.recv_deadline(deadline) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+        // Without the lock, so that of several callers each waits for its own deadline.
+        if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
             log::warn!("{} did not end in time", self.name);
             return false;
         }
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = thread.take()
             && handle.join().is_err()
         {
             log::error!("{} panicked", self.name);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_thread_answers_a_question_that_it_left_behind() {
+        let (inbox, questions) = bounded(1);
+        let (reply, answer) = bounded::<()>(1);
+        inbox.send(reply).unwrap();
+        let worker = Worker::start("leaver", move || drop(questions)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        assert_eq!(worker.answer(&answer, deadline), Err(RecvTimeoutError::Disconnected));
+        assert!(worker.join(deadline) && worker.has_ended());
+        drop(inbox);
+    }
+
+    #[test]
+    fn an_answer_from_before_the_end_counts() {
+        let (reply, answer) = bounded(1);
+        let worker = Worker::start("answerer", move || reply.send(7).unwrap()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        assert!(worker.join(deadline));
+        assert_eq!(worker.answer(&answer, deadline), Ok(7));
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait_for_a_thread_that_goes_on() {
+        let (go_on, told) = bounded::<()>(0);
+        let worker = Worker::start("goer", move || assert!(told.recv().is_err())).unwrap();
+        let (_reply, answer) = bounded::<()>(1);
+        assert_eq!(worker.answer(&answer, Instant::now()), Err(RecvTimeoutError::Timeout));
+        assert!(!worker.join(Instant::now()) && !worker.has_ended());
+        drop(go_on);
+        assert!(worker.join(Instant::now() + Duration::from_secs(30)));
     }
 }

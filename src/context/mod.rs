@@ -50,6 +50,8 @@ pub struct Context {
     persistent: Attributes,
     /// Report keys, recorded custom segments among them.
     segments: Option<Arc<Attributes>>,
+    /// The part of them that outlives the context: all but what was set during a preview.
+    persistent_segments: Option<Arc<Attributes>>,
     /// What audience rules see where the segments are not empty: both of the above, merged.
     merged: Option<Attributes>,
     location: Attributes,

@@ -74,20 +74,20 @@ impl Context {
 
     /// The forced result for an experience key, if a preview forces it.
     pub(super) fn previewed(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
-        let preview = self.active_preview()?;
+        let preview = self.preview_of_somebody()?;
         let experience = &preview.snapshot.experiences()[preview.experience];
         (experience.key == experience_key).then(|| preview.result())
     }
 
     /// The forced result, if the context's config does not have the experience.
     pub(super) fn previewed_elsewhere(&self) -> Option<ExperienceResult<'_>> {
-        let preview = self.active_preview()?;
+        let preview = self.preview_of_somebody()?;
         let key = &preview.snapshot.experiences()[preview.experience].key;
         (!key.is_empty() && self.snapshot.experience_index(key).is_none()).then(|| preview.result())
     }
 
-    /// The preview, if there is a visitor: for an empty visitor id nothing is decided, nor forced.
-    fn active_preview(&self) -> Option<&Preview> {
+    /// Without a visitor nothing is decided, and no preview shown.
+    fn preview_of_somebody(&self) -> Option<&Preview> {
         self.preview.as_ref().filter(|_| !self.visitor_id.is_empty())
     }
 

@@ -30,9 +30,11 @@ impl Context {
         let (given, segments) = split(given);
         let mut attributes = stored.attributes.clone();
         overlay(&mut attributes, given);
+        let segments_before = (!stored.segments.is_empty()).then(|| Arc::new(stored.segments));
         let mut context = Self {
             decisions: Decisions::hydrate(&snapshot, stored.bucketing),
-            segments: (!stored.segments.is_empty()).then(|| Arc::new(stored.segments)),
+            persistent_segments: segments_before.clone(),
+            segments: segments_before,
             merged: None,
             persistent: stored.attributes,
             shared,
@@ -99,7 +101,9 @@ impl Context {
     /// nothing outlives the context.
     pub fn set_attributes(&mut self, attributes: impl Into<Attributes>) {
         let (attributes, segments) = split(attributes.into());
-        overlay(&mut self.persistent, attributes.clone());
+        if self.preview.is_none() {
+            overlay(&mut self.persistent, attributes.clone());
+        }
         overlay(&mut self.attributes, attributes.clone());
         if !segments.is_empty() {
             self.add_segments(&segments);
@@ -184,7 +188,7 @@ impl Context {
         }
         let known = || VisitorState {
             attributes: self.persistent.clone(),
-            segments: self.segments().clone(),
+            segments: self.persistent_segments.as_deref().cloned().unwrap_or_default(),
             bucketing: self.decisions.pairs(&self.snapshot).collect(),
         };
         self.shared.visitors.update(&self.visitor_id, known, change);
@@ -192,9 +196,15 @@ impl Context {
     }
 
     fn add_segments(&mut self, added: &Attributes) {
-        let mut segments = self.segments().clone();
-        segments.merge(added);
-        self.segments = Some(Arc::new(segments));
+        let unite = |before: &Option<Arc<Attributes>>| {
+            let mut segments = before.as_deref().cloned().unwrap_or_default();
+            segments.merge(added);
+            Some(Arc::new(segments))
+        };
+        if self.preview.is_none() {
+            self.persistent_segments = unite(&self.persistent_segments);
+        }
+        self.segments = unite(&self.segments);
         self.merge();
         self.remember(|state| state.segments.merge(added));
     }

@@ -54,6 +54,9 @@ pub struct TransportConfigBuilder {
     http_on_loopback: bool,
 }
 
+/// What longer timeouts count as, since no clock can add them to the time.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The placeholder in the track base URL that the project's id replaces.
 pub(crate) const PROJECT_PLACEHOLDER: &str = "[project_id]";
 
@@ -212,8 +215,8 @@ impl TransportConfigBuilder {
         Ok(TransportConfig {
             config_base_url: config_base_url.trim_end_matches('/').into(),
             track_base_url: track_base_url.trim_end_matches('/').into(),
-            connect_timeout,
-            total_timeout,
+            connect_timeout: connect_timeout.min(LONGEST_TIMEOUT),
+            total_timeout: total_timeout.min(LONGEST_TIMEOUT),
             auth_secret,
             headers: check_headers(headers)?,
             proxy,

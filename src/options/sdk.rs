@@ -346,7 +346,8 @@ fn read_source(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Sourc
     match (sdk_key, direct.pop(), direct.is_empty()) {
         (Some(key), None, _) => {
             check_text("sdk_key", key.expose())?;
-            let sendable = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\');
+            let sendable =
+                |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\' | '<' | '>' | '`');
             if !key.expose().chars().all(sendable) {
                 return Err(InvalidOption::new("sdk_key", InvalidReason::IllegalCharacter));
             }

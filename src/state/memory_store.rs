@@ -18,9 +18,16 @@ pub struct InMemoryDataStore {
 
 #[derive(Default)]
 struct Entries {
-    values: HashMap<String, (Value, Option<Instant>)>,
-    /// Keys by age; may name keys that are gone.
-    order: VecDeque<String>,
+    values: HashMap<String, Entry>,
+    /// Keys by age, each with the number of its entry; may name entries that are gone.
+    order: VecDeque<(String, u64)>,
+    next_number: u64,
+}
+
+struct Entry {
+    value: Value,
+    end: Option<Instant>,
+    number: u64,
 }
 
 impl InMemoryDataStore {
@@ -59,27 +66,40 @@ impl InMemoryDataStore {
 
 impl Entries {
     fn live(&mut self, key: &str) -> Option<&Value> {
-        let expired = matches!(self.values.get(key), Some((_, Some(end))) if *end <= Instant::now());
+        let expired =
+            matches!(self.values.get(key), Some(Entry { end: Some(end), .. }) if *end <= Instant::now());
         if expired {
             self.values.remove(key);
         }
-        self.values.get(key).map(|(value, _)| value)
+        self.values.get(key).map(|entry| &entry.value)
     }
 
     fn put(&mut self, key: &str, value: Value, ttl: Option<Duration>, capacity: usize) {
         let end = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
-        if self.values.insert(key.to_owned(), (value, end)).is_none() {
-            self.order.push_back(key.to_owned());
+        if let Some(entry) = self.values.get_mut(key) {
+            (entry.value, entry.end) = (value, end);
+            return;
         }
+        let number = self.next_number;
+        self.next_number += 1;
+        self.values.insert(key.to_owned(), Entry { value, end, number });
+        self.order.push_back((key.to_owned(), number));
         while self.values.len() > capacity {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.values.remove(&oldest);
+            let Some((oldest, number)) = self.order.pop_front() else { break };
+            if Self::is_current(&self.values, &oldest, number) {
+                self.values.remove(&oldest);
+            }
         }
-        // Deleted and expired keys leave their name behind; sweep before they outnumber the rest.
+        // Deleted and expired entries leave their name behind; sweep before they outnumber the rest.
         if self.order.len() > 2 * self.values.len() + 16 {
             let values = &self.values;
-            self.order.retain(|key| values.contains_key(key));
+            self.order.retain(|(key, number)| Self::is_current(values, key, *number));
         }
+    }
+
+    /// Whether the key still has the entry of that number, and not a later one.
+    fn is_current(values: &HashMap<String, Entry>, key: &str, number: u64) -> bool {
+        values.get(key).is_some_and(|entry| entry.number == number)
     }
 }
 
@@ -161,6 +181,8 @@ mod tests {
             let key = round.to_string();
             store.set(&key, json!(1), None).unwrap();
             store.delete(&key).unwrap();
+            store.delete("one").unwrap();
+            store.set("one", json!(1), None).unwrap();
         }
         assert!(store.lock().order.len() <= 32);
     }

@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smol_str::SmolStr;
@@ -26,6 +26,8 @@ pub(crate) struct Visitors {
     store: Option<Arc<dyn DataStore>>,
     evicted: AtomicU64,
     store_failures: AtomicU64,
+    /// The shard that the next round of writing starts with.
+    next_shard: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -49,6 +51,7 @@ impl Visitors {
             store,
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
+            next_shard: AtomicUsize::new(0),
         }
     }
 
@@ -98,23 +101,32 @@ impl Visitors {
         shard.order.push_back(visitor_id.clone());
     }
 
-    /// Writes what waits to the store, and keeps what could not be written for the next time.
-    /// Returns how many visitors were written and how many are left. Called by the tracker alone.
+    /// Writes what waits to the store, and keeps what could not be written for the next time. A round
+    /// ends with the first failure, and the next one starts elsewhere: a store that is down costs one
+    /// call, and a visitor whom it refuses does not keep it from the others. Returns how many visitors
+    /// were written and how many are left. Called by the tracker alone.
     pub(crate) fn write_behind(&self) -> (usize, usize) {
         let Some(store) = &self.store else { return (0, 0) };
-        let (mut written, mut left) = (0, 0);
-        for index in 0..SHARDS {
-            let waiting = std::mem::take(&mut self.lock(index).order);
-            for visitor_id in waiting {
+        let mut written = 0;
+        let first = self.next_shard.load(Ordering::Relaxed);
+        for index in (0..SHARDS).map(|shard| (first + shard) % SHARDS) {
+            let mut waiting = std::mem::take(&mut self.lock(index).order);
+            while let Some(visitor_id) = waiting.pop_front() {
                 if self.write_one(index, store.as_ref(), &visitor_id) {
                     written += 1;
-                } else {
-                    self.lock(index).order.push_back(visitor_id);
-                    left += 1;
+                    continue;
                 }
+                self.next_shard.store((index + 1) % SHARDS, Ordering::Relaxed);
+                // Behind those who were not tried, and before those who came meanwhile.
+                waiting.push_back(visitor_id);
+                let mut shard = self.lock(index);
+                waiting.append(&mut shard.order);
+                shard.order = waiting;
+                drop(shard);
+                return (written, (0..SHARDS).map(|index| self.lock(index).order.len()).sum());
             }
         }
-        (written, left)
+        (written, 0)
     }
 
     /// Visitors whose state was forgotten to make room.

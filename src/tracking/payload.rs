@@ -119,7 +119,10 @@ impl Envelope {
 impl<'a> SegmentsWire<'a> {
     fn entries(&self) -> impl Iterator<Item = (&'static str, Value)> + use<'a> {
         let segments = self.0;
-        REPORT_KEYS.into_iter().filter_map(|key| segments.get(key).map(|value| (key, value.into())))
+        // The endpoint refuses a batch for a segment without a value, and for one that is an object.
+        let sendable = |value: &Value| !(value.is_null() || value.is_object());
+        let value = move |key| segments.get(key).map(Value::from).filter(sendable);
+        REPORT_KEYS.into_iter().filter_map(move |key| value(key).map(|value| (key, value)))
     }
 }
 

@@ -16,6 +16,9 @@ use crate::options::{CacheLevel, TransportConfig};
 /// Without it the metrics endpoint takes the events for a bot's and drops them.
 const USER_AGENT: &str = "ConvertAgent/1.0";
 
+/// How much of the metrics endpoint's answer is read before its connection is given up instead.
+const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+
 /// What a query value may hold as it is.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -65,8 +68,12 @@ impl HttpTransport {
             StatusCode::OK => {
                 let etag = text_header(response.headers(), "etag");
                 let limit = self.config.max_response_bytes;
-                let body = response.body_mut().with_config().limit(limit).read_to_vec();
+                // ureq refuses to look past its limit, also for the end of a body of exactly that length.
+                let body = response.body_mut().with_config().limit(limit.saturating_add(1)).read_to_vec();
                 let body = body.map_err(|error| translate_body(&error, limit))?;
+                if body.len() as u64 > limit {
+                    return Err(TransportError::TooLarge(limit));
+                }
                 let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
                 Ok(ConfigResponse::Fetched { body, etag })
             }
@@ -126,7 +133,7 @@ impl Transport for HttpTransport {
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
         let base = self.config.track_base_url.replace(PROJECT_PLACEHOLDER, request.project_id);
-        let response = self
+        let mut response = self
             .agent
             .post(format!("{base}/track/{}", request.route_key))
             .config()
@@ -135,6 +142,9 @@ impl Transport for HttpTransport {
             .content_type("application/json")
             .send(request.body)
             .map_err(|error| translate(&error))?;
+        // A connection can be used again only when its answer is read to the end; what the body says,
+        // or whether it comes at all, changes nothing.
+        let _ = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let retry_after = text_header(response.headers(), "retry-after")
             .and_then(|text| text.trim().parse().ok())
             .map(Duration::from_secs);
@@ -191,12 +201,23 @@ fn translate(error: &ureq::Error) -> TransportError {
         ureq::Error::Rustls(error) => TransportError::Tls(error.to_string().into()),
         ureq::Error::Tls(reason) => TransportError::Tls((*reason).into()),
         ureq::Error::Io(error) => match error.kind() {
-            ErrorKind::ConnectionRefused => TransportError::Connect,
-            ErrorKind::NotConnected => TransportError::Interrupted,
-            ErrorKind::TimedOut => TransportError::Timeout("waiting for the answer"),
             ErrorKind::InvalidData => TransportError::Tls(error.to_string().into()),
-            kind => TransportError::Broken(kind),
+            kind => translate_io(kind),
+        },
+        // The decoder passes on what happened to the connection below it.
+        ureq::Error::Decompress(_, error) => match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => TransportError::Protocol,
+            kind => translate_io(kind),
         },
         _ => TransportError::Protocol,
+    }
+}
+
+fn translate_io(kind: ErrorKind) -> TransportError {
+    match kind {
+        ErrorKind::ConnectionRefused => TransportError::Connect,
+        ErrorKind::NotConnected => TransportError::Interrupted,
+        ErrorKind::TimedOut => TransportError::Timeout("waiting for the answer"),
+        kind => TransportError::Broken(kind),
     }
 }

@@ -1,4 +1,27 @@
-//! The integration tests, one binary.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test panics")]
+//! The integration tests, one binary: a module for each topic, all over real sockets or a scripted transport.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail where it stands"
+)]
 
+mod config_options;
+mod delivery;
+mod events;
+mod flush;
+mod initialize;
 mod layers;
+mod ledger;
+mod network;
+mod preview;
+mod redaction;
+mod refresh;
+mod shutdown;
+mod state;
+mod stores;
+mod support;
+mod surface;
+mod threads;
+mod tracking;
+mod wire;

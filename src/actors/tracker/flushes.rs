@@ -2,6 +2,7 @@
 
 use crossbeam_channel::Sender;
 
+use super::Effect;
 use crate::flush::FlushReport;
 use crate::tracking::Stats;
 
@@ -51,7 +52,7 @@ impl Flushes {
 
     /// Answers the flushes that have nothing left to wait for: all covered records have a fate, or
     /// an attempt that began after the flush has failed.
-    pub(crate) fn answer(&mut self, failed_attempt: Option<u64>, stats: &Stats) {
+    pub(crate) fn answer(&mut self, failed_attempt: Option<u64>, stats: &Stats, effects: &mut Vec<Effect>) {
         self.0.retain(|flush| {
             let tried = failed_attempt.is_some_and(|attempt| attempt >= flush.first_attempt);
             if flush.remaining > 0 && !tried {
@@ -63,14 +64,16 @@ impl Flushes {
                 pending: flush.remaining,
                 stats: stats.clone(),
             };
-            // Whoever asked may have stopped waiting.
-            let _ = flush.reply.send(report);
+            effects.push(Effect::Report(flush.reply.clone(), report));
             false
         });
     }
 
-    /// The tracker ends: nothing more will happen to what is pending.
-    pub(crate) fn abandon(&mut self, stats: &Stats) {
-        self.answer(Some(u64::MAX), stats);
+    /// The tracker ends: what is pending is dropped.
+    pub(crate) fn abandon(&mut self, stats: &Stats, effects: &mut Vec<Effect>) {
+        for flush in &mut self.0 {
+            flush.dropped += std::mem::take(&mut flush.remaining);
+        }
+        self.answer(None, stats, effects);
     }
 }

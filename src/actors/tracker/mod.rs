@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, at, bounded, never, select};
 
 pub(crate) use machine::{Tracker, TrackerSettings};
 
@@ -67,10 +67,12 @@ enum Event {
     Abandoned,
 }
 
-/// What the state machine wants done.
+/// What is to be done after a step, when the ledger shows what the step did.
 pub(crate) enum Effect {
     Deliver(Delivery),
     Notify(LifecycleEvent),
+    Report(Sender<FlushReport>, FlushReport),
+    Judge(Sender<Verdict>, Verdict),
 }
 
 impl TrackerHandle {
@@ -100,11 +102,16 @@ impl TrackerHandle {
         self.offer(Record { event, verdict: None })
     }
 
-    /// Hands a record over and waits for the tracker's verdict; `None` where the deadline passed.
+    /// Hands a record over and waits for the tracker's verdict; `None` where the deadline passed. A
+    /// record that the tracker's end left behind is counted there.
     pub(crate) fn confirm(&self, event: TrackedEvent, deadline: Instant) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = bounded(1);
         self.offer(Record { event, verdict: Some(reply) })?;
-        Ok(verdict.recv_deadline(deadline).ok())
+        match self.workers[0].answer(&verdict, deadline) {
+            Ok(verdict) => Ok(Some(verdict)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(Refused::Closed),
+        }
     }
 
     /// Asks for delivery of every record sent so far; `None` where the deadline passed, or the
@@ -112,7 +119,7 @@ impl TrackerHandle {
     pub(crate) fn flush(&self, deadline: Instant) -> Option<FlushReport> {
         let (reply, report) = bounded(1);
         self.commands.send_deadline(TrackerCommand::Flush(reply), deadline).ok()?;
-        report.recv_deadline(deadline).ok()
+        self.workers[0].answer(&report, deadline).ok()
     }
 
     /// Tells the tracker that visitor state waits. With no room for that there are other commands
@@ -127,7 +134,7 @@ impl TrackerHandle {
         self.closed.store(true, Ordering::SeqCst);
         let (reply, stats) = bounded(1);
         self.commands.send_deadline(TrackerCommand::Close(reply), deadline).ok()?;
-        stats.recv_deadline(deadline).ok()
+        self.workers[0].answer(&stats, deadline).ok()
     }
 
     /// Whether the tracker has ended, so that what is in the channel stays there.
@@ -188,8 +195,9 @@ impl TrackerThread {
                 break;
             }
         }
-        tracker.finish(self.drain(usize::MAX).count() as u64);
+        tracker.finish(self.drain(usize::MAX).count() as u64, &mut effects);
         self.ledger.publish(tracker.stats());
+        effects.drain(..).for_each(|effect| self.carry_out(effect));
         tracker.answer_close();
     }
 
@@ -229,14 +237,16 @@ impl TrackerThread {
     fn take(tracker: &mut Tracker, record: Record, effects: &mut Vec<Effect>) {
         let verdict = tracker.record(record.event, effects);
         if let Some(reply) = record.verdict {
-            // Whoever asked may have stopped waiting.
-            let _ = reply.send(verdict);
+            effects.push(Effect::Judge(reply, verdict));
         }
     }
 
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Notify(event) => self.notifier.notify(event),
+            // Whoever asked may have stopped waiting.
+            Effect::Report(reply, report) => drop(reply.send(report)),
+            Effect::Judge(reply, verdict) => drop(reply.send(verdict)),
             Effect::Deliver(delivery) => {
                 if self.flusher.deliver(delivery).is_err() {
                     log::error!("the flusher is gone");

@@ -1,0 +1,191 @@
+//! Bad configuration values, each refused by name before anything starts.
+
+use std::io::{Error, ErrorKind, Read};
+use std::time::Duration;
+
+use convert_sdk::{
+    InvalidOption, InvalidReason, RefreshConfig, SdkConfig, SdkConfigBuilder, TransportConfig,
+    TransportConfigBuilder,
+};
+
+use crate::support::{direct, shop};
+
+#[track_caller]
+fn refused<T>(built: Result<T, InvalidOption>, field: &str, reason: &InvalidReason) {
+    let Err(error) = built else { panic!("{field} should be refused") };
+    assert_eq!((error.field(), error.reason(), error.code()), (field, reason, "invalid_option"));
+}
+
+fn with_key(key: &str) -> SdkConfigBuilder {
+    SdkConfig::builder().sdk_key(key)
+}
+
+fn network() -> TransportConfigBuilder {
+    TransportConfig::builder()
+}
+
+#[test]
+fn exactly_one_source_is_needed() {
+    refused(SdkConfig::builder().build(), "source", &InvalidReason::NoSource);
+    refused(with_key("k").data(&shop()).build(), "source", &InvalidReason::SeveralSources);
+    refused(direct().data_json("{}").build(), "source", &InvalidReason::SeveralSources);
+    refused(
+        SdkConfig::builder().data_file("a").data_reader(std::io::empty()).build(),
+        "source",
+        &InvalidReason::SeveralSources,
+    );
+    assert!(!with_key("k").build().unwrap().is_direct_config());
+    assert!(direct().build().unwrap().is_direct_config());
+}
+
+#[test]
+fn an_empty_key_is_refused_and_so_is_one_that_would_change_the_route() {
+    for empty in ["", " ", "\t\n"] {
+        refused(with_key(empty).build(), "sdk_key", &InvalidReason::Empty);
+    }
+    for broken in ["a b", "a\nb", "ü", "a?b", "a#b", "a%2fb", "a\\b", "a\u{0}", "a<b", "a>b", "a`b"] {
+        refused(with_key(broken).build(), "sdk_key", &InvalidReason::IllegalCharacter);
+    }
+}
+
+#[test]
+fn empty_texts_are_refused() {
+    refused(with_key("k").environment(" ").build(), "environment", &InvalidReason::Empty);
+    refused(with_key("k").debug_token("").build(), "debug_token", &InvalidReason::Empty);
+    refused(network().auth_secret("").build(), "transport.auth_secret", &InvalidReason::Empty);
+    refused(network().header("x-team", "").build(), "transport.header", &InvalidReason::Empty);
+}
+
+#[test]
+fn numbers_out_of_range_are_refused() {
+    let batch = InvalidReason::OutOfRange("from 1 to 10,000");
+    for count in [0, 10_001, usize::MAX] {
+        refused(direct().batch_size(count).build(), "batch_size", &batch);
+    }
+    let queue = InvalidReason::OutOfRange("from 1 to 1,048,576");
+    for count in [0, (1 << 20) + 1] {
+        refused(direct().queue_capacity(count).build(), "queue_capacity", &queue);
+    }
+    refused(direct().max_visitors(0).build(), "max_visitors", &InvalidReason::OutOfRange("at least 1"));
+    let positive = InvalidReason::OutOfRange("more than zero");
+    refused(direct().initialize_timeout(Duration::ZERO).build(), "initialize_timeout", &positive);
+    refused(network().connect_timeout(Duration::ZERO).build(), "transport.connect_timeout", &positive);
+    refused(network().total_timeout(Duration::ZERO).build(), "transport.total_timeout", &positive);
+    refused(
+        direct().auto_flush_interval(Duration::from_micros(999)).build(),
+        "auto_flush_interval",
+        &InvalidReason::OutOfRange("at least 1 ms"),
+    );
+    refused(
+        network().max_response_bytes(1023).build(),
+        "transport.max_response_bytes",
+        &InvalidReason::OutOfRange("at least 1024"),
+    );
+}
+
+#[test]
+fn a_refresh_policy_must_agree_with_itself() {
+    let policy = RefreshConfig::builder;
+    let second = Duration::from_secs(1);
+    let refuse = |built, field, range| refused(built, field, &InvalidReason::OutOfRange(range));
+    refuse(policy().interval(Duration::ZERO).build(), "refresh.interval", "more than zero");
+    refuse(policy().interval(second).build(), "refresh.jitter", "at most the interval");
+    for factor in [0.5, -1.0, f64::NAN, f64::INFINITY] {
+        let built = policy().backoff_factor(factor).build();
+        refuse(built, "refresh.backoff_factor", "a number of at least 1");
+    }
+    let built = policy().backoff_ceiling(second).build();
+    refuse(built, "refresh.backoff_ceiling", "at least the interval");
+}
+
+#[test]
+fn a_base_url_is_absolute_https_and_nothing_more() {
+    let table = [
+        ("", InvalidReason::NotAUrl),
+        ("cdn.example.com", InvalidReason::NotAUrl),
+        ("/api", InvalidReason::NotAUrl),
+        ("https://", InvalidReason::NotAUrl),
+        ("not a url", InvalidReason::NotAUrl),
+        ("http://cdn.example.com", InvalidReason::NotHttps),
+        ("http://127.0.0.1:80", InvalidReason::NotHttps),
+        ("ftp://cdn.example.com", InvalidReason::NotHttps),
+        ("https://cdn.example.com?key=1", InvalidReason::ExtraUrlParts),
+        ("https://cdn.example.com/#x", InvalidReason::ExtraUrlParts),
+        ("https://user:password@cdn.example.com", InvalidReason::ExtraUrlParts),
+    ];
+    for (url, reason) in table {
+        refused(network().config_base_url(url).build(), "transport.config_base_url", &reason);
+        refused(network().track_base_url(url).build(), "transport.track_base_url", &reason);
+    }
+    assert!(network().track_base_url("https://[project_id].example.com/v1/").build().is_ok());
+}
+
+#[test]
+fn plain_http_needs_the_opt_in_and_a_loopback_address() {
+    for host in ["localhost:1", "LOCALHOST", "127.0.0.1", "127.9.9.9:8080", "[::1]:1"] {
+        let url = format!("http://{host}");
+        let opted_in = network().danger_allow_http_on_loopback(true).config_base_url(&url);
+        assert!(opted_in.track_base_url(&url).build().is_ok(), "{url}");
+        let built = network().config_base_url(&url).build();
+        refused(built, "transport.config_base_url", &InvalidReason::NotHttps);
+    }
+    for host in
+        ["0.0.0.0", "10.0.0.1", "localhost.example.com", "127.0.0.1.example.com", "[::2]", "128.0.0.1"]
+    {
+        let opted_in = network().danger_allow_http_on_loopback(true);
+        let built = opted_in.config_base_url(format!("http://{host}")).build();
+        refused(built, "transport.config_base_url", &InvalidReason::NotHttps);
+    }
+}
+
+#[test]
+fn headers_of_the_sdk_itself_and_broken_ones_are_refused() {
+    let reserved = [
+        "Authorization",
+        "user-agent",
+        "ACCEPT",
+        "accept-encoding",
+        "If-None-Match",
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "content-type",
+    ];
+    for name in reserved {
+        refused(network().header(name, "x").build(), "transport.header", &InvalidReason::ReservedHeader);
+    }
+    for (name, value) in [("x team", "x"), ("", "x"), ("x-team", "a\nb"), ("x-team", "a\u{7f}")] {
+        let built = network().header(name, value).build();
+        refused(built, "transport.header", &InvalidReason::IllegalCharacter);
+    }
+    let broken = network().auth_secret("a\r\nb").build();
+    refused(broken, "transport.auth_secret", &InvalidReason::IllegalCharacter);
+}
+
+#[test]
+fn a_certificate_or_proxy_that_is_none_is_refused() {
+    let field = "transport.root_certificate_pem";
+    for pem in ["", "hello", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
+        refused(network().root_certificate_pem(pem).build(), field, &InvalidReason::NotACertificate);
+    }
+    refused(network().proxy("not a proxy").build(), "transport.proxy", &InvalidReason::NotAUrl);
+}
+
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(Error::from(ErrorKind::PermissionDenied))
+    }
+}
+
+#[test]
+fn a_file_or_reader_that_cannot_be_read_is_refused() {
+    let built = SdkConfig::builder().data_file("no/such/file.json").build();
+    refused(built, "data_file", &InvalidReason::Unreadable(ErrorKind::NotFound));
+    let built = SdkConfig::builder().data_reader(Broken).build();
+    refused(built, "data_reader", &InvalidReason::Unreadable(ErrorKind::PermissionDenied));
+    let built = SdkConfig::builder().data_reader(&b"\xff\xfe"[..]).build();
+    refused(built, "data_reader", &InvalidReason::Unreadable(ErrorKind::InvalidData));
+}

@@ -1,0 +1,228 @@
+//! When records go out, and what becomes of them when the endpoint does not take them.
+
+use std::time::Duration;
+
+use convert_emulator::{Emulator, Fault, FaultKind, Project};
+use convert_sdk::{Core, FlushError, LifecycleEvent, ReleaseReason, TrackingResponse, TransportError};
+
+use crate::support::{
+    PATIENCE, convert, direct, direct_to, keyed, pro, released, serve, shop, start, start_scripted, until,
+    visitor,
+};
+
+fn reason_of(event: &LifecycleEvent) -> ReleaseReason {
+    let LifecycleEvent::ApiQueueReleased { reason, .. } = event else { panic!("{event:?}") };
+    *reason
+}
+
+#[test]
+fn a_full_batch_goes_out_by_itself() {
+    let emulator = serve();
+    let core = start(keyed(&emulator).batch_size(3));
+    let events = core.subscribe();
+    convert(&core, 0..3);
+    emulator.wait_for_events(3, PATIENCE).unwrap();
+    let LifecycleEvent::ApiQueueReleased { reason, status, retry_attempts, error, .. } = released(&events)
+    else {
+        unreachable!()
+    };
+    assert_eq!((reason, status, retry_attempts, error), (ReleaseReason::Size, Some(200), 0, None));
+    until(&core, |stats| stats.delivered >= 3);
+}
+
+#[test]
+fn ten_events_make_a_batch_by_default_and_nine_wait() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..9);
+    let stats = until(&core, |stats| stats.recorded == 9);
+    assert_eq!((stats.pending, stats.requests), (9, 0));
+    assert!(script.posts.is_empty());
+    convert(&core, 9..10);
+    script.answer(200);
+    assert!(script.posted().visitors().len() <= 10);
+}
+
+#[test]
+fn a_conversion_with_goal_data_counts_as_two_events_of_a_batch() {
+    let (core, script) = start_scripted(direct().batch_size(2));
+    let revenue = convert_sdk::ConversionOptions::new().revenue(1.0);
+    assert!(visitor(&core, "v").track_conversion_with("purchase", &revenue).tracked());
+    script.answer(200);
+    assert_eq!(script.posted().body["visitors"][0]["events"].as_array().unwrap().len(), 2);
+    let stats = until(&core, |stats| stats.delivered == 1);
+    assert_eq!(stats.delivered_events, 2);
+}
+
+#[test]
+fn the_auto_flush_takes_what_no_batch_took() {
+    let emulator = serve();
+    let core = start(keyed(&emulator).auto_flush_interval(Duration::from_millis(1)));
+    let events = core.subscribe();
+    convert(&core, 0..1);
+    emulator.wait_for_events(1, PATIENCE).unwrap();
+    assert_eq!(reason_of(&released(&events)), ReleaseReason::Timeout);
+    convert(&core, 1..2);
+    emulator.wait_for_events(2, PATIENCE).unwrap();
+}
+
+#[test]
+fn an_interval_that_no_clock_reaches_is_as_good_as_none() {
+    let emulator = serve();
+    let core = start(keyed(&emulator).auto_flush_interval(Duration::MAX));
+    convert(&core, 0..1);
+    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
+}
+
+#[test]
+fn a_flush_releases_explicitly_and_counts_visitors_and_events() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let events = core.subscribe();
+    let revenue = convert_sdk::ConversionOptions::new().revenue(1.0);
+    assert!(visitor(&core, "a").track_conversion_with("purchase", &revenue).tracked());
+    pro(&core, "a").run_experience("price").unwrap();
+    visitor(&core, "b").run_experience("banner").unwrap();
+    core.flush(PATIENCE).unwrap();
+    let LifecycleEvent::ApiQueueReleased { reason, batch_size, visitor_count, event_count, .. } =
+        released(&events)
+    else {
+        unreachable!()
+    };
+    assert_eq!((reason, batch_size, visitor_count, event_count), (ReleaseReason::Explicit, 3, 2, 4));
+}
+
+/// Every failure that may pass keeps the records, and a later flush delivers them once.
+#[test]
+fn a_failed_delivery_keeps_its_records_and_a_later_flush_delivers_them() {
+    for kind in [
+        FaultKind::status(500),
+        FaultKind::status(503),
+        FaultKind::status(408),
+        FaultKind::status(425),
+        FaultKind::too_many_requests(3600),
+        FaultKind::status(302),
+        FaultKind::Reset,
+    ] {
+        let emulator = serve();
+        let core = start(direct_to(&emulator));
+        emulator.inject(Fault::track(kind.clone()).times(1));
+        convert(&core, 0..3);
+        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("{kind:?}") };
+        assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 3), "{kind:?}");
+        assert_eq!((report.stats.pending, report.stats.requests), (3, 1), "{kind:?}");
+        assert!(report.stats.last_error.is_some() && report.stats.is_balanced());
+        let report = core.flush(PATIENCE).unwrap();
+        assert_eq!((report.delivered, report.stats.pending, report.stats.retries), (3, 0, 1), "{kind:?}");
+        assert_eq!(emulator.received().totals.events, 3, "{kind:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_got_lost_is_retried_and_counted_as_of_unknown_fate() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator));
+    emulator.inject(Fault::track(FaultKind::DropAfterRecording).times(1));
+    convert(&core, 0..2);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("no answer") };
+    assert_eq!((report.pending, report.stats.fate_unknown), (2, 1));
+    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 2);
+    assert_eq!(emulator.received().totals.events, 4, "the endpoint has them twice, as the count warned");
+}
+
+/// A 2xx is a delivery whatever becomes of its body.
+#[test]
+fn a_2xx_delivers_whatever_its_body_is() {
+    for kind in [FaultKind::status(202), FaultKind::status(204), FaultKind::EmptyBody, FaultKind::GarbageBody]
+    {
+        let emulator = serve();
+        let core = start(direct_to(&emulator));
+        emulator.inject(Fault::track(kind.clone()));
+        convert(&core, 0..1);
+        assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_refused_batch_is_dropped_and_counted() {
+    for status in [400, 401, 403, 404, 410, 422] {
+        let emulator = serve();
+        let core = start(direct_to(&emulator));
+        emulator.inject(Fault::track(FaultKind::status(status)).times(1));
+        convert(&core, 0..2);
+        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("{status}") };
+        assert_eq!((report.delivered, report.dropped, report.pending), (0, 2, 0));
+        assert_eq!(report.stats.dropped.rejected, 2);
+        assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Status(status));
+        assert_eq!(core.flush(PATIENCE).unwrap().delivered, 0);
+    }
+}
+
+#[test]
+fn a_request_that_is_too_large_is_split_until_it_fits() {
+    let project = Project::from_json(shop());
+    let emulator = Emulator::builder().project(project).max_body(1500).start().unwrap();
+    let core = start(direct_to(&emulator).batch_size(10_000));
+    convert(&core, 0..40);
+    let report = core.flush(PATIENCE).unwrap();
+    assert_eq!((report.delivered, report.dropped), (40, 0));
+    assert_eq!(emulator.received().totals.events, 40);
+    assert!(report.stats.requests > 4 && report.stats.retries > 0, "{:?}", report.stats);
+}
+
+#[test]
+fn a_single_record_that_is_too_large_is_dropped() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..3);
+    for status in [413, 413, 413, 200, 200] {
+        script.answer(status);
+    }
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("one is dropped") };
+    assert_eq!((report.delivered, report.dropped, report.pending), (2, 1, 0));
+    let sizes: Vec<_> = script.posts.try_iter().map(|posted| posted.visitors().len()).collect();
+    assert_eq!(sizes, [3, 2, 1, 1, 1]);
+    // Every request but the first, and but the one that met record 2 in the half that was left, repeats.
+    assert_eq!(report.stats.retries, 4);
+}
+
+#[test]
+fn order_is_kept_over_failures() {
+    let (core, script) = start_scripted(direct().batch_size(2));
+    convert(&core, 0..2);
+    assert_eq!(script.posted().visitors(), ["visitor-0", "visitor-1"]);
+    convert(&core, 2..4);
+    until(&core, |stats| stats.recorded == 4);
+    script.fail(TransportError::Connect);
+    script.answer(200);
+    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 4);
+    assert_eq!(script.posted().visitors(), ["visitor-0", "visitor-1", "visitor-2", "visitor-3"]);
+}
+
+#[test]
+fn a_transport_that_panics_loses_nothing() {
+    struct Panicking;
+    impl convert_sdk::Transport for Panicking {
+        fn fetch_config(
+            &self,
+            _: &convert_sdk::ConfigRequest<'_>,
+        ) -> Result<convert_sdk::ConfigResponse, TransportError> {
+            panic!("on purpose")
+        }
+        fn send_tracking(
+            &self,
+            _: &convert_sdk::TrackingRequest<'_>,
+        ) -> Result<TrackingResponse, TransportError> {
+            panic!("on purpose")
+        }
+    }
+    let core = Core::builder(direct().build().unwrap()).transport(Panicking).build().unwrap();
+    core.initialize().unwrap();
+    convert(&core, 0..1);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it panics") };
+    assert_eq!(report.pending, 1);
+    assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Panicked);
+
+    let keyed = convert_sdk::SdkConfig::builder().sdk_key("k").build().unwrap();
+    let core = Core::builder(keyed).transport(Panicking).build().unwrap();
+    let fetch = convert_sdk::LoadError::Fetch(TransportError::Panicked);
+    assert_eq!(core.initialize(), Err(convert_sdk::InitializeError::Load(fetch)));
+}

@@ -1,0 +1,255 @@
+//! Lifecycle events: what is told, to whom, and that listeners can hurt nobody.
+
+use convert_sdk::{Core, DiagnosticReason, EntityKind, LifecycleEvent, LifecycleEventKind};
+use crossbeam_channel::{bounded, unbounded};
+
+use crate::support::{
+    PATIENCE, convert, deadline, direct, direct_to, keyed, next, pro, serve, start, start_scripted, unready,
+    until, visitor,
+};
+
+#[test]
+fn an_exposure_and_a_conversion_are_told_once() {
+    let core = start(direct());
+    let events = core.subscribe();
+    for _ in 0..2 {
+        let context = pro(&core, "v");
+        context.run_experience("price").unwrap();
+        assert!(context.track_conversion("purchase").tracked());
+    }
+    core.close();
+    let told: Vec<_> = events.collect();
+    let bucketing: Vec<_> = told
+        .iter()
+        .filter_map(|event| match event {
+            LifecycleEvent::Bucketing { visitor_id, experience_id, variation_id, .. } => {
+                Some((visitor_id.as_str(), experience_id.as_str(), variation_id.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(bucketing, [("v", "2", "21")]);
+    let conversions: Vec<_> = told
+        .iter()
+        .filter_map(|event| match event {
+            LifecycleEvent::Conversion { visitor_id, goal_id, goal_key, deduplicated, .. } => {
+                Some((visitor_id.as_str(), goal_id.as_str(), goal_key.as_str(), *deduplicated))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(conversions, [("v", "71", "purchase", false), ("v", "71", "purchase", true)]);
+}
+
+#[test]
+fn diagnosis_that_does_not_resolve_is_told() {
+    let core = start(direct());
+    let events = core.subscribe();
+    let context = visitor(&core, "v");
+    let _ = context.diagnose_experience("banner");
+    let _ = context.diagnose_experience("price");
+    let _ = context.diagnose_experience("none");
+    let _ = context.diagnose_feature("none");
+    let _ = context.diagnose_goal("none");
+    let _ = context.diagnose_entity(EntityKind::Audience, "none");
+    core.close();
+    let reasons: Vec<_> = events
+        .map(|event| match event {
+            LifecycleEvent::Diagnostic { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            DiagnosticReason::AudienceMismatch,
+            DiagnosticReason::ExperienceNotFound,
+            DiagnosticReason::FeatureNotFound,
+            DiagnosticReason::GoalNotFound,
+            DiagnosticReason::EntityNotFound,
+        ]
+    );
+}
+
+#[test]
+fn a_handler_hears_its_kind_alone_and_from_the_very_first_event() {
+    let emulator = serve();
+    let (heard, hears) = unbounded();
+    let (ready, is_ready) = unbounded();
+    let core = Core::builder(keyed(&emulator).build().unwrap())
+        .on(LifecycleEventKind::Ready, move |event| ready.send(event.kind()).unwrap())
+        .on(LifecycleEventKind::Bucketing, move |event| heard.send(event.kind()).unwrap())
+        .build()
+        .unwrap();
+    core.initialize().unwrap();
+    visitor(&core, "v").run_experience("banner").unwrap();
+    convert(&core, 0..1);
+    core.close();
+    assert_eq!(is_ready.iter().collect::<Vec<_>>(), [LifecycleEventKind::Ready]);
+    assert_eq!(hears.iter().collect::<Vec<_>>(), [LifecycleEventKind::Bucketing]);
+}
+
+#[test]
+fn a_handler_that_panics_goes_on_hearing_and_delays_nothing() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator).batch_size(1));
+    let (heard, hears) = unbounded();
+    core.on(LifecycleEventKind::Conversion, move |_| {
+        heard.send(()).unwrap();
+        panic!("on purpose")
+    })
+    .unwrap();
+    convert(&core, 0..3);
+    emulator.wait_for_events(3, PATIENCE).unwrap();
+    for _ in 0..3 {
+        hears.recv_timeout(PATIENCE).unwrap();
+    }
+    assert_eq!(core.close().delivered, 3);
+}
+
+#[test]
+fn a_handler_that_blocks_delays_no_decision_no_record_and_no_delivery() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator).batch_size(1));
+    let (blocked, is_blocked) = bounded(1);
+    let (go_on, told) = bounded::<()>(0);
+    core.on(LifecycleEventKind::Conversion, move |_| {
+        let _ = blocked.try_send(());
+        let _ = told.recv();
+    })
+    .unwrap();
+    convert(&core, 0..1);
+    is_blocked.recv_timeout(PATIENCE).unwrap();
+    convert(&core, 1..2_000);
+    assert!(core.flush(PATIENCE).is_ok());
+    let stats = core.stats();
+    assert_eq!(stats.delivered, 2_000);
+    assert!(stats.events_missed > 0, "what does not fit behind the handler is counted");
+    drop(go_on);
+    core.close();
+}
+
+#[test]
+fn adding_a_handler_does_not_wait_for_one_that_blocks() {
+    let core = start(direct());
+    let (blocked, is_blocked) = bounded(1);
+    let (go_on, told) = bounded::<()>(0);
+    core.on(LifecycleEventKind::Conversion, move |_| {
+        let _ = blocked.try_send(());
+        let _ = told.recv();
+    })
+    .unwrap();
+    convert(&core, 0..1);
+    is_blocked.recv_timeout(PATIENCE).unwrap();
+    convert(&core, 1..2_000);
+    until(&core, |stats| stats.events_missed > 0);
+    let (added, is_added) = bounded(1);
+    let adder = core.clone();
+    let adding = std::thread::spawn(move || {
+        adder.on(LifecycleEventKind::Ready, |_| {}).unwrap();
+        added.send(()).unwrap();
+    });
+    is_added.recv_timeout(PATIENCE).expect("`on` should not wait");
+    drop(go_on);
+    adding.join().unwrap();
+    core.close();
+}
+
+#[test]
+fn a_handler_may_add_handlers_and_use_the_core() {
+    let core = start(direct());
+    let (heard, hears) = unbounded();
+    let own = core.clone();
+    core.on(LifecycleEventKind::Bucketing, move |_| {
+        let heard = heard.clone();
+        own.on(LifecycleEventKind::Conversion, move |_| heard.send(()).unwrap()).unwrap();
+        assert!(visitor(&own, "from-handler").track_conversion("purchase").tracked());
+    })
+    .unwrap();
+    visitor(&core, "v").run_experience("banner").unwrap();
+    hears.recv_timeout(PATIENCE).unwrap();
+    core.close();
+}
+
+#[test]
+fn a_subscriber_that_falls_behind_misses_the_newest_and_is_counted() {
+    let core = start(direct().batch_size(10_000));
+    let events = core.subscribe();
+    convert(&core, 0..1_100);
+    until(&core, |stats| stats.recorded == 1_100);
+    core.close();
+    let first = events.try_next().unwrap();
+    let LifecycleEvent::Conversion { visitor_id, .. } = first else { panic!("{first:?}") };
+    assert_eq!(visitor_id.as_str(), "visitor-0");
+    assert_eq!(events.count(), 1_023);
+    assert!(core.stats().events_missed >= 76);
+}
+
+#[test]
+fn a_subscriber_that_is_gone_misses_nothing() {
+    let core = start(direct());
+    for _ in 0..100 {
+        drop(core.subscribe());
+    }
+    let kept = core.subscribe();
+    convert(&core, 0..5);
+    for _ in 0..5 {
+        next(&kept, |event| matches!(event, LifecycleEvent::Conversion { .. }).then_some(()));
+    }
+    assert_eq!(core.close().events_missed, 0, "nobody is there to miss anything");
+}
+
+#[test]
+fn a_subscription_waits_for_its_deadline_and_ends_with_the_core() {
+    let core = unready(direct());
+    let events = core.subscribe();
+    assert_eq!(events.try_next(), None);
+    assert_eq!(events.next_before(std::time::Instant::now()), None);
+    core.initialize().unwrap();
+    assert!(matches!(events.next_before(deadline()), Some(LifecycleEvent::Ready { .. })));
+    let waiting = std::thread::spawn(move || events.count());
+    drop(core);
+    assert_eq!(waiting.join().unwrap(), 0);
+}
+
+#[test]
+fn a_failed_delivery_is_told_with_its_cause_and_the_next_with_its_attempts() {
+    let (core, script) = start_scripted(direct());
+    let events = core.subscribe();
+    convert(&core, 0..2);
+    script.answer(503);
+    let _ = core.flush(PATIENCE);
+    script.fail(convert_sdk::TransportError::Connect);
+    let _ = core.flush(PATIENCE);
+    script.answer(200);
+    core.flush(PATIENCE).unwrap();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.push(next(&events, |event| match event {
+            LifecycleEvent::ApiQueueReleased { status, retry_attempts, error, .. } => {
+                Some((*status, *retry_attempts, error.clone()))
+            }
+            _ => None,
+        }));
+    }
+    assert_eq!(
+        told,
+        [(Some(503), 0, None), (None, 1, Some(convert_sdk::TransportError::Connect)), (Some(200), 2, None)]
+    );
+}
+
+#[test]
+fn names_are_the_official_ones() {
+    let names = [
+        (LifecycleEventKind::Ready, "ready"),
+        (LifecycleEventKind::ConfigUpdated, "config.updated"),
+        (LifecycleEventKind::Bucketing, "bucketing"),
+        (LifecycleEventKind::Conversion, "conversion"),
+        (LifecycleEventKind::ApiQueueReleased, "api.queue.released"),
+        (LifecycleEventKind::DataStoreQueueReleased, "datastore.queue.released"),
+        (LifecycleEventKind::Diagnostic, "diagnostic"),
+    ];
+    for (kind, name) in names {
+        assert_eq!((kind.as_str(), kind.to_string().as_str()), (name, name));
+    }
+}

@@ -1,0 +1,152 @@
+//! A flush covers what was recorded before it, ends by its deadline, and tells the truth.
+
+use std::time::Duration;
+
+use convert_emulator::{Fault, FaultKind};
+use convert_sdk::{FlushError, TransportError};
+
+use crate::support::{
+    PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, serve, start, start_scripted, until,
+};
+
+#[test]
+fn with_nothing_recorded_it_is_complete_at_once() {
+    let core = start(direct());
+    let report = core.flush(Duration::ZERO).unwrap();
+    assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 0));
+    assert!(report.is_complete());
+}
+
+#[test]
+fn it_says_delivered_only_after_a_2xx() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..2);
+    let flusher = core.clone();
+    let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
+    script.posted();
+    assert!(!flush.is_finished());
+    assert_eq!(core.stats().delivered, 0);
+    script.answer(299);
+    assert_eq!(flush.join().unwrap().unwrap().delivered, 2);
+}
+
+#[test]
+fn it_covers_exactly_what_was_recorded_before_it() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..3);
+    let flusher = core.clone();
+    let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
+    assert_eq!(script.posted().visitors().len(), 3);
+    convert(&core, 3..5);
+    until(&core, |stats| stats.recorded == 5);
+    script.answer(200);
+    let report = flush.join().unwrap().unwrap();
+    assert_eq!((report.delivered, report.pending), (3, 0));
+    assert_eq!(core.stats().pending, 2, "what came later waits for its own batch");
+}
+
+#[test]
+fn it_waits_for_a_delivery_that_had_begun_before_it() {
+    let (core, script) = start_scripted(direct().batch_size(1));
+    convert(&core, 0..1);
+    script.posted();
+    let flusher = core.clone();
+    let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
+    // The failure of an attempt that began before the flush does not answer it: it tries once more.
+    script.fail(TransportError::Connect);
+    script.posted();
+    script.answer(200);
+    assert_eq!(flush.join().unwrap().unwrap().delivered, 1);
+}
+
+#[test]
+fn it_ends_by_its_deadline_when_the_server_hangs_and_the_records_are_kept() {
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::Hang).times(1));
+    let core = start(direct_to(&emulator));
+    convert(&core, 0..2);
+    let Err(FlushError::Timeout(stats)) = core.flush(Duration::from_millis(50)) else { panic!("it hangs") };
+    assert_eq!((stats.pending, stats.delivered), (2, 0));
+    assert!(stats.is_balanced());
+    emulator.wait_until(PATIENCE, |received| received.totals.track_requests == 1).unwrap();
+    emulator.close_connections();
+    assert_eq!(core.flush(PATIENCE).unwrap().stats.delivered, 2);
+}
+
+#[test]
+fn a_request_that_hangs_ends_with_its_own_timeout_and_is_of_unknown_fate() {
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::Hang).times(1));
+    let network = network(&emulator).total_timeout(Duration::from_millis(100));
+    let core = start(direct().transport(network.build().unwrap()));
+    convert(&core, 0..1);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it hangs") };
+    assert_eq!(report.stats.last_error.unwrap().cause.code(), "timeout");
+    assert_eq!((report.pending, report.stats.fate_unknown), (1, 1));
+    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
+}
+
+#[test]
+fn many_requests_make_one_flush() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator).batch_size(10_000).queue_capacity(5_000));
+    convert(&core, 0..2_500);
+    let report = core.flush(PATIENCE).unwrap();
+    assert_eq!((report.delivered, report.stats.requests), (2_500, 3));
+    assert_eq!(emulator.received().totals.events, 2_500);
+}
+
+#[test]
+fn a_failure_in_the_middle_is_told_in_numbers() {
+    let (core, script) = start_scripted(direct().batch_size(10_000));
+    convert(&core, 0..1_500);
+    script.answer(200);
+    script.answer(503);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("half fails") };
+    assert_eq!((report.delivered, report.dropped, report.pending), (1_000, 0, 500));
+    assert_eq!((report.stats.delivered, report.stats.pending), (1_000, 500));
+    script.answer(200);
+    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 500);
+}
+
+#[test]
+fn flushes_from_several_threads_are_all_answered() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    std::thread::scope(|scope| {
+        for thread in 0..8_u32 {
+            let core = &core;
+            scope.spawn(move || {
+                convert(core, thread * 10..thread * 10 + 10);
+                let report = core.flush(PATIENCE).unwrap();
+                assert!(report.stats.delivered >= 10, "{report:?}");
+            });
+        }
+    });
+    assert_eq!(emulator.received().totals.events, 80);
+    assert_eq!(core.stats().pending, 0);
+}
+
+#[test]
+fn after_an_outage_a_flush_delivers_everything() {
+    let emulator = serve();
+    let core = start(keyed_over(network(&emulator)));
+    emulator.go_offline();
+    convert(&core, 0..25);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("offline") };
+    assert_eq!((report.pending, report.delivered), (25, 0));
+    emulator.go_online().unwrap();
+    assert_eq!(core.flush(PATIENCE).unwrap().stats.delivered, 25);
+    assert_eq!(emulator.received().totals.events, 25);
+}
+
+#[test]
+fn repetitions_are_no_part_of_a_flush() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    convert(&core, 0..1);
+    convert(&core, 0..1);
+    let report = core.flush(PATIENCE).unwrap();
+    assert_eq!((report.delivered, report.stats.recorded, report.stats.deduplicated), (1, 2, 1));
+    assert!(core.flush(PATIENCE).unwrap().is_complete());
+}

@@ -1,0 +1,154 @@
+//! The account of every record balances whenever it is read.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use convert_emulator::{Fault, FaultKind};
+use convert_sdk::{ConversionOptions, ConversionStatus, Core, Stats};
+
+use crate::support::{PATIENCE, convert, direct, direct_to, serve, start, start_scripted, until, visitor};
+
+/// Reads the ledger without pause while `work` runs, and checks that it balances each time.
+fn watched(core: &Core, work: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let stats = core.stats();
+                assert!(stats.is_balanced(), "{stats:?}");
+            }
+        });
+        work();
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+fn record_from_4_threads(core: &Core, each: u32) {
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                for number in 0..each {
+                    let visitor = visitor(core, &format!("{thread}-{number}"));
+                    visitor.run_experience("banner");
+                    let sent = visitor.track_conversion("purchase");
+                    assert!(matches!(sent.status, ConversionStatus::Queued | ConversionStatus::QueueFull));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn it_balances_under_4_threads_at_full_speed_and_a_tiny_queue() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator).queue_capacity(8).batch_size(100));
+    watched(&core, || record_from_4_threads(&core, 2_000));
+    let flushed = core.flush(PATIENCE);
+    let stats = core.stats();
+    assert!(flushed.is_ok(), "what was dropped before the flush is not the flush's");
+    assert_eq!((stats.recorded, stats.pending), (16_000, 0));
+    assert_eq!(stats.delivered + stats.dropped.total(), 16_000);
+    assert_eq!(stats.delivered_events, stats.delivered, "each record is one event");
+    assert_eq!(emulator.received().totals.events, stats.delivered, "sent == received");
+    core.close();
+}
+
+#[test]
+fn it_balances_while_everything_fails_now_and_then() {
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::status(503)).with_probability(0.2, 7));
+    emulator.inject(Fault::track(FaultKind::status(400)).with_probability(0.1, 8));
+    emulator.inject(Fault::track(FaultKind::Reset).with_probability(0.1, 9));
+    let core = start(direct_to(&emulator).queue_capacity(64).batch_size(10));
+    watched(&core, || {
+        std::thread::scope(|scope| {
+            scope.spawn(|| record_from_4_threads(&core, 500));
+            for _ in 0..20 {
+                let _ = core.flush(PATIENCE);
+            }
+        });
+    });
+    emulator.clear_faults();
+    let _ = core.flush(PATIENCE);
+    let stats = core.close();
+    assert_eq!((stats.recorded, stats.pending), (4_000, 0));
+    assert!(stats.is_balanced());
+    assert_eq!(emulator.received().totals.events, stats.delivered);
+}
+
+#[test]
+fn it_balances_while_the_core_closes_under_load() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator).queue_capacity(64));
+    watched(&core, || {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let core = &core;
+                scope.spawn(move || {
+                    let visitors =
+                        (0..500).map(|number| core.create_context(format!("{thread}-{number}"), ()));
+                    for visitor in visitors.map_while(Result::ok) {
+                        let _ = visitor.track_conversion("purchase");
+                        if thread == 0 && visitor.visitor_id() == "0-100" {
+                            core.close();
+                        }
+                    }
+                });
+            }
+        });
+    });
+    let stats = core.close();
+    assert_eq!(stats.pending, 0, "{stats:?}");
+    assert_eq!(emulator.received().totals.events, stats.delivered);
+}
+
+#[test]
+fn a_full_backlog_drops_exposures_first_and_counts_them() {
+    let (core, script) = start_scripted(direct().queue_capacity(4).batch_size(1));
+    // One delivery is at hand, so that everything else has to wait.
+    convert(&core, 0..1);
+    script.posted();
+    for number in 0..4 {
+        let visitor = visitor(&core, &format!("late-{number}"));
+        visitor.run_experience("banner");
+        // The verdict comes after what was recorded before, so the tracker has both.
+        let sent = visitor.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE);
+        assert!(sent.unwrap().tracked());
+    }
+    let stats = until(&core, |stats| stats.dropped.overflow == 4);
+    assert_eq!((stats.pending, stats.recorded), (5, 9));
+    script.answer(200);
+    script.answer(200);
+    let report = core.flush(PATIENCE).unwrap();
+    assert_eq!((report.dropped, report.stats.delivered), (0, 5));
+    script.posted().body["visitors"].as_array().unwrap().iter().for_each(|visitor| {
+        assert_eq!(visitor["events"][0]["eventType"], "conversion");
+    });
+}
+
+#[test]
+fn a_refused_record_is_an_answer_and_counted() {
+    let (core, script) = start_scripted(direct().queue_capacity(1).batch_size(1));
+    let mut full = 0;
+    for number in 0..10_000 {
+        let sent = visitor(&core, &number.to_string()).track_conversion("purchase");
+        if sent.status == ConversionStatus::QueueFull {
+            assert!(!sent.tracked() && sent.reason() == Some("queue_full"));
+            full += 1;
+        }
+        let stats = core.stats();
+        assert_eq!((stats.dropped.queue_full, stats.is_balanced()), (full, true));
+    }
+    script.answer(200);
+    script.answer(200);
+    let _ = core.flush(PATIENCE);
+    let stats = core.close();
+    assert_eq!((stats.recorded, stats.dropped.queue_full), (10_000, full));
+    assert_eq!(stats.delivered + stats.dropped.overflow + full, 10_000);
+}
+
+#[test]
+fn a_fresh_core_has_an_empty_ledger() {
+    let core = start(direct());
+    assert_eq!(core.stats(), Stats::default());
+    assert_eq!(core.stats().accepted(), 0);
+}

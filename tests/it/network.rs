@@ -1,0 +1,155 @@
+//! What goes over the network, and what never does: certificates, plain HTTP, redirects, secrets.
+
+use std::time::Duration;
+
+use convert_emulator::{Fault, FaultKind, Project, RouteKind, ServerCertificate};
+use convert_sdk::{FlushError, InitializeError, LoadError, SdkConfig, TransportConfig, TransportError};
+
+use crate::support::{
+    KEY, PATIENCE, convert, direct_to, keyed, keyed_over, network, serve, serve_project, shop, start, unready,
+};
+
+const SECRET: &str = "bearer-secret-of-7";
+
+#[test]
+fn a_certificate_of_another_authority_date_or_host_is_refused() {
+    for kind in [ServerCertificate::OtherAuthority, ServerCertificate::Expired, ServerCertificate::WrongHost]
+    {
+        let emulator = serve();
+        emulator.use_certificate(kind).unwrap();
+        let error = unready(keyed(&emulator)).initialize().unwrap_err();
+        let InitializeError::Load(LoadError::Fetch(TransportError::Tls(_))) = error else {
+            panic!("{kind:?}: {error:?}")
+        };
+        let core = start(direct_to(&emulator));
+        convert(&core, 0..1);
+        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("{kind:?}") };
+        assert_eq!(report.stats.last_error.unwrap().cause.code(), "tls", "{kind:?}");
+        let totals = emulator.received().totals;
+        assert_eq!(totals.requests, 0, "nothing is sent before the certificate is checked");
+        assert!(totals.failed_handshakes > 0);
+    }
+}
+
+#[test]
+fn an_unknown_authority_is_not_trusted() {
+    let emulator = serve();
+    let network = TransportConfig::builder().config_base_url(emulator.config_url()).build().unwrap();
+    let core = unready(SdkConfig::builder().sdk_key(KEY).transport(network));
+    let error = core.initialize().unwrap_err();
+    assert!(matches!(error, InitializeError::Load(LoadError::Fetch(TransportError::Tls(_)))), "{error:?}");
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_named() {
+    let mut emulator = serve();
+    emulator.shutdown();
+    let error = unready(keyed(&emulator)).initialize().unwrap_err();
+    assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Connect)));
+}
+
+#[test]
+fn a_redirect_is_not_followed_and_takes_no_secret_to_another_host() {
+    let other = serve();
+    for to in [other.https_url(), other.http_url()] {
+        let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
+        let to = format!("{to}/api/v1/config/{KEY}");
+        emulator.inject(Fault::both(FaultKind::Redirect { to }));
+        let network = network(&emulator).auth_secret(SECRET).root_certificate_pem(other.ca_pem());
+        let error = unready(keyed_over(network)).initialize().unwrap_err();
+        assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Status(307))));
+        let core = start(direct_to(&emulator));
+        convert(&core, 0..1);
+        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("no redirect") };
+        assert_eq!((report.pending, report.delivered), (1, 0));
+    }
+    let totals = other.received().totals;
+    assert_eq!((totals.requests, totals.failed_handshakes), (0, 0));
+}
+
+#[test]
+fn the_secret_goes_with_config_fetches_alone_and_over_https_alone() {
+    let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
+    let core = start(keyed_over(network(&emulator).auth_secret(SECRET)));
+    convert(&core, 0..1);
+    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
+    let received = emulator.received();
+    let sent = |route| {
+        let requests: Vec<_> =
+            received.requests_on(route).map(|request| request.header("authorization")).collect();
+        requests
+    };
+    let bearer = format!("Bearer {SECRET}");
+    assert_eq!(sent(RouteKind::Config), [Some(bearer.as_str())]);
+    assert_eq!(sent(RouteKind::Track), [None]);
+
+    emulator.clear();
+    let plain = TransportConfig::builder()
+        .danger_allow_http_on_loopback(true)
+        .config_base_url(emulator.http_url())
+        .track_base_url(emulator.http_url())
+        .auth_secret(SECRET);
+    let error = unready(keyed_over(plain)).initialize().unwrap_err();
+    assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Status(401))));
+    let received = emulator.received();
+    assert_eq!(received.requests.len(), 1);
+    assert_eq!(received.requests[0].header("authorization"), None);
+}
+
+#[test]
+fn a_missing_or_wrong_secret_is_named() {
+    let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
+    let status = |network| unready(keyed_over(network)).initialize().unwrap_err();
+    let refused = |code| InitializeError::Load(LoadError::Fetch(TransportError::Status(code)));
+    assert_eq!(status(network(&emulator)), refused(401));
+    assert_eq!(status(network(&emulator).auth_secret("another")), refused(403));
+}
+
+#[test]
+fn loopback_http_works_after_the_opt_in() {
+    let emulator = serve();
+    let plain = TransportConfig::builder()
+        .danger_allow_http_on_loopback(true)
+        .config_base_url(emulator.http_url())
+        .track_base_url(format!("{}/v1/", emulator.http_url()));
+    let core = start(keyed_over(plain));
+    convert(&core, 0..1);
+    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
+    assert!(emulator.received().requests.iter().all(|request| !request.https));
+}
+
+#[test]
+fn a_server_that_drips_ends_with_the_requests_timeout() {
+    let emulator = serve();
+    emulator.inject(Fault::config(FaultKind::SlowDrip { bytes: 1, interval_ms: 20 }));
+    let core = unready(keyed_over(network(&emulator).total_timeout(Duration::from_millis(200))));
+    let error = core.initialize().unwrap_err();
+    let InitializeError::Load(LoadError::Fetch(cause)) = error else { panic!("{error:?}") };
+    assert_eq!(cause.code(), "timeout");
+}
+
+#[test]
+fn every_character_that_a_key_may_hold_reaches_the_server() {
+    let emulator = serve();
+    for character in ('!'..='~').filter(|c| !matches!(c, '?' | '#' | '%' | '\\' | '<' | '>' | '`')) {
+        let key = format!("k{character}k");
+        let config = SdkConfig::builder().sdk_key(key).transport(network(&emulator).build().unwrap());
+        let error = unready(config).initialize().unwrap_err();
+        let answered = InitializeError::Load(LoadError::Fetch(TransportError::Status(404)));
+        assert_eq!(error, answered, "{character:?}");
+    }
+}
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    for round in 0..3 {
+        convert(&core, round..round + 1);
+        assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
+    }
+    let received = emulator.received();
+    let mut connections: Vec<_> = received.requests.iter().map(|request| request.connection).collect();
+    connections.dedup();
+    assert_eq!(connections.len(), 1, "{connections:?}");
+}

@@ -1,0 +1,274 @@
+//! Close and shutdown: once, twice, at once, late, from a handler, and with work at hand.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use convert_emulator::{Fault, FaultKind};
+use convert_sdk::{
+    ContextError, ConversionOptions, ConversionStatus, Core, FlushError, InitializeError, LifecycleEventKind,
+    RefreshError, SdkConfig, attributes,
+};
+use crossbeam_channel::bounded;
+
+use crate::support::{
+    KEY, PATIENCE, Script, convert, direct, direct_to, keyed, pro, serve, start, start_scripted, until,
+    visitor,
+};
+
+#[test]
+fn every_call_after_close_has_its_answer() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let before = core.create_context("v", attributes! { "plan" => "pro" }).unwrap();
+    let stats = core.close();
+    assert!(stats.is_balanced());
+    assert_eq!(core.create_context("w", ()).unwrap_err(), ContextError::Closed);
+    assert_eq!(core.initialize(), Err(InitializeError::Closed));
+    assert_eq!(core.refresh_now_within(PATIENCE), Err(RefreshError::Closed));
+    assert!(matches!(core.flush(PATIENCE), Err(FlushError::Closed(_))));
+    assert!(matches!(core.shutdown(PATIENCE), Err(FlushError::Closed(_))));
+    assert_eq!(core.subscribe().next(), None);
+    core.on(LifecycleEventKind::Ready, |_| panic!("never called")).unwrap();
+    core.refresh_now();
+    assert_eq!(before.run_experience("price").unwrap().variation_key(), "low", "decisions go on");
+    assert_eq!(before.track_conversion("purchase").status, ConversionStatus::Closed);
+    let confirmed = before.track_conversion_confirmed("purchase", &Default::default(), PATIENCE).unwrap();
+    assert_eq!(confirmed.status, ConversionStatus::Closed);
+    let stats = core.stats();
+    assert_eq!((stats.recorded, stats.dropped.closed), (3, 3));
+    assert_eq!(emulator.received().totals.config_requests, 1);
+}
+
+#[test]
+fn close_without_flush_drops_and_counts() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..7);
+    let stats = core.close();
+    assert_eq!((stats.dropped.closed, stats.pending, stats.delivered), (7, 0, 0));
+    assert!(stats.is_balanced());
+    assert!(script.posts.is_empty());
+    assert_eq!(core.close(), stats, "a second close returns the same ledger");
+}
+
+#[test]
+fn close_lets_the_delivery_at_hand_end_and_drops_the_rest() {
+    let (core, script) = start_scripted(direct().batch_size(2));
+    convert(&core, 0..2);
+    script.posted();
+    convert(&core, 2..3);
+    until(&core, |stats| stats.recorded == 3);
+    let closer = core.clone();
+    let close = std::thread::spawn(move || closer.close());
+    script.answer(200);
+    let stats = close.join().unwrap();
+    assert_eq!((stats.delivered, stats.dropped.closed, stats.pending), (2, 1, 0));
+    assert!(script.posts.is_empty());
+}
+
+#[test]
+fn shutdown_delivers_everything_and_closes() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    convert(&core, 0..25);
+    let report = core.shutdown(PATIENCE).unwrap();
+    assert_eq!((report.pending, report.dropped), (0, 0));
+    assert_eq!((report.stats.delivered, report.stats.pending), (25, 0));
+    assert_eq!(emulator.received().totals.events, 25);
+    assert_eq!(core.create_context("v", ()).unwrap_err(), ContextError::Closed);
+}
+
+#[test]
+fn shutdown_with_a_hanging_server_ends_by_its_deadline_with_a_final_ledger() {
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::Hang));
+    let core = start(direct_to(&emulator));
+    convert(&core, 0..3);
+    let Err(FlushError::Timeout(stats)) = core.shutdown(Duration::from_millis(400)) else {
+        panic!("the server hangs")
+    };
+    assert_eq!((stats.pending, stats.dropped.closed), (0, 3), "{stats:?}");
+    assert!(stats.is_balanced());
+    assert_eq!(core.stats(), *stats);
+}
+
+#[test]
+fn shutdown_after_a_failure_says_what_was_dropped() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..3);
+    script.answer(500);
+    let Err(FlushError::Incomplete(report)) = core.shutdown(PATIENCE) else { panic!("it fails") };
+    assert_eq!((report.delivered, report.dropped, report.pending), (0, 3, 0));
+    assert_eq!((report.stats.pending, report.stats.dropped.closed), (0, 3));
+}
+
+#[test]
+fn a_flush_that_a_close_ends_says_that_its_records_are_dropped() {
+    let (core, script) = start_scripted(direct().batch_size(2));
+    convert(&core, 0..2);
+    script.posted();
+    let flusher = core.clone();
+    let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
+    let closer = core.clone();
+    let close = std::thread::spawn(move || closer.close());
+    // Whatever the order of the two, the failed records are not kept; a flush that comes first tries
+    // once more.
+    script.fail(convert_sdk::TransportError::Connect);
+    script.fail(convert_sdk::TransportError::Connect);
+    match flush.join().unwrap() {
+        Err(FlushError::Incomplete(report)) => {
+            assert!(report.stats.is_balanced());
+            assert_eq!(report.pending, report.stats.pending, "{report:?}");
+        }
+        Err(FlushError::Closed(_)) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(close.join().unwrap().pending, 0);
+}
+
+#[test]
+fn close_and_shutdown_from_many_threads_agree() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    convert(&core, 0..50);
+    let ledgers = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (core, ledgers) = (&core, &ledgers);
+            scope.spawn(move || {
+                let stats = if thread % 2 == 0 {
+                    core.close()
+                } else {
+                    core.shutdown(PATIENCE).map_or_else(|error| error.stats().clone(), |it| it.stats)
+                };
+                ledgers.lock().unwrap().push(stats);
+            });
+        }
+    });
+    let last = core.stats();
+    assert_eq!(last.pending, 0);
+    for stats in ledgers.into_inner().unwrap() {
+        assert_eq!((stats.delivered, stats.dropped, stats.pending), (last.delivered, last.dropped, 0));
+    }
+}
+
+/// What races with the end of the tracker is answered by that end, and does not wait for its deadline.
+#[test]
+fn whoever_waits_while_the_core_closes_is_answered() {
+    for _ in 0..50 {
+        let (core, script) = start_scripted(direct());
+        (0..100).for_each(|_| script.answer(200));
+        convert(&core, 0..1);
+        let context = visitor(&core, "v");
+        let (running, run) = bounded(5);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let (core, running) = (&core, running.clone());
+                scope.spawn(move || {
+                    running.send(()).unwrap();
+                    loop {
+                        match core.flush(PATIENCE) {
+                            Err(FlushError::Closed(_)) => break,
+                            Err(FlushError::Timeout(stats)) => panic!("never answered: {stats:?}"),
+                            // Before the close, or ended by it.
+                            _ => {}
+                        }
+                    }
+                });
+            }
+            scope.spawn(|| {
+                running.send(()).unwrap();
+                let plain = ConversionOptions::new();
+                let confirm = || context.track_conversion_confirmed("purchase", &plain, PATIENCE).unwrap();
+                while confirm().status != ConversionStatus::Closed {}
+            });
+            (0..4).for_each(|_| run.recv_timeout(PATIENCE).unwrap());
+            assert!(core.close().is_balanced());
+        });
+        assert_eq!(core.close().pending, 0);
+    }
+}
+
+#[test]
+fn a_handler_may_close_the_core() {
+    for shutdown in [false, true] {
+        let emulator = serve();
+        let (closed, wait) = bounded(1);
+        let core = start(keyed(&emulator));
+        let own = Mutex::new(Some(core.clone()));
+        core.on(LifecycleEventKind::Conversion, move |_| {
+            let Some(core) = own.lock().unwrap().take() else { return };
+            let stats = if shutdown {
+                core.shutdown(PATIENCE).map_or_else(|error| error.stats().clone(), |it| it.stats)
+            } else {
+                core.close()
+            };
+            closed.send(stats).unwrap();
+        })
+        .unwrap();
+        convert(&core, 0..1);
+        let stats = wait.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((stats.pending, stats.recorded), (0, 1));
+        assert_eq!(core.close().pending, 0);
+    }
+}
+
+#[test]
+fn a_close_ends_a_fetch_and_whoever_waits_for_it() {
+    let script = Script::new();
+    let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
+    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let waiting = core.clone();
+    let initialize = std::thread::spawn(move || waiting.initialize_within(PATIENCE));
+    script.fetched();
+    core.close();
+    assert!(initialize.join().unwrap().is_err());
+    assert!(!core.is_ready());
+}
+
+#[test]
+fn a_close_does_not_begin_fetches_that_still_wait() {
+    let script = Script::new();
+    let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
+    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    core.refresh_now();
+    script.fetched();
+    for _ in 0..10 {
+        core.refresh_now();
+    }
+    core.close();
+    assert!(script.fetches.is_empty(), "{} fetches began after close", script.fetches.len());
+}
+
+#[test]
+fn dropping_without_close_is_harmless() {
+    let emulator = serve();
+    let core = start(keyed(&emulator).auto_flush_interval(Duration::from_millis(1)));
+    let events = core.subscribe();
+    let context = pro(&core, "v");
+    drop(core);
+    assert!(context.run_experience("price").is_some(), "a context keeps the SDK alive");
+    assert!(context.track_conversion("purchase").tracked());
+    emulator.wait_for_events(2, PATIENCE).unwrap();
+    drop(context);
+    // The subscription ends when the threads have.
+    assert!(events.count() > 0);
+}
+
+#[test]
+fn dropping_with_a_delivery_at_hand_interrupts_it() {
+    let (core, script) = start_scripted(direct().batch_size(1));
+    let events = core.subscribe();
+    convert(&core, 0..1);
+    script.posted();
+    drop(core);
+    assert!(events.count() > 0, "the subscription ends with the threads");
+}
+
+#[test]
+fn a_core_that_did_nothing_closes_at_once() {
+    let core = Core::new(SdkConfig::builder().sdk_key("k").build().unwrap());
+    assert_eq!(core.close(), convert_sdk::Stats::default());
+    let core = start(direct());
+    visitor(&core, "").run_experiences();
+    assert_eq!(core.shutdown(Duration::ZERO).unwrap().delivered, 0);
+}

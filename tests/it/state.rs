@@ -1,0 +1,197 @@
+//! Visitor state through a store, in the official Python SDK's format.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use convert_sdk::{
+    ConversionOptions, ConversionStatus, DataStore, DecisionSource, InMemoryDataStore, StoreError, attributes,
+};
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, direct, direct_to, pro, serve, start, until, visitor};
+
+/// A map that is written like a file: values are kept as text.
+#[derive(Default)]
+struct Texts(Mutex<HashMap<String, String>>);
+
+impl Texts {
+    fn value(&self, key: &str) -> Option<Value> {
+        self.0.lock().unwrap().get(key).map(|text| serde_json::from_str(text).unwrap())
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> = self.0.lock().unwrap().keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn put(&self, key: &str, text: &str) {
+        self.0.lock().unwrap().insert(key.to_owned(), text.to_owned());
+    }
+}
+
+impl DataStore for Texts {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        Ok(self.value(key))
+    }
+
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        assert_eq!(ttl, None, "Python keeps state for ever");
+        self.put(key, &value.to_string());
+        Ok(())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.lock().unwrap().remove(key);
+        Ok(())
+    }
+}
+
+#[test]
+fn state_and_marks_are_written_as_python_writes_them() {
+    let store = Arc::new(Texts::default());
+    let core = start(direct().shared_data_store(store.clone()));
+    let id = "vü \"1\"";
+    let mut context = core.create_context(id, attributes! { "plan" => "pro", "country" => "GR" }).unwrap();
+    context.set_attributes(attributes! { "age" => 30 });
+    context.run_experience("price").unwrap();
+    assert!(context.track_conversion("purchase").tracked());
+    core.close();
+    assert_eq!(
+        store.keys(),
+        [
+            r#"bucketing:["v\u00fc \"1\"", "2"]"#,
+            r#"dedup:["v\u00fc \"1\"", "71"]"#,
+            r#"state:["v\u00fc \"1\""]"#,
+        ]
+    );
+    assert_eq!(store.value(r#"bucketing:["v\u00fc \"1\"", "2"]"#), Some(json!(true)));
+    assert_eq!(store.value(r#"dedup:["v\u00fc \"1\"", "71"]"#), Some(json!(true)));
+    assert_eq!(
+        store.value(r#"state:["v\u00fc \"1\""]"#),
+        Some(json!({"attributes": {"age": 30}, "segments": {"country": "GR"}, "bucketing": {"2": "21"}}))
+    );
+}
+
+#[test]
+fn state_that_python_wrote_is_taken_up() {
+    let emulator = serve();
+    let store = Arc::new(Texts::default());
+    store.put(
+        r#"state:["v"]"#,
+        r#"{"attributes": {"plan": "pro", "n": 1.5}, "segments": {"country": "DE", "customSegments": ["61"]},
+            "bucketing": {"2": "22", "999": "1"}}"#,
+    );
+    store.put(r#"dedup:["v", "71"]"#, "true");
+    store.put(r#"bucketing:["v", "2"]"#, "true");
+    let core = start(direct_to(&emulator).shared_data_store(store.clone()));
+    let context = visitor(&core, "v");
+    assert_eq!(context.attributes().len(), 2);
+    assert_eq!(context.segments().len(), 2);
+    let price = context.run_experience("price").unwrap();
+    assert_eq!((price.variation_id(), price.source()), ("22", DecisionSource::Stored));
+    assert_eq!(context.run_experience("members").unwrap().variation_id(), "31");
+    let plain = ConversionOptions::new();
+    let repeated = context.track_conversion_confirmed("purchase", &plain, PATIENCE).unwrap();
+    assert_eq!(repeated.status, ConversionStatus::Deduplicated);
+    assert!(context.track_conversion("signup").tracked());
+    core.flush(PATIENCE).unwrap();
+    let received = emulator.received();
+    assert_eq!((received.totals.bucketing, received.totals.conversion), (1, 1), "price was exposed before");
+    let body = &crate::support::bodies(&received)[0]["visitors"][0];
+    assert_eq!(body["segments"], json!({"country": "DE", "customSegments": ["61"]}));
+    let pairs = &body["events"][1]["data"]["bucketingData"];
+    assert_eq!(*pairs, json!({"2": "22", "3": "31", "999": "1"}), "unknown decisions are kept");
+    core.close();
+    let state = store.value(r#"state:["v"]"#).unwrap();
+    assert_eq!(state["bucketing"], json!({"2": "22", "3": "31", "999": "1"}));
+    assert_eq!(state["attributes"], json!({"plan": "pro", "n": 1.5}));
+}
+
+#[test]
+fn the_older_forms_and_nonsense_are_read() {
+    let store = Arc::new(Texts::default());
+    store.put(r#"state:["bare"]"#, r#"{"plan": "pro"}"#);
+    store.put(r#"state:["two"]"#, r#"{"attributes": {"plan": "pro"}, "segments": {}}"#);
+    for (index, nonsense) in ["null", "5", "[]", "\"text\"", r#"{"attributes": 5}"#].iter().enumerate() {
+        store.put(&format!("state:[\"{index}\"]"), nonsense);
+    }
+    let core = start(direct().shared_data_store(store));
+    assert!(visitor(&core, "bare").run_experience("price").is_some());
+    assert!(visitor(&core, "two").run_experience("price").is_some());
+    for index in 0..5 {
+        assert!(visitor(&core, &index.to_string()).run_experience("banner").is_some());
+    }
+}
+
+#[test]
+fn state_outlives_the_core() {
+    let store = Arc::new(Texts::default());
+    let config = || direct().shared_data_store(store.clone() as Arc<dyn DataStore>);
+    let core = start(config());
+    pro(&core, "v").run_experience("price").unwrap();
+    core.close();
+    let core = start(config());
+    let context = pro(&core, "v");
+    assert_eq!(context.run_experience("price").unwrap().source(), DecisionSource::Stored);
+    assert!(core.flush(Duration::ZERO).is_err() || core.stats().pending == 0);
+    until(&core, |stats| stats.recorded == 1 && stats.deduplicated == 1);
+}
+
+#[test]
+fn memory_remembers_a_visitor_between_contexts_without_a_store() {
+    let core = start(direct());
+    let mut context = core.create_context("v", attributes! { "country" => "GR", "plan" => "pro" }).unwrap();
+    context.run_experience("banner").unwrap();
+    context.set_attributes(attributes! { "tier" => "gold" });
+    let later = visitor(&core, "v");
+    assert_eq!(later.run_experience("banner").unwrap().source(), DecisionSource::Stored);
+    assert!(later.segments().get("country").is_some(), "report keys are kept");
+    assert!(later.attributes().get("tier").is_some(), "set attributes are kept");
+    assert!(later.attributes().get("plan").is_none(), "attributes of one context are its own");
+}
+
+#[test]
+fn custom_segments_are_recorded_once_and_open_what_asks_for_them() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator));
+    let mut context = visitor(&core, "v");
+    assert!(context.run_experience("members").is_none());
+    assert!(!context.run_custom_segments(&["vip", "no-such-segment"]).matched());
+    let matched = context.run_custom_segments_with(&["vip"], attributes! { "tier" => "gold" });
+    assert_eq!(matched.matched_segment_ids().collect::<Vec<_>>(), ["61"]);
+    let again = context.run_custom_segments_with(&["vip"], attributes! { "tier" => "gold" });
+    assert!(!again.matched(), "recorded already");
+    assert!(context.run_experience("members").is_some());
+    assert!(visitor(&core, "v").run_experience("members").is_some(), "later contexts know it too");
+    core.flush(PATIENCE).unwrap();
+    let segments = crate::support::bodies(&emulator.received())[0]["visitors"][0]["segments"].clone();
+    assert_eq!(segments, json!({"customSegments": ["61"]}));
+}
+
+#[test]
+fn default_segments_keep_report_keys_only_and_the_later_write_wins() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator));
+    let mut context = core.create_context("v", attributes! { "country" => "GR" }).unwrap();
+    context.set_segments(attributes! { "country" => "DE", "browser" => "FF", "plan" => "pro" });
+    assert!(context.run_experience("price").is_none(), "plan is no segment");
+    assert!(context.track_conversion("purchase").tracked());
+    core.flush(PATIENCE).unwrap();
+    let segments = crate::support::bodies(&emulator.received())[0]["visitors"][0]["segments"].clone();
+    assert_eq!(segments, json!({"country": "DE", "browser": "FF"}));
+}
+
+#[test]
+fn the_memory_store_is_bounded_also_under_deletes() {
+    let store = InMemoryDataStore::with_capacity(2);
+    store.set("a", json!(1), None).unwrap();
+    store.delete("a").unwrap();
+    store.set("b", json!(1), None).unwrap();
+    store.set("a", json!(2), None).unwrap();
+    store.set("c", json!(1), None).unwrap();
+    assert_eq!(store.get("b").unwrap(), None, "b is the oldest");
+    assert_eq!(store.get("a").unwrap(), Some(json!(2)));
+    assert_eq!(store.len(), 2);
+}

@@ -1,0 +1,75 @@
+//! What the public types promise to the compiler.
+
+use convert_sdk::*;
+
+fn shared<T: Send + Sync + 'static>() {}
+fn sent<T: Send + 'static>() {}
+fn error<T: std::error::Error + Send + Sync + 'static>() {}
+
+#[test]
+fn public_types_go_to_any_thread() {
+    shared::<Core>();
+    shared::<Context>();
+    shared::<ConfigSnapshot>();
+    shared::<SdkConfig>();
+    shared::<TransportConfig>();
+    shared::<RefreshConfig>();
+    shared::<Attributes>();
+    shared::<AttributeValue>();
+    shared::<RunOptions>();
+    shared::<ConversionOptions>();
+    shared::<ConversionResult>();
+    shared::<CustomSegmentsResult>();
+    shared::<ExperienceResult<'static>>();
+    shared::<FeatureResult<'static>>();
+    shared::<LifecycleEvent>();
+    shared::<Subscription>();
+    shared::<Stats>();
+    shared::<FlushReport>();
+    shared::<InMemoryDataStore>();
+    shared::<Explanation>();
+    shared::<ExperienceDiagnostic>();
+    shared::<Box<dyn DataStore>>();
+    shared::<Box<dyn Transport>>();
+    sent::<CoreBuilder>();
+}
+
+#[test]
+fn every_error_is_one() {
+    error::<InvalidOption>();
+    error::<InvalidReason>();
+    error::<InitializeError>();
+    error::<RefreshError>();
+    error::<LoadError>();
+    error::<ConfigError>();
+    error::<ContextError>();
+    error::<PreviewError>();
+    error::<ConfirmError>();
+    error::<HandlerError>();
+    error::<FlushError>();
+    error::<TransportError>();
+    error::<StoreError>();
+    error::<UnknownEntityKind>();
+    error::<UnknownGoalDataKey>();
+}
+
+/// A core fits in a `static`, and a context goes where its request goes.
+#[test]
+fn a_core_can_be_a_static_and_a_context_can_be_shared() {
+    static CORE: std::sync::LazyLock<Core> = std::sync::LazyLock::new(|| {
+        let core = Core::new(SdkConfig::builder().data_json(include_str!("small.json")).build().unwrap());
+        core.initialize().unwrap();
+        core
+    });
+    let context = CORE.create_context("v", attributes! { "plan" => "pro" }).unwrap();
+    let variation = context.run_experience("checkout").unwrap().variation_id();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let again = context.run_experience("checkout").unwrap();
+                assert_eq!(again.variation_id(), variation);
+                assert!(context.track_conversion("purchase").tracked());
+            });
+        }
+    });
+}

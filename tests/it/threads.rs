@@ -1,0 +1,227 @@
+//! Threads, seen from outside: their names, their end, and that they hold no process up. Each case
+//! runs in a process of its own, because all tests of this binary share one.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use convert_emulator::{Fault, FaultKind};
+use convert_sdk::{Core, LifecycleEventKind, RefreshConfig};
+use crossbeam_channel::bounded;
+
+use crate::support::{PATIENCE, convert, deadline, keyed, network, pro, serve, start, unready};
+
+/// Names the case that a child process is to run.
+const CASE: &str = "CONVERT_TEST_THREADS_CASE";
+
+/// Names of this SDK's threads, as the system shows them: cut to 15 bytes.
+const ALL: [&str; 4] = ["convert-events", "convert-flusher", "convert-refresh", "convert-tracker"];
+
+/// All threads of the process, whatever they are called: a new one has no name of its own yet.
+fn all_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+fn sdk_threads() -> BTreeSet<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // A thread may end between the list and the look at it.
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.map(|name| name.trim().to_owned()).filter(|name| ALL.contains(&name.as_str())).collect()
+}
+
+/// A joined thread stays in the list for a moment after its end, so this looks more than once.
+fn expect_threads(wanted: &[&str]) {
+    let deadline = deadline();
+    let wanted: BTreeSet<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+    while sdk_threads() != wanted {
+        assert!(Instant::now() < deadline, "{:?} instead of {wanted:?}", sdk_threads());
+        std::thread::yield_now();
+    }
+}
+
+/// Runs one case in a child process, which must end by itself and well.
+fn run(case: &str) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "threads::in_a_child", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(CASE, case)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = child.id();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (ended, wait) = bounded(1);
+    std::thread::spawn(move || {
+        // Reading to the end is waiting for the end.
+        let read = |mut from: Box<dyn std::io::Read>| {
+            let mut text = String::new();
+            let _ = from.read_to_string(&mut text);
+            text
+        };
+        let texts = (read(Box::new(stdout)), read(Box::new(stderr)));
+        let _ = ended.send((child.wait(), texts));
+    });
+    let Ok((status, (stdout, stderr))) = wait.recv_timeout(2 * PATIENCE) else {
+        let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+        panic!("{case} does not end")
+    };
+    assert!(status.unwrap().success(), "{case}:\n{stdout}\n{stderr}");
+    assert!(stdout.contains("1 passed"), "{case} did not run:\n{stdout}");
+}
+
+/// A core with every thread running.
+fn busy(emulator: &convert_emulator::Emulator) -> Core {
+    let core = start(keyed(emulator));
+    core.on(LifecycleEventKind::Bucketing, |_| {}).unwrap();
+    convert(&core, 0..5);
+    core
+}
+
+#[test]
+#[ignore = "run by the other tests of this module, in a child process"]
+fn in_a_child() {
+    let Ok(case) = std::env::var(CASE) else { return };
+    let emulator = serve();
+    let before = all_threads();
+    let expect_none = || {
+        let deadline = deadline();
+        while all_threads() > before {
+            assert!(Instant::now() < deadline, "{:?} are left", sdk_threads());
+            std::thread::yield_now();
+        }
+    };
+    match case.as_str() {
+        "lazily" => {
+            let core = unready(keyed(&emulator));
+            let events = core.subscribe();
+            expect_none();
+            core.initialize().unwrap();
+            expect_threads(&["convert-refresh"]);
+            pro(&core, "v").run_experience("price").unwrap();
+            expect_threads(&["convert-flusher", "convert-refresh", "convert-tracker"]);
+            core.on(LifecycleEventKind::Ready, |_| {}).unwrap();
+            expect_threads(&ALL);
+            drop(events);
+        }
+        "close" => {
+            let core = busy(&emulator);
+            expect_threads(&ALL);
+            core.close();
+            expect_none();
+            core.close();
+            // Nothing that is asked of a closed core starts a thread again.
+            core.refresh_now();
+            let _ = core.refresh_now_within(PATIENCE);
+            let _ = core.initialize();
+            core.on(LifecycleEventKind::Ready, |_| {}).unwrap();
+            expect_none();
+            // Nor of one that was closed before it had any.
+            let core = unready(keyed(&emulator));
+            core.close();
+            core.refresh_now();
+            expect_none();
+        }
+        "shutdown" => {
+            let core = busy(&emulator);
+            assert_eq!(core.shutdown(PATIENCE).unwrap().delivered, 5);
+            expect_none();
+        }
+        "hang" => {
+            emulator.inject(Fault::track(FaultKind::Hang));
+            let core = busy(&emulator);
+            assert!(core.shutdown(Duration::from_millis(500)).is_err());
+            assert!(
+                sdk_threads().is_empty() || {
+                    expect_none();
+                    true
+                }
+            );
+        }
+        "drop" => {
+            let core = busy(&emulator);
+            let context = pro(&core, "v");
+            drop(core);
+            expect_threads(&ALL);
+            drop(context);
+            expect_none();
+        }
+        "many" => {
+            for _ in 0..20 {
+                busy(&emulator).close();
+            }
+            expect_none();
+        }
+        "handler" => {
+            let core = busy(&emulator);
+            let (closed, wait) = bounded(1);
+            let own = core.clone();
+            core.on(LifecycleEventKind::Conversion, move |_| {
+                own.close();
+                let _ = closed.try_send(());
+            })
+            .unwrap();
+            convert(&core, 10..11);
+            wait.recv_timeout(PATIENCE).unwrap();
+            core.close();
+            expect_none();
+        }
+        "never" => {
+            let policy = RefreshConfig::builder().interval(Duration::from_millis(1)).jitter(Duration::ZERO);
+            let network = network(&emulator).build().unwrap();
+            emulator.inject(Fault::track(FaultKind::Hang));
+            let config = keyed(&emulator).transport(network).refresh(policy.build().unwrap()).batch_size(1);
+            let core = start(config);
+            core.on(LifecycleEventKind::Conversion, |_| {
+                loop {
+                    std::thread::park()
+                }
+            })
+            .unwrap();
+            convert(&core, 0..100);
+            expect_threads(&ALL);
+            // Neither the core nor what it waits for is ever ended.
+            std::mem::forget((core, emulator));
+        }
+        other => panic!("no case {other}"),
+    }
+}
+
+#[test]
+fn threads_have_names_and_start_when_they_are_needed() {
+    run("lazily");
+}
+
+#[test]
+fn no_thread_is_alive_after_close_and_none_comes_back() {
+    run("close");
+}
+
+#[test]
+fn no_thread_is_alive_after_shutdown() {
+    run("shutdown");
+}
+
+#[test]
+fn no_thread_is_alive_after_a_shutdown_that_met_a_hanging_server() {
+    run("hang");
+}
+
+#[test]
+fn no_thread_outlives_the_last_core_and_context() {
+    run("drop");
+}
+
+#[test]
+fn many_cores_leave_nothing_behind() {
+    run("many");
+}
+
+#[test]
+fn a_core_that_a_handler_closes_leaves_nothing_behind() {
+    run("handler");
+}
+
+#[test]
+fn a_program_that_never_closes_still_exits_well() {
+    run("never");
+}

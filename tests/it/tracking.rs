@@ -1,0 +1,259 @@
+//! What is recorded: exposures once, conversions once, and nothing that makes no sense.
+
+use convert_emulator::{Emulator, EventData, Received};
+use convert_sdk::{
+    ConversionOptions, ConversionStatus, Core, GoalDataKey, LifecycleEvent, RunOptions, attributes,
+};
+
+use crate::support::{PATIENCE, direct, direct_to, keyed, next, pro, serve, start, start_scripted, visitor};
+
+fn flushed(core: &Core, emulator: &Emulator) -> Received {
+    core.flush(PATIENCE).unwrap();
+    emulator.received()
+}
+
+#[test]
+fn an_exposure_is_recorded_once_per_visitor_and_experience_across_contexts() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    for _ in 0..3 {
+        let context = pro(&core, "v");
+        for _ in 0..3 {
+            context.run_experience("banner").unwrap();
+            context.run_experience("price").unwrap();
+            context.run_experiences();
+            context.run_feature("banner-text").unwrap();
+        }
+    }
+    pro(&core, "w").run_experience("banner").unwrap();
+    let received = flushed(&core, &emulator);
+    assert_eq!(received.events_of("v").count(), 3, "banner, price and lab");
+    assert_eq!(received.events_of("w").count(), 1);
+    assert_eq!(core.stats().deduplicated, 6, "each context hands each exposure over once");
+}
+
+#[test]
+fn feature_calls_record_exposures() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    assert_eq!(visitor(&core, "v").run_feature("banner-text").unwrap().string("text"), Some("Hello"));
+    let only = RunOptions::new().experience_keys(["banner"]);
+    assert_eq!(visitor(&core, "w").run_features_with(&only).len(), 1);
+    let received = flushed(&core, &emulator);
+    assert_eq!(received.events_of("v").count(), 2, "every experience on the way is decided");
+    assert_eq!(received.events_of("w").count(), 1);
+    assert!(visitor(&core, "u").run_feature("no-such-feature").is_none());
+    assert!(core.flush(PATIENCE).unwrap().is_complete());
+    assert_eq!(core.stats().recorded, 3);
+}
+
+#[test]
+fn tracking_switched_off_for_a_call_records_nothing_and_on_again_once() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let context = visitor(&core, "v");
+    let quietly = RunOptions::new().enable_tracking(false);
+    assert!(context.run_experience_with("banner", &quietly).is_some());
+    assert!(context.run_feature_with("banner-text", &quietly).is_some());
+    assert!(core.flush(PATIENCE).unwrap().is_complete());
+    assert_eq!(core.stats().recorded, 0);
+    context.run_experience("banner").unwrap();
+    context.run_experience("banner").unwrap();
+    assert_eq!(flushed(&core, &emulator).totals.events, 1);
+}
+
+#[test]
+fn storage_switched_off_remembers_nothing_and_still_records_once() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let lightly = RunOptions::new().enable_storage(false);
+    let context = visitor(&core, "v");
+    for _ in 0..2 {
+        let result = context.run_experience_with("banner", &lightly).unwrap();
+        assert!(matches!(result.source(), convert_sdk::DecisionSource::Hashed { .. }));
+    }
+    assert!(context.track_conversion("purchase").tracked());
+    let received = flushed(&core, &emulator);
+    assert_eq!(received.totals.bucketing, 1);
+    let EventData::Conversion { bucketing_data, .. } = &received.events[1].event else { panic!() };
+    assert_eq!(*bucketing_data, None, "nothing is stored that could go with it");
+    let again = visitor(&core, "v").run_experience("banner").unwrap().source();
+    assert!(matches!(again, convert_sdk::DecisionSource::Hashed { .. }));
+    let stored = visitor(&core, "v").run_experience("banner").unwrap().source();
+    assert_eq!(stored, convert_sdk::DecisionSource::Stored);
+}
+
+#[test]
+fn tracking_switched_off_for_the_core_records_nothing() {
+    let core = start(direct().tracking(false));
+    let context = visitor(&core, "v");
+    assert!(context.run_experience("banner").is_some());
+    assert_eq!(context.track_conversion("purchase").status, ConversionStatus::TrackingDisabled);
+    assert_eq!(core.stats(), convert_sdk::Stats::default());
+}
+
+#[test]
+fn a_conversion_is_recorded_once_per_visitor_and_goal() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    for _ in 0..3 {
+        assert!(visitor(&core, "v").track_conversion("purchase").tracked());
+        assert!(visitor(&core, "v").track_conversion("signup").tracked());
+        assert!(visitor(&core, "w").track_conversion("purchase").tracked());
+    }
+    assert_eq!(flushed(&core, &emulator).totals.conversion, 3);
+    assert_eq!(core.stats().deduplicated, 6);
+}
+
+#[test]
+fn a_confirmed_conversion_tells_the_trackers_verdict() {
+    let core = start(direct());
+    let context = visitor(&core, "v");
+    let plain = ConversionOptions::new();
+    let confirm = |options: &ConversionOptions| {
+        context.track_conversion_confirmed("purchase", options, PATIENCE).unwrap().status
+    };
+    assert_eq!(confirm(&plain), ConversionStatus::Queued);
+    assert_eq!(confirm(&plain), ConversionStatus::Deduplicated);
+    assert_eq!(confirm(&ConversionOptions::new().revenue(1.0)), ConversionStatus::Deduplicated);
+    assert_eq!(
+        confirm(&ConversionOptions::new().revenue(1.0).force_multiple(true)),
+        ConversionStatus::Queued
+    );
+    let unknown = context.track_conversion_confirmed("nothing", &plain, PATIENCE).unwrap();
+    assert_eq!((unknown.status, unknown.goal_id), (ConversionStatus::GoalNotFound, None));
+    let late = context.track_conversion_confirmed("signup", &plain, std::time::Duration::ZERO);
+    assert!(matches!(late, Err(convert_sdk::ConfirmError::Timeout) | Ok(_)));
+}
+
+/// As the official Python SDK has it: a forced repetition sends its data again, never the bare event.
+#[test]
+fn force_multiple_sends_the_goal_data_again_and_nothing_without_data() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let events = core.subscribe();
+    let context = visitor(&core, "v");
+    let forced = ConversionOptions::new().force_multiple(true);
+    let paid = forced.clone().revenue(5.0);
+    for options in [&forced, &forced, &paid, &paid] {
+        assert!(context.track_conversion_with("purchase", options).tracked());
+    }
+    let received = flushed(&core, &emulator);
+    let has_data: Vec<_> = received
+        .events
+        .iter()
+        .map(|event| matches!(&event.event, EventData::Conversion { goal_data: Some(_), .. }))
+        .collect();
+    assert_eq!(has_data, [false, true, true]);
+    let stats = core.stats();
+    assert_eq!((stats.recorded, stats.deduplicated, stats.delivered), (4, 1, 3));
+    let judged: Vec<bool> = (0..4)
+        .map(|_| {
+            next(&events, |event| match event {
+                LifecycleEvent::Conversion { deduplicated, .. } => Some(*deduplicated),
+                _ => None,
+            })
+        })
+        .collect();
+    assert_eq!(judged, [false, true, false, false], "a repetition of which nothing is sent says so");
+}
+
+#[test]
+fn goal_data_of_a_first_conversion_is_a_second_event() {
+    let (core, script) = start_scripted(direct());
+    let order = ConversionOptions::new()
+        .data(GoalDataKey::TransactionId, "a")
+        .data(GoalDataKey::TransactionId, "b")
+        .revenue(1.5);
+    assert!(visitor(&core, "v").track_conversion_with("purchase", &order).tracked());
+    script.answer(200);
+    core.flush(PATIENCE).unwrap();
+    let body = script.posted().body;
+    let events = body["visitors"][0]["events"].as_array().unwrap();
+    assert_eq!(events[0]["data"], serde_json::json!({"goalId": "71"}));
+    let data = serde_json::json!([{"key": "transactionId", "value": "b"}, {"key": "amount", "value": 1.5}]);
+    assert_eq!(events[1]["data"]["goalData"], data);
+}
+
+#[test]
+fn what_cannot_be_a_conversion_is_named_and_not_recorded() {
+    let core = start(direct());
+    let status = |id: &str, goal: &str, options: &ConversionOptions| {
+        visitor(&core, id).track_conversion_with(goal, options).status
+    };
+    let plain = ConversionOptions::new();
+    assert_eq!(status("", "purchase", &plain), ConversionStatus::NoVisitor);
+    assert_eq!(status("v", "no-such-goal", &plain), ConversionStatus::GoalNotFound);
+    assert_eq!(status("v", "", &plain), ConversionStatus::GoalNotFound);
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert_eq!(
+            status("v", "purchase", &ConversionOptions::new().revenue(number)),
+            ConversionStatus::InvalidData
+        );
+        let other = ConversionOptions::new().data(GoalDataKey::CustomDimension1, number);
+        assert_eq!(status("v", "purchase", &other), ConversionStatus::InvalidData);
+    }
+    let with = |data| ConversionOptions::new().rule_data(data);
+    assert_eq!(
+        status("v", "big-order", &with(attributes! { "total" => 99 })),
+        ConversionStatus::GoalNotMatched
+    );
+    assert_eq!(status("v", "big-order", &with(attributes! {})), ConversionStatus::GoalNotMatched);
+    assert_eq!(status("v", "purchase", &with(attributes! {})), ConversionStatus::GoalNotMatched);
+    assert_eq!(core.stats().recorded, 0);
+    assert_eq!(status("v", "big-order", &with(attributes! { "total" => 100 })), ConversionStatus::Queued);
+    assert_eq!(status("v", "purchase", &plain), ConversionStatus::Queued);
+}
+
+#[test]
+fn an_empty_visitor_decides_and_records_nothing() {
+    let core = start(direct());
+    let mut nobody = pro(&core, "");
+    assert!(nobody.run_experience("banner").is_none());
+    assert!(nobody.run_experiences().is_empty());
+    assert!(nobody.run_feature("banner-text").is_none());
+    assert!(nobody.run_features().is_empty());
+    assert!(!nobody.run_custom_segments(&["vip"]).matched());
+    nobody.set_preview("1", "12").unwrap();
+    assert!(nobody.run_experience("banner").is_none(), "nobody sees no preview either");
+    assert!(nobody.run_experiences().is_empty());
+    assert_eq!(core.stats().recorded, 0);
+}
+
+#[test]
+fn an_experience_that_does_not_exist_has_no_result() {
+    let core = start(direct());
+    let context = visitor(&core, "v");
+    for key in ["", "no-such-experience", "Banner", "1"] {
+        assert!(context.run_experience(key).is_none(), "{key}");
+    }
+    assert!(context.run_experience("price").is_none(), "not in the audience");
+    assert_eq!(core.stats().recorded, 0);
+}
+
+#[test]
+fn numbers_of_every_size_are_attributes() {
+    let core = start(direct());
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, -0.0, 5e-324, 1e300] {
+        let context = core.create_context("v", attributes! { "plan" => number, "tier" => number }).unwrap();
+        assert!(context.run_experience("price").is_none());
+        assert!(context.run_experience("banner").is_some());
+        let _ = context.diagnose_experience("price");
+        let forced = context
+            .run_experience_with("price", &RunOptions::new().attributes(attributes! { "plan" => "pro" }));
+        assert!(forced.is_some());
+    }
+}
+
+#[test]
+fn a_very_long_or_odd_visitor_id_goes_through() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator));
+    let long = "x".repeat(100_000);
+    for id in [long.as_str(), "ü\u{1f600}", "a\"b\\c\n", " ", "\u{0}"] {
+        assert!(visitor(&core, id).run_experience("banner").is_some());
+    }
+    let received = flushed(&core, &emulator);
+    assert_eq!((received.totals.events, received.totals.refused), (5, 0));
+    assert_eq!(received.events_of(&long).count(), 1);
+}
