@@ -1,0 +1,103 @@
+//! Why a command could not do its work: always with the file, the line and the field, where known.
+
+use std::fmt;
+use std::io;
+
+use thiserror::Error;
+
+/// Ends a command with exit status 2.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// A file, a line or an option holds something that cannot be used.
+    #[error("{0}")]
+    Input(Box<Flaw>),
+    /// The output cannot be written.
+    #[error("standard output: {0}")]
+    Output(#[source] io::Error),
+    /// The SDK did not do what a local, stubbed instance always does.
+    #[error("the SDK failed: {0}")]
+    Sdk(String),
+}
+
+/// A flaw of the input, and where it is.
+#[derive(Debug, Default)]
+pub(crate) struct Flaw {
+    /// The file, `standard input`, or an option such as `--attributes`.
+    pub(crate) file: String,
+    /// Counted from one.
+    pub(crate) line: Option<u64>,
+    /// The path of the field, such as `request.state.goals[0]`.
+    pub(crate) field: String,
+    pub(crate) reason: String,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.field.is_empty() {
+            write!(f, ": {}", self.field)?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl From<Flaw> for Failure {
+    fn from(flaw: Flaw) -> Self {
+        Self::Input(Box::new(flaw))
+    }
+}
+
+/// A flaw of one field, before it is known in which file and line.
+#[derive(Debug)]
+pub(crate) struct FieldFlaw {
+    pub(crate) field: String,
+    pub(crate) reason: String,
+}
+
+impl FieldFlaw {
+    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: reason.into() }
+    }
+
+    /// The same flaw of a part of `parent`.
+    pub(crate) fn within(mut self, parent: &str) -> Self {
+        self.field = match self.field.as_str() {
+            "" => parent.to_owned(),
+            field if field.starts_with('[') => format!("{parent}{field}"),
+            field => format!("{parent}.{field}"),
+        };
+        self
+    }
+
+    pub(crate) fn at(self, file: &str, line: Option<u64>) -> Failure {
+        let Self { field, reason } = self;
+        Flaw { file: file.to_owned(), line, field, reason }.into()
+    }
+}
+
+/// What can end the work on one line.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The line cannot be used.
+    Field(FieldFlaw),
+    /// The SDK failed.
+    Sdk(String),
+}
+
+impl From<FieldFlaw> for Trouble {
+    fn from(flaw: FieldFlaw) -> Self {
+        Self::Field(flaw)
+    }
+}
+
+impl Trouble {
+    pub(crate) fn at(self, file: &str, line: u64) -> Failure {
+        match self {
+            Self::Field(flaw) => flaw.at(file, Some(line)),
+            Self::Sdk(reason) => Failure::Sdk(format!("{file}:{line}: {reason}")),
+        }
+    }
+}

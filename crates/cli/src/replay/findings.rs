@@ -1,0 +1,51 @@
+//! What the comparison of one line has found.
+
+use serde_json::Value;
+
+use crate::json::same;
+
+/// The comparisons of one line.
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) mismatches: Vec<Mismatch>,
+    /// How many experience decisions were compared.
+    pub(crate) decisions: u64,
+    /// Why the whole line could not be asked.
+    pub(crate) skipped: Option<&'static str>,
+    /// What of the line could not be asked, and how often.
+    pub(crate) left_out: Option<(&'static str, u64)>,
+}
+
+/// A part of an answer that is not the expected one.
+pub(crate) struct Mismatch {
+    pub(crate) part: String,
+    pub(crate) expected: Value,
+    pub(crate) actual: Value,
+}
+
+impl Findings {
+    /// Compares a part.
+    pub(crate) fn check(&mut self, part: &str, expected: &Value, actual: &Value) {
+        if !same(expected, actual) {
+            self.differ(part, expected.clone(), actual.clone());
+        }
+    }
+
+    /// Compares the decision on one experience.
+    pub(crate) fn check_decision(&mut self, part: &str, key: &str, expected: &Value, actual: &Value) {
+        self.decisions += 1;
+        if !same(expected, actual) {
+            self.differ(&format!("{part}.{key}"), expected.clone(), actual.clone());
+        }
+    }
+
+    /// A part is not the expected one.
+    pub(crate) fn differ(&mut self, part: &str, expected: Value, actual: Value) {
+        self.mismatches.push(Mismatch { part: part.to_owned(), expected, actual });
+    }
+
+    /// Whether there is nothing to print.
+    pub(crate) const fn is_clean(&self) -> bool {
+        self.mismatches.is_empty()
+    }
+}

@@ -1,0 +1,121 @@
+//! The SDK instances under replay: one for each config, reused by its requests.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use convert_sdk::{Core, SdkConfig};
+use serde_json::{Value, json};
+
+use super::line::{ConfigLine, State};
+use super::store::Store;
+use super::wire::Wire;
+use crate::error::{FieldFlaw, Trouble};
+
+/// More events than a request makes, so that its sequence goes out in one body.
+const BATCH: usize = 10_000;
+/// Fewer bytes than a config needs for an experience.
+const EXPERIENCE_BYTES: usize = 32;
+/// What happens in this process takes microseconds; past this something hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One config and what surrounds its core.
+pub(crate) enum Subject {
+    Ready(Ready),
+    /// The SDK does not accept the config.
+    Refused(String),
+}
+
+/// A core that is ready, with a store and a wire of the replay's own.
+pub(crate) struct Ready {
+    pub(crate) core: Core,
+    pub(crate) store: Arc<Store>,
+    pub(crate) wire: Arc<Wire>,
+    /// Visitors whose state may still be on its way to the store.
+    unsettled: HashSet<String>,
+}
+
+impl Subject {
+    /// Makes the SDK instance of a config line.
+    pub(crate) fn new(line: &ConfigLine<'_>) -> Result<Self, Trouble> {
+        let (store, wire) = (Arc::new(Store::default()), Arc::new(Wire::default()));
+        let mut config = SdkConfig::builder()
+            .data_json(line.config.get())
+            .exclude_experience_id_hash(line.options.exclude_experience_id_hash)
+            .hash_seed(line.options.hash_seed.unwrap_or_default())
+            .batch_size(BATCH)
+            .queue_capacity(capacity(line.config.get()))
+            .shared_data_store(Arc::clone(&store) as Arc<_>);
+        if let Some(environment) = &line.options.environment {
+            config = config.environment(environment.as_str());
+        }
+        if let Some(values) = line.options.max_traffic {
+            config = config.max_traffic(values);
+        }
+        let config = config
+            .build()
+            .map_err(|error| FieldFlaw::new(error.field(), error.reason().to_string()).within("options"))?;
+        let core = Core::builder(config).shared_transport(Arc::clone(&wire) as Arc<_>).build();
+        let core = core.map_err(|error| Trouble::Sdk(error.to_string()))?;
+        Ok(match core.initialize() {
+            Ok(()) => Self::Ready(Ready { core, store, wire, unsettled: HashSet::new() }),
+            Err(error) => Self::Refused(error.to_string()),
+        })
+    }
+}
+
+impl Ready {
+    /// Starts a visitor afresh with this stored state.
+    pub(crate) fn seed(&mut self, visitor: &str, state: &State) -> Result<(), Trouble> {
+        if self.unsettled.contains(visitor) {
+            self.settle()?;
+        }
+        let goal_ids = self.goal_ids(&state.goals)?;
+        let segments = segments(state);
+        let empty = segments.as_object().is_none_or(serde_json::Map::is_empty);
+        let envelope = (!empty || !state.bucketing.is_empty())
+            .then(|| json!({"attributes": {}, "segments": segments, "bucketing": state.bucketing}));
+        self.store.seed(visitor, envelope, goal_ids.iter().map(String::as_str));
+        Ok(())
+    }
+
+    /// Notes that something may be stored for the visitor.
+    pub(crate) fn unsettle(&mut self, visitor: &str) {
+        if !self.unsettled.contains(visitor) {
+            self.unsettled.insert(visitor.to_owned());
+        }
+    }
+
+    /// Waits until every record is on the wire and every change is in the store.
+    pub(crate) fn settle(&mut self) -> Result<(), Trouble> {
+        let report = self.core.flush(PATIENCE).map_err(|error| Trouble::Sdk(error.to_string()))?;
+        debug_assert!(report.is_complete(), "the wire takes everything");
+        self.unsettled.clear();
+        Ok(())
+    }
+
+    /// The SDK marks goals by id, the vectors by key.
+    fn goal_ids(&self, keys: &[String]) -> Result<Vec<String>, Trouble> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let context = self.core.create_context("", ()).map_err(|error| Trouble::Sdk(error.to_string()))?;
+        let ids = keys.iter().filter_map(|key| context.diagnose_goal(key).goal_id);
+        Ok(ids.map(|id| id.to_string()).collect())
+    }
+}
+
+/// Room for the exposures of every experience at once: none may be refused, and the usual room for
+/// thousands of records is more work to lay out than most configs are to replay.
+fn capacity(config: &str) -> usize {
+    (config.len() / EXPERIENCE_BYTES).clamp(256, 1 << 20)
+}
+
+/// The stored segments, recorded custom segments among them.
+pub(crate) fn segments(state: &State) -> Value {
+    let mut segments = state.segments.clone();
+    if let Some(ids) = &state.custom_segments {
+        segments.insert("customSegments".to_owned(), Value::Array(ids.clone()));
+    }
+    Value::Object(segments)
+}
