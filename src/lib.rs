@@ -59,6 +59,7 @@ mod error;
 mod events;
 mod flush;
 mod js;
+mod murmur;
 mod options;
 mod preview;
 mod results;

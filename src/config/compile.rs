@@ -65,7 +65,7 @@ impl ConfigSnapshot {
             segments: parts.segments,
             features: parts.features,
             goals: parts.goals,
-            max_traffic: options.max_traffic,
+            bucketing: *options,
             text: text.into_boxed_str(),
         };
         Ok(Compiled { snapshot, warnings })

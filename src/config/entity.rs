@@ -8,8 +8,8 @@ use super::index::Index;
 use super::layout::Layout;
 use super::rules::RuleSet;
 use super::snapshot::ConfigSnapshot;
-use crate::decide::Murmur3;
 use crate::js::cast::VariableType;
+use crate::murmur::Murmur3;
 
 /// Where an entity stands in the served text.
 #[derive(Clone, Copy)]

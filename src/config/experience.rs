@@ -13,9 +13,9 @@ use super::layout::{Layout, Share};
 use super::shape::{ListWire, ObjectWire, ValueWire};
 use super::wire::{ChangeWire, ExperienceWire, FeatureChangeWire, VariationWire};
 use crate::attributes::AttributeValue;
-use crate::decide::Murmur3;
 use crate::js::cast::cast;
 use crate::js::text::truthy;
+use crate::murmur::Murmur3;
 
 /// What experiences refer to.
 pub(super) struct Referred<'a> {

@@ -11,7 +11,6 @@ mod rules;
 mod shape;
 mod snapshot;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test panics")]
 mod tests;
 mod warning;
 mod wire;

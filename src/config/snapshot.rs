@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use super::compile::CompileOptions;
 use super::entity::{Audience, Entities, Entity, Experience, Feature, RuledEntity, Span, Variation};
 use super::kind::EntityKind;
 
@@ -21,7 +22,7 @@ pub struct ConfigSnapshot {
     pub(super) features: Entities<Feature>,
     pub(super) goals: Entities<RuledEntity>,
     /// The options of the bucket value.
-    pub(super) max_traffic: u32,
+    pub(super) bucketing: CompileOptions,
 }
 
 /// How many entities of each kind a config holds.
@@ -164,7 +165,14 @@ impl ConfigSnapshot {
 
     /// The size of the bucket space.
     pub(crate) const fn max_traffic(&self) -> u32 {
-        self.max_traffic
+        self.bucketing.max_traffic
+    }
+
+    /// A visitor's hash by the `murmur3` crate: the independent check of the SDK's own.
+    pub(crate) fn reference_hash(&self, experience_id: &str, visitor_id: &str) -> Option<u32> {
+        let experience_id = if self.bucketing.exclude_experience_id_hash { "" } else { experience_id };
+        let text = format!("{experience_id}{visitor_id}");
+        murmur3::murmur3_32(&mut text.as_bytes(), self.bucketing.hash_seed).ok()
     }
 
     /// The first entity with that key, as served.

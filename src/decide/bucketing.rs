@@ -6,77 +6,6 @@ use crate::config::{Edge, Layout};
 use crate::js::number::parse_int;
 use crate::js::text::number_text;
 
-/// MurmurHash3, x86, 32 bits, fed in pieces: what precedes the visitor id is hashed at load time,
-/// and nothing is concatenated for an evaluation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Murmur3 {
-    state: u32,
-    /// Up to three bytes that do not fill a block yet, the first in the lowest place.
-    tail: u32,
-    tail_bits: u32,
-    length: u32,
-}
-
-impl Murmur3 {
-    pub(crate) const fn new(seed: u32) -> Self {
-        Self { state: seed, tail: 0, tail_bits: 0, length: 0 }
-    }
-
-    #[must_use]
-    pub(crate) fn update(mut self, bytes: &[u8]) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "the algorithm counts the length modulo 2^32")]
-        let length = bytes.len() as u32;
-        self.length = self.length.wrapping_add(length);
-        if self.tail_bits == 0 {
-            let (blocks, rest) = bytes.as_chunks::<4>();
-            for block in blocks {
-                self.block(u32::from_le_bytes(*block));
-            }
-            rest.iter().for_each(|byte| self.byte(*byte));
-        } else {
-            // The tail shifts every block: each takes its low bytes from the one before.
-            let (blocks, rest) = bytes.as_chunks::<4>();
-            for block in blocks {
-                let word = u32::from_le_bytes(*block);
-                let block = self.tail | word << self.tail_bits;
-                self.tail = word >> (32 - self.tail_bits);
-                self.block(block);
-            }
-            rest.iter().for_each(|byte| self.byte(*byte));
-        }
-        self
-    }
-
-    pub(crate) const fn finish(self) -> u32 {
-        let mut hash = self.state;
-        if self.tail_bits > 0 {
-            hash ^= scramble(self.tail);
-        }
-        hash ^= self.length;
-        hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
-        hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
-        hash ^ (hash >> 16)
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.tail |= u32::from(byte) << self.tail_bits;
-        self.tail_bits += 8;
-        if self.tail_bits == 32 {
-            let block = self.tail;
-            (self.tail, self.tail_bits) = (0, 0);
-            self.block(block);
-        }
-    }
-
-    const fn block(&mut self, block: u32) {
-        self.state = (self.state ^ scramble(block)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
-    }
-}
-
-const fn scramble(block: u32) -> u32 {
-    block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593)
-}
-
 /// The bucket of a hash, a whole number below `max_traffic`.
 pub(super) fn bucket(hash: u32, max_traffic: u32) -> u32 {
     let value = f64::from(hash) / 4_294_967_296.0 * f64::from(max_traffic);
@@ -97,21 +26,8 @@ pub(super) fn select(layout: &Layout, bucket: u32) -> Option<&Edge> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failing test panics")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pieces_hash_like_the_whole_text_does_in_the_murmur3_crate() {
-        let text: Vec<u8> = (0..64_u8).map(|n| n.wrapping_mul(37) ^ 0x5a).collect();
-        for end in 0..text.len() {
-            let expected = murmur3::murmur3_32(&mut &text[..end], 9999).unwrap();
-            for split in 0..=end {
-                let hash = Murmur3::new(9999).update(&text[..split]).update(&text[split..end]).finish();
-                assert_eq!(hash, expected, "{split} of {end}");
-            }
-        }
-    }
 
     #[test]
     fn a_tiny_traffic_reads_the_first_digit_of_an_exponent() {

@@ -93,6 +93,8 @@ pub enum Step {
     Bucketing {
         /// MurmurHash3 of the experience id and the visitor id.
         hash: u32,
+        /// The same by the `murmur3` crate, an independent implementation: always equal.
+        reference_hash: Option<u32>,
         /// The bucket of the hash.
         bucket: u32,
         /// `packed` or `anchored`.
@@ -165,7 +167,13 @@ pub(crate) fn explain_experience<D>(
 where
     D: StoredDecisions + ?Sized,
 {
-    let mut collector = Collector { snapshot, steps: Vec::new(), skipped: Vec::new(), evaluated: Vec::new() };
+    let mut collector = Collector {
+        snapshot,
+        visitor_id: facts.visitor_id,
+        steps: Vec::new(),
+        skipped: Vec::new(),
+        evaluated: Vec::new(),
+    };
     let outcome = experience::decide(snapshot, experience, facts, &mut collector);
     let subject = snapshot.experiences().get(experience);
     let (name, variation) = match outcome {
@@ -192,6 +200,7 @@ where
 
 struct Collector<'a> {
     snapshot: &'a ConfigSnapshot,
+    visitor_id: &'a str,
     steps: Vec<Step>,
     skipped: Vec<String>,
     evaluated: Vec<RuleSetTrace>,
@@ -317,6 +326,7 @@ impl Trace for Collector<'_> {
         });
         self.steps.push(Step::Bucketing {
             hash,
+            reference_hash: self.snapshot.reference_hash(&experience.id, self.visitor_id),
             bucket,
             layout: experience.layout.kind.as_str(),
             edges: edges.collect(),

@@ -9,11 +9,9 @@ mod goal;
 mod rules;
 mod segments;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics")]
 mod tests;
 mod trace;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics")]
 mod vectors;
 
 use crate::attributes::{AttributeValue, Attributes};
@@ -21,7 +19,6 @@ use crate::config::ConfigSnapshot;
 
 pub use explain::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
 
-pub(crate) use bucketing::Murmur3;
 pub(crate) use explain::explain_experience;
 pub(crate) use feature::carried_features;
 pub(crate) use goal::goal_matches;

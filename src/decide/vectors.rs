@@ -102,8 +102,10 @@ fn hashes() {
     for line in &lines {
         let (experience, visitor) =
             (line["experience_id"].as_str().unwrap(), line["visitor_id"].as_str().unwrap());
-        let hash =
-            super::Murmur3::new(9999).update(experience.as_bytes()).update(visitor.as_bytes()).finish();
+        let hash = crate::murmur::Murmur3::new(9999)
+            .update(experience.as_bytes())
+            .update(visitor.as_bytes())
+            .finish();
         let bucket = super::bucketing::bucket(hash, 10_000);
         if json!({"murmur3": hash, "bucket": bucket}) != line["expected"] {
             failures.push(line.to_string());

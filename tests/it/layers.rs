@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("attributes", &[]),
     ("caught", &[]),
-    ("config", &["attributes", "js"]),
+    ("config", &["attributes", "js", "murmur"]),
     (
         "context",
         &[
@@ -66,6 +66,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("events", &["config", "diagnostics", "tracking", "transport"]),
     ("flush", &["tracking"]),
     ("js", &["attributes"]),
+    ("murmur", &[]),
     ("options", &["config", "secret", "state"]),
     ("preview", &[]),
     ("results", &["config", "decide"]),
@@ -131,18 +132,41 @@ fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     collect(&root, &mut files);
     assert!(files.len() > 40, "the sources were not found");
-    files
+    let texts: Vec<(String, String)> = files
         .iter()
         .map(|file| {
-            let text = fs::read_to_string(file).expect("a readable source");
             let relative = file.strip_prefix(&root).expect("below src");
-            Source {
-                path: relative.to_string_lossy().replace('\\', "/"),
-                code: code_of(&text),
-                first_line: text.lines().next().unwrap_or_default().to_owned(),
-            }
+            let text = fs::read_to_string(file).expect("a readable source");
+            (relative.to_string_lossy().replace('\\', "/"), text)
+        })
+        .collect();
+    let tests: Vec<String> = texts.iter().flat_map(|(path, text)| test_modules(path, text)).collect();
+    texts
+        .into_iter()
+        .filter(|(path, _)| !tests.iter().any(|test| path.starts_with(test)))
+        .map(|(path, text)| Source {
+            path,
+            code: code_of(&text),
+            first_line: text.lines().next().unwrap_or_default().to_owned(),
         })
         .collect()
+}
+
+/// Where the files of a module's test modules begin: `decide/vectors` for both `decide/vectors.rs`
+/// and the folder beside it.
+fn test_modules(path: &str, text: &str) -> Vec<String> {
+    let folder = path
+        .strip_suffix("mod.rs")
+        .map_or_else(|| format!("{}/", path.trim_end_matches(".rs")), str::to_owned);
+    let lines: Vec<&str> = text.lines().collect();
+    let declared = |at: usize| {
+        lines[at + 1..]
+            .iter()
+            .find(|line| !line.starts_with("#["))
+            .and_then(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+    };
+    let gates = (0..lines.len()).filter(|at| lines[*at] == "#[cfg(test)]");
+    gates.filter_map(declared).map(|name| format!("{folder}{name}")).collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -156,13 +180,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code before the test module, without comment lines.
+/// The code before the test module that ends a file, without comment lines.
 fn code_of(text: &str) -> String {
-    text.lines()
-        .take_while(|line| !line.starts_with("#[cfg(test)]"))
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let end = text.find("\nmod tests {").unwrap_or(text.len());
+    text[..end].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
 fn layer(path: &str) -> &str {
