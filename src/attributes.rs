@@ -130,7 +130,8 @@ impl Attributes {
     }
 
     /// The JavaScript SDK's deep merge, `later` winning: objects merge by key, arrays unite with
-    /// the later one first and strictly equal elements dropped, anything else is replaced.
+    /// the later one first and equal elements dropped, an array that meets an object counts as an
+    /// object whose keys are the positions, anything else is replaced.
     pub(crate) fn merge(&mut self, later: &Attributes) {
         for (name, value) in &later.entries {
             match self.position(name) {
@@ -163,13 +164,35 @@ impl AttributeValue {
             (Self::Array(mine), Self::Array(theirs)) => {
                 let mut union: Vec<Self> = Vec::with_capacity(theirs.len() + mine.len());
                 for value in theirs.iter().chain(mine.iter()) {
-                    if !union.iter().any(|kept| kept.strict_eq(value)) {
+                    if !union.iter().any(|kept| kept.strict_eq(value) || kept.is_nan() && value.is_nan()) {
                         union.push(value.clone());
                     }
                 }
                 *mine = union;
             }
+            (mine @ Self::Array(_), Self::Object(theirs)) => {
+                let mut merged = mine.by_position();
+                merged.merge(theirs);
+                *mine = Self::Object(merged);
+            }
+            (Self::Object(mine), theirs @ Self::Array(_)) => mine.merge(&theirs.by_position()),
             (mine, theirs) => *mine = theirs.clone(),
+        }
+    }
+
+    const fn is_nan(&self) -> bool {
+        matches!(self, Self::Number(number) if number.is_nan())
+    }
+
+    /// The elements of an array, each under the text of its position.
+    fn by_position(&self) -> Attributes {
+        match self {
+            Self::Array(values) => values
+                .iter()
+                .enumerate()
+                .map(|(at, value)| (SmolStr::from(at.to_string()), value.clone()))
+                .collect(),
+            _ => Attributes::new(),
         }
     }
 
@@ -354,5 +377,31 @@ impl IntoIterator for Attributes {
 
     fn into_iter(self) -> Self::IntoIter {
         self.entries.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(earlier: serde_json::Value, later: serde_json::Value) -> serde_json::Value {
+        let mut map = Attributes::new().with("k", earlier);
+        map.merge(&Attributes::new().with("k", later));
+        serde_json::Value::from(&map)["k"].take()
+    }
+
+    /// Each answer is that of the JavaScript SDK 4.4.3 for attributes of a context and of a call.
+    #[test]
+    fn values_of_one_name_merge_as_in_javascript() {
+        use serde_json::json;
+        assert_eq!(merged(json!(["a", "b"]), json!(["b", "c"])), json!(["b", "c", "a"]));
+        assert_eq!(
+            merged(json!({"x": {"a": 1}}), json!({"x": {"b": 2}, "y": 3})),
+            json!({"x": {"a": 1, "b": 2}, "y": 3})
+        );
+        assert_eq!(merged(json!(["a"]), json!({"x": 1})), json!({"0": "a", "x": 1}));
+        assert_eq!(merged(json!({"0": "z", "x": 1}), json!(["a"])), json!({"0": "a", "x": 1}));
+        assert_eq!(merged(json!({"x": 1}), json!(5)), json!(5));
+        assert_eq!(merged(json!([1]), json!(null)), json!(null));
     }
 }

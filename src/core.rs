@@ -13,7 +13,7 @@ use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushReport};
 use crate::options::{SdkConfig, Source};
 use crate::shared::{Shared, last_resort};
-use crate::tracking::Stats;
+use crate::tracking::{ReleaseReason, Stats};
 use crate::transport::{HttpTransport, Transport};
 
 /// One SDK instance. Cheap to clone, `Send + Sync`, and fit for a `static`; every clone is the same
@@ -179,7 +179,7 @@ impl Core {
     /// Something covered was not delivered: a delivery failed or was refused, the time is over, or
     /// the core is closed. Except after a close, records that are not dropped are kept and retried.
     pub fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
-        self.flush_before(deadline_after(timeout))
+        self.flush_before(ReleaseReason::Explicit, deadline_after(timeout))
     }
 
     /// Asks for a fetch of the config and returns at once. Does nothing with direct data or on a
@@ -234,7 +234,7 @@ impl Core {
     /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let deadline = deadline_after(timeout);
-        let flushed = self.flush_before(deadline - last_resort(timeout));
+        let flushed = self.flush_before(ReleaseReason::Exit, deadline - last_resort(timeout));
         // What did not end during a flush in vain has had its time.
         self.shared.close(deadline, flushed.is_ok());
         let stats = self.stats();
@@ -256,14 +256,14 @@ impl Core {
         }
     }
 
-    fn flush_before(&self, deadline: Instant) -> Result<FlushReport, FlushError> {
+    fn flush_before(&self, reason: ReleaseReason, deadline: Instant) -> Result<FlushReport, FlushError> {
         if self.shared.is_closed() {
             return Err(FlushError::Closed(Box::new(self.stats())));
         }
         let Some(tracker) = self.shared.tracker() else {
             return Ok(FlushReport { delivered: 0, dropped: 0, pending: 0, stats: self.stats() });
         };
-        match tracker.flush(deadline) {
+        match tracker.flush(reason, deadline) {
             Some(report) if report.is_complete() => Ok(report),
             Some(report) => Err(FlushError::Incomplete(Box::new(report))),
             None if self.shared.is_closed() => Err(FlushError::Closed(Box::new(self.stats()))),

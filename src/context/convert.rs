@@ -25,7 +25,7 @@ use crate::tracking::{Conversion, GoalDataKey, GoalValue, Refused, TrackedEvent}
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ConversionOptions {
-    goal_data: Vec<(GoalDataKey, GoalValue)>,
+    goal_data: Option<Vec<(GoalDataKey, GoalValue)>>,
     force_multiple: bool,
     rule_data: Option<Attributes>,
 }
@@ -33,7 +33,7 @@ pub struct ConversionOptions {
 impl ConversionOptions {
     /// Carries nothing.
     pub const fn new() -> Self {
-        Self { goal_data: Vec::new(), force_multiple: false, rule_data: None }
+        Self { goal_data: None, force_multiple: false, rule_data: None }
     }
 
     /// The revenue, in the project's currency; sent as `amount`. Must be finite.
@@ -44,11 +44,19 @@ impl ConversionOptions {
     /// One goal data entry; the same key replaces. A number must be finite.
     pub fn data(mut self, key: GoalDataKey, value: impl Into<GoalValue>) -> Self {
         let value = value.into();
-        match self.goal_data.iter_mut().find(|(known, _)| *known == key) {
+        let entries = self.goal_data.get_or_insert_default();
+        match entries.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = value,
-            None => self.goal_data.push((key, value)),
+            None => entries.push((key, value)),
         }
         self
+    }
+
+    /// Several goal data entries. Also none of them is goal data, and sent as an empty list, as in
+    /// the official JavaScript SDK.
+    pub fn goal_data(mut self, entries: impl IntoIterator<Item = (GoalDataKey, GoalValue)>) -> Self {
+        self.goal_data.get_or_insert_default();
+        entries.into_iter().fold(self, |options, (key, value)| options.data(key, value))
     }
 
     /// Sends the goal data again for a goal that the visitor has converted before. Without goal data
@@ -66,7 +74,7 @@ impl ConversionOptions {
     }
 
     fn is_valid(&self) -> bool {
-        self.goal_data.iter().all(|(_, value)| match value {
+        self.goal_data.iter().flatten().all(|(_, value)| match value {
             GoalValue::Number(number) => number.is_finite(),
             GoalValue::Text(_) => true,
         })
@@ -164,7 +172,7 @@ impl Context {
             visitor_id: self.visitor_id.clone(),
             goal_id: goal.id.clone(),
             goal_key: goal.key.clone(),
-            goal_data: options.goal_data.as_slice().into(),
+            goal_data: options.goal_data.as_deref().map(Into::into),
             bucketing: self.decisions.pairs(&self.snapshot).collect::<Arc<[_]>>(),
             segments: self.segments.clone(),
             force_multiple: options.force_multiple,

@@ -85,18 +85,22 @@ impl Context {
         first
     }
 
-    /// Every feature that an experience of the visitor carries: one result for each experience and
-    /// each change, in config order. A feature that several experiences carry is there several
-    /// times.
+    /// Every feature that an experience of the visitor carries, in the order in which the config
+    /// declares them. A feature that several experiences carry is there once, as the first of them
+    /// has it; [`RunOptions::experience_keys`] can ask for another.
     pub fn run_features(&self) -> Vec<FeatureResult<'_>> {
         self.run_features_with(&PLAIN)
     }
 
     /// As [`run_features`](Self::run_features), with options for this call.
     pub fn run_features_with(&self, options: &RunOptions) -> Vec<FeatureResult<'_>> {
-        let mut results = Vec::new();
-        self.each_carried(options, |result, _| results.push(result));
-        results
+        let mut results: Vec<(usize, FeatureResult<'_>)> = Vec::new();
+        self.each_carried(options, |result, position| {
+            if let Err(at) = results.binary_search_by_key(&position, |(known, _)| *known) {
+                results.insert(at, (position, result));
+            }
+        });
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     /// Decides every experience that the call looks at, then visits what the variations carry.

@@ -23,6 +23,15 @@ impl VisitorState {
         }
     }
 
+    /// Lays later changes over this state, as the official JavaScript SDK does with every write.
+    pub(crate) fn merge(&mut self, later: &Self) {
+        self.attributes.extend(later.attributes.clone());
+        self.segments.merge(&later.segments);
+        for (experience_id, variation_id) in &later.bucketing {
+            self.decide(experience_id, variation_id);
+        }
+    }
+
     /// The Python SDK's envelope: `{"attributes": …, "segments": …, "bucketing": …}`.
     pub(crate) fn to_envelope(&self) -> Value {
         let bucketing: Map<String, Value> = self

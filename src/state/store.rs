@@ -11,9 +11,10 @@ use crate::caught::caught;
 /// A store that outlives the process or is shared between processes, with the official Python
 /// SDK's methods, keys and values, so that both SDKs can use the same one.
 ///
-/// `get` is called by [`Core::create_context`](crate::Core::create_context) on the caller's thread,
-/// and only there; every other method is called by the tracker's thread, so that a slow store delays
-/// no decision and no recording. A failing store is logged and counted; the SDK goes on with what it
+/// [`Core::create_context`](crate::Core::create_context) calls `get` on the caller's thread; every
+/// other call comes from the tracker's thread, so that a slow store delays no decision and no
+/// recording. What a visitor's contexts change is merged over what is stored, by a `get` and a `set`:
+/// of two processes that write one visitor in the same instant, one can undo the other. A failing store is logged and counted; the SDK goes on with what it
 /// has in memory.
 ///
 /// ```

@@ -60,23 +60,35 @@ impl Visitors {
         self.store.is_some()
     }
 
-    /// What is known of a visitor. Asks the store, where there is one, for what memory lacks; a
-    /// failing store counts as knowing nothing.
+    /// What is known of a visitor: what the store has, where there is one, and the changes in memory
+    /// over it. A failing store counts as knowing nothing.
     pub(crate) fn load(&self, visitor_id: &str) -> Option<VisitorState> {
-        if let Some(entry) = self.shard(visitor_id).states.get(visitor_id) {
-            return Some(entry.state.clone());
-        }
-        let store = self.store.as_ref()?;
-        match store.get(&state_key(visitor_id)) {
+        let Some(store) = &self.store else { return self.in_memory(visitor_id) };
+        // Memory first: what the tracker writes meanwhile is in the store before it leaves memory.
+        let waiting = self.in_memory(visitor_id);
+        let stored = match store.get(&state_key(visitor_id)) {
             Ok(value) => value.and_then(VisitorState::from_envelope),
             Err(error) => {
                 self.count_failure(&error);
                 None
             }
+        };
+        match (stored, waiting) {
+            (Some(mut stored), Some(waiting)) => {
+                stored.merge(&waiting);
+                Some(stored)
+            }
+            (stored, waiting) => stored.or(waiting),
         }
     }
 
-    /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing.
+    fn in_memory(&self, visitor_id: &str) -> Option<VisitorState> {
+        self.shard(visitor_id).states.get(visitor_id).map(|entry| entry.state.clone())
+    }
+
+    /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing;
+    /// with a store memory begins with nothing and holds changes alone, so that an older view never
+    /// undoes what someone else has stored.
     pub(crate) fn update(
         &self,
         visitor_id: &SmolStr,
@@ -89,7 +101,7 @@ impl Visitors {
             entry.version += 1;
             return;
         }
-        let mut state = known();
+        let mut state = if self.has_store() { VisitorState::default() } else { known() };
         change(&mut state);
         if shard.order.len() >= self.shard_capacity
             && let Some(oldest) = shard.order.pop_front()
@@ -144,14 +156,21 @@ impl Visitors {
         log::warn!("{error}");
     }
 
-    /// Writes until the state did not change meanwhile; the lock is not held during the write.
+    /// Writes changes over what is stored, until there are no new ones meanwhile; the lock is not
+    /// held during the calls to the store.
     fn write_one(&self, index: usize, store: &dyn DataStore, visitor_id: &str) -> bool {
+        let key = state_key(visitor_id);
         loop {
-            let (envelope, version) = match self.lock(index).states.get(visitor_id) {
-                Some(entry) => (entry.state.to_envelope(), entry.version),
+            let (changes, version) = match self.lock(index).states.get(visitor_id) {
+                Some(entry) => (entry.state.clone(), entry.version),
                 None => return true,
             };
-            if let Err(error) = store.set(&state_key(visitor_id), envelope, None) {
+            let written = store.get(&key).and_then(|stored| {
+                let mut state = stored.and_then(VisitorState::from_envelope).unwrap_or_default();
+                state.merge(&changes);
+                store.set(&key, state.to_envelope(), None)
+            });
+            if let Err(error) = written {
                 self.count_failure(&error);
                 return false;
             }
@@ -180,6 +199,7 @@ mod tests {
 
     use super::super::InMemoryDataStore;
     use super::*;
+    use crate::attributes::Attributes;
 
     fn capacity(visitors: usize) -> NonZeroUsize {
         NonZeroUsize::new(visitors).unwrap()
@@ -253,6 +273,27 @@ mod tests {
         assert_eq!(visitors.write_behind(), (0, 1));
         assert_eq!(visitors.load("v").unwrap().bucketing.len(), 1);
         assert!(visitors.load("other").is_none());
-        assert_eq!(visitors.store_failures(), 3);
+        assert_eq!(visitors.store_failures(), 4, "two writes and two loads");
+    }
+
+    #[test]
+    fn an_older_view_does_not_undo_what_is_stored() {
+        let store = Arc::new(InMemoryDataStore::new());
+        let visitors = Visitors::new(capacity(10), Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let older = VisitorState::default;
+        visitors.update(&"v".into(), older, |state| {
+            state.segments.merge(&Attributes::new().with("country", "GR"))
+        });
+        visitors.write_behind();
+        visitors.update(&"v".into(), older, |state| state.decide(&"1".into(), &"2".into()));
+        let seen = visitors.load("v").unwrap();
+        assert_eq!(
+            (seen.segments.len(), seen.bucketing.len()),
+            (1, 1),
+            "what waits lies over what is stored"
+        );
+        visitors.write_behind();
+        let kept = visitors.load("v").unwrap();
+        assert_eq!((kept.segments.len(), kept.bucketing.len()), (1, 1));
     }
 }

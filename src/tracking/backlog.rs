@@ -103,7 +103,7 @@ mod tests {
             visitor_id: "v".into(),
             goal_id: "3".into(),
             goal_key: "buy".into(),
-            goal_data: if revenue { vec![amount].into() } else { Box::default() },
+            goal_data: revenue.then(|| vec![amount].into()),
             bucketing: Arc::default(),
             segments: None,
             force_multiple: false,

@@ -30,7 +30,7 @@ pub(crate) struct Conversion {
     pub(crate) visitor_id: SmolStr,
     pub(crate) goal_id: SmolStr,
     pub(crate) goal_key: SmolStr,
-    pub(crate) goal_data: Box<[(GoalDataKey, GoalValue)]>,
+    pub(crate) goal_data: Option<Box<[(GoalDataKey, GoalValue)]>>,
     /// Stored decisions at the time: experience id to variation id.
     pub(crate) bucketing: Arc<[(SmolStr, SmolStr)]>,
     pub(crate) segments: Option<Arc<Attributes>>,
@@ -68,7 +68,7 @@ impl TrackedEvent {
         match self {
             Self::Exposure(_) => 1,
             Self::Conversion(conversion) => {
-                usize::from(conversion.first) + usize::from(!conversion.goal_data.is_empty())
+                usize::from(conversion.first) + usize::from(conversion.goal_data.is_some())
             }
         }
     }
@@ -77,7 +77,8 @@ impl TrackedEvent {
         match self {
             Self::Exposure(_) => Class::Exposure,
             Self::Conversion(conversion) => {
-                let revenue = conversion.goal_data.iter().any(|(key, _)| *key == GoalDataKey::Amount);
+                let revenue =
+                    conversion.goal_data.iter().flatten().any(|(key, _)| *key == GoalDataKey::Amount);
                 if revenue { Class::Revenue } else { Class::Conversion }
             }
         }
@@ -206,7 +207,7 @@ pub enum ReleaseReason {
     Timeout,
     /// A flush was asked for.
     Explicit,
-    /// The process or the core ends.
+    /// [`Core::shutdown`](crate::Core::shutdown) flushes before it closes.
     Exit,
 }
 

@@ -160,12 +160,12 @@ fn conversion_events<'a>(conversion: &'a Conversion) -> impl Iterator<Item = Con
         goal_data,
         bucketing_data: (!conversion.bucketing.is_empty()).then(|| PairsWire(&conversion.bucketing)),
     };
-    let data = (!conversion.goal_data.is_empty()).then(|| {
+    let data = conversion.goal_data.as_ref().map(|entries| {
         let wire = |(key, value): &'a (GoalDataKey, GoalValue)| GoalDatumWire {
             key: key.as_str(),
             value: GoalValueWire(value),
         };
-        conversion.goal_data.iter().map(wire).collect()
+        entries.iter().map(wire).collect()
     });
     let bare = conversion.first.then(|| event(None));
     bare.into_iter().chain(data.map(|data| event(Some(data))))

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use ureq::http::{HeaderMap, StatusCode};
+use ureq::http::{HeaderMap, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, RequestBuilder};
@@ -81,6 +81,18 @@ impl HttpTransport {
         }
     }
 
+    /// Ids come from a config: they must not change where a request goes.
+    fn track_url(&self, request: &TrackingRequest<'_>) -> Result<String, TransportError> {
+        let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let is_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\');
+        if !request.project_id.chars().all(is_label) || !request.route_key.chars().all(is_path) {
+            return Err(TransportError::InvalidRequest);
+        }
+        let base = self.config.track_base_url.replace(PROJECT_PLACEHOLDER, request.project_id);
+        let url = format!("{base}/track/{}", request.route_key);
+        if url.parse::<Uri>().is_ok() { Ok(url) } else { Err(TransportError::InvalidRequest) }
+    }
+
     fn with_headers(
         &self,
         mut get: RequestBuilder<WithoutBody>,
@@ -132,10 +144,9 @@ impl Transport for HttpTransport {
     }
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        let base = self.config.track_base_url.replace(PROJECT_PLACEHOLDER, request.project_id);
         let mut response = self
             .agent
-            .post(format!("{base}/track/{}", request.route_key))
+            .post(self.track_url(request)?)
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
             .build()

@@ -134,6 +134,9 @@ pub enum TransportError {
     /// The answer is not HTTP, or breaks its rules.
     #[error("the answer is not valid HTTP")]
     Protocol,
+    /// The account, project or key cannot stand in a URL; no try can help.
+    #[error("the request cannot be made into a URL")]
+    InvalidRequest,
     /// The request was ended because the SDK stops.
     #[error("interrupted by close")]
     Interrupted,
@@ -175,6 +178,7 @@ impl TransportError {
             Self::TooLarge(_) => "too_large",
             Self::NotText => "not_text",
             Self::Protocol => "protocol",
+            Self::InvalidRequest => "invalid_request",
             Self::Interrupted => "interrupted",
             Self::Unsupported => "unsupported",
             Self::Panicked => "panicked",

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project};
-use convert_sdk::{Core, FlushError, LifecycleEvent, ReleaseReason, TrackingResponse, TransportError};
+use convert_sdk::{
+    Core, FlushError, LifecycleEvent, ReleaseReason, SdkConfig, TrackingResponse, TransportError,
+};
 
 use crate::support::{
-    PATIENCE, convert, direct, direct_to, keyed, pro, released, serve, shop, start, start_scripted, until,
-    visitor,
+    PATIENCE, convert, direct, direct_to, keyed, network, pro, released, serve, shop, start, start_scripted,
+    until, visitor,
 };
 
 fn reason_of(event: &LifecycleEvent) -> ReleaseReason {
@@ -221,8 +223,44 @@ fn a_transport_that_panics_loses_nothing() {
     assert_eq!(report.pending, 1);
     assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Panicked);
 
-    let keyed = convert_sdk::SdkConfig::builder().sdk_key("k").build().unwrap();
+    let keyed = SdkConfig::builder().sdk_key("k").build().unwrap();
     let core = Core::builder(keyed).transport(Panicking).build().unwrap();
     let fetch = convert_sdk::LoadError::Fetch(TransportError::Panicked);
     assert_eq!(core.initialize(), Err(convert_sdk::InitializeError::Load(fetch)));
+}
+
+#[test]
+fn a_shutdown_releases_as_the_exit() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let events = core.subscribe();
+    convert(&core, 0..1);
+    core.shutdown(PATIENCE).unwrap();
+    assert_eq!(reason_of(&released(&events)), ReleaseReason::Exit);
+}
+
+#[test]
+fn an_account_that_no_url_can_hold_is_dropped_and_counted() {
+    let emulator = serve();
+    let mut config = shop();
+    config["account_id"] = "acc ount".into();
+    let core = start(SdkConfig::builder().data(&config).transport(network(&emulator).build().unwrap()));
+    convert(&core, 0..2);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("nothing can be sent") };
+    assert_eq!((report.pending, report.dropped, report.stats.dropped.rejected), (0, 2, 2));
+    assert_eq!(report.stats.last_error.unwrap().cause, TransportError::InvalidRequest);
+}
+
+#[test]
+fn a_project_id_cannot_choose_the_host() {
+    let emulator = serve();
+    let mut config = shop();
+    config["project"]["id"] = "localhost/x?".into();
+    let network =
+        network(&emulator).track_base_url("https://[project_id].example.invalid/v1").build().unwrap();
+    let core = start(SdkConfig::builder().data(&config).transport(network));
+    convert(&core, 0..1);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("nothing can be sent") };
+    assert_eq!(report.stats.last_error.unwrap().cause, TransportError::InvalidRequest);
+    assert_eq!(emulator.received().totals.requests, 0);
 }

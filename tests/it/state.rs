@@ -195,3 +195,20 @@ fn the_memory_store_is_bounded_also_under_deletes() {
     assert_eq!(store.get("a").unwrap(), Some(json!(2)));
     assert_eq!(store.len(), 2);
 }
+
+#[test]
+fn two_contexts_of_one_visitor_do_not_undo_each_other() {
+    let store = Arc::new(Texts::default());
+    let core = start(direct().shared_data_store(store.clone() as Arc<dyn DataStore>));
+    let older = pro(&core, "v");
+    let mut newer = visitor(&core, "v");
+    newer.set_segments(attributes! { "country" => "GR" });
+    until(&core, |_| store.value(r#"state:["v"]"#).is_some());
+    older.run_experience("price").unwrap();
+    until(&core, |_| {
+        let state = store.value(r#"state:["v"]"#).unwrap_or_default();
+        state["segments"]["country"] == "GR"
+            && state["bucketing"].as_object().is_some_and(|it| !it.is_empty())
+    });
+    assert_eq!(visitor(&core, "v").segments().len(), 1);
+}

@@ -257,3 +257,32 @@ fn a_very_long_or_odd_visitor_id_goes_through() {
     assert_eq!((received.totals.events, received.totals.refused), (5, 0));
     assert_eq!(received.events_of(&long).count(), 1);
 }
+
+#[test]
+fn goal_data_without_entries_is_goal_data() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let nothing = ConversionOptions::new().goal_data([]);
+    assert!(visitor(&core, "v").track_conversion_with("purchase", &nothing).tracked());
+    let received = flushed(&core, &emulator);
+    let data: Vec<_> = received
+        .events_of("v")
+        .map(|event| match &event.event {
+            EventData::Conversion { goal_data, .. } => goal_data.as_ref().map(Vec::len),
+            EventData::Bucketing { .. } => panic!("nothing was decided"),
+        })
+        .collect();
+    assert_eq!(data, [None, Some(0)], "a bare event, and one with an empty list");
+}
+
+#[test]
+fn a_feature_that_several_experiences_carry_is_there_once() {
+    let core = start(direct());
+    let context = pro(&core, "v");
+    let features = context.run_features();
+    let mut keys: Vec<_> = features.iter().map(|feature| feature.feature_key()).collect();
+    let declared: Vec<_> = context.config().feature_keys().filter(|key| keys.contains(key)).collect();
+    assert_eq!(keys, declared, "in the order of the config");
+    keys.dedup();
+    assert_eq!(keys.len(), features.len());
+}

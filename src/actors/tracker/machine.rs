@@ -135,8 +135,8 @@ impl Tracker {
     pub(crate) fn command(&mut self, command: TrackerCommand) {
         match command {
             TrackerCommand::Persist => {}
-            TrackerCommand::Flush(reply) => {
-                self.release(ReleaseReason::Explicit);
+            TrackerCommand::Flush(reason, reply) => {
+                self.release(reason);
                 let remaining = (self.backlog.len() + self.in_flight) as u64;
                 self.flushes.ask(reply, self.next_sequence, remaining, self.next_attempt);
             }
@@ -375,6 +375,9 @@ enum Remedy {
 /// Another try can help after a broken connection, a timeout, and statuses that say so; other 4xx
 /// mean that the endpoint will never take these records.
 const fn remedy(cause: &TransportError, records: usize) -> Remedy {
+    if matches!(cause, TransportError::InvalidRequest) {
+        return Remedy::Drop;
+    }
     match cause.status() {
         Some(413) if records > 1 => Remedy::Split,
         Some(408 | 425 | 429) | None => Remedy::Retry,
@@ -444,7 +447,7 @@ mod tests {
                 visitor_id: visitor.to_string().into(),
                 goal_id: "3".into(),
                 goal_key: "buy".into(),
-                goal_data: Box::default(),
+                goal_data: None,
                 bucketing: Arc::default(),
                 segments: None,
                 force_multiple: false,
@@ -487,7 +490,7 @@ mod tests {
 
         fn flush(&mut self) -> Receiver<FlushReport> {
             let (reply, report) = bounded(1);
-            self.tracker.command(TrackerCommand::Flush(reply));
+            self.tracker.command(TrackerCommand::Flush(ReleaseReason::Explicit, reply));
             report
         }
 

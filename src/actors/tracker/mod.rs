@@ -17,7 +17,7 @@ use super::thread::Worker;
 use crate::error::StartError;
 use crate::events::LifecycleEvent;
 use crate::flush::FlushReport;
-use crate::tracking::{Ledger, Refused, Stats, TrackedEvent};
+use crate::tracking::{Ledger, Refused, ReleaseReason, Stats, TrackedEvent};
 
 /// Records taken from the inbox between two looks at everything else.
 const RECORDS_A_TURN: usize = 256;
@@ -44,7 +44,7 @@ pub(crate) struct Record {
 /// What the tracker can be asked besides taking a record.
 pub(crate) enum TrackerCommand {
     /// Deliver every record sent so far and report.
-    Flush(Sender<FlushReport>),
+    Flush(ReleaseReason, Sender<FlushReport>),
     /// Write the visitor state that waits to the data store.
     Persist,
     /// End after the delivery at hand and report what is left.
@@ -116,9 +116,9 @@ impl TrackerHandle {
 
     /// Asks for delivery of every record sent so far; `None` where the deadline passed, or the
     /// tracker ended, before the answer.
-    pub(crate) fn flush(&self, deadline: Instant) -> Option<FlushReport> {
+    pub(crate) fn flush(&self, reason: ReleaseReason, deadline: Instant) -> Option<FlushReport> {
         let (reply, report) = bounded(1);
-        self.commands.send_deadline(TrackerCommand::Flush(reply), deadline).ok()?;
+        self.commands.send_deadline(TrackerCommand::Flush(reason, reply), deadline).ok()?;
         self.workers[0].answer(&report, deadline).ok()
     }
 

@@ -51,9 +51,8 @@ pub(crate) fn compare(
     let named = request.feature_experience_keys.clone().unwrap_or_default();
     let single = options.clone().experience_keys(named.iter().map(String::as_str));
     for Asked { key, expected, all, first } in &asked {
-        let results = all.run_features_with(&single);
-        let results: Vec<_> = results.into_iter().filter(|result| result.feature_key() == key).collect();
-        let expected = enabled(expected);
+        let results = of_each_experience(all, key, &options, &named);
+        let expected = first_of(enabled(expected), "experience_key");
         check_entries(&format!("features.{key}"), &expected, all, &results, findings);
         let single: Vec<_> = first.run_feature_with(key, &single).into_iter().collect();
         let part = format!("features.{key}.first");
@@ -72,10 +71,36 @@ pub(crate) fn compare(
     Ok(())
 }
 
+/// A feature as each experience carries it, asked of one after the other: the SDK gives one result
+/// for all of them (F2).
+fn of_each_experience<'a>(
+    context: &'a Context,
+    key: &str,
+    options: &RunOptions,
+    named: &[String],
+) -> Vec<FeatureResult<'a>> {
+    let mut asked = BTreeSet::new();
+    let keys = context.config().experience_keys();
+    keys.filter(|experience| named.is_empty() || named.iter().any(|named| named == experience))
+        .filter(|experience| asked.insert(*experience))
+        .filter_map(|experience| {
+            context.run_feature_with(key, &options.clone().experience_keys([experience]))
+        })
+        .collect()
+}
+
+/// The first entry of each value of a field.
+fn first_of<'a>(entries: Vec<&'a Value>, field: &str) -> Vec<&'a Value> {
+    let mut seen = BTreeSet::new();
+    entries.into_iter().filter(|entry| seen.insert(entry[field].to_string())).collect()
+}
+
 /// All features: the enabled ones in order, the disabled ones as the rest of those declared.
 fn check_together(expected: &[Value], context: &Context, options: &RunOptions, findings: &mut Findings) {
     let results = context.run_features_with(options);
-    check_entries("run_features", &enabled(expected), context, &results, findings);
+    let mut enabled = first_of(enabled(expected), "id");
+    enabled.sort_by_key(|entry| context.config().feature_keys().position(|key| entry["key"] == key));
+    check_entries("run_features", &enabled, context, &results, findings);
     let disabled = expected.iter().filter(|entry| entry["status"] == "disabled");
     let expected: BTreeSet<&str> = disabled.filter_map(|entry| entry["key"].as_str()).collect();
     let ours: BTreeSet<&str> = results.iter().map(FeatureResult::feature_key).collect();
@@ -98,9 +123,14 @@ fn check_by_feature(
         let from_named = |result: &&FeatureResult<'_>| {
             named.is_empty() || named.iter().any(|experience| experience == result.experience_key())
         };
-        let of_feature = results.iter().filter(|result| result.feature_key() == key).filter(from_named);
+        let of_feature = results.iter().filter(|result| result.feature_key() == key);
         let results: Vec<_> = of_feature.copied().collect();
-        check_entries(&format!("run_features.{key}"), &enabled(expected), context, &results, findings);
+        // The recommended answer is that of the named experiences, and the first of them need not be
+        // the first of all.
+        if named.is_empty() || results.iter().all(|result| from_named(&result)) {
+            let expected = first_of(enabled(expected), "id");
+            check_entries(&format!("run_features.{key}"), &expected, context, &results, findings);
+        }
     }
 }
 

@@ -81,6 +81,9 @@ pub(crate) fn convert(context: &Context, call: &ConversionCall) -> Result<Conver
     if let Some(data) = &call.rule_data {
         options = options.rule_data(Attributes::from(data.clone()));
     }
+    if call.goal_data.is_some() {
+        options = options.goal_data([]);
+    }
     for datum in call.goal_data.iter().flatten() {
         options = with_datum(options, datum).map_err(|flaw| flaw.within("request.conversions"))?;
     }
