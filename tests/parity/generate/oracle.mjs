@@ -136,7 +136,8 @@ function prepare(subject, request, expected) {
 function storedState(state) {
   if (!state) return null;
   const stored = {};
-  if (state.bucketing) stored.bucketing = state.bucketing;
+  // In the state that the SDKs share a visitor without decisions and one with none are the same.
+  if (Object.keys(state.bucketing ?? {}).length > 0) stored.bucketing = state.bucketing;
   if (state.goals) stored.goals = Object.fromEntries(state.goals.map((key) => [key, true]));
   if (state.segments || state.custom_segments) {
     stored.segments = { ...state.segments };

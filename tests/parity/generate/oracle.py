@@ -195,11 +195,18 @@ class Visit:
     def features(self) -> dict[str, Any]:
         answered: dict[str, Any] = {}
         for key in self.request["feature_keys"]:
-            found = self.context().run_feature(
-                key, **self.call, experience_keys=self.request.get("feature_experience_keys"),
-                type_casting=self.request.get("type_casting", True))
-            answered[key] = [enabled(found) if found else self.disabled(key)]
+            found = [enabled(one) for one in self.of_each_experience(key) if one]
+            answered[key] = found or [self.disabled(key)]
         return answered
+
+    def of_each_experience(self, key: str) -> list[Any]:
+        """The package gives the first result alone; asked for one experience at a time it gives all."""
+        context = self.context()
+        wanted = self.request.get("feature_experience_keys")
+        experiences = [one["key"] for one in self.subject.config["experiences"]]
+        return [context.run_feature(key, **self.call, experience_keys=[experience],
+                                    type_casting=self.request.get("type_casting", True))
+                for experience in dict.fromkeys(experiences) if not wanted or experience in wanted]
 
     def run_features(self) -> list[dict[str, Any]]:
         found = self.context().run_features(**self.call, type_casting=self.request.get("type_casting", True))

@@ -33,7 +33,7 @@ const PLANTED: [(&str, &str, &str, &str); 41] = [
     ("A-144-7", "/expected/features/feature-0/0/id", r#""1""#, "features.feature-0"),
     ("A-144-7", "/expected/features/feature-0/0/status", r#""disabled""#, "features.feature-0"),
     ("A-144-7", "/expected/features/feature-0/0/experience_key", r#""nav-0""#, "features.feature-0"),
-    ("A-144-10", "/expected/features/feature-2/1/variables/integer_var", "13", "features.feature-2"),
+    ("A-144-10", "/expected/features/feature-2/0/variables/integer_var", "13", "features.feature-2"),
     ("A-144-10", "/expected/run_features/2/variables/float_var", "2.5", "run_features"),
     ("A-144-10", "/expected/run_features/3/key", r#""feature-9""#, "run_features.disabled"),
     ("A-144-7", "/expected/preview/active", "false", "preview.active"),
