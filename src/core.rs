@@ -140,7 +140,8 @@ impl Core {
 
     /// Calls `handler` for every lifecycle event of one kind, on the thread `convert-events`. A
     /// handler that panics or sleeps delays other handlers alone; events past 1,024 waiting ones are
-    /// missed and counted in [`Stats::events_missed`]. On a closed core nothing is called.
+    /// missed and counted in [`Stats::events_missed`]. On a closed core nothing is called. A handler that
+    /// owns a clone of the core keeps it alive until it is closed.
     ///
     /// # Errors
     /// The operating system gave no thread.

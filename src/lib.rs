@@ -44,7 +44,9 @@
 //! the other order.
 //!
 //! What is logged goes through the `log` facade and never holds a key, a secret or anything about a
-//! visitor. Text in the API is [`SmolStr`], which dereferences to `str`.
+//! visitor. The HTTP client below, ureq, logs whole request lines at `trace` level, and with them the
+//! SDK key and the debug token: keep the targets `ureq` and `ureq_proto` at `debug`. Text in the API is
+//! [`SmolStr`], which dereferences to `str`.
 
 mod actors;
 mod attributes;
