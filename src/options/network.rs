@@ -42,16 +42,11 @@ pub(crate) type HeaderSecret = Secret;
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct TransportConfigBuilder {
-    config_base_url: String,
-    track_base_url: String,
-    connect_timeout: Duration,
-    total_timeout: Duration,
-    auth_secret: Option<Secret>,
+    /// What needs no conversion; the three below are empty in it.
+    plain: TransportConfig,
     headers: Vec<(String, Secret)>,
     proxy: Option<Secret>,
     root_certificates: Vec<Vec<u8>>,
-    max_response_bytes: u64,
-    http_on_loopback: bool,
 }
 
 /// What longer timeouts count as, since no clock can add them to the time.
@@ -75,16 +70,10 @@ impl TransportConfig {
     /// Starts from the production defaults.
     pub fn builder() -> TransportConfigBuilder {
         TransportConfigBuilder {
-            config_base_url: Self::DEFAULT_CONFIG_BASE_URL.to_owned(),
-            track_base_url: Self::DEFAULT_TRACK_BASE_URL.to_owned(),
-            connect_timeout: Self::DEFAULT_CONNECT_TIMEOUT,
-            total_timeout: Self::DEFAULT_TOTAL_TIMEOUT,
-            auth_secret: None,
+            plain: TransportConfig::default(),
             headers: Vec::new(),
             proxy: None,
             root_certificates: Vec::new(),
-            max_response_bytes: Self::DEFAULT_MAX_RESPONSE_BYTES,
-            http_on_loopback: false,
         }
     }
 }
@@ -109,35 +98,35 @@ impl Default for TransportConfig {
 impl TransportConfigBuilder {
     /// Where configs are fetched: a base URL that `/api/v1/config/{sdkKey}` is appended to.
     /// Default [`TransportConfig::DEFAULT_CONFIG_BASE_URL`].
-    pub fn config_base_url(mut self, url: impl Into<String>) -> Self {
-        self.config_base_url = url.into();
+    pub fn config_base_url(mut self, url: impl AsRef<str>) -> Self {
+        self.plain.config_base_url = url.as_ref().into();
         self
     }
 
     /// Where events are delivered: a base URL that `/track/{sdkKey}` is appended to, with
     /// `[project_id]` wherever the project's id belongs.
     /// Default [`TransportConfig::DEFAULT_TRACK_BASE_URL`].
-    pub fn track_base_url(mut self, url: impl Into<String>) -> Self {
-        self.track_base_url = url.into();
+    pub fn track_base_url(mut self, url: impl AsRef<str>) -> Self {
+        self.plain.track_base_url = url.as_ref().into();
         self
     }
 
     /// Bound on opening a connection; more than zero. Default 10 s.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.plain.connect_timeout = timeout;
         self
     }
 
     /// Bound on one whole request; more than zero. Default 10 s.
     pub const fn total_timeout(mut self, timeout: Duration) -> Self {
-        self.total_timeout = timeout;
+        self.plain.total_timeout = timeout;
         self
     }
 
     /// Sent as `Authorization: Bearer …` with config fetches alone, never with tracking.
     /// Default none.
     pub fn auth_secret(mut self, secret: impl Into<Box<str>>) -> Self {
-        self.auth_secret = Some(Secret::new(secret));
+        self.plain.auth_secret = Some(Secret::new(secret));
         self
     }
 
@@ -164,7 +153,7 @@ impl TransportConfigBuilder {
     /// Bound on a response body after decompression; a longer one is an error and is not read to
     /// its end. At least 1 KiB. Default 32 MiB.
     pub const fn max_response_bytes(mut self, bytes: u64) -> Self {
-        self.max_response_bytes = bytes;
+        self.plain.max_response_bytes = bytes;
         self
     }
 
@@ -172,7 +161,7 @@ impl TransportConfigBuilder {
     /// `[::1]`), for tests and local development. Anywhere else plain HTTP stays refused, and a
     /// bearer secret is never sent over it.
     pub const fn danger_allow_http_on_loopback(mut self, allow: bool) -> Self {
-        self.http_on_loopback = allow;
+        self.plain.http_on_loopback = allow;
         self
     }
 
@@ -182,18 +171,19 @@ impl TransportConfigBuilder {
     /// Names the first field that was refused; the value itself is not shown.
     pub fn build(self) -> Result<TransportConfig, InvalidOption> {
         // Taken apart without `..` so that a new field cannot be forgotten here.
-        let Self {
+        let Self { plain, headers, proxy, root_certificates } = self;
+        let TransportConfig {
             config_base_url,
             track_base_url,
             connect_timeout,
             total_timeout,
             auth_secret,
-            headers,
-            proxy,
-            root_certificates,
+            headers: _,
+            proxy: _,
+            root_certificates: _,
             max_response_bytes,
             http_on_loopback,
-        } = self;
+        } = plain;
         check_base_url("transport.config_base_url", &config_base_url, http_on_loopback)?;
         let resolved = track_base_url.replace(PROJECT_PLACEHOLDER, "0");
         check_base_url("transport.track_base_url", &resolved, http_on_loopback)?;
