@@ -22,7 +22,7 @@ use crate::transport::{HttpTransport, Transport};
 /// No call waits but those that say so: [`initialize`](Self::initialize),
 /// [`refresh_now_within`](Self::refresh_now_within), [`flush`](Self::flush), [`close`](Self::close)
 /// and [`shutdown`](Self::shutdown). The threads (`convert-refresher`, `convert-tracker`,
-/// `convert-flusher`, and `convert-events` for handlers) start when they are first needed. They end
+/// `convert-flusher`, and `convert-events` for handlers; Linux shows 15 bytes of a name) start when they are first needed. They end
 /// with [`close`](Self::close), or soon after the last core and context are dropped; what was not
 /// delivered by then is dropped, and said in the log.
 ///
@@ -114,6 +114,16 @@ impl Core {
     }
 
     /// The config now; `None` until the core is ready.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let config = core.current_config().ok_or("not ready")?;
+    /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn current_config(&self) -> Option<Arc<ConfigSnapshot>> {
         self.shared.cell.load()
@@ -123,6 +133,18 @@ impl Core {
     ///
     /// With a data store that memory has no answer from, this asks it on the caller's thread. An
     /// empty visitor id is accepted and decides nothing, as in the official SDKs.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core
+    ///     .create_context("visitor-4", attributes! { "age" => 30, "country" => "GR" })?
+    ///     .with_location(attributes! { "url" => "https://shop.example.com/" });
+    /// assert_eq!(visitor.visitor_id(), "visitor-4");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The core is not ready, or closed.
@@ -143,6 +165,15 @@ impl Core {
     /// missed and counted in [`Stats::events_missed`]. On a closed core nothing is called. A handler that
     /// owns a clone of the core keeps it alive until it is closed.
     ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The operating system gave no thread.
     pub fn on(
@@ -154,6 +185,17 @@ impl Core {
     }
 
     /// Every lifecycle event from now on, to be read when it suits; needs no thread.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let mut events = core.subscribe();
+    /// core.create_context("visitor-4", ())?.diagnose_goal("no-such-goal");
+    /// assert_eq!(events.next().map(|event| event.kind()), Some(LifecycleEventKind::Diagnostic));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         self.shared.notifier.subscribe()
@@ -197,6 +239,17 @@ impl Core {
     /// Fetches the config and **waits** for the result, at most for `timeout`. Existing contexts
     /// keep their config.
     ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// // This config was given directly, so there is nowhere to fetch it from.
+    /// let refused = core.refresh_now_within(std::time::Duration::from_secs(5));
+    /// assert_eq!(refused, Err(RefreshError::DirectConfig));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The config in place was not replaced, nor confirmed as current.
     pub fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
@@ -215,6 +268,17 @@ impl Core {
     }
 
     /// The ledger at this moment.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let stats = core.stats();
+    /// assert!(stats.is_balanced());
+    /// println!("{} delivered, {} pending", stats.delivered, stats.pending);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.stats()
@@ -224,12 +288,33 @@ impl Core {
     /// nothing new begins, and what is left is dropped, counted and logged. **Waits** for the
     /// threads, at most [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Returns the final ledger. A second
     /// call only returns it; decisions of existing contexts go on working.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let stats = core.close();
+    /// assert_eq!((stats.pending, stats.dropped.total()), (0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self) -> Stats {
         self.shared.close(deadline_after(Self::CLOSE_TIMEOUT), true);
         self.stats()
     }
 
     /// Flushes, then closes, and **waits** for both, at most for `timeout` in all.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let report = core.shutdown(std::time::Duration::from_secs(5))?;
+    /// assert_eq!(report.stats.pending, 0);
+    /// assert_eq!(core.create_context("late", ()).unwrap_err(), ContextError::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final.

@@ -50,6 +50,14 @@ impl fmt::Display for EntityKind {
 #[error("`{0}` is no kind of entity")]
 pub struct UnknownEntityKind(SmolStr);
 
+impl UnknownEntityKind {
+    /// A stable name for logs and dashboards: always `"unknown_entity_kind"`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "unknown_entity_kind"
+    }
+}
+
 /// Reads singular and plural names: `goal`, `goals`.
 impl std::str::FromStr for EntityKind {
     type Err = UnknownEntityKind;

@@ -95,12 +95,34 @@ impl Context {
     /// [`Stats::deduplicated`](crate::Stats::deduplicated), and by
     /// [`track_conversion_confirmed`](Self::track_conversion_confirmed). The visitor's decisions at
     /// this moment go with it.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", ())?;
+    /// assert_eq!(visitor.track_conversion("purchase").status, ConversionStatus::Queued);
+    /// assert_eq!(visitor.track_conversion("no-such-goal").status, ConversionStatus::GoalNotFound);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn track_conversion(&self, goal_key: &str) -> ConversionResult {
         static PLAIN: ConversionOptions = ConversionOptions::new();
         self.track_conversion_with(goal_key, &PLAIN)
     }
 
     /// As [`track_conversion`](Self::track_conversion), with revenue and other options.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", ())?;
+    /// let order = ConversionOptions::new().revenue(49.9).data(GoalDataKey::TransactionId, "tx-1");
+    /// assert!(visitor.track_conversion_with("purchase", &order).tracked());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn track_conversion_with(&self, goal_key: &str, options: &ConversionOptions) -> ConversionResult {
         let conversion = match self.conversion(goal_key, options) {
             Ok(conversion) => conversion,
@@ -116,6 +138,20 @@ impl Context {
 
     /// As [`track_conversion_with`](Self::track_conversion_with), and **waits** for the tracker's
     /// verdict on whether it is a repetition, at most for `timeout`.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", ())?;
+    /// let (plain, patience) = (ConversionOptions::new(), std::time::Duration::from_secs(5));
+    /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience)?;
+    /// let second = visitor.track_conversion_confirmed("purchase", &plain, patience)?;
+    /// assert_eq!(first.status, ConversionStatus::Queued);
+    /// assert_eq!(second.status, ConversionStatus::Deduplicated);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The time is over. The conversion was handed over all the same.

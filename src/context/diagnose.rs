@@ -68,6 +68,18 @@ impl Context {
     }
 
     /// Why a feature does or does not resolve for this visitor.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 12 })?;
+    /// let diagnostic = visitor.diagnose_feature("checkout-form");
+    /// assert_eq!(diagnostic.reason, DiagnosticReason::FeatureNotInSelectedVariations);
+    /// assert_eq!(diagnostic.explanations[0].outcome, "audience_mismatch");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn diagnose_feature(&self, feature_key: &str) -> FeatureDiagnostic {
         self.diagnose_feature_with(feature_key, &PLAIN)
@@ -109,6 +121,16 @@ impl Context {
     }
 
     /// Whether a goal resolves.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", ())?;
+    /// assert!(visitor.diagnose_goal("purchase").resolved());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn diagnose_goal(&self, goal_key: &str) -> GoalDiagnostic {
         let goal = self.snapshot.goal_index(goal_key).map(|position| &self.snapshot.goals()[position]);
@@ -118,6 +140,17 @@ impl Context {
     }
 
     /// Whether an entity resolves.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", ())?;
+    /// let diagnostic = visitor.diagnose_entity(EntityKind::Audience, "no-such-audience");
+    /// assert_eq!(diagnostic.reason.as_str(), "entity_not_found");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn diagnose_entity(&self, kind: EntityKind, key: &str) -> EntityDiagnostic {
         let found = self.snapshot.entity(kind, key).is_some();

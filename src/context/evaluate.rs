@@ -27,11 +27,36 @@ impl Context {
     /// The variation of one experience for this visitor; `None` where there is none, for which
     /// [`diagnose_experience`](Self::diagnose_experience) has the reason. A new decision is
     /// remembered, and the visitor's first exposure to the experience is recorded without waiting.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
+    /// let result = visitor.run_experience("checkout").ok_or("no variation")?;
+    /// assert_eq!((result.variation_key(), result.bucket_value()), ("one-page", Some(9229)));
+    /// // The decision is remembered.
+    /// let again = visitor.run_experience("checkout").ok_or("no variation")?;
+    /// assert_eq!(again.source(), DecisionSource::Stored);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_experience(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
         self.run_experience_with(experience_key, &PLAIN)
     }
 
     /// As [`run_experience`](Self::run_experience), with options for this call.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", ())?;
+    /// let as_adult = RunOptions::new().attributes(attributes! { "age" => 30 }).enable_tracking(false);
+    /// assert!(visitor.run_experience_with("checkout", &as_adult).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_experience_with(
         &self,
         experience_key: &str,
@@ -46,6 +71,18 @@ impl Context {
 
     /// Every experience that has a variation for this visitor, in config order, decided one after
     /// the other so that later ones see the decisions before them.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
+    /// for result in visitor.run_experiences() {
+    ///     println!("{}: {}", result.experience_key(), result.variation_key());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_experiences(&self) -> Vec<ExperienceResult<'_>> {
         self.run_experiences_with(&PLAIN)
     }
@@ -69,6 +106,18 @@ impl Context {
     ///
     /// Decides, remembers and reports every experience on the way, as the official JavaScript SDK
     /// does; [`RunOptions`] can switch that off or narrow it down.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
+    /// let form = visitor.run_feature("checkout-form").ok_or("the feature is off")?;
+    /// assert_eq!((form.integer("steps"), form.boolean("sticky")), (Some(1), Some(true)));
+    /// assert_eq!(form.string("no-such-variable"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_feature(&self, feature_key: &str) -> Option<FeatureResult<'_>> {
         self.run_feature_with(feature_key, &PLAIN)
     }
@@ -88,6 +137,17 @@ impl Context {
     /// Every feature that an experience of the visitor carries, in the order in which the config
     /// declares them. A feature that several experiences carry is there once, as the first of them
     /// has it; [`RunOptions::experience_keys`] can ask for another.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
+    /// let on: Vec<_> = visitor.run_features().iter().map(|feature| feature.feature_key()).collect();
+    /// assert_eq!(on, ["checkout-form"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_features(&self) -> Vec<FeatureResult<'_>> {
         self.run_features_with(&PLAIN)
     }

@@ -99,6 +99,19 @@ impl Context {
     /// Sets attributes of the visitor, for this context and the visitor's later ones; the same name
     /// replaces. Report keys become [`segments`](Self::segments), as at creation. During a preview
     /// nothing outlives the context.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let mut visitor = core.create_context("visitor-4", ())?;
+    /// visitor.set_attributes(attributes! { "age" => 30 });
+    /// assert!(visitor.run_experience("checkout").is_some());
+    /// // A later context of the visitor starts with them.
+    /// assert_eq!(core.create_context("visitor-4", ())?.attributes().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_attributes(&mut self, attributes: impl Into<Attributes>) {
         let (attributes, segments) = split(attributes.into());
         if self.preview.is_none() {
@@ -116,6 +129,17 @@ impl Context {
     /// Sets segments of the visitor, for this context and the visitor's later ones. Only report keys
     /// are kept, as in the official JavaScript SDK; lists are united with those set before. During a
     /// preview nothing outlives the context.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let mut visitor = core.create_context("visitor-4", ())?;
+    /// visitor.set_segments(attributes! { "country" => "GR", "not_a_report_key" => 1 });
+    /// assert_eq!(visitor.segments().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_segments(&mut self, segments: impl Into<Attributes>) {
         let (_, segments) = split(segments.into());
         if !segments.is_empty() {
@@ -128,6 +152,18 @@ impl Context {
     ///
     /// Segments are looked at in config order. As in the official JavaScript SDK, once one matches
     /// the ones after it are recorded without a look at their rules. Unknown keys are skipped.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let mut visitor = core.create_context("visitor-4", attributes! { "member" => true })?;
+    /// assert!(visitor.run_experience("welcome-back").is_none());
+    /// assert!(visitor.run_custom_segments(&["members"]).matched());
+    /// assert!(visitor.run_experience("welcome-back").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_custom_segments(&mut self, keys: &[&str]) -> CustomSegmentsResult {
         self.run_custom_segments_with(keys, Attributes::new())
     }

@@ -140,6 +140,14 @@ impl GoalDataKey {
 #[error("not a goal data key")]
 pub struct UnknownGoalDataKey;
 
+impl UnknownGoalDataKey {
+    /// A stable name for logs and dashboards: always `"unknown_goal_data_key"`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "unknown_goal_data_key"
+    }
+}
+
 impl FromStr for GoalDataKey {
     type Err = UnknownGoalDataKey;
 
