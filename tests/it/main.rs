@@ -1,4 +1,4 @@
-//! The integration tests, one binary: a module for each topic, all over real sockets or a scripted transport.
+//! The integration tests, one binary: a module for each topic, over real sockets, a scripted transport, or no network at all.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,8 +13,10 @@ mod flush;
 mod initialize;
 mod layers;
 mod ledger;
+mod naive;
 mod network;
 mod preview;
+mod properties;
 mod redaction;
 mod refresh;
 mod shutdown;
