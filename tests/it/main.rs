@@ -26,4 +26,5 @@ mod support;
 mod surface;
 mod threads;
 mod tracking;
+mod vectors;
 mod wire;
