@@ -60,7 +60,20 @@ pub(super) fn value(random: &mut Random) -> Value {
 /// A map of attributes.
 pub(super) fn data(random: &mut Random) -> Map<String, Value> {
     let count = random.below(8);
-    random.several(count, |random, _| (random.pick(&NAMES).to_owned(), value(random))).into_iter().collect()
+    let attribute = |random: &mut Random, _| {
+        let name = random.pick(&NAMES);
+        // Lists given at several places are united, and their order shows in their text.
+        let value = if name == "tags" && random.percent(60) { list(random) } else { value(random) };
+        (name.to_owned(), value)
+    };
+    random.several(count, attribute).into_iter().collect()
+}
+
+fn list(random: &mut Random) -> Value {
+    let count = 1 + random.below(3);
+    random
+        .several(count, |random, _| random.pick(&[json!("a"), json!("pro"), json!(5), json!("free")]))
+        .into()
 }
 
 /// A rule set as served; sometimes with a part that is not what it should be.
@@ -82,13 +95,19 @@ fn item(random: &mut Random) -> Value {
     if random.percent(2) {
         return random.pick(&[json!(null), json!({}), json!("x"), json!({"key": "plan", "matching": null})]);
     }
-    let match_type = random.pick(&MATCH_TYPES);
+    let name = random.pick(&NAMES);
+    let of_a_list = name == "tags" && random.percent(50);
+    let match_type =
+        if of_a_list { random.pick(&["startsWith", "endsWith"]) } else { random.pick(&MATCH_TYPES) };
     let mut value = if match_type == "regexMatches" { random.pick(&PATTERNS).into() } else { value(random) };
+    if of_a_list {
+        value = random.pick(&["a", "pro", "5", "free"]).into();
+    }
     if match_type == "isIn" && random.percent(30) {
         value = json!(["pro", 5, true]);
     }
     let mut item = json!({
-        "rule_type": "generic_text_key_value", "key": random.pick(&NAMES), "value": value,
+        "rule_type": "generic_text_key_value", "key": name, "value": value,
         "matching": {"match_type": match_type, "negated": random.percent(40)},
     });
     if random.percent(4) {

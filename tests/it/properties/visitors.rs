@@ -62,7 +62,7 @@ pub(super) fn call(random: &mut Random, config: &Value) -> Call {
     let keys = ["e0", "e1", "e2", "e3", "nowhere"];
     let count = random.below(4);
     Call {
-        attributes: if random.percent(30) { rules::data(random) } else { Data::new() },
+        attributes: if random.percent(50) { rules::data(random) } else { Data::new() },
         environment: random.percent(15).then(|| random.pick(&ENVIRONMENTS).to_owned()),
         forced: if random.percent(15) {
             let experience = random.below(experiences.len());
