@@ -6,6 +6,7 @@
     reason = "a test that cannot go on must fail where it stands"
 )]
 
+mod bucket_order;
 mod config_options;
 mod delivery;
 mod events;
