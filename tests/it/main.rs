@@ -1,4 +1,4 @@
-//! The integration tests, one binary: a module for each topic, all over real sockets or a scripted transport.
+//! The integration tests, one binary: a module for each topic, over real sockets, a scripted transport, or no network at all.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,6 +6,7 @@
     reason = "a test that cannot go on must fail where it stands"
 )]
 
+mod bucket_order;
 mod config_options;
 mod delivery;
 mod events;
@@ -13,8 +14,10 @@ mod flush;
 mod initialize;
 mod layers;
 mod ledger;
+mod naive;
 mod network;
 mod preview;
+mod properties;
 mod redaction;
 mod refresh;
 mod shutdown;
@@ -24,4 +27,5 @@ mod support;
 mod surface;
 mod threads;
 mod tracking;
+mod vectors;
 mod wire;

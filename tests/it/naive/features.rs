@@ -1,0 +1,93 @@
+//! Features: what the visitor's variations carry, cast to the declared types.
+
+use serde_json::Value;
+
+use super::js::{parse_float, parse_int, string, truthy};
+use super::{Call, Data, Naive, Visitor, find, listed, text_of};
+
+/// One feature of one variation.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Carried {
+    pub(crate) feature_id: String,
+    pub(crate) experience_key: String,
+    pub(crate) variation_id: String,
+    pub(crate) variables: Data,
+}
+
+impl Naive<'_> {
+    /// Every feature carried, in config order. All experiences are decided before any is looked into.
+    pub(crate) fn features(&self, visitor: &mut Visitor, call: &Call) -> Vec<Carried> {
+        let keys = listed(self.config, "experiences").iter().map(|experience| text_of(experience, "key"));
+        let wanted = |key: &String| call.experience_keys.is_empty() || call.experience_keys.contains(key);
+        let decisions: Vec<_> = keys.filter(wanted).filter_map(|key| self.run(visitor, &key, call)).collect();
+        let mut features = Vec::new();
+        for decision in decisions {
+            let experience = find(self.config, "experiences", "key", &decision.experience_key).unwrap();
+            let variation = listed(experience, "variations")
+                .iter()
+                .find(|variation| text_of(variation, "id") == decision.variation_id)
+                .unwrap();
+            for change in listed(variation, "changes") {
+                if change["type"] != "fullStackFeature" || !truthy(change["data"].get("feature_id")) {
+                    continue;
+                }
+                let feature_id = text_of(&change["data"], "feature_id");
+                // What the config does not declare has no key, and no result here.
+                let Some(feature) = find(self.config, "features", "id", &feature_id) else { continue };
+                features.push(Carried {
+                    feature_id,
+                    experience_key: decision.experience_key.clone(),
+                    variation_id: decision.variation_id.clone(),
+                    variables: variables(feature, &change["data"]["variables_data"]),
+                });
+            }
+        }
+        features
+    }
+
+    /// The first of them that is this feature.
+    pub(crate) fn feature(&self, visitor: &mut Visitor, key: &str, call: &Call) -> Option<Carried> {
+        let id = text_of(find(self.config, "features", "key", key)?, "id");
+        self.features(visitor, call).into_iter().find(|carried| carried.feature_id == id)
+    }
+}
+
+/// The same value with every number as a double, which is all that JavaScript has.
+pub(crate) fn in_doubles(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().map_or(Value::Null, Value::from),
+        Value::Array(elements) => elements.iter().map(in_doubles).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), in_doubles(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+fn variables(feature: &Value, served: &Value) -> Data {
+    let declared = |name: &str| listed(feature, "variables").iter().find(|it| text_of(it, "key") == name);
+    let cast_one = |(name, value): (&String, &Value)| {
+        let kind = declared(name).and_then(|variable| variable["type"].as_str());
+        (name.clone(), in_doubles(&cast(value, kind.unwrap_or_default())))
+    };
+    served.as_object().map(|pairs| pairs.iter().map(cast_one).collect()).unwrap_or_default()
+}
+
+/// The cast value; where JavaScript gets NaN or an infinity, the value as served.
+fn cast(value: &Value, declared: &str) -> Value {
+    let number = |parse: fn(&str) -> f64| {
+        let parsed = value.as_bool().map_or_else(|| parse(&string(value)), |it| f64::from(u8::from(it)));
+        if parsed.is_finite() { Value::from(parsed) } else { value.clone() }
+    };
+    match declared {
+        "boolean" => match value.as_str() {
+            Some("true") => true.into(),
+            Some("false") => false.into(),
+            _ => truthy(Some(value)).into(),
+        },
+        "integer" => number(parse_int),
+        "float" => number(parse_float),
+        "string" => string(value).into(),
+        "json" if value.is_null() || value.is_array() || value.is_object() => value.clone(),
+        "json" => serde_json::from_str(&string(value)).unwrap_or_else(|_| string(value).into()),
+        _ => value.clone(),
+    }
+}

@@ -1,0 +1,131 @@
+//! A second implementation to compare with: decisions and features straight from the served JSON, as slow and plain as it can be.
+//!
+//! It is written from the specification of the evaluation and shares no line with the SDK: nothing
+//! is compiled, every question walks the JSON again, and regular expressions and the hash come from
+//! other crates.
+
+mod decide;
+mod features;
+mod js;
+mod layout;
+mod rules;
+
+use std::collections::BTreeMap;
+
+use convert_sdk::DecisionSource;
+use serde_json::{Map, Value};
+
+pub(crate) use features::{Carried, in_doubles};
+
+pub(crate) type Data = Map<String, Value>;
+
+const REPORT_KEYS: [&str; 7] =
+    ["country", "browser", "devices", "source", "campaign", "visitorType", "customSegments"];
+
+/// What the application configures.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) environment: Option<String>,
+    pub(crate) exclude_experience_id_hash: bool,
+    pub(crate) seed: u32,
+    pub(crate) max_traffic: u32,
+    pub(crate) config_order: bool,
+}
+
+/// What one call says besides the key.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) attributes: Data,
+    pub(crate) environment: Option<String>,
+    pub(crate) forced: Option<String>,
+    pub(crate) store: bool,
+    pub(crate) experience_keys: Vec<String>,
+}
+
+/// One visitor, and all that is remembered.
+pub(crate) struct Visitor {
+    id: String,
+    bucketing: BTreeMap<String, String>,
+    segments: Data,
+    attributes: Data,
+    location: Data,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Decision {
+    pub(crate) experience_key: String,
+    pub(crate) variation_id: String,
+    pub(crate) source: DecisionSource,
+}
+
+/// The interpreter of one config.
+pub(crate) struct Naive<'a> {
+    pub(crate) config: &'a Value,
+    pub(crate) settings: Settings,
+}
+
+impl Visitor {
+    /// Attributes with a report key go to the stored segments and are attributes no more.
+    pub(crate) fn new(
+        id: &str,
+        bucketing: BTreeMap<String, String>,
+        segments: Data,
+        given: &Data,
+        location: Data,
+    ) -> Self {
+        let mut visitor = Self { id: id.to_owned(), bucketing, segments, attributes: Data::new(), location };
+        visitor.set_segments(given);
+        let rest = given.iter().filter(|(key, _)| !REPORT_KEYS.contains(&key.as_str()));
+        visitor.attributes = rest.map(|(key, value)| (key.clone(), value.clone())).collect();
+        visitor
+    }
+
+    /// Only report keys are kept.
+    pub(crate) fn set_segments(&mut self, segments: &Data) {
+        let kept = segments.iter().filter(|(key, _)| REPORT_KEYS.contains(&key.as_str()));
+        let kept: Data = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.segments = merge(&self.segments, &kept);
+    }
+
+    /// What rules see in a call.
+    fn data(&self, call: &Data) -> Data {
+        merge(&self.segments, &merge(&self.attributes, call))
+    }
+}
+
+/// Objects merge by key, lists unite with the later one first, anything else is replaced.
+fn merge(earlier: &Data, later: &Data) -> Data {
+    let mut merged = earlier.clone();
+    for (key, value) in later {
+        let both = match (merged.get(key), value) {
+            (Some(Value::Object(before)), Value::Object(after)) => Value::Object(merge(before, after)),
+            (Some(Value::Array(before)), Value::Array(after)) => {
+                let mut union: Vec<Value> = Vec::new();
+                for element in after.iter().chain(before) {
+                    if !union.iter().any(|known| js::strictly_equal(known, element)) {
+                        union.push(element.clone());
+                    }
+                }
+                Value::Array(union)
+            }
+            _ => value.clone(),
+        };
+        merged.insert(key.clone(), both);
+    }
+    merged
+}
+
+/// The entities of a section; a missing section has none.
+fn listed<'a>(within: &'a Value, section: &str) -> &'a [Value] {
+    within.get(section).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The text of a field: ids and keys compare as text.
+fn text_of(entity: &Value, field: &str) -> String {
+    entity.get(field).map(js::string).unwrap_or_default()
+}
+
+/// The first entity of a section whose field has this text.
+fn find<'a>(config: &'a Value, section: &str, field: &str, asked: &str) -> Option<&'a Value> {
+    listed(config, section).iter().find(|entity| text_of(entity, field) == asked)
+}
