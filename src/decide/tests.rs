@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Explanation, Facts, Miss, Outcome, Source, Step, Stored, StoredDecisions, decide_experience,
-    explain_experience,
+    explain_experience, goal_matches,
 };
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{BucketOrder, CompileOptions, ConfigSnapshot};
@@ -141,6 +141,55 @@ fn environment_and_segments_restrict_when_they_are_given() {
     assert_eq!(recorded(vec![]), Outcome::Undecided(Miss::Segments));
     assert!(matches!(recorded(vec!["s".into()]), Outcome::Decided { .. }));
     assert_eq!(Case::default().decide(&json!({"variations": []})), Outcome::Undecided(Miss::NoVariations));
+}
+
+#[test]
+fn a_stored_position_that_the_experience_does_not_have_is_no_decision() {
+    struct Beyond(usize);
+
+    impl StoredDecisions for Beyond {
+        fn stored(&self, _: usize) -> Stored<'_> {
+            Stored::Variation(self.0)
+        }
+    }
+
+    let snapshot = snapshot(&json!({}), &CompileOptions::default());
+    for position in [3, usize::MAX] {
+        let facts = Facts {
+            visitor_id: "visitor",
+            attributes: &Attributes::new(),
+            location: &Attributes::new(),
+            environment: None,
+            custom_segments: &[],
+            decisions: &Beyond(position),
+            forced_variation: None,
+        };
+        let outcome = decide_experience(&snapshot, 0, &facts);
+        assert!(matches!(outcome, Outcome::Decided { source: Source::Hashed { .. }, .. }), "{outcome:?}");
+    }
+}
+
+#[test]
+fn numbers_that_json_does_not_have_are_ordered_as_numbers() {
+    let matched = |match_type: &str, negated: bool, operand: Value, number: f64| {
+        let matching = json!({"match_type": match_type, "negated": negated});
+        let item = json!({"rule_type": "generic", "key": "n", "value": operand, "matching": matching});
+        let rules = json!({"OR": [{"AND": [{"OR_WHEN": [item]}]}]});
+        let goals = json!([{"id": "g", "key": "goal", "rules": rules}]);
+        let config = json!({"account_id": "1", "project": {"id": "2"}, "goals": goals}).to_string();
+        let snapshot = ConfigSnapshot::compile(config, &CompileOptions::default()).unwrap().snapshot;
+        goal_matches(&snapshot, 0, &Attributes::new().with("n", number))
+    };
+    // Both sides are of type "number", so that a comparison that does not hold is negated.
+    for operand in [json!(5), json!("5")] {
+        assert!(matched("less", false, operand.clone(), f64::NEG_INFINITY));
+        assert!(!matched("lessEqual", false, operand.clone(), f64::INFINITY));
+        assert!(matched("lessEqual", true, operand.clone(), f64::INFINITY));
+        assert!(!matched("lessEqual", false, operand.clone(), f64::NAN));
+        assert!(matched("less", true, operand, f64::NAN));
+    }
+    // A list is of another type than a number, which nothing negates.
+    assert!(!matched("less", true, json!([5]), f64::INFINITY));
 }
 
 #[test]
