@@ -240,3 +240,21 @@ fn an_explanation_ends_at_the_step_that_settled_it() {
     assert_eq!(explanation.outcome, "audience_mismatch");
     assert!(matches!(explanation.steps.last(), Some(Step::Audiences { passed: false, matching: "any", .. })));
 }
+
+#[test]
+fn an_explanation_names_the_layout_and_its_edges() {
+    let bucketing = |experience: &Value| {
+        let (_, explanation) = Case::default().explain(&snapshot(experience, &CompileOptions::default()));
+        serde_json::to_value(explanation.steps.last()).unwrap()
+    };
+    let id_and_edges = |step: &Value| {
+        let edges = step["edges"].as_array().unwrap().iter();
+        edges.map(|edge| json!([edge["variation_id"], edge["lower"], edge["upper"]])).collect::<Vec<_>>()
+    };
+    let packed = bucketing(&json!({"version": 11}));
+    assert_eq!(packed["layout"], json!("packed"));
+    assert_eq!(id_and_edges(&packed), [json!(["10", 0.0, 5000.0]), json!(["20", 5000.0, 10_000.0])]);
+    let anchored = bucketing(&json!({"version": 12}));
+    assert_eq!(anchored["layout"], json!("anchored"));
+    assert_eq!(id_and_edges(&anchored), [json!(["20", 0.0, 5000.0]), json!(["10", 5000.0, 10_000.0])]);
+}
