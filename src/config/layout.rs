@@ -193,6 +193,16 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_id_keeps_its_place_and_takes_the_last_weight() {
+        let share = |id: &str, weight: i32, first: u32| {
+            Share::new(id.into(), &value(id.into()), &ValueWire(None), &value(weight.into()), first)
+        };
+        let shares = vec![share("b", 10, 0), share("a", 20, 1), share("b", 30, 0)];
+        let layout = Layout::new(&ValueWire(None), shares, BucketOrder::JavaScript);
+        assert_eq!(edges(&layout), [(0, 0.0, 3000.0), (1, 3000.0, 5000.0)]);
+    }
+
+    #[test]
     fn an_anchored_layout_without_a_positive_total_selects_nobody() {
         for weights in [[("a", 50.0), ("b", -50.0)], [("a", -50.0), ("b", 50.0)], [("a", 10.0), ("b", -50.0)]]
         {

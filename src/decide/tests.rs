@@ -166,6 +166,8 @@ fn a_stored_position_that_the_experience_does_not_have_is_no_decision() {
         };
         let outcome = decide_experience(&snapshot, 0, &facts);
         assert!(matches!(outcome, Outcome::Decided { source: Source::Hashed { .. }, .. }), "{outcome:?}");
+        // Nor is there an answer for an experience that the snapshot does not have.
+        assert_eq!(decide_experience(&snapshot, 2, &facts), Outcome::Undecided(Miss::NoVariations));
     }
 }
 
@@ -257,4 +259,32 @@ fn an_explanation_names_the_layout_and_its_edges() {
     let anchored = bucketing(&json!({"version": 12}));
     assert_eq!(anchored["layout"], json!("anchored"));
     assert_eq!(id_and_edges(&anchored), [json!(["20", 0.0, 5000.0]), json!(["10", 5000.0, 10_000.0])]);
+}
+
+#[test]
+fn an_item_without_an_answer_is_false_negated_or_not_and_the_explanation_says_why() {
+    let explained = |item: Value| {
+        let config = json!({
+            "account_id": "1", "project": {"id": "2"},
+            "experiences": [{"id": "1", "key": "first", "audiences": ["a"], "variations": [{"id": "2"}]}],
+            "audiences": [{"id": "a", "key": "only", "rules": {"OR": [{"AND": [{"OR_WHEN": [item]}]}]}}],
+        });
+        let options = CompileOptions::default();
+        let snapshot = ConfigSnapshot::compile(config.to_string(), &options).unwrap().snapshot;
+        let case = Case { attributes: Attributes::new().with("text", "a".repeat(60)), ..Case::default() };
+        let (outcome, explanation) = case.explain(&snapshot);
+        assert_eq!(outcome, Outcome::Undecided(Miss::Audience));
+        let json = serde_json::to_value(explanation.steps.last()).unwrap();
+        json["evaluated"][0]["items"][0]["result"].as_str().unwrap().to_owned()
+    };
+    let item = |match_type: &str, value: Value, negated: Value| json!({"key": "text", "value": value, "matching": {"match_type": match_type, "negated": negated}});
+    for negated in [true, false] {
+        let negated = json!(negated);
+        assert_eq!(explained(item("regexMatches", json!("(a|a)*b"), negated.clone())), "exhausted");
+        let malformed = item("regexMatches", json!("("), negated.clone());
+        assert_eq!(explained(malformed), "the regular expression is not valid");
+        assert_eq!(explained(item("less", json!([5]), negated)), "incomparable");
+    }
+    let malformed = item("equals", json!("x"), json!("false"));
+    assert_eq!(explained(malformed), "`matching.negated` is missing or not a boolean");
 }
