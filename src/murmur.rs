@@ -42,11 +42,8 @@ impl Murmur3 {
     }
 
     pub(crate) const fn finish(self) -> u32 {
-        let mut hash = self.state;
-        if self.tail_bits > 0 {
-            hash ^= scramble(self.tail);
-        }
-        hash ^= self.length;
+        // An empty tail is 0, and so is what it scrambles to.
+        let mut hash = self.state ^ scramble(self.tail) ^ self.length;
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
         hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
         hash ^ (hash >> 16)

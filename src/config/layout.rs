@@ -160,3 +160,67 @@ impl LayoutKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(json: serde_json::Value) -> ValueWire {
+        ValueWire(Some(json.into()))
+    }
+
+    /// Running variations of these ids and weights.
+    fn layout(version: i32, order: BucketOrder, variations: &[(&str, f64)]) -> Layout {
+        let shares = variations.iter().zip(0..).map(|((id, weight), position)| {
+            let served = |number: f64| value(serde_json::json!(number));
+            Share::new((*id).into(), &value((*id).into()), &ValueWire(None), &served(*weight), position)
+        });
+        Layout::new(&value(version.into()), shares.collect(), order)
+    }
+
+    fn edges(layout: &Layout) -> Vec<(u32, f64, f64)> {
+        layout.edges.iter().map(|edge| (edge.variation, edge.lower, edge.upper)).collect()
+    }
+
+    #[test]
+    fn only_variations_that_can_be_selected_have_edges() {
+        let weights = [("a", 0.0), ("b", -1.0), ("c", 41.0)];
+        let packed = layout(11, BucketOrder::JavaScript, &weights);
+        assert_eq!((packed.kind, edges(&packed)), (LayoutKind::Packed, vec![(2, 0.0, 4100.0)]));
+        let anchored = layout(12, BucketOrder::JavaScript, &weights);
+        assert_eq!(anchored.kind, LayoutKind::Anchored);
+        assert_eq!(edges(&anchored), [(2, -1.0 / 40.0 * 10_000.0, -250.0 + 4100.0)]);
+    }
+
+    #[test]
+    fn a_repeated_id_keeps_its_place_and_takes_the_last_weight() {
+        let share = |id: &str, weight: i32, first: u32| {
+            Share::new(id.into(), &value(id.into()), &ValueWire(None), &value(weight.into()), first)
+        };
+        let shares = vec![share("b", 10, 0), share("a", 20, 1), share("b", 30, 0)];
+        let layout = Layout::new(&ValueWire(None), shares, BucketOrder::JavaScript);
+        assert_eq!(edges(&layout), [(0, 0.0, 3000.0), (1, 3000.0, 5000.0)]);
+    }
+
+    #[test]
+    fn an_anchored_layout_without_a_positive_total_selects_nobody() {
+        for weights in [[("a", 50.0), ("b", -50.0)], [("a", -50.0), ("b", 50.0)], [("a", 10.0), ("b", -50.0)]]
+        {
+            assert_eq!(edges(&layout(12, BucketOrder::JavaScript, &weights)), [], "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn only_ids_that_are_array_indexes_come_first() {
+        let ids = ["x", "4294967295", "-1", "01", "", "4294967294", "7", "0"];
+        let variations = ids.map(|id| (id, 10.0));
+        let order = |order| {
+            let layout = layout(0, order, &variations);
+            layout.edges.iter().map(|edge| ids[edge.variation as usize]).collect::<Vec<_>>()
+        };
+        // The variation without an id has no place at all.
+        let javascript = ["0", "7", "4294967294", "x", "4294967295", "-1", "01"];
+        assert_eq!(order(BucketOrder::JavaScript), javascript);
+        assert_eq!(order(BucketOrder::Config), ["x", "4294967295", "-1", "01", "4294967294", "7", "0"]);
+    }
+}

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use super::shape::{ListWire, ObjectWire, RulesWire, ValueWire};
 use super::wire::{ItemWire, OrWire};
 use crate::attributes::AttributeValue;
-use crate::js::number::numeric;
+use crate::js::number::numeric_text;
 use crate::js::regex::Pattern;
 use crate::js::text::{is_white, lowered, text};
 
@@ -259,10 +259,7 @@ impl Test {
     fn compile(match_type: MatchType, value: Option<AttributeValue>) -> Self {
         match match_type {
             MatchType::Exists => return Self::Exists,
-            // Their answers differ only for an absent attribute, which is decided before the test.
-            MatchType::NotExists if value.is_some() => return Self::DoesNotExist,
             MatchType::DoesNotExist => return Self::DoesNotExist,
-            MatchType::Unknown => return Self::Never(Flaw::MatchType),
             _ => {}
         }
         let Some(value) = value else { return Self::Never(Flaw::Value) };
@@ -297,7 +294,9 @@ impl Test {
                 Some(pattern) => Self::Regex(Box::new(pattern)),
                 None => Self::Never(Flaw::Pattern),
             },
-            MatchType::Exists | MatchType::NotExists | MatchType::DoesNotExist => Self::DoesNotExist,
+            MatchType::Exists => Self::Exists,
+            // Their answers differ only for an absent attribute, which is decided before the test.
+            MatchType::NotExists | MatchType::DoesNotExist => Self::DoesNotExist,
             MatchType::Unknown => Self::Never(Flaw::MatchType),
         }
     }
@@ -305,13 +304,10 @@ impl Test {
 
 impl Operand {
     fn compile(value: AttributeValue) -> Self {
-        if let Some(number) = numeric(&value) {
-            return Self::Number(number);
-        }
         match value {
             AttributeValue::Number(number) => Self::Number(number),
             AttributeValue::Bool(value) => Self::Bool(value),
-            AttributeValue::String(text) => Self::Text(text),
+            AttributeValue::String(text) => numeric_text(&text).map_or(Self::Text(text), Self::Number),
             other => Self::Object(other),
         }
     }

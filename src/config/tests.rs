@@ -196,6 +196,44 @@ fn malformed_items_are_named_and_never_match() {
 }
 
 #[test]
+fn every_flaw_of_an_item_is_told_apart_and_never_matches() {
+    let matching = json!({"match_type": "equals", "negated": true});
+    let cases = [
+        (json!(5), "the item is not an object"),
+        (json!({"key": "plan", "value": "x"}), "`matching.match_type` is missing or not text"),
+        (
+            json!({"key": "plan", "value": "x", "matching": {"match_type": 5, "negated": true}}),
+            "`matching.match_type` is missing or not text",
+        ),
+        (
+            json!({"key": "plan", "value": "x", "matching": {"match_type": "equals", "negated": 1}}),
+            "`matching.negated` is missing or not a boolean",
+        ),
+        (json!({"key": "plan", "matching": matching}), "`value` is missing"),
+        (
+            json!({"key": "plan", "matching": {"match_type": "not_exists", "negated": true}}),
+            "`value` is missing",
+        ),
+        (
+            json!({"key": "plan", "value": "x", "matching": {"match_type": "like", "negated": true}}),
+            "the match type is unknown",
+        ),
+    ];
+    for (item, message) in cases {
+        let mut config = rich();
+        config["goals"][0]["rules"] = rules(&item);
+        let compiled = compile(config.to_string()).unwrap();
+        let warnings: Vec<_> = compiled.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [format!("goals[0].rules.OR[0].AND[0].OR_WHEN[0]: never matches: {message}")],
+            "{item}"
+        );
+        assert!(!goal_matches(&compiled.snapshot, 0, &Attributes::new().with("plan", "pro")), "{item}");
+    }
+}
+
+#[test]
 fn a_custom_segment_is_recorded_once() {
     let snapshot = compile(rich().to_string()).unwrap().snapshot;
     let data = Attributes::new().with("plan", "PRO");

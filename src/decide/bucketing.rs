@@ -11,8 +11,7 @@ pub(super) fn bucket(hash: u32, max_traffic: u32) -> u32 {
     let value = f64::from(hash) / 4_294_967_296.0 * f64::from(max_traffic);
     // JavaScript truncates by printing and parsing, and it prints values below a millionth with an
     // exponent, of which it then reads the first digit. No traffic above 4294 gets there.
-    let whole =
-        if value > 0.0 && value < 1e-6 { parse_int(number_text(value, &mut Buffer::new())) } else { value };
+    let whole = if value < 1e-6 { parse_int(number_text(value, &mut Buffer::new())) } else { value };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "truncation is the point")]
     {
         whole as u32

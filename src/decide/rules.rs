@@ -8,7 +8,7 @@ use ryu_js::Buffer;
 use super::trace::Trace;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{Item, Operand, RuleSet, Test};
-use crate::js::number::{number, number_of_text, numeric};
+use crate::js::number::{number, number_of_text, numeric_text};
 use crate::js::text::{
     compare_utf16, contains_lowered, ends_with_lowered, equals_lowered, lowered, starts_with_lowered, text,
 };
@@ -117,7 +117,9 @@ fn is_blank(value: &AttributeValue) -> bool {
 /// count as one type and compare as JavaScript compares them.
 fn order(value: &AttributeValue, operand: &Operand, wanted: fn(Ordering) -> bool) -> Verdict {
     let holds = |order: Option<Ordering>| Verdict::from(order.is_some_and(wanted));
-    if let Some(left) = numeric(value) {
+    if let AttributeValue::String(text) = value
+        && let Some(left) = numeric_text(text)
+    {
         return match operand {
             Operand::Number(right) => holds(left.partial_cmp(right)),
             _ => Verdict::Incomparable,

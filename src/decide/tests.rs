@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Explanation, Facts, Miss, Outcome, Source, Step, Stored, StoredDecisions, decide_experience,
-    explain_experience,
+    explain_experience, goal_matches,
 };
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{BucketOrder, CompileOptions, ConfigSnapshot};
@@ -144,6 +144,57 @@ fn environment_and_segments_restrict_when_they_are_given() {
 }
 
 #[test]
+fn a_stored_position_that_the_experience_does_not_have_is_no_decision() {
+    struct Beyond(usize);
+
+    impl StoredDecisions for Beyond {
+        fn stored(&self, _: usize) -> Stored<'_> {
+            Stored::Variation(self.0)
+        }
+    }
+
+    let snapshot = snapshot(&json!({}), &CompileOptions::default());
+    for position in [3, usize::MAX] {
+        let facts = Facts {
+            visitor_id: "visitor",
+            attributes: &Attributes::new(),
+            location: &Attributes::new(),
+            environment: None,
+            custom_segments: &[],
+            decisions: &Beyond(position),
+            forced_variation: None,
+        };
+        let outcome = decide_experience(&snapshot, 0, &facts);
+        assert!(matches!(outcome, Outcome::Decided { source: Source::Hashed { .. }, .. }), "{outcome:?}");
+        // Nor is there an answer for an experience that the snapshot does not have.
+        assert_eq!(decide_experience(&snapshot, 2, &facts), Outcome::Undecided(Miss::NoVariations));
+    }
+}
+
+#[test]
+fn numbers_that_json_does_not_have_are_ordered_as_numbers() {
+    let matched = |match_type: &str, negated: bool, operand: Value, number: f64| {
+        let matching = json!({"match_type": match_type, "negated": negated});
+        let item = json!({"rule_type": "generic", "key": "n", "value": operand, "matching": matching});
+        let rules = json!({"OR": [{"AND": [{"OR_WHEN": [item]}]}]});
+        let goals = json!([{"id": "g", "key": "goal", "rules": rules}]);
+        let config = json!({"account_id": "1", "project": {"id": "2"}, "goals": goals}).to_string();
+        let snapshot = ConfigSnapshot::compile(config, &CompileOptions::default()).unwrap().snapshot;
+        goal_matches(&snapshot, 0, &Attributes::new().with("n", number))
+    };
+    // Both sides are of type "number", so that a comparison that does not hold is negated.
+    for operand in [json!(5), json!("5")] {
+        assert!(matched("less", false, operand.clone(), f64::NEG_INFINITY));
+        assert!(!matched("lessEqual", false, operand.clone(), f64::INFINITY));
+        assert!(matched("lessEqual", true, operand.clone(), f64::INFINITY));
+        assert!(!matched("lessEqual", false, operand.clone(), f64::NAN));
+        assert!(matched("less", true, operand, f64::NAN));
+    }
+    // A list is of another type than a number, which nothing negates.
+    assert!(!matched("less", true, json!([5]), f64::INFINITY));
+}
+
+#[test]
 fn numeric_ids_come_first_unless_the_config_order_is_asked_for() {
     let edges = |bucket_order| {
         let options = CompileOptions { bucket_order, ..CompileOptions::default() };
@@ -190,4 +241,50 @@ fn an_explanation_ends_at_the_step_that_settled_it() {
     assert_eq!(outcome, Outcome::Undecided(Miss::Audience));
     assert_eq!(explanation.outcome, "audience_mismatch");
     assert!(matches!(explanation.steps.last(), Some(Step::Audiences { passed: false, matching: "any", .. })));
+}
+
+#[test]
+fn an_explanation_names_the_layout_and_its_edges() {
+    let bucketing = |experience: &Value| {
+        let (_, explanation) = Case::default().explain(&snapshot(experience, &CompileOptions::default()));
+        serde_json::to_value(explanation.steps.last()).unwrap()
+    };
+    let id_and_edges = |step: &Value| {
+        let edges = step["edges"].as_array().unwrap().iter();
+        edges.map(|edge| json!([edge["variation_id"], edge["lower"], edge["upper"]])).collect::<Vec<_>>()
+    };
+    let packed = bucketing(&json!({"version": 11}));
+    assert_eq!(packed["layout"], json!("packed"));
+    assert_eq!(id_and_edges(&packed), [json!(["10", 0.0, 5000.0]), json!(["20", 5000.0, 10_000.0])]);
+    let anchored = bucketing(&json!({"version": 12}));
+    assert_eq!(anchored["layout"], json!("anchored"));
+    assert_eq!(id_and_edges(&anchored), [json!(["20", 0.0, 5000.0]), json!(["10", 5000.0, 10_000.0])]);
+}
+
+#[test]
+fn an_item_without_an_answer_is_false_negated_or_not_and_the_explanation_says_why() {
+    let explained = |item: Value| {
+        let config = json!({
+            "account_id": "1", "project": {"id": "2"},
+            "experiences": [{"id": "1", "key": "first", "audiences": ["a"], "variations": [{"id": "2"}]}],
+            "audiences": [{"id": "a", "key": "only", "rules": {"OR": [{"AND": [{"OR_WHEN": [item]}]}]}}],
+        });
+        let options = CompileOptions::default();
+        let snapshot = ConfigSnapshot::compile(config.to_string(), &options).unwrap().snapshot;
+        let case = Case { attributes: Attributes::new().with("text", "a".repeat(60)), ..Case::default() };
+        let (outcome, explanation) = case.explain(&snapshot);
+        assert_eq!(outcome, Outcome::Undecided(Miss::Audience));
+        let json = serde_json::to_value(explanation.steps.last()).unwrap();
+        json["evaluated"][0]["items"][0]["result"].as_str().unwrap().to_owned()
+    };
+    let item = |match_type: &str, value: Value, negated: Value| json!({"key": "text", "value": value, "matching": {"match_type": match_type, "negated": negated}});
+    for negated in [true, false] {
+        let negated = json!(negated);
+        assert_eq!(explained(item("regexMatches", json!("(a|a)*b"), negated.clone())), "exhausted");
+        let malformed = item("regexMatches", json!("("), negated.clone());
+        assert_eq!(explained(malformed), "the regular expression is not valid");
+        assert_eq!(explained(item("less", json!([5]), negated)), "incomparable");
+    }
+    let malformed = item("equals", json!("x"), json!("false"));
+    assert_eq!(explained(malformed), "`matching.negated` is missing or not a boolean");
 }

@@ -38,7 +38,6 @@ pub(crate) fn cast(value: &Value, declared: VariableType) -> Option<Value> {
     let mut buffer = Buffer::new();
     match declared {
         VariableType::Boolean => Some(Value::Bool(match &flat {
-            AttributeValue::String(text) if text == "true" => true,
             AttributeValue::String(text) if text == "false" => false,
             other => truthy(other),
         })),

@@ -52,17 +52,9 @@ pub(crate) fn parse_int(text: &str) -> f64 {
     if read == 0 { f64::NAN } else { sign * digits_value(&digits[..read], radix) }
 }
 
-/// The number that the rules read for `less` and `lessEqual`, if the value counts as numeric: a
-/// finite number, or text of the strict pattern with optional thousands separators.
-pub(crate) fn numeric(value: &AttributeValue) -> Option<f64> {
-    match value {
-        AttributeValue::Number(number) => Some(*number).filter(|number| number.is_finite()),
-        AttributeValue::String(text) => numeric_text(text),
-        _ => None,
-    }
-}
-
-fn numeric_text(text: &str) -> Option<f64> {
+/// The number that the rules read for `less` and `lessEqual` in a text of the strict pattern, with
+/// optional thousands separators.
+pub(crate) fn numeric_text(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = match unsigned.split_once('.') {
         Some((whole, fraction)) => (whole, Some(fraction)),
@@ -105,16 +97,14 @@ fn decimal_prefix(text: &str) -> (f64, usize) {
     let mut fraction = 0;
     if bytes.get(end) == Some(&b'.') {
         fraction = digits_from(end + 1);
-        if whole + fraction > 0 {
-            end += 1 + fraction;
-        }
+        end += 1 + fraction;
     }
     if whole + fraction == 0 {
         return (f64::NAN, 0);
     }
     if matches!(bytes.get(end), Some(b'e' | b'E')) {
         let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
-        let exponent = bytes.get(end + 1 + sign).map_or(0, |_| digits_from(end + 1 + sign));
+        let exponent = digits_from(end + 1 + sign);
         if exponent > 0 {
             end += 1 + sign + exponent;
         }
@@ -148,7 +138,7 @@ fn digits_value(digits: &str, radix: u32) -> f64 {
     let (mut mantissa, mut dropped) = (0_u128, 0_i32);
     for digit in digits.bytes().filter_map(|digit| digit_value(digit, radix)) {
         if mantissa >> 120 == 0 {
-            mantissa = mantissa << bits | u128::from(digit);
+            mantissa = mantissa * u128::from(radix) + u128::from(digit);
         } else {
             mantissa |= u128::from(digit != 0);
             dropped = dropped.saturating_add(bits.cast_signed());
@@ -185,6 +175,8 @@ mod tests {
             ("-", None),
             (".", None),
             ("1234,567", None),
+            ("12a.5", None),
+            ("1e3.5", None),
             ("٣", None),
         ];
         for (text, expected) in cases {
@@ -194,11 +186,68 @@ mod tests {
     }
 
     #[test]
+    fn prefixes_of_a_text_are_read_as_javascript_reads_them() {
+        let cases = [
+            ("12abc", 12.0, 12.0),
+            ("-3.99", -3.0, -3.99),
+            ("+5", 5.0, 5.0),
+            ("\u{a0}\u{feff} 7 8", 7.0, 7.0),
+            ("1e3", 1.0, 1000.0),
+            ("1e", 1.0, 1.0),
+            ("1e+", 1.0, 1.0),
+            ("1E-2x", 1.0, 0.01),
+            ("5.", 5.0, 5.0),
+            (".5", f64::NAN, 0.5),
+            (".", f64::NAN, f64::NAN),
+            ("-", f64::NAN, f64::NAN),
+            ("0x1f", 31.0, 0.0),
+            ("-0x1F", -31.0, -0.0),
+            ("0b1", 0.0, 0.0),
+            ("Infinityx", f64::NAN, f64::INFINITY),
+            ("-Infinity", f64::NAN, f64::NEG_INFINITY),
+            ("infinity", f64::NAN, f64::NAN),
+        ];
+        let same = |left: f64, right: f64| left == right || (left.is_nan() && right.is_nan());
+        for (text, integer, float) in cases {
+            assert!(same(parse_int(text), integer), "parseInt({text}) is {}", parse_int(text));
+            assert!(same(parse_float(text), float), "parseFloat({text}) is {}", parse_float(text));
+        }
+    }
+
+    #[test]
+    fn a_whole_text_is_a_number_or_none() {
+        let numbers = [
+            ("", 0.0),
+            (" \u{feff}\n", 0.0),
+            ("5.", 5.0),
+            (".5", 0.5),
+            ("-1e-2", -0.01),
+            ("0o17", 15.0),
+            ("0B101", 5.0),
+            ("-Infinity", f64::NEG_INFINITY),
+        ];
+        for (text, number) in numbers {
+            assert_eq!(number_of_text(text), number, "{text}");
+        }
+        for text in ["1e", "1e+", ".", "1_0", "12abc", "0b2", "0o8", "0xg", "+0x1", "nan", "Infinit", "1 2"] {
+            assert!(number_of_text(text).is_nan(), "{text}");
+        }
+    }
+
+    #[test]
     fn long_hexadecimal_text_rounds_to_the_nearest_double() {
         assert_eq!(number_of_text("0x20000000000001"), 9_007_199_254_740_992.0);
         assert_eq!(number_of_text("0x20000000000003"), 9_007_199_254_740_996.0);
         let long = format!("0x1{}", "0".repeat(50));
         assert_eq!(number_of_text(&long), 2_f64.powi(200));
+        // Halfway between two doubles, which goes to the even one, and a little above, far to the right.
+        let zeros = "0".repeat(40);
+        let halfway = 2_f64.powi(52 + 4 + 4 * 40);
+        assert_eq!(number_of_text(&format!("0x100000000000008{zeros}")), halfway);
+        assert_eq!(
+            number_of_text(&format!("0x100000000000008{zeros}1")),
+            halfway * 16.0 * (1.0 + f64::EPSILON)
+        );
         assert!(number_of_text("0x").is_nan());
         assert!(number_of_text("-0x1").is_nan());
     }

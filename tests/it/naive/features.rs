@@ -15,8 +15,17 @@ pub(crate) struct Carried {
 }
 
 impl Naive<'_> {
-    /// Every feature carried, in config order. All experiences are decided before any is looked into.
+    /// Each declared feature that is carried, in the order of declaration, as its first carrier has it.
     pub(crate) fn features(&self, visitor: &mut Visitor, call: &Call) -> Vec<Carried> {
+        let mut carried = self.carried(visitor, call);
+        let declared = listed(self.config, "features").iter().map(|feature| text_of(feature, "id"));
+        let first =
+            |id: String| carried.iter().position(|it| it.feature_id == id).map(|at| carried.remove(at));
+        declared.filter_map(first).collect()
+    }
+
+    /// Every feature carried, in config order. All experiences are decided before any is looked into.
+    fn carried(&self, visitor: &mut Visitor, call: &Call) -> Vec<Carried> {
         let keys = listed(self.config, "experiences").iter().map(|experience| text_of(experience, "key"));
         let wanted = |key: &String| call.experience_keys.is_empty() || call.experience_keys.contains(key);
         let decisions: Vec<_> = keys.filter(wanted).filter_map(|key| self.run(visitor, &key, call)).collect();

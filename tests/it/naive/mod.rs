@@ -93,7 +93,8 @@ impl Visitor {
     }
 }
 
-/// Objects merge by key, lists unite with the later one first, anything else is replaced.
+/// Objects merge by key, lists unite with the later one first, a list beside an object counts as an
+/// object by position, anything else is replaced.
 fn merge(earlier: &Data, later: &Data) -> Data {
     let mut merged = earlier.clone();
     for (key, value) in later {
@@ -108,11 +109,22 @@ fn merge(earlier: &Data, later: &Data) -> Data {
                 }
                 Value::Array(union)
             }
+            (Some(before @ Value::Array(_)), Value::Object(after)) => {
+                merge(&by_position(before), after).into()
+            }
+            (Some(Value::Object(before)), after @ Value::Array(_)) => {
+                merge(before, &by_position(after)).into()
+            }
             _ => value.clone(),
         };
         merged.insert(key.clone(), both);
     }
     merged
+}
+
+fn by_position(list: &Value) -> Data {
+    let elements = list.as_array().into_iter().flatten().enumerate();
+    elements.map(|(at, element)| (at.to_string(), element.clone())).collect()
 }
 
 /// The entities of a section; a missing section has none.

@@ -1,6 +1,6 @@
 //! What must not change a decision: another core or context, the order of calls or attributes, an unrelated experience.
 
-use convert_sdk::{Attributes, Context, Core};
+use convert_sdk::{Attributes, Context, Core, RunOptions};
 use serde_json::{Map, Value, json};
 
 use super::configs::{self, Kinds};
@@ -93,7 +93,9 @@ fn decisions(context: &Context, keys: &[String]) -> Map<String, Value> {
 fn everything(context: &Context) -> Vec<String> {
     let experiences = context.run_experiences().into_iter();
     let experiences = experiences.map(|it| format!("{} {}", it.experience_key(), it.variation_id()));
-    let features = context.run_features().into_iter().map(|it| {
+    // The unrelated experience may carry a feature before the others do, and is not asked.
+    let related = RunOptions::new().experience_keys((0..8).map(|at| format!("e{at}")));
+    let features = context.run_features_with(&related).into_iter().map(|it| {
         let variables: Vec<_> = it.variables().collect();
         format!("{} {} {variables:?}", it.experience_key(), it.feature_key())
     });
