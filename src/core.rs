@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use crate::actors::{RefreshOutcome, Subscription, compile};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
-use crate::context::Context;
+use crate::context::{Context, RunOptions, decide_unseen};
 use crate::deadline::deadline_after;
-use crate::error::{ContextError, HandlerError, InitializeError, RefreshError};
+use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushReport};
+use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::{SdkConfig, Source};
+use crate::results::{ExperienceResult, Undecided};
 use crate::shared::{Shared, last_resort};
 use crate::tracking::{ReleaseReason, Stats};
 use crate::transport::{HttpTransport, Transport};
@@ -158,6 +160,93 @@ impl Core {
         }
         let snapshot = self.shared.cell.load().ok_or(ContextError::NotReady)?;
         Ok(Context::new(Arc::clone(&self.shared), snapshot, visitor_id.as_ref(), attributes.into()))
+    }
+
+    /// A handle of an experience, whose key is searched for once and not in every evaluation.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let checkout = core.experience("checkout")?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
+    /// assert!(visitor.run(&checkout).is_ok());
+    /// assert_eq!(core.experience("no-such-key").unwrap_err(), HandleError::NotInConfig);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The core is not ready, or the config of this moment has no such key.
+    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, HandleError> {
+        let handle = ExperienceHandle::new(key);
+        self.in_config(|config| handle.position(config))?;
+        Ok(handle)
+    }
+
+    /// A handle of a feature; as [`experience`](Self::experience).
+    ///
+    /// # Errors
+    /// As [`experience`](Self::experience).
+    pub fn feature(&self, key: &str) -> Result<FeatureHandle, HandleError> {
+        let handle = FeatureHandle::new(key);
+        self.in_config(|config| handle.position(config))?;
+        Ok(handle)
+    }
+
+    /// A handle of a goal; as [`experience`](Self::experience).
+    ///
+    /// # Errors
+    /// As [`experience`](Self::experience).
+    pub fn goal(&self, key: &str) -> Result<GoalHandle, HandleError> {
+        let handle = GoalHandle::new(key);
+        self.in_config(|config| handle.position(config))?;
+        Ok(handle)
+    }
+
+    /// Decides one experience for many visitors by one config, into a buffer of the caller's, which
+    /// is emptied first. Each answer is that of [`Context::run_with`] on a new context of the visitor
+    /// with these attributes, without tracking and storage:
+    ///
+    /// - what is remembered of a visitor (decisions, attributes, segments) counts; with a data store
+    ///   that means one call of it for each visitor;
+    /// - nothing is remembered or recorded, also no segments, and whatever the options say. When a
+    ///   visitor sees the variation, [`Context::run`] gives the same one and records the exposure;
+    /// - attributes and location attributes of the options count for every visitor.
+    ///
+    /// Allocates nothing for a visitor of whom no attributes or segments are remembered, unless the
+    /// options have attributes, or the buffer has to grow.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let checkout = core.experience("checkout")?;
+    /// let players = [("visitor-4", attributes! { "age" => 30 }), ("visitor-5", attributes! { "age" => 12 })];
+    ///
+    /// let config = core.current_config().ok_or("not ready")?;
+    /// let mut shown = Vec::new();
+    /// let visitors = players.iter().map(|(id, attributes)| (id, attributes));
+    /// core.decide_many(&config, &checkout, visitors, &RunOptions::new(), &mut shown);
+    /// assert!(shown[0].is_ok_and(|result| result.variation_key() == "one-page"));
+    /// assert_eq!(shown[1].unwrap_err(), Undecided::Audience);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decide_many<'c, 'a, V: AsRef<str>>(
+        &self,
+        config: &'c ConfigSnapshot,
+        experience: &ExperienceHandle,
+        visitors: impl IntoIterator<Item = (V, &'a Attributes)>,
+        options: &RunOptions,
+        results: &mut Vec<Result<ExperienceResult<'c>, Undecided>>,
+    ) {
+        results.clear();
+        let position = experience.position(config);
+        results.extend(visitors.into_iter().map(|(visitor_id, attributes)| {
+            let position = position.ok_or(Undecided::NotInConfig)?;
+            decide_unseen(&self.shared, config, position, (visitor_id.as_ref(), attributes), options)
+        }));
     }
 
     /// Calls `handler` for every lifecycle event of one kind, on the thread `convert-events`. A
@@ -355,6 +444,11 @@ impl Core {
             None if self.shared.is_closed() => Err(FlushError::Closed(Box::new(self.stats()))),
             None => Err(FlushError::Timeout(Box::new(self.stats()))),
         }
+    }
+
+    fn in_config(&self, find: impl FnOnce(&ConfigSnapshot) -> Option<usize>) -> Result<(), HandleError> {
+        let config = self.current_config().ok_or(HandleError::NotReady)?;
+        find(&config).map(|_| ()).ok_or(HandleError::NotInConfig)
     }
 
     fn initialize_directly(&self, text: &str) -> Result<(), InitializeError> {

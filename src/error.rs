@@ -5,6 +5,29 @@ use thiserror::Error;
 use crate::config::ConfigError;
 use crate::transport::TransportError;
 
+/// Why there is no handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// There is no config yet; a handle's `new` needs none.
+    #[error("the SDK is not initialized")]
+    NotReady,
+    /// The config of this moment has no such key; a handle's `new` does not mind.
+    #[error("the config has no such key")]
+    NotInConfig,
+}
+
+impl HandleError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::NotInConfig => "not_in_config",
+        }
+    }
+}
+
 /// Why a config was not put in place.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -60,6 +60,7 @@ mod diagnostics;
 mod error;
 mod events;
 mod flush;
+mod handles;
 mod js;
 mod murmur;
 mod options;
@@ -84,10 +85,11 @@ pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
 pub use error::{
-    ConfirmError, ContextError, HandlerError, InitializeError, LoadError, PreviewError, RefreshError,
+    ConfirmError, ContextError, HandleError, HandlerError, InitializeError, LoadError, PreviewError, RefreshError,
 };
 pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
 pub use flush::{FlushError, FlushReport};
+pub use handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 pub use options::{
     CacheLevel, InvalidOption, InvalidReason, RefreshConfig, RefreshConfigBuilder, SdkConfig,
     SdkConfigBuilder, TransportConfig, TransportConfigBuilder,
@@ -95,7 +97,7 @@ pub use options::{
 pub use preview::{PreviewParam, parse_preview_param};
 pub use results::{
     ConversionResult, ConversionStatus, CustomSegmentsResult, DecisionSource, ExperienceResult,
-    FeatureResult, FeatureStatus,
+    FeatureOff, FeatureResult, FeatureStatus, Undecided,
 };
 pub use smol_str::SmolStr;
 pub use state::{DataStore, InMemoryDataStore, StoreError};

@@ -4,7 +4,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::config::{CarriedFeature, ConfigSnapshot, Experience, Feature, Variation};
-use crate::decide::Source;
+use crate::decide::{Miss, Source};
 
 /// The variation of an experience that a visitor is in. Borrows from the context; allocates nothing.
 #[derive(Clone, Copy)]
@@ -28,6 +28,54 @@ pub enum DecisionSource {
     },
     /// A preview, or the call, asked for this variation.
     Forced,
+}
+
+/// Why a visitor has no variation of an experience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Undecided {
+    /// The config has no such experience, or has it no more.
+    #[error("the config has no such experience")]
+    NotInConfig,
+    /// The visitor id is empty.
+    #[error("the visitor id is empty")]
+    NoVisitor,
+    /// The experience is archived.
+    #[error("the experience is archived")]
+    Archived,
+    /// The experience runs in another environment.
+    #[error("the experience runs in another environment")]
+    Environment,
+    /// The location attributes do not match.
+    #[error("the location does not match")]
+    Location,
+    /// The visitor is not in the audience.
+    #[error("the visitor is not in the audience")]
+    Audience,
+    /// The visitor has none of the custom segments.
+    #[error("the visitor has none of the custom segments")]
+    Segments,
+    /// The experience has no variations.
+    #[error("the experience has no variations")]
+    NoVariations,
+    /// The visitor's bucket belongs to no variation that takes visitors.
+    #[error("the bucket {bucket} belongs to no variation")]
+    NotBucketed {
+        /// The bucket value.
+        bucket: u32,
+    },
+}
+
+/// Why a visitor does not have a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeatureOff {
+    /// The config declares no such feature, or does so no more.
+    #[error("the config has no such feature")]
+    NotInConfig,
+    /// No variation of the visitor's carries it.
+    #[error("no variation of the visitor carries the feature")]
+    NotCarried,
 }
 
 /// A feature as one variation carries it. Borrows from the context; allocates nothing.
@@ -275,6 +323,50 @@ impl<'a> FeatureResult<'a> {
     #[must_use]
     pub fn json(&self, key: &str) -> Option<&'a Value> {
         self.variable(key)
+    }
+}
+
+impl Undecided {
+    /// A stable name, as in diagnostics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotInConfig => "experience_not_found",
+            Self::NoVisitor => Miss::NoVisitor.code(),
+            Self::Archived => Miss::Archived.code(),
+            Self::Environment => Miss::Environment.code(),
+            Self::Location => Miss::Location.code(),
+            Self::Audience => Miss::Audience.code(),
+            Self::Segments => Miss::Segments.code(),
+            Self::NoVariations => Miss::NoVariations.code(),
+            Self::NotBucketed { bucket } => Miss::NotDecided { bucket: *bucket }.code(),
+        }
+    }
+}
+
+impl From<Miss> for Undecided {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::NoVisitor => Self::NoVisitor,
+            Miss::Archived => Self::Archived,
+            Miss::Environment => Self::Environment,
+            Miss::Location => Self::Location,
+            Miss::Audience => Self::Audience,
+            Miss::Segments => Self::Segments,
+            Miss::NoVariations => Self::NoVariations,
+            Miss::NotDecided { bucket } => Self::NotBucketed { bucket },
+        }
+    }
+}
+
+impl FeatureOff {
+    /// A stable name, as in diagnostics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotInConfig => "feature_not_found",
+            Self::NotCarried => "feature_not_in_selected_variations",
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
+use super::cell::next_serial;
 use super::entity::{Audience, Entities, Exclusion, Experience, Feature, RuledEntity, Span};
 use super::experience::{Positions, Referred};
 use super::layout::BucketOrder;
@@ -57,6 +58,8 @@ impl ConfigSnapshot {
         let parts = compiler.compile()?;
         let warnings = compiler.warnings;
         let snapshot = Self {
+            serial: next_serial(),
+            keyed: parts.keyed,
             account_id: parts.account_id,
             project_id: parts.project_id,
             experiences: parts.experiences,
@@ -74,6 +77,7 @@ impl ConfigSnapshot {
 
 /// A snapshot without its text, which the compiler still borrows.
 struct Parts {
+    keyed: Box<[u32]>,
     account_id: SmolStr,
     project_id: SmolStr,
     experiences: Entities<Experience>,
@@ -108,7 +112,7 @@ impl<'a> Compiler<'a> {
         let project_id = required(&project.id, "project.id")?;
 
         let features = listed(root.features, "features")?;
-        let features = Entities::new(self.each("features", &features, Self::feature));
+        let mut features = Entities::new(self.each("features", &features, Self::feature));
         let audiences = listed(root.audiences, "audiences")?;
         let mut audiences = self.each("audiences", &audiences, Self::audience);
         let locations = self.ruled("locations", root.locations)?;
@@ -132,7 +136,14 @@ impl<'a> Compiler<'a> {
             excluding.experience = experiences.find(&excluding.experience_key).map(position);
         }
         let audiences = Entities::new(audiences);
-        Ok(Parts { account_id, project_id, experiences, audiences, locations, segments, features, goals })
+        let keyed: Box<[u32]> = experiences
+            .list
+            .iter()
+            .filter_map(|experience| experiences.find(&experience.key).map(position))
+            .collect();
+        carriers(&mut features, &experiences, &keyed);
+        Ok(Parts {
+            keyed, account_id, project_id, experiences, audiences, locations, segments, features, goals })
     }
 
     /// Compiles the entities of one section that can be compiled.
@@ -198,6 +209,7 @@ impl<'a> Compiler<'a> {
             key: text_or_empty(&wire.key),
             name: wire.name.text(),
             variables: variables.into_boxed_slice(),
+            carriers: Box::default(),
             span: self.span(raw),
         })
     }
@@ -245,6 +257,23 @@ impl<'a> Compiler<'a> {
         // The value borrows from the text, so the difference of the addresses is its place.
         let start = raw.get().as_ptr().addr() - self.text.as_ptr().addr();
         Span { start: position(start), end: position(start + raw.get().len()) }
+    }
+}
+
+/// Notes with every feature which experiences can carry it.
+fn carriers(features: &mut Entities<Feature>, experiences: &Entities<Experience>, keyed: &[u32]) {
+    let mut carriers = vec![Vec::new(); features.list.len()];
+    for at in keyed {
+        let Some(experience) = experiences.list.get(*at as usize) else { continue };
+        for carried in experience.variations.iter().flat_map(|variation| &variation.features) {
+            let carriers = &mut carriers[carried.feature as usize];
+            if carriers.last() != Some(at) {
+                carriers.push(*at);
+            }
+        }
+    }
+    for (feature, carriers) in features.list.iter_mut().zip(carriers) {
+        feature.carriers = carriers.into_boxed_slice();
     }
 }
 

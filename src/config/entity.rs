@@ -96,6 +96,8 @@ pub(crate) struct Feature {
     pub(crate) key: SmolStr,
     pub(crate) name: Option<SmolStr>,
     pub(super) variables: Box<[(SmolStr, Option<VariableType>)]>,
+    /// The experiences with a variation that carries it, in the order in which they are decided.
+    pub(super) carriers: Box<[u32]>,
     pub(super) span: Span,
 }
 

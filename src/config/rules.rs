@@ -1,8 +1,11 @@
 //! Rule sets in the shape in which they are evaluated: operands lowered, parsed and compiled once.
 
+use std::ops::Range;
+
 use ryu_js::Buffer;
 use smol_str::SmolStr;
 
+use super::compile::position;
 use super::shape::{ListWire, ObjectWire, RulesWire, ValueWire};
 use super::wire::{ItemWire, OrWire};
 use crate::attributes::AttributeValue;
@@ -15,21 +18,36 @@ const EXCLUSION: &str = "bucketed_into_experience_key";
 
 /// Any of the branches, all of their blocks, any of the items of each. An empty level is false, and
 /// so is a level that was not a list of objects.
-#[derive(Default)]
+///
+/// The tree is laid out in a row: each item knows where its answer leads, always onwards.
 pub(crate) struct RuleSet {
-    pub(crate) branches: Box<[AllOf]>,
-}
-
-pub(crate) struct AllOf {
-    pub(crate) blocks: Box<[AnyOf]>,
-}
-
-pub(crate) struct AnyOf {
     pub(crate) items: Box<[Item]>,
+    pub(crate) start: Next,
+}
+
+/// Where an answer leads: to the item of this position, or to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next(pub(crate) u32);
+
+impl Next {
+    /// The set matches.
+    pub(crate) const MATCHED: Self = Self(u32::MAX);
+    /// The set does not match.
+    pub(crate) const MISSED: Self = Self(u32::MAX - 1);
+}
+
+impl Default for RuleSet {
+    fn default() -> Self {
+        Self { items: Box::default(), start: Next::MISSED }
+    }
 }
 
 /// One comparison of one attribute.
 pub(crate) struct Item {
+    pub(crate) if_matched: Next,
+    pub(crate) if_missed: Next,
+    /// Which branch, which block of it, which item of the block.
+    pub(crate) place: [u32; 3],
     /// `None` when the served key is no text: such an item finds no attribute.
     pub(crate) key: Option<SmolStr>,
     pub(crate) negated: bool,
@@ -42,8 +60,8 @@ pub(crate) struct Item {
 /// What an item asks of the attribute.
 pub(crate) enum Test {
     Equals(Box<EqualsOperand>),
-    Order(Box<Operand>),
-    OrderOrEqual(Box<Operand>),
+    Order(Operand),
+    OrderOrEqual(Operand),
     /// `contains` of nothing but white space.
     Anything,
     Contains(SmolStr),
@@ -81,7 +99,7 @@ pub(crate) enum Operand {
     Bool(bool),
     Text(SmolStr),
     /// `null`, a list or an object, which JavaScript counts as one type.
-    Object(AttributeValue),
+    Object(Box<AttributeValue>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,37 +174,55 @@ impl MatchType {
 
 impl RuleSet {
     pub(super) fn compile(rules: RulesWire) -> Self {
-        let branches = objects(rules.set.map(|set| set.branches).unwrap_or_default(), |branch| {
-            let blocks = branch.map(|branch| branch.branches).unwrap_or_default();
-            let blocks = objects(blocks, |block| {
-                let items = block.map(|block| block.items).unwrap_or_default();
-                AnyOf { items: objects(items, Item::compile) }
-            });
-            AllOf { blocks }
-        });
-        Self { branches }
+        let mut items: Vec<Item> = Vec::new();
+        // The items of each block of each branch, as they lie in the row.
+        let mut branches: Vec<Vec<Range<usize>>> = Vec::new();
+        for branch in objects(rules.set.map(|set| set.branches)) {
+            let mut blocks = Vec::new();
+            for block in objects(branch.map(|branch| branch.branches)) {
+                let first = items.len();
+                for (at, item) in objects(block.map(|block| block.items)).enumerate() {
+                    items.push(Item::compile(item, [branches.len(), blocks.len(), at].map(position)));
+                }
+                blocks.push(first..items.len());
+            }
+            branches.push(blocks);
+        }
+        // From the end, so that what comes after is known.
+        let mut start = Next::MISSED;
+        for blocks in branches.iter().rev() {
+            let next_branch = start;
+            // A branch without a block does not match.
+            let mut next_block = if blocks.is_empty() { next_branch } else { Next::MATCHED };
+            for block in blocks.iter().rev() {
+                let mut next_item = next_branch;
+                for (at, item) in items[block.clone()].iter_mut().enumerate().rev() {
+                    (item.if_matched, item.if_missed) = (next_block, next_item);
+                    next_item = Next(position(block.start + at));
+                }
+                next_block = next_item;
+            }
+            start = next_block;
+        }
+        Self { items: items.into_boxed_slice(), start }
     }
 
-    /// The items with their place, for warnings.
+    /// The items that never match, with their place, for warnings.
     pub(super) fn flaws(&self) -> impl Iterator<Item = (String, Flaw)> {
-        self.branches.iter().enumerate().flat_map(|(or, branch)| {
-            branch.blocks.iter().enumerate().flat_map(move |(and, block)| {
-                block.items.iter().enumerate().filter_map(move |(at, item)| match item.test {
-                    Test::Never(flaw) => Some((item_path(or, and, at), flaw)),
-                    _ => None,
-                })
-            })
+        self.items.iter().filter_map(|item| match item.test {
+            Test::Never(flaw) => Some((item_path(item.place), flaw)),
+            _ => None,
         })
     }
 }
 
 /// Where an item stands in its rule set.
-pub(crate) fn item_path(or: usize, and: usize, item: usize) -> String {
+pub(crate) fn item_path([or, and, item]: [u32; 3]) -> String {
     format!("OR[{or}].AND[{and}].OR_WHEN[{item}]")
 }
 
-fn objects<T, C>(list: ListWire<ObjectWire<T>>, compile: impl Fn(Option<T>) -> C) -> Box<[C]> {
-    list.into_vec().into_iter().map(|ObjectWire(object)| compile(object)).collect()
+fn objects<T>(list: Option<ListWire<ObjectWire<T>>>) -> impl Iterator<Item = Option<T>> {
+    list.unwrap_or_default().into_vec().into_iter().map(|ObjectWire(object)| object)
 }
 
 /// The first exclusion item of the tree, which then decides its audience alone. Only the presence
@@ -222,9 +258,14 @@ impl ValueWire {
 }
 
 impl Item {
-    fn compile(item: Option<ItemWire>) -> Self {
+    /// Where its answers lead is found out when the whole set is known.
+    fn compile(item: Option<ItemWire>, place: [u32; 3]) -> Self {
+        let (if_matched, if_missed) = (Next::MISSED, Next::MISSED);
         let Some(item) = item else {
             return Self {
+                if_matched,
+                if_missed,
+                place,
                 key: None,
                 negated: false,
                 match_type: MatchType::Unknown,
@@ -251,7 +292,7 @@ impl Item {
             }
             _ => (false, MatchType::Unknown, Test::Never(Flaw::Matching)),
         };
-        Self { key, negated, match_type, operand_type, test }
+        Self { if_matched, if_missed, place, key, negated, match_type, operand_type, test }
     }
 }
 
@@ -276,8 +317,8 @@ impl Test {
             MatchType::Equals | MatchType::EqualsNumber | MatchType::Matches => {
                 Self::Equals(Box::new(EqualsOperand { lower: lower(), exact, value }))
             }
-            MatchType::Less => Self::Order(Box::new(Operand::compile(value))),
-            MatchType::LessEqual => Self::OrderOrEqual(Box::new(Operand::compile(value))),
+            MatchType::Less => Self::Order(Operand::compile(value)),
+            MatchType::LessEqual => Self::OrderOrEqual(Operand::compile(value)),
             MatchType::Contains if exact.chars().all(is_white) => Self::Anything,
             MatchType::Contains => Self::Contains(lower()),
             MatchType::StartsWith => Self::StartsWith(lower()),
@@ -308,7 +349,7 @@ impl Operand {
             AttributeValue::Number(number) => Self::Number(number),
             AttributeValue::Bool(value) => Self::Bool(value),
             AttributeValue::String(text) => numeric_text(&text).map_or(Self::Text(text), Self::Number),
-            other => Self::Object(other),
+            other => Self::Object(Box::new(other)),
         }
     }
 }

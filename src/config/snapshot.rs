@@ -12,6 +12,10 @@ use super::kind::EntityKind;
 
 /// One config, compiled. It never changes; a refresh publishes another one.
 pub struct ConfigSnapshot {
+    pub(super) serial: u32,
+    /// The experiences to decide when all are asked for, in config order: a key that stands twice
+    /// means the first both times, as in the official SDK.
+    pub(super) keyed: Box<[u32]>,
     pub(super) text: Box<str>,
     pub(super) account_id: SmolStr,
     pub(super) project_id: SmolStr,
@@ -121,6 +125,22 @@ impl ConfigSnapshot {
     /// The keys of the goals, in config order.
     pub fn goal_keys(&self) -> impl ExactSizeIterator<Item = &str> {
         self.goals.list.iter().map(|goal| goal.key.as_str())
+    }
+
+    /// Tells this config from every other one of the process.
+    pub(crate) const fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// The experiences to decide when all are asked for, by position.
+    pub(crate) fn keyed_experiences(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.keyed.iter().map(|position| *position as usize)
+    }
+
+    /// The experiences with a variation that carries a feature, by position.
+    pub(crate) fn carriers(&self, feature: usize) -> impl ExactSizeIterator<Item = usize> {
+        let carriers = self.features.list.get(feature).map_or(&[][..], |feature| &feature.carriers);
+        carriers.iter().map(|position| *position as usize)
     }
 
     pub(crate) fn experiences(&self) -> &[Experience] {

@@ -1,6 +1,5 @@
 //! Conversions: one channel send each.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
@@ -9,6 +8,7 @@ use crate::attributes::Attributes;
 use crate::deadline::deadline_after;
 use crate::decide::goal_matches;
 use crate::error::ConfirmError;
+use crate::handles::GoalHandle;
 use crate::results::{ConversionResult, ConversionStatus};
 use crate::tracking::{Conversion, GoalDataKey, GoalValue, Refused, TrackedEvent};
 
@@ -87,6 +87,9 @@ impl Default for ConversionOptions {
     }
 }
 
+/// The options of a call that gives none.
+static PLAIN: ConversionOptions = ConversionOptions::new();
+
 impl Context {
     /// Records that the visitor reached a goal: one channel send, which never waits.
     ///
@@ -107,7 +110,6 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn track_conversion(&self, goal_key: &str) -> ConversionResult {
-        static PLAIN: ConversionOptions = ConversionOptions::new();
         self.track_conversion_with(goal_key, &PLAIN)
     }
 
@@ -124,7 +126,32 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn track_conversion_with(&self, goal_key: &str, options: &ConversionOptions) -> ConversionResult {
-        let conversion = match self.conversion(goal_key, options) {
+        self.send(self.conversion(options, || self.snapshot.goal_index(goal_key)))
+    }
+
+    /// As [`track_conversion`](Self::track_conversion), through a handle: without a search for the key.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let purchase = core.goal("purchase")?;
+    /// let visitor = core.create_context("visitor-4", ())?;
+    /// assert!(visitor.convert(&purchase).tracked());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn convert(&self, goal: &GoalHandle) -> ConversionResult {
+        self.convert_with(goal, &PLAIN)
+    }
+
+    /// As [`convert`](Self::convert), with revenue and other options.
+    pub fn convert_with(&self, goal: &GoalHandle, options: &ConversionOptions) -> ConversionResult {
+        self.send(self.conversion(options, || goal.position(&self.snapshot)))
+    }
+
+    fn send(&self, conversion: Result<Conversion, ConversionResult>) -> ConversionResult {
+        let conversion = match conversion {
             Ok(conversion) => conversion,
             Err(answer) => return answer,
         };
@@ -161,7 +188,7 @@ impl Context {
         options: &ConversionOptions,
         timeout: Duration,
     ) -> Result<ConversionResult, ConfirmError> {
-        let conversion = match self.conversion(goal_key, options) {
+        let conversion = match self.conversion(options, || self.snapshot.goal_index(goal_key)) {
             Ok(conversion) => conversion,
             Err(answer) => return Ok(answer),
         };
@@ -180,8 +207,8 @@ impl Context {
     /// The record, or the answer where there is none to send.
     fn conversion(
         &self,
-        goal_key: &str,
         options: &ConversionOptions,
+        find: impl FnOnce() -> Option<usize>,
     ) -> Result<Conversion, ConversionResult> {
         let answer = |status| Err(ConversionResult::new(status, None));
         if self.visitor_id.is_empty() {
@@ -190,7 +217,7 @@ impl Context {
         if !options.is_valid() {
             return answer(ConversionStatus::InvalidData);
         }
-        let Some(position) = self.snapshot.goal_index(goal_key) else {
+        let Some(position) = find() else {
             return answer(ConversionStatus::GoalNotFound);
         };
         let goal = &self.snapshot.goals()[position];
@@ -209,7 +236,7 @@ impl Context {
             goal_id: goal.id.clone(),
             goal_key: goal.key.clone(),
             goal_data: options.goal_data.as_deref().map(Into::into),
-            bucketing: self.decisions.pairs(&self.snapshot).collect::<Arc<[_]>>(),
+            bucketing: self.decisions.pairs(&self.snapshot),
             segments: self.segments.clone(),
             force_multiple: options.force_multiple,
             first: true,

@@ -1,18 +1,25 @@
 //! The decisions of one visitor, as one context sees them.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use smol_str::SmolStr;
 
 use crate::config::ConfigSnapshot;
 use crate::decide::{Stored, StoredDecisions};
 
-/// One slot for each experience of the snapshot, made at the first decision: the position of the
-/// variation plus one, or a note about it. Slots are independent, so relaxed order is enough.
+/// So many experiences have their note in the context itself, in the order in which they came.
+const FEW: usize = 4;
+
+/// A note for each decided experience of the snapshot: the position of the variation plus one, or
+/// that there is none to point at. Notes are independent, so relaxed order is enough.
 #[derive(Default)]
 pub(crate) struct Decisions {
-    slots: OnceLock<Box<[AtomicU32]>>,
+    /// The position of the experience plus one in the upper half, its note in the lower; 0 is free.
+    /// A place that is taken stays with its experience, and places are taken from the first on.
+    few: [AtomicU64; FEW],
+    /// A note for each experience; of those that are not among the few.
+    many: OnceLock<Box<[AtomicU32]>>,
     /// Stored decisions about experiences or variations that the snapshot does not have.
     foreign: Vec<Foreign>,
 }
@@ -32,19 +39,20 @@ const STALE: u32 = EXPOSED - 1;
 
 impl Decisions {
     /// Takes up stored decisions.
-    pub(crate) fn hydrate(snapshot: &ConfigSnapshot, bucketing: Vec<(SmolStr, SmolStr)>) -> Self {
+    pub(crate) fn hydrate(snapshot: &ConfigSnapshot, bucketing: &[(SmolStr, SmolStr)]) -> Self {
         let mut decisions = Self::default();
         for (experience_id, variation_id) in bucketing {
-            let experience = snapshot.experience_index_by_id(&experience_id);
+            let experience = snapshot.experience_index_by_id(experience_id);
             let variation = experience
-                .and_then(|position| snapshot.experiences()[position].variation_index(&variation_id));
+                .and_then(|position| snapshot.experiences()[position].variation_index(variation_id));
             if let (Some(experience), Some(variation)) = (experience, variation) {
                 decisions.set(snapshot, experience, variation);
                 continue;
             }
             if let Some(experience) = experience {
-                decisions.slot(snapshot, experience).store(STALE, Ordering::Relaxed);
+                decisions.change(snapshot, experience, |_| STALE);
             }
+            let (experience_id, variation_id) = (experience_id.clone(), variation_id.clone());
             decisions.foreign.push(Foreign { experience, experience_id, variation_id });
         }
         decisions
@@ -52,49 +60,107 @@ impl Decisions {
 
     /// Remembers a decision.
     pub(crate) fn set(&self, snapshot: &ConfigSnapshot, experience: usize, variation: usize) {
-        let slot = self.slot(snapshot, experience);
         // A config holds far fewer variations than 2^31.
         let variation = u32::try_from(variation + 1).unwrap_or(STALE);
-        let exposed = slot.load(Ordering::Relaxed) & EXPOSED;
-        slot.store(exposed | variation, Ordering::Relaxed);
+        self.change(snapshot, experience, |note| note & EXPOSED | variation);
     }
 
     /// Notes that the exposure is on its way; says whether it was not before.
     pub(crate) fn expose(&self, snapshot: &ConfigSnapshot, experience: usize) -> bool {
-        let slot = self.slot(snapshot, experience);
-        slot.fetch_or(EXPOSED, Ordering::Relaxed) & EXPOSED == 0
+        if self.note(experience) & EXPOSED != 0 {
+            return false;
+        }
+        self.change(snapshot, experience, |note| note | EXPOSED) & EXPOSED == 0
     }
 
-    /// Every decision as ids: those about the snapshot in config order, then the foreign ones.
-    pub(crate) fn pairs(&self, snapshot: &ConfigSnapshot) -> impl Iterator<Item = (SmolStr, SmolStr)> {
-        let slots = self.slots.get().map_or(&[][..], |slots| slots);
-        let known = slots.iter().zip(snapshot.experiences()).filter_map(|(slot, experience)| {
-            match slot.load(Ordering::Relaxed) & !EXPOSED {
-                0 | STALE => None,
-                variation => {
-                    let variation = experience.variations.get(variation as usize - 1)?;
-                    Some((experience.id.clone(), variation.id.clone()))
-                }
-            }
+    /// Every decision as ids: those about the snapshot in config order, then the foreign ones. A
+    /// visitor of a few decisions costs one allocation.
+    pub(crate) fn pairs<C: FromIterator<(SmolStr, SmolStr)>>(&self, snapshot: &ConfigSnapshot) -> C {
+        let pair = |(experience, variation): (usize, usize)| {
+            let experience = &snapshot.experiences()[experience];
+            (experience.id.clone(), experience.variations[variation].id.clone())
+        };
+        if self.many.get().is_none() && self.foreign.is_empty() {
+            let (mut known, mut count) = ([(0, 0); FEW], 0);
+            self.each_few(|position, variation| {
+                known[count] = (position, variation);
+                count += 1;
+            });
+            return known[..count].iter().copied().map(pair).collect();
+        }
+        let known = (0..snapshot.experiences().len()).filter_map(|position| match self.stored(position) {
+            Stored::Variation(variation) => Some(pair((position, variation))),
+            Stored::None | Stored::Stale(_) => None,
         });
         let current = |foreign: &&Foreign| {
             foreign.experience.is_none_or(|position| matches!(self.stored(position), Stored::Stale(_)))
         };
         let foreign = self.foreign.iter().filter(current);
-        known.chain(foreign.map(|it| (it.experience_id.clone(), it.variation_id.clone())))
+        known.chain(foreign.map(|it| (it.experience_id.clone(), it.variation_id.clone()))).collect()
     }
 
-    fn slot(&self, snapshot: &ConfigSnapshot, experience: usize) -> &AtomicU32 {
-        let slots =
-            self.slots.get_or_init(|| snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect());
-        &slots[experience]
+    /// Visits the decisions among the few, in config order.
+    fn each_few(&self, mut visit: impl FnMut(usize, usize)) {
+        // By position, which is in the upper half.
+        let mut few = self.few.each_ref().map(|slot| slot.load(Ordering::Relaxed));
+        few.sort_unstable();
+        for slot in few {
+            if let variation @ 1..STALE = low(slot) & !EXPOSED {
+                visit((slot >> 32) as usize - 1, variation as usize - 1);
+            }
+        }
     }
+
+    fn note(&self, experience: usize) -> u32 {
+        let owner = owner(experience);
+        for slot in &self.few {
+            let slot = slot.load(Ordering::Relaxed);
+            if slot == 0 {
+                return 0;
+            }
+            if slot & !LOW == owner {
+                return low(slot);
+            }
+        }
+        let many = self.many.get().and_then(|many| many.get(experience));
+        many.map_or(0, |note| note.load(Ordering::Relaxed))
+    }
+
+    /// Changes a note and returns what it was.
+    fn change(&self, snapshot: &ConfigSnapshot, experience: usize, change: impl Fn(u32) -> u32) -> u32 {
+        let owner = owner(experience);
+        for slot in &self.few {
+            let mut now = slot.load(Ordering::Relaxed);
+            // Free, or of this experience: whoever takes it first, it stays with its experience.
+            while now == 0 || now & !LOW == owner {
+                let changed = owner | u64::from(change(low(now)));
+                match slot.compare_exchange_weak(now, changed, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => return low(now),
+                    Err(other) => now = other,
+                }
+            }
+        }
+        let many =
+            self.many.get_or_init(|| snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect());
+        let change = |note| Some(change(note));
+        many[experience].fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).unwrap_or_default()
+    }
+}
+
+const LOW: u64 = u32::MAX as u64;
+
+const fn owner(experience: usize) -> u64 {
+    (experience as u64 + 1) << 32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+const fn low(slot: u64) -> u32 {
+    slot as u32
 }
 
 impl StoredDecisions for Decisions {
     fn stored(&self, experience: usize) -> Stored<'_> {
-        let slot = self.slots.get().and_then(|slots| slots.get(experience));
-        match slot.map_or(0, |slot| slot.load(Ordering::Relaxed) & !EXPOSED) {
+        match self.note(experience) & !EXPOSED {
             0 => Stored::None,
             STALE => {
                 let stale = self.foreign.iter().find(|it| it.experience == Some(experience));

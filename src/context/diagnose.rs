@@ -160,8 +160,7 @@ impl Context {
     }
 
     fn explain(&self, experience: usize, options: &RunOptions) -> (Outcome, Explanation) {
-        let call = self.call(options);
-        explain_experience(&self.snapshot, experience, &self.facts(&call))
+        self.with_facts(options, |facts| explain_experience(&self.snapshot, experience, facts))
     }
 
     fn announce(&self, reason: DiagnosticReason, entity_key: &str) {

@@ -1,24 +1,15 @@
 //! Experiences and features of the visitor: decided, remembered, and reported as exposures.
 
-use std::borrow::Cow;
-
-use super::visitor::overlay;
-use super::{Context, RunOptions};
-use crate::attributes::Attributes;
-use crate::config::ConfigSnapshot;
-use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience};
-use crate::results::{ExperienceResult, FeatureResult};
-use crate::tracking::{Exposure, TrackedEvent};
+use smol_str::SmolStr;
 
 use super::decisions::Decisions;
-
-/// What every decision of one call has in common.
-pub(super) struct Call<'a> {
-    attributes: Cow<'a, Attributes>,
-    location: Cow<'a, Attributes>,
-    environment: Option<&'a str>,
-    options: &'a RunOptions,
-}
+use super::visitor::overlay;
+use super::{Context, RunOptions};
+use crate::config::ConfigSnapshot;
+use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience};
+use crate::handles::{ExperienceHandle, FeatureHandle};
+use crate::results::{ExperienceResult, FeatureOff, FeatureResult, Undecided};
+use crate::tracking::{Exposure, TrackedEvent};
 
 /// The options of a call that gives none.
 pub(super) static PLAIN: RunOptions = RunOptions::new();
@@ -66,7 +57,45 @@ impl Context {
             return Some(forced);
         }
         let experience = self.snapshot.experience_index(experience_key)?;
-        self.decide(experience, &self.call(options))
+        self.decide(experience, options).ok()
+    }
+
+    /// As [`run_experience`](Self::run_experience), through a handle: without a search for the key,
+    /// and with the reason where there is no variation.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let checkout = core.experience("checkout")?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
+    /// assert_eq!(visitor.run(&checkout)?.variation_key(), "one-page");
+    /// let child = core.create_context("visitor-5", attributes! { "age" => 12 })?;
+    /// assert_eq!(child.run(&checkout).unwrap_err(), Undecided::Audience);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The visitor has no variation, or the context's config no such experience.
+    pub fn run(&self, experience: &ExperienceHandle) -> Result<ExperienceResult<'_>, Undecided> {
+        self.run_with(experience, &PLAIN)
+    }
+
+    /// As [`run`](Self::run), with options for this call.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with(
+        &self,
+        experience: &ExperienceHandle,
+        options: &RunOptions,
+    ) -> Result<ExperienceResult<'_>, Undecided> {
+        if let Some(forced) = self.previewed(experience.key()) {
+            return Ok(forced);
+        }
+        let position = experience.position(&self.snapshot).ok_or(Undecided::NotInConfig)?;
+        self.decide(position, options)
     }
 
     /// Every experience that has a variation for this visitor, in config order, decided one after
@@ -89,16 +118,15 @@ impl Context {
 
     /// As [`run_experiences`](Self::run_experiences), with options for this call.
     pub fn run_experiences_with(&self, options: &RunOptions) -> Vec<ExperienceResult<'_>> {
-        let call = self.call(options);
-        let mut results: Vec<_> = self
-            .experience_positions()
-            .filter_map(|position| {
+        self.with_facts(options, |facts| {
+            let decided = |position: usize| {
                 let key = self.snapshot.experiences()[position].key.as_str();
-                self.previewed(key).or_else(|| self.decide(position, &call))
-            })
-            .collect();
-        results.extend(self.previewed_elsewhere());
-        results
+                self.previewed(key).or_else(|| self.resolve(position, facts, options).ok())
+            };
+            let mut results: Vec<_> = self.snapshot.keyed_experiences().filter_map(decided).collect();
+            results.extend(self.previewed_elsewhere());
+            results
+        })
     }
 
     /// A feature as the visitor's first experience that carries it has it; `None` where none does,
@@ -124,14 +152,42 @@ impl Context {
 
     /// As [`run_feature`](Self::run_feature), with options for this call.
     pub fn run_feature_with(&self, feature_key: &str, options: &RunOptions) -> Option<FeatureResult<'_>> {
-        let feature = self.snapshot.feature_index(feature_key)?;
-        let mut first = None;
-        self.each_carried(options, |result, position| {
-            if position == feature && first.is_none() {
-                first = Some(result);
-            }
-        });
-        first
+        self.feature_at(self.snapshot.feature_index(feature_key)?, options)
+    }
+
+    /// As [`run_feature`](Self::run_feature), through a handle: without a search for the key, and
+    /// with the reason where the feature is off.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let form = core.feature("checkout-form")?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
+    /// assert_eq!(visitor.feature(&form)?.integer("steps"), Some(1));
+    /// let child = core.create_context("visitor-5", attributes! { "age" => 12 })?;
+    /// assert_eq!(child.feature(&form).unwrap_err(), FeatureOff::NotCarried);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No variation of the visitor's carries it, or the context's config has no such feature.
+    pub fn feature(&self, feature: &FeatureHandle) -> Result<FeatureResult<'_>, FeatureOff> {
+        self.feature_with(feature, &PLAIN)
+    }
+
+    /// As [`feature`](Self::feature), with options for this call.
+    ///
+    /// # Errors
+    /// As [`feature`](Self::feature).
+    pub fn feature_with(
+        &self,
+        feature: &FeatureHandle,
+        options: &RunOptions,
+    ) -> Result<FeatureResult<'_>, FeatureOff> {
+        let position = feature.position(&self.snapshot).ok_or(FeatureOff::NotInConfig)?;
+        self.feature_at(position, options).ok_or(FeatureOff::NotCarried)
     }
 
     /// Every feature that an experience of the visitor carries, in the order in which the config
@@ -155,7 +211,7 @@ impl Context {
     /// As [`run_features`](Self::run_features), with options for this call.
     pub fn run_features_with(&self, options: &RunOptions) -> Vec<FeatureResult<'_>> {
         let mut results: Vec<(usize, FeatureResult<'_>)> = Vec::new();
-        self.each_carried(options, |result, position| {
+        self.each_carried(self.snapshot.keyed_experiences(), options, |result, position| {
             if let Err(at) = results.binary_search_by_key(&position, |(known, _)| *known) {
                 results.insert(at, (position, result));
             }
@@ -163,77 +219,116 @@ impl Context {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Decides every experience that the call looks at, then visits what the variations carry.
-    fn each_carried<'a>(&'a self, options: &RunOptions, mut visit: impl FnMut(FeatureResult<'a>, usize)) {
-        let call = self.call(options);
+    fn feature_at(&self, feature: usize, options: &RunOptions) -> Option<FeatureResult<'_>> {
+        let mut first = None;
+        let keep_first = |result, position: usize| {
+            if position == feature && first.is_none() {
+                first = Some(result);
+            }
+        };
+        if self.leaves_traces(options) {
+            self.each_carried(self.snapshot.keyed_experiences(), options, keep_first);
+        } else {
+            // Whoever cannot carry the feature is decided for nothing.
+            self.each_carried(self.snapshot.carriers(feature), options, keep_first);
+        }
+        first
+    }
+
+    /// Decides these experiences, as far as the call looks at them, then visits what the variations
+    /// carry.
+    fn each_carried<'a>(
+        &'a self,
+        experiences: impl Iterator<Item = usize>,
+        options: &RunOptions,
+        mut visit: impl FnMut(FeatureResult<'a>, usize),
+    ) {
         let wanted = |position: &usize| {
             let key = self.snapshot.experiences()[*position].key.as_str();
             options.experience_keys.is_empty() || options.experience_keys.iter().any(|it| **it == *key)
         };
-        for position in self.experience_positions().filter(wanted) {
-            let Some((variation, _)) = self.resolve(position, &call) else { continue };
-            for carried in carried_features(&self.snapshot, position, variation) {
-                let result =
-                    FeatureResult::new(&self.snapshot, position, variation, carried, options.type_casting);
-                visit(result, carried.feature as usize);
+        self.with_facts(options, |facts| {
+            for position in experiences.filter(wanted) {
+                let Ok((variation, _)) = self.outcome(position, facts, options) else { continue };
+                for carried in carried_features(&self.snapshot, position, variation) {
+                    let casting = options.type_casting;
+                    let result = FeatureResult::new(&self.snapshot, position, variation, carried, casting);
+                    visit(result, carried.feature as usize);
+                }
             }
-        }
+        });
     }
 
-    /// The experiences of the config by key, in config order: a key that stands twice means the
-    /// first both times, as in the official SDK.
-    fn experience_positions(&self) -> impl Iterator<Item = usize> {
-        self.snapshot.experience_keys().filter_map(|key| self.snapshot.experience_index(key))
-    }
-
-    pub(super) fn call<'a>(&'a self, options: &'a RunOptions) -> Call<'a> {
-        let attributes = if options.attributes.is_empty() {
-            Cow::Borrowed(self.rule_data())
-        } else {
-            Cow::Owned(self.rule_data_with(&options.attributes))
-        };
-        let location = if options.location.is_empty() {
-            Cow::Borrowed(&self.location)
-        } else {
-            let mut location = self.location.clone();
-            overlay(&mut location, options.location.clone());
-            Cow::Owned(location)
-        };
+    /// Does something with what every decision of one call has in common.
+    pub(super) fn with_facts<R>(
+        &self,
+        options: &RunOptions,
+        work: impl FnOnce(&Facts<'_, Decisions>) -> R,
+    ) -> R {
+        let (attributes, mut location);
         let configured = self.shared.config.tuning.environment.as_deref();
-        let environment = options.environment.as_deref().or(configured);
-        Call { attributes, location, environment, options }
-    }
-
-    pub(super) fn facts<'a>(&'a self, call: &'a Call<'_>) -> Facts<'a, Decisions> {
-        Facts {
+        work(&Facts {
             visitor_id: &self.visitor_id,
-            attributes: &call.attributes,
-            location: &call.location,
-            environment: call.environment,
+            attributes: if options.attributes.is_empty() {
+                self.rule_data()
+            } else {
+                attributes = self.rule_data_with(&options.attributes);
+                &attributes
+            },
+            location: if options.location.is_empty() {
+                &self.location
+            } else {
+                location = self.location.clone();
+                overlay(&mut location, options.location.clone());
+                &location
+            },
+            environment: options.environment.as_deref().or(configured),
             custom_segments: self.custom_segments(),
             decisions: &self.decisions,
-            forced_variation: call.options.force_variation_id.as_deref(),
-        }
+            forced_variation: options.force_variation_id.as_deref(),
+        })
     }
 
-    fn decide(&self, experience: usize, call: &Call<'_>) -> Option<ExperienceResult<'_>> {
-        let (variation, source) = self.resolve(experience, call)?;
-        Some(ExperienceResult::new(&self.snapshot, experience, variation, source))
+    fn decide(&self, experience: usize, options: &RunOptions) -> Result<ExperienceResult<'_>, Undecided> {
+        self.with_facts(options, |facts| self.resolve(experience, facts, options))
+    }
+
+    fn resolve(
+        &self,
+        experience: usize,
+        facts: &Facts<'_, Decisions>,
+        options: &RunOptions,
+    ) -> Result<ExperienceResult<'_>, Undecided> {
+        let (variation, source) = self.outcome(experience, facts, options)?;
+        Ok(ExperienceResult::new(&self.snapshot, experience, variation, source))
     }
 
     /// Decides, remembers and reports.
-    fn resolve(&self, experience: usize, call: &Call<'_>) -> Option<(usize, Source)> {
-        let outcome = decide_experience(&self.snapshot, experience, &self.facts(call));
-        let Outcome::Decided { variation, source } = outcome else { return None };
+    fn outcome(
+        &self,
+        experience: usize,
+        facts: &Facts<'_, Decisions>,
+        options: &RunOptions,
+    ) -> Result<(usize, Source), Undecided> {
+        let (variation, source) = match decide_experience(&self.snapshot, experience, facts) {
+            Outcome::Decided { variation, source } => (variation, source),
+            Outcome::Undecided(miss) => return Err(miss.into()),
+        };
         if self.preview.is_none() {
-            if source != Source::Stored && call.options.enable_storage {
+            if source != Source::Stored && options.enable_storage {
                 self.store(experience, variation);
             }
-            if call.options.enable_tracking && self.shared.config.tuning.tracking {
+            if options.enable_tracking && self.shared.config.tuning.tracking {
                 self.expose(experience, variation);
             }
         }
-        Some((variation, source))
+        Ok((variation, source))
+    }
+
+    /// Whether decisions of a call may be remembered or reported.
+    fn leaves_traces(&self, options: &RunOptions) -> bool {
+        let reports = options.enable_tracking && self.shared.config.tuning.tracking;
+        self.preview.is_none() && (options.enable_storage || reports)
     }
 
     fn store(&self, experience: usize, variation: usize) {
@@ -262,11 +357,7 @@ impl Context {
     }
 }
 
-fn ids(
-    snapshot: &ConfigSnapshot,
-    experience: usize,
-    variation: usize,
-) -> (&smol_str::SmolStr, &smol_str::SmolStr) {
+fn ids(snapshot: &ConfigSnapshot, experience: usize, variation: usize) -> (&SmolStr, &SmolStr) {
     let experience = &snapshot.experiences()[experience];
     (&experience.id, &experience.variations[variation].id)
 }

@@ -5,6 +5,7 @@ mod decisions;
 mod diagnose;
 mod entities;
 mod evaluate;
+mod many;
 mod options;
 mod preview;
 mod visitor;
@@ -21,6 +22,8 @@ use crate::shared::Shared;
 
 pub use convert::ConversionOptions;
 pub use options::RunOptions;
+
+pub(crate) use many::decide_unseen;
 
 /// One visitor and the config of the moment in which the context was created.
 ///

@@ -25,18 +25,18 @@ impl Context {
         given: Attributes,
     ) -> Self {
         let visitor_id = SmolStr::new(visitor_id);
-        let stored =
-            if visitor_id.is_empty() { None } else { shared.visitors.load(&visitor_id) }.unwrap_or_default();
+        let (decisions, stored, segments_before) =
+            recall(&shared, &snapshot, &visitor_id).unwrap_or_default();
         let (given, segments) = split(given);
-        let mut attributes = stored.attributes.clone();
+        let mut attributes = stored.clone();
         overlay(&mut attributes, given);
-        let segments_before = (!stored.segments.is_empty()).then(|| Arc::new(stored.segments));
+        let segments_before = (!segments_before.is_empty()).then(|| Arc::new(segments_before));
         let mut context = Self {
-            decisions: Decisions::hydrate(&snapshot, stored.bucketing),
+            decisions,
             persistent_segments: segments_before.clone(),
             segments: segments_before,
             merged: None,
-            persistent: stored.attributes,
+            persistent: stored,
             shared,
             snapshot,
             visitor_id,
@@ -197,10 +197,7 @@ impl Context {
 
     /// The ids of the custom segments recorded so far.
     pub(super) fn custom_segments(&self) -> &[AttributeValue] {
-        match self.segments().get(CUSTOM_SEGMENTS) {
-            Some(AttributeValue::Array(ids)) => ids,
-            _ => &[],
-        }
+        custom_segments(self.segments())
     }
 
     /// What audience rules see.
@@ -210,11 +207,7 @@ impl Context {
 
     /// What audience rules see in a call with attributes of its own.
     pub(super) fn rule_data_with(&self, call: &Attributes) -> Attributes {
-        let mut attributes = self.attributes.clone();
-        attributes.merge(call);
-        let mut data = self.segments().clone();
-        data.merge(&attributes);
-        data
+        rule_data(self.segments(), self.attributes.clone(), call)
     }
 
     /// Changes what outlives the context. Does nothing during a preview or without a visitor.
@@ -225,7 +218,7 @@ impl Context {
         let known = || VisitorState {
             attributes: self.persistent.clone(),
             segments: self.persistent_segments.as_deref().cloned().unwrap_or_default(),
-            bucketing: self.decisions.pairs(&self.snapshot).collect(),
+            bucketing: self.decisions.pairs(&self.snapshot),
         };
         self.shared.visitors.update(&self.visitor_id, known, change);
         self.shared.persist(&self.snapshot);
@@ -250,10 +243,41 @@ impl Context {
     }
 }
 
+/// What is remembered of a visitor: decisions, attributes and segments.
+pub(super) fn recall(
+    shared: &Shared,
+    snapshot: &ConfigSnapshot,
+    visitor_id: &str,
+) -> Option<(Decisions, Attributes, Attributes)> {
+    if visitor_id.is_empty() {
+        return None;
+    }
+    shared.visitors.recall(visitor_id, |state| {
+        let decisions = Decisions::hydrate(snapshot, &state.bucketing);
+        (decisions, state.attributes.clone(), state.segments.clone())
+    })
+}
+
+/// What audience rules see of segments, attributes, and those of a call.
+pub(super) fn rule_data(segments: &Attributes, mut attributes: Attributes, call: &Attributes) -> Attributes {
+    attributes.merge(call);
+    let mut data = segments.clone();
+    data.merge(&attributes);
+    data
+}
+
+/// The ids of the custom segments among segments.
+pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
+    match segments.get(CUSTOM_SEGMENTS) {
+        Some(AttributeValue::Array(ids)) => ids,
+        _ => &[],
+    }
+}
+
 /// Takes the report keys out of attributes.
-fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
+pub(super) fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
     let mut segments = Attributes::new();
-    if !attributes.is_empty() {
+    if attributes.iter().any(|(name, _)| REPORT_KEYS.contains(&name)) {
         for key in REPORT_KEYS {
             if let Some(value) = attributes.remove(key) {
                 segments.insert(key, value);

@@ -296,11 +296,10 @@ impl Trace for Collector<'_> {
         self.steps.push(Step::Forced { variation_id: variation_id.to_owned(), found });
     }
 
-    fn item(&mut self, at: [usize; 3], item: &Item, data: Option<&AttributeValue>, verdict: Verdict) {
+    fn item(&mut self, item: &Item, data: Option<&AttributeValue>, verdict: Verdict) {
         let Some(current) = self.evaluated.last_mut() else { return };
-        let [or, and, position] = at;
         current.items.push(ItemTrace {
-            path: item_path(or, and, position),
+            path: item_path(item.place),
             key: item.key.as_deref().map(str::to_owned),
             match_type: item.match_type.as_str(),
             negated: item.negated,

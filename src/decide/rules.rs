@@ -7,7 +7,7 @@ use ryu_js::Buffer;
 
 use super::trace::Trace;
 use crate::attributes::{AttributeValue, Attributes};
-use crate::config::{Item, Operand, RuleSet, Test};
+use crate::config::{Item, Next, Operand, RuleSet, Test};
 use crate::js::number::{number, number_of_text, numeric_text};
 use crate::js::text::{
     compare_utf16, contains_lowered, ends_with_lowered, equals_lowered, lowered, starts_with_lowered, text,
@@ -47,21 +47,28 @@ impl From<bool> for Verdict {
 /// Whether the set matches. Branches and items stop at the first that is true, blocks at the first
 /// that is not.
 pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, trace: &mut T) -> bool {
-    set.branches.iter().enumerate().any(|(or, branch)| {
-        !branch.blocks.is_empty()
-            && branch.blocks.iter().enumerate().all(|(and, block)| {
-                block.items.iter().enumerate().any(|(at, item)| {
-                    let value = item.key.as_deref().and_then(|key| data.get(key));
-                    let verdict = judge(item, value);
-                    trace.item([or, and, at], item, value, verdict);
-                    verdict == Verdict::Matched
-                })
-            })
-    })
+    let mut next = set.start;
+    // Every answer leads onwards, so this ends.
+    while let Some(item) = set.items.get(next.0 as usize) {
+        let value = item.key.as_deref().and_then(|key| data.get(key));
+        let verdict = judge(item, value);
+        trace.item(item, value, verdict);
+        next = if verdict == Verdict::Matched { item.if_matched } else { item.if_missed };
+    }
+    next == Next::MATCHED
 }
 
+#[inline]
 fn judge(item: &Item, value: Option<&AttributeValue>) -> Verdict {
     let verdict = match (value, &item.test) {
+        // The commonest first; `compare` would say the same.
+        (Some(AttributeValue::String(text)), Test::Equals(operand)) => {
+            equals_lowered(text, &operand.lower).into()
+        }
+        (Some(AttributeValue::Number(left)), Test::Order(Operand::Number(right))) => (left < right).into(),
+        (Some(AttributeValue::Number(left)), Test::OrderOrEqual(Operand::Number(right))) => {
+            (left <= right).into()
+        }
         (_, Test::Never(_)) => return Verdict::Malformed,
         (Some(value), test) => compare(test, value),
         // `not_exists` and `doesNotExist` share a test; only the second one has an answer here.

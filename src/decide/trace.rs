@@ -21,7 +21,7 @@ pub(super) trait Trace {
     fn audiences(&mut self, _experience: &Experience, _passed: bool) {}
     fn segments(&mut self, _required: &[u32], _passed: bool) {}
     fn forced(&mut self, _variation_id: &str, _found: bool) {}
-    fn item(&mut self, _at: [usize; 3], _item: &Item, _data: Option<&AttributeValue>, _verdict: Verdict) {}
+    fn item(&mut self, _item: &Item, _data: Option<&AttributeValue>, _verdict: Verdict) {}
     fn bucketed(&mut self, _experience: &Experience, _hash: u32, _bucket: u32, _variation: Option<usize>) {}
 }
 

@@ -95,6 +95,10 @@ pub(crate) fn lowered(text: &str) -> Cow<'_, str> {
 
 /// Whether `text` in lower case equals `lower`, which already is in lower case.
 pub(crate) fn equals_lowered(text: &str, lower: &str) -> bool {
+    // What lowering made is not changed by lowering it again.
+    if text == lower {
+        return true;
+    }
     if text.is_ascii() {
         return text.len() == lower.len() && ascii_matches(text.as_bytes(), lower.as_bytes());
     }
@@ -159,6 +163,14 @@ mod tests {
                 );
                 assert_eq!(ends_with_lowered(text, &lower), whole.ends_with(&lower), "{text} $ {operand}");
             }
+        }
+    }
+
+    #[test]
+    fn lowering_a_second_time_changes_nothing() {
+        for character in '\0'..=char::MAX {
+            let lower = lowered(&character.to_string()).into_owned();
+            assert_eq!(lowered(&lower), lower, "{character:?}");
         }
     }
 

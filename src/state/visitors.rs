@@ -1,8 +1,6 @@
 //! The memory of visitors: what contexts read when they start and change when they decide.
 
-use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +19,6 @@ const SHARDS: usize = 16;
 /// there, and nothing else.
 pub(crate) struct Visitors {
     shards: [Mutex<Shard>; SHARDS],
-    hasher: RandomState,
     shard_capacity: usize,
     store: Option<Arc<dyn DataStore>>,
     evicted: AtomicU64,
@@ -46,7 +43,6 @@ impl Visitors {
     pub(crate) fn new(capacity: NonZeroUsize, store: Option<Arc<dyn DataStore>>) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
             shard_capacity: capacity.get().div_ceil(SHARDS),
             store,
             evicted: AtomicU64::new(0),
@@ -60,12 +56,15 @@ impl Visitors {
         self.store.is_some()
     }
 
-    /// What is known of a visitor: what the store has, where there is one, and the changes in memory
-    /// over it. A failing store counts as knowing nothing.
-    pub(crate) fn load(&self, visitor_id: &str) -> Option<VisitorState> {
-        let Some(store) = &self.store else { return self.in_memory(visitor_id) };
+    /// Reads what is known of a visitor: what the store has, where there is one, and the changes in
+    /// memory over it. A failing store counts as knowing nothing.
+    pub(crate) fn recall<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
+        let Some(store) = &self.store else {
+            let shard = self.shard(visitor_id);
+            return shard.states.get(visitor_id).map(|entry| read(&entry.state));
+        };
         // Memory first: what the tracker writes meanwhile is in the store before it leaves memory.
-        let waiting = self.in_memory(visitor_id);
+        let waiting = self.shard(visitor_id).states.get(visitor_id).map(|entry| entry.state.clone());
         let stored = match store.get(&state_key(visitor_id)) {
             Ok(value) => value.and_then(VisitorState::from_envelope),
             Err(error) => {
@@ -73,17 +72,14 @@ impl Visitors {
                 None
             }
         };
-        match (stored, waiting) {
+        let state = match (stored, waiting) {
             (Some(mut stored), Some(waiting)) => {
                 stored.merge(&waiting);
                 Some(stored)
             }
             (stored, waiting) => stored.or(waiting),
-        }
-    }
-
-    fn in_memory(&self, visitor_id: &str) -> Option<VisitorState> {
-        self.shard(visitor_id).states.get(visitor_id).map(|entry| entry.state.clone())
+        };
+        state.as_ref().map(read)
     }
 
     /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing;
@@ -96,21 +92,26 @@ impl Visitors {
         change: impl FnOnce(&mut VisitorState),
     ) {
         let mut shard = self.shard(visitor_id);
-        if let Some(entry) = shard.states.get_mut(visitor_id) {
-            change(&mut entry.state);
-            entry.version += 1;
-            return;
-        }
+        let Shard { states, order } = &mut *shard;
+        let slot = match states.entry(visitor_id.clone()) {
+            hash_map::Entry::Occupied(mut known) => {
+                let entry = known.get_mut();
+                change(&mut entry.state);
+                entry.version += 1;
+                return;
+            }
+            hash_map::Entry::Vacant(slot) => slot,
+        };
         let mut state = if self.has_store() { VisitorState::default() } else { known() };
         change(&mut state);
-        if shard.order.len() >= self.shard_capacity
-            && let Some(oldest) = shard.order.pop_front()
+        slot.insert(Entry { state, version: 0 });
+        if order.len() >= self.shard_capacity
+            && let Some(oldest) = order.pop_front()
         {
-            shard.states.remove(&oldest);
+            states.remove(&oldest);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        shard.states.insert(visitor_id.clone(), Entry { state, version: 0 });
-        shard.order.push_back(visitor_id.clone());
+        order.push_back(visitor_id.clone());
     }
 
     /// Writes what waits to the store, and keeps what could not be written for the next time. A round
@@ -183,8 +184,10 @@ impl Visitors {
     }
 
     fn shard(&self, visitor_id: &str) -> MutexGuard<'_, Shard> {
-        #[expect(clippy::cast_possible_truncation, reason = "only the low bits choose the shard")]
-        self.lock(self.hasher.hash_one(visitor_id) as usize % SHARDS)
+        // A spread is enough here; the tables of the shards have keyed hashes.
+        let last = visitor_id.bytes().rev().take(8);
+        let spread = last.fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        self.lock(spread % SHARDS)
     }
 
     /// A panic elsewhere cannot leave a shard half-changed, so a poisoned lock is still good.
@@ -214,9 +217,9 @@ mod tests {
     #[test]
     fn a_change_is_visible_at_once() {
         let visitors = Visitors::new(capacity(10), None);
-        assert!(visitors.load("v").is_none());
+        assert!(visitors.recall("v", |_| ()).is_none());
         decide(&visitors, "v", "2");
-        assert_eq!(visitors.load("v").unwrap().bucketing, [("1".into(), "2".into())]);
+        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "2".into())]);
     }
 
     #[test]
@@ -225,7 +228,7 @@ mod tests {
         for visitor in 0..1_000 {
             decide(&visitors, &visitor.to_string(), "2");
         }
-        let kept = (0..1_000).filter(|visitor| visitors.load(&visitor.to_string()).is_some()).count();
+        let kept = (0..1_000).filter(|visitor| visitors.recall(&visitor.to_string(), |_| ()).is_some()).count();
         assert!(kept <= SHARDS);
         assert_eq!(visitors.evicted(), 1_000 - kept as u64);
     }
@@ -242,7 +245,7 @@ mod tests {
             Some(json!({"attributes": {}, "segments": {}, "bucketing": {"1": "2"}}))
         );
         assert!(visitors.lock(0).states.is_empty());
-        assert_eq!(visitors.load("v").unwrap().bucketing.len(), 1);
+        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing.len(), 1);
         assert_eq!(visitors.write_behind(), (0, 0));
     }
 
@@ -271,8 +274,8 @@ mod tests {
         decide(&visitors, "v", "2");
         assert_eq!(visitors.write_behind(), (0, 1));
         assert_eq!(visitors.write_behind(), (0, 1));
-        assert_eq!(visitors.load("v").unwrap().bucketing.len(), 1);
-        assert!(visitors.load("other").is_none());
+        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing.len(), 1);
+        assert!(visitors.recall("other", |_| ()).is_none());
         assert_eq!(visitors.store_failures(), 4, "two writes and two loads");
     }
 
@@ -286,14 +289,14 @@ mod tests {
         });
         visitors.write_behind();
         visitors.update(&"v".into(), older, |state| state.decide(&"1".into(), &"2".into()));
-        let seen = visitors.load("v").unwrap();
+        let seen = visitors.recall("v", VisitorState::clone).unwrap();
         assert_eq!(
             (seen.segments.len(), seen.bucketing.len()),
             (1, 1),
             "what waits lies over what is stored"
         );
         visitors.write_behind();
-        let kept = visitors.load("v").unwrap();
+        let kept = visitors.recall("v", VisitorState::clone).unwrap();
         assert_eq!((kept.segments.len(), kept.bucketing.len()), (1, 1));
     }
 }

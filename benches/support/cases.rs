@@ -1,0 +1,239 @@
+//! The work that is measured, each piece beside the floor it is compared with.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use convert_sdk::{Context, Core, ExperienceHandle, RunOptions};
+use crossbeam_channel::{Sender, bounded};
+
+use super::floor::{Config, Floor, Visitor};
+use super::{ASKED, attributes, context, core, experience_key, project, quiet, visitor_id};
+
+/// How many visitors take turns, so that the bucket is not foreseen.
+const VISITORS: usize = 1_000;
+const EXPERIENCES: usize = 100;
+/// The words of a record of the SDK on its way to the tracker.
+const RECORD_WORDS: usize = 17;
+
+pub trait Case {
+    /// Gets `count` runs ready, unmeasured.
+    fn prepare(&mut self, _count: usize) {}
+    /// Runs `count` times.
+    fn run(&mut self, count: usize);
+}
+
+impl<F: FnMut(usize)> Case for F {
+    fn run(&mut self, count: usize) {
+        self(count);
+    }
+}
+
+/// Every case: its name, how many operations a run counts for, and how to set it up.
+pub const CASES: &[(&str, fn() -> Box<dyn Case>)] = &[
+    ("floor cached", || floor(|floor, key, visitor| floor.cached(key, visitor))),
+    ("floor loaded", || floor(|floor, key, visitor| floor.loaded(key, visitor))),
+    ("floor without lookup", || floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor))),
+    ("bare send", || Box::new(Sends::new())),
+    ("evaluation by key", || {
+        evaluation(|context, key, quiet| context.run_experience_with(key, quiet).is_some())
+    }),
+    ("evaluation by handle", || {
+        let handle = ExperienceHandle::new(experience_key(ASKED));
+        each_visitor(move |context, quiet| context.run_with(black_box(&handle), quiet).is_ok())
+    }),
+    ("decide_many, a visitor", decide_many),
+    ("evaluation remembered", || {
+        evaluation(|context, key, _| context.run_experience(key).is_some())
+    }),
+    ("context", || context_and(|_, _| true)),
+    ("context and evaluation", || {
+        context_and(|context, quiet| context.run_experience_with("checkout-experiment-0042", quiet).is_some())
+    }),
+    ("first exposure", || Box::new(FirstExposures::new())),
+    ("conversion", || Box::new(Conversions::new())),
+    ("100 evaluations by key", || {
+        let keys: Vec<String> = (0..EXPERIENCES).map(experience_key).collect();
+        each_visitor(move |context, quiet| {
+            keys.iter().filter(|key| context.run_experience_with(black_box(key), quiet).is_some()).count() > 0
+        })
+    }),
+    ("run_experiences over 100", || {
+        each_visitor(|context, quiet| !context.run_experiences_with(quiet).is_empty())
+    }),
+    ("evaluation of the feature's experience", || {
+        let key = experience_key(0);
+        each_visitor(move |context, quiet| context.run_experience_with(black_box(&key), quiet).is_some())
+    }),
+    ("feature with five variables", || {
+        each_visitor(|context, quiet| {
+            context.run_feature_with(black_box("checkout-form"), quiet).is_some_and(|feature| {
+                black_box((feature.boolean("sticky"), feature.integer("steps"), feature.float("discount")));
+                black_box((feature.string("title"), feature.json("methods")));
+                true
+            })
+        })
+    }),
+];
+
+pub fn floor_visitors() -> Vec<Visitor> {
+    (0..VISITORS).map(|n| Visitor { id: visitor_id(n), plan: "pro".to_owned(), age: 30.0 }).collect()
+}
+
+fn floor(mut decide: impl FnMut(&mut Floor, &str, &Visitor) -> Option<usize> + 'static) -> Box<dyn Case> {
+    let cell = Arc::new(ArcSwap::from_pointee(Config::new(EXPERIENCES)));
+    let mut floor = Floor::new(&cell);
+    let (visitors, key) = (floor_visitors(), experience_key(ASKED));
+    Box::new(move |count: usize| {
+        for visitor in visitors.iter().cycle().take(count) {
+            black_box(decide(&mut floor, black_box(&key), visitor));
+        }
+    })
+}
+
+fn shop() -> Core {
+    core(project(EXPERIENCES, 2))
+}
+
+fn contexts(core: &Core) -> Vec<Context> {
+    (0..VISITORS).map(|n| context(core, &visitor_id(n))).collect()
+}
+
+fn each_visitor(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) -> Box<dyn Case> {
+    let core = shop();
+    let (contexts, quiet) = (contexts(&core), quiet());
+    Box::new(move |count: usize| {
+        for context in contexts.iter().cycle().take(count) {
+            assert!(work(context, &quiet));
+        }
+    })
+}
+
+fn evaluation(mut work: impl FnMut(&Context, &str, &RunOptions) -> bool + 'static) -> Box<dyn Case> {
+    let key = experience_key(ASKED);
+    each_visitor(move |context, quiet| work(context, black_box(&key), quiet))
+}
+
+fn decide_many() -> Box<dyn Case> {
+    let (core, quiet, attributes) = (shop(), quiet(), attributes());
+    let handle = ExperienceHandle::new(experience_key(ASKED));
+    let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
+    Box::new(move |count: usize| {
+        let Some(config) = core.current_config() else { return };
+        let mut results = Vec::with_capacity(count);
+        let visitors = ids.iter().cycle().take(count).map(|id| (id, &attributes));
+        core.decide_many(&config, &handle, visitors, &quiet, &mut results);
+        assert!(black_box(results).iter().all(Result::is_ok));
+    })
+}
+
+fn context_and(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) -> Box<dyn Case> {
+    let (core, quiet) = (shop(), quiet());
+    let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
+    Box::new(move |count: usize| {
+        for id in ids.iter().cycle().take(count) {
+            let Ok(context) = core.create_context(black_box(id), attributes()) else { continue };
+            assert!(work(&context, &quiet));
+        }
+    })
+}
+
+/// Evaluations of contexts that have not decided anything, of visitors who are new.
+struct FirstExposures {
+    core: Core,
+    key: String,
+    fresh: Vec<Context>,
+    visitors: usize,
+}
+
+impl FirstExposures {
+    fn new() -> Self {
+        Self { core: shop(), key: experience_key(ASKED), fresh: Vec::new(), visitors: 0 }
+    }
+}
+
+impl Case for FirstExposures {
+    fn prepare(&mut self, count: usize) {
+        // What was recorded before is out of the way.
+        self.core.flush(Duration::from_secs(60)).ok();
+        let new = self.visitors..self.visitors + count;
+        self.visitors = new.end;
+        self.fresh = new.map(|n| context(&self.core, &visitor_id(n))).collect();
+    }
+
+    fn run(&mut self, count: usize) {
+        for context in &self.fresh[..count] {
+            assert!(context.run_experience(black_box(&self.key)).is_some());
+        }
+    }
+}
+
+/// Conversions of visitors with one decision.
+struct Conversions {
+    core: Core,
+    contexts: Vec<Context>,
+}
+
+impl Conversions {
+    fn new() -> Self {
+        let core = shop();
+        let contexts = contexts(&core);
+        let storing = RunOptions::new().enable_tracking(false);
+        contexts.iter().for_each(|context| {
+            assert!(context.run_experience_with(&experience_key(ASKED), &storing).is_some());
+        });
+        Self { core, contexts }
+    }
+}
+
+impl Case for Conversions {
+    fn prepare(&mut self, _: usize) {
+        self.core.flush(Duration::from_secs(60)).ok();
+    }
+
+    fn run(&mut self, count: usize) {
+        for context in self.contexts.iter().cycle().take(count) {
+            assert!(context.track_conversion(black_box("purchase")).tracked());
+        }
+    }
+}
+
+/// Messages as long as a record into a bounded channel whose other end takes them one by one.
+struct Sends {
+    sender: Sender<Message>,
+}
+
+enum Message {
+    Record([u64; RECORD_WORDS]),
+    Drained(Sender<()>),
+}
+
+impl Sends {
+    fn new() -> Self {
+        let (sender, receiver) = bounded(1 << 20);
+        std::thread::spawn(move || {
+            for message in receiver {
+                match message {
+                    Message::Record(words) => drop(black_box(words)),
+                    Message::Drained(reply) => drop(reply.send(())),
+                }
+            }
+        });
+        Self { sender }
+    }
+}
+
+impl Case for Sends {
+    fn prepare(&mut self, _: usize) {
+        let (reply, drained) = bounded(1);
+        assert!(self.sender.send(Message::Drained(reply)).is_ok());
+        assert!(drained.recv().is_ok());
+    }
+
+    fn run(&mut self, count: usize) {
+        for n in 0..count {
+            assert!(self.sender.try_send(Message::Record(black_box([n as u64; RECORD_WORDS]))).is_ok());
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The least that an evaluation can cost: written by hand for one question, without a rule engine,
+//! a visitor memory or an answer beyond the position of the variation.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use arc_swap::{ArcSwap, Cache};
+
+#[expect(dead_code, unreachable_pub, reason = "the SDK's own hash, of which the floor needs a part")]
+#[path = "../../src/murmur.rs"]
+mod murmur;
+
+use murmur::Murmur3;
+
+const SEED: u32 = 9999;
+
+/// An experiment with two variations and an audience of one text and one number.
+pub struct Experiment {
+    id: String,
+    prefix: Murmur3,
+    plan: String,
+    older_than: f64,
+    /// Buckets below it get the first variation.
+    edge: f64,
+}
+
+/// What the audience asks about.
+pub struct Visitor {
+    pub id: String,
+    pub plan: String,
+    pub age: f64,
+}
+
+/// Experiments by key.
+pub struct Config {
+    positions: HashMap<String, usize, RandomState>,
+    experiments: Vec<Experiment>,
+}
+
+impl Config {
+    /// As many experiments as [`super::project`] has, with the same ids, keys and rules.
+    pub fn new(experiments: usize) -> Self {
+        let list = (0..experiments).map(|n| {
+            let id = super::experience_id(n);
+            let prefix = Murmur3::new(SEED).update(id.as_bytes());
+            Experiment { id, prefix, plan: "pro".to_owned(), older_than: 18.0, edge: 5_000.0 }
+        });
+        Self {
+            experiments: list.collect(),
+            positions: {
+                let mut positions = HashMap::with_hasher(RandomState::with_seeds(1, 2, 3, 4));
+                positions.extend((0..experiments).map(|n| (super::experience_key(n), n)));
+                positions
+            },
+        }
+    }
+
+    fn find(&self, key: &str) -> Option<&Experiment> {
+        self.experiments.get(*self.positions.get(key)?)
+    }
+}
+
+impl Experiment {
+    fn admits(&self, visitor: &Visitor) -> bool {
+        visitor.plan == self.plan && visitor.age > self.older_than
+    }
+
+    fn variation(&self, hash: u32) -> usize {
+        let bucket = (f64::from(hash) / 4_294_967_296.0 * 10_000.0).trunc();
+        usize::from(bucket >= self.edge)
+    }
+
+    /// The rules and the hash, of which the part over the id is kept.
+    pub fn decide(&self, visitor: &Visitor) -> Option<usize> {
+        self.admits(visitor).then(|| self.variation(self.prefix.update(visitor.id.as_bytes()).finish()))
+    }
+
+    /// The rules and the hash over a key composed in a buffer.
+    fn decide_composed(&self, visitor: &Visitor, buffer: &mut String) -> Option<usize> {
+        self.admits(visitor).then(|| {
+            buffer.clear();
+            buffer.push_str(&self.id);
+            buffer.push_str(&visitor.id);
+            self.variation(Murmur3::new(SEED).update(buffer.as_bytes()).finish())
+        })
+    }
+}
+
+/// A thread's way to the current config.
+pub struct Floor {
+    cell: Arc<ArcSwap<Config>>,
+    cache: Cache<Arc<ArcSwap<Config>>, Arc<Config>>,
+    buffer: String,
+}
+
+impl Floor {
+    pub fn new(cell: &Arc<ArcSwap<Config>>) -> Self {
+        Self { cell: Arc::clone(cell), cache: Cache::new(Arc::clone(cell)), buffer: String::new() }
+    }
+
+    /// By key, over a cached snapshot and kept hash prefixes.
+    #[inline]
+    pub fn cached(&mut self, key: &str, visitor: &Visitor) -> Option<usize> {
+        self.cache.load().find(key)?.decide(visitor)
+    }
+
+    /// By key, over a snapshot loaded for each call and a composed hash key.
+    #[inline]
+    pub fn loaded(&mut self, key: &str, visitor: &Visitor) -> Option<usize> {
+        self.cell.load().find(key)?.decide_composed(visitor, &mut self.buffer)
+    }
+
+    /// By position: the cached floor without its lookup.
+    #[inline]
+    pub fn prepared(&mut self, position: usize, visitor: &Visitor) -> Option<usize> {
+        self.cache.load().experiments.get(position)?.decide(visitor)
+    }
+}

@@ -1,0 +1,59 @@
+//! The bars: which measured cases make each ratio, and how high it may be.
+
+/// One line of the table of docs/performance.md.
+pub struct Row {
+    pub name: &'static str,
+    pub bar: f64,
+    /// The ratio, from what each case costs.
+    pub ratio: fn(&dyn Fn(&str) -> f64) -> f64,
+}
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "evaluation by key / floor cached",
+        bar: 1.5,
+        ratio: |cost| cost("evaluation by key") / cost("floor cached"),
+    },
+    Row {
+        name: "evaluation by key / floor loaded",
+        bar: 1.5,
+        ratio: |cost| cost("evaluation by key") / cost("floor loaded"),
+    },
+    Row {
+        name: "evaluation by handle / floor without lookup",
+        bar: 1.2,
+        ratio: |cost| cost("evaluation by handle") / cost("floor without lookup"),
+    },
+    Row {
+        name: "evaluation remembered / floor cached",
+        bar: 1.5,
+        ratio: |cost| cost("evaluation remembered") / cost("floor cached"),
+    },
+    Row {
+        name: "context and evaluation / evaluation by key",
+        bar: 4.0,
+        ratio: |cost| cost("context and evaluation") / cost("evaluation by key"),
+    },
+    Row {
+        name: "(first exposure - evaluation) / bare send",
+        bar: 2.0,
+        ratio: |cost| (cost("first exposure") - cost("evaluation by key")) / cost("bare send"),
+    },
+    Row {
+        name: "conversion / bare send",
+        bar: 2.0,
+        ratio: |cost| cost("conversion") / cost("bare send"),
+    },
+    Row {
+        name: "run_experiences over 100 / 100 evaluations by key",
+        bar: 1.2,
+        ratio: |cost| cost("run_experiences over 100") / cost("100 evaluations by key"),
+    },
+    Row {
+        name: "feature with five variables / evaluation of its experience",
+        bar: 2.0,
+        ratio: |cost| {
+            cost("feature with five variables") / cost("evaluation of the feature's experience")
+        },
+    },
+];

@@ -1,0 +1,50 @@
+//! One experience for many visitors, without a context for each.
+
+use std::borrow::Cow;
+
+use super::RunOptions;
+use super::visitor::{custom_segments, overlay, recall, rule_data, split};
+use crate::attributes::Attributes;
+use crate::config::ConfigSnapshot;
+use crate::decide::{Facts, Outcome, decide_experience};
+use crate::results::{ExperienceResult, Undecided};
+use crate::shared::Shared;
+
+/// What [`Context::run_with`](super::Context::run_with) would answer to a new context of this visitor,
+/// without tracking and storage.
+pub(crate) fn decide_unseen<'c>(
+    shared: &Shared,
+    snapshot: &'c ConfigSnapshot,
+    experience: usize,
+    (visitor_id, given): (&str, &Attributes),
+    options: &RunOptions,
+) -> Result<ExperienceResult<'c>, Undecided> {
+    let (decisions, stored, mut segments) = recall(shared, snapshot, visitor_id).unwrap_or_default();
+    // Without anything to merge the rules see what was given, report keys included.
+    let plain = stored.is_empty() && segments.is_empty() && options.attributes.is_empty();
+    let (attributes, segments) = if plain {
+        (Cow::Borrowed(given), Cow::Borrowed(given))
+    } else {
+        let (given, given_segments) = split(given.clone());
+        let mut attributes = stored;
+        overlay(&mut attributes, given);
+        segments.merge(&given_segments);
+        (Cow::Owned(rule_data(&segments, attributes, &options.attributes)), Cow::Owned(segments))
+    };
+    let configured = shared.config.tuning.environment.as_deref();
+    let facts = Facts {
+        visitor_id,
+        attributes: &attributes,
+        location: &options.location,
+        environment: options.environment.as_deref().or(configured),
+        custom_segments: custom_segments(&segments),
+        decisions: &decisions,
+        forced_variation: options.force_variation_id.as_deref(),
+    };
+    match decide_experience(snapshot, experience, &facts) {
+        Outcome::Decided { variation, source } => {
+            Ok(ExperienceResult::new(snapshot, experience, variation, source))
+        }
+        Outcome::Undecided(miss) => Err(miss.into()),
+    }
+}
