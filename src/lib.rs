@@ -68,6 +68,7 @@ mod preview;
 mod results;
 mod secret;
 mod shared;
+mod short;
 mod state;
 mod tracking;
 mod transport;
@@ -85,7 +86,8 @@ pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
 pub use error::{
-    ConfirmError, ContextError, HandleError, HandlerError, InitializeError, LoadError, PreviewError, RefreshError,
+    ConfirmError, ContextError, HandleError, HandlerError, InitializeError, LoadError, PreviewError,
+    RefreshError,
 };
 pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
 pub use flush::{FlushError, FlushReport};
@@ -96,8 +98,8 @@ pub use options::{
 };
 pub use preview::{PreviewParam, parse_preview_param};
 pub use results::{
-    ConversionResult, ConversionStatus, CustomSegmentsResult, DecisionSource, ExperienceResult,
-    FeatureOff, FeatureResult, FeatureStatus, Undecided,
+    ConversionResult, ConversionStatus, CustomSegmentsResult, DecisionSource, ExperienceResult, FeatureOff,
+    FeatureResult, FeatureStatus, Undecided,
 };
 pub use smol_str::SmolStr;
 pub use state::{DataStore, InMemoryDataStore, StoreError};

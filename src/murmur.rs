@@ -17,28 +17,39 @@ impl Murmur3 {
     }
 
     #[must_use]
+    #[inline]
     pub(crate) fn update(mut self, bytes: &[u8]) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "the algorithm counts the length modulo 2^32")]
         let length = bytes.len() as u32;
         self.length = self.length.wrapping_add(length);
-        if self.tail_bits == 0 {
-            let (blocks, rest) = bytes.as_chunks::<4>();
-            for block in blocks {
-                self.block(u32::from_le_bytes(*block));
-            }
-            rest.iter().for_each(|byte| self.byte(*byte));
-        } else {
+        let (blocks, rest) = bytes.as_chunks::<4>();
+        for block in blocks {
             // The tail shifts every block: each takes its low bytes from the one before.
-            let (blocks, rest) = bytes.as_chunks::<4>();
-            for block in blocks {
-                let word = u32::from_le_bytes(*block);
-                let block = self.tail | word << self.tail_bits;
-                self.tail = word >> (32 - self.tail_bits);
-                self.block(block);
-            }
-            rest.iter().for_each(|byte| self.byte(*byte));
+            let waiting = self.joined(u32::from_le_bytes(*block));
+            self.block(low(waiting));
+            self.tail = low(waiting >> 32);
+        }
+        let (last, bits) = match *rest {
+            [] => return self,
+            [one] => ([one, 0, 0, 0], 8),
+            [one, two] => ([one, two, 0, 0], 16),
+            [one, two, three, ..] => ([one, two, three, 0], 24),
+        };
+        let waiting = self.joined(u32::from_le_bytes(last));
+        self.tail = low(waiting);
+        self.tail_bits += bits;
+        if self.tail_bits >= 32 {
+            self.block(low(waiting));
+            self.tail = low(waiting >> 32);
+            self.tail_bits -= 32;
         }
         self
+    }
+
+    /// A word behind the tail.
+    #[inline]
+    fn joined(&self, word: u32) -> u64 {
+        u64::from(self.tail) | u64::from(word) << self.tail_bits
     }
 
     pub(crate) const fn finish(self) -> u32 {
@@ -49,19 +60,14 @@ impl Murmur3 {
         hash ^ (hash >> 16)
     }
 
-    fn byte(&mut self, byte: u8) {
-        self.tail |= u32::from(byte) << self.tail_bits;
-        self.tail_bits += 8;
-        if self.tail_bits == 32 {
-            let block = self.tail;
-            (self.tail, self.tail_bits) = (0, 0);
-            self.block(block);
-        }
-    }
-
     const fn block(&mut self, block: u32) {
         self.state = (self.state ^ scramble(block)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+const fn low(waiting: u64) -> u32 {
+    waiting as u32
 }
 
 const fn scramble(block: u32) -> u32 {

@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     let wanted: Vec<&String> = arguments.iter().skip(1).filter(|it| !it.starts_with("--")).collect();
     let mut costs = BTreeMap::new();
     println!("{:<60} {:>14}", "instructions", "one run");
-    for (name, _) in CASES.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| name.contains(&***it))) {
+    for (name, _) in
+        CASES.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| name.contains(&***it)))
+    {
         let Some(count) = instructions(&arguments[0], name) else {
             eprintln!("callgrind did not run; is valgrind installed?");
             return ExitCode::FAILURE;
@@ -64,7 +66,10 @@ fn measured_by_callgrind(case: &mut dyn Case, count: usize) {
 fn instructions(program: &str, case: &str) -> Option<f64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*measured_by_callgrind*"])
-        .arg(format!("--callgrind-out-file={}", std::env::var("CALLGRIND_OUT").as_deref().unwrap_or("/dev/null")))
+        .arg(format!(
+            "--callgrind-out-file={}",
+            std::env::var("CALLGRIND_OUT").as_deref().unwrap_or("/dev/null")
+        ))
         .args([program, "run", case])
         .output()
         .ok()?;

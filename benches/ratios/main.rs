@@ -41,7 +41,8 @@ fn main() {
     }
     println!("\n{:<60} {:>10} {:>10} {:>10} {:>8}", "ratio", "min", "median", "max", "bar");
     for row in ROWS {
-        let ratios: Vec<f64> = (0..rounds).map(|round| (row.ratio)(&|name| cost(&measured, name, round))).collect();
+        let ratios: Vec<f64> =
+            (0..rounds).map(|round| (row.ratio)(&|name| cost(&measured, name, round))).collect();
         let verdict = if median(&ratios) <= row.bar { "" } else { "  above" };
         print(row.name, &ratios, &format!("{:>9.2}{verdict}", row.bar));
     }

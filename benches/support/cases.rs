@@ -9,10 +9,12 @@ use convert_sdk::{Context, Core, ExperienceHandle, RunOptions};
 use crossbeam_channel::{Sender, bounded};
 
 use super::floor::{Config, Floor, Visitor};
-use super::{ASKED, attributes, context, core, experience_key, project, quiet, visitor_id};
+use super::project::{ASKED, experience_key, project, visitor_id};
+use super::{attributes, context, core, quiet};
 
 /// How many visitors take turns, so that the bucket is not foreseen.
-const VISITORS: usize = 1_000;
+static VISITORS_: std::sync::LazyLock<usize> =
+    std::sync::LazyLock::new(|| std::env::var("VIS").ok().and_then(|v| v.parse().ok()).unwrap_or(1000));
 const EXPERIENCES: usize = 100;
 /// The words of a record of the SDK on its way to the tracker.
 const RECORD_WORDS: usize = 17;
@@ -44,9 +46,7 @@ pub const CASES: &[(&str, fn() -> Box<dyn Case>)] = &[
         each_visitor(move |context, quiet| context.run_with(black_box(&handle), quiet).is_ok())
     }),
     ("decide_many, a visitor", decide_many),
-    ("evaluation remembered", || {
-        evaluation(|context, key, _| context.run_experience(key).is_some())
-    }),
+    ("evaluation remembered", || evaluation(|context, key, _| context.run_experience(key).is_some())),
     ("context", || context_and(|_, _| true)),
     ("context and evaluation", || {
         context_and(|context, quiet| context.run_experience_with("checkout-experiment-0042", quiet).is_some())
@@ -78,7 +78,7 @@ pub const CASES: &[(&str, fn() -> Box<dyn Case>)] = &[
 ];
 
 pub fn floor_visitors() -> Vec<Visitor> {
-    (0..VISITORS).map(|n| Visitor { id: visitor_id(n), plan: "pro".to_owned(), age: 30.0 }).collect()
+    (0..*VISITORS_).map(|n| Visitor { id: visitor_id(n), plan: "pro".to_owned(), age: 30.0 }).collect()
 }
 
 fn floor(mut decide: impl FnMut(&mut Floor, &str, &Visitor) -> Option<usize> + 'static) -> Box<dyn Case> {
@@ -97,7 +97,7 @@ fn shop() -> Core {
 }
 
 fn contexts(core: &Core) -> Vec<Context> {
-    (0..VISITORS).map(|n| context(core, &visitor_id(n))).collect()
+    (0..*VISITORS_).map(|n| context(core, &visitor_id(n))).collect()
 }
 
 fn each_visitor(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) -> Box<dyn Case> {
@@ -118,7 +118,7 @@ fn evaluation(mut work: impl FnMut(&Context, &str, &RunOptions) -> bool + 'stati
 fn decide_many() -> Box<dyn Case> {
     let (core, quiet, attributes) = (shop(), quiet(), attributes());
     let handle = ExperienceHandle::new(experience_key(ASKED));
-    let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
+    let ids: Vec<String> = (0..*VISITORS_).map(visitor_id).collect();
     Box::new(move |count: usize| {
         let Some(config) = core.current_config() else { return };
         let mut results = Vec::with_capacity(count);
@@ -130,7 +130,7 @@ fn decide_many() -> Box<dyn Case> {
 
 fn context_and(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) -> Box<dyn Case> {
     let (core, quiet) = (shop(), quiet());
-    let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
+    let ids: Vec<String> = (0..*VISITORS_).map(visitor_id).collect();
     Box::new(move |count: usize| {
         for id in ids.iter().cycle().take(count) {
             let Ok(context) = core.create_context(black_box(id), attributes()) else { continue };

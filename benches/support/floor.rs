@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Cache};
 #[path = "../../src/murmur.rs"]
 mod murmur;
 
+use super::project::{experience_id, experience_key};
 use murmur::Murmur3;
 
 const SEED: u32 = 9999;
@@ -39,10 +40,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// As many experiments as [`super::project`] has, with the same ids, keys and rules.
+    /// As many experiments as the generated project has, with the same ids, keys and rules.
     pub fn new(experiments: usize) -> Self {
         let list = (0..experiments).map(|n| {
-            let id = super::experience_id(n);
+            let id = experience_id(n);
             let prefix = Murmur3::new(SEED).update(id.as_bytes());
             Experiment { id, prefix, plan: "pro".to_owned(), older_than: 18.0, edge: 5_000.0 }
         });
@@ -50,7 +51,7 @@ impl Config {
             experiments: list.collect(),
             positions: {
                 let mut positions = HashMap::with_hasher(RandomState::with_seeds(1, 2, 3, 4));
-                positions.extend((0..experiments).map(|n| (super::experience_key(n), n)));
+                positions.extend((0..experiments).map(|n| (experience_key(n), n)));
                 positions
             },
         }

@@ -2,82 +2,13 @@
 
 pub mod cases;
 pub mod floor;
+pub mod project;
 pub mod rows;
-
-use std::fmt::Write as _;
 
 use convert_sdk::{
     Attributes, ConfigRequest, ConfigResponse, Context, Core, RunOptions, SdkConfig, TrackingRequest,
     TrackingResponse, Transport, TransportError, attributes,
 };
-
-/// The experience that is asked for by key.
-pub const ASKED: usize = 42;
-
-pub fn experience_id(n: usize) -> String {
-    (100_218_000 + n).to_string()
-}
-
-pub fn experience_key(n: usize) -> String {
-    format!("checkout-experiment-{n:04}")
-}
-
-pub fn visitor_id(n: usize) -> String {
-    format!("visitor-{n:09}")
-}
-
-/// A served config: experiences of two variations, each for an audience of its own with `rules`
-/// items that all must match (the text `plan` is `pro`, the number `age` is not below 18, in turn);
-/// experience 0 carries a feature of five variables; two goals.
-pub fn project(experiences: usize, rules: usize) -> String {
-    let mut json = String::from(
-        r#"{"account_id":"10035569","project":{"id":"10034190"},
-        "goals":[{"id":"100215960","key":"purchase"},{"id":"100215961","key":"signup"}],
-        "features":[{"id":"10024","key":"checkout-form","variables":[
-            {"key":"steps","type":"integer"},{"key":"discount","type":"float"},{"key":"title","type":"string"},
-            {"key":"sticky","type":"boolean"},{"key":"methods","type":"json"}]}],"experiences":["#,
-    );
-    let variables = r#"{"steps":"1","discount":"7.5","title":"Pay now","sticky":"true","methods":"[\"card\"]"}"#;
-    let change =
-        format!(r#"{{"type":"fullStackFeature","data":{{"feature_id":10024,"variables_data":{variables}}}}}"#);
-    for n in 0..experiences {
-        let (comma, id, key) = (if n == 0 { "" } else { "," }, experience_id(n), experience_key(n));
-        let changes = if n == 0 { change.as_str() } else { "" };
-        let variation = |at: usize| {
-            format!(
-                r#"{{"id":"{}","key":"variation-{at}","name":"Variation {at}","traffic_allocation":50,"status":"running","changes":[{changes}]}}"#,
-                100_300_000 + n * 2 + at
-            )
-        };
-        let _ = write!(
-            json,
-            r#"{comma}{{"id":"{id}","key":"{key}","name":"Experiment {n}","type":"a/b_fullstack","status":"active","version":12,"audiences":["{}"],"settings":{{"matching_options":{{"audiences":"any"}}}},"variations":[{},{}]}}"#,
-            200_000_000 + n,
-            variation(0),
-            variation(1),
-        );
-    }
-    json.push_str(r#"],"audiences":["#);
-    for n in 0..experiences {
-        let item = |at: usize| {
-            if at.is_multiple_of(2) {
-                r#"{"OR_WHEN":[{"rule_type":"generic_text_key_value","key":"plan","value":"pro","matching":{"match_type":"equals","negated":false}}]}"#
-            } else {
-                r#"{"OR_WHEN":[{"rule_type":"generic_numeric_key_value","key":"age","value":18,"matching":{"match_type":"less","negated":true}}]}"#
-            }
-        };
-        let items: Vec<&str> = (0..rules).map(item).collect();
-        let _ = write!(
-            json,
-            r#"{}{{"id":"{}","key":"audience-{n}","name":"Audience {n}","type":"transient","rules":{{"OR":[{{"AND":[{}]}}]}}}}"#,
-            if n == 0 { "" } else { "," },
-            200_000_000 + n,
-            items.join(","),
-        );
-    }
-    json.push_str("]}");
-    json
-}
 
 /// Takes everything at once, so that the pipeline never fills.
 pub struct Nowhere;

@@ -39,11 +39,7 @@ pub const ROWS: &[Row] = &[
         bar: 2.0,
         ratio: |cost| (cost("first exposure") - cost("evaluation by key")) / cost("bare send"),
     },
-    Row {
-        name: "conversion / bare send",
-        bar: 2.0,
-        ratio: |cost| cost("conversion") / cost("bare send"),
-    },
+    Row { name: "conversion / bare send", bar: 2.0, ratio: |cost| cost("conversion") / cost("bare send") },
     Row {
         name: "run_experiences over 100 / 100 evaluations by key",
         bar: 1.2,
@@ -52,8 +48,6 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "feature with five variables / evaluation of its experience",
         bar: 2.0,
-        ratio: |cost| {
-            cost("feature with five variables") / cost("evaluation of the feature's experience")
-        },
+        ratio: |cost| cost("feature with five variables") / cost("evaluation of the feature's experience"),
     },
 ];

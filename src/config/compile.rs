@@ -143,7 +143,16 @@ impl<'a> Compiler<'a> {
             .collect();
         carriers(&mut features, &experiences, &keyed);
         Ok(Parts {
-            keyed, account_id, project_id, experiences, audiences, locations, segments, features, goals })
+            keyed,
+            account_id,
+            project_id,
+            experiences,
+            audiences,
+            locations,
+            segments,
+            features,
+            goals,
+        })
     }
 
     /// Compiles the entities of one section that can be compiled.

@@ -1,5 +1,7 @@
 //! Finds an entity by its key or id: one probe into a table of positions.
 
+use crate::short::same;
+
 /// An open-addressing table from text to position. The text itself stays in the entities, so that
 /// no key is stored twice; the first entity with a text wins.
 #[derive(Default)]
@@ -41,7 +43,7 @@ impl Index {
         let mut slot = hash(text) as usize & mask;
         loop {
             let position = self.slots[slot].checked_sub(1)? as usize;
-            if text_at(position) == Some(text) {
+            if text_at(position).is_some_and(|known| same(known, text)) {
                 return Some(position);
             }
             slot = (slot + 1) & mask;

@@ -49,7 +49,7 @@ pub(crate) struct Item {
     /// Which branch, which block of it, which item of the block.
     pub(crate) place: [u32; 3],
     /// `None` when the served key is no text: such an item finds no attribute.
-    pub(crate) key: Option<SmolStr>,
+    pub(crate) key: Option<Box<str>>,
     pub(crate) negated: bool,
     pub(crate) match_type: MatchType,
     /// The JSON type of the served value, for explanations.
@@ -59,15 +59,16 @@ pub(crate) struct Item {
 
 /// What an item asks of the attribute.
 pub(crate) enum Test {
-    Equals(Box<EqualsOperand>),
+    /// The operand in lower case, and as it is.
+    Equals(Box<str>, Box<EqualsOperand>),
     Order(Operand),
     OrderOrEqual(Operand),
     /// `contains` of nothing but white space.
     Anything,
-    Contains(SmolStr),
-    StartsWith(SmolStr),
-    EndsWith(SmolStr),
-    IsIn(Box<[SmolStr]>),
+    Contains(Box<str>),
+    StartsWith(Box<str>),
+    EndsWith(Box<str>),
+    IsIn(Box<[Box<str>]>),
     Regex(Box<Pattern>),
     Exists,
     DoesNotExist,
@@ -87,9 +88,8 @@ pub(crate) enum Flaw {
 }
 
 pub(crate) struct EqualsOperand {
-    pub(crate) lower: SmolStr,
     /// The operand as text with its case, which the keys of an object are compared with.
-    pub(crate) exact: SmolStr,
+    pub(crate) exact: Box<str>,
     pub(crate) value: AttributeValue,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct EqualsOperand {
 pub(crate) enum Operand {
     Number(f64),
     Bool(bool),
-    Text(SmolStr),
+    Text(Box<str>),
     /// `null`, a list or an object, which JavaScript counts as one type.
     Object(Box<AttributeValue>),
 }
@@ -274,7 +274,7 @@ impl Item {
             };
         };
         let key = match item.key.0 {
-            Some(AttributeValue::String(key)) => Some(key),
+            Some(AttributeValue::String(key)) => Some(key.as_str().into()),
             _ => None,
         };
         let operand_type = item.value.0.as_ref().map_or("absent", AttributeValue::type_name);
@@ -309,13 +309,10 @@ impl Test {
             AttributeValue::String(text) => text.clone(),
             other => SmolStr::from(text(other, &mut buffer)),
         };
-        let lower = || match lowered(&exact) {
-            std::borrow::Cow::Borrowed(_) => exact.clone(),
-            std::borrow::Cow::Owned(lower) => SmolStr::from(lower),
-        };
+        let lower = || Box::from(lowered(&exact));
         match match_type {
             MatchType::Equals | MatchType::EqualsNumber | MatchType::Matches => {
-                Self::Equals(Box::new(EqualsOperand { lower: lower(), exact, value }))
+                Self::Equals(lower(), Box::new(EqualsOperand { exact: exact.as_str().into(), value }))
             }
             MatchType::Less => Self::Order(Operand::compile(value)),
             MatchType::LessEqual => Self::OrderOrEqual(Operand::compile(value)),
@@ -348,7 +345,9 @@ impl Operand {
         match value {
             AttributeValue::Number(number) => Self::Number(number),
             AttributeValue::Bool(value) => Self::Bool(value),
-            AttributeValue::String(text) => numeric_text(&text).map_or(Self::Text(text), Self::Number),
+            AttributeValue::String(text) => {
+                numeric_text(&text).map_or_else(|| Self::Text(text.as_str().into()), Self::Number)
+            }
             other => Self::Object(Box::new(other)),
         }
     }

@@ -111,6 +111,7 @@ impl Decisions {
         }
     }
 
+    #[inline]
     fn note(&self, experience: usize) -> u32 {
         let owner = owner(experience);
         for slot in &self.few {
@@ -159,6 +160,7 @@ const fn low(slot: u64) -> u32 {
 }
 
 impl StoredDecisions for Decisions {
+    #[inline]
     fn stored(&self, experience: usize) -> Stored<'_> {
         match self.note(experience) & !EXPOSED {
             0 => Stored::None,

@@ -260,6 +260,7 @@ impl Context {
     }
 
     /// Does something with what every decision of one call has in common.
+    #[inline(always)]
     pub(super) fn with_facts<R>(
         &self,
         options: &RunOptions,
@@ -283,16 +284,18 @@ impl Context {
                 &location
             },
             environment: options.environment.as_deref().or(configured),
-            custom_segments: self.custom_segments(),
+            custom_segments: if self.segments.is_some() { self.custom_segments() } else { &[] },
             decisions: &self.decisions,
             forced_variation: options.force_variation_id.as_deref(),
         })
     }
 
+    #[inline]
     fn decide(&self, experience: usize, options: &RunOptions) -> Result<ExperienceResult<'_>, Undecided> {
         self.with_facts(options, |facts| self.resolve(experience, facts, options))
     }
 
+    #[inline(always)]
     fn resolve(
         &self,
         experience: usize,
@@ -304,6 +307,7 @@ impl Context {
     }
 
     /// Decides, remembers and reports.
+    #[inline(always)]
     fn outcome(
         &self,
         experience: usize,
@@ -331,6 +335,7 @@ impl Context {
         self.preview.is_none() && (options.enable_storage || reports)
     }
 
+    #[inline(never)]
     fn store(&self, experience: usize, variation: usize) {
         self.decisions.set(&self.snapshot, experience, variation);
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);

@@ -73,6 +73,7 @@ impl Context {
     }
 
     /// The forced result for an experience key, if a preview forces it.
+    #[inline]
     pub(super) fn previewed(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
         let preview = self.preview_of_somebody()?;
         let experience = &preview.snapshot.experiences()[preview.experience];

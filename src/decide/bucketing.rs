@@ -7,15 +7,21 @@ use crate::js::number::parse_int;
 use crate::js::text::number_text;
 
 /// The bucket of a hash, a whole number below `max_traffic`.
+#[inline]
 pub(super) fn bucket(hash: u32, max_traffic: u32) -> u32 {
     let value = f64::from(hash) / 4_294_967_296.0 * f64::from(max_traffic);
     // JavaScript truncates by printing and parsing, and it prints values below a millionth with an
     // exponent, of which it then reads the first digit. No traffic above 4294 gets there.
-    let whole = if value < 1e-6 { parse_int(number_text(value, &mut Buffer::new())) } else { value };
+    let whole = if value < 1e-6 { first_digit(value) } else { value };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "truncation is the point")]
     {
         whole as u32
     }
+}
+
+#[cold]
+fn first_digit(value: f64) -> f64 {
+    parse_int(number_text(value, &mut Buffer::new()))
 }
 
 /// The edge that the bucket falls into.

@@ -6,6 +6,7 @@ use super::trace::Trace;
 use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
 use crate::config::{Audience, ConfigSnapshot, Experience, Place};
 
+#[inline]
 pub(super) fn decide<D, T>(
     snapshot: &ConfigSnapshot,
     experience: usize,
@@ -82,6 +83,7 @@ where
     }
 }
 
+#[inline]
 fn at_location<D, T>(
     snapshot: &ConfigSnapshot,
     experience: &Experience,
@@ -113,6 +115,7 @@ where
 
 /// Whether the visitor is in the audiences of the experience. Audiences that are not asked (those
 /// that do not exist, and permanent ones once there is a decision) restrict nobody.
+#[inline]
 fn in_audiences<D, T>(
     snapshot: &ConfigSnapshot,
     experience: &Experience,
@@ -140,6 +143,7 @@ where
     !asked || check.all
 }
 
+#[inline]
 fn in_audience<D, T>(audience: &Audience, facts: &Facts<'_, D>, trace: &mut T) -> bool
 where
     D: StoredDecisions + ?Sized,

@@ -113,6 +113,7 @@ impl Miss {
 }
 
 /// Decides one experience, by its position in the snapshot.
+#[inline]
 pub(crate) fn decide_experience<D>(
     snapshot: &ConfigSnapshot,
     experience: usize,

@@ -46,6 +46,7 @@ impl From<bool> for Verdict {
 
 /// Whether the set matches. Branches and items stop at the first that is true, blocks at the first
 /// that is not.
+#[inline]
 pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, trace: &mut T) -> bool {
     let mut next = set.start;
     // Every answer leads onwards, so this ends.
@@ -58,13 +59,11 @@ pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, trace: &mut T)
     next == Next::MATCHED
 }
 
-#[inline]
+#[inline(always)]
 fn judge(item: &Item, value: Option<&AttributeValue>) -> Verdict {
     let verdict = match (value, &item.test) {
         // The commonest first; `compare` would say the same.
-        (Some(AttributeValue::String(text)), Test::Equals(operand)) => {
-            equals_lowered(text, &operand.lower).into()
-        }
+        (Some(AttributeValue::String(text)), Test::Equals(lower, _)) => equals_lowered(text, lower).into(),
         (Some(AttributeValue::Number(left)), Test::Order(Operand::Number(right))) => (left < right).into(),
         (Some(AttributeValue::Number(left)), Test::OrderOrEqual(Operand::Number(right))) => {
             (left <= right).into()
@@ -85,12 +84,12 @@ fn compare(test: &Test, value: &AttributeValue) -> Verdict {
         compare(&text(value, &mut buffer), lower).into()
     };
     match test {
-        Test::Equals(operand) => match value {
+        Test::Equals(lower, operand) => match value {
             AttributeValue::Array(elements) => {
                 elements.iter().any(|element| element.strict_eq(&operand.value)).into()
             }
             AttributeValue::Object(map) if !map.is_empty() => map.get(&operand.exact).is_some().into(),
-            _ => on_text(equals_lowered, &operand.lower),
+            _ => on_text(equals_lowered, lower),
         },
         Test::Order(operand) => order(value, operand, |order| order == Ordering::Less),
         Test::OrderOrEqual(operand) => order(value, operand, |order| order != Ordering::Greater),
@@ -100,7 +99,7 @@ fn compare(test: &Test, value: &AttributeValue) -> Verdict {
         Test::EndsWith(lower) => on_text(ends_with_lowered, lower),
         Test::IsIn(elements) => {
             let tokens = text(value, &mut buffer);
-            tokens.split('|').any(|token| elements.iter().any(|element| element == token)).into()
+            tokens.split('|').any(|token| elements.iter().any(|element| **element == *token)).into()
         }
         Test::Regex(pattern) => match pattern.is_match(&lowered(&text(value, &mut buffer))) {
             Some(matched) => matched.into(),

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use ryu_js::Buffer;
 
 use crate::attributes::AttributeValue;
+use crate::short::same;
 
 /// Above this length a case-insensitive search copies its text: the plain loop of
 /// [`contains_lowered`] is quadratic in the worst case.
@@ -94,11 +95,14 @@ pub(crate) fn lowered(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether `text` in lower case equals `lower`, which already is in lower case.
+#[inline]
 pub(crate) fn equals_lowered(text: &str, lower: &str) -> bool {
     // What lowering made is not changed by lowering it again.
-    if text == lower {
-        return true;
-    }
+    same(text, lower) || equals_changed(text, lower)
+}
+
+#[inline(never)]
+fn equals_changed(text: &str, lower: &str) -> bool {
     if text.is_ascii() {
         return text.len() == lower.len() && ascii_matches(text.as_bytes(), lower.as_bytes());
     }

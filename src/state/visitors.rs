@@ -228,7 +228,8 @@ mod tests {
         for visitor in 0..1_000 {
             decide(&visitors, &visitor.to_string(), "2");
         }
-        let kept = (0..1_000).filter(|visitor| visitors.recall(&visitor.to_string(), |_| ()).is_some()).count();
+        let kept =
+            (0..1_000).filter(|visitor| visitors.recall(&visitor.to_string(), |_| ()).is_some()).count();
         assert!(kept <= SHARDS);
         assert_eq!(visitors.evicted(), 1_000 - kept as u64);
     }

@@ -6,11 +6,13 @@
     reason = "a test that cannot go on must fail where it stands"
 )]
 
+mod allocations;
 mod bucket_order;
 mod config_options;
 mod delivery;
 mod events;
 mod flush;
+mod handles;
 mod initialize;
 mod layers;
 mod ledger;

@@ -162,7 +162,7 @@ fn carried(result: FeatureResult<'_>) -> Carried {
 }
 
 /// JSON text in ASCII, as keys of the data store are spelled.
-fn ascii(text: &str) -> String {
+pub(super) fn ascii(text: &str) -> String {
     let mut spelled = String::from('"');
     for unit in text.encode_utf16() {
         match u8::try_from(unit) {

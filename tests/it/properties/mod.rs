@@ -5,6 +5,7 @@
 
 mod configs;
 mod interpreter;
+mod many;
 mod random;
 mod rules;
 mod split;

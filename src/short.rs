@@ -1,0 +1,46 @@
+//! Equality of short texts, such as names and keys, without a call into the C library.
+
+/// Whether two texts are the same.
+#[inline]
+pub(crate) fn same(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    if left.len() != right.len() {
+        return false;
+    }
+    // The first and the last bytes overlap where the length is between two sizes.
+    match left.len() {
+        0 => true,
+        1..4 => {
+            let middle = left.len() / 2;
+            left[0] == right[0] && left[middle] == right[middle] && left.last() == right.last()
+        }
+        4..8 => ends::<4>(left) == ends::<4>(right),
+        8..=16 => ends::<8>(left) == ends::<8>(right),
+        17..=32 => ends::<16>(left) == ends::<16>(right),
+        _ => left == right,
+    }
+}
+
+#[inline]
+fn ends<const N: usize>(bytes: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+    bytes.first_chunk().zip(bytes.last_chunk())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_the_same_exactly_when_no_byte_differs() {
+        for length in 0..70 {
+            let text = "abcdefghij".repeat(7)[..length].to_owned();
+            assert!(same(&text, &text.clone()), "{length}");
+            assert!(!same(&text, &format!("{text}x")));
+            for at in 0..length {
+                let mut other = text.clone();
+                other.replace_range(at..=at, "Z");
+                assert!(!same(&text, &other), "{length} {at}");
+            }
+        }
+    }
+}

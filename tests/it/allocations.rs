@@ -1,0 +1,112 @@
+//! How often the calls on the hot path allocate, and how much memory a config keeps. Counted for the
+//! calling thread alone.
+
+use allocation_counter::{AllocationInfo, measure};
+use convert_sdk::{Context, RunOptions, attributes};
+
+use crate::support::{direct, direct_to, pro, serve, start};
+
+#[expect(dead_code, unreachable_pub, reason = "the benches use more of it")]
+#[path = "../../benches/support/plain.rs"]
+mod plain;
+#[expect(dead_code, unreachable_pub, reason = "the benches use more of it")]
+#[path = "../../benches/support/project.rs"]
+mod project;
+
+/// Allocations of a call, the second time: what is made once is made before.
+fn allocations(mut call: impl FnMut()) -> u64 {
+    call();
+    measure(call).count_total
+}
+
+fn quiet() -> RunOptions {
+    RunOptions::new().enable_tracking(false).enable_storage(false)
+}
+
+#[test]
+fn an_evaluation_allocates_nothing() {
+    let core = start(direct().tracking(false));
+    let (context, quiet) = (pro(&core, "v"), quiet());
+    let price = core.experience("price").unwrap();
+    assert_eq!(allocations(|| assert!(context.run_experience_with("price", &quiet).is_some())), 0);
+    assert_eq!(allocations(|| assert!(context.run_with(&price, &quiet).is_ok())), 0);
+    assert_eq!(allocations(|| assert!(context.run_experience("price").is_some())), 0, "remembered");
+    assert_eq!(allocations(|| assert!(context.run(&price).is_ok())), 0, "remembered");
+}
+
+#[test]
+fn a_context_and_an_evaluation_allocate_at_most_four_times() {
+    let core = start(direct().tracking(false));
+    let quiet = quiet();
+    let count = allocations(|| {
+        let attributes = attributes! { "plan" => "pro", "age" => 30, "country_code" => "GR" };
+        let context = core.create_context("visitor-000000001", attributes).unwrap();
+        assert!(context.run_experience_with("price", &quiet).is_some());
+    });
+    assert!(count <= 4, "{count}");
+}
+
+#[test]
+fn a_conversion_allocates_at_most_once() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator));
+    let purchase = core.goal("purchase").unwrap();
+    let decided = |context: Context| {
+        assert!(context.run_experience("price").is_some());
+        context
+    };
+    for context in [pro(&core, "undecided"), decided(pro(&core, "decided"))] {
+        let count = allocations(|| assert!(context.track_conversion("purchase").tracked()));
+        assert!(count <= 1, "{count}");
+        let count = allocations(|| assert!(context.convert(&purchase).tracked()));
+        assert!(count <= 1, "{count}");
+    }
+}
+
+#[test]
+fn a_feature_and_its_variables_allocate_nothing() {
+    let core = start(direct().tracking(false));
+    let context = pro(&core, "v");
+    let banner = core.feature("banner-text").unwrap();
+    let read = || {
+        assert!(context.run_feature("banner-text").unwrap().string("text").is_some());
+        assert!(context.feature(&banner).unwrap().json("text").is_some());
+    };
+    assert_eq!(allocations(read), 0);
+}
+
+#[test]
+fn deciding_for_many_visitors_allocates_for_none_of_them() {
+    let core = start(direct().tracking(false));
+    let (price, quiet) = (core.experience("price").unwrap(), quiet());
+    let attributes = attributes! { "plan" => "pro", "country" => "GR" };
+    let ids: Vec<String> = (0..1_000).map(|n| format!("visitor-{n}")).collect();
+    // Of some a decision is remembered.
+    ids.iter().step_by(3).for_each(|id| assert!(pro(&core, id).run(&price).is_ok()));
+    let config = core.current_config().unwrap();
+    let mut results = Vec::with_capacity(ids.len());
+    let count = allocations(|| {
+        let visitors = ids.iter().map(|id| (id, &attributes));
+        core.decide_many(&config, &price, visitors, &quiet, &mut results);
+    });
+    assert_eq!((count, results.iter().filter(|result| result.is_ok()).count()), (0, ids.len()));
+}
+
+/// The text as served is part of what is kept.
+#[test]
+fn a_config_keeps_at_most_twice_the_memory_of_plain_structs() {
+    let json = project::project(1_000, 2);
+    let mut parsed = None;
+    let structs: AllocationInfo = measure(|| parsed = plain::parse(&json));
+    assert!(parsed.is_some());
+    let core = crate::support::unready(convert_sdk::SdkConfig::builder().data_json(json.as_str()));
+    let snapshot = measure(|| core.initialize().unwrap());
+    eprintln!(
+        "{} bytes of text; structs: {} bytes; snapshot: {} bytes, at most {} on the way",
+        json.len(),
+        structs.bytes_current,
+        snapshot.bytes_current,
+        snapshot.bytes_max
+    );
+    assert!(snapshot.bytes_current <= 2 * structs.bytes_current);
+}

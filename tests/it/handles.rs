@@ -1,0 +1,122 @@
+//! Handles: as good as keys, across refreshes, contexts and threads.
+
+use convert_sdk::{
+    ConversionStatus, ExperienceHandle, FeatureHandle, FeatureOff, GoalHandle, HandleError, RefreshOutcome,
+    SdkConfig, Undecided, attributes,
+};
+use serde_json::Value;
+
+use crate::support::{KEY, PATIENCE, Script, direct, pro, shop, start, start_scripted, unready, visitor};
+
+/// The shop with another experience before all others, and without `price`, its feature and its goal.
+fn moved() -> Value {
+    let mut config = shop();
+    let mut first = config["experiences"][0].clone();
+    (first["id"], first["key"]) = ("0".into(), "zeroth".into());
+    let experiences = config["experiences"].as_array_mut().unwrap();
+    experiences.retain(|experience| experience["key"] != "price");
+    experiences.insert(0, first);
+    config["goals"] = Value::Array(Vec::new());
+    config["features"] = Value::Array(Vec::new());
+    config
+}
+
+/// A core with the shop, whose next refresh brings `next`.
+fn refreshed_to(next: &Value) -> (convert_sdk::Core, Script) {
+    let script = Script::new();
+    let config = SdkConfig::builder().sdk_key(KEY).tracking(false).build().unwrap();
+    let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    script.give_config(&shop(), "\"one\"");
+    core.initialize().unwrap();
+    script.give_config(next, "\"two\"");
+    (core, script)
+}
+
+#[test]
+fn a_handle_answers_as_the_key_does() {
+    let core = start(direct().tracking(false));
+    let (price, banner) = (core.experience("price").unwrap(), core.feature("banner-text").unwrap());
+    let context = pro(&core, "v");
+    assert_eq!(context.run(&price).unwrap().variation_id(), "21");
+    assert_eq!(context.feature(&banner).unwrap().string("text"), Some("Hello"));
+    let refused = visitor(&core, "w").run(&price).unwrap_err();
+    assert_eq!((refused, refused.code()), (Undecided::Audience, "audience_mismatch"));
+    assert_eq!(visitor(&core, "").run(&price).unwrap_err(), Undecided::NoVisitor);
+}
+
+#[test]
+fn a_goal_by_its_handle_is_a_conversion() {
+    let (core, script) = start_scripted(direct().batch_size(1));
+    let purchase = core.goal("purchase").unwrap();
+    let result = visitor(&core, "v").convert(&purchase);
+    assert_eq!(result.status, ConversionStatus::Queued);
+    assert_eq!(script.posted().visitors(), ["v"]);
+    script.answer(200);
+    let unknown = visitor(&core, "v").convert(&GoalHandle::new("no-such-goal"));
+    assert_eq!(unknown.status, ConversionStatus::GoalNotFound);
+}
+
+#[test]
+fn a_key_that_is_not_there_is_said_at_once_or_when_asked() {
+    let core = unready(direct().tracking(false));
+    assert_eq!(core.experience("price").unwrap_err(), HandleError::NotReady);
+    let (early, nowhere) = (ExperienceHandle::new("price"), FeatureHandle::new("nowhere"));
+    core.initialize().unwrap();
+    assert_eq!(core.experience("nowhere").unwrap_err(), HandleError::NotInConfig);
+    assert_eq!(core.goal("nowhere").unwrap_err().code(), "not_in_config");
+    let context = pro(&core, "v");
+    assert!(context.run(&early).is_ok());
+    assert_eq!(context.run(&ExperienceHandle::new("nowhere")).unwrap_err(), Undecided::NotInConfig);
+    assert_eq!(context.feature(&nowhere).unwrap_err(), FeatureOff::NotInConfig);
+}
+
+#[test]
+fn a_handle_finds_what_a_refresh_moved_and_says_what_it_took_away() {
+    let (core, _script) = refreshed_to(&moved());
+    let (price, members) = (core.experience("price").unwrap(), core.experience("members").unwrap());
+    let banner = core.feature("banner-text").unwrap();
+    let attributes = || attributes! { "plan" => "pro" };
+    let before = core.create_context("v", attributes()).unwrap();
+    assert!(before.run(&price).is_ok());
+    let in_segment = |refused| refused == Undecided::Segments;
+    assert!(before.run(&members).is_err_and(in_segment));
+    assert!(matches!(core.refresh_now_within(PATIENCE), Ok(RefreshOutcome::Updated(_))));
+    let after = core.create_context("v", attributes()).unwrap();
+    for _ in 0..3 {
+        // Contexts of both configs use the handle in turn.
+        assert_eq!(after.run(&price).unwrap_err(), Undecided::NotInConfig);
+        assert_eq!(after.feature(&banner).unwrap_err(), FeatureOff::NotInConfig);
+        assert!(after.run(&members).is_err_and(in_segment));
+        assert_eq!(before.run(&price).unwrap().variation_id(), "21");
+        assert!(before.run(&members).is_err_and(in_segment));
+    }
+}
+
+#[test]
+fn threads_with_contexts_of_different_configs_share_a_handle() {
+    let (core, _script) = refreshed_to(&moved());
+    let banner = core.experience("banner").unwrap();
+    let before = visitor(&core, "v");
+    core.refresh_now_within(PATIENCE).unwrap();
+    let after = visitor(&core, "v");
+    std::thread::scope(|scope| {
+        for context in [&before, &after, &before, &after] {
+            let banner = &banner;
+            scope.spawn(move || {
+                for _ in 0..10_000 {
+                    assert_eq!(context.run(banner).unwrap().experience_key(), "banner");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_preview_is_seen_through_a_handle() {
+    let core = start(direct().tracking(false));
+    let price = core.experience("price").unwrap();
+    let mut context = visitor(&core, "v");
+    assert!(context.run(&price).is_err());
+    context.set_preview("2", "22").unwrap();
+    assert_eq!(context.run(&price).unwrap().variation_id(), "22");
+}

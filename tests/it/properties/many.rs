@@ -1,0 +1,71 @@
+//! Ways to ask that must not differ in their answer: many visitors at once, a handle, a key.
+
+use std::sync::Arc;
+
+use convert_sdk::{Attributes, DataStore, ExperienceHandle, FeatureHandle, InMemoryDataStore, SdkConfig};
+
+use super::check;
+use super::configs::{self, Kinds};
+use super::interpreter::ascii;
+use super::visitors::{self, Given};
+use crate::support::start;
+
+const CONFIGS: u64 = 200;
+const VISITORS: usize = 12;
+
+#[test]
+fn many_visitors_at_once_get_what_each_gets_alone_and_a_handle_gives_what_its_key_does() {
+    check(CONFIGS, |random| {
+        let config = configs::config(random, Kinds { stored: true });
+        let store = Arc::new(InMemoryDataStore::new());
+        let core = start(
+            SdkConfig::builder()
+                .data(&config)
+                .tracking(false)
+                .shared_data_store(Arc::clone(&store) as Arc<dyn DataStore>),
+        );
+        let everybody: Vec<Given> = (0..VISITORS).map(|at| Given::new(random, &config, at)).collect();
+        for given in everybody.iter().filter(|_| random.percent(60)) {
+            store.set(&format!("state:[{}]", ascii(&given.id)), given.envelope(), None).unwrap();
+        }
+        let asked = visitors::call(random, &config);
+        let options = visitors::options(&asked).enable_storage(false);
+        let attributes: Vec<Attributes> =
+            everybody.iter().map(|given| given.attributes.clone().into()).collect();
+        let snapshot = core.current_config().unwrap();
+        let keys = ["e0", "e1", "e2", "e3", "e4", "nowhere"];
+        let mut together = Vec::new();
+        for key in keys {
+            let handle = ExperienceHandle::new(key);
+            let visitors =
+                everybody.iter().zip(&attributes).map(|(given, attributes)| (&given.id, attributes));
+            let mut results = Vec::new();
+            core.decide_many(&snapshot, &handle, visitors, &options, &mut results);
+            together.push(results);
+        }
+        // Contexts remember segments, so they come after.
+        for (at, given) in everybody.iter().enumerate() {
+            let context = core.create_context(&given.id, attributes[at].clone()).unwrap();
+            for (key, results) in keys.into_iter().zip(&together) {
+                let alone = context.run_with(&ExperienceHandle::new(key), &options);
+                let seen = |result: convert_sdk::ExperienceResult<'_>| {
+                    (result.experience_id().to_owned(), result.variation_id().to_owned(), result.source())
+                };
+                assert_eq!(results[at].map(seen), alone.map(seen), "{key} {config}");
+                assert_eq!(alone.ok().map(seen), context.run_experience_with(key, &options).map(seen));
+            }
+            for feature in ["f0", "f1", "f2"] {
+                let seen = |result: convert_sdk::FeatureResult<'_>| {
+                    (result.experience_id().to_owned(), result.variation_id().to_owned())
+                };
+                let by_handle = context.feature_with(&FeatureHandle::new(feature), &options).ok();
+                let by_key = context.run_feature_with(feature, &options);
+                // A call that may leave traces decides everything, this one what can carry it.
+                let among_all = context.run_features_with(&options);
+                let found = among_all.into_iter().find(|result| result.feature_key() == feature);
+                assert_eq!(by_key.map(seen), found.map(seen), "{feature} {config}");
+                assert_eq!(by_handle.map(seen), by_key.map(seen));
+            }
+        }
+    });
+}
