@@ -46,8 +46,6 @@ pub enum AttributeValue {
 #[derive(Clone, Default, PartialEq)]
 pub struct Attributes {
     entries: Vec<(SmolStr, AttributeValue)>,
-    /// A byte of each of the first names, the first in the lowest place; see [`tag`].
-    tags: u64,
 }
 
 /// Builds [`Attributes`] from `name => value` pairs; values are anything that converts into
@@ -65,31 +63,14 @@ macro_rules! attributes {
     };
 }
 
-/// Up to so many entries are searched by their tags.
+/// Up to so many entries are searched in a row.
 const FEW: usize = 8;
-
-/// A byte that tells most names apart.
-#[inline]
-fn tag(name: &str) -> u8 {
-    let bytes = name.as_bytes();
-    #[expect(clippy::cast_possible_truncation, reason = "any byte that depends on the length will do")]
-    let length = bytes.len() as u8;
-    length.wrapping_mul(31) ^ bytes.last().copied().unwrap_or_default()
-}
-
-/// The highest bit of each byte of `tags` that is `tag`, and perhaps of some above it.
-#[inline]
-const fn places(tags: u64, tag: u8) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let differences = tags ^ (ONES * tag as u64);
-    differences.wrapping_sub(ONES) & !differences & (ONES << 7)
-}
 
 impl Attributes {
     /// An empty map; allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: Vec::new(), tags: 0 }
+        Self { entries: Vec::new() }
     }
 
     /// This map with one more entry.
@@ -112,7 +93,7 @@ impl Attributes {
                 if self.entries.capacity() == 0 {
                     self.entries.reserve(4);
                 }
-                self.put(at, name, value);
+                self.entries.insert(at, (name, value));
                 None
             }
         }
@@ -120,32 +101,16 @@ impl Attributes {
 
     /// Removes one entry and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<AttributeValue> {
-        let at = self.position(name).ok()?;
-        let (_, value) = self.entries.remove(at);
-        if at < FEW {
-            let below = (1 << (8 * at)) - 1;
-            self.tags = self.tags & below | (self.tags >> 8) & !below;
-            if let Some((name, _)) = self.entries.get(FEW - 1) {
-                self.tags |= u64::from(tag(name)) << (8 * (FEW - 1));
-            }
-        }
-        Some(value)
+        self.position(name).ok().map(|at| self.entries.remove(at).1)
     }
 
     /// The value of `name`, exactly as written.
     #[must_use]
     #[inline]
     pub fn get(&self, name: &str) -> Option<&AttributeValue> {
+        // Comparing lengths tells most names apart, so few of them are found faster one by one.
         if self.entries.len() <= FEW {
-            let mut places = places(self.tags, tag(name));
-            while places != 0 {
-                let (entry, value) = self.entries.get(places.trailing_zeros() as usize / 8)?;
-                if same(entry, name) {
-                    return Some(value);
-                }
-                places &= places - 1;
-            }
-            return None;
+            return self.entries.iter().find(|(entry, _)| same(entry, name)).map(|(_, value)| value);
         }
         self.position(name).ok().map(|at| &self.entries[at].1)
     }
@@ -174,26 +139,12 @@ impl Attributes {
         for (name, value) in &later.entries {
             match self.position(name) {
                 Ok(at) => self.entries[at].1.merge(value),
-                Err(at) => self.put(at, name.clone(), value.clone()),
+                Err(at) => self.entries.insert(at, (name.clone(), value.clone())),
             }
         }
     }
 
-    /// Puts a new entry at its place.
-    fn put(&mut self, at: usize, name: SmolStr, value: AttributeValue) {
-        if at < FEW {
-            let below = (1 << (8 * at)) - 1;
-            let tag = u64::from(tag(&name)) << (8 * at);
-            self.tags = self.tags & below | tag | (self.tags & !below) << 8;
-        }
-        self.entries.insert(at, (name, value));
-    }
-
     fn position(&self, name: &str) -> Result<usize, usize> {
-        // Names often come in their order.
-        if self.entries.last().is_none_or(|(last, _)| last.as_str() < name) {
-            return Err(self.entries.len());
-        }
         self.entries.binary_search_by(|(entry, _)| entry.as_str().cmp(name))
     }
 }
@@ -440,30 +391,6 @@ mod tests {
         let mut map = Attributes::new().with("k", earlier);
         map.merge(&Attributes::new().with("k", later));
         serde_json::Value::from(&map)["k"].take()
-    }
-
-    #[test]
-    fn every_name_is_found_after_any_insertions_and_removals() {
-        let text = |n: u32| format!("name-{}", n % 23).repeat(1 + n as usize % 3);
-        let (mut map, mut model) = (Attributes::new(), std::collections::BTreeMap::new());
-        // A walk that grows and shrinks over the number of entries with tags.
-        let mut state = 1_u32;
-        for step in 0..4_000 {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let name = text(state >> 16);
-            if (state >> 8) % 40 < 10 + step / 200 {
-                assert_eq!(map.insert(name.as_str(), step), model.insert(name, step).map(Into::into));
-            } else {
-                assert_eq!(map.remove(&name), model.remove(&name).map(Into::into));
-            }
-            for n in 0..69 {
-                let name = text(n);
-                assert_eq!(
-                    map.get(&name),
-                    model.get(&name).map(|value| AttributeValue::from(*value)).as_ref()
-                );
-            }
-        }
     }
 
     /// Each answer is that of the JavaScript SDK 4.4.3 for attributes of a context and of a call.

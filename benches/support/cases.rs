@@ -13,8 +13,7 @@ use super::project::{ASKED, experience_key, project, visitor_id};
 use super::{attributes, context, core, quiet};
 
 /// How many visitors take turns, so that the bucket is not foreseen.
-static VISITORS_: std::sync::LazyLock<usize> =
-    std::sync::LazyLock::new(|| std::env::var("VIS").ok().and_then(|v| v.parse().ok()).unwrap_or(1000));
+const VISITORS: usize = 1_000;
 const EXPERIENCES: usize = 100;
 /// The words of a record of the SDK on its way to the tracker.
 const RECORD_WORDS: usize = 17;
@@ -52,6 +51,7 @@ pub const CASES: &[(&str, fn() -> Box<dyn Case>)] = &[
         context_and(|context, quiet| context.run_experience_with("checkout-experiment-0042", quiet).is_some())
     }),
     ("first exposure", || Box::new(FirstExposures::new())),
+    ("first exposure, not remembered", || Box::new(FirstExposures::forgotten())),
     ("conversion", || Box::new(Conversions::new())),
     ("100 evaluations by key", || {
         let keys: Vec<String> = (0..EXPERIENCES).map(experience_key).collect();
@@ -78,7 +78,7 @@ pub const CASES: &[(&str, fn() -> Box<dyn Case>)] = &[
 ];
 
 pub fn floor_visitors() -> Vec<Visitor> {
-    (0..*VISITORS_).map(|n| Visitor { id: visitor_id(n), plan: "pro".to_owned(), age: 30.0 }).collect()
+    (0..VISITORS).map(|n| Visitor { id: visitor_id(n), plan: "pro".to_owned(), age: 30.0 }).collect()
 }
 
 fn floor(mut decide: impl FnMut(&mut Floor, &str, &Visitor) -> Option<usize> + 'static) -> Box<dyn Case> {
@@ -97,7 +97,7 @@ fn shop() -> Core {
 }
 
 fn contexts(core: &Core) -> Vec<Context> {
-    (0..*VISITORS_).map(|n| context(core, &visitor_id(n))).collect()
+    (0..VISITORS).map(|n| context(core, &visitor_id(n))).collect()
 }
 
 fn each_visitor(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) -> Box<dyn Case> {
@@ -118,7 +118,7 @@ fn evaluation(mut work: impl FnMut(&Context, &str, &RunOptions) -> bool + 'stati
 fn decide_many() -> Box<dyn Case> {
     let (core, quiet, attributes) = (shop(), quiet(), attributes());
     let handle = ExperienceHandle::new(experience_key(ASKED));
-    let ids: Vec<String> = (0..*VISITORS_).map(visitor_id).collect();
+    let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
     Box::new(move |count: usize| {
         let Some(config) = core.current_config() else { return };
         let mut results = Vec::with_capacity(count);
@@ -130,7 +130,7 @@ fn decide_many() -> Box<dyn Case> {
 
 fn context_and(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) -> Box<dyn Case> {
     let (core, quiet) = (shop(), quiet());
-    let ids: Vec<String> = (0..*VISITORS_).map(visitor_id).collect();
+    let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
     Box::new(move |count: usize| {
         for id in ids.iter().cycle().take(count) {
             let Ok(context) = core.create_context(black_box(id), attributes()) else { continue };
@@ -142,6 +142,7 @@ fn context_and(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) ->
 /// Evaluations of contexts that have not decided anything, of visitors who are new.
 struct FirstExposures {
     core: Core,
+    options: RunOptions,
     key: String,
     fresh: Vec<Context>,
     visitors: usize,
@@ -149,7 +150,12 @@ struct FirstExposures {
 
 impl FirstExposures {
     fn new() -> Self {
-        Self { core: shop(), key: experience_key(ASKED), fresh: Vec::new(), visitors: 0 }
+        let (core, options) = (shop(), RunOptions::new());
+        Self { core, options, key: experience_key(ASKED), fresh: Vec::new(), visitors: 0 }
+    }
+
+    fn forgotten() -> Self {
+        Self { options: RunOptions::new().enable_storage(false), ..Self::new() }
     }
 }
 
@@ -164,7 +170,7 @@ impl Case for FirstExposures {
 
     fn run(&mut self, count: usize) {
         for context in &self.fresh[..count] {
-            assert!(context.run_experience(black_box(&self.key)).is_some());
+            assert!(context.run_experience_with(black_box(&self.key), &self.options).is_some());
         }
     }
 }

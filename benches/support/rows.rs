@@ -39,6 +39,13 @@ pub const ROWS: &[Row] = &[
         bar: 2.0,
         ratio: |cost| (cost("first exposure") - cost("evaluation by key")) / cost("bare send"),
     },
+    Row {
+        name: "(first exposure, not remembered - evaluation) / bare send",
+        bar: 2.0,
+        ratio: |cost| {
+            (cost("first exposure, not remembered") - cost("evaluation by key")) / cost("bare send")
+        },
+    },
     Row { name: "conversion / bare send", bar: 2.0, ratio: |cost| cost("conversion") / cost("bare send") },
     Row {
         name: "run_experiences over 100 / 100 evaluations by key",

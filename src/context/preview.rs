@@ -75,6 +75,11 @@ impl Context {
     /// The forced result for an experience key, if a preview forces it.
     #[inline]
     pub(super) fn previewed(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
+        self.preview.as_ref().and_then(|_| self.previewed_here(experience_key))
+    }
+
+    #[cold]
+    fn previewed_here(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
         let preview = self.preview_of_somebody()?;
         let experience = &preview.snapshot.experiences()[preview.experience];
         (experience.key == experience_key).then(|| preview.result())

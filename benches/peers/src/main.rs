@@ -1,0 +1,121 @@
+//! One question to each: a 50/50 experiment asked by its key, among a hundred, for an audience of a
+//! text equality and a number comparison. Visitors and their attributes exist before; nothing is
+//! recorded. Prints nanoseconds of one evaluation, in rounds that take turns.
+//!
+//!     benches/peers/run
+
+#[expect(dead_code, unreachable_pub, reason = "the other benches use more of it")]
+#[path = "../../support/floor.rs"]
+mod floor;
+mod others;
+#[expect(dead_code, unreachable_pub, reason = "the other benches use more of it")]
+#[path = "../../support/project.rs"]
+mod project;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use convert_sdk::{Core, ExperienceHandle, RunOptions, SdkConfig, attributes};
+
+use floor::{Config, Floor, Visitor};
+use project::{ASKED, experience_key, visitor_id};
+
+const EXPERIENCES: usize = 100;
+const VISITORS: usize = 10_000;
+const ROUNDS: usize = 15;
+const TURN: Duration = Duration::from_millis(20);
+
+/// Answers for one visitor, by position; says whether there was a variation.
+type Evaluate = Box<dyn FnMut(usize) -> bool>;
+
+fn main() {
+    // What benches/peers/official.mjs and official.py read.
+    if std::env::args().nth(1).as_deref() == Some("--config") {
+        print!("{}", project::project(EXPERIENCES, 2));
+        return;
+    }
+    let mut subjects: Vec<(&str, Evaluate)> = vec![
+        ("floor, cached snapshot", floor(|floor, key, visitor| floor.cached(key, visitor))),
+        ("floor, loaded snapshot, key composed", floor(|floor, key, visitor| floor.loaded(key, visitor))),
+        ("this SDK, by handle", convert(|context, _, handle, quiet| context.run_with(handle, quiet).is_ok())),
+        (
+            "this SDK, by key",
+            convert(|context, key, _, quiet| context.run_experience_with(key, quiet).is_some()),
+        ),
+        ("this SDK, by key, with a new context", convert_with_context()),
+        ("eppo_core 10.0.0", others::eppo(EXPERIENCES, VISITORS)),
+        ("launchdarkly-server-sdk-evaluation 2.2.1", others::launchdarkly(EXPERIENCES, VISITORS)),
+        ("unleash-yggdrasil 0.21.7", others::yggdrasil(EXPERIENCES, VISITORS)),
+    ];
+    let counts: Vec<usize> = subjects.iter_mut().map(|(name, evaluate)| calibrated(name, evaluate)).collect();
+    let mut costs = vec![Vec::new(); subjects.len()];
+    for round in 0..ROUNDS {
+        for turn in 0..subjects.len() {
+            let at = if round % 2 == 0 { turn } else { subjects.len() - 1 - turn };
+            costs[at].push(timed(&mut subjects[at].1, counts[at]));
+        }
+    }
+    println!("{:<45} {:>8} {:>8} {:>8}", "ns for one evaluation", "min", "median", "max");
+    for ((name, _), costs) in subjects.iter().zip(&mut costs) {
+        costs.sort_by(f64::total_cmp);
+        println!("{name:<45} {:>8.0} {:>8.0} {:>8.0}", costs[0], costs[ROUNDS / 2], costs[ROUNDS - 1]);
+    }
+}
+
+fn calibrated(name: &str, evaluate: &mut Evaluate) -> usize {
+    // Also that the question is understood: the audience admits everybody.
+    assert!((0..VISITORS).all(|visitor| evaluate(visitor)), "{name} does not answer");
+    let cost = timed(evaluate, VISITORS);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of runs")]
+    let count = (TURN.as_nanos() as f64 / cost) as usize;
+    count.max(100)
+}
+
+fn timed(evaluate: &mut Evaluate, count: usize) -> f64 {
+    let start = Instant::now();
+    for at in 0..count {
+        black_box(evaluate(at % VISITORS));
+    }
+    start.elapsed().as_nanos() as f64 / count as f64
+}
+
+fn floor(mut decide: impl FnMut(&mut Floor, &str, &Visitor) -> Option<usize> + 'static) -> Evaluate {
+    let cell = Arc::new(ArcSwap::from_pointee(Config::new(EXPERIENCES)));
+    let visitor = |n| Visitor { id: visitor_id(n), plan: "pro".to_owned(), age: 30.0 };
+    let visitors: Vec<Visitor> = (0..VISITORS).map(visitor).collect();
+    let (mut floor, key) = (Floor::new(&cell), experience_key(ASKED));
+    Box::new(move |at| decide(&mut floor, black_box(&key), &visitors[at]).is_some())
+}
+
+fn core() -> Core {
+    let config = SdkConfig::builder().data_json(project::project(EXPERIENCES, 2)).build();
+    let Ok(config) = config else { unreachable!("the generated config is valid") };
+    let core = Core::new(config);
+    assert!(core.initialize().is_ok(), "the generated config");
+    core
+}
+
+fn convert(
+    mut run: impl FnMut(&convert_sdk::Context, &str, &ExperienceHandle, &RunOptions) -> bool + 'static,
+) -> Evaluate {
+    let (core, key) = (core(), experience_key(ASKED));
+    let context = |n| core.create_context(visitor_id(n), attributes! { "age" => 30, "plan" => "pro" });
+    let contexts: Vec<_> = (0..VISITORS).filter_map(|n| context(n).ok()).collect();
+    let (handle, quiet) = (ExperienceHandle::new(key.as_str()), quiet());
+    Box::new(move |at| run(&contexts[at], black_box(&key), &handle, &quiet))
+}
+
+fn convert_with_context() -> Evaluate {
+    let (core, key, quiet) = (core(), experience_key(ASKED), quiet());
+    let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
+    Box::new(move |at| {
+        let context = core.create_context(&ids[at], attributes! { "age" => 30, "plan" => "pro" });
+        context.is_ok_and(|context| context.run_experience_with(black_box(&key), &quiet).is_some())
+    })
+}
+
+fn quiet() -> RunOptions {
+    RunOptions::new().enable_tracking(false).enable_storage(false)
+}
