@@ -5,6 +5,8 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+mod swaps;
+mod threads;
 
 use std::time::{Duration, Instant};
 
@@ -46,14 +48,16 @@ fn main() {
         let verdict = if median(&ratios) <= row.bar { "" } else { "  above" };
         print(row.name, &ratios, &format!("{:>9.2}{verdict}", row.bar));
     }
+    threads::print(rounds.min(9));
+    swaps::print();
 }
 
 fn calibrated(name: &'static str, mut case: Box<dyn Case>) -> Measured {
-    let trial = 200;
+    let trial = if name.starts_with("config") { 1 } else { 200 };
     timed(&mut *case, trial);
     let cost = timed(&mut *case, trial).max(1.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of runs")]
-    let count = ((TURN.as_nanos() as f64 / cost) as usize).clamp(20, 100_000);
+    let count = ((TURN.as_nanos() as f64 / cost) as usize).clamp(1, 100_000);
     Measured { name, case, count, costs: Vec::new() }
 }
 

@@ -10,15 +10,16 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::floor::{Config, Floor, Visitor};
 use super::project::{ASKED, experience_key, project, visitor_id};
-use super::{attributes, context, core, quiet};
+use super::{attributes, context, core, plain, quiet, unready};
 
 /// How many visitors take turns, so that the bucket is not foreseen.
 const VISITORS: usize = 1_000;
 const EXPERIENCES: usize = 100;
+const CONFIG_EXPERIENCES: usize = 1_000;
 /// The words of a record of the SDK on its way to the tracker.
 const RECORD_WORDS: usize = 17;
 
-pub trait Case {
+pub(crate) trait Case {
     /// Gets `count` runs ready, unmeasured.
     fn prepare(&mut self, _count: usize) {}
     /// Runs `count` times.
@@ -31,8 +32,10 @@ impl<F: FnMut(usize)> Case for F {
     }
 }
 
-/// Every case: its name, how many operations a run counts for, and how to set it up.
-pub const CASES: &[(&str, fn() -> Box<dyn Case>)] = &[
+type Make = fn() -> Box<dyn Case>;
+
+/// Every case: its name, and how it is set up.
+pub(crate) const CASES: &[(&str, Make)] = &[
     ("floor cached", || floor(|floor, key, visitor| floor.cached(key, visitor))),
     ("floor loaded", || floor(|floor, key, visitor| floor.loaded(key, visitor))),
     ("floor without lookup", || floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor))),
@@ -53,6 +56,10 @@ pub const CASES: &[(&str, fn() -> Box<dyn Case>)] = &[
     ("first exposure", || Box::new(FirstExposures::new())),
     ("first exposure, not remembered", || Box::new(FirstExposures::forgotten())),
     ("conversion", || Box::new(Conversions::new())),
+    ("config, plain structs", || {
+        Box::new(Parses { json: project(CONFIG_EXPERIENCES, 2), parsed: Vec::new() })
+    }),
+    ("config, snapshot", || Box::new(Starts { json: project(CONFIG_EXPERIENCES, 2), cores: Vec::new() })),
     ("100 evaluations by key", || {
         let keys: Vec<String> = (0..EXPERIENCES).map(experience_key).collect();
         each_visitor(move |context, quiet| {
@@ -77,7 +84,7 @@ pub const CASES: &[(&str, fn() -> Box<dyn Case>)] = &[
     }),
 ];
 
-pub fn floor_visitors() -> Vec<Visitor> {
+pub(crate) fn floor_visitors() -> Vec<Visitor> {
     (0..VISITORS).map(|n| Visitor { id: visitor_id(n), plan: "pro".to_owned(), age: 30.0 }).collect()
 }
 
@@ -202,6 +209,39 @@ impl Case for Conversions {
         for context in self.contexts.iter().cycle().take(count) {
             assert!(context.track_conversion(black_box("purchase")).tracked());
         }
+    }
+}
+
+/// A config from its text to plain structs, which are dropped later.
+struct Parses {
+    json: String,
+    parsed: Vec<plain::Config>,
+}
+
+impl Case for Parses {
+    fn prepare(&mut self, _: usize) {
+        self.parsed.clear();
+    }
+
+    fn run(&mut self, count: usize) {
+        self.parsed.extend((0..count).filter_map(|_| plain::parse(black_box(&self.json))));
+        assert_eq!(self.parsed.len(), count);
+    }
+}
+
+/// A config from its text to a ready core.
+struct Starts {
+    json: String,
+    cores: Vec<Core>,
+}
+
+impl Case for Starts {
+    fn prepare(&mut self, count: usize) {
+        self.cores = (0..count).map(|_| unready(self.json.clone())).collect();
+    }
+
+    fn run(&mut self, count: usize) {
+        assert!(self.cores.iter().take(count).all(|core| core.initialize().is_ok()));
     }
 }
 

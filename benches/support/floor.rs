@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
 
-#[expect(dead_code, unreachable_pub, reason = "the SDK's own hash, of which the floor needs a part")]
+#[cfg_attr(test, expect(unused_imports, reason = "its tests run with the SDK's"))]
 #[path = "../../src/murmur.rs"]
 mod murmur;
 
@@ -17,7 +17,7 @@ use murmur::Murmur3;
 const SEED: u32 = 9999;
 
 /// An experiment with two variations and an audience of one text and one number.
-pub struct Experiment {
+pub(crate) struct Experiment {
     id: String,
     prefix: Murmur3,
     plan: String,
@@ -27,21 +27,21 @@ pub struct Experiment {
 }
 
 /// What the audience asks about.
-pub struct Visitor {
-    pub id: String,
-    pub plan: String,
-    pub age: f64,
+pub(crate) struct Visitor {
+    pub(crate) id: String,
+    pub(crate) plan: String,
+    pub(crate) age: f64,
 }
 
 /// Experiments by key.
-pub struct Config {
+pub(crate) struct Config {
     positions: HashMap<String, usize, RandomState>,
     experiments: Vec<Experiment>,
 }
 
 impl Config {
     /// As many experiments as the generated project has, with the same ids, keys and rules.
-    pub fn new(experiments: usize) -> Self {
+    pub(crate) fn new(experiments: usize) -> Self {
         let list = (0..experiments).map(|n| {
             let id = experience_id(n);
             let prefix = Murmur3::new(SEED).update(id.as_bytes());
@@ -73,7 +73,7 @@ impl Experiment {
     }
 
     /// The rules and the hash, of which the part over the id is kept.
-    pub fn decide(&self, visitor: &Visitor) -> Option<usize> {
+    pub(crate) fn decide(&self, visitor: &Visitor) -> Option<usize> {
         self.admits(visitor).then(|| self.variation(self.prefix.update(visitor.id.as_bytes()).finish()))
     }
 
@@ -89,32 +89,32 @@ impl Experiment {
 }
 
 /// A thread's way to the current config.
-pub struct Floor {
+pub(crate) struct Floor {
     cell: Arc<ArcSwap<Config>>,
     cache: Cache<Arc<ArcSwap<Config>>, Arc<Config>>,
     buffer: String,
 }
 
 impl Floor {
-    pub fn new(cell: &Arc<ArcSwap<Config>>) -> Self {
+    pub(crate) fn new(cell: &Arc<ArcSwap<Config>>) -> Self {
         Self { cell: Arc::clone(cell), cache: Cache::new(Arc::clone(cell)), buffer: String::new() }
     }
 
     /// By key, over a cached snapshot and kept hash prefixes.
     #[inline]
-    pub fn cached(&mut self, key: &str, visitor: &Visitor) -> Option<usize> {
+    pub(crate) fn cached(&mut self, key: &str, visitor: &Visitor) -> Option<usize> {
         self.cache.load().find(key)?.decide(visitor)
     }
 
     /// By key, over a snapshot loaded for each call and a composed hash key.
     #[inline]
-    pub fn loaded(&mut self, key: &str, visitor: &Visitor) -> Option<usize> {
+    pub(crate) fn loaded(&mut self, key: &str, visitor: &Visitor) -> Option<usize> {
         self.cell.load().find(key)?.decide_composed(visitor, &mut self.buffer)
     }
 
     /// By position: the cached floor without its lookup.
     #[inline]
-    pub fn prepared(&mut self, position: usize, visitor: &Visitor) -> Option<usize> {
+    pub(crate) fn prepared(&mut self, position: usize, visitor: &Visitor) -> Option<usize> {
         self.cache.load().experiments.get(position)?.decide(visitor)
     }
 }

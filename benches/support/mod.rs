@@ -1,9 +1,10 @@
 //! What the benches share: a generated project, cores over it, visitors, and the floor program.
 
-pub mod cases;
-pub mod floor;
-pub mod project;
-pub mod rows;
+pub(crate) mod cases;
+pub(crate) mod floor;
+pub(crate) mod plain;
+pub(crate) mod project;
+pub(crate) mod rows;
 
 use convert_sdk::{
     Attributes, ConfigRequest, ConfigResponse, Context, Core, RunOptions, SdkConfig, TrackingRequest,
@@ -11,7 +12,7 @@ use convert_sdk::{
 };
 
 /// Takes everything at once, so that the pipeline never fills.
-pub struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl Transport for Nowhere {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
@@ -23,26 +24,32 @@ impl Transport for Nowhere {
     }
 }
 
-/// A ready core over a config, whose records go nowhere.
-pub fn core(json: String) -> Core {
+/// A core with a config to start with, whose records go nowhere.
+pub(crate) fn unready(json: String) -> Core {
     let config = SdkConfig::builder().data_json(json).queue_capacity(1 << 20);
     let built = config.build().ok().and_then(|config| Core::builder(config).transport(Nowhere).build().ok());
     let Some(core) = built else { unreachable!("the generated config is valid") };
+    core
+}
+
+/// A ready core over a config, whose records go nowhere.
+pub(crate) fn core(json: String) -> Core {
+    let core = unready(json);
     assert!(core.initialize().is_ok(), "the generated config");
     core
 }
 
 /// What every visitor has: the audience's two attributes and one more.
-pub fn attributes() -> Attributes {
+pub(crate) fn attributes() -> Attributes {
     attributes! { "age" => 30, "country_code" => "GR", "plan" => "pro" }
 }
 
-pub fn context(core: &Core, id: &str) -> Context {
+pub(crate) fn context(core: &Core, id: &str) -> Context {
     let Ok(context) = core.create_context(id, attributes()) else { unreachable!("the core is ready") };
     context
 }
 
 /// Neither records nor remembers.
-pub fn quiet() -> RunOptions {
+pub(crate) fn quiet() -> RunOptions {
     RunOptions::new().enable_tracking(false).enable_storage(false)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-pub struct Config {
+pub(crate) struct Config {
     account_id: String,
     project: Project,
     experiences: Vec<Experience>,
@@ -125,6 +125,6 @@ struct Goal {
     key: String,
 }
 
-pub fn parse(json: &str) -> Option<Config> {
+pub(crate) fn parse(json: &str) -> Option<Config> {
     serde_json::from_str(json).ok()
 }

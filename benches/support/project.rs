@@ -3,24 +3,24 @@
 use std::fmt::Write as _;
 
 /// The experience that is asked for by key.
-pub const ASKED: usize = 42;
+pub(crate) const ASKED: usize = 42;
 
-pub fn experience_id(n: usize) -> String {
+pub(crate) fn experience_id(n: usize) -> String {
     (100_218_000 + n).to_string()
 }
 
-pub fn experience_key(n: usize) -> String {
+pub(crate) fn experience_key(n: usize) -> String {
     format!("checkout-experiment-{n:04}")
 }
 
-pub fn visitor_id(n: usize) -> String {
+pub(crate) fn visitor_id(n: usize) -> String {
     format!("visitor-{n:09}")
 }
 
 /// A served config: experiences of two variations, each for an audience of its own with `rules`
 /// items that all must match (the text `plan` is `pro`, the number `age` is not below 18, in turn);
 /// experience 0 carries a feature of five variables; two goals.
-pub fn project(experiences: usize, rules: usize) -> String {
+pub(crate) fn project(experiences: usize, rules: usize) -> String {
     let mut json = String::from(
         r#"{"account_id":"10035569","project":{"id":"10034190"},
         "goals":[{"id":"100215960","key":"purchase"},{"id":"100215961","key":"signup"}],

@@ -6,10 +6,9 @@ use convert_sdk::{Context, RunOptions, attributes};
 
 use crate::support::{direct, direct_to, pro, serve, start};
 
-#[expect(dead_code, unreachable_pub, reason = "the benches use more of it")]
 #[path = "../../benches/support/plain.rs"]
 mod plain;
-#[expect(dead_code, unreachable_pub, reason = "the benches use more of it")]
+#[expect(dead_code, reason = "the benches use more of it")]
 #[path = "../../benches/support/project.rs"]
 mod project;
 

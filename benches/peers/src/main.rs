@@ -4,11 +4,9 @@
 //!
 //!     benches/peers/run
 
-#[expect(dead_code, unreachable_pub, reason = "the other benches use more of it")]
 #[path = "../../support/floor.rs"]
 mod floor;
 mod others;
-#[expect(dead_code, unreachable_pub, reason = "the other benches use more of it")]
 #[path = "../../support/project.rs"]
 mod project;
 

@@ -22,7 +22,7 @@ fn parsed<T: serde::de::DeserializeOwned>(config: Value) -> T {
     }
 }
 
-pub fn eppo(experiences: usize, visitors: usize) -> Evaluate {
+pub(crate) fn eppo(experiences: usize, visitors: usize) -> Evaluate {
     let flag = |key: &str| {
         let shards = |start: u32, end: u32| {
             json!([{"salt": format!("{key}-split"), "ranges": [{"start": start, "end": end}]}])
@@ -86,7 +86,7 @@ impl Store for Nothing {
     }
 }
 
-pub fn launchdarkly(experiences: usize, visitors: usize) -> Evaluate {
+pub(crate) fn launchdarkly(experiences: usize, visitors: usize) -> Evaluate {
     let flag = |key: &str| {
         parsed::<Flag>(json!({
             "key": key, "version": 1, "on": true, "salt": key, "variations": ["original", "variant"],
@@ -120,7 +120,7 @@ pub fn launchdarkly(experiences: usize, visitors: usize) -> Evaluate {
     })
 }
 
-pub fn yggdrasil(experiences: usize, visitors: usize) -> Evaluate {
+pub(crate) fn yggdrasil(experiences: usize, visitors: usize) -> Evaluate {
     let toggle = |n: usize| {
         json!({
             "name": experience_key(n), "enabled": true,
