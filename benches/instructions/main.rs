@@ -3,14 +3,16 @@
 //!
 //!     cargo bench --bench instructions
 
+#[path = "../support/rows.rs"]
+mod rows;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 
+use rows::ROWS;
 use support::cases::{CASES, Case};
-use support::rows::ROWS;
 
 /// Runs of a case; what only the first ones do is spread over them. A config is long enough alone.
 fn runs(case: &str) -> usize {

@@ -3,6 +3,8 @@
 //!
 //!     cargo bench --bench ratios [-- ROUNDS]
 
+#[path = "../support/rows.rs"]
+mod rows;
 #[path = "../support/mod.rs"]
 mod support;
 mod swaps;
@@ -10,8 +12,8 @@ mod threads;
 
 use std::time::{Duration, Instant};
 
+use rows::ROWS;
 use support::cases::{CASES, Case};
-use support::rows::ROWS;
 
 const ROUNDS: usize = 21;
 /// How long one case runs in a round, about.

@@ -4,7 +4,6 @@ pub(crate) mod cases;
 pub(crate) mod floor;
 pub(crate) mod plain;
 pub(crate) mod project;
-pub(crate) mod rows;
 
 use convert_sdk::{
     Attributes, ConfigRequest, ConfigResponse, Context, Core, RunOptions, SdkConfig, TrackingRequest,

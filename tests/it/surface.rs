@@ -20,6 +20,9 @@ fn public_types_go_to_any_thread() {
     shared::<ConversionOptions>();
     shared::<ConversionResult>();
     shared::<CustomSegmentsResult>();
+    shared::<ExperienceHandle>();
+    shared::<FeatureHandle>();
+    shared::<GoalHandle>();
     shared::<ExperienceResult<'static>>();
     shared::<FeatureResult<'static>>();
     shared::<LifecycleEvent>();
@@ -45,6 +48,9 @@ fn every_error_is_one() {
     error::<ContextError>();
     error::<PreviewError>();
     error::<ConfirmError>();
+    error::<HandleError>();
+    error::<Undecided>();
+    error::<FeatureOff>();
     error::<HandlerError>();
     error::<FlushError>();
     error::<TransportError>();
