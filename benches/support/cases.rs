@@ -73,6 +73,11 @@ pub(crate) const CASES: &[(&str, Make)] = &[
         let key = experience_key(0);
         each_visitor(move |context, quiet| context.run_experience_with(black_box(&key), quiet).is_some())
     }),
+    ("evaluation among 10", || grown(10, 2)),
+    ("evaluation among 10,000", || grown(10_000, 2)),
+    ("evaluation of 10 rules", || grown(100, 10)),
+    ("evaluation of 100 rules", || grown(100, 100)),
+    ("context, 50,000 visitors remembered", remembering),
     ("feature with five variables", || {
         each_visitor(|context, quiet| {
             context.run_feature_with(black_box("checkout-form"), quiet).is_some_and(|feature| {
@@ -120,6 +125,32 @@ fn each_visitor(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) -
 fn evaluation(mut work: impl FnMut(&Context, &str, &RunOptions) -> bool + 'static) -> Box<dyn Case> {
     let key = experience_key(ASKED);
     each_visitor(move |context, quiet| work(context, black_box(&key), quiet))
+}
+
+/// Evaluations by key in a config of another size.
+fn grown(experiences: usize, rules: usize) -> Box<dyn Case> {
+    let (core, quiet, key) = (core(project(experiences, rules)), quiet(), experience_key(experiences / 2));
+    let contexts = contexts(&core);
+    Box::new(move |count: usize| {
+        for context in contexts.iter().cycle().take(count) {
+            assert!(context.run_experience_with(black_box(&key), &quiet).is_some());
+        }
+    })
+}
+
+/// Contexts beside many visitors with a decision.
+fn remembering() -> Box<dyn Case> {
+    let (core, key) = (shop(), experience_key(ASKED));
+    let storing = RunOptions::new().enable_tracking(false);
+    for n in 0..50_000 {
+        assert!(context(&core, &visitor_id(VISITORS + n)).run_experience_with(&key, &storing).is_some());
+    }
+    let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
+    Box::new(move |count: usize| {
+        for id in ids.iter().cycle().take(count) {
+            black_box(context(&core, black_box(id)));
+        }
+    })
 }
 
 fn decide_many() -> Box<dyn Case> {
