@@ -51,13 +51,14 @@ fn main() -> ExitCode {
     if !wanted.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("\n{:<60} {:>14} {:>8}", "ratio of instructions", "", "gate");
+    println!("\n{:<60} {:>14} {:>8} {:>8}", "ratio of instructions", "", "gate", "bar");
     let mut above = false;
     for row in ROWS {
         let ratio = (row.ratio)(&|name| costs.get(name).copied().unwrap_or(f64::NAN));
         let holds = ratio <= row.gate;
         above |= !holds;
-        println!("{:<60} {ratio:>14.2} {:>8.2}{}", row.name, row.gate, if holds { "" } else { "  above" });
+        let verdict = if holds { "" } else { "  above" };
+        println!("{:<60} {ratio:>14.2} {:>8.2} {:>8.2}{verdict}", row.name, row.gate, row.bar);
     }
     if above { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -43,12 +43,12 @@ fn main() {
     for it in &measured {
         print(it.name, &it.costs, "");
     }
-    println!("\n{:<60} {:>10} {:>10} {:>10} {:>8}", "ratio", "min", "median", "max", "bar");
+    println!("\n{:<60} {:>10} {:>10} {:>10} {:>8} {:>8}", "ratio", "min", "median", "max", "bar", "gate");
     for row in ROWS {
         let ratios: Vec<f64> =
             (0..rounds).map(|round| (row.ratio)(&|name| cost(&measured, name, round))).collect();
         let verdict = if median(&ratios) <= row.bar { "" } else { "  above" };
-        print(row.name, &ratios, &format!("{:>9.2}{verdict}", row.bar));
+        print(row.name, &ratios, &format!("{:>9.2} {:>8.2}{verdict}", row.bar, row.gate));
     }
     threads::print(rounds.min(9));
     swaps::print();

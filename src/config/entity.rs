@@ -71,7 +71,9 @@ pub(crate) struct Variation {
     pub(crate) name: Option<SmolStr>,
     /// The features that this variation carries, in the order of its changes.
     pub(crate) features: Box<[CarriedFeature]>,
-    pub(super) span: Span,
+    /// Where the experience stands, and which of its variations this is.
+    pub(super) experience: Span,
+    pub(super) at: u32,
 }
 
 /// A declared feature with the variables that a variation gives it.
@@ -161,7 +163,7 @@ macro_rules! entities {
         }
     )+};
 }
-entities!(Experience, Variation, Feature, RuledEntity, Audience);
+entities!(Experience, Feature, RuledEntity, Audience);
 
 impl Experience {
     /// The first variation with this id.
@@ -173,7 +175,7 @@ impl Experience {
 impl Variation {
     /// The variation as served, with the fields that evaluation does not read.
     pub(crate) fn raw(&self, snapshot: &ConfigSnapshot) -> Value {
-        snapshot.served(self.span)
+        snapshot.served_variation(self.experience, self.at as usize)
     }
 }
 

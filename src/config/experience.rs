@@ -7,10 +7,10 @@ use smol_str::SmolStr;
 
 use super::compile::{Compiler, position, text_or_empty};
 use super::entity::{
-    AudienceCheck, CarriedFeature, Entities, Experience, Feature, Place, Variable, Variation,
+    AudienceCheck, CarriedFeature, Entities, Experience, Feature, Place, Span, Variable, Variation,
 };
 use super::layout::{Layout, Share};
-use super::shape::{ListWire, ObjectWire, ValueWire};
+use super::shape::{ObjectWire, ValueWire};
 use super::wire::{ChangeWire, ExperienceWire, FeatureChangeWire, VariationWire};
 use crate::attributes::AttributeValue;
 use crate::js::cast::cast;
@@ -58,7 +58,7 @@ impl<'a> Compiler<'a> {
         raw: &'a RawValue,
         referred: &Referred<'_>,
     ) -> Option<Experience> {
-        let wire: ExperienceWire<'a> = self.read(path, raw)?;
+        let (wire, variations) = self.read_experience(path, raw)?;
         let id = self.id(path, &wire.id)?;
         let locations = wire.locations.into_vec();
         let place = if !locations.is_empty() {
@@ -74,7 +74,8 @@ impl<'a> Compiler<'a> {
             |matching| matches!(&matching.audiences.0, Some(AttributeValue::String(how)) if how == "all"),
         );
 
-        let (variations, layout) = self.variations(path, wire.variations, &wire.version, referred.features);
+        let (variations, layout) =
+            self.variations(path, self.span(raw), variations, &wire.version, referred.features);
         let hash = Murmur3::new(self.options.hash_seed);
         Some(Experience {
             key: text_or_empty(&wire.key),
@@ -95,19 +96,38 @@ impl<'a> Compiler<'a> {
         })
     }
 
+    /// Reads an experience in one go; where that fails, its variations one by one, so that a malformed
+    /// one fails alone.
+    fn read_experience(
+        &mut self,
+        path: &str,
+        raw: &'a RawValue,
+    ) -> Option<(ExperienceWire<()>, Vec<Option<VariationWire<'a>>>)> {
+        type Read<'a> = ExperienceWire<ObjectWire<VariationWire<'a>>>;
+        if let Ok(ObjectWire(Some(wire))) = serde_json::from_str::<ObjectWire<Read<'a>>>(raw.get()) {
+            let (wire, variations) = wire.split();
+            if variations.iter().all(|ObjectWire(variation)| variation.is_some()) {
+                return Some((wire, variations.into_iter().map(|ObjectWire(variation)| variation).collect()));
+            }
+        }
+        let (wire, raws) = self.read::<ExperienceWire<&'a RawValue>>(path, raw)?.split();
+        let one = |(at, raw): (usize, &&'a RawValue)| self.read(&format!("{path}.variations[{at}]"), raw);
+        Some((wire, raws.iter().enumerate().map(one).collect()))
+    }
+
     fn variations(
         &mut self,
         path: &str,
-        list: ListWire<&'a RawValue>,
+        experience: Span,
+        wires: Vec<Option<VariationWire<'a>>>,
         version: &ValueWire,
         features: &Entities<Feature>,
     ) -> (Box<[Variation]>, Layout) {
-        let raws = list.into_vec();
-        let mut variations: Vec<Variation> = Vec::with_capacity(raws.len());
-        let mut shares = Vec::with_capacity(raws.len());
-        for (at, raw) in raws.iter().enumerate() {
-            let path = format!("{path}.variations[{at}]");
-            let Some(wire) = self.read::<VariationWire<'a>>(&path, raw) else { continue };
+        let served = wires.len();
+        let mut variations: Vec<Variation> = Vec::with_capacity(served);
+        let mut shares = Vec::with_capacity(served);
+        for (at, wire) in wires.into_iter().enumerate() {
+            let Some(wire) = wire else { continue };
             let id = text_or_empty(&wire.id);
             let known = variations.iter().position(|variation| variation.id == id);
             let variation = position(known.unwrap_or(variations.len()));
@@ -117,13 +137,14 @@ impl<'a> Compiler<'a> {
                 id,
                 key: text_or_empty(&wire.key),
                 name: wire.name.text(),
-                features: changes.filter_map(|change| self.carried(&path, &change, features)).collect(),
-                span: self.span(raw),
+                features: changes.filter_map(|change| self.carried(path, at, &change, features)).collect(),
+                experience,
+                at: position(at),
             });
         }
         // Without one of its variations the buckets of an experience would belong to other
         // variations than they do elsewhere; nobody new is bucketed then.
-        let layout = if variations.len() == raws.len() {
+        let layout = if variations.len() == served {
             Layout::new(version, shares, self.options.bucket_order)
         } else {
             Layout::empty()
@@ -134,13 +155,15 @@ impl<'a> Compiler<'a> {
     fn carried(
         &mut self,
         path: &str,
+        variation: usize,
         change: &ChangeWire<'a>,
         features: &Entities<Feature>,
     ) -> Option<CarriedFeature> {
         if !matches!(&change.kind.0, Some(AttributeValue::String(kind)) if kind == "fullStackFeature") {
             return None;
         }
-        let wire: FeatureChangeWire = self.read(&format!("{path}.changes"), change.data?)?;
+        let wire: FeatureChangeWire =
+            self.read(&format!("{path}.variations[{variation}].changes"), change.data?)?;
         let id = wire.feature_id.0.as_ref().is_some_and(truthy).then(|| wire.feature_id.text())??;
         let feature = features.find_id(&id)?;
         let declared = &features.list.get(feature)?.variables;

@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use super::compile::CompileOptions;
 use super::entity::{Audience, Entities, Entity, Experience, Feature, RuledEntity, Span, Variation};
 use super::kind::EntityKind;
+use super::wire::VariationsWire;
 
 /// One config, compiled. It never changes; a refresh publishes another one.
 pub struct ConfigSnapshot {
@@ -205,7 +206,7 @@ impl ConfigSnapshot {
             EntityKind::Audience => span_at(&self.audiences, self.audiences.find(key)),
             EntityKind::Segment => span_at(&self.segments, self.segments.find(key)),
             EntityKind::Location => span_at(&self.locations, self.locations.find(key)),
-            EntityKind::Variation => self.variation(by_key).map(Entity::span),
+            EntityKind::Variation => return self.variation(by_key).map(|variation| variation.raw(self)),
         };
         span.map(|span| self.served(span))
     }
@@ -220,7 +221,7 @@ impl ConfigSnapshot {
             EntityKind::Audience => span_at(&self.audiences, self.audiences.find_id(id)),
             EntityKind::Segment => span_at(&self.segments, self.segments.find_id(id)),
             EntityKind::Location => span_at(&self.locations, self.locations.find_id(id)),
-            EntityKind::Variation => self.variation(by_id).map(Entity::span),
+            EntityKind::Variation => return self.variation(by_id).map(|variation| variation.raw(self)),
         };
         span.map(|span| self.served(span))
     }
@@ -240,6 +241,13 @@ impl ConfigSnapshot {
     /// The value of a part of the text; `null` when it is nested too deeply to be built.
     pub(super) fn served(&self, span: Span) -> Value {
         serde_json::from_str(self.slice(span)).unwrap_or(Value::Null)
+    }
+
+    /// The value of one variation of an experience.
+    pub(super) fn served_variation(&self, experience: Span, at: usize) -> Value {
+        let read = serde_json::from_str::<VariationsWire<'_>>(self.slice(experience));
+        let text = read.ok().and_then(|read| read.variations.into_vec().get(at).map(|raw| raw.get()));
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null)
     }
 
     fn slice(&self, span: Span) -> &str {

@@ -32,8 +32,10 @@ pub(super) struct ProjectWire {
     pub(super) id: ValueWire,
 }
 
+/// An experience, with its variations read or as their text.
 #[derive(serde::Deserialize)]
-pub(super) struct ExperienceWire<'a> {
+#[serde(bound(deserialize = "V: Deserialize<'de>"))]
+pub(super) struct ExperienceWire<V> {
     #[serde(default)]
     pub(super) id: ValueWire,
     #[serde(default)]
@@ -52,8 +54,8 @@ pub(super) struct ExperienceWire<'a> {
     pub(super) settings: ObjectWire<SettingsWire>,
     #[serde(default)]
     pub(super) version: ValueWire,
-    #[serde(default, borrow)]
-    pub(super) variations: ListWire<&'a RawValue>,
+    #[serde(default)]
+    pub(super) variations: ListWire<V>,
 }
 
 #[derive(serde::Deserialize)]
@@ -179,6 +181,44 @@ pub(super) struct MatchingWire {
     pub(super) match_type: ValueWire,
     #[serde(default)]
     pub(super) negated: ValueWire,
+}
+
+impl<V> ExperienceWire<V> {
+    /// The experience and its variations.
+    pub(super) fn split(self) -> (ExperienceWire<()>, Vec<V>) {
+        let Self {
+            id,
+            key,
+            name,
+            environment,
+            locations,
+            site_area,
+            audiences,
+            settings,
+            version,
+            variations,
+        } = self;
+        let without = ExperienceWire {
+            id,
+            key,
+            name,
+            environment,
+            locations,
+            site_area,
+            audiences,
+            settings,
+            version,
+            variations: ListWire::Absent,
+        };
+        (without, variations.into_vec())
+    }
+}
+
+/// The variations of an experience as their text, for a look at one of them.
+#[derive(serde::Deserialize)]
+pub(super) struct VariationsWire<'a> {
+    #[serde(default, borrow)]
+    pub(super) variations: ListWire<&'a RawValue>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for RootWire<'a> {
