@@ -1,5 +1,7 @@
 //! The bucket of a visitor and the variation that owns it.
 
+use std::hint::select_unpredictable;
+
 use ryu_js::Buffer;
 
 use crate::config::{Edge, Layout};
@@ -24,10 +26,16 @@ fn first_digit(value: f64) -> f64 {
     parse_int(number_text(value, &mut Buffer::new()))
 }
 
-/// The edge that the bucket falls into.
+/// The first edge that the bucket falls into. No processor foresees which one that is, so all are
+/// looked at, and none is branched on.
+#[inline]
 pub(super) fn select(layout: &Layout, bucket: u32) -> Option<&Edge> {
     let bucket = f64::from(bucket);
-    layout.edges.iter().find(|edge| edge.lower <= bucket && bucket < edge.upper)
+    let mut owner = layout.edges.len();
+    for (at, edge) in layout.edges.iter().enumerate().rev() {
+        owner = select_unpredictable((edge.lower <= bucket) & (bucket < edge.upper), at, owner);
+    }
+    layout.edges.get(owner)
 }
 
 #[cfg(test)]
