@@ -145,6 +145,10 @@ impl Attributes {
     }
 
     fn position(&self, name: &str) -> Result<usize, usize> {
+        // Names often come in their order.
+        if self.entries.last().is_none_or(|(last, _)| last.as_str() < name) {
+            return Err(self.entries.len());
+        }
         self.entries.binary_search_by(|(entry, _)| entry.as_str().cmp(name))
     }
 }

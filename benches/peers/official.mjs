@@ -12,8 +12,12 @@ const ROUNDS = 9;
 const RUNS = 2000;
 const KEY = 'checkout-experiment-0042';
 
+// The package asks every experience for its environment.
+const data = JSON.parse(readFileSync(config));
+data.experiences.forEach((experience) => { experience.environment = 'live'; });
 const sdk = new ConvertSDK({
-  data: JSON.parse(readFileSync(config)),
+  data,
+  environment: 'live',
   network: { tracking: false },
   logger: { logLevel: LogLevel.SILENT },
 });

@@ -2,6 +2,7 @@
 //! error; whatever else is malformed becomes a warning and never matches.
 
 use std::collections::HashSet;
+use std::fmt::Arguments;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -160,10 +161,10 @@ impl<'a> Compiler<'a> {
         &mut self,
         section: &str,
         raws: &[&'a RawValue],
-        compile: impl Fn(&mut Self, &str, &'a RawValue) -> Option<T>,
+        compile: impl Fn(&mut Self, Arguments<'_>, &'a RawValue) -> Option<T>,
     ) -> Vec<T> {
         let with_path = raws.iter().enumerate();
-        with_path.filter_map(|(at, raw)| compile(self, &format!("{section}[{at}]"), raw)).collect()
+        with_path.filter_map(|(at, raw)| compile(self, format_args!("{section}[{at}]"), raw)).collect()
     }
 
     fn ruled(
@@ -177,12 +178,12 @@ impl<'a> Compiler<'a> {
             // Not to have rules and to have rules that never match are different for a goal.
             let has_rules = wire.rules.truthy;
             let (id, key) = (this.id(path, &wire.id)?, text_or_empty(&wire.key));
-            let rules = has_rules.then(|| this.rules(&format!("{path}.rules"), wire.rules));
+            let rules = has_rules.then(|| this.rules(format_args!("{path}.rules"), wire.rules));
             Some(RuledEntity { id, key, rules, span: this.span(raw) })
         })))
     }
 
-    fn audience(&mut self, path: &str, raw: &'a RawValue) -> Option<Audience> {
+    fn audience(&mut self, path: Arguments<'_>, raw: &'a RawValue) -> Option<Audience> {
         let wire = self.read_ruled(path, raw)?;
         let exclusion = wire.rules.set.as_ref().and_then(exclusion).map(|exclusion| Exclusion {
             experience_key: exclusion.experience_key,
@@ -196,14 +197,14 @@ impl<'a> Compiler<'a> {
             // An excluding audience is decided without its rules.
             rules: match exclusion {
                 Some(_) => RuleSet::default(),
-                None => self.rules(&format!("{path}.rules"), wire.rules),
+                None => self.rules(format_args!("{path}.rules"), wire.rules),
             },
             exclusion,
             span: self.span(raw),
         })
     }
 
-    fn feature(&mut self, path: &str, raw: &'a RawValue) -> Option<Feature> {
+    fn feature(&mut self, path: Arguments<'_>, raw: &'a RawValue) -> Option<Feature> {
         let wire: FeatureWire = self.read(path, raw)?;
         let mut variables: Vec<(SmolStr, Option<VariableType>)> = Vec::new();
         for variable in wire.variables.into_vec().into_iter().filter_map(|ObjectWire(variable)| variable) {
@@ -223,7 +224,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    pub(super) fn rules(&mut self, path: &str, rules: RulesWire) -> RuleSet {
+    pub(super) fn rules(&mut self, path: Arguments<'_>, rules: RulesWire) -> RuleSet {
         let set = RuleSet::compile(rules);
         for (item, flaw) in set.flaws() {
             let message = format!("never matches: {}", flaw.message());
@@ -234,7 +235,7 @@ impl<'a> Compiler<'a> {
 
     /// Reads an entity that others refer to. Were it left out when malformed, its absence could
     /// open an experience to everybody; it stays and never matches.
-    fn read_ruled(&mut self, path: &str, raw: &'a RawValue) -> Option<RuledWire> {
+    fn read_ruled(&mut self, path: Arguments<'_>, raw: &'a RawValue) -> Option<RuledWire> {
         if let Some(wire) = self.read::<RuledWire>(path, raw) {
             return Some(wire);
         }
@@ -244,20 +245,20 @@ impl<'a> Compiler<'a> {
         Some(RuledWire { id, key, kind: ValueWire::default(), rules })
     }
 
-    pub(super) fn read<T: Deserialize<'a>>(&mut self, path: &str, raw: &'a RawValue) -> Option<T> {
+    pub(super) fn read<T: Deserialize<'a>>(&mut self, path: Arguments<'_>, raw: &'a RawValue) -> Option<T> {
         let message = match serde_json::from_str::<ObjectWire<T>>(raw.get()) {
             Ok(ObjectWire(Some(wire))) => return Some(wire),
             Ok(ObjectWire(None)) => "not used: it is not an object".to_owned(),
             Err(error) => format!("not used: {error}"),
         };
-        self.warnings.push(ConfigWarning::new(path, message));
+        self.warnings.push(ConfigWarning::new(path.to_string(), message));
         None
     }
 
-    pub(super) fn id(&mut self, path: &str, id: &ValueWire) -> Option<SmolStr> {
+    pub(super) fn id(&mut self, path: Arguments<'_>, id: &ValueWire) -> Option<SmolStr> {
         let id = id.0.as_ref().filter(|id| !matches!(id, AttributeValue::Null)).and_then(|_| id.text());
         if id.is_none() {
-            self.warnings.push(ConfigWarning::new(path, "not used: it has no `id`"));
+            self.warnings.push(ConfigWarning::new(path.to_string(), "not used: it has no `id`"));
         }
         id
     }

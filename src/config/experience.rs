@@ -1,6 +1,7 @@
 //! Experiences with their variations: references resolved, buckets laid out, features carried.
 
 use std::collections::HashSet;
+use std::fmt::Arguments;
 
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
@@ -54,7 +55,7 @@ impl Positions {
 impl<'a> Compiler<'a> {
     pub(super) fn experience(
         &mut self,
-        path: &str,
+        path: Arguments<'_>,
         raw: &'a RawValue,
         referred: &Referred<'_>,
     ) -> Option<Experience> {
@@ -64,7 +65,7 @@ impl<'a> Compiler<'a> {
         let place = if !locations.is_empty() {
             Place::Locations(referred.locations.of(&locations))
         } else if wire.site_area.truthy {
-            Place::SiteArea(Box::new(self.rules(&format!("{path}.site_area"), wire.site_area)))
+            Place::SiteArea(Box::new(self.rules(format_args!("{path}.site_area"), wire.site_area)))
         } else {
             Place::Anywhere
         };
@@ -100,7 +101,7 @@ impl<'a> Compiler<'a> {
     /// one fails alone.
     fn read_experience(
         &mut self,
-        path: &str,
+        path: Arguments<'_>,
         raw: &'a RawValue,
     ) -> Option<(ExperienceWire<()>, Vec<Option<VariationWire<'a>>>)> {
         type Read<'a> = ExperienceWire<ObjectWire<VariationWire<'a>>>;
@@ -111,13 +112,13 @@ impl<'a> Compiler<'a> {
             }
         }
         let (wire, raws) = self.read::<ExperienceWire<&'a RawValue>>(path, raw)?.split();
-        let one = |(at, raw): (usize, &&'a RawValue)| self.read(&format!("{path}.variations[{at}]"), raw);
+        let one = |(at, raw): (usize, &&'a RawValue)| self.read(format_args!("{path}.variations[{at}]"), raw);
         Some((wire, raws.iter().enumerate().map(one).collect()))
     }
 
     fn variations(
         &mut self,
-        path: &str,
+        path: Arguments<'_>,
         experience: Span,
         wires: Vec<Option<VariationWire<'a>>>,
         version: &ValueWire,
@@ -154,7 +155,7 @@ impl<'a> Compiler<'a> {
 
     fn carried(
         &mut self,
-        path: &str,
+        path: Arguments<'_>,
         variation: usize,
         change: &ChangeWire<'a>,
         features: &Entities<Feature>,
@@ -163,7 +164,7 @@ impl<'a> Compiler<'a> {
             return None;
         }
         let wire: FeatureChangeWire =
-            self.read(&format!("{path}.variations[{variation}].changes"), change.data?)?;
+            self.read(format_args!("{path}.variations[{variation}].changes"), change.data?)?;
         let id = wire.feature_id.0.as_ref().is_some_and(truthy).then(|| wire.feature_id.text())??;
         let feature = features.find_id(&id)?;
         let declared = &features.list.get(feature)?.variables;
