@@ -29,14 +29,17 @@ const TURN: Duration = Duration::from_millis(20);
 type Evaluate = Box<dyn FnMut(usize) -> bool>;
 
 fn main() {
-    // What benches/peers/official.mjs and official.py read.
+    // What benches/peers/official.py reads.
     if std::env::args().nth(1).as_deref() == Some("--config") {
         print!("{}", project::project(EXPERIENCES, 2));
         return;
     }
     let mut subjects: Vec<(&str, Evaluate)> = vec![
         ("floor, cached snapshot", floor(|floor, key, visitor| floor.cached(key, visitor))),
-        ("floor, cached snapshot, no lookup", floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor))),
+        (
+            "floor, cached snapshot, no lookup",
+            floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor)),
+        ),
         ("floor, loaded snapshot, key composed", floor(|floor, key, visitor| floor.loaded(key, visitor))),
         ("this SDK, by handle", convert(|context, _, handle, quiet| context.run_with(handle, quiet).is_ok())),
         (

@@ -24,9 +24,7 @@ fn parsed<T: serde::de::DeserializeOwned>(config: Value) -> T {
 
 pub(crate) fn eppo(experiences: usize, visitors: usize) -> Evaluate {
     let flag = |key: &str| {
-        let shards = |start: u32, end: u32| {
-            json!([{"salt": format!("{key}-split"), "ranges": [{"start": start, "end": end}]}])
-        };
+        let shards = |start: u32, end: u32| json!([{"salt": format!("{key}-split"), "ranges": [{"start": start, "end": end}]}]);
         json!({
             "key": key, "enabled": true, "variationType": "STRING", "totalShards": 10_000,
             "variations": {
@@ -67,8 +65,7 @@ pub(crate) fn eppo(experiences: usize, visitors: usize) -> Evaluate {
     let (key, now) = (experience_key(ASKED), chrono::Utc::now());
     Box::new(move |at| {
         let (subject, attributes) = &subjects[at];
-        let answer =
-            get_assignment(Some(&configuration), black_box(&key), subject, attributes, None, now);
+        let answer = get_assignment(Some(&configuration), black_box(&key), subject, attributes, None, now);
         matches!(answer, Ok(Some(_)))
     })
 }
@@ -139,7 +136,7 @@ pub(crate) fn yggdrasil(experiences: usize, visitors: usize) -> Evaluate {
         })
     };
     let features: Vec<Value> = (0..experiences).map(toggle).collect();
-    let mut engine = EngineState::default();
+    let engine = EngineState::default();
     let state: ClientFeatures = parsed(json!({"version": 2, "features": features}));
     engine.take_state(UpdateMessage::FullResponse(state));
     let context = |n: usize| unleash_yggdrasil::Context {
