@@ -89,8 +89,9 @@ pub use error::{
 pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
 pub use flush::{FlushError, FlushReport};
 pub use options::{
-    CacheLevel, InvalidOption, InvalidReason, RefreshConfig, RefreshConfigBuilder, SdkConfig,
-    SdkConfigBuilder, TransportConfig, TransportConfigBuilder,
+    CacheLevel, DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, OverflowPolicy,
+    RefreshConfig, RefreshConfigBuilder, SdkConfig, SdkConfigBuilder, TransportConfig,
+    TransportConfigBuilder,
 };
 pub use preview::{PreviewParam, parse_preview_param};
 pub use results::{
@@ -100,7 +101,8 @@ pub use results::{
 pub use smol_str::SmolStr;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
-    DeliveryError, Dropped, GoalDataKey, GoalValue, ReleaseReason, Stats, UnknownGoalDataKey,
+    BreakerState, ByClass, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces, ReleaseReason,
+    Stats, UnknownGoalDataKey,
 };
 pub use transport::{
     ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,

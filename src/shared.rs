@@ -65,7 +65,7 @@ impl Shared {
         if let Some(tracker) = self.tracker.load().as_ref() {
             return tracker.record(event);
         }
-        self.start_tracker(snapshot)?.record(event)
+        self.tracker_for(snapshot, &event)?.record(event)
     }
 
     /// Hands a record to the tracker and waits for its verdict.
@@ -75,7 +75,7 @@ impl Shared {
         event: TrackedEvent,
         deadline: Instant,
     ) -> Result<Option<Verdict>, Refused> {
-        self.start_tracker(snapshot)?.confirm(event, deadline)
+        self.tracker_for(snapshot, &event)?.confirm(event, deadline)
     }
 
     /// Has the tracker write visitor state to the data store, where there is one.
@@ -130,9 +130,8 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> Stats {
         let tracker = self.tracker.load();
-        let (in_channel, ended) =
-            tracker.as_ref().map_or((0, false), |tracker| (tracker.in_channel(), tracker.has_ended()));
-        let mut stats = self.ledger.read(in_channel, ended);
+        let in_channel = tracker.as_ref().map_or(0, |tracker| tracker.in_channel());
+        let mut stats = self.ledger.read(in_channel, Instant::now());
         stats.events_missed = self.notifier.missed();
         stats
     }
@@ -165,18 +164,25 @@ impl Shared {
         self.notifier.close(deadline) && ended
     }
 
+    /// The tracker, started by the first need; a record that it cannot be started for is counted.
+    fn tracker_for(
+        &self,
+        snapshot: &ConfigSnapshot,
+        event: &TrackedEvent,
+    ) -> Result<Arc<TrackerHandle>, Refused> {
+        self.start_tracker(snapshot).inspect_err(|refused| self.ledger.count_refused(*refused, event.class()))
+    }
+
     fn start_tracker(&self, snapshot: &ConfigSnapshot) -> Result<Arc<TrackerHandle>, Refused> {
         let _control = self.control();
         if let Some(tracker) = self.tracker.load_full() {
             return Ok(tracker);
         }
         if self.is_closed() {
-            self.ledger.count_refused(Refused::Closed);
             return Err(Refused::Closed);
         }
         let tracker = self.spawn_tracker(snapshot).map_err(|error| {
             log::error!("tracking is off: {error}");
-            self.ledger.count_refused(Refused::Closed);
             Refused::Closed
         })?;
         let tracker = Arc::new(tracker);
@@ -189,7 +195,7 @@ impl Shared {
         let settings = TrackerSettings {
             batch_size: tuning.batch_size,
             auto_flush_interval: tuning.auto_flush_interval,
-            capacity: tuning.queue_capacity,
+            delivery: tuning.delivery.clone(),
             max_visitors: tuning.max_visitors,
             store: self.store.clone(),
             visitors: Arc::clone(&self.visitors),

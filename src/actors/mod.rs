@@ -1,14 +1,14 @@
 //! The threads: each owns its state alone and is reached through one inbox.
 
-mod backoff;
 mod flusher;
+mod jitter;
 mod notifier;
 mod refresher;
 mod thread;
 mod tracker;
 
-pub(crate) use backoff::Jitter;
 pub(crate) use flusher::Flusher;
+pub(crate) use jitter::Jitter;
 pub(crate) use notifier::Notifier;
 pub use notifier::Subscription;
 pub use refresher::RefreshOutcome;

@@ -59,6 +59,11 @@ pub struct Subscription {
 }
 
 impl Notifier {
+    /// Whether anyone listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        !self.listeners.load().is_empty()
+    }
+
     /// Announces an event to whoever listens. Never waits.
     pub(crate) fn notify(&self, event: LifecycleEvent) {
         let listeners = self.listeners.load();

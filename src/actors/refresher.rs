@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, never, sele
 use smol_str::SmolStr;
 
 use super::Notifier;
-use super::backoff::Jitter;
+use super::jitter::Jitter;
 use super::thread::Worker;
 use crate::caught::caught;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};

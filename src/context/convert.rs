@@ -171,6 +171,7 @@ impl Context {
         let status = match self.shared.confirm(&self.snapshot, event, deadline) {
             Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
             Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
+            Ok(Some(Verdict::NoRoom)) => ConversionStatus::QueueFull,
             Ok(None) => return Err(ConfirmError::Timeout),
             Err(refused) => refused.into(),
         };

@@ -1,7 +1,7 @@
 //! The built-in transport: the official routes over ureq. The only file that opens a connection.
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::{HeaderMap, StatusCode, Uri};
@@ -157,14 +157,25 @@ impl Transport for HttpTransport {
         // or whether it comes at all, changes nothing.
         let _ = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let retry_after = text_header(response.headers(), "retry-after")
-            .and_then(|text| text.trim().parse().ok())
-            .map(Duration::from_secs);
+            .and_then(|asked| wait_asked_for(&asked, text_header(response.headers(), "date").as_deref()));
         Ok(TrackingResponse { status: response.status().as_u16(), retry_after })
     }
 
     fn interrupt(&self) {
         self.agent.clone().shutdown();
     }
+}
+
+/// A `Retry-After`: seconds, or a date, which is seen from the server's own `date` where it gives
+/// one, so that a clock that is wrong here does not matter.
+fn wait_asked_for(asked: &str, date: Option<&str>) -> Option<Duration> {
+    let asked = asked.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(asked).ok()?;
+    let now = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+    Some(until.duration_since(now).unwrap_or_default())
 }
 
 /// Mozilla's roots, and the configured ones besides them.
@@ -230,5 +241,22 @@ fn translate_io(kind: ErrorKind) -> TransportError {
         ErrorKind::NotConnected => TransportError::Interrupted,
         ErrorKind::TimedOut => TransportError::Timeout("waiting for the answer"),
         kind => TransportError::Broken(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_seen_from_the_servers_clock() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(wait_asked_for(" 120 ", date), Some(Duration::from_secs(120)));
+        assert_eq!(wait_asked_for("Sun, 06 Nov 1994 08:50:07 GMT", date), Some(Duration::from_secs(30)));
+        assert_eq!(wait_asked_for("Sun, 06 Nov 1994 08:00:00 GMT", date), Some(Duration::ZERO), "over");
+        assert_eq!(wait_asked_for("Sun, 06 Nov 1994 08:49:37 GMT", None), Some(Duration::ZERO));
+        for nonsense in ["", "-1", "soon", "1.5", "Sun, 06 Nov"] {
+            assert_eq!(wait_asked_for(nonsense, date), None, "{nonsense}");
+        }
     }
 }

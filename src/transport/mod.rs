@@ -102,7 +102,7 @@ pub struct TrackingRequest<'a> {
 pub struct TrackingResponse {
     /// The HTTP status.
     pub status: u16,
-    /// How long the endpoint asks to be left alone (`Retry-After` in seconds).
+    /// How long the endpoint asks to be left alone (`Retry-After`, as seconds or as a date).
     pub retry_after: Option<Duration>,
 }
 

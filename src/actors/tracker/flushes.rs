@@ -2,7 +2,8 @@
 
 use crossbeam_channel::Sender;
 
-use super::Effect;
+use super::at_hand::AtHand;
+use super::effects::Effects;
 use crate::flush::FlushReport;
 use crate::tracking::Stats;
 
@@ -20,6 +21,8 @@ struct PendingFlush {
     dropped: u64,
     /// The first attempt that begins after the flush was asked for.
     first_attempt: u64,
+    /// Such an attempt has failed.
+    failed: bool,
 }
 
 /// What became of a record.
@@ -32,11 +35,27 @@ pub(crate) enum Fate {
 impl Flushes {
     /// A flush of the `remaining` records before `end`.
     pub(crate) fn ask(&mut self, reply: Sender<FlushReport>, end: u64, remaining: u64, first_attempt: u64) {
-        self.0.push(PendingFlush { reply, end, remaining, delivered: 0, dropped: 0, first_attempt });
+        self.0.push(PendingFlush {
+            reply,
+            end,
+            remaining,
+            delivered: 0,
+            dropped: 0,
+            first_attempt,
+            failed: false,
+        });
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether a flush wants its records tried now, also during a backoff.
+    pub(crate) fn press(&self) -> bool {
+        self.0.iter().any(|flush| !flush.failed)
+    }
+
+    /// An attempt has failed.
+    pub(crate) fn failed(&mut self, attempt: u64) {
+        for flush in &mut self.0 {
+            flush.failed |= attempt >= flush.first_attempt;
+        }
     }
 
     /// A record has met its fate.
@@ -51,10 +70,10 @@ impl Flushes {
     }
 
     /// Answers the flushes that have nothing left to wait for: all covered records have a fate, or
-    /// an attempt that began after the flush has failed.
-    pub(crate) fn answer(&mut self, failed_attempt: Option<u64>, stats: &Stats, effects: &mut Vec<Effect>) {
+    /// an attempt that began after the flush has failed and no other is at hand.
+    pub(crate) fn answer(&mut self, at_hand: &AtHand, stats: &Stats, effects: &mut Effects) {
         self.0.retain(|flush| {
-            let tried = failed_attempt.is_some_and(|attempt| attempt >= flush.first_attempt);
+            let tried = flush.failed && !at_hand.has_before(flush.end);
             if flush.remaining > 0 && !tried {
                 return true;
             }
@@ -64,16 +83,16 @@ impl Flushes {
                 pending: flush.remaining,
                 stats: stats.clone(),
             };
-            effects.push(Effect::Report(flush.reply.clone(), report));
+            effects.report(flush.reply.clone(), report);
             false
         });
     }
 
     /// The tracker ends: what is pending is dropped.
-    pub(crate) fn abandon(&mut self, stats: &Stats, effects: &mut Vec<Effect>) {
+    pub(crate) fn abandon(&mut self, at_hand: &AtHand, stats: &Stats, effects: &mut Effects) {
         for flush in &mut self.0 {
             flush.dropped += std::mem::take(&mut flush.remaining);
         }
-        self.answer(None, stats, effects);
+        self.answer(at_hand, stats, effects);
     }
 }
