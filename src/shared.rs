@@ -41,7 +41,8 @@ struct Control {
 impl Shared {
     pub(crate) fn new(config: SdkConfig, transport: Arc<dyn Transport>) -> Self {
         let store = config.data_store.clone().map(|store| Arc::new(Guarded(store)) as Arc<dyn DataStore>);
-        let visitors = Arc::new(Visitors::new(config.tuning.max_visitors, store.clone()));
+        let visitors =
+            Arc::new(Visitors::new(config.tuning.max_visitors, config.tuning.visitor_ttl, store.clone()));
         Self {
             config,
             cell: Arc::default(),
@@ -197,6 +198,7 @@ impl Shared {
             auto_flush_interval: tuning.auto_flush_interval,
             delivery: tuning.delivery.clone(),
             max_visitors: tuning.max_visitors,
+            visitor_ttl: tuning.visitor_ttl,
             store: self.store.clone(),
             visitors: Arc::clone(&self.visitors),
             jitter: Jitter::random(),

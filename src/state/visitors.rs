@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 
@@ -23,6 +24,7 @@ pub(crate) struct Visitors {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     shard_capacity: usize,
+    ttl: Option<Duration>,
     store: Option<Arc<dyn DataStore>>,
     evicted: AtomicU64,
     store_failures: AtomicU64,
@@ -40,14 +42,21 @@ struct Shard {
 struct Entry {
     state: VisitorState,
     version: u64,
+    /// When it was changed last; the clock is read only where state has a time to live.
+    changed_at: Option<Instant>,
 }
 
 impl Visitors {
-    pub(crate) fn new(capacity: NonZeroUsize, store: Option<Arc<dyn DataStore>>) -> Self {
+    pub(crate) fn new(
+        capacity: NonZeroUsize,
+        ttl: Option<Duration>,
+        store: Option<Arc<dyn DataStore>>,
+    ) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             shard_capacity: capacity.get().div_ceil(SHARDS),
+            ttl,
             store,
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
@@ -83,7 +92,22 @@ impl Visitors {
     }
 
     fn in_memory(&self, visitor_id: &str) -> Option<VisitorState> {
-        self.shard(visitor_id).states.get(visitor_id).map(|entry| entry.state.clone())
+        let now = self.now();
+        let shard = self.shard(visitor_id);
+        let entry = shard.states.get(visitor_id)?;
+        (!self.is_over(entry, now)).then(|| entry.state.clone())
+    }
+
+    /// The time, where state lives for one.
+    fn now(&self) -> Option<Instant> {
+        self.ttl.map(|_| Instant::now())
+    }
+
+    /// Whether an entry's time is over; what waits for a store has none here.
+    fn is_over(&self, entry: &Entry, now: Option<Instant>) -> bool {
+        let age =
+            now.zip(entry.changed_at).map(|(now, changed_at)| now.saturating_duration_since(changed_at));
+        !self.has_store() && age.zip(self.ttl).is_some_and(|(age, ttl)| age >= ttl)
     }
 
     /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing;
@@ -95,10 +119,16 @@ impl Visitors {
         known: impl FnOnce() -> VisitorState,
         change: impl FnOnce(&mut VisitorState),
     ) {
+        let now = self.now();
         let mut shard = self.shard(visitor_id);
         if let Some(entry) = shard.states.get_mut(visitor_id) {
+            if self.is_over(entry, now) {
+                entry.state = known();
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+            }
             change(&mut entry.state);
             entry.version += 1;
+            entry.changed_at = now;
             return;
         }
         let mut state = if self.has_store() { VisitorState::default() } else { known() };
@@ -109,7 +139,7 @@ impl Visitors {
             shard.states.remove(&oldest);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        shard.states.insert(visitor_id.clone(), Entry { state, version: 0 });
+        shard.states.insert(visitor_id.clone(), Entry { state, version: 0, changed_at: now });
         shard.order.push_back(visitor_id.clone());
     }
 
@@ -141,7 +171,7 @@ impl Visitors {
         (written, 0)
     }
 
-    /// Visitors whose state was forgotten to make room.
+    /// Visitors whose state was forgotten to make room or for its age.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
@@ -168,7 +198,7 @@ impl Visitors {
             let written = store.get(&key).and_then(|stored| {
                 let mut state = stored.and_then(VisitorState::from_envelope).unwrap_or_default();
                 state.merge(&changes);
-                store.set(&key, state.to_envelope(), None)
+                store.set(&key, state.to_envelope(), self.ttl)
             });
             if let Err(error) = written {
                 self.count_failure(&error);
@@ -213,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_change_is_visible_at_once() {
-        let visitors = Visitors::new(capacity(10), None);
+        let visitors = Visitors::new(capacity(10), None, None);
         assert!(visitors.load("v").is_none());
         decide(&visitors, "v", "2");
         assert_eq!(visitors.load("v").unwrap().bucketing, [("1".into(), "2".into())]);
@@ -221,7 +251,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_counts_what_it_forgets() {
-        let visitors = Visitors::new(capacity(SHARDS), None);
+        let visitors = Visitors::new(capacity(SHARDS), None, None);
         for visitor in 0..1_000 {
             decide(&visitors, &visitor.to_string(), "2");
         }
@@ -231,9 +261,21 @@ mod tests {
     }
 
     #[test]
+    fn state_is_over_when_its_time_is() {
+        let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), None);
+        decide(&visitors, "v", "2");
+        assert!(visitors.load("v").is_none());
+        decide(&visitors, "v", "3");
+        assert_eq!(visitors.evicted(), 1);
+        let visitors = Visitors::new(capacity(10), Some(Duration::MAX), None);
+        decide(&visitors, "v", "2");
+        assert!(visitors.load("v").is_some());
+    }
+
+    #[test]
     fn state_reaches_the_store_and_leaves_memory() {
         let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Visitors::new(capacity(10), Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
         decide(&visitors, "v", "2");
         assert!(store.is_empty());
         assert_eq!(visitors.write_behind(), (1, 0));
@@ -252,12 +294,7 @@ mod tests {
         fn get(&self, _: &str) -> Result<Option<serde_json::Value>, StoreError> {
             Err(StoreError::new("down"))
         }
-        fn set(
-            &self,
-            _: &str,
-            _: serde_json::Value,
-            _: Option<std::time::Duration>,
-        ) -> Result<(), StoreError> {
+        fn set(&self, _: &str, _: serde_json::Value, _: Option<Duration>) -> Result<(), StoreError> {
             Err(StoreError::new("down"))
         }
         fn delete(&self, _: &str) -> Result<(), StoreError> {
@@ -267,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_a_failing_store_refuses_stays_in_memory() {
-        let visitors = Visitors::new(capacity(10), Some(Arc::new(Failing)));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::new(Failing)));
         decide(&visitors, "v", "2");
         assert_eq!(visitors.write_behind(), (0, 1));
         assert_eq!(visitors.write_behind(), (0, 1));
@@ -279,7 +316,7 @@ mod tests {
     #[test]
     fn an_older_view_does_not_undo_what_is_stored() {
         let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Visitors::new(capacity(10), Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
         let older = VisitorState::default;
         visitors.update(&"v".into(), older, |state| {
             state.segments.merge(&Attributes::new().with("country", "GR"))

@@ -104,6 +104,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "actors/tracker/run.rs",
             "actors/refresher.rs",
             "state/memory_store.rs",
+            "state/visitors.rs",
         ],
     ),
     ("SystemTime::now", &["actors/tracker/run.rs", "transport/http.rs"]),

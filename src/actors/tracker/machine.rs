@@ -14,7 +14,7 @@ use super::{TrackerCommand, Verdict};
 use crate::actors::Jitter;
 use crate::events::LifecycleEvent;
 use crate::options::{DeliveryConfig, OverflowPolicy};
-use crate::state::{DataStore, MarkKind, Marks, StoreError, Visitors, bucketing_key, goal_key};
+use crate::state::{DataStore, MarkKind, Marks, Visitors, bucketing_key, goal_key};
 use crate::tracking::{Backlog, CutLimit, Queued, ReleaseReason, Stats, TrackedEvent};
 
 /// Deduplication marks kept for each visitor of the visitor bound.
@@ -27,6 +27,7 @@ pub(crate) struct TrackerSettings {
     pub(crate) auto_flush_interval: Option<Duration>,
     pub(crate) delivery: DeliveryConfig,
     pub(crate) max_visitors: NonZeroUsize,
+    pub(crate) visitor_ttl: Option<Duration>,
     pub(crate) store: Option<Arc<dyn DataStore>>,
     pub(crate) visitors: Arc<Visitors>,
     pub(crate) jitter: Jitter,
@@ -38,6 +39,7 @@ pub(crate) struct Tracker {
     pub(super) delivery: DeliveryConfig,
     store: Option<Arc<dyn DataStore>>,
     visitors: Arc<Visitors>,
+    visitor_ttl: Option<Duration>,
     marks: Marks,
     pub(super) backlog: Backlog,
     next_sequence: u64,
@@ -65,6 +67,7 @@ impl Tracker {
             auto_flush_interval,
             delivery,
             max_visitors,
+            visitor_ttl,
             store,
             visitors,
             jitter,
@@ -75,7 +78,8 @@ impl Tracker {
             auto_flush_interval,
             store,
             visitors,
-            marks: Marks::new(marks),
+            visitor_ttl,
+            marks: Marks::new(marks, visitor_ttl),
             backlog: Backlog::new(delivery.max_pending_records, delivery.max_pending_bytes),
             next_sequence: 0,
             due: 0,
@@ -102,7 +106,7 @@ impl Tracker {
             self.stats.dropped.overflow.count(event.class());
             return Verdict::NoRoom;
         }
-        let first = self.mark(&event);
+        let first = self.mark(&event, now);
         let repeated = match &mut event {
             TrackedEvent::Exposure(_) => !first,
             TrackedEvent::Conversion(conversion) => {
@@ -265,32 +269,24 @@ impl Tracker {
     }
 
     /// Sets the mark of a record and says whether it is the first.
-    fn mark(&mut self, event: &TrackedEvent) -> bool {
+    fn mark(&mut self, event: &TrackedEvent, now: Instant) -> bool {
         let (kind, visitor_id, entity_id) = match event {
             TrackedEvent::Exposure(it) => (MarkKind::Exposure, &it.visitor_id, &it.experience_id),
             TrackedEvent::Conversion(it) => (MarkKind::Conversion, &it.visitor_id, &it.goal_id),
         };
-        let Some(store) = &self.store else { return self.marks.insert(kind, visitor_id, entity_id) };
+        let Some(store) = &self.store else { return self.marks.insert(kind, visitor_id, entity_id, now) };
         let key = match kind {
             MarkKind::Exposure => bucketing_key(visitor_id, entity_id),
             MarkKind::Conversion => goal_key(visitor_id, entity_id),
         };
-        match store.set_if_absent(&key, true.into(), None) {
+        match store.set_if_absent(&key, true.into(), self.visitor_ttl) {
             Ok(first) => first,
-            Err(error) => self.mark_without_store(&error, kind, visitor_id, entity_id),
+            Err(error) => {
+                // A failing store must not lose an event, nor let one go out again and again.
+                self.visitors.count_failure(&error);
+                self.marks.insert(kind, visitor_id, entity_id, now)
+            }
         }
-    }
-
-    /// A failing store must not lose an event, nor let one go out again and again.
-    fn mark_without_store(
-        &mut self,
-        error: &StoreError,
-        kind: MarkKind,
-        visitor: &str,
-        entity: &str,
-    ) -> bool {
-        self.visitors.count_failure(error);
-        self.marks.insert(kind, visitor, entity)
     }
 
     fn release(&mut self, reason: ReleaseReason) {

@@ -44,8 +44,9 @@ impl Bench {
             auto_flush_interval,
             delivery: delivery(DeliveryConfig::builder()).build().unwrap(),
             max_visitors: count(100),
+            visitor_ttl: None,
             store: None,
-            visitors: Arc::new(Visitors::new(count(100), None)),
+            visitors: Arc::new(Visitors::new(count(100), None, None)),
             jitter: Jitter::seeded(7),
         });
         Self { tracker, now: Instant::now(), effects: Effects::default() }
