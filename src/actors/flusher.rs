@@ -50,20 +50,26 @@ pub(crate) struct Flusher {
 }
 
 impl FlusherHandle {
+    /// The way to this many lanes, and what they read.
+    pub(crate) fn new(lanes: usize) -> (Self, Receiver<FlusherCommand>) {
+        let (inbox, commands) = bounded(lanes);
+        (Self { inbox }, commands)
+    }
+
     /// Starts a thread for each lane, which all read one inbox; outcomes go to `outcomes`.
     pub(crate) fn start(
         flusher: Flusher,
         lanes: usize,
         outcomes: &Sender<Outcome>,
     ) -> Result<(Self, Vec<Worker>), StartError> {
-        let (inbox, commands) = bounded(lanes);
+        let (handle, commands) = Self::new(lanes);
         let flusher = Arc::new(flusher);
         let lane = |_| {
             let (flusher, commands, outcomes) = (Arc::clone(&flusher), commands.clone(), outcomes.clone());
             Worker::start("convert-flusher", move || flusher.run(&commands, &outcomes))
         };
         let workers = (0..lanes).map(lane).collect::<Result<_, _>>()?;
-        Ok((Self { inbox }, workers))
+        Ok((handle, workers))
     }
 
     /// Hands a delivery over. The tracker sends one only for a lane that is free, so there is always
@@ -84,7 +90,8 @@ impl Flusher {
         }
     }
 
-    fn deliver(&self, delivery: Delivery) -> Outcome {
+    /// One delivery, from the request to its outcome.
+    pub(crate) fn deliver(&self, delivery: Delivery) -> Outcome {
         let body = self.envelope.body(&delivery.records);
         let route_key = self.route_key();
         let request = TrackingRequest {

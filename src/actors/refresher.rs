@@ -409,6 +409,47 @@ mod tests {
         assert_eq!(refresher.request().etag, Some("1-2"));
     }
 
+    /// Random answers in any order. `SIMULATION_SEEDS` says how many runs.
+    #[test]
+    fn a_bad_answer_never_replaces_a_good_config_in_random_runs() {
+        let seeds =
+            std::env::var("SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500_u64);
+        for seed in 0..seeds {
+            let mut random = Jitter::seeded(seed);
+            let mut below = |ways: u32| random.up_to(ways * SECOND).as_secs();
+            let mut refresher = refresher(policy(4 * SECOND));
+            let (mut now, mut good, mut failures) = (Instant::now(), "1-0".to_owned(), 0_u32);
+            assert!(refresher.answered(served("1", "0"), now).is_ok());
+            for _ in 0..30 {
+                let text = |body: &str| Ok(ConfigResponse::Fetched { body: body.to_owned(), etag: None });
+                let (answer, installs) = match below(9) {
+                    0 | 1 => {
+                        let experience = below(1_000).to_string();
+                        (served("1", &experience), Some(format!("1-{experience}")))
+                    }
+                    2 => (served("9", "1"), None),
+                    3 => (Ok(ConfigResponse::NotModified), None),
+                    4 => (text(""), None),
+                    5 => (text("[1, 2"), None),
+                    6 => (text("{\"error\": \"no such project\"}"), None),
+                    7 => (Err(TransportError::Status(500)), None),
+                    _ => (Err(TransportError::Panicked), None),
+                };
+                let fine = installs.is_some() || matches!(answer, Ok(ConfigResponse::NotModified));
+                assert_eq!(refresher.answered(answer, now).is_ok(), fine, "seed {seed}");
+                good = installs.unwrap_or(good);
+                failures = if fine { 0 } else { failures + 1 };
+                assert_eq!(refresher.request().etag, Some(good.as_str()), "seed {seed}");
+                let in_place = refresher.settings.cell.load().unwrap();
+                assert!(in_place.experience_index_by_id(&good[2..]).is_some(), "seed {seed}");
+                let next = refresher.next.expect("the next fetch");
+                let least = (10 * SECOND * 2_u32.pow(failures.min(2))).min(35 * SECOND);
+                assert!((least..=least + 4 * SECOND).contains(&(next - now)), "seed {seed}");
+                now = next;
+            }
+        }
+    }
+
     #[test]
     fn a_previewed_experience_is_kept_for_60_seconds() {
         let mut refresher = refresher(None);

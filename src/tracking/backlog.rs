@@ -229,11 +229,11 @@ mod tests {
 
     #[test]
     fn bytes_are_a_bound_too() {
-        let mut backlog = Backlog::new(usize::MAX, 2 * exposure(0).bytes() + 500);
+        let mut backlog = Backlog::new(usize::MAX, 2 * exposure(0).bytes() + 700);
         assert!(push(&mut backlog, exposure(0)).is_none() && push(&mut backlog, exposure(1)).is_none());
         let mut long = exposure(2);
         let TrackedEvent::Exposure(it) = &mut long.event else { unreachable!() };
-        it.visitor_id = "v".repeat(600).into();
+        it.visitor_id = "v".repeat(700).into();
         assert!(!backlog.has_room(long.bytes()));
         backlog.push(long);
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(0));

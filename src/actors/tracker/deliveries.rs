@@ -25,7 +25,11 @@ impl Tracker {
         let Delivery { records, reason, retries, .. } = &delivery;
         effects.notify(|| LifecycleEvent::released(records, *reason, *retries, &result));
         match result {
-            Ok(response) if response.is_success() => self.succeeded(&delivery, bytes),
+            Ok(response) if response.is_success() => {
+                self.succeeded(&delivery, bytes);
+                #[cfg(test)]
+                self.plant_double_send(delivery);
+            }
             Ok(response) => {
                 let cause = TransportError::Status(response.status);
                 self.failed(delivery, cause, response.retry_after, now, wall);
@@ -50,6 +54,8 @@ impl Tracker {
         let attempt = self.next_attempt;
         self.next_attempt += 1;
         self.at_hand.begin(attempt, &records);
+        #[cfg(test)]
+        self.plant_early_ack();
         Some(Delivery { attempt, records, reason: self.due_reason, retries })
     }
 
@@ -99,6 +105,8 @@ impl Tracker {
     }
 
     fn put_back(&mut self, mut records: Vec<Queued>) {
+        #[cfg(test)]
+        self.plant_lost_batch(&mut records);
         records.iter_mut().for_each(|queued| queued.tries = queued.tries.saturating_add(1));
         self.backlog.put_back(records);
         self.make_room(u64::MAX);

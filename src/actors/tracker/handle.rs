@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 
-use super::run::TrackerThread;
-use super::{Record, Tracker, TrackerCommand, TrackerSettings, Verdict};
+use super::run::{Ports, TrackerThread};
+use super::{Record, TrackerCommand, TrackerSettings, Verdict};
 use crate::actors::Notifier;
-use crate::actors::flusher::{Flusher, FlusherHandle};
+use crate::actors::flusher::{Flusher, FlusherHandle, Outcome};
 use crate::actors::thread::Worker;
 use crate::error::StartError;
 use crate::flush::FlushReport;
@@ -24,6 +24,13 @@ const LONG_BYTES: usize = 256;
 
 /// The way to the tracker. The last one dropped ends the thread.
 pub(crate) struct TrackerHandle {
+    mailbox: Mailbox,
+    tracker: Worker,
+    lanes: Vec<Worker>,
+}
+
+/// What callers need of the tracker, whatever runs it.
+pub(super) struct Mailbox {
     records: Sender<Record>,
     commands: Sender<TrackerCommand>,
     /// Makes the tracker look at its inbox before its next poll.
@@ -34,8 +41,6 @@ pub(crate) struct TrackerHandle {
     admission: Admission,
     closed: AtomicBool,
     ledger: Arc<Ledger>,
-    tracker: Worker,
-    lanes: Vec<Worker>,
 }
 
 /// What callers and the tracker tell each other besides messages.
@@ -64,43 +69,27 @@ impl TrackerHandle {
         notifier: Arc<Notifier>,
         ledger: Arc<Ledger>,
     ) -> Result<Self, StartError> {
-        let (records, inbox) = bounded(settings.delivery.queue_capacity);
-        let (commands, control) = bounded(COMMANDS);
-        let (nudges, nudged) = bounded(1);
         let lanes = settings.delivery.lanes;
         let (outcomes_in, outcomes) = bounded(lanes);
         let (flusher, lanes) = FlusherHandle::start(flusher, lanes, &outcomes_in)?;
-        let remains = inbox.clone();
-        let attention =
-            Arc::new(Attention { long_bytes: AtomicUsize::new(0), resting: AtomicBool::new(true) });
-        let admission = Admission::new(&settings.delivery);
-        let thread = TrackerThread {
-            inbox,
-            control,
-            nudged,
-            outcomes,
-            flusher,
-            notifier,
-            ledger: Arc::clone(&ledger),
-            attention: Arc::clone(&attention),
-        };
-        let tracker = Worker::start("convert-tracker", move || thread.run(Tracker::new(settings)))?;
-        let closed = AtomicBool::new(false);
-        Ok(Self { records, commands, nudges, remains, attention, admission, closed, ledger, tracker, lanes })
+        let (mailbox, ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
+        let thread = TrackerThread::new(ports, settings);
+        let tracker = Worker::start("convert-tracker", move || thread.run())?;
+        Ok(Self { mailbox, tracker, lanes })
     }
 
     /// Hands a record over without waiting, unless the overflow policy says so; what is refused is
     /// counted. While records flow the tracker looks for them by itself, and nobody is woken.
     pub(crate) fn record(&self, event: TrackedEvent) -> Result<(), Refused> {
-        self.offer(event, None)
+        self.mailbox.offer(event, None)
     }
 
     /// Hands a record over and waits for the tracker's verdict; `None` where the deadline passed. A
     /// record that the tracker's end left behind is counted there.
     pub(crate) fn confirm(&self, event: TrackedEvent, deadline: Instant) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = bounded(1);
-        self.offer(event, Some(reply))?;
-        self.nudge();
+        self.mailbox.offer(event, Some(reply))?;
+        self.mailbox.nudge();
         match self.tracker.answer(&verdict, deadline) {
             Ok(verdict) => Ok(Some(verdict)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -112,7 +101,7 @@ impl TrackerHandle {
     /// tracker ended, before the answer.
     pub(crate) fn flush(&self, reason: ReleaseReason, deadline: Instant) -> Option<FlushReport> {
         let (reply, report) = bounded(1);
-        self.commands.send_deadline(TrackerCommand::Flush(reason, reply), deadline).ok()?;
+        self.mailbox.command(TrackerCommand::Flush(reason, reply), deadline)?;
         self.tracker.answer(&report, deadline).ok()
     }
 
@@ -120,17 +109,16 @@ impl TrackerHandle {
     pub(crate) fn persist(&self) {
         // Either this sees that the tracker rests, or the tracker sees the state before it does.
         fence(Ordering::SeqCst);
-        if self.attention.resting.load(Ordering::Relaxed) {
-            self.nudge();
+        if self.mailbox.attention.resting.load(Ordering::Relaxed) {
+            self.mailbox.nudge();
         }
     }
 
     /// Refuses new records, lets the deliveries at hand end, and reports what is left; `None` where
     /// the deadline passed first.
     pub(crate) fn close(&self, deadline: Instant) -> Option<Stats> {
-        self.closed.store(true, Ordering::SeqCst);
         let (reply, stats) = bounded(1);
-        self.commands.send_deadline(TrackerCommand::Close(reply), deadline).ok()?;
+        self.mailbox.close(reply, deadline)?;
         self.tracker.answer(&stats, deadline).ok()
     }
 
@@ -145,14 +133,61 @@ impl TrackerHandle {
     /// counted as dropped.
     pub(crate) fn in_channel(&self) -> usize {
         if self.tracker.has_ended() {
-            for record in self.remains.try_iter() {
-                self.ledger.count_refused(Refused::Closed, record.event.class());
-            }
+            self.mailbox.count_remains();
         }
+        self.mailbox.in_channel()
+    }
+}
+
+impl Mailbox {
+    /// A mailbox, and the other end of it.
+    pub(super) fn new(
+        delivery: &DeliveryConfig,
+        flusher: FlusherHandle,
+        outcomes: Receiver<Outcome>,
+        notifier: Arc<Notifier>,
+        ledger: Arc<Ledger>,
+    ) -> (Self, Ports) {
+        let (records, inbox) = bounded(delivery.queue_capacity);
+        let (commands, control) = bounded(COMMANDS);
+        let (nudges, nudged) = bounded(1);
+        let attention = Attention { long_bytes: AtomicUsize::new(0), resting: AtomicBool::new(true) };
+        let mailbox = Self {
+            records,
+            commands,
+            nudges,
+            remains: inbox.clone(),
+            attention: Arc::new(attention),
+            admission: Admission::new(delivery),
+            closed: AtomicBool::new(false),
+            ledger: Arc::clone(&ledger),
+        };
+        let attention = Arc::clone(&mailbox.attention);
+        (mailbox, Ports { inbox, control, nudged, outcomes, flusher, notifier, ledger, attention })
+    }
+
+    pub(super) fn command(&self, command: TrackerCommand, deadline: Instant) -> Option<()> {
+        self.commands.send_deadline(command, deadline).ok()
+    }
+
+    /// Refuses records from now on, and asks for the end.
+    pub(super) fn close(&self, reply: Sender<Stats>, deadline: Instant) -> Option<()> {
+        self.closed.store(true, Ordering::SeqCst);
+        self.command(TrackerCommand::Close(reply), deadline)
+    }
+
+    pub(super) fn in_channel(&self) -> usize {
         self.remains.len()
     }
 
-    fn offer(&self, event: TrackedEvent, verdict: Option<Sender<Verdict>>) -> Result<(), Refused> {
+    /// After the tracker's end: counts what it will never receive.
+    pub(super) fn count_remains(&self) {
+        for record in self.remains.try_iter() {
+            self.ledger.count_refused(Refused::Closed, record.event.class());
+        }
+    }
+
+    pub(super) fn offer(&self, event: TrackedEvent, verdict: Option<Sender<Verdict>>) -> Result<(), Refused> {
         let class = event.class();
         let record = Record { long_bytes: long_bytes(&event), event, verdict };
         self.admit(record, class).inspect_err(|refused| self.ledger.count_refused(*refused, class))

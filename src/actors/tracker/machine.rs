@@ -57,6 +57,9 @@ pub(crate) struct Tracker {
     pub(super) flushes: Flushes,
     pub(super) closing: Option<Vec<Sender<Stats>>>,
     pub(super) stats: Stats,
+    /// A bug that the simulation must find.
+    #[cfg(test)]
+    pub(super) bug: Option<super::simulation::Bug>,
 }
 
 impl Tracker {
@@ -94,6 +97,8 @@ impl Tracker {
             flushes: Flushes::default(),
             closing: None,
             stats: Stats::default(),
+            #[cfg(test)]
+            bug: None,
         }
     }
 

@@ -9,12 +9,14 @@ mod machine;
 mod pacer;
 mod run;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use crossbeam_channel::Sender;
 
 pub(crate) use handle::TrackerHandle;
-pub(crate) use machine::{Tracker, TrackerSettings};
+pub(crate) use machine::TrackerSettings;
 
 use crate::flush::FlushReport;
 use crate::tracking::{ReleaseReason, Stats, TrackedEvent};

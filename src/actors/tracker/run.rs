@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, at, never, select};
 
 use super::effects::{Effect, Effects};
 use super::handle::Attention;
-use super::{Record, Tracker, TrackerCommand};
+use super::machine::{Tracker, TrackerSettings};
+use super::{Record, TrackerCommand};
 use crate::actors::Notifier;
 use crate::actors::flusher::{FlusherHandle, Outcome};
 use crate::tracking::Ledger;
@@ -21,7 +22,8 @@ const POLL: Duration = Duration::from_millis(6);
 /// How long after the last record the tracker stops polling and sleeps until it is woken.
 const REST_AFTER: Duration = Duration::from_millis(250);
 
-pub(super) struct TrackerThread {
+/// What the thread reads and writes.
+pub(super) struct Ports {
     pub(super) inbox: Receiver<Record>,
     pub(super) control: Receiver<TrackerCommand>,
     pub(super) nudged: Receiver<()>,
@@ -32,8 +34,18 @@ pub(super) struct TrackerThread {
     pub(super) attention: Arc<Attention>,
 }
 
+/// The machine and its ports. All that the thread adds is to wait and to read the clock, so that a
+/// simulation runs everything else.
+pub(super) struct TrackerThread {
+    ports: Ports,
+    pub(super) tracker: Tracker,
+    effects: Effects,
+    watch: Watch,
+    active_until: Option<Instant>,
+}
+
 /// Everything that can happen to the tracker.
-enum Event {
+pub(super) enum Event {
     Record(Record),
     Command(TrackerCommand),
     Ended(Outcome),
@@ -54,112 +66,139 @@ enum Watch {
 }
 
 impl TrackerThread {
-    pub(super) fn run(self, mut tracker: Tracker) {
-        let mut effects = Effects::default();
-        let mut active_until = None;
-        let mut watch = Watch::Resting;
+    pub(super) fn new(ports: Ports, settings: TrackerSettings) -> Self {
+        Self {
+            ports,
+            tracker: Tracker::new(settings),
+            effects: Effects::default(),
+            watch: Watch::Resting,
+            active_until: None,
+        }
+    }
+
+    pub(super) fn run(mut self) {
         let mut now = Instant::now();
         loop {
-            let event = self.next_event(watch, now, &tracker);
+            let event = self.next_event(now);
             now = Instant::now();
-            effects.heard = self.notifier.is_heard();
-            let (nudged, before) = (matches!(event, Event::Nudged), tracker.stats().recorded);
-            let abandoned = self.step(&mut tracker, event, now, &mut effects);
-            if nudged || tracker.stats().recorded > before {
-                active_until = Some(now + REST_AFTER);
-            }
-            watch = self.watch(&tracker, active_until.is_some_and(|until| until > now));
-            tracker.settle(now, &mut effects);
-            self.ledger.publish(tracker.stats(), tracker.oldest_pending());
-            effects.drain().for_each(|effect| self.carry_out(effect));
-            if abandoned || tracker.is_done() {
-                break;
+            if self.turn(event, now, SystemTime::now()) {
+                return self.finish();
             }
         }
-        tracker.finish(self.inbox.try_iter().map(|record| record.event), &mut effects);
-        self.ledger.publish(tracker.stats(), None);
-        effects.drain().for_each(|effect| self.carry_out(effect));
-        tracker.answer_close();
+    }
+
+    /// Everything that follows from one event; says whether it was the last.
+    pub(super) fn turn(&mut self, event: Event, now: Instant, wall: SystemTime) -> bool {
+        self.effects.heard = self.ports.notifier.is_heard();
+        let (nudged, before) = (matches!(event, Event::Nudged), self.tracker.stats().recorded);
+        let abandoned = self.step(event, now, wall);
+        if nudged || self.tracker.stats().recorded > before {
+            self.active_until = Some(now + REST_AFTER);
+        }
+        self.watch = self.watch(now);
+        self.tracker.settle(now, &mut self.effects);
+        self.ports.ledger.publish(self.tracker.stats(), self.tracker.oldest_pending());
+        self.carry_out();
+        abandoned || self.tracker.is_done()
+    }
+
+    pub(super) fn finish(mut self) {
+        self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
+        self.ports.ledger.publish(self.tracker.stats(), None);
+        self.carry_out();
+        self.tracker.answer_close();
     }
 
     /// How to wait next; said before the machine settles, which then sees all visitor state that a
     /// caller has not woken it for.
-    fn watch(&self, tracker: &Tracker, active: bool) -> Watch {
-        let watch = match (self.inbox.is_empty() || !tracker.takes_records(), active) {
+    fn watch(&self, now: Instant) -> Watch {
+        let active = self.active_until.is_some_and(|until| until > now);
+        let watch = match (self.ports.inbox.is_empty() || !self.tracker.takes_records(), active) {
             (false, _) => Watch::Busy,
             (true, true) => Watch::Polling,
             (true, false) => Watch::Resting,
         };
-        self.attention.resting.store(watch == Watch::Resting, Ordering::Relaxed);
+        self.ports.attention.resting.store(watch == Watch::Resting, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         watch
     }
 
-    fn next_event(&self, watch: Watch, now: Instant, tracker: &Tracker) -> Event {
-        let poll = (watch == Watch::Polling).then(|| now + POLL);
-        let tick = [tracker.wake_at(), poll].into_iter().flatten().min().map_or_else(never, at);
-        let closed = never();
-        let inbox = if watch == Watch::Resting && tracker.takes_records() { &self.inbox } else { &closed };
-        if watch == Watch::Busy {
+    fn next_event(&self, now: Instant) -> Event {
+        let Ports { inbox, control, nudged, outcomes, .. } = &self.ports;
+        if self.watch == Watch::Busy {
             return select! {
-                recv(self.outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
-                recv(self.control) -> command => command.map_or(Event::Abandoned, Event::Command),
+                recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
+                recv(control) -> command => command.map_or(Event::Abandoned, Event::Command),
                 default => Event::Tick,
             };
         }
+        let poll = (self.watch == Watch::Polling).then(|| now + POLL);
+        let tick = [self.tracker.wake_at(), poll].into_iter().flatten().min().map_or_else(never, at);
+        let unread = never();
+        let inbox =
+            if self.watch == Watch::Resting && self.tracker.takes_records() { inbox } else { &unread };
         select! {
-            recv(self.outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
-            recv(self.control) -> command => command.map_or(Event::Abandoned, Event::Command),
+            recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
+            recv(control) -> command => command.map_or(Event::Abandoned, Event::Command),
             recv(inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
-            recv(self.nudged) -> _ => Event::Nudged,
+            recv(nudged) -> _ => Event::Nudged,
             recv(tick) -> _ => Event::Tick,
         }
     }
 
     /// Feeds one event and the records behind it to the machine; says whether every handle is gone.
-    fn step(&self, tracker: &mut Tracker, event: Event, now: Instant, effects: &mut Effects) -> bool {
+    fn step(&mut self, event: Event, now: Instant, wall: SystemTime) -> bool {
         match event {
-            Event::Record(record) => self.take(tracker, record, now, effects),
-            Event::Ended(outcome) => tracker.ended(outcome, now, SystemTime::now(), effects),
+            Event::Record(record) => self.take(record, now),
+            Event::Ended(outcome) => self.tracker.ended(outcome, now, wall, &mut self.effects),
             Event::Nudged | Event::Tick => {}
             Event::Abandoned => return true,
             Event::Command(command) => {
                 // A flush covers what was sent before it, so those records go in first.
-                let sent = self.inbox.len();
-                self.inbox.try_iter().take(sent).for_each(|record| self.take(tracker, record, now, effects));
-                tracker.command(command);
+                for _ in 0..self.ports.inbox.len() {
+                    self.take_next(now);
+                }
+                self.tracker.command(command);
                 return false;
             }
         }
         for _ in 0..RECORDS_A_TURN {
-            if !tracker.takes_records() {
+            if !self.tracker.takes_records() || !self.take_next(now) {
                 break;
             }
-            let Ok(record) = self.inbox.try_recv() else { break };
-            self.take(tracker, record, now, effects);
         }
         false
     }
 
-    fn take(&self, tracker: &mut Tracker, record: Record, now: Instant, effects: &mut Effects) {
+    /// Takes a record from the inbox, and says whether there was one.
+    fn take_next(&mut self, now: Instant) -> bool {
+        self.ports.inbox.try_recv().is_ok_and(|record| {
+            self.take(record, now);
+            true
+        })
+    }
+
+    fn take(&mut self, record: Record, now: Instant) {
         if record.long_bytes > 0 {
-            self.attention.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
+            self.ports.attention.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
         }
-        let verdict = tracker.record(record.event, now, effects);
+        let verdict = self.tracker.record(record.event, now, &mut self.effects);
         if let Some(reply) = record.verdict {
-            effects.judge(reply, verdict);
+            self.effects.judge(reply, verdict);
         }
     }
 
-    fn carry_out(&self, effect: Effect) {
-        match effect {
-            Effect::Notify(event) => self.notifier.notify(event),
-            // Whoever asked may have stopped waiting.
-            Effect::Report(reply, report) => drop(reply.send(report)),
-            Effect::Judge(reply, verdict) => drop(reply.send(verdict)),
-            Effect::Deliver(delivery) => {
-                if self.flusher.deliver(delivery).is_err() {
-                    log::error!("the flusher is gone");
+    fn carry_out(&mut self) {
+        for effect in self.effects.drain() {
+            match effect {
+                Effect::Notify(event) => self.ports.notifier.notify(event),
+                // Whoever asked may have stopped waiting.
+                Effect::Report(reply, report) => drop(reply.send(report)),
+                Effect::Judge(reply, verdict) => drop(reply.send(verdict)),
+                Effect::Deliver(delivery) => {
+                    if self.ports.flusher.deliver(delivery).is_err() {
+                        log::error!("the flusher is gone");
+                    }
                 }
             }
         }

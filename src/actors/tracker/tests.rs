@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::effects::{Effect, Effects};
+use super::machine::Tracker;
 use super::*;
 use crate::actors::Jitter;
 use crate::actors::flusher::{Delivery, Outcome};
