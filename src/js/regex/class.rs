@@ -3,7 +3,7 @@
 use super::case::{GROUPS, fold};
 
 /// A set of units as inclusive ranges.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Set {
     ranges: Vec<(u16, u16)>,
 }
