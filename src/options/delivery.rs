@@ -45,10 +45,12 @@ pub enum OverflowPolicy {
     /// class. The caller never waits.
     #[default]
     EvictLeastValuable,
-    /// The new record is refused; what is kept stays. The caller never waits.
+    /// The new record is refused; what is kept stays. The caller never waits. Deliveries that fail can
+    /// take the backlog over its bound, by what the lanes hold.
     DropNewest,
     /// The caller **waits** up to this long for room, then the new record is refused. A full backlog
-    /// makes the channel fill up, and that makes callers wait.
+    /// makes the channel fill up, and that makes callers wait. A flush takes what is in the channel, so
+    /// that the backlog can exceed its bound by that, and by what the lanes hold.
     Wait(Duration),
 }
 

@@ -23,6 +23,7 @@ mod refresh;
 mod shutdown;
 mod state;
 mod stores;
+mod storms;
 mod support;
 mod surface;
 mod threads;

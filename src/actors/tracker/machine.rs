@@ -230,9 +230,14 @@ impl Tracker {
         }
     }
 
-    /// Drops what does not fit, and says whether the record with this number stays.
+    /// Drops what does not fit, and says whether the record with this number stays. Under the other
+    /// policies what is kept stays; a flush and failed deliveries can then exceed the bound, by what the
+    /// channel and the lanes hold.
     pub(super) fn make_room(&mut self, sequence: u64) -> bool {
         let mut stays = true;
+        if self.delivery.overflow != OverflowPolicy::EvictLeastValuable {
+            return stays;
+        }
         while let Some(evicted) = self.backlog.evict() {
             if self.stats.dropped.overflow.total() == 0 {
                 log::warn!("the backlog is full; records are dropped from now on, exposures first");

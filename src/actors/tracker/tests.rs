@@ -468,6 +468,10 @@ fn where_callers_wait_a_full_backlog_takes_nothing() {
     assert!(bench.settle().is_none() && !bench.tracker.takes_records());
     bench.answer(delivery, 200);
     assert!(bench.tracker.takes_records());
+    // A flush takes what waits in the channel all the same, and nothing has to go.
+    (2..5).for_each(|visitor| bench.expose(visitor));
+    bench.settle();
+    assert_eq!(bench.tracker.stats().dropped.total(), 0);
 }
 
 #[test]

@@ -236,6 +236,9 @@ impl<'a, C: Choices> World<'a, C> {
         let stats = self.processes[at].stats(self.now);
         let process = &self.processes[at];
         assert!(stats.is_balanced() && stats.pending == 0, "{stats:?}");
+        if matches!(self.scope.delivery.overflow, OverflowPolicy::Wait(_)) {
+            assert_eq!(stats.dropped.overflow.total(), 0, "where callers wait, what is kept stays");
+        }
         let mut recorded = HashSet::new();
         for visitor in process.visitors() {
             recorded.insert(visitor.clone());
