@@ -181,7 +181,7 @@ impl Core {
         kind: LifecycleEventKind,
         handler: impl FnMut(&LifecycleEvent) + Send + 'static,
     ) -> Result<(), HandlerError> {
-        Ok(self.shared.notifier.on(kind, Box::new(handler))?)
+        Ok(self.shared.runtime().notifier.on(kind, Box::new(handler))?)
     }
 
     /// Every lifecycle event from now on, to be read when it suits; needs no thread.
@@ -198,7 +198,7 @@ impl Core {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        self.shared.notifier.subscribe()
+        self.shared.runtime().notifier.subscribe()
     }
 
     /// **Waits** until everything recorded before this call is delivered, at most for `timeout`.
@@ -342,7 +342,11 @@ impl Core {
         }
     }
 
-    fn flush_before(&self, reason: ReleaseReason, deadline: Instant) -> Result<FlushReport, FlushError> {
+    pub(crate) fn flush_before(
+        &self,
+        reason: ReleaseReason,
+        deadline: Instant,
+    ) -> Result<FlushReport, FlushError> {
         if self.shared.is_closed() {
             return Err(FlushError::Closed(Box::new(self.stats())));
         }
@@ -357,6 +361,14 @@ impl Core {
         }
     }
 
+    pub(crate) const fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn initialize_directly(&self, text: &str) -> Result<(), InitializeError> {
         let shared = &self.shared;
         if shared.config.tuning.refresh.is_some() {
@@ -364,8 +376,8 @@ impl Core {
         }
         let snapshot = compile(text.to_owned(), &shared.config.compile)?;
         // Of two callers at once both publish the same config, and one says so.
-        if shared.cell.publish(Arc::clone(&snapshot)).is_none() {
-            shared.notifier.notify(LifecycleEvent::ready(&snapshot));
+        if shared.cell.publish(Arc::clone(&snapshot), None).is_none() {
+            shared.runtime().notifier.notify(LifecycleEvent::ready(&snapshot));
         }
         Ok(())
     }
@@ -413,7 +425,7 @@ impl CoreBuilder {
             self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new(self.config.transport.clone())));
         let shared = Shared::new(self.config, transport);
         for (kind, handler) in self.handlers {
-            shared.notifier.on(kind, handler)?;
+            shared.runtime().notifier.on(kind, handler)?;
         }
         Ok(Core { shared: Arc::new(shared) })
     }

@@ -1,0 +1,1 @@
+//! Flushes at exit.
