@@ -22,9 +22,16 @@ use crate::transport::{HttpTransport, Transport};
 /// No call waits but those that say so: [`initialize`](Self::initialize),
 /// [`refresh_now_within`](Self::refresh_now_within), [`flush`](Self::flush), [`close`](Self::close)
 /// and [`shutdown`](Self::shutdown). The threads (`convert-refresher`, `convert-tracker`,
-/// `convert-flusher`, and `convert-events` for handlers; Linux shows 15 bytes of a name) start when they are first needed. They end
-/// with [`close`](Self::close), or soon after the last core and context are dropped; what was not
+/// `convert-flusher`, and `convert-events` for handlers; Linux shows 15 bytes of a name) start when they
+/// are first needed. They end with [`close`](Self::close), or soon after the last core and context are dropped; what was not
 /// delivered by then is dropped, and said in the log.
+///
+/// # Forks
+/// A child of `fork` uses the core, its clones and its contexts as they are; nothing has to be called.
+/// It goes on with the config, the memory of visitors and the handlers, and at its first use it makes
+/// the rest anew: an empty queue, a ledger at zero ([`Stats::fork_generation`]), threads and connections
+/// of its own. Conversions are deduplicated among those of one process. What the parent recorded stays
+/// the parent's to deliver. `docs/processes.md` in the repository has the details.
 ///
 /// ```
 /// use std::time::Duration;

@@ -73,11 +73,12 @@ fn in_a_child() {
 
 fn full_speed() {
     const CHILDREN: u32 = 8;
+    const THREADS: u32 = 3;
     const EACH: u32 = 20;
     let emulator = serve();
     let core = start(keyed(&emulator).queue_capacity(1_000_000).batch_size(7));
     let (go_on, recorded) = (AtomicBool::new(true), AtomicU32::new(0));
-    let stats = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         for thread in 0..2 {
             let (core, go_on, recorded) = (&core, &go_on, &recorded);
             scope.spawn(move || {
@@ -97,28 +98,30 @@ fn full_speed() {
                 std::thread::yield_now();
             }
             forked(|| {
-                assert_eq!(core.stats(), untouched(1));
-                record(&core, &format!("child-{child}"), EACH);
-                delivers(&core, EACH.into());
+                // Which of them is first makes what all of them use.
+                std::thread::scope(|scope| {
+                    for thread in 0..THREADS {
+                        let core = &core;
+                        scope.spawn(move || record(core, &format!("child-{child}-{thread}"), EACH));
+                    }
+                });
+                delivers(&core, (THREADS * EACH).into());
             })
             .join();
         }
         go_on.store(false, Ordering::Relaxed);
-        core.clone()
-    })
-    .shutdown(PATIENCE)
-    .unwrap()
-    .stats;
+    });
+    let stats = core.shutdown(PATIENCE).unwrap().stats;
     let recorded = recorded.into_inner();
     assert_eq!((stats.recorded, stats.delivered), (recorded.into(), recorded.into()));
     assert_eq!((stats.pending, stats.dropped.total(), stats.fate_unknown), (0, 0, 0));
     assert_eq!(stats.fork_generation, 0);
     let received = emulator.received();
     let conversions = conversions(&received);
-    assert_eq!(conversions.len() as u32, recorded + CHILDREN * EACH, "none is missing");
+    assert_eq!(conversions.len() as u32, recorded + CHILDREN * THREADS * EACH, "none is missing");
     assert!(conversions.values().all(|times| *times == 1), "none came twice");
     let of_children = conversions.keys().filter(|visitor| visitor.starts_with("child")).count();
-    assert_eq!(of_children as u32, CHILDREN * EACH);
+    assert_eq!(of_children as u32, CHILDREN * THREADS * EACH);
 }
 
 fn family() {
