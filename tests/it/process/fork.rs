@@ -16,7 +16,8 @@ use crossbeam_channel::bounded;
 use super::forked::forked;
 use crate::child;
 use crate::support::{
-    PATIENCE, convert, direct, direct_to, keyed, network, pro, serve, start, unready, until, visitor,
+    PATIENCE, convert, deadline, direct, direct_to, keyed, network, pro, serve, start, unready, until,
+    visitor,
 };
 
 fn run(case: &str) {
@@ -266,8 +267,8 @@ fn dropped() {
     let emulator = serve();
     let core = start(keyed(&emulator).batch_size(100));
     core.on(LifecycleEventKind::Conversion, |_| {}).unwrap();
-    record(&core, "parent", 3);
     let (visitor, events) = (pro(&core, "v"), core.subscribe());
+    record(&core, "parent", 3);
     let mut slot = Some((core, visitor, events));
     for used in [false, true] {
         forked(|| {
@@ -282,7 +283,7 @@ fn dropped() {
         .join();
     }
     let (core, _, events) = slot.unwrap();
-    assert!(events.try_next().is_some());
+    assert!(events.next_before(deadline()).is_some());
     delivers(&core, 3);
     assert_eq!(conversions(&emulator.received()).get("child-0"), Some(&1));
     assert_eq!(emulator.received().totals.events, 4);
