@@ -126,7 +126,9 @@ impl Worker {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
                 Ok((connection, _)) => {
-                    let page = self.page(&visitor(&connection, answered))?;
+                    // Who says nothing, or not soon, gets no answer and has not converted.
+                    let Some(visitor) = visitor(&connection, answered) else { continue };
+                    let page = self.page(&visitor)?;
                     answered += 1;
                     undelivered += 1;
                     note(b"a")?;
@@ -171,19 +173,17 @@ impl Worker {
     }
 }
 
-/// Who asks: the `visitor` of the query, or somebody new.
-fn visitor(mut connection: &TcpStream, number: u32) -> String {
+/// Who asks: the `visitor` of the query, or somebody new; `None` without a whole request.
+fn visitor(mut connection: &TcpStream, number: u32) -> Option<String> {
     let (mut head, mut part) = (Vec::new(), [0; 1_024]);
-    let _ = connection.set_read_timeout(Some(Duration::from_secs(1)));
-    while head.len() < 8_192 && !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        match connection.read(&mut part) {
-            Ok(read) if read > 0 => head.extend_from_slice(&part[..read]),
-            _ => break,
-        }
+    connection.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = connection.read(&mut part).ok().filter(|read| *read > 0 && head.len() < 8_192)?;
+        head.extend_from_slice(&part[..read]);
     }
-    let line = String::from_utf8_lossy(&head);
-    let asked = line.split(' ').nth(1).and_then(|path| path.split_once("visitor="));
-    asked.map_or_else(|| format!("worker-{}-{number}", std::process::id()), |(_, id)| id.to_owned())
+    let head = String::from_utf8_lossy(&head);
+    let asked = head.split(' ').nth(1)?.split_once("visitor=");
+    Some(asked.map_or_else(|| format!("worker-{}-{number}", std::process::id()), |(_, id)| id.to_owned()))
 }
 
 fn open_journal() -> io::Result<Option<File>> {
