@@ -55,6 +55,7 @@ fn delivers(core: &Core, recorded: u64) {
 fn in_a_child() {
     match child::case().as_deref() {
         Some("full speed") => full_speed(),
+        Some("churn") => churn(),
         Some("family") => family(),
         Some("pending") => pending(),
         Some("connections") => connections(),
@@ -123,6 +124,42 @@ fn full_speed() {
     assert!(conversions.values().all(|times| *times == 1), "none came twice");
     let of_children = conversions.keys().filter(|visitor| visitor.starts_with("child")).count();
     assert_eq!(of_children as u32, CHILDREN * THREADS * EACH);
+}
+
+/// The parent's threads are anywhere: starting, fetching, compiling, in a handshake, ending.
+fn churn() {
+    const CHILDREN: u32 = 10;
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let (go_on, rounds) = (AtomicBool::new(true), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while go_on.load(Ordering::Relaxed) {
+                let round = rounds.fetch_add(1, Ordering::Relaxed);
+                let core = start(keyed(&emulator));
+                record(&core, &format!("parent-{round}"), 1);
+                delivers(&core, 1);
+            }
+        });
+        for child in 0..CHILDREN {
+            while rounds.load(Ordering::Relaxed) <= child {
+                std::thread::yield_now();
+            }
+            forked(|| {
+                record(&core, &format!("heir-{child}"), 1);
+                let own = start(keyed(&emulator));
+                record(&own, &format!("own-{child}"), 1);
+                delivers(&own, 1);
+                delivers(&core, 1);
+            })
+            .join();
+        }
+        go_on.store(false, Ordering::Relaxed);
+    });
+    let received = emulator.received();
+    let conversions = conversions(&received);
+    assert_eq!(conversions.len() as u32, rounds.into_inner() + 2 * CHILDREN);
+    assert!(conversions.values().all(|times| *times == 1));
 }
 
 fn family() {
@@ -232,20 +269,21 @@ fn initialize() {
 fn context() {
     let emulator = serve();
     let core = start(keyed(&emulator));
-    let visitor = pro(&core, "v");
+    let (visitor, undecided) = (pro(&core, "v"), pro(&core, "w"));
     let shown = visitor.run_experience("price").unwrap().variation_key().to_owned();
     forked(|| {
         // The decision is inherited, the exposure is the parent's, and the conversion is the child's.
         assert_eq!(visitor.run_experience("price").unwrap().variation_key(), shown);
         assert_eq!(core.stats().recorded, 0);
         assert!(visitor.track_conversion("purchase").tracked());
-        delivers(&core, 1);
+        assert!(undecided.run_experience("price").is_some());
+        delivers(&core, 2);
         assert_eq!(visitor.run_experience("price").unwrap().variation_key(), shown, "after close too");
     })
     .join();
     delivers(&core, 1);
     let totals = emulator.received().totals;
-    assert_eq!((totals.bucketing, totals.conversion, totals.config_requests), (1, 1, 1));
+    assert_eq!((totals.bucketing, totals.conversion, totals.config_requests), (2, 1, 1));
 }
 
 /// Children that do not use the SDK, one of them by ending as a program ends.
@@ -460,6 +498,11 @@ fn hooks() {
 #[test]
 fn forks_while_others_record_at_full_speed_lose_nothing_and_send_nothing_twice() {
     run("full speed");
+}
+
+#[test]
+fn a_child_starts_well_wherever_the_parents_threads_were() {
+    run("churn");
 }
 
 #[test]
