@@ -59,11 +59,13 @@ mod decide;
 mod diagnostics;
 mod error;
 mod events;
+mod exit;
 mod flush;
 mod js;
 mod murmur;
 mod options;
 mod preview;
+mod process;
 mod results;
 mod secret;
 mod shared;
@@ -84,9 +86,11 @@ pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
 pub use error::{
-    ConfirmError, ContextError, HandlerError, InitializeError, LoadError, PreviewError, RefreshError,
+    ConfirmError, ContextError, ExitFlushError, HandlerError, InitializeError, LoadError, PreviewError,
+    RefreshError,
 };
 pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
+pub use exit::{FlushGuard, register_exit_flush};
 pub use flush::{FlushError, FlushReport};
 pub use options::{
     CacheLevel, DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, OverflowPolicy,

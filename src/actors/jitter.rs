@@ -12,9 +12,10 @@ impl Jitter {
         Self(seed)
     }
 
-    /// Seeded from the operating system, by way of the standard library's hash keys.
+    /// Seeded from the operating system, by way of the standard library's hash keys, which a forked
+    /// child has in common with its siblings: the process id keeps them apart.
     pub(crate) fn random() -> Self {
-        Self(RandomState::new().hash_one(0))
+        Self(RandomState::new().hash_one(std::process::id()))
     }
 
     /// A duration from zero up to `most`.

@@ -13,4 +13,5 @@ pub(crate) use notifier::Notifier;
 pub use notifier::Subscription;
 pub use refresher::RefreshOutcome;
 pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
+pub(crate) use thread::run_apart;
 pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};

@@ -141,6 +141,8 @@ fn run(
     transport: &dyn Transport,
     notifier: &Notifier,
 ) {
+    // In a forked child there is a config already.
+    refresher.plan(Instant::now());
     loop {
         let tick = refresher.next.map_or_else(never, at);
         // Before any command that waits; the choice below is a fair one.
@@ -195,7 +197,8 @@ struct Published {
 
 impl Refresher {
     pub(crate) fn new(settings: RefresherSettings) -> Self {
-        Self { settings, etag: None, failures: 0, next: None, previews: HashMap::new() }
+        let etag = settings.cell.etag();
+        Self { settings, etag, failures: 0, next: None, previews: HashMap::new() }
     }
 
     fn request(&self) -> ConfigRequest<'_> {
@@ -219,6 +222,12 @@ impl Refresher {
     ) -> Result<Refreshed, LoadError> {
         let outcome = answer.map_err(LoadError::from).and_then(|response| self.install(response));
         self.failures = if outcome.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        self.plan(now);
+        outcome
+    }
+
+    /// Plans the next fetch, where there is a policy.
+    fn plan(&mut self, now: Instant) {
         // A core that never had a config is initialized again by its application, not by the clock.
         if let Some(policy) = self.settings.tuning.refresh.clone()
             && self.settings.cell.is_set()
@@ -226,7 +235,6 @@ impl Refresher {
             // A wait that no clock reaches is as good as none.
             self.next = now.checked_add(self.wait(&policy));
         }
-        outcome
     }
 
     fn wait(&mut self, policy: &RefreshConfig) -> Duration {
@@ -250,7 +258,7 @@ impl Refresher {
             Some(now) => Some(snapshot.changes_from(&now)),
             None => None,
         };
-        cell.publish(Arc::clone(&snapshot));
+        cell.publish(Arc::clone(&snapshot), etag.clone());
         self.etag = etag;
         let first = changes.is_none();
         Ok((RefreshOutcome::Updated(changes.unwrap_or_default()), Some(Published { snapshot, first })))
@@ -389,6 +397,17 @@ mod tests {
         assert!(unready.answered(Ok(ConfigResponse::NotModified), now).is_err());
         assert!(unready.answered(served("1", "1"), now).is_ok());
         assert_eq!(unready.next, Some(now + 10 * SECOND));
+    }
+
+    #[test]
+    fn the_refresher_of_a_forked_child_goes_on_with_the_config_and_the_etag_that_are_in_place() {
+        let now = Instant::now();
+        let mut before = refresher(policy(Duration::ZERO));
+        assert!(before.answered(served("1", "1"), now).is_ok());
+        let mut child = Refresher::new(before.settings);
+        child.plan(now);
+        assert_eq!((child.request().etag, child.next), (Some("1-1"), Some(now + 10 * SECOND)));
+        assert!(child.answered(Ok(ConfigResponse::NotModified), now).is_ok());
     }
 
     #[test]

@@ -25,8 +25,8 @@ impl Context {
         given: Attributes,
     ) -> Self {
         let visitor_id = SmolStr::new(visitor_id);
-        let stored =
-            if visitor_id.is_empty() { None } else { shared.visitors.load(&visitor_id) }.unwrap_or_default();
+        let stored = if visitor_id.is_empty() { None } else { shared.runtime().visitors.load(&visitor_id) }
+            .unwrap_or_default();
         let (given, segments) = split(given);
         let mut attributes = stored.attributes.clone();
         overlay(&mut attributes, given);
@@ -227,7 +227,7 @@ impl Context {
             segments: self.persistent_segments.as_deref().cloned().unwrap_or_default(),
             bucketing: self.decisions.pairs(&self.snapshot).collect(),
         };
-        self.shared.visitors.update(&self.visitor_id, known, change);
+        self.shared.runtime().visitors.update(&self.visitor_id, known, change);
         self.shared.persist(&self.snapshot);
     }
 

@@ -13,6 +13,7 @@ use smol_str::SmolStr;
 use super::envelope::VisitorState;
 use super::keys::state_key;
 use super::{DataStore, StoreError};
+use crate::process::inherit_lock;
 
 /// Shards, so that threads with different visitors rarely meet at one lock.
 const SHARDS: usize = 16;
@@ -58,6 +59,23 @@ impl Visitors {
             shard_capacity: capacity.get().div_ceil(SHARDS),
             ttl,
             store,
+            evicted: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
+            next_shard: AtomicUsize::new(0),
+        }
+    }
+
+    /// What a forked child begins with: the memory, but for shards that another thread was changing at
+    /// the fork, whose lock nobody will release there. With a store it is empty: what waits here is
+    /// the parent's to write.
+    pub(crate) fn inherit(&self) -> Self {
+        let inherit = |shard| if self.has_store() { Mutex::default() } else { inherit_lock(shard) };
+        Self {
+            shards: self.shards.each_ref().map(inherit),
+            hasher: self.hasher.clone(),
+            shard_capacity: self.shard_capacity,
+            ttl: self.ttl,
+            store: self.store.clone(),
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
@@ -286,6 +304,24 @@ mod tests {
         assert!(visitors.lock(0).states.is_empty());
         assert_eq!(visitors.load("v").unwrap().bucketing.len(), 1);
         assert_eq!(visitors.write_behind(), (0, 0));
+    }
+
+    #[test]
+    fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
+        let visitors = Visitors::new(capacity(1_000), None, None);
+        let names: Vec<_> = (0..100).map(|visitor| visitor.to_string()).collect();
+        names.iter().for_each(|name| decide(&visitors, name, "2"));
+        let held = visitors.lock(3);
+        let lost = held.states.len();
+        let inherited = visitors.inherit();
+        drop(held);
+        assert!(lost > 0 && inherited.lock(3).states.is_empty());
+        assert_eq!(names.iter().filter(|name| inherited.load(name).is_some()).count(), 100 - lost);
+
+        let stored = Visitors::new(capacity(10), None, Some(Arc::new(InMemoryDataStore::new())));
+        decide(&stored, "v", "2");
+        assert_eq!(stored.inherit().write_behind(), (0, 0));
+        assert_eq!(stored.write_behind(), (1, 0), "the parent writes it");
     }
 
     struct Failing;

@@ -56,6 +56,8 @@ pub struct Stats {
     pub marks_evicted: u64,
     /// Lifecycle events that a slow handler or subscriber missed.
     pub events_missed: u64,
+    /// Forks between the process that first used the SDK and this one. A child's counts begin at zero.
+    pub fork_generation: u64,
 }
 
 /// Where the pending records are.

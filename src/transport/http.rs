@@ -12,6 +12,7 @@ use ureq::{Agent, RequestBuilder};
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
 use crate::options::PROJECT_PLACEHOLDER;
 use crate::options::{CacheLevel, TransportConfig};
+use crate::process::{Current, PerProcess};
 
 /// Without it the metrics endpoint takes the events for a bot's and drops them.
 const USER_AGENT: &str = "ConvertAgent/1.0";
@@ -23,29 +24,18 @@ const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 pub(crate) struct HttpTransport {
-    agent: Agent,
+    /// A forked child has connections of its own.
+    agent: PerProcess<Agent>,
     config: TransportConfig,
 }
 
 impl HttpTransport {
     pub(crate) fn new(config: TransportConfig) -> Self {
-        let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(!config.http_on_loopback)
-            .http_status_as_error(false)
-            // A redirect is an answer like any other (as in the official Python SDK), so nothing
-            // ever leaves for a host that was not configured.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(config.proxy.clone())
-            .user_agent(USER_AGENT)
-            .timeout_connect(Some(config.connect_timeout))
-            .timeout_resolve(Some(config.connect_timeout))
-            .timeout_global(Some(config.total_timeout))
-            .build()
-            .new_agent();
-        Self { agent, config }
+        Self { agent: PerProcess::new(new_agent(&config)), config }
+    }
+
+    fn agent(&self) -> Current<Agent> {
+        self.agent.get(|_| new_agent(&self.config), |_| {})
     }
 
     fn get_config(
@@ -56,7 +46,7 @@ impl HttpTransport {
         let base = &self.config.config_base_url;
         let url = format!("{base}/api/v1/config/{}{}", request.sdk_key, encode_query(query));
         let get = self
-            .agent
+            .agent()
             .get(url)
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
@@ -145,7 +135,7 @@ impl Transport for HttpTransport {
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
         let mut response = self
-            .agent
+            .agent()
             .post(self.track_url(request)?)
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
@@ -162,7 +152,10 @@ impl Transport for HttpTransport {
     }
 
     fn interrupt(&self) {
-        self.agent.clone().shutdown();
+        // An agent that this process has not made has no calls at hand.
+        if let Some(agent) = self.agent.peek() {
+            Agent::clone(&agent).shutdown();
+        }
     }
 }
 
@@ -176,6 +169,25 @@ fn wait_asked_for(asked: &str, date: Option<&str>) -> Option<Duration> {
     let until = httpdate::parse_http_date(asked).ok()?;
     let now = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
     Some(until.duration_since(now).unwrap_or_default())
+}
+
+fn new_agent(config: &TransportConfig) -> Agent {
+    let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .https_only(!config.http_on_loopback)
+        .http_status_as_error(false)
+        // A redirect is an answer like any other (as in the official Python SDK), so nothing
+        // ever leaves for a host that was not configured.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(config.proxy.clone())
+        .user_agent(USER_AGENT)
+        .timeout_connect(Some(config.connect_timeout))
+        .timeout_resolve(Some(config.connect_timeout))
+        .timeout_global(Some(config.total_timeout))
+        .build()
+        .new_agent()
 }
 
 /// Mozilla's roots, and the configured ones besides them.

@@ -16,6 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "events",
             "flush",
             "options",
+            "process",
             "secret",
             "state",
             "tracking",
@@ -64,31 +65,37 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("diagnostics", &["decide"]),
     ("error", &["config", "transport"]),
     ("events", &["config", "diagnostics", "tracking", "transport"]),
+    ("exit", &["actors", "core", "deadline", "error", "flush", "process", "shared", "tracking"]),
     ("flush", &["tracking"]),
     ("js", &["attributes"]),
     ("murmur", &[]),
     ("options", &["config", "secret", "state"]),
     ("preview", &[]),
+    ("process", &["caught"]),
     ("results", &["config", "decide"]),
     ("secret", &[]),
-    ("shared", &["actors", "config", "error", "options", "state", "tracking", "transport"]),
-    ("state", &["attributes", "caught"]),
+    (
+        "shared",
+        &["actors", "caught", "config", "error", "options", "process", "state", "tracking", "transport"],
+    ),
+    ("state", &["attributes", "caught", "process"]),
     ("tracking", &["attributes", "transport"]),
-    ("transport", &["options"]),
+    ("transport", &["options", "process"]),
 ];
 
 /// Texts that may stand only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("ureq", &["transport/http.rs", "options/network.rs"]),
-    ("arc_swap", &["config/cell.rs", "shared.rs", "actors/"]),
+    ("arc_swap", &["config/cell.rs", "process/", "actors/"]),
     ("crossbeam_channel", &["actors/"]),
-    ("std::thread", &["actors/thread.rs"]),
+    ("std::thread", &["actors/thread.rs", "process/per_process.rs"]),
     (
         "Mutex",
         &[
             "shared.rs",
             "actors/thread.rs",
             "actors/notifier.rs",
+            "process/per_process.rs",
             "tracking/ledger.rs",
             "state/visitors.rs",
             "state/memory_store.rs",
@@ -96,6 +103,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("RwLock", &[]),
     ("Condvar", &[]),
+    // A fork while one is being made would leave it locked in the child.
+    ("LazyLock", &[]),
     (
         "Instant::now",
         &[
@@ -109,7 +118,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("SystemTime::now", &["actors/tracker/run.rs", "transport/http.rs"]),
     ("sleep", &[]),
-    ("unsafe ", &[]),
+    ("unsafe ", &["process/hooks.rs"]),
     ("std::env", &[]),
     ("println!", &[]),
     ("todo!", &[]),

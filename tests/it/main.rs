@@ -7,6 +7,7 @@
 )]
 
 mod bucket_order;
+mod child;
 mod config_options;
 mod delivery;
 mod events;
@@ -17,6 +18,8 @@ mod ledger;
 mod naive;
 mod network;
 mod preview;
+#[cfg(unix)]
+mod process;
 mod properties;
 mod redaction;
 mod refresh;

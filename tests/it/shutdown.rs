@@ -1,14 +1,20 @@
 //! Close and shutdown: once, twice, at once, late, from a handler, and with work at hand.
 
+#[cfg(unix)]
+use std::io::Read;
+#[cfg(unix)]
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
     ContextError, ConversionOptions, ConversionStatus, Core, FlushError, InitializeError, LifecycleEventKind,
-    RefreshError, SdkConfig, attributes,
+    RefreshError, SdkConfig, TransportConfig, attributes,
 };
 use crossbeam_channel::bounded;
+#[cfg(unix)]
+use nix::sys::socket::{Backlog, listen};
 
 use crate::support::{
     KEY, PATIENCE, Script, convert, direct, direct_to, keyed, pro, serve, start, start_scripted, until,
@@ -89,6 +95,50 @@ fn shutdown_with_a_hanging_server_ends_by_its_deadline_with_a_final_ledger() {
     assert_eq!((stats.pending, stats.dropped.closed.total()), (0, 3), "{stats:?}");
     assert!(stats.is_balanced());
     assert_eq!(core.stats(), *stats);
+}
+
+/// A shutdown returns while the server still has the connection, wherever it hangs: that it returns at
+/// all is the promise, as nothing here ever ends a hang.
+#[cfg(unix)]
+#[test]
+fn shutdown_ends_by_its_deadline_while_connecting_in_the_handshake_and_in_the_body() {
+    let shut = |core: Core| {
+        convert(&core, 0..3);
+        let stats = match core.shutdown(Duration::from_millis(400)) {
+            Err(FlushError::Timeout(stats)) => *stats,
+            other => panic!("the server hangs: {other:?}"),
+        };
+        assert!(stats.is_balanced());
+        stats
+    };
+    let to = |listener: &TcpListener| {
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        direct().transport(TransportConfig::builder().track_base_url(url).build().unwrap())
+    };
+
+    let full = TcpListener::bind("127.0.0.1:0").unwrap();
+    listen(&full, Backlog::new(0).unwrap()).unwrap();
+    let address = full.local_addr().unwrap();
+    // Until the system answers nobody who would connect.
+    let taken: Vec<_> =
+        std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok())
+            .collect();
+    // The system lets nobody interrupt this: its thread, and what it carries, is left to its timeout.
+    let stats = shut(start(to(&full)));
+    assert_eq!((stats.pending + stats.dropped.closed.total(), stats.delivered), (3, 0));
+    drop(taken);
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stats = shut(start(to(&silent)));
+    assert_eq!((stats.dropped.closed.total(), stats.pending), (3, 0));
+    let hello = silent.accept().unwrap().0.read(&mut [0; 64]).unwrap();
+    assert!(hello > 0, "it was in the handshake");
+
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 3_600_000 }));
+    let stats = shut(start(direct_to(&emulator)));
+    assert_eq!(emulator.received().totals.events, 3);
+    assert_eq!((stats.delivered + stats.dropped.closed.total(), stats.pending), (3, 0));
 }
 
 #[test]
