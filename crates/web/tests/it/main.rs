@@ -1,4 +1,5 @@
 //! The parts that every helper shares, without a framework.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cookie;
 mod environment;
