@@ -10,8 +10,8 @@
 //!   while requests are still open.
 //! - [`testing::core`] is a core without a network, for tests of routes.
 //!
-//! A request costs nothing unless a route asks for the visitor. Decisions are made on the request's own
-//! thread, without a lock.
+//! A request costs one allocation for the fairing, and nothing more unless a route asks for the visitor.
+//! Decisions are made on the request's own thread, without a lock.
 //!
 //! ```
 //! use std::time::Duration;

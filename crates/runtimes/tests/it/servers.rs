@@ -1,0 +1,53 @@
+//! Long-lived servers that are stopped while connections are open.
+
+use crate::http::{Client, ask, head};
+use crate::program::{Convert, Program};
+
+#[test]
+fn an_axum_server_answers_open_requests_and_delivers_when_it_is_stopped() {
+    let convert = Convert::start();
+    let program = convert.run(env!("CARGO_BIN_EXE_axum_server"), &[], &[]);
+    stop_with_open_connections(&convert, program);
+}
+
+#[test]
+fn an_actix_server_answers_open_requests_and_delivers_when_it_is_stopped() {
+    let convert = Convert::start();
+    let program = convert.run(env!("CARGO_BIN_EXE_actix_server"), &[], &[]);
+    stop_with_open_connections(&convert, program);
+}
+
+/// One connection is idle and another one in the middle of a request when SIGTERM comes.
+fn stop_with_open_connections(convert: &Convert, program: Program) {
+    let address = program.address();
+    for number in 0..20 {
+        let answer = ask(address, "POST", "/order", Some(&format!("visitor-{number}"))).unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let mut idle = Client::connect(address).unwrap();
+    idle.write(&head("POST", "/order", Some("idle"), 0)).unwrap();
+    assert_eq!(idle.answer().unwrap().status, 200);
+    let mut open = Client::connect(address).unwrap();
+    // `100 Continue` is how the client knows that the request is being handled.
+    let head =
+        head("POST", "/order", Some("open"), 4).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+    open.write(&head).unwrap();
+    assert_eq!(open.answer().unwrap().status, 100);
+
+    program.signal("-TERM");
+    while Client::connect(address).is_ok() {
+        std::thread::yield_now();
+    }
+    open.write("book").unwrap();
+    let answer = open.answer().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "book"));
+    idle.closed().unwrap();
+    assert!(program.end().success());
+
+    let received = convert.received();
+    assert_eq!((received.totals.conversion, received.totals.refused), (22, 0));
+    let last = ["idle".to_owned(), "open".to_owned()];
+    for visitor in (0..20).map(|number| format!("visitor-{number}")).chain(last) {
+        assert_eq!(convert.conversions_of(&visitor), 1, "{visitor}");
+    }
+}
