@@ -5,7 +5,7 @@
 //! - [`ConvertLayer`] goes around the router and sets the cookie of a new visitor.
 //! - [`Visitor`] is the extractor. It answers 503 until the core is ready; `Option<Visitor>` goes on
 //!   without decisions.
-//! - [`serve`] stops within one deadline: open requests first, then what is not delivered yet.
+//! - [`serve()`] stops within one deadline: open requests first, then what is not delivered yet.
 //! - [`testing::core`] is a core without a network, for tests of handlers.
 //!
 //! A request costs one allocation for the layer, and nothing more unless a handler asks for the

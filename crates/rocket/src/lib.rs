@@ -6,7 +6,7 @@
 //!   visitor.
 //! - [`Visitor`] is the guard. It fails with 503 until the core is ready; `Option<Visitor>` goes on
 //!   without decisions.
-//! - [`launch`] delivers what is left after Rocket's graceful shutdown. A shutdown fairing would run
+//! - [`launch()`] delivers what is left after Rocket's graceful shutdown. A shutdown fairing would run
 //!   while requests are still open.
 //! - [`testing::core`] is a core without a network, for tests of routes.
 //!

@@ -14,6 +14,11 @@ type Hook<F, T> = dyn for<'a, 'r> Fn(&'a <F as Framework>::Request<'r>) -> T + S
 /// answers, what a [trusted header](Self::trust_header) says, or what the cookie holds; where none of
 /// them has one the visitor is new, with an id of 128 random bits that the response's cookie keeps.
 /// Nothing is looked at before a handler asks for the visitor.
+///
+/// Making the context is quick and stays on the request's thread: it looks the visitor up in memory,
+/// under the lock of one of sixteen shards. Where the core has a
+/// [`DataStore`](convert_sdk::DataStore) of the application's own, the store is asked there too, and
+/// one that does I/O stalls the executor.
 pub struct Convert<F: Framework> {
     core: Core,
     cookie: Option<Arc<VisitorCookie>>,

@@ -1,6 +1,6 @@
 //! What a helper tells about its framework's requests.
 
-use convert_sdk::{Attributes, attributes};
+use convert_sdk::{Attributes, SmolStr, attributes};
 
 /// A web framework, as far as a request's headers and URL go.
 pub trait Framework: 'static {
@@ -43,14 +43,14 @@ impl RequestUrl<'_> {
     #[must_use]
     pub fn attributes(&self, scheme: &str) -> Attributes {
         let host = self.host.unwrap_or_default();
-        let url = format!("{}://{host}{}", self.scheme.unwrap_or(scheme), self.path);
-        let with_query = self.query.map(|query| format!("{url}?{query}"));
+        let url = SmolStr::from(format!("{}://{host}{}", self.scheme.unwrap_or(scheme), self.path));
+        let with_query = self.query.map(|query| SmolStr::from(format!("{url}?{query}")));
         attributes! {
             "host" => host,
             "path" => self.path,
             "query_string" => self.query.unwrap_or_default(),
-            "url_with_query" => with_query.as_deref().unwrap_or(&url),
-            "url" => url.as_str(),
+            "url_with_query" => with_query.unwrap_or_else(|| url.clone()),
+            "url" => url,
         }
     }
 }

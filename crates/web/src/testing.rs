@@ -24,7 +24,7 @@ pub enum TestCoreError {
     Config(#[from] InitializeError),
 }
 
-/// The tracking requests of a [`core`], in order. Clones see the same.
+/// The tracking requests of a [`core()`], in order. Clones see the same.
 #[derive(Clone, Default)]
 pub struct Deliveries {
     requests: Arc<Mutex<Vec<Value>>>,

@@ -28,7 +28,7 @@ impl Drop for FlushGuard {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let ending = env::args().nth(1).ok_or("how to end?")?;
-    let core = Core::new(config_from_env()?.batch_size(1_000).build()?);
+    let core = Core::new(config_from_env()?.batch_size(10_000).build()?);
     core.initialize()?;
     let _guard = FlushGuard(core.clone());
     let stop = Arc::new(AtomicBool::new(false));
@@ -67,7 +67,7 @@ fn import_until(stop: &AtomicBool, core: &Core) -> Result<(), Box<dyn Error>> {
             break;
         }
         import(core, number)?;
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }

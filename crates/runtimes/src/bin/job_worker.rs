@@ -10,8 +10,8 @@ use std::time::Duration;
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{Data, MemoryStorage, TaskSink, WorkerBuilder, WorkerError};
 use convert_sdk::Core;
-use convert_sdk_axum::stop_signal;
 use convert_sdk_web::config_from_env;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 
 /// Jobs at once; each waits for its own delivery.
@@ -30,7 +30,7 @@ async fn record_purchase(order: u32, core: Data<Core>) -> Result<(), Box<dyn Err
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let stop = stop_signal()?;
+    let mut stop = signal(SignalKind::terminate())?;
     let jobs: u32 = env::args().nth(1).ok_or("how many jobs?")?.parse()?;
     let core = Core::new(config_from_env()?.build()?);
     let starting = core.clone();
@@ -45,8 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .concurrency(CONCURRENCY)
         .data(core.clone())
         .build(record_purchase)
-        .run_until(async {
-            stop.await;
+        .run_until(async move {
+            stop.recv().await;
             Ok::<(), WorkerError>(())
         })
         .await?;

@@ -53,6 +53,6 @@ fn a_kill_delivers_nothing() {
     program.says("working");
     program.signal("-KILL");
     assert_eq!(program.end().code(), None);
-    // Batches of a thousand: none was full.
+    // Batches of ten thousand: none was full.
     assert_eq!(convert.received().totals.conversion, 0);
 }

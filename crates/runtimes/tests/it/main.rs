@@ -8,6 +8,7 @@ mod cloud_run;
 mod http;
 mod job_worker;
 mod lambda;
+mod load;
 mod program;
 mod quickstarts;
 mod runtime_api;

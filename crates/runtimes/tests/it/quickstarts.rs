@@ -30,6 +30,22 @@ fn the_quickstart_of_rocket() {
     visit(&convert, program, address);
 }
 
+#[test]
+fn a_mistake_in_the_environment_ends_the_program_before_it_listens() {
+    let convert = Convert::start();
+    let mistakes = [
+        ("CONVERT_SDK_KEY", ""),
+        ("CONVERT_CA_FILE", "no/such/file.pem"),
+        ("CONVERT_CONFIG_ENDPOINT", "http://example.com"),
+    ];
+    for mistake in mistakes {
+        let program = convert.run(env!("CARGO_BIN_EXE_axum_quickstart"), &[], &[mistake]);
+        assert_eq!(program.rest(), Vec::<String>::new(), "{mistake:?}");
+        assert_eq!(program.end().code(), Some(1), "{mistake:?}");
+    }
+    assert!(convert.received().requests.is_empty());
+}
+
 /// A new visitor looks at the page, comes back with the cookie, and buys.
 fn visit(convert: &Convert, program: Program, address: SocketAddr) {
     let first = ask(address, "GET", "/", None).unwrap();
