@@ -53,7 +53,20 @@ pub use middleware::{ConvertFuture, ConvertMiddleware, ConvertService};
 pub use request::Actix;
 
 /// A core, and how an actix-web request becomes a context; hooks are given the
-/// [`HttpRequest`](actix_web::HttpRequest).
+/// [`HttpRequest`](actix_web::HttpRequest). Here an authentication middleware further out leaves the
+/// login in the request's extensions.
+///
+/// ```
+/// use actix_web::HttpMessage;
+/// use convert_sdk::attributes;
+/// use convert_sdk_actix::{Convert, VisitorCookie, testing};
+///
+/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
+///     .visitor_id(|request| request.extensions().get::<String>().cloned())
+///     .attributes(|request| attributes! { "beta" => request.path().starts_with("/beta") });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Convert = convert_sdk_web::Convert<Actix>;
 
 /// The README's program compiles.

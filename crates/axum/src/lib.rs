@@ -53,7 +53,19 @@ pub use request::Axum;
 pub use serve::{ServeError, serve, stop_signal};
 
 /// A core, and how an axum request becomes a context; hooks are given the request's
-/// [`Parts`](axum::http::request::Parts).
+/// [`Parts`](axum::http::request::Parts). Here an authentication layer further out leaves the login in
+/// the request's extensions.
+///
+/// ```
+/// use convert_sdk::attributes;
+/// use convert_sdk_axum::{Convert, VisitorCookie, testing};
+///
+/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
+///     .visitor_id(|request| request.extensions.get::<String>().cloned())
+///     .attributes(|request| attributes! { "beta" => request.uri.path().starts_with("/beta") });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Convert = convert_sdk_web::Convert<Axum>;
 
 /// The README's program compiles.

@@ -1,5 +1,7 @@
 //! The fairing: the core's start, and a new visitor's cookie.
 
+use std::time::Duration;
+
 use rocket::fairing::{Fairing, Info, Kind, Result};
 use rocket::{Build, Request, Response};
 
@@ -15,14 +17,17 @@ pub struct ConvertFairing {
 }
 
 impl ConvertFairing {
+    /// The pause between attempts of a fairing that does not wait.
+    pub const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
     /// A fairing with these settings.
     #[must_use]
     pub fn new(convert: &Convert) -> Self {
         Self { convert: convert.clone(), waits: true }
     }
 
-    /// Launches without waiting for the core, which is made ready in a task of its own: until then,
-    /// and for good where that fails, routes have no context. What went wrong is logged.
+    /// Launches without waiting for the core, which a task of its own tries to make ready until it is,
+    /// every [`RETRY_PAUSE`](Self::RETRY_PAUSE). Until then routes have no context.
     #[must_use]
     pub const fn without_waiting(mut self) -> Self {
         self.waits = false;
@@ -39,15 +44,16 @@ impl Fairing for ConvertFairing {
     async fn on_ignite(&self, rocket: rocket::Rocket<Build>) -> Result {
         let convert = self.convert.clone();
         let rocket = rocket.manage(convert.clone());
-        let ready =
-            async move { convert.initialize().await.map_err(|error| log::error!("not ready: {error}")) };
         if !self.waits {
-            rocket::tokio::spawn(ready);
+            rocket::tokio::spawn(async move { convert.initialize_eventually(Self::RETRY_PAUSE).await });
             return Ok(rocket);
         }
-        match ready.await {
+        match convert.initialize().await {
             Ok(()) => Ok(rocket),
-            Err(()) => Err(rocket),
+            Err(error) => {
+                log::error!("Convert Experiences is not ready: {error}");
+                Err(rocket)
+            }
         }
     }
 

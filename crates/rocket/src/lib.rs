@@ -58,7 +58,19 @@ pub use launch::{LaunchError, launch};
 pub use request::Rocket;
 
 /// A core, and how a Rocket request becomes a context; hooks are given the
-/// [`Request`](rocket::Request).
+/// [`Request`](rocket::Request). Here an authentication fairing leaves the login in the request's
+/// local cache.
+///
+/// ```
+/// use convert_sdk::attributes;
+/// use convert_sdk_rocket::{Convert, VisitorCookie, testing};
+///
+/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
+///     .visitor_id(|request| request.local_cache(|| None::<String>).clone())
+///     .attributes(|request| attributes! { "beta" => request.uri().path().starts_with("/beta") });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Convert = convert_sdk_web::Convert<Rocket>;
 
 /// The README's program compiles.

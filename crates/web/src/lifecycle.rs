@@ -16,6 +16,23 @@ impl<F: Framework> Convert<F> {
         off_thread(self.core(), Core::initialize).await
     }
 
+    /// [`initialize`](Self::initialize) again and again, with this pause in between, until the core is
+    /// ready: in a task of its own, for a server that would rather start without decisions than wait
+    /// or fail. Each failure is logged. With direct data that is no config it never ends.
+    ///
+    /// # Errors
+    /// The core is closed, and nothing else.
+    pub async fn initialize_eventually(&self, pause: Duration) -> Result<(), InitializeError> {
+        loop {
+            match self.initialize().await {
+                Err(InitializeError::Closed) => return Err(InitializeError::Closed),
+                Err(error) => log::warn!("not ready yet: {error}"),
+                Ok(()) => return Ok(()),
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     /// [`Core::flush`]: where a request's events must have arrived before its response.
     ///
     /// # Errors
