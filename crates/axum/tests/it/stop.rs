@@ -6,7 +6,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::routing::{get, post};
-use convert_sdk::FlushReport;
+use convert_sdk::{
+    ConfigRequest, ConfigResponse, Core, FlushReport, SdkConfig, TrackingRequest, TrackingResponse,
+    Transport, TransportError,
+};
 use convert_sdk_axum::{Convert, ConvertLayer, ServeError, Visitor, VisitorCookie, serve, testing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -98,4 +101,32 @@ async fn a_request_that_never_ends_does_not_hold_up_the_stop() {
     serving.stop.send(()).unwrap();
     let report = serving.end.await.unwrap().unwrap();
     assert_eq!((report.stats.delivered, report.stats.pending), (1, 0));
+}
+
+/// Takes nothing.
+struct Refusing;
+
+impl Transport for Refusing {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        Err(TransportError::Unsupported)
+    }
+
+    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        Err(TransportError::Connect)
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_delivered_is_an_error_with_the_ledger() {
+    let config = SdkConfig::builder().data_json(include_str!("../../../../examples/shop.json"));
+    let core = Core::builder(config.build().unwrap()).transport(Refusing).build().unwrap();
+    core.initialize().unwrap();
+    let convert = Convert::new(core, VisitorCookie::plain());
+    let serving = start(convert, Router::new(), Duration::from_secs(60)).await;
+    drop(serving.bought().await);
+    serving.stop.send(()).unwrap();
+    let error = serving.end.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), "flush_incomplete");
+    let ServeError::Flush(error) = error else { unreachable!("the listener is well") };
+    assert_eq!((error.stats().dropped.total(), error.stats().pending), (1, 0));
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -121,15 +121,25 @@ impl Program {
     }
 
     /// Waits for its end.
-    pub(crate) fn end(mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn end(self) -> ExitStatus {
+        self.end_or_kill(PATIENCE)
+    }
+
+    /// Waits for its end as a supervisor does that kills what takes longer.
+    pub(crate) fn end_or_kill(mut self, after: Duration) -> ExitStatus {
+        let deadline = Instant::now() + after;
+        // Its output ends when it does.
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.child.kill();
+                    break;
+                }
             }
-            assert!(Instant::now() < deadline, "the program does not end");
-            thread::yield_now();
         }
+        self.child.wait().unwrap()
     }
 }
 

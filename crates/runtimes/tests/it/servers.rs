@@ -1,6 +1,6 @@
 //! Long-lived servers that are stopped while connections are open.
 
-use crate::http::{Client, head};
+use crate::http::{Client, ask, head};
 use crate::load;
 use crate::program::{Convert, Program, conversions_of};
 
@@ -16,6 +16,21 @@ fn an_actix_server_answers_open_requests_and_delivers_when_it_is_stopped() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_actix_server"), &[], &[]);
     stop_with_open_connections(&convert, program);
+}
+
+#[test]
+fn a_server_that_cannot_deliver_says_so_by_its_exit_code() {
+    let servers = [env!("CARGO_BIN_EXE_axum_server"), env!("CARGO_BIN_EXE_actix_server")];
+    for server in servers {
+        let convert = Convert::start();
+        let program = convert.run(server, &[], &[]);
+        let address = program.address();
+        assert_eq!(ask(address, "POST", "/order", Some("visitor-1")).unwrap().status, 200);
+        convert.emulator.go_offline();
+        program.signal("-TERM");
+        assert_eq!(program.end().code(), Some(1), "{server}");
+        assert_eq!(convert.received().totals.events, 0);
+    }
 }
 
 /// When SIGTERM comes one connection is idle, another one in the middle of a request, and others are
