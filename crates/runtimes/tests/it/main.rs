@@ -5,6 +5,7 @@
 mod batch;
 mod blocking_flush;
 mod cloud_run;
+mod guide;
 mod http;
 mod job_worker;
 mod lambda;

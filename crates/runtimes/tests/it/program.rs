@@ -13,6 +13,16 @@ use tempfile::TempDir;
 /// Long enough that only a hang can exhaust it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Rocket's settings: a free port, and plain lines that say which.
+pub(crate) const ROCKET: [(&str, &str); 4] = [
+    ("ROCKET_ADDRESS", "127.0.0.1"),
+    ("ROCKET_PORT", "0"),
+    ("ROCKET_CLI_COLORS", "false"),
+    ("ROCKET_LOG_LEVEL", "normal"),
+];
+/// What Rocket says before its address.
+pub(crate) const ROCKET_LISTENS: &str = "Rocket has launched from http://";
+
 /// The emulator with its sample project, and where programs find its certificate.
 pub(crate) struct Convert {
     pub(crate) emulator: Emulator,

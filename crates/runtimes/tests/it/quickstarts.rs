@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::http::ask;
-use crate::program::{Convert, Program, conversions_of};
+use crate::program::{Convert, Program, ROCKET, ROCKET_LISTENS, conversions_of};
 
 #[test]
 fn the_quickstart_of_axum() {
@@ -24,9 +24,8 @@ fn the_quickstart_of_actix() {
 #[test]
 fn the_quickstart_of_rocket() {
     let convert = Convert::start();
-    let settings = [("ROCKET_PORT", "0"), ("ROCKET_CLI_COLORS", "false"), ("ROCKET_LOG_LEVEL", "normal")];
-    let program = convert.run(env!("CARGO_BIN_EXE_rocket_quickstart"), &[], &settings);
-    let address = program.says("Rocket has launched from http://").parse().unwrap();
+    let program = convert.run(env!("CARGO_BIN_EXE_rocket_quickstart"), &[], &ROCKET);
+    let address = program.says(ROCKET_LISTENS).parse().unwrap();
     visit(&convert, program, address);
 }
 

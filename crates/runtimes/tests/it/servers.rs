@@ -2,7 +2,7 @@
 
 use crate::http::{Client, ask, head};
 use crate::load;
-use crate::program::{Convert, Program, conversions_of};
+use crate::program::{Convert, Program, ROCKET, ROCKET_LISTENS, conversions_of};
 
 #[test]
 fn an_axum_server_answers_open_requests_and_delivers_when_it_is_stopped() {
@@ -16,6 +16,19 @@ fn an_actix_server_answers_open_requests_and_delivers_when_it_is_stopped() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_actix_server"), &[], &[]);
     stop_with_open_connections(&convert, program);
+}
+
+#[test]
+fn a_rocket_server_delivers_for_every_answered_request_when_it_is_stopped_under_load() {
+    let convert = Convert::start();
+    let program = convert.run(env!("CARGO_BIN_EXE_rocket_quickstart"), &[], &ROCKET);
+    let address = program.says(ROCKET_LISTENS).parse().unwrap();
+    let answered = load::until_stopped(address, "/purchase", || program.signal("-TERM"));
+    assert!(program.end().success());
+    let received = convert.received();
+    for visitor in &answered {
+        assert_eq!(conversions_of(&received, visitor), 1, "{visitor} was answered");
+    }
 }
 
 #[test]
