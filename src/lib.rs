@@ -105,8 +105,8 @@ pub use results::{
 pub use smol_str::SmolStr;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
-    BreakerState, ByClass, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces, ReleaseReason,
-    Stats, UnknownGoalDataKey,
+    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,
+    ReleaseReason, Stats, UnknownGoalDataKey,
 };
 pub use transport::{
     ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::thread::Worker;
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::error::StartError;
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::process::PerProcess;
@@ -23,6 +23,7 @@ type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 pub(crate) struct Notifier {
     listeners: ArcSwap<Vec<Listener>>,
     missed: AtomicU64,
+    wall: Wall,
     handlers: Arc<HandlerList>,
     /// The handlers' thread, from the first handler until close.
     control: Mutex<Control>,
@@ -64,6 +65,10 @@ pub struct Subscription {
 }
 
 impl Notifier {
+    pub(crate) fn new(wall: Wall) -> Self {
+        Self { wall, ..Self::default() }
+    }
+
     /// Whether anyone listens.
     pub(crate) fn is_heard(&self) -> bool {
         !self.listeners.load().is_empty()
@@ -108,7 +113,7 @@ impl Notifier {
     /// What a forked child begins with: the handlers, but for one that was running at the fork, whose
     /// lock nobody will release there. Subscriptions stay with the parent.
     pub(crate) fn inherit(&self, closed: bool) -> Self {
-        let notifier = Self::default();
+        let notifier = Self::new(self.wall.clone());
         if closed {
             notifier.lock().closed = true;
             return notifier;
@@ -165,8 +170,8 @@ impl Notifier {
 
     fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
         let Some(announced) = &control.announced else { return Ok(()) };
-        let (announced, handlers) = (announced.clone(), Arc::clone(&self.handlers));
-        let worker = Worker::start("convert-events", move || run(&announced, &handlers))?;
+        let (announced, handlers, wall) = (announced.clone(), Arc::clone(&self.handlers), self.wall.clone());
+        let worker = Worker::start("convert-events", move || run(&announced, &handlers, &wall))?;
         control.worker = Some(Arc::new(worker));
         control.announced = None;
         Ok(())
@@ -213,11 +218,11 @@ impl Control {
 }
 
 /// Hands each event to its handlers until every sender is gone.
-fn run(events: &Receiver<LifecycleEvent>, handlers: &HandlerList) {
+fn run(events: &Receiver<LifecycleEvent>, handlers: &HandlerList, wall: &Wall) {
     for event in events {
         for registered in handlers.load_full().iter().filter(|it| it.kind == event.kind()) {
             let mut handler = registered.handler.lock().unwrap_or_else(PoisonError::into_inner);
-            caught("a lifecycle handler", || handler(&event));
+            wall.caught("a lifecycle handler", || handler(&event));
         }
     }
     handlers.store(Arc::default());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, never, select};
@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use super::Notifier;
 use super::jitter::Jitter;
 use super::thread::Worker;
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};
 use crate::error::{LoadError, StartError};
 use crate::events::LifecycleEvent;
@@ -64,7 +64,10 @@ pub(crate) struct RefresherSettings {
     pub(crate) timeout: Duration,
     pub(crate) compile: CompileOptions,
     pub(crate) cell: Arc<SnapshotCell>,
+    /// When the config in place was fetched or confirmed.
+    pub(crate) confirmed_at: Arc<ArcSwapOption<SystemTime>>,
     pub(crate) jitter: Jitter,
+    pub(crate) wall: Wall,
 }
 
 /// The state machine: answers of the transport and time go in, snapshots and waits come out.
@@ -159,9 +162,15 @@ fn run(
         };
         match command {
             RefresherCommand::RefreshNow(reply) => {
-                let answer = caught("the transport", || transport.fetch_config(&refresher.request()))
+                let answer = refresher
+                    .settings
+                    .wall
+                    .caught("the transport", || transport.fetch_config(&refresher.request()))
                     .unwrap_or(Err(TransportError::Panicked));
                 let outcome = refresher.answered(answer, Instant::now());
+                if outcome.is_ok() {
+                    refresher.settings.confirmed_at.store(Some(Arc::new(SystemTime::now())));
+                }
                 refresher.announce(&outcome, notifier);
                 if let Some(reply) = reply {
                     // Whoever asked may have stopped waiting.
@@ -174,7 +183,10 @@ fn run(
                     || {
                         // The ETag is the config's, not the experience's.
                         let request = ConfigRequest { etag: None, ..refresher.request() };
-                        let answer = caught("the transport", || transport.fetch_experience(&request, &id))
+                        let answer = refresher
+                            .settings
+                            .wall
+                            .caught("the transport", || transport.fetch_experience(&request, &id))
                             .unwrap_or(Err(TransportError::Panicked));
                         refresher.previewed(id, answer, Instant::now())
                     },
@@ -335,7 +347,9 @@ mod tests {
             timeout: SECOND,
             compile: config.compile,
             cell: Arc::default(),
+            confirmed_at: Arc::default(),
             jitter: Jitter::seeded(7),
+            wall: Wall::default(),
         })
     }
 

@@ -86,7 +86,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Texts that may stand only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("ureq", &["transport/http.rs", "options/network.rs"]),
-    ("arc_swap", &["config/cell.rs", "process/", "actors/"]),
+    ("arc_swap", &["config/cell.rs", "shared.rs", "process/", "actors/"]),
     ("crossbeam_channel", &["actors/"]),
     ("std::thread", &["actors/thread.rs", "process/per_process.rs"]),
     (
@@ -116,7 +116,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "state/visitors.rs",
         ],
     ),
-    ("SystemTime::now", &["actors/tracker/run.rs", "transport/http.rs"]),
+    ("SystemTime::now", &["actors/refresher.rs", "actors/tracker/run.rs", "shared.rs", "transport/http.rs"]),
     ("sleep", &[]),
     ("unsafe ", &["process/hooks.rs"]),
     ("std::env", &[]),

@@ -11,7 +11,7 @@ use crate::flush::FlushReport;
 pub(crate) enum Effect {
     Deliver(Delivery),
     Notify(LifecycleEvent),
-    Report(Sender<FlushReport>, FlushReport),
+    Report(Sender<FlushReport>, Box<FlushReport>),
     Judge(Sender<Verdict>, Verdict),
 }
 
@@ -35,7 +35,7 @@ impl Effects {
     }
 
     pub(super) fn report(&mut self, reply: Sender<FlushReport>, report: FlushReport) {
-        self.list.push(Effect::Report(reply, report));
+        self.list.push(Effect::Report(reply, Box::new(report)));
     }
 
     pub(super) fn judge(&mut self, reply: Sender<Verdict>, verdict: Verdict) {

@@ -193,7 +193,7 @@ impl TrackerThread {
             match effect {
                 Effect::Notify(event) => self.ports.notifier.notify(event),
                 // Whoever asked may have stopped waiting.
-                Effect::Report(reply, report) => drop(reply.send(report)),
+                Effect::Report(reply, report) => drop(reply.send(*report)),
                 Effect::Judge(reply, verdict) => drop(reply.send(verdict)),
                 Effect::Deliver(delivery) => {
                     if self.ports.flusher.deliver(delivery).is_err() {

@@ -92,7 +92,7 @@ impl Bench {
         for effect in self.effects.drain() {
             match effect {
                 Effect::Deliver(delivery) => begun.push(delivery),
-                Effect::Report(reply, report) => reply.send(report).unwrap(),
+                Effect::Report(reply, report) => reply.send(*report).unwrap(),
                 Effect::Judge(reply, verdict) => reply.send(verdict).unwrap(),
                 Effect::Notify(_) => {}
             }
