@@ -49,6 +49,8 @@
 //! [`SmolStr`], which dereferences to `str`.
 
 mod actors;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod attributes;
 mod caught;
 mod config;
@@ -57,6 +59,8 @@ mod core;
 mod deadline;
 mod decide;
 mod diagnostics;
+#[cfg(feature = "async")]
+mod drive;
 mod error;
 mod events;
 mod flush;
@@ -71,7 +75,11 @@ mod state;
 mod tracking;
 mod transport;
 
+#[cfg(feature = "async")]
+pub use actors::EventStream;
 pub use actors::{RefreshOutcome, Subscription};
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncContext, AsyncCore};
 pub use attributes::{AttributeValue, Attributes};
 pub use config::{
     BucketOrder, ChangeCounts, ConfigChanges, ConfigError, ConfigSnapshot, ConfigWarning, EntityCounts,
@@ -83,6 +91,8 @@ pub use decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
 pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
+#[cfg(feature = "async")]
+pub use drive::BoxFuture;
 pub use error::{
     ConfirmError, ContextError, HandlerError, InitializeError, LoadError, PreviewError, RefreshError,
 };
@@ -98,10 +108,14 @@ pub use results::{
     FeatureResult, FeatureStatus,
 };
 pub use smol_str::SmolStr;
+#[cfg(feature = "async")]
+pub use state::AsyncDataStore;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
     DeliveryError, Dropped, GoalDataKey, GoalValue, ReleaseReason, Stats, UnknownGoalDataKey,
 };
+#[cfg(feature = "async")]
+pub use transport::AsyncTransport;
 pub use transport::{
     ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
 };

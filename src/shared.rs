@@ -1,5 +1,8 @@
 //! What a core and its contexts have in common: the snapshot, the memory, and the way to the actors.
 
+#[cfg(feature = "async")]
+mod tasks;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,10 +34,21 @@ pub(crate) struct Shared {
     /// Held while a thread is started or stopped; never on the way of an evaluation or a record.
     control: Mutex<Control>,
     closed: AtomicBool,
+    /// What only tasks need.
+    #[cfg(feature = "async")]
+    tasks: tasks::Tasks,
 }
 
 #[derive(Default)]
 struct Control {
+    refresher: Option<Arc<RefresherHandle>>,
+}
+
+/// A close that has begun: the actors to wait for.
+struct Closing {
+    /// Until when the delivery at hand may end by itself.
+    soft: Instant,
+    tracker: Option<Arc<TrackerHandle>>,
     refresher: Option<Arc<RefresherHandle>>,
 }
 
@@ -53,6 +67,8 @@ impl Shared {
             tracker: ArcSwapOption::empty(),
             control: Mutex::default(),
             closed: AtomicBool::new(false),
+            #[cfg(feature = "async")]
+            tasks: tasks::Tasks::default(),
         }
     }
 
@@ -141,6 +157,20 @@ impl Shared {
     /// `patience`, none; then calls are interrupted. Says whether every thread has ended by the
     /// deadline.
     pub(crate) fn close(&self, deadline: Instant, patience: bool) -> bool {
+        let Closing { soft, tracker, refresher } = self.begin_close(deadline, patience);
+        if let Some(tracker) = &tracker {
+            tracker.close(soft);
+        }
+        self.transport.interrupt();
+        let mut ended = refresher.is_none_or(|refresher| refresher.join(deadline));
+        if let Some(tracker) = tracker {
+            ended &= tracker.join(deadline);
+        }
+        self.notifier.close(deadline) && ended
+    }
+
+    /// The part of [`close`](Self::close) that does not wait.
+    fn begin_close(&self, deadline: Instant, patience: bool) -> Closing {
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
         let soft = if patience { deadline - last_resort(left) } else { now };
@@ -154,15 +184,9 @@ impl Shared {
         if let Some(refresher) = &refresher {
             refresher.stop();
         }
-        if let Some(tracker) = &tracker {
-            tracker.close(soft);
-        }
-        self.transport.interrupt();
-        let mut ended = refresher.is_none_or(|refresher| refresher.join(deadline));
-        if let Some(tracker) = tracker {
-            ended &= tracker.join(deadline);
-        }
-        self.notifier.close(deadline) && ended
+        #[cfg(feature = "async")]
+        self.tasks.stop();
+        Closing { soft, tracker, refresher }
     }
 
     fn start_tracker(&self, snapshot: &ConfigSnapshot) -> Result<Arc<TrackerHandle>, Refused> {

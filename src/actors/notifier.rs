@@ -1,5 +1,8 @@
 //! The notifier: hands lifecycle events to handlers on a thread of its own, and to subscribers.
 
+#[cfg(feature = "async")]
+mod stream;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -7,6 +10,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
+#[cfg(feature = "async")]
+pub use self::stream::EventStream;
 use super::thread::Worker;
 use crate::caught::caught;
 use crate::error::StartError;
@@ -31,6 +36,9 @@ struct Listener {
     /// `None` hears everything.
     kind: Option<LifecycleEventKind>,
     inbox: Sender<LifecycleEvent>,
+    /// A task is at the other end. Below the inbox, which must be gone when the last of these says so.
+    #[cfg(feature = "async")]
+    task: Option<Arc<stream::Heard>>,
 }
 
 #[derive(Default)]
@@ -67,7 +75,13 @@ impl Notifier {
         // A kind of event reaches the handlers' thread once, however many handlers it has.
         for listener in listeners.iter().filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
             match listener.inbox.try_send(event.clone()) {
-                Ok(()) => {}
+                Ok(()) =>
+                {
+                    #[cfg(feature = "async")]
+                    if let Some(task) = &listener.task {
+                        task.wake();
+                    }
+                }
                 Err(TrySendError::Full(_)) => {
                     self.missed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -101,7 +115,7 @@ impl Notifier {
         let _ = inbox.additions.send((kind, handler));
         let heard = self.listeners.load();
         if !heard.iter().any(|it| it.kind == Some(kind) && it.inbox.same_channel(&inbox.events)) {
-            self.add(Listener { kind: Some(kind), inbox: inbox.events });
+            self.add(Listener::new(Some(kind), inbox.events));
         }
         Ok(())
     }
@@ -111,7 +125,7 @@ impl Notifier {
         let handlers = self.lock();
         let (inbox, events) = bounded(EVENT_CAPACITY);
         if !handlers.closed {
-            self.add(Listener { kind: None, inbox });
+            self.add(Listener::new(None, inbox));
         }
         Subscription { events }
     }
@@ -123,14 +137,16 @@ impl Notifier {
     /// Ends subscriptions and, once it has handled what waits, the handlers' thread. Says whether
     /// that was in time; true for a handler that calls it.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
-        let worker = {
-            let mut handlers = self.lock();
-            handlers.closed = true;
-            handlers.inbox = None;
-            self.listeners.store(Arc::default());
-            handlers.worker.clone()
-        };
-        worker.is_none_or(|worker| worker.join(deadline))
+        self.begin_close().is_none_or(|worker| worker.join(deadline))
+    }
+
+    /// The part of [`close`](Self::close) that does not wait: the thread to wait for.
+    pub(crate) fn begin_close(&self) -> Option<Arc<Worker>> {
+        let mut handlers = self.lock();
+        handlers.closed = true;
+        handlers.inbox = None;
+        self.listeners.store(Arc::default());
+        handlers.worker.clone()
     }
 
     fn add(&self, listener: Listener) {
@@ -151,6 +167,17 @@ impl Notifier {
 
     fn lock(&self) -> MutexGuard<'_, Handlers> {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener {
+    const fn new(kind: Option<LifecycleEventKind>, inbox: Sender<LifecycleEvent>) -> Self {
+        Self {
+            kind,
+            inbox,
+            #[cfg(feature = "async")]
+            task: None,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The network boundary: what the actors ask for, and what may be put in its place.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod http;
 
 use std::fmt;
@@ -7,6 +9,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(feature = "async")]
+pub use asynchronous::AsyncTransport;
+#[cfg(feature = "async")]
+pub(crate) use asynchronous::DrivenTransport;
 pub(crate) use http::HttpTransport;
 
 use crate::options::CacheLevel;

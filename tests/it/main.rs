@@ -6,6 +6,8 @@
     reason = "a test that cannot go on must fail where it stands"
 )]
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod bucket_order;
 mod config_options;
 mod delivery;

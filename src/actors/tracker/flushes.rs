@@ -1,8 +1,7 @@
 //! Flushes that wait for an answer, and what has become of the records that each covers.
 
-use crossbeam_channel::Sender;
-
 use super::Effect;
+use crate::actors::reply::Reply;
 use crate::flush::FlushReport;
 use crate::tracking::Stats;
 
@@ -11,7 +10,7 @@ use crate::tracking::Stats;
 pub(crate) struct Flushes(Vec<PendingFlush>);
 
 struct PendingFlush {
-    reply: Sender<FlushReport>,
+    reply: Reply<FlushReport>,
     /// Covers the records before this one.
     end: u64,
     /// Covered records without a fate.
@@ -31,7 +30,7 @@ pub(crate) enum Fate {
 
 impl Flushes {
     /// A flush of the `remaining` records before `end`.
-    pub(crate) fn ask(&mut self, reply: Sender<FlushReport>, end: u64, remaining: u64, first_attempt: u64) {
+    pub(crate) fn ask(&mut self, reply: Reply<FlushReport>, end: u64, remaining: u64, first_attempt: u64) {
         self.0.push(PendingFlush { reply, end, remaining, delivered: 0, dropped: 0, first_attempt });
     }
 
@@ -51,9 +50,12 @@ impl Flushes {
     }
 
     /// Answers the flushes that have nothing left to wait for: all covered records have a fate, or
-    /// an attempt that began after the flush has failed.
+    /// an attempt that began after the flush has failed. Those that nobody waits for any more go too.
     pub(crate) fn answer(&mut self, failed_attempt: Option<u64>, stats: &Stats, effects: &mut Vec<Effect>) {
         self.0.retain(|flush| {
+            if flush.reply.is_abandoned() {
+                return false;
+            }
             let tried = failed_attempt.is_some_and(|attempt| attempt >= flush.first_attempt);
             if flush.remaining > 0 && !tried {
                 return true;
@@ -75,5 +77,23 @@ impl Flushes {
             flush.dropped += std::mem::take(&mut flush.remaining);
         }
         self.answer(None, stats, effects);
+    }
+}
+
+#[cfg(all(test, feature = "async"))]
+mod tests {
+    use super::*;
+    use crate::actors::wait::question;
+
+    #[test]
+    fn a_flush_that_a_task_has_dropped_leaves_no_ticket_behind() {
+        let (mut flushes, mut effects) = (Flushes::default(), Vec::new());
+        let (reply, report) = question();
+        flushes.ask(reply, 1, 1, 0);
+        flushes.answer(None, &Stats::default(), &mut effects);
+        assert!(!flushes.is_empty());
+        drop(report);
+        flushes.answer(None, &Stats::default(), &mut effects);
+        assert!(flushes.is_empty() && effects.is_empty());
     }
 }

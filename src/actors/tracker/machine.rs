@@ -4,12 +4,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::Sender;
-
 use super::flushes::{Fate, Flushes};
 use super::{Effect, TrackerCommand, Verdict};
 use crate::actors::backoff::{Backoff, Jitter};
 use crate::actors::flusher::{Delivery, Outcome};
+use crate::actors::reply::Reply;
 use crate::events::LifecycleEvent;
 use crate::state::{DataStore, MarkKind, Marks, StoreError, Visitors, bucketing_key, goal_key};
 use crate::tracking::{Backlog, DeliveryError, Queued, ReleaseReason, Stats, TrackedEvent};
@@ -58,7 +57,7 @@ pub(crate) struct Tracker {
     backoff: Backoff,
     next_auto_flush: Option<Instant>,
     flushes: Flushes,
-    closing: Option<Vec<Sender<Stats>>>,
+    closing: Option<Vec<Reply<Stats>>>,
     stats: Stats,
 }
 
@@ -244,7 +243,7 @@ impl Tracker {
     /// Answers whoever asked for the end. Comes last, when everything is counted.
     pub(crate) fn answer_close(&mut self) {
         for reply in self.closing.take().unwrap_or_default() {
-            let _ = reply.send(self.stats.clone());
+            reply.send(self.stats.clone());
         }
     }
 
@@ -464,8 +463,8 @@ mod tests {
             for effect in self.effects.drain(..) {
                 match effect {
                     Effect::Deliver(delivery) => assert!(begun.replace(delivery).is_none()),
-                    Effect::Report(reply, report) => reply.send(report).unwrap(),
-                    Effect::Judge(reply, verdict) => reply.send(verdict).unwrap(),
+                    Effect::Report(reply, report) => reply.send(report),
+                    Effect::Judge(reply, verdict) => reply.send(verdict),
                     Effect::Notify(_) => {}
                 }
             }
@@ -490,7 +489,7 @@ mod tests {
 
         fn flush(&mut self) -> Receiver<FlushReport> {
             let (reply, report) = bounded(1);
-            self.tracker.command(TrackerCommand::Flush(ReleaseReason::Explicit, reply));
+            self.tracker.command(TrackerCommand::Flush(ReleaseReason::Explicit, reply.into()));
             report
         }
 
@@ -629,7 +628,7 @@ mod tests {
             let delivery = bench.settle().unwrap();
             bench.expose(1);
             let (reply, closed) = bounded(1);
-            bench.tracker.command(TrackerCommand::Close(reply));
+            bench.tracker.command(TrackerCommand::Close(reply.into()));
             let flushed = bench.flush();
             assert!(bench.settle().is_none() && !bench.tracker.is_done());
             let next = if works { bench.answer(delivery, 200) } else { bench.fail(delivery) };
@@ -652,7 +651,7 @@ mod tests {
         bench.expose(0);
         let delivery = bench.settle().unwrap();
         bench.fail(delivery);
-        bench.tracker.command(TrackerCommand::Close(bounded(1).0));
+        bench.tracker.command(TrackerCommand::Close(bounded(1).0.into()));
         assert!(bench.settle().is_none());
         assert!(bench.tracker.is_done() && bench.is_asleep());
     }

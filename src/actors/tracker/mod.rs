@@ -2,6 +2,8 @@
 
 mod flushes;
 mod machine;
+#[cfg(feature = "async")]
+mod tasks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +15,9 @@ pub(crate) use machine::{Tracker, TrackerSettings};
 
 use super::Notifier;
 use super::flusher::{Delivery, Flusher, FlusherHandle, Outcome};
+use super::reply::Reply;
 use super::thread::Worker;
+use super::wait::Wakers;
 use crate::error::StartError;
 use crate::events::LifecycleEvent;
 use crate::flush::FlushReport;
@@ -28,6 +32,9 @@ const COMMANDS: usize = 64;
 pub(crate) struct TrackerHandle {
     records: Sender<Record>,
     commands: Sender<TrackerCommand>,
+    /// Tasks that wait for room among the commands.
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "no task waits without the feature"))]
+    room: Arc<Wakers>,
     /// Keeps what a racing caller still sends after the end countable.
     remains: Receiver<Record>,
     closed: AtomicBool,
@@ -38,17 +45,17 @@ pub(crate) struct TrackerHandle {
 /// A record, and who waits for the tracker's verdict on it.
 pub(crate) struct Record {
     event: TrackedEvent,
-    verdict: Option<Sender<Verdict>>,
+    verdict: Option<Reply<Verdict>>,
 }
 
 /// What the tracker can be asked besides taking a record.
 pub(crate) enum TrackerCommand {
     /// Deliver every record sent so far and report.
-    Flush(ReleaseReason, Sender<FlushReport>),
+    Flush(ReleaseReason, Reply<FlushReport>),
     /// Write the visitor state that waits to the data store.
     Persist,
     /// End after the delivery at hand and report what is left.
-    Close(Sender<Stats>),
+    Close(Reply<Stats>),
 }
 
 /// Whether a record was new.
@@ -71,8 +78,8 @@ enum Event {
 pub(crate) enum Effect {
     Deliver(Delivery),
     Notify(LifecycleEvent),
-    Report(Sender<FlushReport>, FlushReport),
-    Judge(Sender<Verdict>, Verdict),
+    Report(Reply<FlushReport>, FlushReport),
+    Judge(Reply<Verdict>, Verdict),
 }
 
 impl TrackerHandle {
@@ -88,13 +95,21 @@ impl TrackerHandle {
         let (outcomes_in, outcomes) = bounded(1);
         let (flusher, flusher_worker) = FlusherHandle::start(flusher, outcomes_in)?;
         let remains = inbox.clone();
-        let thread =
-            TrackerThread { inbox, control, outcomes, flusher, notifier, ledger: Arc::clone(&ledger) };
+        let room = Arc::<Wakers>::default();
+        let thread = TrackerThread {
+            inbox,
+            control,
+            room: Arc::clone(&room),
+            outcomes,
+            flusher,
+            notifier,
+            ledger: Arc::clone(&ledger),
+        };
         let worker = Worker::start("convert-tracker", move || {
             thread.run(Tracker::new(settings));
         })?;
         let closed = AtomicBool::new(false);
-        Ok(Self { records, commands, remains, closed, ledger, workers: [worker, flusher_worker] })
+        Ok(Self { records, commands, room, remains, closed, ledger, workers: [worker, flusher_worker] })
     }
 
     /// Hands a record over without waiting; what is refused is counted.
@@ -106,7 +121,7 @@ impl TrackerHandle {
     /// record that the tracker's end left behind is counted there.
     pub(crate) fn confirm(&self, event: TrackedEvent, deadline: Instant) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = bounded(1);
-        self.offer(Record { event, verdict: Some(reply) })?;
+        self.offer(Record { event, verdict: Some(reply.into()) })?;
         match self.workers[0].answer(&verdict, deadline) {
             Ok(verdict) => Ok(Some(verdict)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -118,7 +133,7 @@ impl TrackerHandle {
     /// tracker ended, before the answer.
     pub(crate) fn flush(&self, reason: ReleaseReason, deadline: Instant) -> Option<FlushReport> {
         let (reply, report) = bounded(1);
-        self.commands.send_deadline(TrackerCommand::Flush(reason, reply), deadline).ok()?;
+        self.commands.send_deadline(TrackerCommand::Flush(reason, reply.into()), deadline).ok()?;
         self.workers[0].answer(&report, deadline).ok()
     }
 
@@ -133,7 +148,7 @@ impl TrackerHandle {
     pub(crate) fn close(&self, deadline: Instant) -> Option<Stats> {
         self.closed.store(true, Ordering::SeqCst);
         let (reply, stats) = bounded(1);
-        self.commands.send_deadline(TrackerCommand::Close(reply), deadline).ok()?;
+        self.commands.send_deadline(TrackerCommand::Close(reply.into()), deadline).ok()?;
         self.workers[0].answer(&stats, deadline).ok()
     }
 
@@ -173,6 +188,7 @@ impl TrackerHandle {
 struct TrackerThread {
     inbox: Receiver<Record>,
     control: Receiver<TrackerCommand>,
+    room: Arc<Wakers>,
     outcomes: Receiver<Outcome>,
     flusher: FlusherHandle,
     notifier: Arc<Notifier>,
@@ -205,7 +221,10 @@ impl TrackerThread {
         let tick = wake_at.map_or_else(never, at);
         select! {
             recv(self.outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
-            recv(self.control) -> command => command.map_or(Event::Abandoned, Event::Command),
+            recv(self.control) -> command => {
+                self.room.wake_all();
+                command.map_or(Event::Abandoned, Event::Command)
+            }
             recv(self.inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
             recv(tick) -> _ => Event::Tick,
         }
@@ -244,9 +263,8 @@ impl TrackerThread {
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Notify(event) => self.notifier.notify(event),
-            // Whoever asked may have stopped waiting.
-            Effect::Report(reply, report) => drop(reply.send(report)),
-            Effect::Judge(reply, verdict) => drop(reply.send(verdict)),
+            Effect::Report(reply, report) => reply.send(report),
+            Effect::Judge(reply, verdict) => reply.send(verdict),
             Effect::Deliver(delivery) => {
                 if self.flusher.deliver(delivery).is_err() {
                     log::error!("the flusher is gone");

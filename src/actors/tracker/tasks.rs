@@ -1,0 +1,55 @@
+//! The tracker's questions, as tasks ask them.
+
+use std::sync::atomic::Ordering;
+
+use super::{Record, TrackerCommand, TrackerHandle, Verdict};
+use crate::actors::thread::Worker;
+use crate::actors::wait::{Answer, Sleep, Unanswered, answer, question, send};
+use crate::flush::FlushReport;
+use crate::tracking::{Refused, ReleaseReason, Stats, TrackedEvent};
+
+impl TrackerHandle {
+    /// As [`confirm`](Self::confirm). The record is handed over when this is first polled.
+    pub(crate) async fn confirm_in_task(
+        &self,
+        event: TrackedEvent,
+        sleep: &mut Sleep,
+    ) -> Result<Option<Verdict>, Refused> {
+        let (reply, verdict) = question();
+        self.offer(Record { event, verdict: Some(reply) })?;
+        match answer(&self.workers[0], verdict, sleep).await {
+            Ok(verdict) => Ok(Some(verdict)),
+            Err(Unanswered::Timeout) => Ok(None),
+            Err(Unanswered::Ended) => Err(Refused::Closed),
+        }
+    }
+
+    /// As [`flush`](Self::flush).
+    pub(crate) async fn flush_in_task(
+        &self,
+        reason: ReleaseReason,
+        sleep: &mut Sleep,
+    ) -> Option<FlushReport> {
+        let (reply, report) = question();
+        self.ask(TrackerCommand::Flush(reason, reply), report, sleep).await
+    }
+
+    /// As [`close`](Self::close).
+    pub(crate) async fn close_in_task(&self, sleep: &mut Sleep) -> Option<Stats> {
+        self.closed.store(true, Ordering::SeqCst);
+        let (reply, stats) = question();
+        self.ask(TrackerCommand::Close(reply), stats, sleep).await
+    }
+
+    /// The threads, to be waited for one after the other.
+    pub(crate) fn workers(&self) -> &[Worker] {
+        &self.workers
+    }
+
+    async fn ask<T>(&self, command: TrackerCommand, asked: Answer<T>, sleep: &mut Sleep) -> Option<T> {
+        let worker = &self.workers[0];
+        let try_send = |command| self.commands.try_send(command);
+        send(worker, &self.room, sleep, command, try_send).await.ok()?;
+        answer(worker, asked, sleep).await.ok()
+    }
+}

@@ -1,0 +1,18 @@
+//! Waiting in a task: answers, ends of threads and deadlines, without a runtime and without a thread of the caller's.
+
+mod ask;
+mod timer;
+mod wakers;
+
+pub(crate) use ask::{Answer, TaskReply, Unanswered, answer, question, send};
+pub(crate) use timer::{Sleep, TimerHandle};
+pub(crate) use wakers::{Waiter, Wakers};
+
+use std::task::Waker;
+
+use crate::caught::caught;
+
+/// Wakes a task. Its executor is foreign code.
+fn wake(waker: Waker) {
+    caught("an executor", || waker.wake());
+}

@@ -1,0 +1,30 @@
+//! The asynchronous surface: on every executor, without blocking any, with the answers of the other one.
+
+mod actors;
+mod cancelled;
+mod events;
+mod executors;
+mod heartbeat;
+mod names;
+mod stores;
+mod transports;
+
+use convert_sdk::{AsyncCore, BoxFuture, SdkConfigBuilder};
+
+use self::executors::block_on;
+use crate::support::{Script, start, start_scripted};
+
+fn start_async(config: SdkConfigBuilder) -> AsyncCore {
+    start(config).to_async()
+}
+
+fn start_async_scripted(config: SdkConfigBuilder) -> (AsyncCore, Script) {
+    let (core, script) = start_scripted(config);
+    (core.to_async(), script)
+}
+
+/// Polls a future once, which must not be its end.
+fn poll_once<T>(future: &mut BoxFuture<'_, T>) {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(future.as_mut().poll(&mut context).is_pending());
+}
