@@ -27,4 +27,4 @@ pub use refresher::RefreshOutcome;
 pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
 pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};
 #[cfg(feature = "async")]
-pub(crate) use wait::{Sleep, TimerHandle};
+pub(crate) use wait::{Limit, TimerHandle};

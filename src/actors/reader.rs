@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::reply::Reply;
 use super::thread::Worker;
-use super::wait::{Sleep, Wakers, answer, question, send};
+use super::wait::{Limit, Wakers, answer, question, send};
 use crate::error::StartError;
 use crate::state::{DataStore, StoreError};
 
@@ -41,7 +41,7 @@ impl ReaderHandle {
     pub(crate) async fn get(&self, key: String) -> Stored {
         let (reply, stored) = question();
         // How long a store may take is its own business, as on a thread of the caller's.
-        let mut endless = Sleep::Endless;
+        let mut endless = Limit::Endless;
         let try_send = |question| self.inbox.try_send(question);
         let ended = |_| StoreError::new("the reader ended");
         let asked = Question(key, reply);

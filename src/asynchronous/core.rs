@@ -145,8 +145,8 @@ impl AsyncCore {
     pub async fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
         let deadline = deadline_after(timeout);
         let Some(refresher) = self.core.begin_initialize()? else { return Ok(()) };
-        let mut sleep = self.core.shared.until(deadline);
-        self.core.end_initialize(refresher.refresh_in_task(&mut sleep).await)
+        let mut limit = self.core.shared.until(deadline);
+        self.core.end_initialize(refresher.refresh_in_task(&mut limit).await)
     }
 
     /// Whether a config is in place.
@@ -287,8 +287,8 @@ impl AsyncCore {
     pub async fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
         let deadline = deadline_after(timeout);
         let refresher = self.core.begin_refresh()?;
-        let mut sleep = self.core.shared.until(deadline);
-        self.core.end_refresh(refresher.refresh_in_task(&mut sleep).await)
+        let mut limit = self.core.shared.until(deadline);
+        self.core.end_refresh(refresher.refresh_in_task(&mut limit).await)
     }
 
     /// The ledger at this moment.
@@ -349,7 +349,7 @@ impl AsyncCore {
         deadline: Instant,
     ) -> Result<FlushReport, FlushError> {
         let Some(tracker) = self.core.begin_flush()? else { return Ok(self.core.nothing_to_flush()) };
-        let mut sleep = self.core.shared.until(deadline);
-        self.core.end_flush(tracker.flush_in_task(reason, &mut sleep).await)
+        let mut limit = self.core.shared.until(deadline);
+        self.core.end_flush(tracker.flush_in_task(reason, &mut limit).await)
     }
 }

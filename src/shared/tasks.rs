@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::{Closing, Shared};
-use crate::actors::{ReaderHandle, Sleep, Stored, TimerHandle, Verdict};
+use crate::actors::{Limit, ReaderHandle, Stored, TimerHandle, Verdict};
 use crate::caught::caught;
 use crate::config::ConfigSnapshot;
 use crate::error::{LoadError, StartError};
@@ -62,7 +62,7 @@ impl Tasks {
 impl Shared {
     /// A task's wait until then. Where the system gives no thread for the timer the wait is over at
     /// once: a call that cannot keep its deadline does not wait.
-    pub(crate) fn until(&self, deadline: Instant) -> Sleep {
+    pub(crate) fn until(&self, deadline: Instant) -> Limit {
         until(self.tasks.timer().as_ref(), deadline)
     }
 
@@ -113,21 +113,21 @@ impl Shared {
             tracker.close_in_task(&mut until(timer.as_ref(), soft)).await;
         }
         self.transport.interrupt();
-        let mut sleep = until(timer.as_ref(), deadline);
+        let mut limit = until(timer.as_ref(), deadline);
         let events = self.notifier.begin_close();
         let refresher = refresher.iter().map(|refresher| refresher.worker());
         let tracker = tracker.iter().flat_map(|tracker| tracker.workers());
         let mut ended = true;
         for worker in refresher.chain(tracker).chain(events.as_deref()) {
             // Every thread is waited for, also behind one that is late.
-            ended &= worker.ended(&mut sleep).await;
+            ended &= worker.ended(&mut limit).await;
         }
         ended
     }
 }
 
-fn until(timer: Option<&TimerHandle>, deadline: Instant) -> Sleep {
-    timer.map_or(Sleep::Over, |timer| timer.until(deadline))
+fn until(timer: Option<&TimerHandle>, deadline: Instant) -> Limit {
+    timer.map_or(Limit::Over, |timer| timer.until(deadline))
 }
 
 /// Asks an asynchronous store, with its panics turned into failures.

@@ -6,7 +6,7 @@ use crossbeam_channel::TrySendError;
 
 use super::{RefreshOutcome, RefresherCommand, RefresherHandle};
 use crate::actors::thread::Worker;
-use crate::actors::wait::{Answer, Sleep, answer, question, send};
+use crate::actors::wait::{Answer, Limit, answer, question, send};
 use crate::config::ConfigSnapshot;
 use crate::error::LoadError;
 
@@ -14,20 +14,20 @@ impl RefresherHandle {
     /// As [`refresh`](Self::refresh).
     pub(crate) async fn refresh_in_task(
         &self,
-        sleep: &mut Sleep,
+        limit: &mut Limit,
     ) -> Option<Result<RefreshOutcome, LoadError>> {
         let (reply, outcome) = question();
-        self.ask(RefresherCommand::RefreshNow(Some(reply)), outcome, sleep).await
+        self.ask(RefresherCommand::RefreshNow(Some(reply)), outcome, limit).await
     }
 
     /// As [`fetch_experience`](Self::fetch_experience).
     pub(crate) async fn fetch_experience_in_task(
         &self,
         experience_id: &str,
-        sleep: &mut Sleep,
+        limit: &mut Limit,
     ) -> Option<Result<Arc<ConfigSnapshot>, LoadError>> {
         let (reply, fetched) = question();
-        self.ask(RefresherCommand::FetchExperience(experience_id.into(), reply), fetched, sleep).await
+        self.ask(RefresherCommand::FetchExperience(experience_id.into(), reply), fetched, limit).await
     }
 
     /// The thread.
@@ -35,13 +35,13 @@ impl RefresherHandle {
         &self.worker
     }
 
-    async fn ask<T>(&self, command: RefresherCommand, asked: Answer<T>, sleep: &mut Sleep) -> Option<T> {
+    async fn ask<T>(&self, command: RefresherCommand, asked: Answer<T>, limit: &mut Limit) -> Option<T> {
         // The sender is looked up anew for each try: to keep it would keep the thread alive.
         let try_send = |command| match self.inbox.load().as_ref() {
             Some(inbox) => inbox.commands.try_send(command),
             None => Err(TrySendError::Disconnected(command)),
         };
-        send(&self.worker, &self.room, sleep, command, try_send).await.ok()?;
-        answer(&self.worker, asked, sleep).await.ok()
+        send(&self.worker, &self.room, limit, command, try_send).await.ok()?;
+        answer(&self.worker, asked, limit).await.ok()
     }
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::thread::current;
 
 use super::Worker;
-use crate::actors::wait::{Sleep, Waiter};
+use crate::actors::wait::{Limit, Waiter};
 
 impl Worker {
     /// A place among the tasks that are woken when the thread has ended.
@@ -16,14 +16,14 @@ impl Worker {
 
     /// As [`join`](Self::join), without a thread that waits. What the system does after the body's
     /// end is not waited for.
-    pub(crate) async fn ended(&self, sleep: &mut Sleep) -> bool {
+    pub(crate) async fn ended(&self, limit: &mut Limit) -> bool {
         if self.id == current().id() {
             return false;
         }
         let end = self.end();
         let ended = poll_fn(|context| {
             end.register(context);
-            if self.has_ended() { Poll::Ready(true) } else { sleep.poll(context).map(|()| false) }
+            if self.has_ended() { Poll::Ready(true) } else { limit.poll(context).map(|()| false) }
         });
         if !ended.await {
             log::warn!("{} did not end in time", self.name);

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Record, TrackerCommand, TrackerHandle, Verdict};
 use crate::actors::thread::Worker;
-use crate::actors::wait::{Answer, Sleep, Unanswered, answer, question, send};
+use crate::actors::wait::{Answer, Limit, Unanswered, answer, question, send};
 use crate::flush::FlushReport;
 use crate::tracking::{Refused, ReleaseReason, Stats, TrackedEvent};
 
@@ -13,11 +13,11 @@ impl TrackerHandle {
     pub(crate) async fn confirm_in_task(
         &self,
         event: TrackedEvent,
-        sleep: &mut Sleep,
+        limit: &mut Limit,
     ) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = question();
         self.offer(Record { event, verdict: Some(reply) })?;
-        match answer(&self.workers[0], verdict, sleep).await {
+        match answer(&self.workers[0], verdict, limit).await {
             Ok(verdict) => Ok(Some(verdict)),
             Err(Unanswered::Timeout) => Ok(None),
             Err(Unanswered::Ended) => Err(Refused::Closed),
@@ -28,17 +28,17 @@ impl TrackerHandle {
     pub(crate) async fn flush_in_task(
         &self,
         reason: ReleaseReason,
-        sleep: &mut Sleep,
+        limit: &mut Limit,
     ) -> Option<FlushReport> {
         let (reply, report) = question();
-        self.ask(TrackerCommand::Flush(reason, reply), report, sleep).await
+        self.ask(TrackerCommand::Flush(reason, reply), report, limit).await
     }
 
     /// As [`close`](Self::close).
-    pub(crate) async fn close_in_task(&self, sleep: &mut Sleep) -> Option<Stats> {
+    pub(crate) async fn close_in_task(&self, limit: &mut Limit) -> Option<Stats> {
         self.closed.store(true, Ordering::SeqCst);
         let (reply, stats) = question();
-        self.ask(TrackerCommand::Close(reply), stats, sleep).await
+        self.ask(TrackerCommand::Close(reply), stats, limit).await
     }
 
     /// The threads, to be waited for one after the other.
@@ -46,10 +46,10 @@ impl TrackerHandle {
         &self.workers
     }
 
-    async fn ask<T>(&self, command: TrackerCommand, asked: Answer<T>, sleep: &mut Sleep) -> Option<T> {
+    async fn ask<T>(&self, command: TrackerCommand, asked: Answer<T>, limit: &mut Limit) -> Option<T> {
         let worker = &self.workers[0];
         let try_send = |command| self.commands.try_send(command);
-        send(worker, &self.room, sleep, command, try_send).await.ok()?;
-        answer(worker, asked, sleep).await.ok()
+        send(worker, &self.room, limit, command, try_send).await.ok()?;
+        answer(worker, asked, limit).await.ok()
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use crossbeam_channel::TrySendError;
 
-use super::{Sleep, Wakers, wake};
+use super::{Limit, Wakers, wake};
 use crate::actors::reply::Reply;
 use crate::actors::thread::Worker;
 
@@ -111,7 +111,7 @@ impl<T> Future for Answer<T> {
 pub(crate) async fn send<C>(
     worker: &Worker,
     room: &Arc<Wakers>,
-    sleep: &mut Sleep,
+    limit: &mut Limit,
     command: C,
     try_send: impl Fn(C) -> Result<(), TrySendError<C>>,
 ) -> Result<(), Unanswered> {
@@ -126,7 +126,7 @@ pub(crate) async fn send<C>(
             Err(TrySendError::Full(_)) if worker.has_ended() => Poll::Ready(Err(Unanswered::Ended)),
             Err(TrySendError::Full(asked)) => {
                 command = Some(asked);
-                sleep.poll(context).map(|()| Err(Unanswered::Timeout))
+                limit.poll(context).map(|()| Err(Unanswered::Timeout))
             }
         }
     })
@@ -138,7 +138,7 @@ pub(crate) async fn send<C>(
 pub(crate) async fn answer<T>(
     worker: &Worker,
     mut answer: Answer<T>,
-    sleep: &mut Sleep,
+    limit: &mut Limit,
 ) -> Result<T, Unanswered> {
     let end = worker.end();
     poll_fn(|context| {
@@ -148,7 +148,7 @@ pub(crate) async fn answer<T>(
         match Pin::new(&mut answer).poll(context) {
             Poll::Ready(answer) => Poll::Ready(answer.ok_or(Unanswered::Ended)),
             Poll::Pending if ended => Poll::Ready(Err(Unanswered::Ended)),
-            Poll::Pending => sleep.poll(context).map(|()| Err(Unanswered::Timeout)),
+            Poll::Pending => limit.poll(context).map(|()| Err(Unanswered::Timeout)),
         }
     })
     .await
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    fn sleep(wait: Duration) -> Sleep {
+    fn limit(wait: Duration) -> Limit {
         TimerHandle::start().unwrap().until(Instant::now() + wait)
     }
 
@@ -231,7 +231,7 @@ mod tests {
         let (reply, asked) = question::<()>();
         inbox.send(reply).unwrap();
         let ender = std::thread::spawn(move || drop(go_on));
-        let answered = block_on(answer(&worker, asked, &mut sleep(PATIENCE)));
+        let answered = block_on(answer(&worker, asked, &mut limit(PATIENCE)));
         assert_eq!(answered, Err(Unanswered::Ended));
         ender.join().unwrap();
         assert!(worker.join(Instant::now() + PATIENCE));
@@ -246,7 +246,7 @@ mod tests {
         let (go_on, told) = bounded::<()>(0);
         let worker = Worker::start("full", move || assert!(told.recv().is_err())).unwrap();
         let ask = |command, wait| {
-            block_on(send(&worker, &room, &mut sleep(wait), command, |command| inbox.try_send(command)))
+            block_on(send(&worker, &room, &mut limit(wait), command, |command| inbox.try_send(command)))
         };
         assert_eq!(ask(2, Duration::ZERO), Err(Unanswered::Timeout));
         std::thread::scope(|scope| {

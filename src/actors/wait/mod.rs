@@ -5,7 +5,7 @@ mod timer;
 mod wakers;
 
 pub(crate) use ask::{Answer, TaskReply, Unanswered, answer, question, send};
-pub(crate) use timer::{Sleep, TimerHandle};
+pub(crate) use timer::{Limit, TimerHandle};
 pub(crate) use wakers::{Waiter, Wakers};
 
 use std::task::Waker;

@@ -33,7 +33,7 @@ enum TimerCommand {
 }
 
 /// A task's wait.
-pub(crate) enum Sleep {
+pub(crate) enum Limit {
     /// For a moment; set when first polled.
     Until { timer: TimerHandle, at: Instant, set: Option<(Key, Answer<()>)> },
     /// For nothing, so that there is no end to it.
@@ -57,8 +57,8 @@ impl TimerHandle {
     }
 
     /// A wait until then, which begins when it is first polled.
-    pub(crate) fn until(&self, at: Instant) -> Sleep {
-        Sleep::Until { timer: self.clone(), at, set: None }
+    pub(crate) fn until(&self, at: Instant) -> Limit {
+        Limit::Until { timer: self.clone(), at, set: None }
     }
 
     fn set(&self, at: Instant) -> (Key, Answer<()>) {
@@ -70,7 +70,7 @@ impl TimerHandle {
     }
 }
 
-impl Sleep {
+impl Limit {
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Until { timer, at, set } => {
@@ -83,7 +83,7 @@ impl Sleep {
     }
 }
 
-impl Drop for Sleep {
+impl Drop for Limit {
     fn drop(&mut self) {
         if let Self::Until { timer, set: Some((key, _)), .. } = self {
             let _ = timer.inbox.send(TimerCommand::Clear(*key));
@@ -155,18 +155,18 @@ mod tests {
     #[test]
     fn without_a_timer_a_wait_is_over_and_without_an_end_it_is_never() {
         let mut context = Context::from_waker(Waker::noop());
-        assert!(Sleep::Over.poll(&mut context).is_ready());
-        assert!(Sleep::Endless.poll(&mut context).is_pending());
+        assert!(Limit::Over.poll(&mut context).is_ready());
+        assert!(Limit::Endless.poll(&mut context).is_pending());
     }
 
     #[test]
     fn the_thread_lives_as_long_as_a_wait_does() {
         let timer = TimerHandle::start().unwrap();
         let inbox = timer.inbox.clone();
-        let mut sleep = timer.until(Instant::now() + 1_000 * SECOND);
+        let mut limit = timer.until(Instant::now() + 1_000 * SECOND);
         let mut context = Context::from_waker(Waker::noop());
-        assert!(sleep.poll(&mut context).is_pending());
-        drop((timer, sleep));
+        assert!(limit.poll(&mut context).is_pending());
+        drop((timer, limit));
         // Set, then cleared: nothing is left to wait for but the channel's end.
         let (reply, over) = question();
         inbox.send(TimerCommand::Set((Instant::now(), u64::MAX), reply)).unwrap();
