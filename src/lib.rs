@@ -71,6 +71,8 @@ mod preview;
 mod results;
 mod secret;
 mod shared;
+#[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
+mod spawned;
 mod state;
 mod tracking;
 mod transport;
@@ -110,12 +112,16 @@ pub use results::{
 pub use smol_str::SmolStr;
 #[cfg(feature = "async")]
 pub use state::AsyncDataStore;
+#[cfg(feature = "async-redis")]
+pub use state::RedisDataStore;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
     DeliveryError, Dropped, GoalDataKey, GoalValue, ReleaseReason, Stats, UnknownGoalDataKey,
 };
 #[cfg(feature = "async")]
 pub use transport::AsyncTransport;
+#[cfg(feature = "async-reqwest")]
+pub use transport::ReqwestTransport;
 pub use transport::{
     ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
 };

@@ -3,12 +3,17 @@
 #[cfg(feature = "async")]
 mod asynchronous;
 mod http;
+#[cfg(feature = "async-reqwest")]
+mod reqwest;
+mod routes;
 
 use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(feature = "async-reqwest")]
+pub use self::reqwest::ReqwestTransport;
 #[cfg(feature = "async")]
 pub use asynchronous::AsyncTransport;
 #[cfg(feature = "async")]

@@ -93,9 +93,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("results", &["config", "decide"]),
     ("secret", &[]),
     ("shared", &["actors", "caught", "config", "error", "options", "state", "tracking", "transport"]),
-    ("state", &["attributes", "caught", "deadline", "drive"]),
+    ("spawned", &[]),
+    ("state", &["attributes", "caught", "deadline", "drive", "spawned"]),
     ("tracking", &["attributes", "transport"]),
-    ("transport", &["deadline", "drive", "options"]),
+    ("transport", &["deadline", "drive", "options", "spawned"]),
 ];
 
 /// Texts that may stand only in these files or folders of `src/`.
@@ -104,6 +105,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("arc_swap", &["config/cell.rs", "shared.rs", "actors/"]),
     ("crossbeam_channel", &["actors/", "drive.rs"]),
     ("futures_core", &["actors/notifier/stream.rs"]),
+    ("reqwest::", &["transport/mod.rs", "transport/reqwest.rs"]),
+    ("redis::", &["state/mod.rs", "state/redis.rs"]),
+    ("tokio::", &["spawned.rs", "state/redis.rs", "transport/reqwest.rs"]),
     ("std::thread", &["actors/thread.rs", "actors/thread/tasks.rs"]),
     (
         "Mutex",

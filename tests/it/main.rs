@@ -11,6 +11,7 @@ mod asynchronous;
 mod bucket_order;
 mod config_options;
 mod delivery;
+mod dependencies;
 mod events;
 mod flush;
 mod initialize;

@@ -6,6 +6,10 @@ mod events;
 mod executors;
 mod heartbeat;
 mod names;
+#[cfg(feature = "async-redis")]
+mod redis;
+#[cfg(feature = "async-reqwest")]
+mod reqwest;
 mod stores;
 mod transports;
 
