@@ -13,6 +13,8 @@
 //! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
 //!   [`diagnose_*`](Context::diagnose_experience) calls say why.
 //! - **Replace**: a [`Transport`] and a [`DataStore`] of the application's own.
+//! - **Await**: with the feature `async`, `AsyncCore` and `AsyncContext` stand beside [`Core`] and
+//!   [`Context`], with futures for any executor wherever those wait.
 //!
 //! ```
 //! use std::time::Duration;

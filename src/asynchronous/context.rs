@@ -43,7 +43,18 @@ impl AsyncContext {
         self.context.with_location(location).into()
     }
 
-    /// The same context for synchronous callers; its waiting calls block.
+    /// The same context for synchronous callers; its waiting calls block. `AsyncContext::from` leads
+    /// back.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = AsyncContext::from(core.create_context("visitor-4", ())?);
+    /// assert_eq!(visitor.into_sync().visitor_id(), "visitor-4");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_sync(self) -> Context {
         self.context

@@ -150,12 +150,30 @@ impl AsyncCore {
     }
 
     /// Whether a config is in place.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// let core = AsyncCore::new(config);
+    /// assert!(!core.is_ready());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.core.is_ready()
     }
 
     /// The config now; `None` until the core is ready.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # futures_executor::block_on(core.initialize())?;
+    /// let config = core.current_config().ok_or("not ready")?;
+    /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn current_config(&self) -> Option<Arc<ConfigSnapshot>> {
         self.core.current_config()
@@ -200,6 +218,14 @@ impl AsyncCore {
 
     /// As [`Core::on`]: calls `handler` for every lifecycle event of one kind, on the thread
     /// `convert-events`.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// The operating system gave no thread.
@@ -292,6 +318,14 @@ impl AsyncCore {
     }
 
     /// The ledger at this moment.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// assert!(core.stats().is_balanced());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()

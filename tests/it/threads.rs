@@ -40,7 +40,7 @@ fn expect_threads(wanted: &[&str]) {
 }
 
 /// Runs one case in a child process, which must end by itself and well.
-fn run(case: &str) {
+pub(crate) fn run(case: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "threads::in_a_child", "--ignored", "--nocapture", "--test-threads=1"])
         .env(CASE, case)
@@ -181,6 +181,10 @@ fn in_a_child() {
             expect_threads(&ALL);
             // Neither the core nor what it waits for is ever ended.
             std::mem::forget((core, emulator));
+        }
+        #[cfg(feature = "async")]
+        case if case.starts_with("async-") => {
+            crate::asynchronous::threads::case(case, &emulator, expect_none)
         }
         other => panic!("no case {other}"),
     }

@@ -53,7 +53,9 @@ fn configure() -> Result<SdkConfig, Box<dyn Error>> {
         .config_base_url(env::var("CONVERT_CONFIG_ENDPOINT")?)
         .track_base_url(env::var("CONVERT_TRACK_ENDPOINT")?)
         .root_certificate_pem(std::fs::read(env::var("CONVERT_CA_FILE")?)?);
-    Ok(SdkConfig::builder().sdk_key(env::var("CONVERT_SDK_KEY")?).transport(transport.build()?).build()?)
+    // So large that no batch goes out but by a flush, for the sake of the test.
+    let config = SdkConfig::builder().sdk_key(env::var("CONVERT_SDK_KEY")?).batch_size(1_000);
+    Ok(config.transport(transport.build()?).build()?)
 }
 
 async fn serve(mut stream: TcpStream, core: &AsyncCore) -> Result<(), Box<dyn Error + Send + Sync>> {

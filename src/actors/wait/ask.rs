@@ -90,6 +90,14 @@ impl<T> Slot<T> {
     }
 }
 
+/// The task may be long gone when the actor comes to its question.
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        let waker = self.0.lock().waker.take();
+        drop(waker);
+    }
+}
+
 impl<T> Future for Answer<T> {
     type Output = Option<T>;
 
@@ -208,12 +216,21 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_waits_for_goes_nowhere() {
-        let (reply, asked) = question();
-        let value = Arc::new(());
+    fn an_answer_that_nobody_waits_for_goes_nowhere_and_holds_no_task() {
+        struct Task;
+        impl std::task::Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+        let (reply, mut asked) = question();
+        let (task, value) = (Arc::new(Task), Arc::new(()));
+        let waker = Waker::from(Arc::clone(&task));
+        assert!(Pin::new(&mut asked).poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert_eq!(Arc::strong_count(&task), 2);
         assert!(!reply.is_abandoned());
         drop(asked);
         assert!(reply.is_abandoned());
+        assert_eq!(Arc::strong_count(&task), 1);
         reply.send(Arc::clone(&value));
         assert_eq!(Arc::strong_count(&value), 1);
     }

@@ -1,4 +1,4 @@
-//! Waiting in a task: answers, ends of threads and deadlines, without a runtime and without a thread of the caller's.
+//! How a task waits: for answers, ends of threads and deadlines, without a runtime.
 
 mod ask;
 mod timer;

@@ -11,6 +11,7 @@ mod redis;
 #[cfg(feature = "async-reqwest")]
 mod reqwest;
 mod stores;
+pub(crate) mod threads;
 mod transports;
 
 use convert_sdk::{AsyncCore, BoxFuture, SdkConfigBuilder};

@@ -1,5 +1,7 @@
 //! The transport over reqwest does what the built-in one does, fault by fault.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project, RouteKind, ServerCertificate};
@@ -155,6 +157,25 @@ fn ids_of_dots_do_not_change_where_a_request_goes() {
     convert(&core, 0..1);
     let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it is refused") };
     assert_eq!(report.stats.dropped.rejected, 1);
+    assert_eq!(emulator.received().totals.requests, 0);
+}
+
+#[test]
+fn a_configured_proxy_is_asked_with_its_credentials() {
+    let (emulator, runtime) = (serve(), runtime());
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = proxy.local_addr().unwrap();
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = proxy.accept().unwrap();
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect::<Vec<_>>()
+    });
+    let network = network(&emulator).proxy(format!("http://user:word@{address}"));
+    assert!(adapted(&runtime, keyed(), network).initialize().is_err(), "this proxy only listens");
+    let asked = asked.join().unwrap();
+    assert!(asked[0].starts_with("connect "), "{asked:?}");
+    // `user:word`
+    assert!(asked.contains(&"proxy-authorization: basic dxnlcjp3b3jk".to_owned()), "{asked:?}");
     assert_eq!(emulator.received().totals.requests, 0);
 }
 
