@@ -38,7 +38,8 @@ fn a_flush_that_is_never_polled_asks_for_nothing() {
 fn flushes_dropped_by_the_hundred_leave_the_tracker_as_it_was() {
     let gate = Gate::new(InMemoryDataStore::new());
     gate.open_reads();
-    let core = start_async(direct().shared_data_store(gate.clone()));
+    let (core, script) = start_async_scripted(direct().shared_data_store(gate.clone()));
+    script.answer(200);
     let visitor = block_on(core.create_context("v", ())).unwrap();
     assert!(visitor.track_conversion("purchase").tracked());
     // The tracker hangs in its store, so that its inbox fills up.
