@@ -24,7 +24,8 @@ use crate::spawned::{Lost, Spawned};
 ///
 /// It honours a [`TransportConfig`] as the built-in transport does: the same routes and headers, TLS
 /// with Mozilla's roots and the configured ones, no redirects, the same bounds. Requests run as tasks of
-/// the runtime, which needs its I/O and time drivers; when the runtime is gone they fail, and the records
+/// the runtime, which needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total
+/// timeout counts besides. When the runtime is gone they fail, and the records
 /// are kept until the core is closed.
 ///
 /// ```

@@ -1,6 +1,9 @@
 //! Both surfaces share one instance and one set of actors.
 
-use convert_sdk::{ConversionOptions, ConversionStatus, DecisionSource, attributes};
+use convert_sdk::{
+    BoxFuture, ConfigRequest, ConfigResponse, ConversionOptions, ConversionStatus, Core, DecisionSource,
+    TrackingRequest, TrackingResponse, Transport, TransportError, attributes,
+};
 
 use super::{block_on, start_async_scripted};
 use crate::support::{PATIENCE, convert, direct, keyed, serve, start};
@@ -53,4 +56,43 @@ fn flushes_of_both_surfaces_are_all_answered() {
     });
     assert_eq!(emulator.received().totals.events, 80);
     assert_eq!(core.stats().pending, 0);
+}
+
+/// Takes everything at once.
+struct Taker;
+
+impl Transport for Taker {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        Err(TransportError::Unsupported)
+    }
+    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        Ok(TrackingResponse::new(200))
+    }
+}
+
+/// A waker that is lost shows here as a flush that ends with its deadline.
+#[test]
+fn no_flush_is_forgotten_among_many_and_dropped_ones() {
+    const THREADS: u32 = 4;
+    const ROUNDS: u32 = 250;
+    let core = Core::builder(direct().build().unwrap()).transport(Taker).build().unwrap();
+    core.initialize().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let core = core.to_async();
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let visitor = thread * ROUNDS + round;
+                    convert(&core.to_sync(), visitor..visitor + 1);
+                    let mut dropped: BoxFuture<'_, _> = Box::pin(core.flush(PATIENCE));
+                    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                    let _ = dropped.as_mut().poll(&mut context);
+                    drop(dropped);
+                    assert!(block_on(core.flush(PATIENCE)).unwrap().is_complete());
+                }
+            });
+        }
+    });
+    let stats = core.close();
+    assert_eq!((stats.delivered, stats.pending), (u64::from(THREADS * ROUNDS), 0));
 }

@@ -39,6 +39,8 @@ fn flushes_dropped_by_the_hundred_leave_the_tracker_as_it_was() {
     let gate = Gate::new(InMemoryDataStore::new());
     gate.open_reads();
     let (core, script) = start_async_scripted(direct().shared_data_store(gate.clone()));
+    // The last of the flushes may cover the second record too, or not.
+    script.answer(200);
     script.answer(200);
     let visitor = block_on(core.create_context("v", ())).unwrap();
     assert!(visitor.track_conversion("purchase").tracked());
