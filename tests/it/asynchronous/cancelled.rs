@@ -1,11 +1,14 @@
-//! A dropped future ends a wait and nothing else.
+//! A dropped future ends a wait and nothing else; a deadline or a close ends every wait.
 
 use std::time::Duration;
 
-use convert_sdk::{BoxFuture, ConfirmError, ConversionOptions, FlushError, InMemoryDataStore};
+use convert_sdk::{
+    BoxFuture, ConfirmError, ConversionOptions, FlushError, InMemoryDataStore, InitializeError, LoadError,
+    TransportError,
+};
 
 use super::stores::Gate;
-use super::{block_on, poll_once, start_async, start_async_scripted};
+use super::{block_on, keyed_script, poll_once, start_async, start_async_scripted};
 use crate::support::{PATIENCE, convert, direct, until};
 
 #[test]
@@ -121,4 +124,27 @@ fn deadlines_end_the_wait_whatever_hangs() {
     gate.open();
     let again = block_on(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE)).unwrap();
     assert_eq!(again.status, convert_sdk::ConversionStatus::Deduplicated);
+}
+
+#[test]
+fn a_close_ends_the_waits_of_tasks_also_of_those_still_in_the_inbox() {
+    let (core, script) = keyed_script();
+    let mut begun: BoxFuture<'_, _> = Box::pin(core.initialize_within(PATIENCE));
+    poll_once(&mut begun);
+    script.fetched();
+    let mut queued: BoxFuture<'_, _> = Box::pin(core.initialize_within(PATIENCE));
+    poll_once(&mut queued);
+    core.to_sync().close();
+    let interrupted = InitializeError::Load(LoadError::Fetch(TransportError::Interrupted));
+    assert_eq!(block_on(begun), Err(interrupted));
+    assert_eq!(block_on(queued), Err(InitializeError::Closed));
+
+    let (core, script) = start_async_scripted(direct());
+    convert(&core.to_sync(), 0..1);
+    let mut flush: BoxFuture<'_, _> = Box::pin(core.flush(PATIENCE));
+    poll_once(&mut flush);
+    script.posted();
+    assert!(core.to_sync().shutdown(Duration::from_millis(50)).is_err());
+    let Err(FlushError::Incomplete(report)) = block_on(flush) else { panic!("it was interrupted") };
+    assert_eq!((report.delivered, report.stats.delivered), (0, 0));
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use convert_sdk::{ConversionOptions, Core, FlushError, FlushReport, InMemoryDataStore};
+use convert_sdk::{ConversionOptions, FlushError, FlushReport, InMemoryDataStore};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::stores::Gate;
-use super::{start_async, start_async_scripted};
-use crate::support::{KEY, PATIENCE, Script, convert, direct, shop};
+use super::{keyed_script, start_async, start_async_scripted};
+use crate::support::{PATIENCE, convert, direct, shop};
 
 /// Beats that must fit into one slow call.
 const BEATS: usize = 1_000;
@@ -77,17 +77,9 @@ fn during_a_close_that_waits_for_the_delivery_at_hand() {
     assert_eq!((stats.delivered, stats.dropped.total()), (1, 0));
 }
 
-fn keyed_script() -> (Core, Script) {
-    let script = Script::new();
-    let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
-    (core, script)
-}
-
 #[test]
 fn during_a_slow_initialize_refresh_and_preview() {
     let (core, script) = keyed_script();
-    let core = core.to_async();
     let (begun, release) = (|| drop(script.fetched()), || script.give_config(&shop(), "1"));
     beats_meanwhile(core.initialize_within(PATIENCE), begun, release).unwrap();
     beats_meanwhile(core.refresh_now_within(PATIENCE), begun, release).unwrap();

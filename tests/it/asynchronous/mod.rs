@@ -14,10 +14,10 @@ mod stores;
 pub(crate) mod threads;
 mod transports;
 
-use convert_sdk::{AsyncCore, BoxFuture, SdkConfigBuilder};
+use convert_sdk::{AsyncCore, BoxFuture, Core, SdkConfig, SdkConfigBuilder};
 
 use self::executors::block_on;
-use crate::support::{Script, start, start_scripted};
+use crate::support::{KEY, Script, start, start_scripted};
 
 fn start_async(config: SdkConfigBuilder) -> AsyncCore {
     start(config).to_async()
@@ -25,6 +25,14 @@ fn start_async(config: SdkConfigBuilder) -> AsyncCore {
 
 fn start_async_scripted(config: SdkConfigBuilder) -> (AsyncCore, Script) {
     let (core, script) = start_scripted(config);
+    (core.to_async(), script)
+}
+
+/// A core that is not ready, whose fetches the test answers by hand.
+fn keyed_script() -> (AsyncCore, Script) {
+    let script = Script::new();
+    let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
+    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
     (core.to_async(), script)
 }
 
