@@ -5,7 +5,5 @@
 pub(crate) struct Wakers;
 
 impl Wakers {
-    pub(crate) const fn wake_all(&self) {
-        let Self = self;
-    }
+    pub(crate) const fn wake_all(&self) {}
 }
