@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Context, Core, RunOptions, SdkConfig, TrackingRequest, TrackingResponse,
-    Transport, TransportError, attributes,
+    ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, RunOptions, SdkConfig, TrackingRequest,
+    TrackingResponse, Transport, TransportError, attributes,
 };
 use divan::{Bencher, black_box};
 
@@ -34,8 +34,8 @@ fn ready(core: Core) -> Core {
 }
 
 fn shop() -> Core {
-    let config =
-        SdkConfig::builder().data_json(include_str!("../examples/shop.json")).queue_capacity(1 << 20);
+    let delivery = DeliveryConfig::builder().queue_capacity(1 << 20).build().unwrap_or_default();
+    let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).delivery(delivery);
     let built = config.build().ok().and_then(|config| Core::builder(config).transport(Nowhere).build().ok());
     let Some(core) = built else { unreachable!("the example config is valid") };
     ready(core)

@@ -22,9 +22,16 @@ use crate::transport::{HttpTransport, Transport};
 /// No call waits but those that say so: [`initialize`](Self::initialize),
 /// [`refresh_now_within`](Self::refresh_now_within), [`flush`](Self::flush), [`close`](Self::close)
 /// and [`shutdown`](Self::shutdown). The threads (`convert-refresher`, `convert-tracker`,
-/// `convert-flusher`, and `convert-events` for handlers; Linux shows 15 bytes of a name) start when they are first needed. They end
-/// with [`close`](Self::close), or soon after the last core and context are dropped; what was not
+/// `convert-flusher`, and `convert-events` for handlers; Linux shows 15 bytes of a name) start when they
+/// are first needed. They end with [`close`](Self::close), or soon after the last core and context are dropped; what was not
 /// delivered by then is dropped, and said in the log.
+///
+/// # Forks
+/// A child of `fork` uses the core, its clones and its contexts as they are; nothing has to be called.
+/// It goes on with the config, the memory of visitors and the handlers, and at its first use it makes
+/// the rest anew: an empty queue, a ledger at zero ([`Stats::fork_generation`]), threads and connections
+/// of its own. Conversions are deduplicated among those of one process. What the parent recorded stays
+/// the parent's to deliver. `docs/processes.md` in the repository has the details.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,7 +49,7 @@ use crate::transport::{HttpTransport, Transport};
 /// ```
 #[derive(Clone)]
 pub struct Core {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 /// Makes a [`Core`] with parts of the application's own.
@@ -199,7 +206,7 @@ impl Core {
         kind: LifecycleEventKind,
         handler: impl FnMut(&LifecycleEvent) + Send + 'static,
     ) -> Result<(), HandlerError> {
-        Ok(self.shared.notifier.on(kind, Box::new(handler))?)
+        Ok(self.shared.runtime().notifier.on(kind, Box::new(handler))?)
     }
 
     /// Every lifecycle event from now on, to be read when it suits; needs no thread.
@@ -216,7 +223,7 @@ impl Core {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        self.shared.notifier.subscribe()
+        self.shared.runtime().notifier.subscribe()
     }
 
     /// **Waits** until everything recorded before this call is delivered, at most for `timeout`.
@@ -382,7 +389,11 @@ impl Core {
         }
     }
 
-    fn flush_before(&self, reason: ReleaseReason, deadline: Instant) -> Result<FlushReport, FlushError> {
+    pub(crate) fn flush_before(
+        &self,
+        reason: ReleaseReason,
+        deadline: Instant,
+    ) -> Result<FlushReport, FlushError> {
         match self.begin_flush()? {
             Some(tracker) => self.end_flush(tracker.flush(reason, deadline)),
             None => Ok(self.nothing_to_flush()),
@@ -412,6 +423,14 @@ impl Core {
         }
     }
 
+    pub(crate) const fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn initialize_directly(&self, text: &str) -> Result<(), InitializeError> {
         let shared = &self.shared;
         if shared.config.tuning.refresh.is_some() {
@@ -419,8 +438,8 @@ impl Core {
         }
         let snapshot = compile(text.to_owned(), &shared.config.compile)?;
         // Of two callers at once both publish the same config, and one says so.
-        if shared.cell.publish(Arc::clone(&snapshot)).is_none() {
-            shared.notifier.notify(LifecycleEvent::ready(&snapshot));
+        if shared.cell.publish(Arc::clone(&snapshot), None).is_none() {
+            shared.runtime().notifier.notify(LifecycleEvent::ready(&snapshot));
         }
         Ok(())
     }
@@ -468,7 +487,7 @@ impl CoreBuilder {
             self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new(self.config.transport.clone())));
         let shared = Shared::new(self.config, transport);
         for (kind, handler) in self.handlers {
-            shared.notifier.on(kind, handler)?;
+            shared.runtime().notifier.on(kind, handler)?;
         }
         Ok(Core { shared: Arc::new(shared) })
     }

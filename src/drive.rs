@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 
+use crate::process::{Current, PerProcess};
+
 /// A future on the heap, as [`AsyncTransport`](crate::AsyncTransport) and
 /// [`AsyncDataStore`](crate::AsyncDataStore) return them: `Box::pin(async move { … })`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -14,6 +16,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Waits for futures on the thread that calls, which is one of the SDK's own and has nothing else to
 /// do meanwhile.
 pub(crate) struct Driver {
+    /// A forked child has its own: the parent's may be locked, or interrupted.
+    switch: PerProcess<Switch>,
+}
+
+struct Switch {
     /// Taken by an interrupt, which disconnects `interrupted`.
     running: Mutex<Option<Sender<()>>>,
     interrupted: Receiver<()>,
@@ -41,8 +48,11 @@ impl Wake for Bell {
 
 impl Driver {
     pub(crate) fn new() -> Self {
-        let (running, interrupted) = bounded(0);
-        Self { running: Mutex::new(Some(running)), interrupted }
+        Self { switch: PerProcess::new(Switch::new()) }
+    }
+
+    fn switch(&self) -> Current<Switch> {
+        self.switch.get(|_| Switch::new(), |_| {})
     }
 
     /// Waits for the future's end, at most until the deadline or an interrupt.
@@ -50,14 +60,14 @@ impl Driver {
         let (bell, rung) = bounded(1);
         let waker = Waker::from(Arc::new(Bell(bell)));
         let (mut context, mut future) = (Context::from_waker(&waker), pin!(future));
-        let late = at(deadline);
+        let (late, switch) = (at(deadline), self.switch());
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
                 return Ok(output);
             }
             select! {
                 recv(rung) -> _ => {}
-                recv(self.interrupted) -> _ => return Err(Stopped::Interrupted),
+                recv(switch.interrupted) -> _ => return Err(Stopped::Interrupted),
                 recv(late) -> _ => return Err(Stopped::Late),
             }
         }
@@ -65,7 +75,14 @@ impl Driver {
 
     /// Ends the waits at hand, and later ones as soon as they would wait.
     pub(crate) fn interrupt(&self) {
-        drop(self.running.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.switch().running.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Switch {
+    fn new() -> Self {
+        let (running, interrupted) = bounded(0);
+        Self { running: Mutex::new(Some(running)), interrupted }
     }
 }
 

@@ -65,11 +65,13 @@ mod diagnostics;
 mod drive;
 mod error;
 mod events;
+mod exit;
 mod flush;
 mod js;
 mod murmur;
 mod options;
 mod preview;
+mod process;
 mod results;
 mod secret;
 mod shared;
@@ -98,13 +100,16 @@ pub use diagnostics::{
 #[cfg(feature = "async")]
 pub use drive::BoxFuture;
 pub use error::{
-    ConfirmError, ContextError, HandlerError, InitializeError, LoadError, PreviewError, RefreshError,
+    ConfirmError, ContextError, ExitFlushError, HandlerError, InitializeError, LoadError, PreviewError,
+    RefreshError,
 };
 pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
+pub use exit::{FlushGuard, register_exit_flush};
 pub use flush::{FlushError, FlushReport};
 pub use options::{
-    CacheLevel, InvalidOption, InvalidReason, RefreshConfig, RefreshConfigBuilder, SdkConfig,
-    SdkConfigBuilder, TransportConfig, TransportConfigBuilder,
+    CacheLevel, DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, OverflowPolicy,
+    RefreshConfig, RefreshConfigBuilder, SdkConfig, SdkConfigBuilder, TransportConfig,
+    TransportConfigBuilder,
 };
 pub use preview::{PreviewParam, parse_preview_param};
 pub use results::{
@@ -118,7 +123,8 @@ pub use state::AsyncDataStore;
 pub use state::RedisDataStore;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
-    DeliveryError, Dropped, GoalDataKey, GoalValue, ReleaseReason, Stats, UnknownGoalDataKey,
+    BreakerState, ByClass, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces, ReleaseReason,
+    Stats, UnknownGoalDataKey,
 };
 #[cfg(feature = "async")]
 pub use transport::AsyncTransport;

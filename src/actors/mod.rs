@@ -1,7 +1,7 @@
 //! The threads: each owns its state alone and is reached through one inbox.
 
-mod backoff;
 mod flusher;
+mod jitter;
 mod notifier;
 #[cfg(feature = "async")]
 mod reader;
@@ -15,8 +15,8 @@ mod wait;
 #[path = "wait/absent.rs"]
 mod wait;
 
-pub(crate) use backoff::Jitter;
 pub(crate) use flusher::Flusher;
+pub(crate) use jitter::Jitter;
 #[cfg(feature = "async")]
 pub use notifier::EventStream;
 pub(crate) use notifier::Notifier;
@@ -25,6 +25,7 @@ pub use notifier::Subscription;
 pub(crate) use reader::{ReaderHandle, Stored};
 pub use refresher::RefreshOutcome;
 pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
+pub(crate) use thread::run_apart;
 pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};
 #[cfg(feature = "async")]
 pub(crate) use wait::{Limit, TimerHandle};

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, never, sele
 use smol_str::SmolStr;
 
 use super::Notifier;
-use super::backoff::Jitter;
+use super::jitter::Jitter;
 use super::reply::Reply;
 use super::thread::Worker;
 use super::wait::Wakers;
@@ -153,6 +153,8 @@ fn run(
     transport: &dyn Transport,
     notifier: &Notifier,
 ) {
+    // In a forked child there is a config already.
+    refresher.plan(Instant::now());
     loop {
         let tick = refresher.next.map_or_else(never, at);
         // Before any command that waits; the choice below is a fair one.
@@ -207,7 +209,8 @@ struct Published {
 
 impl Refresher {
     pub(crate) fn new(settings: RefresherSettings) -> Self {
-        Self { settings, etag: None, failures: 0, next: None, previews: HashMap::new() }
+        let etag = settings.cell.etag();
+        Self { settings, etag, failures: 0, next: None, previews: HashMap::new() }
     }
 
     fn request(&self) -> ConfigRequest<'_> {
@@ -231,6 +234,12 @@ impl Refresher {
     ) -> Result<Refreshed, LoadError> {
         let outcome = answer.map_err(LoadError::from).and_then(|response| self.install(response));
         self.failures = if outcome.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        self.plan(now);
+        outcome
+    }
+
+    /// Plans the next fetch, where there is a policy.
+    fn plan(&mut self, now: Instant) {
         // A core that never had a config is initialized again by its application, not by the clock.
         if let Some(policy) = self.settings.tuning.refresh.clone()
             && self.settings.cell.is_set()
@@ -238,7 +247,6 @@ impl Refresher {
             // A wait that no clock reaches is as good as none.
             self.next = now.checked_add(self.wait(&policy));
         }
-        outcome
     }
 
     fn wait(&mut self, policy: &RefreshConfig) -> Duration {
@@ -262,7 +270,7 @@ impl Refresher {
             Some(now) => Some(snapshot.changes_from(&now)),
             None => None,
         };
-        cell.publish(Arc::clone(&snapshot));
+        cell.publish(Arc::clone(&snapshot), etag.clone());
         self.etag = etag;
         let first = changes.is_none();
         Ok((RefreshOutcome::Updated(changes.unwrap_or_default()), Some(Published { snapshot, first })))
@@ -404,6 +412,17 @@ mod tests {
     }
 
     #[test]
+    fn the_refresher_of_a_forked_child_goes_on_with_the_config_and_the_etag_that_are_in_place() {
+        let now = Instant::now();
+        let mut before = refresher(policy(Duration::ZERO));
+        assert!(before.answered(served("1", "1"), now).is_ok());
+        let mut child = Refresher::new(before.settings);
+        child.plan(now);
+        assert_eq!((child.request().etag, child.next), (Some("1-1"), Some(now + 10 * SECOND)));
+        assert!(child.answered(Ok(ConfigResponse::NotModified), now).is_ok());
+    }
+
+    #[test]
     fn the_etag_is_that_of_the_config_in_place() {
         let now = Instant::now();
         let mut refresher = refresher(None);
@@ -419,6 +438,47 @@ mod tests {
         assert_eq!((changes.experiences.added, changes.experiences.removed), (1, 1));
         assert!(published.is_some_and(|published| !published.first));
         assert_eq!(refresher.request().etag, Some("1-2"));
+    }
+
+    /// Random answers in any order. `SIMULATION_SEEDS` says how many runs.
+    #[test]
+    fn a_bad_answer_never_replaces_a_good_config_in_random_runs() {
+        let seeds =
+            std::env::var("SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500_u64);
+        for seed in 0..seeds {
+            let mut random = Jitter::seeded(seed);
+            let mut below = |ways: u32| random.up_to(ways * SECOND).as_secs();
+            let mut refresher = refresher(policy(4 * SECOND));
+            let (mut now, mut good, mut failures) = (Instant::now(), "1-0".to_owned(), 0_u32);
+            assert!(refresher.answered(served("1", "0"), now).is_ok());
+            for _ in 0..30 {
+                let text = |body: &str| Ok(ConfigResponse::Fetched { body: body.to_owned(), etag: None });
+                let (answer, installs) = match below(9) {
+                    0 | 1 => {
+                        let experience = below(1_000).to_string();
+                        (served("1", &experience), Some(format!("1-{experience}")))
+                    }
+                    2 => (served("9", "1"), None),
+                    3 => (Ok(ConfigResponse::NotModified), None),
+                    4 => (text(""), None),
+                    5 => (text("[1, 2"), None),
+                    6 => (text("{\"error\": \"no such project\"}"), None),
+                    7 => (Err(TransportError::Status(500)), None),
+                    _ => (Err(TransportError::Panicked), None),
+                };
+                let fine = installs.is_some() || matches!(answer, Ok(ConfigResponse::NotModified));
+                assert_eq!(refresher.answered(answer, now).is_ok(), fine, "seed {seed}");
+                good = installs.unwrap_or(good);
+                failures = if fine { 0 } else { failures + 1 };
+                assert_eq!(refresher.request().etag, Some(good.as_str()), "seed {seed}");
+                let in_place = refresher.settings.cell.load().unwrap();
+                assert!(in_place.experience_index_by_id(&good[2..]).is_some(), "seed {seed}");
+                let next = refresher.next.expect("the next fetch");
+                let least = (10 * SECOND * 2_u32.pow(failures.min(2))).min(35 * SECOND);
+                assert!((least..=least + 4 * SECOND).contains(&(next - now)), "seed {seed}");
+                now = next;
+            }
+        }
     }
 
     #[test]

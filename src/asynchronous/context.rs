@@ -12,7 +12,9 @@ use crate::results::ConversionResult;
 ///
 /// Everything else is reached through [`Deref`] and is a plain method, because it *is* the method of
 /// [`Context`]: an evaluation is a computation of microseconds on the config in memory, and recording
-/// is one channel send. There is nothing to wait for, and no second copy of any decision.
+/// is one channel send. There is nothing to wait for, and no second copy of any decision. The exception is
+/// asked for: with [`OverflowPolicy::Wait`](crate::OverflowPolicy::Wait) recording into a full queue **blocks**
+/// the thread, and with it the executor, up to the time given there.
 ///
 /// ```
 /// # use convert_sdk::*;

@@ -31,6 +31,11 @@ use crate::tracking::{ReleaseReason, Stats};
 /// **Dropping a future** ends the wait and nothing else: what was asked of an actor is done, its answer
 /// goes nowhere, and no event is lost.
 ///
+/// **Forks**: a child uses the instance as it would a [`Core`]. A future that was pending at the fork, and
+/// an [`EventStream`] of the parent's, are the parent's: in the child that future never resolves, and that
+/// stream has ended. A client of the application's whose runtime runs on threads of the parent's cannot
+/// work there either; make the runtime, and the core over it, in the child.
+///
 /// What never waits is a plain method here too, because it is the very same computation: reading the
 /// config or the ledger, adding a handler, asking for a refresh without waiting for it.
 ///
@@ -134,7 +139,7 @@ impl AsyncCore {
     /// # Errors
     /// As [`Core::initialize`].
     pub async fn initialize(&self) -> Result<(), InitializeError> {
-        self.initialize_within(self.core.shared.config.tuning.initialize_timeout).await
+        self.initialize_within(self.core.shared().config.tuning.initialize_timeout).await
     }
 
     /// As [`initialize`](Self::initialize), with another bound. A fetch that ends after it, or after
@@ -145,7 +150,7 @@ impl AsyncCore {
     pub async fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
         let deadline = deadline_after(timeout);
         let Some(refresher) = self.core.begin_initialize()? else { return Ok(()) };
-        let mut limit = self.core.shared.until(deadline);
+        let mut limit = self.core.shared().until(deadline);
         self.core.end_initialize(refresher.refresh_in_task(&mut limit).await)
     }
 
@@ -210,7 +215,7 @@ impl AsyncCore {
     ) -> Result<AsyncContext, ContextError> {
         let (visitor_id, attributes) = (visitor_id.as_ref(), attributes.into());
         let snapshot = self.core.context_config()?;
-        let shared = &self.core.shared;
+        let shared = self.core.shared();
         let stored = if visitor_id.is_empty() { None } else { shared.load_visitor(visitor_id).await };
         let stored = stored.unwrap_or_default();
         Ok(Context::with_stored(Arc::clone(shared), snapshot, visitor_id, attributes, stored).into())
@@ -258,7 +263,7 @@ impl AsyncCore {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> EventStream {
-        self.core.shared.notifier.stream()
+        self.core.shared().runtime().notifier.stream()
     }
 
     /// As [`Core::flush`]: waits until everything recorded before its first poll is delivered, at most
@@ -313,7 +318,7 @@ impl AsyncCore {
     pub async fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
         let deadline = deadline_after(timeout);
         let refresher = self.core.begin_refresh()?;
-        let mut limit = self.core.shared.until(deadline);
+        let mut limit = self.core.shared().until(deadline);
         self.core.end_refresh(refresher.refresh_in_task(&mut limit).await)
     }
 
@@ -347,7 +352,7 @@ impl AsyncCore {
     /// # }).unwrap();
     /// ```
     pub async fn close(&self) -> Stats {
-        self.core.shared.close_in_task(deadline_after(Self::CLOSE_TIMEOUT), true).await;
+        self.core.shared().close_in_task(deadline_after(Self::CLOSE_TIMEOUT), true).await;
         self.stats()
     }
 
@@ -373,7 +378,7 @@ impl AsyncCore {
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let deadline = deadline_after(timeout);
         let flushed = self.flush_before(ReleaseReason::Exit, deadline - last_resort(timeout)).await;
-        self.core.shared.close_in_task(deadline, flushed.is_ok()).await;
+        self.core.shared().close_in_task(deadline, flushed.is_ok()).await;
         self.core.end_shutdown(flushed)
     }
 
@@ -383,7 +388,7 @@ impl AsyncCore {
         deadline: Instant,
     ) -> Result<FlushReport, FlushError> {
         let Some(tracker) = self.core.begin_flush()? else { return Ok(self.core.nothing_to_flush()) };
-        let mut limit = self.core.shared.until(deadline);
+        let mut limit = self.core.shared().until(deadline);
         self.core.end_flush(tracker.flush_in_task(reason, &mut limit).await)
     }
 }

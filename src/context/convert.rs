@@ -221,6 +221,7 @@ pub(super) fn confirmed(
     let status = match verdict {
         Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
         Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
+        Ok(Some(Verdict::NoRoom)) => ConversionStatus::QueueFull,
         Ok(None) => return Err(ConfirmError::Timeout),
         Err(refused) => refused.into(),
     };

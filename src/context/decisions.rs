@@ -85,8 +85,11 @@ impl Decisions {
     }
 
     fn slot(&self, snapshot: &ConfigSnapshot, experience: usize) -> &AtomicU32 {
-        let slots =
-            self.slots.get_or_init(|| snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect());
+        let slots = self.slots.get().unwrap_or_else(|| {
+            // Made before the cell is touched, which a fork meanwhile would leave locked in the child.
+            let made = snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect();
+            self.slots.get_or_init(|| made)
+        });
         &slots[experience]
     }
 }

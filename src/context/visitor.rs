@@ -24,7 +24,7 @@ impl Context {
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
-        let stored = if visitor_id.is_empty() { None } else { shared.visitors.load(visitor_id) };
+        let stored = if visitor_id.is_empty() { None } else { shared.runtime().visitors.load(visitor_id) };
         Self::with_stored(shared, snapshot, visitor_id, given, stored.unwrap_or_default())
     }
 
@@ -237,7 +237,7 @@ impl Context {
             segments: self.persistent_segments.as_deref().cloned().unwrap_or_default(),
             bucketing: self.decisions.pairs(&self.snapshot).collect(),
         };
-        self.shared.visitors.update(&self.visitor_id, known, change);
+        self.shared.runtime().visitors.update(&self.visitor_id, known, change);
         self.shared.persist(&self.snapshot);
     }
 

@@ -63,7 +63,7 @@ impl Shared {
     /// A task's wait until then. Where the system gives no thread for the timer the wait is over at
     /// once: a call that cannot keep its deadline does not wait.
     pub(crate) fn until(&self, deadline: Instant) -> Limit {
-        until(self.tasks.timer().as_ref(), deadline)
+        until(self.runtime().tasks.timer().as_ref(), deadline)
     }
 
     /// As [`confirm`](Self::confirm).
@@ -73,7 +73,7 @@ impl Shared {
         event: TrackedEvent,
         deadline: Instant,
     ) -> Result<Option<Verdict>, Refused> {
-        let tracker = self.start_tracker(snapshot)?;
+        let tracker = self.tracker_for(&self.runtime(), snapshot, &event)?;
         tracker.confirm_in_task(event, &mut self.until(deadline)).await
     }
 
@@ -91,30 +91,34 @@ impl Shared {
     /// the task, any other one on the reader's thread.
     pub(crate) async fn load_visitor(&self, visitor_id: &str) -> Option<VisitorState> {
         // Memory first: what the tracker writes meanwhile is in the store before it leaves memory.
-        let waiting = self.visitors.in_memory(visitor_id);
+        let waiting = self.runtime().visitors.in_memory(visitor_id);
         let Some(store) = &self.store else { return waiting };
         let key = state_key(visitor_id);
         let stored = match &self.config.async_store {
             Some(store) => get(store.as_ref(), &key).await,
-            None => match self.tasks.reader(store) {
-                Ok(reader) => reader.get(key).await,
-                Err(error) => Err(StoreError::new(error.to_string())),
-            },
+            None => self.ask_reader(store, key).await,
         };
-        self.visitors.join(waiting, stored)
+        self.runtime().visitors.join(waiting, stored)
+    }
+
+    async fn ask_reader(&self, store: &Arc<dyn DataStore>, key: String) -> Stored {
+        let reader = self.runtime().tasks.reader(store);
+        reader.map_err(|error| StoreError::new(error.to_string()))?.get(key).await
     }
 
     /// As [`close`](Self::close).
     pub(crate) async fn close_in_task(&self, deadline: Instant, patience: bool) -> bool {
-        // Taken before the close lets go of it, so that there is one for all of this.
-        let timer = self.tasks.timer();
-        let Closing { soft, tracker, refresher } = self.begin_close(deadline, patience);
+        let (timer, Closing { soft, tracker, refresher }) = {
+            let runtime = self.runtime();
+            // Taken before the close lets go of it, so that there is one for all of this.
+            (runtime.tasks.timer(), runtime.begin_close(deadline, patience))
+        };
         if let Some(tracker) = &tracker {
             tracker.close_in_task(&mut until(timer.as_ref(), soft)).await;
         }
         self.transport.interrupt();
         let mut limit = until(timer.as_ref(), deadline);
-        let events = self.notifier.begin_close();
+        let events = self.runtime().notifier.begin_close();
         let refresher = refresher.iter().map(|refresher| refresher.worker());
         let tracker = tracker.iter().flat_map(|tracker| tracker.workers());
         let mut ended = true;

@@ -102,6 +102,10 @@ pub trait AsyncDataStore: Send + Sync + 'static {
             self.set(key, value, ttl).await.map(|()| true)
         })
     }
+
+    /// As [`DataStore::after_fork`]. A runtime that runs on threads of the parent's does not run in the
+    /// child: where the client needs one, the child's core needs a store made there.
+    fn after_fork(&self) {}
 }
 
 /// An asynchronous store, as the tracker and synchronous callers use it.
@@ -144,5 +148,9 @@ impl DataStore for DrivenStore {
 
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
         self.run(self.store.set_if_absent(key, value, ttl))
+    }
+
+    fn after_fork(&self) {
+        self.store.after_fork();
     }
 }

@@ -17,7 +17,8 @@ use crate::spawned::{Lost, Spawned};
 /// if it gives one. A time to live is kept by Redis, to the millisecond; [`set_if_absent`] is one
 /// command, so of several processes exactly one succeeds. Commands run as tasks of the given runtime;
 /// how long one may take, and how often a lost connection is tried again, is up to the
-/// [`ConnectionManager`].
+/// [`ConnectionManager`]. Neither runtime nor connection works in a forked child, which makes its own and a
+/// core over them.
 ///
 /// [`set_if_absent`]: AsyncDataStore::set_if_absent
 ///

@@ -66,6 +66,11 @@ pub trait DataStore: Send + Sync + 'static {
         }
         self.set(key, value, ttl).map(|()| true)
     }
+
+    /// Called in a forked child before any other method, once for each core that uses this store; see
+    /// [`Transport::after_fork`](crate::Transport::after_fork), which it is like. The default does
+    /// nothing, which fits a store that keeps neither locks nor connections.
+    fn after_fork(&self) {}
 }
 
 /// A store's own reason for a failure. It is logged: put neither keys nor values into it.
@@ -115,5 +120,9 @@ impl DataStore for Guarded {
 
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
         self.guard(|store| store.set_if_absent(key, value, ttl))
+    }
+
+    fn after_fork(&self) {
+        caught("the data store", || self.0.after_fork());
     }
 }

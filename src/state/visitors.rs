@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -13,6 +14,7 @@ use smol_str::SmolStr;
 use super::envelope::VisitorState;
 use super::keys::state_key;
 use super::{DataStore, StoreError};
+use crate::process::inherit_lock;
 
 /// Shards, so that threads with different visitors rarely meet at one lock.
 const SHARDS: usize = 16;
@@ -24,6 +26,7 @@ pub(crate) struct Visitors {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     shard_capacity: usize,
+    ttl: Option<Duration>,
     store: Option<Arc<dyn DataStore>>,
     evicted: AtomicU64,
     store_failures: AtomicU64,
@@ -41,15 +44,39 @@ struct Shard {
 struct Entry {
     state: VisitorState,
     version: u64,
+    /// When it was changed last; the clock is read only where state has a time to live.
+    changed_at: Option<Instant>,
 }
 
 impl Visitors {
-    pub(crate) fn new(capacity: NonZeroUsize, store: Option<Arc<dyn DataStore>>) -> Self {
+    pub(crate) fn new(
+        capacity: NonZeroUsize,
+        ttl: Option<Duration>,
+        store: Option<Arc<dyn DataStore>>,
+    ) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             shard_capacity: capacity.get().div_ceil(SHARDS),
+            ttl,
             store,
+            evicted: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
+            next_shard: AtomicUsize::new(0),
+        }
+    }
+
+    /// What a forked child begins with: the memory, but for shards that another thread was changing at
+    /// the fork, whose lock nobody will release there. With a store it is empty: what waits here is
+    /// the parent's to write.
+    pub(crate) fn inherit(&self) -> Self {
+        let inherit = |shard| if self.has_store() { Mutex::default() } else { inherit_lock(shard) };
+        Self {
+            shards: self.shards.each_ref().map(inherit),
+            hasher: self.hasher.clone(),
+            shard_capacity: self.shard_capacity,
+            ttl: self.ttl,
+            store: self.store.clone(),
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
@@ -94,7 +121,22 @@ impl Visitors {
 
     /// What memory alone knows of a visitor.
     pub(crate) fn in_memory(&self, visitor_id: &str) -> Option<VisitorState> {
-        self.shard(visitor_id).states.get(visitor_id).map(|entry| entry.state.clone())
+        let now = self.now();
+        let shard = self.shard(visitor_id);
+        let entry = shard.states.get(visitor_id)?;
+        (!self.is_over(entry, now)).then(|| entry.state.clone())
+    }
+
+    /// The time, where state lives for one.
+    fn now(&self) -> Option<Instant> {
+        self.ttl.map(|_| Instant::now())
+    }
+
+    /// Whether an entry's time is over; what waits for a store has none here.
+    fn is_over(&self, entry: &Entry, now: Option<Instant>) -> bool {
+        let age =
+            now.zip(entry.changed_at).map(|(now, changed_at)| now.saturating_duration_since(changed_at));
+        !self.has_store() && age.zip(self.ttl).is_some_and(|(age, ttl)| age >= ttl)
     }
 
     /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing;
@@ -106,10 +148,16 @@ impl Visitors {
         known: impl FnOnce() -> VisitorState,
         change: impl FnOnce(&mut VisitorState),
     ) {
+        let now = self.now();
         let mut shard = self.shard(visitor_id);
         if let Some(entry) = shard.states.get_mut(visitor_id) {
+            if self.is_over(entry, now) {
+                entry.state = known();
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+            }
             change(&mut entry.state);
             entry.version += 1;
+            entry.changed_at = now;
             return;
         }
         let mut state = if self.has_store() { VisitorState::default() } else { known() };
@@ -120,7 +168,7 @@ impl Visitors {
             shard.states.remove(&oldest);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        shard.states.insert(visitor_id.clone(), Entry { state, version: 0 });
+        shard.states.insert(visitor_id.clone(), Entry { state, version: 0, changed_at: now });
         shard.order.push_back(visitor_id.clone());
     }
 
@@ -152,7 +200,7 @@ impl Visitors {
         (written, 0)
     }
 
-    /// Visitors whose state was forgotten to make room.
+    /// Visitors whose state was forgotten to make room or for its age.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
@@ -179,7 +227,7 @@ impl Visitors {
             let written = store.get(&key).and_then(|stored| {
                 let mut state = stored.and_then(VisitorState::from_envelope).unwrap_or_default();
                 state.merge(&changes);
-                store.set(&key, state.to_envelope(), None)
+                store.set(&key, state.to_envelope(), self.ttl)
             });
             if let Err(error) = written {
                 self.count_failure(&error);
@@ -224,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_change_is_visible_at_once() {
-        let visitors = Visitors::new(capacity(10), None);
+        let visitors = Visitors::new(capacity(10), None, None);
         assert!(visitors.load("v").is_none());
         decide(&visitors, "v", "2");
         assert_eq!(visitors.load("v").unwrap().bucketing, [("1".into(), "2".into())]);
@@ -232,7 +280,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_counts_what_it_forgets() {
-        let visitors = Visitors::new(capacity(SHARDS), None);
+        let visitors = Visitors::new(capacity(SHARDS), None, None);
         for visitor in 0..1_000 {
             decide(&visitors, &visitor.to_string(), "2");
         }
@@ -242,9 +290,21 @@ mod tests {
     }
 
     #[test]
+    fn state_is_over_when_its_time_is() {
+        let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), None);
+        decide(&visitors, "v", "2");
+        assert!(visitors.load("v").is_none());
+        decide(&visitors, "v", "3");
+        assert_eq!(visitors.evicted(), 1);
+        let visitors = Visitors::new(capacity(10), Some(Duration::MAX), None);
+        decide(&visitors, "v", "2");
+        assert!(visitors.load("v").is_some());
+    }
+
+    #[test]
     fn state_reaches_the_store_and_leaves_memory() {
         let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Visitors::new(capacity(10), Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
         decide(&visitors, "v", "2");
         assert!(store.is_empty());
         assert_eq!(visitors.write_behind(), (1, 0));
@@ -257,13 +317,31 @@ mod tests {
         assert_eq!(visitors.write_behind(), (0, 0));
     }
 
+    #[test]
+    fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
+        let visitors = Visitors::new(capacity(1_000), None, None);
+        let names: Vec<_> = (0..100).map(|visitor| visitor.to_string()).collect();
+        names.iter().for_each(|name| decide(&visitors, name, "2"));
+        let held = visitors.lock(3);
+        let lost = held.states.len();
+        let inherited = visitors.inherit();
+        drop(held);
+        assert!(lost > 0 && inherited.lock(3).states.is_empty());
+        assert_eq!(names.iter().filter(|name| inherited.load(name).is_some()).count(), 100 - lost);
+
+        let stored = Visitors::new(capacity(10), None, Some(Arc::new(InMemoryDataStore::new())));
+        decide(&stored, "v", "2");
+        assert_eq!(stored.inherit().write_behind(), (0, 0));
+        assert_eq!(stored.write_behind(), (1, 0), "the parent writes it");
+    }
+
     struct Failing;
 
     impl DataStore for Failing {
         fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
             Err(StoreError::new("down"))
         }
-        fn set(&self, _: &str, _: Value, _: Option<std::time::Duration>) -> Result<(), StoreError> {
+        fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
             Err(StoreError::new("down"))
         }
         fn delete(&self, _: &str) -> Result<(), StoreError> {
@@ -273,7 +351,7 @@ mod tests {
 
     #[test]
     fn what_a_failing_store_refuses_stays_in_memory() {
-        let visitors = Visitors::new(capacity(10), Some(Arc::new(Failing)));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::new(Failing)));
         decide(&visitors, "v", "2");
         assert_eq!(visitors.write_behind(), (0, 1));
         assert_eq!(visitors.write_behind(), (0, 1));
@@ -285,7 +363,7 @@ mod tests {
     #[test]
     fn an_older_view_does_not_undo_what_is_stored() {
         let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Visitors::new(capacity(10), Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
         let older = VisitorState::default;
         visitors.update(&"v".into(), older, |state| {
             state.segments.merge(&Attributes::new().with("country", "GR"))

@@ -73,6 +73,10 @@ pub trait AsyncTransport: Send + Sync + 'static {
         &'a self,
         request: &'a TrackingRequest<'a>,
     ) -> BoxFuture<'a, Result<TrackingResponse, TransportError>>;
+
+    /// As [`Transport::after_fork`]. A runtime that runs on threads of the parent's does not run in the
+    /// child: where the client needs one, the child's core needs a transport made there.
+    fn after_fork(&self) {}
 }
 
 /// An asynchronous transport, as the actors call it.
@@ -119,5 +123,9 @@ impl<T: AsyncTransport> Transport for DrivenTransport<T> {
 
     fn interrupt(&self) {
         self.driver.interrupt();
+    }
+
+    fn after_fork(&self) {
+        self.transport.after_fork();
     }
 }

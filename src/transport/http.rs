@@ -10,31 +10,21 @@ use ureq::{Agent, RequestBuilder};
 use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
 use crate::options::TransportConfig;
+use crate::process::{Current, PerProcess};
 
 pub(crate) struct HttpTransport {
-    agent: Agent,
+    /// A forked child has connections of its own.
+    agent: PerProcess<Agent>,
     config: TransportConfig,
 }
 
 impl HttpTransport {
     pub(crate) fn new(config: TransportConfig) -> Self {
-        let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(!config.http_on_loopback)
-            .http_status_as_error(false)
-            // A redirect is an answer like any other (as in the official Python SDK), so nothing
-            // ever leaves for a host that was not configured.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(config.proxy.clone())
-            .user_agent(USER_AGENT)
-            .timeout_connect(Some(config.connect_timeout))
-            .timeout_resolve(Some(config.connect_timeout))
-            .timeout_global(Some(config.total_timeout))
-            .build()
-            .new_agent();
-        Self { agent, config }
+        Self { agent: PerProcess::new(new_agent(&config)), config }
+    }
+
+    fn agent(&self) -> Current<Agent> {
+        self.agent.get(|_| new_agent(&self.config), |_| {})
     }
 
     fn get_config(
@@ -43,7 +33,7 @@ impl HttpTransport {
         experience_id: Option<&str>,
     ) -> Result<ConfigResponse, TransportError> {
         let get = self
-            .agent
+            .agent()
             .get(config_url(&self.config, request, experience_id))
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
@@ -99,7 +89,7 @@ impl Transport for HttpTransport {
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
         let mut response = self
-            .agent
+            .agent()
             .post(self.track_url(request)?)
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
@@ -110,13 +100,37 @@ impl Transport for HttpTransport {
         // A connection can be used again only when its answer is read to the end; what the body says,
         // or whether it comes at all, changes nothing.
         let _ = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
-        let retry_after = text_header(response.headers(), "retry-after").and_then(|text| retry_after(&text));
+        let date = text_header(response.headers(), "date");
+        let retry_after = text_header(response.headers(), "retry-after")
+            .and_then(|asked| retry_after(&asked, date.as_deref()));
         Ok(TrackingResponse { status: response.status().as_u16(), retry_after })
     }
 
     fn interrupt(&self) {
-        self.agent.clone().shutdown();
+        // An agent that this process has not made has no calls at hand.
+        if let Some(agent) = self.agent.peek() {
+            Agent::clone(&agent).shutdown();
+        }
     }
+}
+
+fn new_agent(config: &TransportConfig) -> Agent {
+    let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .https_only(!config.http_on_loopback)
+        .http_status_as_error(false)
+        // A redirect is an answer like any other (as in the official Python SDK), so nothing
+        // ever leaves for a host that was not configured.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(config.proxy.clone())
+        .user_agent(USER_AGENT)
+        .timeout_connect(Some(config.connect_timeout))
+        .timeout_resolve(Some(config.connect_timeout))
+        .timeout_global(Some(config.total_timeout))
+        .build()
+        .new_agent()
 }
 
 /// Mozilla's roots, and the configured ones besides them.

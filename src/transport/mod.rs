@@ -58,6 +58,13 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Ends calls in progress on other threads, because the SDK stops. Later calls may fail.
     fn interrupt(&self) {}
+
+    /// Called in a forked child before any other method, once for each core that uses this transport,
+    /// on the thread that used the core first there. What was inherited may be in the middle of a call
+    /// of the parent's: locks that nobody will release, connections that are the parent's to use and to
+    /// close. Leave those alone, make new ones, wait for nothing and do not call the core. The default
+    /// does nothing, which fits a transport that keeps neither locks nor connections.
+    fn after_fork(&self) {}
 }
 
 /// What a config fetch needs to know. Its `Debug` shows no secret.
@@ -113,7 +120,7 @@ pub struct TrackingRequest<'a> {
 pub struct TrackingResponse {
     /// The HTTP status.
     pub status: u16,
-    /// How long the endpoint asks to be left alone (`Retry-After` in seconds).
+    /// How long the endpoint asks to be left alone (`Retry-After`, as seconds or as a date).
     pub retry_after: Option<Duration>,
 }
 

@@ -26,7 +26,8 @@ use crate::spawned::{Lost, Spawned};
 /// with Mozilla's roots and the configured ones, no redirects, the same bounds. Requests run as tasks of
 /// the runtime, which needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total
 /// timeout counts besides. When the runtime is gone they fail, and the records
-/// are kept until the core is closed.
+/// are kept until the core is closed. Neither runtime nor client works in a forked child, which makes its own
+/// and a core over them.
 ///
 /// ```
 /// use convert_sdk::{Core, ReqwestTransport, SdkConfig, TransportConfig};
@@ -155,7 +156,9 @@ async fn fetch(get: RequestBuilder, conditional: bool, limit: u64) -> Result<Con
 async fn post_batch(post: RequestBuilder) -> Result<TrackingResponse, TransportError> {
     let response = post.send().await.map_err(|error| translate(&error))?;
     let status = response.status().as_u16();
-    let retry_after = text_header(response.headers(), "retry-after").and_then(retry_after);
+    let date = text_header(response.headers(), "date");
+    let retry_after =
+        text_header(response.headers(), "retry-after").and_then(|asked| retry_after(asked, date));
     // A connection can be used again only when its answer is read to the end; what the body says, or
     // whether it comes at all, changes nothing.
     let _ = read(response, MAX_ANSWER_BYTES).await;

@@ -1,7 +1,7 @@
 //! The official routes: their URLs, and what a request to them carries, whoever sends it.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -64,9 +64,16 @@ pub(super) fn track_url(
     Ok(format!("{base}/track/{}", request.route_key))
 }
 
-/// The `Retry-After` header, where it is a number of seconds.
-pub(super) fn retry_after(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().map(Duration::from_secs)
+/// A `Retry-After`: seconds, or a date, which is seen from the server's own `date` where it gives
+/// one, so that a clock that is wrong here does not matter.
+pub(super) fn retry_after(asked: &str, date: Option<&str>) -> Option<Duration> {
+    let asked = asked.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(asked).ok()?;
+    let now = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+    Some(until.duration_since(now).unwrap_or_default())
 }
 
 fn encode_query<'a>(query: impl Iterator<Item = (&'a str, &'a str)>) -> String {
@@ -78,4 +85,21 @@ fn encode_query<'a>(query: impl Iterator<Item = (&'a str, &'a str)>) -> String {
         text.extend(utf8_percent_encode(value, QUERY));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_seen_from_the_servers_clock() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(retry_after(" 120 ", date), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT", date), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", date), Some(Duration::ZERO), "over");
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", None), Some(Duration::ZERO));
+        for nonsense in ["", "-1", "soon", "1.5", "Sun, 06 Nov"] {
+            assert_eq!(retry_after(nonsense, date), None, "{nonsense}");
+        }
+    }
 }

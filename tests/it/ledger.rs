@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{ConversionOptions, ConversionStatus, Core, Stats};
 
-use crate::support::{PATIENCE, convert, direct, direct_to, serve, start, start_scripted, until, visitor};
+use crate::support::{
+    PATIENCE, convert, direct, direct_to, room, serve, start, start_scripted, until, visitor,
+};
 
 /// Reads the ledger without pause while `work` runs, and checks that it balances each time.
 fn watched(core: &Core, work: impl FnOnce()) {
@@ -40,7 +42,7 @@ fn record_from_4_threads(core: &Core, each: u32) {
 #[test]
 fn it_balances_under_4_threads_at_full_speed_and_a_tiny_queue() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).queue_capacity(8).batch_size(100));
+    let core = start(direct_to(&emulator).delivery(room(8)).batch_size(100));
     watched(&core, || record_from_4_threads(&core, 2_000));
     let flushed = core.flush(PATIENCE);
     let stats = core.stats();
@@ -58,7 +60,7 @@ fn it_balances_while_everything_fails_now_and_then() {
     emulator.inject(Fault::track(FaultKind::status(503)).with_probability(0.2, 7));
     emulator.inject(Fault::track(FaultKind::status(400)).with_probability(0.1, 8));
     emulator.inject(Fault::track(FaultKind::Reset).with_probability(0.1, 9));
-    let core = start(direct_to(&emulator).queue_capacity(64).batch_size(10));
+    let core = start(direct_to(&emulator).delivery(room(64)).batch_size(10));
     watched(&core, || {
         std::thread::scope(|scope| {
             scope.spawn(|| record_from_4_threads(&core, 500));
@@ -78,7 +80,7 @@ fn it_balances_while_everything_fails_now_and_then() {
 #[test]
 fn it_balances_while_the_core_closes_under_load() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).queue_capacity(64));
+    let core = start(direct_to(&emulator).delivery(room(64)));
     watched(&core, || {
         std::thread::scope(|scope| {
             for thread in 0..4 {
@@ -103,7 +105,7 @@ fn it_balances_while_the_core_closes_under_load() {
 
 #[test]
 fn a_full_backlog_drops_exposures_first_and_counts_them() {
-    let (core, script) = start_scripted(direct().queue_capacity(4).batch_size(1));
+    let (core, script) = start_scripted(direct().delivery(room(4)).batch_size(1));
     // One delivery is at hand, so that everything else has to wait.
     convert(&core, 0..1);
     script.posted();
@@ -114,7 +116,7 @@ fn a_full_backlog_drops_exposures_first_and_counts_them() {
         let sent = visitor.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE);
         assert!(sent.unwrap().tracked());
     }
-    let stats = until(&core, |stats| stats.dropped.overflow == 4);
+    let stats = until(&core, |stats| stats.dropped.overflow.total() == 4);
     assert_eq!((stats.pending, stats.recorded), (5, 9));
     script.answer(200);
     script.answer(200);
@@ -127,7 +129,7 @@ fn a_full_backlog_drops_exposures_first_and_counts_them() {
 
 #[test]
 fn a_refused_record_is_an_answer_and_counted() {
-    let (core, script) = start_scripted(direct().queue_capacity(1).batch_size(1));
+    let (core, script) = start_scripted(direct().delivery(room(1)).batch_size(1));
     let mut full = 0;
     for number in 0..10_000 {
         let sent = visitor(&core, &number.to_string()).track_conversion("purchase");
@@ -136,14 +138,14 @@ fn a_refused_record_is_an_answer_and_counted() {
             full += 1;
         }
         let stats = core.stats();
-        assert_eq!((stats.dropped.queue_full, stats.is_balanced()), (full, true));
+        assert_eq!((stats.dropped.queue_full.total(), stats.is_balanced()), (full, true));
     }
     script.answer(200);
     script.answer(200);
     let _ = core.flush(PATIENCE);
     let stats = core.close();
-    assert_eq!((stats.recorded, stats.dropped.queue_full), (10_000, full));
-    assert_eq!(stats.delivered + stats.dropped.overflow + full, 10_000);
+    assert_eq!((stats.recorded, stats.dropped.queue_full.total()), (10_000, full));
+    assert_eq!(stats.delivered + stats.dropped.overflow.total() + full, 10_000);
 }
 
 #[test]

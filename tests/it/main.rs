@@ -9,6 +9,7 @@
 #[cfg(feature = "async")]
 mod asynchronous;
 mod bucket_order;
+mod child;
 mod config_options;
 mod delivery;
 mod dependencies;
@@ -20,12 +21,15 @@ mod ledger;
 mod naive;
 mod network;
 mod preview;
+#[cfg(unix)]
+mod process;
 mod properties;
 mod redaction;
 mod refresh;
 mod shutdown;
 mod state;
 mod stores;
+mod storms;
 mod support;
 mod surface;
 mod threads;

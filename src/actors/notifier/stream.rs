@@ -10,11 +10,18 @@ use futures_core::Stream;
 use super::{EVENT_CAPACITY, Listener, Notifier};
 use crate::actors::wait::{Waiter, Wakers};
 use crate::events::LifecycleEvent;
+use crate::process::PerProcess;
 
 /// Lifecycle events as they happen, from [`AsyncCore::subscribe`](crate::AsyncCore::subscribe). Holds
 /// up to 1,024; a subscriber that falls behind further misses the newest, which
-/// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or gone.
+/// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or gone, and in
+/// a forked child.
 pub struct EventStream {
+    /// Of the process that made it; in a forked child the stream has ended.
+    ends: PerProcess<Ends>,
+}
+
+struct Ends {
     events: Receiver<LifecycleEvent>,
     place: Waiter,
 }
@@ -45,14 +52,18 @@ impl Notifier {
         if !handlers.closed {
             self.add(Listener { task: Some(Arc::new(Heard(wakers))), ..Listener::new(None, inbox) });
         }
-        EventStream { events, place }
+        EventStream { ends: PerProcess::new(Ends { events, place }) }
     }
 }
 
 impl EventStream {
     /// The next event if there is one already.
     pub fn try_next(&self) -> Option<LifecycleEvent> {
-        self.events.try_recv().ok()
+        self.ends.peek()?.events.try_recv().ok()
+    }
+
+    fn waiting(&self) -> usize {
+        self.ends.peek().map_or(0, |ends| ends.events.len())
     }
 }
 
@@ -60,8 +71,9 @@ impl Stream for EventStream {
     type Item = LifecycleEvent;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<LifecycleEvent>> {
-        self.place.register(context);
-        match self.events.try_recv() {
+        let Some(ends) = self.ends.peek() else { return Poll::Ready(None) };
+        ends.place.register(context);
+        match ends.events.try_recv() {
             Ok(event) => Poll::Ready(Some(event)),
             Err(TryRecvError::Disconnected) => Poll::Ready(None),
             Err(TryRecvError::Empty) => Poll::Pending,
@@ -69,12 +81,12 @@ impl Stream for EventStream {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.events.len(), None)
+        (self.waiting(), None)
     }
 }
 
 impl std::fmt::Debug for EventStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "EventStream({} waiting)", self.events.len())
+        write!(f, "EventStream({} waiting)", self.waiting())
     }
 }

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Record, TrackerCommand, TrackerHandle, Verdict};
-use crate::actors::thread::Worker;
+use super::{TrackerCommand, TrackerHandle, Verdict};
 use crate::actors::wait::{Answer, Limit, Unanswered, answer, question, send};
 use crate::flush::FlushReport;
 use crate::tracking::{Refused, ReleaseReason, Stats, TrackedEvent};
@@ -16,8 +15,9 @@ impl TrackerHandle {
         limit: &mut Limit,
     ) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = question();
-        self.offer(Record { event, verdict: Some(reply) })?;
-        match answer(&self.workers[0], verdict, limit).await {
+        self.mailbox.offer(event, Some(reply))?;
+        self.mailbox.nudge();
+        match answer(&self.tracker, verdict, limit).await {
             Ok(verdict) => Ok(Some(verdict)),
             Err(Unanswered::Timeout) => Ok(None),
             Err(Unanswered::Ended) => Err(Refused::Closed),
@@ -36,20 +36,15 @@ impl TrackerHandle {
 
     /// As [`close`](Self::close).
     pub(crate) async fn close_in_task(&self, limit: &mut Limit) -> Option<Stats> {
-        self.closed.store(true, Ordering::SeqCst);
+        self.mailbox.closed.store(true, Ordering::SeqCst);
         let (reply, stats) = question();
         self.ask(TrackerCommand::Close(reply), stats, limit).await
     }
 
-    /// The threads, to be waited for one after the other.
-    pub(crate) fn workers(&self) -> &[Worker] {
-        &self.workers
-    }
-
     async fn ask<T>(&self, command: TrackerCommand, asked: Answer<T>, limit: &mut Limit) -> Option<T> {
-        let worker = &self.workers[0];
-        let try_send = |command| self.commands.try_send(command);
-        send(worker, &self.room, limit, command, try_send).await.ok()?;
+        let (worker, mailbox) = (&self.tracker, &self.mailbox);
+        let try_send = |command| mailbox.commands.try_send(command);
+        send(worker, &mailbox.room, limit, command, try_send).await.ok()?;
         answer(worker, asked, limit).await.ok()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use convert_sdk::{Core, SdkConfig};
+use convert_sdk::{Core, DeliveryConfig, InvalidOption, SdkConfig};
 use serde_json::{Value, json};
 
 use super::line::{ConfigLine, State};
@@ -39,13 +39,18 @@ pub(crate) struct Ready {
 impl Subject {
     /// Makes the SDK instance of a config line.
     pub(crate) fn new(line: &ConfigLine<'_>, surface: Surface) -> Result<Self, Trouble> {
+        let refused = |error: InvalidOption| {
+            FieldFlaw::new(error.field(), error.reason().to_string()).within("options")
+        };
+        let records = capacity(line.config.get());
+        let delivery = DeliveryConfig::builder().queue_capacity(records).max_pending_records(records);
         let (store, wire) = (Arc::new(Store::default()), Arc::new(Wire::default()));
         let mut config = SdkConfig::builder()
             .data_json(line.config.get())
             .exclude_experience_id_hash(line.options.exclude_experience_id_hash)
             .hash_seed(line.options.hash_seed.unwrap_or_default())
             .batch_size(BATCH)
-            .queue_capacity(capacity(line.config.get()))
+            .delivery(delivery.lanes(1).build().map_err(refused)?)
             .shared_data_store(Arc::clone(&store) as Arc<_>);
         if let Some(environment) = &line.options.environment {
             config = config.environment(environment.as_str());
@@ -53,9 +58,7 @@ impl Subject {
         if let Some(values) = line.options.max_traffic {
             config = config.max_traffic(values);
         }
-        let config = config
-            .build()
-            .map_err(|error| FieldFlaw::new(error.field(), error.reason().to_string()).within("options"))?;
+        let config = config.build().map_err(refused)?;
         let core = Core::builder(config).shared_transport(Arc::clone(&wire) as Arc<_>).build();
         let core = Sdk::new(core.map_err(|error| Trouble::Sdk(error.to_string()))?, surface);
         Ok(match core.initialize() {
