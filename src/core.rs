@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::actors::{RefreshOutcome, Subscription, compile};
+use crate::actors::{RefreshOutcome, RefresherHandle, Subscription, TrackerHandle, compile};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::Context;
 use crate::deadline::deadline_after;
-use crate::error::{ContextError, HandlerError, InitializeError, RefreshError};
+use crate::error::{ContextError, HandlerError, InitializeError, LoadError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushReport};
 use crate::options::{SdkConfig, Source};
@@ -94,22 +94,35 @@ impl Core {
     /// # Errors
     /// As [`initialize`](Self::initialize).
     pub fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
+        let Some(refresher) = self.begin_initialize()? else { return Ok(()) };
+        self.end_initialize(refresher.refresh(deadline_after(timeout)))
+    }
+
+    /// The refresher to be waited for; `None` where the core is ready without it.
+    pub(crate) fn begin_initialize(&self) -> Result<Option<Arc<RefresherHandle>>, InitializeError> {
         let shared = &self.shared;
         if shared.is_closed() {
             return Err(InitializeError::Closed);
         }
         if self.is_ready() {
-            return Ok(());
+            return Ok(None);
         }
         if let Source::Direct(text) = &shared.config.source {
-            return self.initialize_directly(text);
+            return self.initialize_directly(text).map(|()| None);
         }
-        let deadline = deadline_after(timeout);
-        let refresher = shared.refresher()?;
-        match refresher.and_then(|refresher| refresher.refresh(deadline)) {
+        // With a key there is a refresher, unless there was a close meanwhile.
+        shared.refresher()?.ok_or(InitializeError::Closed).map(Some)
+    }
+
+    /// What the refresher's answer says to the caller; no answer is a late one, or the end.
+    pub(crate) fn end_initialize(
+        &self,
+        answer: Option<Result<RefreshOutcome, LoadError>>,
+    ) -> Result<(), InitializeError> {
+        match answer {
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) => Err(error.into()),
-            None if shared.is_closed() => Err(InitializeError::Closed),
+            None if self.shared.is_closed() => Err(InitializeError::Closed),
             None => Err(InitializeError::Timeout),
         }
     }
@@ -160,11 +173,16 @@ impl Core {
         visitor_id: impl AsRef<str>,
         attributes: impl Into<Attributes>,
     ) -> Result<Context, ContextError> {
+        let snapshot = self.context_config()?;
+        Ok(Context::new(Arc::clone(&self.shared), snapshot, visitor_id.as_ref(), attributes.into()))
+    }
+
+    /// The config for a new context.
+    pub(crate) fn context_config(&self) -> Result<Arc<ConfigSnapshot>, ContextError> {
         if self.shared.is_closed() {
             return Err(ContextError::Closed);
         }
-        let snapshot = self.shared.cell.load().ok_or(ContextError::NotReady)?;
-        Ok(Context::new(Arc::clone(&self.shared), snapshot, visitor_id.as_ref(), attributes.into()))
+        self.shared.cell.load().ok_or(ContextError::NotReady)
     }
 
     /// Calls `handler` for every lifecycle event of one kind, on the thread `convert-events`. A
@@ -260,6 +278,12 @@ impl Core {
     /// # Errors
     /// The config in place was not replaced, nor confirmed as current.
     pub fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
+        let refresher = self.begin_refresh()?;
+        self.end_refresh(refresher.refresh(deadline_after(timeout)))
+    }
+
+    /// The refresher to be waited for.
+    pub(crate) fn begin_refresh(&self) -> Result<Arc<RefresherHandle>, RefreshError> {
         if self.shared.is_closed() {
             return Err(RefreshError::Closed);
         }
@@ -267,7 +291,15 @@ impl Core {
             let closed = self.shared.is_closed();
             return Err(if closed { RefreshError::Closed } else { RefreshError::DirectConfig });
         };
-        match refresher.refresh(deadline_after(timeout)) {
+        Ok(refresher)
+    }
+
+    /// What the refresher's answer says to the caller; no answer is a late one, or the end.
+    pub(crate) fn end_refresh(
+        &self,
+        answer: Option<Result<RefreshOutcome, LoadError>>,
+    ) -> Result<RefreshOutcome, RefreshError> {
+        match answer {
             Some(outcome) => Ok(outcome?),
             None if self.shared.is_closed() => Err(RefreshError::Closed),
             None => Err(RefreshError::Timeout),
@@ -330,6 +362,14 @@ impl Core {
         let flushed = self.flush_before(ReleaseReason::Exit, deadline - last_resort(timeout));
         // What did not end during a flush in vain has had its time.
         self.shared.close(deadline, flushed.is_ok());
+        self.end_shutdown(flushed)
+    }
+
+    /// What a flush says after the close that followed it.
+    pub(crate) fn end_shutdown(
+        &self,
+        flushed: Result<FlushReport, FlushError>,
+    ) -> Result<FlushReport, FlushError> {
         let stats = self.stats();
         match flushed {
             Ok(report) => Ok(FlushReport { stats, ..report }),
@@ -354,13 +394,28 @@ impl Core {
         reason: ReleaseReason,
         deadline: Instant,
     ) -> Result<FlushReport, FlushError> {
+        match self.begin_flush()? {
+            Some(tracker) => self.end_flush(tracker.flush(reason, deadline)),
+            None => Ok(self.nothing_to_flush()),
+        }
+    }
+
+    /// The tracker to be asked; `None` where nothing was ever recorded.
+    pub(crate) fn begin_flush(&self) -> Result<Option<Arc<TrackerHandle>>, FlushError> {
         if self.shared.is_closed() {
             return Err(FlushError::Closed(Box::new(self.stats())));
         }
-        let Some(tracker) = self.shared.tracker() else {
-            return Ok(FlushReport { delivered: 0, dropped: 0, pending: 0, stats: self.stats() });
-        };
-        match tracker.flush(reason, deadline) {
+        Ok(self.shared.tracker())
+    }
+
+    /// The report of a flush that has nothing to cover.
+    pub(crate) fn nothing_to_flush(&self) -> FlushReport {
+        FlushReport { delivered: 0, dropped: 0, pending: 0, stats: self.stats() }
+    }
+
+    /// What the tracker's report says to the caller; no report is a late one, or the end.
+    pub(crate) fn end_flush(&self, report: Option<FlushReport>) -> Result<FlushReport, FlushError> {
+        match report {
             Some(report) if report.is_complete() => Ok(report),
             Some(report) => Err(FlushError::Incomplete(Box::new(report))),
             None if self.shared.is_closed() => Err(FlushError::Closed(Box::new(self.stats()))),

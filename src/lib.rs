@@ -13,6 +13,8 @@
 //! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
 //!   [`diagnose_*`](Context::diagnose_experience) calls say why.
 //! - **Replace**: a [`Transport`] and a [`DataStore`] of the application's own.
+//! - **Await**: with the feature `async`, `AsyncCore` and `AsyncContext` stand beside [`Core`] and
+//!   [`Context`], with futures for any executor wherever those wait.
 //!
 //! ```
 //! use std::time::Duration;
@@ -49,6 +51,8 @@
 //! [`SmolStr`], which dereferences to `str`.
 
 mod actors;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod attributes;
 mod caught;
 mod config;
@@ -57,6 +61,8 @@ mod core;
 mod deadline;
 mod decide;
 mod diagnostics;
+#[cfg(feature = "async")]
+mod drive;
 mod error;
 mod events;
 mod exit;
@@ -69,11 +75,17 @@ mod process;
 mod results;
 mod secret;
 mod shared;
+#[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
+mod spawned;
 mod state;
 mod tracking;
 mod transport;
 
+#[cfg(feature = "async")]
+pub use actors::EventStream;
 pub use actors::{RefreshOutcome, Subscription};
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncContext, AsyncCore};
 pub use attributes::{AttributeValue, Attributes};
 pub use config::{
     BucketOrder, ChangeCounts, ConfigChanges, ConfigError, ConfigSnapshot, ConfigWarning, EntityCounts,
@@ -85,6 +97,8 @@ pub use decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
 pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
+#[cfg(feature = "async")]
+pub use drive::BoxFuture;
 pub use error::{
     ConfirmError, ContextError, ExitFlushError, HandlerError, InitializeError, LoadError, PreviewError,
     RefreshError,
@@ -103,11 +117,19 @@ pub use results::{
     FeatureResult, FeatureStatus,
 };
 pub use smol_str::SmolStr;
+#[cfg(feature = "async")]
+pub use state::AsyncDataStore;
+#[cfg(feature = "async-redis")]
+pub use state::RedisDataStore;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
     BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,
     ReleaseReason, Stats, UnknownGoalDataKey,
 };
+#[cfg(feature = "async")]
+pub use transport::AsyncTransport;
+#[cfg(feature = "async-reqwest")]
+pub use transport::ReqwestTransport;
 pub use transport::{
     ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
 };

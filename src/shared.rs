@@ -1,5 +1,8 @@
 //! What a core and its contexts have in common: the snapshot, the memory, and the way to the actors.
 
+#[cfg(feature = "async")]
+mod tasks;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -43,10 +46,21 @@ pub(crate) struct Runtime {
     /// Held while a thread is started or stopped; never on the way of an evaluation or a record.
     control: Mutex<Control>,
     closed: AtomicBool,
+    /// What only tasks need.
+    #[cfg(feature = "async")]
+    tasks: tasks::Tasks,
 }
 
 #[derive(Default)]
 struct Control {
+    refresher: Option<Arc<RefresherHandle>>,
+}
+
+/// A close that has begun: the actors to wait for.
+struct Closing {
+    /// Until when the delivery at hand may end by itself.
+    soft: Instant,
+    tracker: Option<Arc<TrackerHandle>>,
     refresher: Option<Arc<RefresherHandle>>,
 }
 
@@ -208,21 +222,9 @@ impl Shared {
     /// `patience`, none; then calls are interrupted. Says whether every thread has ended by the
     /// deadline.
     pub(crate) fn close(&self, deadline: Instant, patience: bool) -> bool {
-        let now = Instant::now();
-        let left = deadline.saturating_duration_since(now);
-        let soft = if patience { deadline - last_resort(left) } else { now };
         let runtime = self.runtime();
-        let (tracker, refresher) = {
-            // Under the lock, so that no thread starts that this does not see.
-            let control = runtime.control();
-            runtime.closed.store(true, Ordering::Release);
-            (runtime.tracker.get(), control.refresher.clone())
-        };
-        // Before the interrupt, which would let it go on with the next request.
-        if let Some(refresher) = &refresher {
-            refresher.stop();
-        }
-        if let Some(tracker) = tracker {
+        let Closing { soft, tracker, refresher } = runtime.begin_close(deadline, patience);
+        if let Some(tracker) = &tracker {
             tracker.close(soft);
         }
         self.transport.interrupt();
@@ -307,11 +309,33 @@ impl Runtime {
             tracker: OnceLock::new(),
             control: Mutex::default(),
             closed: AtomicBool::new(closed),
+            #[cfg(feature = "async")]
+            tasks: tasks::Tasks::default(),
         }
     }
 
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// The part of a close that does not wait.
+    fn begin_close(&self, deadline: Instant, patience: bool) -> Closing {
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let soft = if patience { deadline - last_resort(left) } else { now };
+        let (tracker, refresher) = {
+            // Under the lock, so that no thread starts that this does not see.
+            let control = self.control();
+            self.closed.store(true, Ordering::Release);
+            (self.tracker.get().cloned(), control.refresher.clone())
+        };
+        // Before the interrupt, which would let it go on with the next request.
+        if let Some(refresher) = &refresher {
+            refresher.stop();
+        }
+        #[cfg(feature = "async")]
+        self.tasks.stop();
+        Closing { soft, tracker, refresher }
     }
 
     /// A panic elsewhere cannot leave a handle half-made, so a poisoned lock is still good.

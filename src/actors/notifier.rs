@@ -1,5 +1,8 @@
 //! The notifier: hands lifecycle events to handlers on a thread of its own, and to subscribers.
 
+#[cfg(feature = "async")]
+mod stream;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
@@ -7,6 +10,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+#[cfg(feature = "async")]
+pub use self::stream::EventStream;
 use super::thread::Worker;
 use crate::caught::Wall;
 use crate::error::StartError;
@@ -34,6 +39,9 @@ struct Listener {
     /// `None` hears everything.
     kind: Option<LifecycleEventKind>,
     inbox: Sender<LifecycleEvent>,
+    /// A task is at the other end. Below the inbox, which must be gone when the last of these says so.
+    #[cfg(feature = "async")]
+    task: Option<Arc<stream::Heard>>,
 }
 
 /// The handlers, oldest first; emptied by their thread when it ends.
@@ -82,7 +90,13 @@ impl Notifier {
         // A kind of event reaches the handlers' thread once, however many handlers it has.
         for listener in listeners.iter().filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
             match listener.inbox.try_send(event.clone()) {
-                Ok(()) => {}
+                Ok(()) =>
+                {
+                    #[cfg(feature = "async")]
+                    if let Some(task) = &listener.task {
+                        task.wake();
+                    }
+                }
                 Err(TrySendError::Full(_)) => {
                     self.missed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -146,7 +160,7 @@ impl Notifier {
         let control = self.lock();
         let (inbox, events) = bounded(EVENT_CAPACITY);
         if !control.closed {
-            self.add(Listener { kind: None, inbox });
+            self.add(Listener::new(None, inbox));
         }
         Subscription { events: PerProcess::new(events) }
     }
@@ -158,14 +172,16 @@ impl Notifier {
     /// Ends subscriptions and, once it has handled what waits, the handlers' thread. Says whether
     /// that was in time; true for a handler that calls it.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
-        let worker = {
-            let mut control = self.lock();
-            control.closed = true;
-            (control.inbox, control.announced) = (None, None);
-            self.listeners.store(Arc::default());
-            control.worker.clone()
-        };
-        worker.is_none_or(|worker| worker.join(deadline))
+        self.begin_close().is_none_or(|worker| worker.join(deadline))
+    }
+
+    /// The part of [`close`](Self::close) that does not wait: the thread to wait for.
+    pub(crate) fn begin_close(&self) -> Option<Arc<Worker>> {
+        let mut control = self.lock();
+        control.closed = true;
+        (control.inbox, control.announced) = (None, None);
+        self.listeners.store(Arc::default());
+        control.worker.clone()
     }
 
     fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
@@ -180,7 +196,7 @@ impl Notifier {
     /// Has events of this kind sent to the handlers' thread, once each.
     fn listen(&self, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
         if !self.listeners.load().iter().any(|it| it.kind == Some(kind) && it.inbox.same_channel(&inbox)) {
-            self.add(Listener { kind: Some(kind), inbox });
+            self.add(Listener::new(Some(kind), inbox));
         }
     }
 
@@ -214,6 +230,17 @@ impl Control {
             inbox
         });
         inbox.clone()
+    }
+}
+
+impl Listener {
+    const fn new(kind: Option<LifecycleEventKind>, inbox: Sender<LifecycleEvent>) -> Self {
+        Self {
+            kind,
+            inbox,
+            #[cfg(feature = "async")]
+            task: None,
+        }
     }
 }
 

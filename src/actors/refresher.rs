@@ -1,5 +1,8 @@
 //! The refresher: fetches configs, puts the good ones in place, and waits longer after each failure.
 
+#[cfg(feature = "async")]
+mod tasks;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,7 +13,9 @@ use smol_str::SmolStr;
 
 use super::Notifier;
 use super::jitter::Jitter;
+use super::reply::Reply;
 use super::thread::Worker;
+use super::wait::Wakers;
 use crate::caught::Wall;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};
 use crate::error::{LoadError, StartError};
@@ -30,6 +35,9 @@ const COMMANDS: usize = 64;
 pub(crate) struct RefresherHandle {
     /// Taken by close, which disconnects the thread.
     inbox: ArcSwapOption<RefresherInbox>,
+    /// Tasks that wait for room in the inbox.
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "no task waits without the feature"))]
+    room: Arc<Wakers>,
     worker: Worker,
 }
 
@@ -42,9 +50,9 @@ struct RefresherInbox {
 /// What the refresher can be asked.
 pub(crate) enum RefresherCommand {
     /// Fetch the config now and, where asked, say how it went.
-    RefreshNow(Option<Sender<Result<RefreshOutcome, LoadError>>>),
+    RefreshNow(Option<Reply<Result<RefreshOutcome, LoadError>>>),
     /// Fetch one experience for a preview.
-    FetchExperience(SmolStr, Sender<Result<Arc<ConfigSnapshot>, LoadError>>),
+    FetchExperience(SmolStr, Reply<Result<Arc<ConfigSnapshot>, LoadError>>),
 }
 
 /// What a successful refresh found.
@@ -88,10 +96,13 @@ impl RefresherHandle {
     ) -> Result<Self, StartError> {
         let (commands, inbox) = bounded(COMMANDS);
         let (open, closing) = bounded(0);
+        let room = Arc::<Wakers>::default();
+        let taken = Arc::clone(&room);
         let worker = Worker::start("convert-refresher", move || {
-            run(Refresher::new(settings), &inbox, &closing, transport.as_ref(), &notifier);
+            run(Refresher::new(settings), &inbox, &taken, &closing, transport.as_ref(), &notifier);
         })?;
-        Ok(Self { inbox: ArcSwapOption::from_pointee(RefresherInbox { commands, _open: open }), worker })
+        let inbox = ArcSwapOption::from_pointee(RefresherInbox { commands, _open: open });
+        Ok(Self { inbox, room, worker })
     }
 
     /// Asks for a fetch without waiting. With no room for the request there are others at hand,
@@ -105,7 +116,7 @@ impl RefresherHandle {
     /// Asks for a fetch and waits for its end; `None` where the deadline passed first.
     pub(crate) fn refresh(&self, deadline: Instant) -> Option<Result<RefreshOutcome, LoadError>> {
         let (reply, outcome) = bounded(1);
-        self.send(RefresherCommand::RefreshNow(Some(reply)), deadline)?;
+        self.send(RefresherCommand::RefreshNow(Some(reply.into())), deadline)?;
         outcome.recv_deadline(deadline).ok()
     }
 
@@ -116,7 +127,7 @@ impl RefresherHandle {
         deadline: Instant,
     ) -> Option<Result<Arc<ConfigSnapshot>, LoadError>> {
         let (reply, fetched) = bounded(1);
-        self.send(RefresherCommand::FetchExperience(experience_id.into(), reply), deadline)?;
+        self.send(RefresherCommand::FetchExperience(experience_id.into(), reply.into()), deadline)?;
         fetched.recv_deadline(deadline).ok()
     }
 
@@ -140,6 +151,7 @@ impl RefresherHandle {
 fn run(
     mut refresher: Refresher,
     commands: &Receiver<RefresherCommand>,
+    room: &Wakers,
     closing: &Receiver<()>,
     transport: &dyn Transport,
     notifier: &Notifier,
@@ -160,6 +172,7 @@ fn run(
             },
             recv(tick) -> _ => RefresherCommand::RefreshNow(None),
         };
+        room.wake_all();
         match command {
             RefresherCommand::RefreshNow(reply) => {
                 let answer = refresher
@@ -173,8 +186,7 @@ fn run(
                 }
                 refresher.announce(&outcome, notifier);
                 if let Some(reply) = reply {
-                    // Whoever asked may have stopped waiting.
-                    let _ = reply.send(outcome.map(|(outcome, _)| outcome));
+                    reply.send(outcome.map(|(outcome, _)| outcome));
                 }
             }
             RefresherCommand::FetchExperience(id, reply) => {
@@ -192,7 +204,7 @@ fn run(
                     },
                     Ok,
                 );
-                let _ = reply.send(fetched);
+                reply.send(fetched);
             }
         }
     }

@@ -7,6 +7,8 @@ mod entities;
 mod evaluate;
 mod options;
 mod preview;
+#[cfg(feature = "async")]
+mod tasks;
 mod visitor;
 
 use std::sync::Arc;

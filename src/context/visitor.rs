@@ -24,9 +24,19 @@ impl Context {
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
+        let stored = if visitor_id.is_empty() { None } else { shared.runtime().visitors.load(visitor_id) };
+        Self::with_stored(shared, snapshot, visitor_id, given, stored.unwrap_or_default())
+    }
+
+    /// A context of a visitor of whom this is known.
+    pub(crate) fn with_stored(
+        shared: Arc<Shared>,
+        snapshot: Arc<ConfigSnapshot>,
+        visitor_id: &str,
+        given: Attributes,
+        stored: VisitorState,
+    ) -> Self {
         let visitor_id = SmolStr::new(visitor_id);
-        let stored = if visitor_id.is_empty() { None } else { shared.runtime().visitors.load(&visitor_id) }
-            .unwrap_or_default();
         let (given, segments) = split(given);
         let mut attributes = stored.attributes.clone();
         overlay(&mut attributes, given);

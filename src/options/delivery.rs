@@ -48,7 +48,8 @@ pub enum OverflowPolicy {
     /// The new record is refused; what is kept stays. The caller never waits. Deliveries that fail can
     /// take the backlog over its bound, by what the lanes hold.
     DropNewest,
-    /// The caller **waits** up to this long for room, then the new record is refused. A full backlog
+    /// The caller **waits** up to this long for room, then the new record is refused. A task blocks its
+    /// executor's thread by it, also through `AsyncContext`: not for asynchronous callers. A full backlog
     /// makes the channel fill up, and that makes callers wait. A flush takes what is in the channel, so
     /// that the backlog can exceed its bound by that, and by what the lanes hold.
     Wait(Duration),

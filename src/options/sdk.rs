@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::{DeliveryConfig, InvalidOption, InvalidReason, RefreshConfig, TransportConfig};
 use crate::config::{BucketOrder, CompileOptions};
 use crate::secret::Secret;
+#[cfg(feature = "async")]
+use crate::state::AsyncDataStore;
 use crate::state::DataStore;
 
 /// The configuration of one SDK instance: where the config comes from, and how everything else
@@ -33,6 +35,9 @@ pub struct SdkConfig {
     pub(crate) tuning: Tuning,
     pub(crate) transport: TransportConfig,
     pub(crate) data_store: Option<Arc<dyn DataStore>>,
+    /// The same store, where it is an asynchronous one.
+    #[cfg(feature = "async")]
+    pub(crate) async_store: Option<Arc<dyn AsyncDataStore>>,
     pub(crate) compile: CompileOptions,
 }
 
@@ -80,6 +85,8 @@ pub struct SdkConfigBuilder {
     max_visitors: usize,
     transport: TransportConfig,
     data_store: Option<Arc<dyn DataStore>>,
+    #[cfg(feature = "async")]
+    pub(crate) async_store: Option<Arc<dyn AsyncDataStore>>,
     compile: CompileOptions,
 }
 
@@ -121,6 +128,8 @@ impl SdkConfig {
             max_visitors: Self::DEFAULT_MAX_VISITORS,
             transport: TransportConfig::default(),
             data_store: None,
+            #[cfg(feature = "async")]
+            async_store: None,
             compile: CompileOptions::default(),
         }
     }
@@ -226,14 +235,17 @@ impl SdkConfigBuilder {
 
     /// Keeps visitor state and deduplication marks in this store, behind the memory of this
     /// process. Default none: memory alone.
-    pub fn data_store(mut self, store: impl DataStore) -> Self {
-        self.data_store = Some(Arc::new(store));
-        self
+    pub fn data_store(self, store: impl DataStore) -> Self {
+        self.shared_data_store(Arc::new(store))
     }
 
     /// As [`data_store`](Self::data_store), for a store that the application keeps a handle of.
     pub fn shared_data_store(mut self, store: Arc<dyn DataStore>) -> Self {
         self.data_store = Some(store);
+        #[cfg(feature = "async")]
+        {
+            self.async_store = None;
+        }
         self
     }
 
@@ -315,8 +327,18 @@ impl SdkConfigBuilder {
     /// # Errors
     /// Names the first field that was refused; the value itself is not shown.
     pub fn build(self) -> Result<SdkConfig, InvalidOption> {
-        let Self { sdk_key, direct, mut tuning, batch_size, max_visitors, transport, data_store, compile } =
-            self;
+        let Self {
+            sdk_key,
+            direct,
+            mut tuning,
+            batch_size,
+            max_visitors,
+            transport,
+            data_store,
+            #[cfg(feature = "async")]
+            async_store,
+            compile,
+        } = self;
         let source = read_source(sdk_key, direct)?;
         if let Some(environment) = &tuning.environment {
             check_text("environment", environment)?;
@@ -335,7 +357,15 @@ impl SdkConfigBuilder {
         if tuning.initialize_timeout.is_zero() {
             return Err(out_of_range("initialize_timeout", "more than zero"));
         }
-        Ok(SdkConfig { source, tuning, transport, data_store, compile })
+        Ok(SdkConfig {
+            source,
+            tuning,
+            transport,
+            data_store,
+            #[cfg(feature = "async")]
+            async_store,
+            compile,
+        })
     }
 }
 

@@ -11,8 +11,8 @@ use crate::caught::Wall;
 /// A store that outlives the process or is shared between processes, with the official Python
 /// SDK's methods, keys and values, so that both SDKs can use the same one.
 ///
-/// [`Core::create_context`](crate::Core::create_context) calls `get` on the caller's thread; every
-/// other call comes from the tracker's thread, so that a slow store delays no decision and no
+/// [`Core::create_context`](crate::Core::create_context) calls `get` on the caller's thread (for async
+/// callers it is called on the thread `convert-reader`); every other call comes from the tracker's thread, so that a slow store delays no decision and no
 /// recording. What a visitor's contexts change is merged over what is stored, by a `get` and a `set`:
 /// of two processes that write one visitor in the same instant, one can undo the other. A failing store is logged and counted; the SDK goes on with what it
 /// has in memory.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::envelope::VisitorState;
@@ -93,7 +94,16 @@ impl Visitors {
         let Some(store) = &self.store else { return self.in_memory(visitor_id) };
         // Memory first: what the tracker writes meanwhile is in the store before it leaves memory.
         let waiting = self.in_memory(visitor_id);
-        let stored = match store.get(&state_key(visitor_id)) {
+        self.join(waiting, store.get(&state_key(visitor_id)))
+    }
+
+    /// The changes that wait in memory, over what the store has. What waits is to be looked at first.
+    pub(crate) fn join(
+        &self,
+        waiting: Option<VisitorState>,
+        stored: Result<Option<Value>, StoreError>,
+    ) -> Option<VisitorState> {
+        let stored = match stored {
             Ok(value) => value.and_then(VisitorState::from_envelope),
             Err(error) => {
                 self.count_failure(&error);
@@ -109,7 +119,8 @@ impl Visitors {
         }
     }
 
-    fn in_memory(&self, visitor_id: &str) -> Option<VisitorState> {
+    /// What memory alone knows of a visitor.
+    pub(crate) fn in_memory(&self, visitor_id: &str) -> Option<VisitorState> {
         let now = self.now();
         let shard = self.shard(visitor_id);
         let entry = shard.states.get(visitor_id)?;
@@ -327,10 +338,10 @@ mod tests {
     struct Failing;
 
     impl DataStore for Failing {
-        fn get(&self, _: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
             Err(StoreError::new("down"))
         }
-        fn set(&self, _: &str, _: serde_json::Value, _: Option<Duration>) -> Result<(), StoreError> {
+        fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
             Err(StoreError::new("down"))
         }
         fn delete(&self, _: &str) -> Result<(), StoreError> {

@@ -1,12 +1,23 @@
 //! The network boundary: what the actors ask for, and what may be put in its place.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod http;
+#[cfg(feature = "async-reqwest")]
+mod reqwest;
+mod routes;
 
 use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(feature = "async-reqwest")]
+pub use self::reqwest::ReqwestTransport;
+#[cfg(feature = "async")]
+pub use asynchronous::AsyncTransport;
+#[cfg(feature = "async")]
+pub(crate) use asynchronous::DrivenTransport;
 pub(crate) use http::HttpTransport;
 
 use crate::options::CacheLevel;

@@ -6,10 +6,13 @@
     reason = "a test that cannot go on must fail where it stands"
 )]
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod bucket_order;
 mod child;
 mod config_options;
 mod delivery;
+mod dependencies;
 mod events;
 mod flush;
 mod initialize;

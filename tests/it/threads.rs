@@ -36,7 +36,7 @@ fn expect_threads(wanted: &[&str]) {
     }
 }
 
-fn run(case: &str) {
+pub(crate) fn run(case: &str) {
     child::run("threads::in_a_child", case);
 }
 
@@ -152,6 +152,10 @@ fn in_a_child() {
             expect_threads(&ALL);
             // Neither the core nor what it waits for is ever ended.
             std::mem::forget((core, emulator));
+        }
+        #[cfg(feature = "async")]
+        case if case.starts_with("async-") => {
+            crate::asynchronous::threads::case(case, &emulator, expect_none)
         }
         other => panic!("no case {other}"),
     }

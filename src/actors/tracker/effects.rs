@@ -1,9 +1,8 @@
 //! What a step of the machine wants done, once the ledger shows what the step did.
 
-use crossbeam_channel::Sender;
-
 use super::Verdict;
 use crate::actors::flusher::Delivery;
+use crate::actors::reply::Reply;
 use crate::events::LifecycleEvent;
 use crate::flush::FlushReport;
 
@@ -11,8 +10,8 @@ use crate::flush::FlushReport;
 pub(crate) enum Effect {
     Deliver(Delivery),
     Notify(LifecycleEvent),
-    Report(Sender<FlushReport>, Box<FlushReport>),
-    Judge(Sender<Verdict>, Verdict),
+    Report(Reply<FlushReport>, Box<FlushReport>),
+    Judge(Reply<Verdict>, Verdict),
 }
 
 /// The effects of a step, in order.
@@ -34,11 +33,11 @@ impl Effects {
         }
     }
 
-    pub(super) fn report(&mut self, reply: Sender<FlushReport>, report: FlushReport) {
+    pub(super) fn report(&mut self, reply: Reply<FlushReport>, report: FlushReport) {
         self.list.push(Effect::Report(reply, Box::new(report)));
     }
 
-    pub(super) fn judge(&mut self, reply: Sender<Verdict>, verdict: Verdict) {
+    pub(super) fn judge(&mut self, reply: Reply<Verdict>, verdict: Verdict) {
         self.list.push(Effect::Judge(reply, verdict));
     }
 

@@ -1,9 +1,8 @@
 //! Flushes that wait for an answer, and what has become of the records that each covers.
 
-use crossbeam_channel::Sender;
-
 use super::at_hand::AtHand;
 use super::effects::Effects;
+use crate::actors::reply::Reply;
 use crate::flush::FlushReport;
 use crate::tracking::Stats;
 
@@ -12,7 +11,7 @@ use crate::tracking::Stats;
 pub(crate) struct Flushes(Vec<PendingFlush>);
 
 struct PendingFlush {
-    reply: Sender<FlushReport>,
+    reply: Reply<FlushReport>,
     /// Covers the records before this one.
     end: u64,
     /// Covered records without a fate.
@@ -34,7 +33,7 @@ pub(crate) enum Fate {
 
 impl Flushes {
     /// A flush of the `remaining` records before `end`.
-    pub(crate) fn ask(&mut self, reply: Sender<FlushReport>, end: u64, remaining: u64, first_attempt: u64) {
+    pub(crate) fn ask(&mut self, reply: Reply<FlushReport>, end: u64, remaining: u64, first_attempt: u64) {
         self.0.push(PendingFlush {
             reply,
             end,
@@ -46,9 +45,9 @@ impl Flushes {
         });
     }
 
-    /// Whether a flush wants its records tried now, also during a backoff.
+    /// Whether a flush that somebody waits for wants its records tried now, also during a backoff.
     pub(crate) fn press(&self) -> bool {
-        self.0.iter().any(|flush| !flush.failed)
+        self.0.iter().any(|flush| !flush.failed && !flush.reply.is_abandoned())
     }
 
     /// An attempt has failed.
@@ -78,9 +77,13 @@ impl Flushes {
     }
 
     /// Answers the flushes that have nothing left to wait for: all covered records have a fate, or
-    /// an attempt that began after the flush has failed and no other is at hand.
+    /// an attempt that began after the flush has failed and no other is at hand. Those that nobody
+    /// waits for any more go too.
     pub(crate) fn answer(&mut self, at_hand: &AtHand, stats: &Stats, effects: &mut Effects) {
         self.0.retain(|flush| {
+            if flush.reply.is_abandoned() {
+                return false;
+            }
             let tried = flush.failed && !at_hand.has_before(flush.end);
             if flush.remaining > 0 && !tried {
                 return true;
@@ -102,5 +105,25 @@ impl Flushes {
             flush.dropped += std::mem::take(&mut flush.remaining);
         }
         self.answer(at_hand, stats, effects);
+    }
+}
+
+#[cfg(all(test, feature = "async"))]
+mod tests {
+    use super::*;
+    use crate::actors::wait::question;
+
+    #[test]
+    fn a_flush_that_a_task_has_dropped_presses_nobody_and_leaves_no_ticket_behind() {
+        let (mut flushes, mut effects) = (Flushes::default(), Effects::default());
+        let (at_hand, stats) = (AtHand::default(), Stats::default());
+        let (reply, report) = question();
+        flushes.ask(reply, 1, 1, 0);
+        flushes.answer(&at_hand, &stats, &mut effects);
+        assert!(flushes.press() && flushes.0.len() == 1);
+        drop(report);
+        assert!(!flushes.press());
+        flushes.answer(&at_hand, &stats, &mut effects);
+        assert!(flushes.0.is_empty() && effects.drain().next().is_none());
     }
 }

@@ -10,7 +10,9 @@ use super::run::{Ports, TrackerThread};
 use super::{Record, TrackerCommand, TrackerSettings, Verdict};
 use crate::actors::Notifier;
 use crate::actors::flusher::{Flusher, FlusherHandle, Outcome};
+use crate::actors::reply::Reply;
 use crate::actors::thread::Worker;
+use crate::actors::wait::Wakers;
 use crate::error::StartError;
 use crate::flush::FlushReport;
 use crate::options::{DeliveryConfig, OverflowPolicy};
@@ -24,22 +26,25 @@ const LONG_BYTES: usize = 256;
 
 /// The way to the tracker. The last one dropped ends the thread.
 pub(crate) struct TrackerHandle {
-    mailbox: Mailbox,
-    tracker: Worker,
+    pub(super) mailbox: Mailbox,
+    pub(super) tracker: Worker,
     lanes: Vec<Worker>,
 }
 
 /// What callers need of the tracker, whatever runs it.
 pub(super) struct Mailbox {
     records: Sender<Record>,
-    commands: Sender<TrackerCommand>,
+    pub(super) commands: Sender<TrackerCommand>,
+    /// Tasks that wait for room among the commands.
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "no task waits without the feature"))]
+    pub(super) room: Arc<Wakers>,
     /// Makes the tracker look at its inbox before its next poll.
     nudges: Sender<()>,
     /// Keeps what a racing caller still sends after the end countable.
     remains: Receiver<Record>,
     attention: Arc<Attention>,
     admission: Admission,
-    closed: AtomicBool,
+    pub(super) closed: AtomicBool,
     ledger: Arc<Ledger>,
 }
 
@@ -88,7 +93,7 @@ impl TrackerHandle {
     /// record that the tracker's end left behind is counted there.
     pub(crate) fn confirm(&self, event: TrackedEvent, deadline: Instant) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = bounded(1);
-        self.mailbox.offer(event, Some(reply))?;
+        self.mailbox.offer(event, Some(reply.into()))?;
         self.mailbox.nudge();
         match self.tracker.answer(&verdict, deadline) {
             Ok(verdict) => Ok(Some(verdict)),
@@ -101,7 +106,7 @@ impl TrackerHandle {
     /// tracker ended, before the answer.
     pub(crate) fn flush(&self, reason: ReleaseReason, deadline: Instant) -> Option<FlushReport> {
         let (reply, report) = bounded(1);
-        self.mailbox.command(TrackerCommand::Flush(reason, reply), deadline)?;
+        self.mailbox.command(TrackerCommand::Flush(reason, reply.into()), deadline)?;
         self.tracker.answer(&report, deadline).ok()
     }
 
@@ -118,15 +123,19 @@ impl TrackerHandle {
     /// the deadline passed first.
     pub(crate) fn close(&self, deadline: Instant) -> Option<Stats> {
         let (reply, stats) = bounded(1);
-        self.mailbox.close(reply, deadline)?;
+        self.mailbox.close(reply.into(), deadline)?;
         self.tracker.answer(&stats, deadline).ok()
     }
 
     /// Waits for the threads to end and says whether they have.
     pub(crate) fn join(&self, deadline: Instant) -> bool {
         // Every thread is waited for, also behind one that is late.
-        let workers = self.lanes.iter().chain([&self.tracker]);
-        workers.filter(|worker| !worker.join(deadline)).count() == 0
+        self.workers().filter(|worker| !worker.join(deadline)).count() == 0
+    }
+
+    /// The threads, to be waited for one after the other.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.lanes.iter().chain([&self.tracker])
     }
 
     /// Records that the tracker has not received yet. After its end, those that it never will are
@@ -151,10 +160,12 @@ impl Mailbox {
         let (records, inbox) = bounded(delivery.queue_capacity);
         let (commands, control) = bounded(COMMANDS);
         let (nudges, nudged) = bounded(1);
+        let room = Arc::<Wakers>::default();
         let attention = Attention { long_bytes: AtomicUsize::new(0), resting: AtomicBool::new(true) };
         let mailbox = Self {
             records,
             commands,
+            room: Arc::clone(&room),
             nudges,
             remains: inbox.clone(),
             attention: Arc::new(attention),
@@ -163,7 +174,7 @@ impl Mailbox {
             ledger: Arc::clone(&ledger),
         };
         let attention = Arc::clone(&mailbox.attention);
-        (mailbox, Ports { inbox, control, nudged, outcomes, flusher, notifier, ledger, attention })
+        (mailbox, Ports { inbox, control, room, nudged, outcomes, flusher, notifier, ledger, attention })
     }
 
     pub(super) fn command(&self, command: TrackerCommand, deadline: Instant) -> Option<()> {
@@ -171,7 +182,7 @@ impl Mailbox {
     }
 
     /// Refuses records from now on, and asks for the end.
-    pub(super) fn close(&self, reply: Sender<Stats>, deadline: Instant) -> Option<()> {
+    pub(super) fn close(&self, reply: Reply<Stats>, deadline: Instant) -> Option<()> {
         self.closed.store(true, Ordering::SeqCst);
         self.command(TrackerCommand::Close(reply), deadline)
     }
@@ -187,7 +198,7 @@ impl Mailbox {
         }
     }
 
-    pub(super) fn offer(&self, event: TrackedEvent, verdict: Option<Sender<Verdict>>) -> Result<(), Refused> {
+    pub(super) fn offer(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Result<(), Refused> {
         let class = event.class();
         let record = Record { long_bytes: long_bytes(&event), event, verdict };
         self.admit(record, class).inspect_err(|refused| self.ledger.count_refused(*refused, class))
@@ -236,7 +247,7 @@ impl Mailbox {
         fits
     }
 
-    fn nudge(&self) {
+    pub(super) fn nudge(&self) {
         // One that is not yet seen is enough.
         let _ = self.nudges.try_send(());
     }

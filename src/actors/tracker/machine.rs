@@ -4,14 +4,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-
 use super::at_hand::AtHand;
 use super::effects::Effects;
 use super::flushes::{Fate, Flushes};
 use super::pacer::Pacer;
 use super::{TrackerCommand, Verdict};
 use crate::actors::Jitter;
+use crate::actors::reply::Reply;
 use crate::events::LifecycleEvent;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::state::{DataStore, MarkKind, Marks, Visitors, bucketing_key, goal_key};
@@ -55,7 +54,7 @@ pub(crate) struct Tracker {
     pub(super) pacer: Pacer,
     next_auto_flush: Option<Instant>,
     pub(super) flushes: Flushes,
-    pub(super) closing: Option<Vec<Sender<Stats>>>,
+    pub(super) closing: Option<Vec<Reply<Stats>>>,
     pub(super) stats: Stats,
     /// A bug that the simulation must find.
     #[cfg(test)]
@@ -226,7 +225,7 @@ impl Tracker {
     /// Answers whoever asked for the end. Comes last, when everything is counted.
     pub(crate) fn answer_close(&mut self) {
         for reply in self.closing.take().unwrap_or_default() {
-            let _ = reply.send(self.stats.clone());
+            reply.send(self.stats.clone());
         }
     }
 

@@ -10,21 +10,22 @@ mod pacer;
 mod run;
 #[cfg(test)]
 mod simulation;
+#[cfg(feature = "async")]
+mod tasks;
 #[cfg(test)]
 mod tests;
-
-use crossbeam_channel::Sender;
 
 pub(crate) use handle::TrackerHandle;
 pub(crate) use machine::TrackerSettings;
 
+use super::reply::Reply;
 use crate::flush::FlushReport;
 use crate::tracking::{ReleaseReason, Stats, TrackedEvent};
 
 /// A record, and who waits for the tracker's verdict on it.
 pub(crate) struct Record {
     event: TrackedEvent,
-    verdict: Option<Sender<Verdict>>,
+    verdict: Option<Reply<Verdict>>,
     /// Bytes of long texts, which the channel counts.
     long_bytes: usize,
 }
@@ -32,9 +33,9 @@ pub(crate) struct Record {
 /// What the tracker can be asked besides taking a record.
 pub(crate) enum TrackerCommand {
     /// Deliver every record sent so far and report.
-    Flush(ReleaseReason, Sender<FlushReport>),
+    Flush(ReleaseReason, Reply<FlushReport>),
     /// End after the deliveries at hand and report what is left.
-    Close(Sender<Stats>),
+    Close(Reply<Stats>),
 }
 
 /// What became of a record at the tracker.

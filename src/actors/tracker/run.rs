@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, at, never, select};
+use crossbeam_channel::{Receiver, RecvError, at, never, select};
 
 use super::effects::{Effect, Effects};
 use super::handle::Attention;
@@ -12,6 +12,7 @@ use super::machine::{Tracker, TrackerSettings};
 use super::{Record, TrackerCommand};
 use crate::actors::Notifier;
 use crate::actors::flusher::{FlusherHandle, Outcome};
+use crate::actors::wait::Wakers;
 use crate::tracking::Ledger;
 
 /// Records taken from the inbox between two looks at everything else.
@@ -26,6 +27,8 @@ const REST_AFTER: Duration = Duration::from_millis(250);
 pub(super) struct Ports {
     pub(super) inbox: Receiver<Record>,
     pub(super) control: Receiver<TrackerCommand>,
+    /// Tasks that wait for room among the commands.
+    pub(super) room: Arc<Wakers>,
     pub(super) nudged: Receiver<()>,
     pub(super) outcomes: Receiver<Outcome>,
     pub(super) flusher: FlusherHandle,
@@ -128,7 +131,7 @@ impl TrackerThread {
         if self.watch == Watch::Busy {
             return select! {
                 recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
-                recv(control) -> command => command.map_or(Event::Abandoned, Event::Command),
+                recv(control) -> command => self.commanded(command),
                 default => Event::Tick,
             };
         }
@@ -139,11 +142,17 @@ impl TrackerThread {
             if self.watch == Watch::Resting && self.tracker.takes_records() { inbox } else { &unread };
         select! {
             recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
-            recv(control) -> command => command.map_or(Event::Abandoned, Event::Command),
+            recv(control) -> command => self.commanded(command),
             recv(inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
             recv(nudged) -> _ => Event::Nudged,
             recv(tick) -> _ => Event::Tick,
         }
+    }
+
+    /// A command has left the inbox, which has room again.
+    fn commanded(&self, command: Result<TrackerCommand, RecvError>) -> Event {
+        self.ports.room.wake_all();
+        command.map_or(Event::Abandoned, Event::Command)
     }
 
     /// Feeds one event and the records behind it to the machine; says whether every handle is gone.
@@ -192,9 +201,8 @@ impl TrackerThread {
         for effect in self.effects.drain() {
             match effect {
                 Effect::Notify(event) => self.ports.notifier.notify(event),
-                // Whoever asked may have stopped waiting.
-                Effect::Report(reply, report) => drop(reply.send(*report)),
-                Effect::Judge(reply, verdict) => drop(reply.send(verdict)),
+                Effect::Report(reply, report) => reply.send(*report),
+                Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Deliver(delivery) => {
                     if self.ports.flusher.deliver(delivery).is_err() {
                         log::error!("the flusher is gone");

@@ -92,8 +92,8 @@ impl Bench {
         for effect in self.effects.drain() {
             match effect {
                 Effect::Deliver(delivery) => begun.push(delivery),
-                Effect::Report(reply, report) => reply.send(*report).unwrap(),
-                Effect::Judge(reply, verdict) => reply.send(verdict).unwrap(),
+                Effect::Report(reply, report) => reply.send(*report),
+                Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Notify(_) => {}
             }
         }
@@ -118,7 +118,7 @@ impl Bench {
 
     fn flush(&mut self) -> Receiver<FlushReport> {
         let (reply, report) = bounded(1);
-        self.tracker.command(TrackerCommand::Flush(ReleaseReason::Explicit, reply));
+        self.tracker.command(TrackerCommand::Flush(ReleaseReason::Explicit, reply.into()));
         report
     }
 
@@ -276,7 +276,7 @@ fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
         let delivery = bench.settle().unwrap();
         bench.expose(1);
         let (reply, closed) = bounded(1);
-        bench.tracker.command(TrackerCommand::Close(reply));
+        bench.tracker.command(TrackerCommand::Close(reply.into()));
         let flushed = bench.flush();
         assert!(bench.settle().is_none() && !bench.tracker.is_done());
         let next = if works { bench.answer(delivery, 200) } else { bench.fail(delivery) };
@@ -302,7 +302,7 @@ fn a_close_during_a_backoff_has_nothing_to_wait_for() {
     bench.expose(0);
     let delivery = bench.settle().unwrap();
     bench.fail(delivery);
-    bench.tracker.command(TrackerCommand::Close(bounded(1).0));
+    bench.tracker.command(TrackerCommand::Close(bounded(1).0.into()));
     assert!(bench.settle().is_none());
     assert!(bench.tracker.is_done() && bench.is_asleep());
 }

@@ -179,7 +179,7 @@ impl Process {
     pub(super) fn flush(&mut self) {
         let (reply, report) = bounded(1);
         let mailbox = self.mailbox.as_ref().expect("an open process");
-        let command = TrackerCommand::Flush(ReleaseReason::Explicit, reply);
+        let command = TrackerCommand::Flush(ReleaseReason::Explicit, reply.into());
         mailbox.command(command, Instant::now()).expect("room for a command");
         self.flushes.push(Ticket { report, offers: self.offers, acknowledged: self.acknowledged });
     }
@@ -187,7 +187,7 @@ impl Process {
     pub(super) fn close(&mut self) {
         let (reply, closed) = bounded(1);
         let mailbox = self.mailbox.as_ref().expect("an open process");
-        mailbox.close(reply, Instant::now()).expect("room for a command");
+        mailbox.close(reply.into(), Instant::now()).expect("room for a command");
         self.closing = Some(closed);
     }
 
