@@ -146,7 +146,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "state/visitors.rs",
         ],
     ),
-    ("SystemTime::now", &["actors/tracker/run.rs", "transport/routes.rs"]),
+    (
+        "SystemTime::now",
+        &["actors/refresher.rs", "actors/tracker/run.rs", "shared.rs", "transport/routes.rs"],
+    ),
     ("sleep", &[]),
     ("unsafe ", &["process/hooks.rs"]),
     ("std::env", &[]),
