@@ -26,9 +26,10 @@ use crate::options::CacheLevel;
 /// [`CoreBuilder::transport`](crate::CoreBuilder::transport), for another client, a message bus or
 /// a test.
 ///
-/// Calls come from the SDK's own threads, one at a time for each method, and should return within
-/// the request's timeout: a call that hangs delays later deliveries, never a caller. A panic is
-/// caught and counts as [`TransportError::Panicked`].
+/// Calls come from the SDK's own threads, fetches one at a time and deliveries from
+/// [as many lanes as configured](crate::DeliveryConfigBuilder::lanes), and should return within the
+/// request's timeout: a call that hangs delays later deliveries, never a caller. A panic is caught and
+/// counts as [`TransportError::Panicked`].
 pub trait Transport: Send + Sync + 'static {
     /// Fetches the project's config, or says that the one with the request's ETag is still current.
     ///

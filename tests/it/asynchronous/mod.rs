@@ -4,6 +4,8 @@ mod actors;
 mod cancelled;
 mod events;
 mod executors;
+#[cfg(unix)]
+mod forks;
 mod heartbeat;
 mod names;
 #[cfg(feature = "async-redis")]

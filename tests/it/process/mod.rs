@@ -2,7 +2,7 @@
 
 mod exit;
 mod fork;
-mod forked;
+pub(crate) mod forked;
 mod signals;
 
 use std::process::Child;

@@ -3,34 +3,27 @@
 use std::env;
 use std::error::Error;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use convert_sdk::Core;
+use convert_sdk::{Core, FlushGuard, register_exit_flush};
 use convert_sdk_web::config_from_env;
 use signal_hook::consts::SIGTERM;
 use signal_hook::flag;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Delivers when it goes out of scope: by a return, by `?`, by a panic that unwinds. Not by
-/// `process::exit`, an abort, or a signal that nobody handles.
-struct FlushGuard(Core);
-
-impl Drop for FlushGuard {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.shutdown(TIMEOUT) {
-            eprintln!("{}: {error}", error.code());
-        }
-    }
-}
+/// The core of a program that ends by an exit from anywhere: the exit flush holds none alive.
+static CORE: OnceLock<Core> = OnceLock::new();
 
 fn main() -> Result<(), Box<dyn Error>> {
     let ending = env::args().nth(1).ok_or("how to end?")?;
     let core = Core::new(config_from_env()?.batch_size(10_000).build()?);
     core.initialize()?;
-    let _guard = FlushGuard(core.clone());
+    // Delivers at the end of the scope: by a return, by `?`, by a panic that unwinds. Not by
+    // `process::exit`, an abort, or a signal that nobody handles.
+    let _guard = FlushGuard::shutting_down(&core, TIMEOUT);
     let stop = Arc::new(AtomicBool::new(false));
     flag::register(SIGTERM, Arc::clone(&stop))?;
 
@@ -43,6 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         "panic" => fail(),
         "exit" => {
             core.shutdown(TIMEOUT)?;
+            process::exit(3)
+        }
+        "exit-after-a-registration" => {
+            register_exit_flush(CORE.get_or_init(|| core.clone()), TIMEOUT)?;
             process::exit(3)
         }
         "exit-without-a-flush" => process::exit(3),

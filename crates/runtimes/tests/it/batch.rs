@@ -31,6 +31,11 @@ fn an_exit_after_an_explicit_shutdown_delivers_everything() {
 }
 
 #[test]
+fn an_exit_after_a_registered_flush_delivers_everything() {
+    assert_eq!(end_by("exit-after-a-registration"), (Some(3), 100));
+}
+
+#[test]
 fn an_exit_without_a_flush_delivers_nothing() {
     assert_eq!(end_by("exit-without-a-flush"), (Some(3), 0));
 }
