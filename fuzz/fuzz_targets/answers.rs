@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use convert_fuzz::{SHOP, edited, text};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConversionOptions, Core, FlushError, RefreshOutcome, SdkConfig,
-    TrackingRequest, TrackingResponse, Transport, TransportError,
+    ConfigRequest, ConfigResponse, ConversionOptions, Core, DeliveryConfig, FlushError, RefreshOutcome,
+    SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportError,
 };
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -150,10 +150,17 @@ fn steps(core: &Core, transport: &Scripted, u: &mut Unstructured<'_>) -> Result<
 
 fn input(data: &[u8]) -> Result<()> {
     let mut u = Unstructured::new(data);
+    let room = u.int_in_range(1..=64)?;
+    let delivery = DeliveryConfig::builder()
+        .queue_capacity(room)
+        .max_pending_records(room)
+        .lanes(u.int_in_range(1..=3)?)
+        .build()
+        .unwrap();
     let config = SdkConfig::builder()
         .sdk_key("10035569/10034190")
         .batch_size(u.int_in_range(1..=20)?)
-        .queue_capacity(u.int_in_range(1..=64)?)
+        .delivery(delivery)
         .build()
         .expect("options in their ranges");
     let transport = Arc::new(Scripted::default());
