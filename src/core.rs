@@ -438,7 +438,7 @@ impl Core {
         }
         let snapshot = compile(text.to_owned(), &shared.config.compile)?;
         // Of two callers at once both publish the same config, and one says so.
-        if shared.cell.publish(Arc::clone(&snapshot), None).is_none() {
+        if shared.give(Arc::clone(&snapshot)) {
             shared.runtime().notifier.notify(LifecycleEvent::ready(&snapshot));
         }
         Ok(())

@@ -123,8 +123,8 @@ pub use state::AsyncDataStore;
 pub use state::RedisDataStore;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
-    BreakerState, ByClass, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces, ReleaseReason,
-    Stats, UnknownGoalDataKey,
+    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,
+    ReleaseReason, Stats, UnknownGoalDataKey,
 };
 #[cfg(feature = "async")]
 pub use transport::AsyncTransport;

@@ -5,20 +5,21 @@ mod tasks;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
 use crate::actors::{
     Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, TrackerHandle, TrackerSettings, Verdict,
 };
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::config::{ConfigSnapshot, SnapshotCell};
 use crate::error::{LoadError, StartError};
 use crate::options::{SdkConfig, Source};
 use crate::process::{Current, PerProcess, generation};
 use crate::state::{DataStore, Guarded, Visitors};
-use crate::tracking::{Envelope, Ledger, Refused, Stats, TrackedEvent};
+use crate::tracking::{ConfigSource, Envelope, Ledger, Refused, Stats, TrackedEvent};
 use crate::transport::Transport;
 
 /// One SDK instance. Its actors end when the last core and context are gone. What a forked child goes
@@ -26,6 +27,9 @@ use crate::transport::Transport;
 pub(crate) struct Shared {
     pub(crate) config: SdkConfig,
     pub(crate) cell: Arc<SnapshotCell>,
+    /// When the config in place was given, fetched or confirmed.
+    confirmed_at: Arc<ArcSwapOption<SystemTime>>,
+    wall: Wall,
     store: Option<Arc<dyn DataStore>>,
     transport: Arc<dyn Transport>,
     runtime: PerProcess<Runtime>,
@@ -62,11 +66,21 @@ struct Closing {
 
 impl Shared {
     pub(crate) fn new(config: SdkConfig, transport: Arc<dyn Transport>) -> Self {
-        let store = config.data_store.clone().map(|store| Arc::new(Guarded(store)) as Arc<dyn DataStore>);
+        let wall = Wall::default();
+        let guarded = |store| Arc::new(Guarded { store, wall: wall.clone() }) as Arc<dyn DataStore>;
+        let store = config.data_store.clone().map(guarded);
         let tuning = &config.tuning;
         let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.clone());
-        let runtime = Runtime::new(visitors, Notifier::default(), Arc::clone(&transport), false);
-        Self { config, cell: Arc::default(), store, transport, runtime: PerProcess::new(runtime) }
+        let runtime = Runtime::new(visitors, Notifier::new(wall.clone()), Arc::clone(&transport), false);
+        Self {
+            config,
+            cell: Arc::default(),
+            confirmed_at: Arc::default(),
+            wall,
+            store,
+            transport,
+            runtime: PerProcess::new(runtime),
+        }
     }
 
     /// What this process has. A forked child makes its own at its first need: an empty pipeline and the
@@ -81,7 +95,7 @@ impl Shared {
     }
 
     fn inherit(&self, parents: &Runtime) -> Runtime {
-        caught("the transport", || self.transport.after_fork());
+        self.wall.caught("the transport", || self.transport.after_fork());
         if let Some(store) = &self.store {
             store.after_fork();
         }
@@ -100,6 +114,13 @@ impl Shared {
         {
             log::error!("the config is not refreshed: {error}");
         }
+    }
+
+    /// Puts the application's own config in place and says whether it is the first.
+    pub(crate) fn give(&self, snapshot: Arc<ConfigSnapshot>) -> bool {
+        let before = self.cell.publish(snapshot, None);
+        self.confirmed_at.store(Some(Arc::new(SystemTime::now())));
+        before.is_none()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -160,6 +181,8 @@ impl Shared {
             timeout: self.config.transport.total_timeout,
             compile: self.config.compile,
             cell: Arc::clone(&self.cell),
+            confirmed_at: Arc::clone(&self.confirmed_at),
+            wall: self.wall.clone(),
             jitter: Jitter::random(),
         };
         let (transport, notifier) = (Arc::clone(&self.transport), Arc::clone(&runtime.notifier));
@@ -184,6 +207,12 @@ impl Shared {
         let tracker = runtime.tracker.get();
         let in_channel = tracker.map_or(0, |tracker| tracker.in_channel());
         let mut stats = runtime.ledger.read(in_channel, Instant::now());
+        stats.config_at = self.confirmed_at.load().as_deref().copied();
+        stats.config_source = stats.config_at.map(|_| match self.config.source {
+            Source::SdkKey(_) => ConfigSource::Fetched,
+            Source::Direct(_) => ConfigSource::Direct,
+        });
+        stats.panics = self.wall.panics();
         stats.events_missed = runtime.notifier.missed();
         stats.fork_generation = generation();
         stats
@@ -264,6 +293,7 @@ impl Shared {
                 Source::Direct(_) => None,
             },
             timeout: self.config.transport.total_timeout,
+            wall: self.wall.clone(),
         };
         TrackerHandle::start(settings, flusher, Arc::clone(&runtime.notifier), Arc::clone(&runtime.ledger))
     }

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use smol_str::SmolStr;
 
 use super::thread::Worker;
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::error::StartError;
 use crate::secret::Secret;
 use crate::tracking::{Envelope, Queued, ReleaseReason};
@@ -47,6 +47,7 @@ pub(crate) struct Flusher {
     /// The SDK key, where there is one.
     pub(crate) sdk_key: Option<Secret>,
     pub(crate) timeout: Duration,
+    pub(crate) wall: Wall,
 }
 
 impl FlusherHandle {
@@ -100,7 +101,9 @@ impl Flusher {
             body: &body,
             timeout: self.timeout,
         };
-        let result = caught("the transport", || self.transport.send_tracking(&request))
+        let result = self
+            .wall
+            .caught("the transport", || self.transport.send_tracking(&request))
             .unwrap_or(Err(TransportError::Panicked));
         Outcome { delivery, result, bytes: body.len() }
     }

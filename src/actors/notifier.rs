@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 #[cfg(feature = "async")]
 pub use self::stream::EventStream;
 use super::thread::Worker;
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::error::StartError;
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::process::PerProcess;
@@ -28,6 +28,7 @@ type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 pub(crate) struct Notifier {
     listeners: ArcSwap<Vec<Listener>>,
     missed: AtomicU64,
+    wall: Wall,
     handlers: Arc<HandlerList>,
     /// The handlers' thread, from the first handler until close.
     control: Mutex<Control>,
@@ -72,6 +73,10 @@ pub struct Subscription {
 }
 
 impl Notifier {
+    pub(crate) fn new(wall: Wall) -> Self {
+        Self { wall, ..Self::default() }
+    }
+
     /// Whether anyone listens.
     pub(crate) fn is_heard(&self) -> bool {
         !self.listeners.load().is_empty()
@@ -122,7 +127,7 @@ impl Notifier {
     /// What a forked child begins with: the handlers, but for one that was running at the fork, whose
     /// lock nobody will release there. Subscriptions stay with the parent.
     pub(crate) fn inherit(&self, closed: bool) -> Self {
-        let notifier = Self::default();
+        let notifier = Self::new(self.wall.clone());
         if closed {
             notifier.lock().closed = true;
             return notifier;
@@ -181,8 +186,8 @@ impl Notifier {
 
     fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
         let Some(announced) = &control.announced else { return Ok(()) };
-        let (announced, handlers) = (announced.clone(), Arc::clone(&self.handlers));
-        let worker = Worker::start("convert-events", move || run(&announced, &handlers))?;
+        let (announced, handlers, wall) = (announced.clone(), Arc::clone(&self.handlers), self.wall.clone());
+        let worker = Worker::start("convert-events", move || run(&announced, &handlers, &wall))?;
         control.worker = Some(Arc::new(worker));
         control.announced = None;
         Ok(())
@@ -240,11 +245,11 @@ impl Listener {
 }
 
 /// Hands each event to its handlers until every sender is gone.
-fn run(events: &Receiver<LifecycleEvent>, handlers: &HandlerList) {
+fn run(events: &Receiver<LifecycleEvent>, handlers: &HandlerList, wall: &Wall) {
     for event in events {
         for registered in handlers.load_full().iter().filter(|it| it.kind == event.kind()) {
             let mut handler = registered.handler.lock().unwrap_or_else(PoisonError::into_inner);
-            caught("a lifecycle handler", || handler(&event));
+            wall.caught("a lifecycle handler", || handler(&event));
         }
     }
     handlers.store(Arc::default());

@@ -5,7 +5,7 @@ mod tasks;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, never, select};
@@ -16,7 +16,7 @@ use super::jitter::Jitter;
 use super::reply::Reply;
 use super::thread::Worker;
 use super::wait::Wakers;
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};
 use crate::error::{LoadError, StartError};
 use crate::events::LifecycleEvent;
@@ -72,7 +72,10 @@ pub(crate) struct RefresherSettings {
     pub(crate) timeout: Duration,
     pub(crate) compile: CompileOptions,
     pub(crate) cell: Arc<SnapshotCell>,
+    /// When the config in place was fetched or confirmed.
+    pub(crate) confirmed_at: Arc<ArcSwapOption<SystemTime>>,
     pub(crate) jitter: Jitter,
+    pub(crate) wall: Wall,
 }
 
 /// The state machine: answers of the transport and time go in, snapshots and waits come out.
@@ -172,9 +175,15 @@ fn run(
         room.wake_all();
         match command {
             RefresherCommand::RefreshNow(reply) => {
-                let answer = caught("the transport", || transport.fetch_config(&refresher.request()))
+                let answer = refresher
+                    .settings
+                    .wall
+                    .caught("the transport", || transport.fetch_config(&refresher.request()))
                     .unwrap_or(Err(TransportError::Panicked));
                 let outcome = refresher.answered(answer, Instant::now());
+                if outcome.is_ok() {
+                    refresher.settings.confirmed_at.store(Some(Arc::new(SystemTime::now())));
+                }
                 refresher.announce(&outcome, notifier);
                 if let Some(reply) = reply {
                     reply.send(outcome.map(|(outcome, _)| outcome));
@@ -186,7 +195,10 @@ fn run(
                     || {
                         // The ETag is the config's, not the experience's.
                         let request = ConfigRequest { etag: None, ..refresher.request() };
-                        let answer = caught("the transport", || transport.fetch_experience(&request, &id))
+                        let answer = refresher
+                            .settings
+                            .wall
+                            .caught("the transport", || transport.fetch_experience(&request, &id))
                             .unwrap_or(Err(TransportError::Panicked));
                         refresher.previewed(id, answer, Instant::now())
                     },
@@ -347,7 +359,9 @@ mod tests {
             timeout: SECOND,
             compile: config.compile,
             cell: Arc::default(),
+            confirmed_at: Arc::default(),
             jitter: Jitter::seeded(7),
+            wall: Wall::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::hooks;
-use crate::caught::caught;
+use crate::caught::Wall;
 
 /// Something to be done at exit, on the thread that exits, whose thread-local values are gone.
 pub(crate) trait ExitJob: Send + Sync {
@@ -37,7 +37,7 @@ pub(crate) fn at_exit(job: Arc<dyn ExitJob>) -> bool {
 
 extern "C" fn run_jobs() {
     for job in JOBS.load_full().iter().flat_map(|jobs| jobs.iter()) {
-        caught("an exit flush", || job.run());
+        Wall::default().caught("an exit flush", || job.run());
     }
 }
 

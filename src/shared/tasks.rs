@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Closing, Shared};
 use crate::actors::{Limit, ReaderHandle, Stored, TimerHandle, Verdict};
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::config::ConfigSnapshot;
 use crate::error::{LoadError, StartError};
 use crate::state::{AsyncDataStore, DataStore, StoreError, VisitorState, state_key};
@@ -95,7 +95,7 @@ impl Shared {
         let Some(store) = &self.store else { return waiting };
         let key = state_key(visitor_id);
         let stored = match &self.config.async_store {
-            Some(store) => get(store.as_ref(), &key).await,
+            Some(store) => get(&self.wall, store.as_ref(), &key).await,
             None => self.ask_reader(store, key).await,
         };
         self.runtime().visitors.join(waiting, stored)
@@ -135,12 +135,12 @@ fn until(timer: Option<&TimerHandle>, deadline: Instant) -> Limit {
 }
 
 /// Asks an asynchronous store, with its panics turned into failures.
-async fn get(store: &dyn AsyncDataStore, key: &str) -> Stored {
+async fn get(wall: &Wall, store: &dyn AsyncDataStore, key: &str) -> Stored {
     const WHAT: &str = "the data store";
     let panicked = || StoreError::new("panicked");
-    let mut asked = caught(WHAT, || store.get(key)).ok_or_else(panicked)?;
+    let mut asked = wall.caught(WHAT, || store.get(key)).ok_or_else(panicked)?;
     poll_fn(|context| {
-        caught(WHAT, || asked.as_mut().poll(context)).unwrap_or_else(|| Poll::Ready(Err(panicked())))
+        wall.caught(WHAT, || asked.as_mut().poll(context)).unwrap_or_else(|| Poll::Ready(Err(panicked())))
     })
     .await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::caught::caught;
+use crate::caught::Wall;
 
 /// A store that outlives the process or is shared between processes, with the official Python
 /// SDK's methods, keys and values, so that both SDKs can use the same one.
@@ -93,11 +93,15 @@ impl StoreError {
 }
 
 /// An application's store, with its panics turned into failures.
-pub(crate) struct Guarded(pub(crate) Arc<dyn DataStore>);
+pub(crate) struct Guarded {
+    pub(crate) store: Arc<dyn DataStore>,
+    pub(crate) wall: Wall,
+}
 
 impl Guarded {
     fn guard<T>(&self, call: impl FnOnce(&dyn DataStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        caught("the data store", || call(self.0.as_ref())).unwrap_or_else(|| Err(StoreError::new("panicked")))
+        let result = self.wall.caught("the data store", || call(self.store.as_ref()));
+        result.unwrap_or_else(|| Err(StoreError::new("panicked")))
     }
 }
 
@@ -123,6 +127,6 @@ impl DataStore for Guarded {
     }
 
     fn after_fork(&self) {
-        caught("the data store", || self.0.after_fork());
+        self.wall.caught("the data store", || self.store.after_fork());
     }
 }

@@ -56,6 +56,12 @@ pub struct Stats {
     pub marks_evicted: u64,
     /// Lifecycle events that a slow handler or subscriber missed.
     pub events_missed: u64,
+    /// Panics of handlers, transports and data stores that were caught.
+    pub panics: u64,
+    /// Where the config in place is from; `None` until there is one.
+    pub config_source: Option<ConfigSource>,
+    /// When the config in place was given, fetched, or last confirmed as current.
+    pub config_at: Option<SystemTime>,
     /// Forks between the process that first used the SDK and this one. A child's counts begin at zero.
     pub fork_generation: u64,
 }
@@ -112,6 +118,16 @@ pub struct DeliveryError {
     pub at: SystemTime,
     /// The status of a refusal, or the transport's failure.
     pub cause: TransportError,
+}
+
+/// Where a config is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigSource {
+    /// Given by the application.
+    Direct,
+    /// Fetched by the SDK key.
+    Fetched,
 }
 
 /// The state of the circuit breaker in front of the tracking endpoint.

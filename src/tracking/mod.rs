@@ -6,7 +6,7 @@ mod ledger;
 mod payload;
 
 pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
-pub use ledger::{BreakerState, ByClass, DeliveryError, Dropped, PendingPlaces, Stats};
+pub use ledger::{BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, PendingPlaces, Stats};
 
 pub(crate) use backlog::{Backlog, CutLimit, Queued};
 pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};

@@ -222,6 +222,7 @@ fn a_transport_that_panics_loses_nothing() {
     let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it panics") };
     assert_eq!(report.pending, 1);
     assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Panicked);
+    assert!(core.stats().panics > 0);
 
     let keyed = SdkConfig::builder().sdk_key("k").build().unwrap();
     let core = Core::builder(keyed).transport(Panicking).build().unwrap();

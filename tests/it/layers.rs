@@ -108,7 +108,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Texts that may stand only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("ureq", &["transport/http.rs", "options/network.rs"]),
-    ("arc_swap", &["config/cell.rs", "process/", "actors/"]),
+    ("arc_swap", &["config/cell.rs", "shared.rs", "process/", "actors/"]),
     ("crossbeam_channel", &["actors/", "drive.rs"]),
     ("futures_core", &["actors/notifier/stream.rs"]),
     ("reqwest::", &["transport/mod.rs", "transport/reqwest.rs"]),
@@ -146,7 +146,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "state/visitors.rs",
         ],
     ),
-    ("SystemTime::now", &["actors/tracker/run.rs", "transport/routes.rs"]),
+    (
+        "SystemTime::now",
+        &["actors/refresher.rs", "actors/tracker/run.rs", "shared.rs", "transport/routes.rs"],
+    ),
     ("sleep", &[]),
     ("unsafe ", &["process/hooks.rs"]),
     ("std::env", &[]),

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{ConversionOptions, ConversionStatus, Core, Stats};
+use convert_sdk::{ConfigSource, ConversionOptions, ConversionStatus, Core, Stats};
 
 use crate::support::{
-    PATIENCE, convert, direct, direct_to, room, serve, start, start_scripted, until, visitor,
+    PATIENCE, convert, counts, direct, direct_to, keyed, room, serve, start, start_scripted, unready, until,
+    visitor,
 };
 
 /// Reads the ledger without pause while `work` runs, and checks that it balances each time.
@@ -151,6 +152,32 @@ fn a_refused_record_is_an_answer_and_counted() {
 #[test]
 fn a_fresh_core_has_an_empty_ledger() {
     let core = start(direct());
-    assert_eq!(core.stats(), Stats::default());
+    assert_eq!(counts(&core), Stats::default());
     assert_eq!(core.stats().accepted(), 0);
+}
+
+#[test]
+fn the_ledger_tells_where_the_config_is_from_and_what_waits() {
+    let emulator = serve();
+    let core = unready(keyed(&emulator));
+    assert_eq!((core.stats().config_source, core.stats().config_at), (None, None));
+    core.initialize().unwrap();
+    assert_eq!(core.stats().config_source, Some(ConfigSource::Fetched));
+    let fetched_at = core.stats().config_at.unwrap();
+    emulator.go_offline();
+    assert!(core.refresh_now_within(PATIENCE).is_err());
+    assert_eq!(core.stats().config_at, Some(fetched_at), "a failed refresh makes it no younger");
+    emulator.go_online().unwrap();
+    core.refresh_now_within(PATIENCE).unwrap();
+    assert!(core.stats().config_at > Some(fetched_at));
+
+    let (core, script) = start_scripted(direct().batch_size(1).delivery(room(10)));
+    assert_eq!(core.stats().config_source, Some(ConfigSource::Direct));
+    assert_eq!(core.stats().oldest_pending_age, None);
+    convert(&core, 0..1);
+    script.posted();
+    let stats = until(&core, |stats| stats.oldest_pending_age.is_some());
+    assert_eq!((stats.pending_places.in_flight, stats.pending), (1, 1));
+    script.answer(200);
+    until(&core, |stats| stats.delivered == 1 && stats.oldest_pending_age.is_none());
 }

@@ -65,6 +65,13 @@ pub(crate) fn room(records: usize) -> DeliveryConfig {
     delivery.lanes(1).build().unwrap()
 }
 
+/// The ledger, but for the config.
+pub(crate) fn counts(core: &Core) -> Stats {
+    let mut stats = core.stats();
+    (stats.config_source, stats.config_at) = (None, None);
+    stats
+}
+
 pub(crate) fn unready(config: SdkConfigBuilder) -> Core {
     Core::new(config.build().unwrap())
 }

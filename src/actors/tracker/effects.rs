@@ -10,7 +10,7 @@ use crate::flush::FlushReport;
 pub(crate) enum Effect {
     Deliver(Delivery),
     Notify(LifecycleEvent),
-    Report(Reply<FlushReport>, FlushReport),
+    Report(Reply<FlushReport>, Box<FlushReport>),
     Judge(Reply<Verdict>, Verdict),
 }
 
@@ -34,7 +34,7 @@ impl Effects {
     }
 
     pub(super) fn report(&mut self, reply: Reply<FlushReport>, report: FlushReport) {
-        self.list.push(Effect::Report(reply, report));
+        self.list.push(Effect::Report(reply, Box::new(report)));
     }
 
     pub(super) fn judge(&mut self, reply: Reply<Verdict>, verdict: Verdict) {

@@ -201,7 +201,7 @@ impl TrackerThread {
         for effect in self.effects.drain() {
             match effect {
                 Effect::Notify(event) => self.ports.notifier.notify(event),
-                Effect::Report(reply, report) => reply.send(report),
+                Effect::Report(reply, report) => reply.send(*report),
                 Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Deliver(delivery) => {
                     if self.ports.flusher.deliver(delivery).is_err() {

@@ -92,7 +92,7 @@ impl Bench {
         for effect in self.effects.drain() {
             match effect {
                 Effect::Deliver(delivery) => begun.push(delivery),
-                Effect::Report(reply, report) => reply.send(report),
+                Effect::Report(reply, report) => reply.send(*report),
                 Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Notify(_) => {}
             }

@@ -16,8 +16,8 @@ use crossbeam_channel::bounded;
 use super::forked::forked;
 use crate::child;
 use crate::support::{
-    PATIENCE, convert, deadline, direct, direct_to, keyed, network, pro, room, serve, start, unready, until,
-    visitor,
+    PATIENCE, convert, counts, deadline, direct, direct_to, keyed, network, pro, room, serve, start, unready,
+    until, visitor,
 };
 
 fn run(case: &str) {
@@ -169,7 +169,7 @@ fn family() {
     forked(|| {
         record(&core, "child", 4);
         forked(|| {
-            assert_eq!(core.stats(), untouched(2));
+            assert_eq!(counts(&core), untouched(2));
             record(&core, "grandchild", 5);
             delivers(&core, 5);
         })
@@ -203,7 +203,7 @@ fn pending() {
     emulator.wait_for_requests(2, PATIENCE).unwrap();
     record(&core, "waiting", 3);
     forked(|| {
-        assert_eq!(core.stats(), untouched(1));
+        assert_eq!(counts(&core), untouched(1));
         assert_eq!(core.flush(PATIENCE).unwrap().delivered, 0);
         record(&core, "child", 1);
         delivers(&core, 1);
@@ -333,7 +333,7 @@ fn closed() {
     record(&core, "parent", 3);
     core.close();
     forked(|| {
-        assert_eq!(core.stats(), untouched(1));
+        assert_eq!(counts(&core), untouched(1));
         assert!(core.create_context("v", ()).is_err(), "a closed core stays closed");
     })
     .join();

@@ -15,6 +15,7 @@ use crate::actors::flusher::{Delivery, Flusher, FlusherCommand, FlusherHandle, O
 use crate::actors::tracker::handle::Mailbox;
 use crate::actors::tracker::run::{Event, Ports, TrackerThread};
 use crate::actors::tracker::{Record, TrackerCommand, TrackerSettings};
+use crate::caught::Wall;
 use crate::flush::FlushReport;
 use crate::state::Visitors;
 use crate::tracking::{
@@ -93,6 +94,7 @@ impl Process {
             envelope,
             sdk_key: None,
             timeout: Duration::from_secs(10),
+            wall: Wall::default(),
         };
         Self {
             generation,
