@@ -4,12 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Runs foreign code that no core is to account for; `None` where it panicked.
-pub(crate) fn caught<T>(what: &str, run: impl FnOnce() -> T) -> Option<T> {
-    let say = |_: &_| log::error!("{what} panicked; the SDK goes on");
-    catch_unwind(AssertUnwindSafe(run)).inspect_err(say).ok()
-}
-
 /// Keeps the panics of foreign code from the SDK's threads and from callers, and counts them.
 #[derive(Clone, Default)]
 pub(crate) struct Wall {
@@ -20,11 +14,11 @@ impl Wall {
     /// Runs foreign code; `None` where it panicked. Foreign code owns its state, so what it leaves
     /// behind is its own concern.
     pub(crate) fn caught<T>(&self, what: &str, run: impl FnOnce() -> T) -> Option<T> {
-        let caught = caught(what, run);
-        if caught.is_none() {
+        let count = |_: &_| {
             self.panics.fetch_add(1, Ordering::Relaxed);
-        }
-        caught
+            log::error!("{what} panicked; the SDK goes on");
+        };
+        catch_unwind(AssertUnwindSafe(run)).inspect_err(count).ok()
     }
 
     /// How many panics were caught.
