@@ -10,6 +10,8 @@
 //!   [`track_conversion`](Context::track_conversion) is one channel send.
 //! - **Deliver**: [`Core::flush`] waits for delivery and tells the truth about it;
 //!   [`Core::shutdown`] ends well; [`Core::stats`] is the ledger at any time.
+//!   Delivery is at least once: a request that ends without an answer is made again, and
+//!   [`Stats::fate_unknown`] counts those.
 //! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
 //!   [`diagnose_*`](Context::diagnose_experience) calls say why.
 //! - **Replace**: a [`Transport`] and a [`DataStore`] of the application's own.
