@@ -356,7 +356,8 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final.
+    /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final but
+    /// for records of a call that could not be ended in time, which it tells as pending.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let deadline = deadline_after(timeout);
         let flushed = self.flush_before(ReleaseReason::Exit, deadline - last_resort(timeout));

@@ -173,7 +173,7 @@ fn a_request_that_is_too_large_is_split_until_it_fits() {
 
 #[test]
 fn a_single_record_that_is_too_large_is_dropped() {
-    let (core, script) = start_scripted(direct());
+    let (core, script) = start_scripted(direct().delivery(room(10)));
     convert(&core, 0..3);
     for status in [413, 413, 413, 200, 200] {
         script.answer(status);

@@ -78,7 +78,7 @@ fn it_ends_by_its_deadline_when_the_server_hangs_and_the_records_are_kept() {
 fn a_request_that_hangs_ends_with_its_own_timeout_and_is_of_unknown_fate() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
-    let network = network(&emulator).total_timeout(Duration::from_millis(100));
+    let network = network(&emulator).total_timeout(Duration::from_secs(1));
     let core = start(direct().transport(network.build().unwrap()));
     convert(&core, 0..1);
     let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it hangs") };

@@ -74,7 +74,7 @@ fn faults() -> Vec<FaultKind> {
 #[test]
 fn a_fetch_fails_as_with_the_built_in_transport() {
     let (emulator, runtime) = (serve(), runtime());
-    let network = || network(&emulator).max_response_bytes(50_000).total_timeout(Duration::from_millis(300));
+    let network = || network(&emulator).max_response_bytes(50_000).total_timeout(Duration::from_secs(1));
     for fault in faults() {
         emulator.inject(Fault::config(fault.clone()));
         let expected = fetch_error(&built_in(keyed(), network()));
@@ -96,7 +96,7 @@ fn a_fetch_fails_as_with_the_built_in_transport() {
 #[test]
 fn a_delivery_fails_as_with_the_built_in_transport() {
     let (emulator, runtime) = (serve(), runtime());
-    let network = || network(&emulator).total_timeout(Duration::from_millis(300));
+    let network = || network(&emulator).total_timeout(Duration::from_secs(1));
     for fault in faults() {
         emulator.inject(Fault::track(fault.clone()));
         let expected = delivery(&built_in(direct(), network()));

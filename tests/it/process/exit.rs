@@ -55,7 +55,7 @@ fn in_a_child() {
             }
         }
         Some("hang") => {
-            register_exit_flush(&CORE, Duration::from_millis(300)).unwrap();
+            register_exit_flush(&CORE, Duration::from_secs(1)).unwrap();
             convert(&CORE, 0..3);
         }
         Some("forked") => {
