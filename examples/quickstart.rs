@@ -6,24 +6,21 @@
 //! (Convert's own when unset), trusting `CONVERT_CA_FILE` too; `CONVERT_VISITORS`,
 //! `CONVERT_EXPERIENCE`, `CONVERT_FEATURE` and `CONVERT_GOAL` choose what is asked.
 
+mod endpoint;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::time::Duration;
 
-use convert_emulator::{Emulator, Project};
-use convert_sdk::{
-    Context, ConversionOptions, Core, EntityKind, GoalDataKey, SdkConfig, Stats, TransportConfig, attributes,
-};
+use convert_emulator::Emulator;
+use convert_sdk::{Context, ConversionOptions, Core, EntityKind, GoalDataKey, Stats, attributes};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let emulator = match env::var("CONVERT_SDK_KEY") {
-        Ok(_) => None,
-        Err(_) => Some(Emulator::builder().project(Project::demo()).start()?),
-    };
-    let core = Core::new(configure(emulator.as_ref())?);
+    let emulator = endpoint::emulator()?;
+    let core = Core::new(endpoint::configure(emulator.as_ref())?.build()?);
     core.initialize()?;
     let config = core.current_config().ok_or("no config")?;
     println!("config of project {}: {:?}", config.project_id(), config.counts());
@@ -64,29 +61,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stats = core.close();
     print_ledger(&stats);
     compare(emulator.as_ref(), &stats)
-}
-
-fn configure(emulator: Option<&Emulator>) -> Result<SdkConfig, Box<dyn Error>> {
-    let mut transport = TransportConfig::builder();
-    let key = if let Some(emulator) = emulator {
-        transport = transport
-            .config_base_url(emulator.config_url())
-            .track_base_url(emulator.track_url())
-            .root_certificate_pem(emulator.ca_pem());
-        Project::DEMO_SDK_KEY.to_owned()
-    } else {
-        if let Ok(url) = env::var("CONVERT_CONFIG_ENDPOINT") {
-            transport = transport.config_base_url(url);
-        }
-        if let Ok(url) = env::var("CONVERT_TRACK_ENDPOINT") {
-            transport = transport.track_base_url(url);
-        }
-        if let Ok(path) = env::var("CONVERT_CA_FILE") {
-            transport = transport.root_certificate_pem(std::fs::read(path)?);
-        }
-        env::var("CONVERT_SDK_KEY")?
-    };
-    Ok(SdkConfig::builder().sdk_key(key).transport(transport.build()?).build()?)
 }
 
 /// Visitors who differ in what audiences and locations ask for.

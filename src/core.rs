@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::actors::{RefreshOutcome, Subscription, compile};
+use crate::actors::{RefreshOutcome, RefresherHandle, Subscription, TrackerHandle, compile};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::{Context, RunOptions, decide_unseen};
 use crate::deadline::deadline_after;
-use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
+use crate::error::{ContextError, HandleError, HandlerError, InitializeError, LoadError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushReport};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
@@ -24,9 +24,16 @@ use crate::transport::{HttpTransport, Transport};
 /// No call waits but those that say so: [`initialize`](Self::initialize),
 /// [`refresh_now_within`](Self::refresh_now_within), [`flush`](Self::flush), [`close`](Self::close)
 /// and [`shutdown`](Self::shutdown). The threads (`convert-refresher`, `convert-tracker`,
-/// `convert-flusher`, and `convert-events` for handlers; Linux shows 15 bytes of a name) start when they are first needed. They end
-/// with [`close`](Self::close), or soon after the last core and context are dropped; what was not
+/// `convert-flusher`, and `convert-events` for handlers; Linux shows 15 bytes of a name) start when they
+/// are first needed. They end with [`close`](Self::close), or soon after the last core and context are dropped; what was not
 /// delivered by then is dropped, and said in the log.
+///
+/// # Forks
+/// A child of `fork` uses the core, its clones and its contexts as they are; nothing has to be called.
+/// It goes on with the config, the memory of visitors and the handlers, and at its first use it makes
+/// the rest anew: an empty queue, a ledger at zero ([`Stats::fork_generation`]), threads and connections
+/// of its own. Conversions are deduplicated among those of one process. What the parent recorded stays
+/// the parent's to deliver. `docs/processes.md` in the repository has the details.
 ///
 /// ```
 /// use std::time::Duration;
@@ -89,22 +96,35 @@ impl Core {
     /// # Errors
     /// As [`initialize`](Self::initialize).
     pub fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
+        let Some(refresher) = self.begin_initialize()? else { return Ok(()) };
+        self.end_initialize(refresher.refresh(deadline_after(timeout)))
+    }
+
+    /// The refresher to be waited for; `None` where the core is ready without it.
+    pub(crate) fn begin_initialize(&self) -> Result<Option<Arc<RefresherHandle>>, InitializeError> {
         let shared = &self.shared;
         if shared.is_closed() {
             return Err(InitializeError::Closed);
         }
         if self.is_ready() {
-            return Ok(());
+            return Ok(None);
         }
         if let Source::Direct(text) = &shared.config.source {
-            return self.initialize_directly(text);
+            return self.initialize_directly(text).map(|()| None);
         }
-        let deadline = deadline_after(timeout);
-        let refresher = shared.refresher()?;
-        match refresher.and_then(|refresher| refresher.refresh(deadline)) {
+        // With a key there is a refresher, unless there was a close meanwhile.
+        shared.refresher()?.ok_or(InitializeError::Closed).map(Some)
+    }
+
+    /// What the refresher's answer says to the caller; no answer is a late one, or the end.
+    pub(crate) fn end_initialize(
+        &self,
+        answer: Option<Result<RefreshOutcome, LoadError>>,
+    ) -> Result<(), InitializeError> {
+        match answer {
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) => Err(error.into()),
-            None if shared.is_closed() => Err(InitializeError::Closed),
+            None if self.shared.is_closed() => Err(InitializeError::Closed),
             None => Err(InitializeError::Timeout),
         }
     }
@@ -155,11 +175,16 @@ impl Core {
         visitor_id: impl AsRef<str>,
         attributes: impl Into<Attributes>,
     ) -> Result<Context, ContextError> {
+        let snapshot = self.context_config()?;
+        Ok(Context::new(Arc::clone(&self.shared), snapshot, visitor_id.as_ref(), attributes.into()))
+    }
+
+    /// The config for a new context.
+    pub(crate) fn context_config(&self) -> Result<Arc<ConfigSnapshot>, ContextError> {
         if self.shared.is_closed() {
             return Err(ContextError::Closed);
         }
-        let snapshot = self.shared.cell.load().ok_or(ContextError::NotReady)?;
-        Ok(Context::new(Arc::clone(&self.shared), snapshot, visitor_id.as_ref(), attributes.into()))
+        self.shared.cell.load().ok_or(ContextError::NotReady)
     }
 
     /// A handle of an experience, whose key is searched for once and not in every evaluation.
@@ -270,7 +295,7 @@ impl Core {
         kind: LifecycleEventKind,
         handler: impl FnMut(&LifecycleEvent) + Send + 'static,
     ) -> Result<(), HandlerError> {
-        Ok(self.shared.notifier.on(kind, Box::new(handler))?)
+        Ok(self.shared.runtime().notifier.on(kind, Box::new(handler))?)
     }
 
     /// Every lifecycle event from now on, to be read when it suits; needs no thread.
@@ -287,7 +312,7 @@ impl Core {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        self.shared.notifier.subscribe()
+        self.shared.runtime().notifier.subscribe()
     }
 
     /// **Waits** until everything recorded before this call is delivered, at most for `timeout`.
@@ -342,6 +367,12 @@ impl Core {
     /// # Errors
     /// The config in place was not replaced, nor confirmed as current.
     pub fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
+        let refresher = self.begin_refresh()?;
+        self.end_refresh(refresher.refresh(deadline_after(timeout)))
+    }
+
+    /// The refresher to be waited for.
+    pub(crate) fn begin_refresh(&self) -> Result<Arc<RefresherHandle>, RefreshError> {
         if self.shared.is_closed() {
             return Err(RefreshError::Closed);
         }
@@ -349,7 +380,15 @@ impl Core {
             let closed = self.shared.is_closed();
             return Err(if closed { RefreshError::Closed } else { RefreshError::DirectConfig });
         };
-        match refresher.refresh(deadline_after(timeout)) {
+        Ok(refresher)
+    }
+
+    /// What the refresher's answer says to the caller; no answer is a late one, or the end.
+    pub(crate) fn end_refresh(
+        &self,
+        answer: Option<Result<RefreshOutcome, LoadError>>,
+    ) -> Result<RefreshOutcome, RefreshError> {
+        match answer {
             Some(outcome) => Ok(outcome?),
             None if self.shared.is_closed() => Err(RefreshError::Closed),
             None => Err(RefreshError::Timeout),
@@ -406,12 +445,21 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final.
+    /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final but
+    /// for records of a call that could not be ended in time, which it tells as pending.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let deadline = deadline_after(timeout);
         let flushed = self.flush_before(ReleaseReason::Exit, deadline - last_resort(timeout));
         // What did not end during a flush in vain has had its time.
         self.shared.close(deadline, flushed.is_ok());
+        self.end_shutdown(flushed)
+    }
+
+    /// What a flush says after the close that followed it.
+    pub(crate) fn end_shutdown(
+        &self,
+        flushed: Result<FlushReport, FlushError>,
+    ) -> Result<FlushReport, FlushError> {
         let stats = self.stats();
         match flushed {
             Ok(report) => Ok(FlushReport { stats, ..report }),
@@ -431,14 +479,33 @@ impl Core {
         }
     }
 
-    fn flush_before(&self, reason: ReleaseReason, deadline: Instant) -> Result<FlushReport, FlushError> {
+    pub(crate) fn flush_before(
+        &self,
+        reason: ReleaseReason,
+        deadline: Instant,
+    ) -> Result<FlushReport, FlushError> {
+        match self.begin_flush()? {
+            Some(tracker) => self.end_flush(tracker.flush(reason, deadline)),
+            None => Ok(self.nothing_to_flush()),
+        }
+    }
+
+    /// The tracker to be asked; `None` where nothing was ever recorded.
+    pub(crate) fn begin_flush(&self) -> Result<Option<Arc<TrackerHandle>>, FlushError> {
         if self.shared.is_closed() {
             return Err(FlushError::Closed(Box::new(self.stats())));
         }
-        let Some(tracker) = self.shared.tracker() else {
-            return Ok(FlushReport { delivered: 0, dropped: 0, pending: 0, stats: self.stats() });
-        };
-        match tracker.flush(reason, deadline) {
+        Ok(self.shared.tracker())
+    }
+
+    /// The report of a flush that has nothing to cover.
+    pub(crate) fn nothing_to_flush(&self) -> FlushReport {
+        FlushReport { delivered: 0, dropped: 0, pending: 0, stats: self.stats() }
+    }
+
+    /// What the tracker's report says to the caller; no report is a late one, or the end.
+    pub(crate) fn end_flush(&self, report: Option<FlushReport>) -> Result<FlushReport, FlushError> {
+        match report {
             Some(report) if report.is_complete() => Ok(report),
             Some(report) => Err(FlushError::Incomplete(Box::new(report))),
             None if self.shared.is_closed() => Err(FlushError::Closed(Box::new(self.stats()))),
@@ -451,6 +518,14 @@ impl Core {
         find(&config).map(|_| ()).ok_or(HandleError::NotInConfig)
     }
 
+    pub(crate) const fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn initialize_directly(&self, text: &str) -> Result<(), InitializeError> {
         let shared = &self.shared;
         if shared.config.tuning.refresh.is_some() {
@@ -458,8 +533,8 @@ impl Core {
         }
         let snapshot = compile(text.to_owned(), &shared.config.compile)?;
         // Of two callers at once both publish the same config, and one says so.
-        if shared.cell.publish(Arc::clone(&snapshot)).is_none() {
-            shared.notifier.notify(LifecycleEvent::ready(&snapshot));
+        if shared.give(Arc::clone(&snapshot)) {
+            shared.runtime().notifier.notify(LifecycleEvent::ready(&snapshot));
         }
         Ok(())
     }
@@ -507,7 +582,7 @@ impl CoreBuilder {
             self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new(self.config.transport.clone())));
         let shared = Shared::new(self.config, transport);
         for (kind, handler) in self.handlers {
-            shared.notifier.on(kind, handler)?;
+            shared.runtime().notifier.on(kind, handler)?;
         }
         Ok(Core { shared: Arc::new(shared) })
     }

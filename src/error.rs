@@ -134,6 +134,15 @@ pub enum HandlerError {
     Thread(std::io::ErrorKind),
 }
 
+/// Why there will be no flush at exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ExitFlushError {
+    /// The system does not tell of the exit: it is no Unix, or has no memory left for that.
+    #[error("the system does not tell of the exit")]
+    Unavailable,
+}
+
 /// The operating system gave no thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a thread could not be started ({0})")]
@@ -219,6 +228,16 @@ impl HandlerError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Thread(_) => "thread",
+        }
+    }
+}
+
+impl ExitFlushError {
+    /// A stable name for logs and dashboards: always `"exit_flush_unavailable"`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable => "exit_flush_unavailable",
         }
     }
 }

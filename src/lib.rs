@@ -10,9 +10,13 @@
 //!   [`track_conversion`](Context::track_conversion) is one channel send.
 //! - **Deliver**: [`Core::flush`] waits for delivery and tells the truth about it;
 //!   [`Core::shutdown`] ends well; [`Core::stats`] is the ledger at any time.
+//!   Delivery is at least once: a request that ends without an answer is made again, and
+//!   [`Stats::fate_unknown`] counts those.
 //! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
 //!   [`diagnose_*`](Context::diagnose_experience) calls say why.
 //! - **Replace**: a [`Transport`] and a [`DataStore`] of the application's own.
+//! - **Await**: with the feature `async`, `AsyncCore` and `AsyncContext` stand beside [`Core`] and
+//!   [`Context`], with futures for any executor wherever those wait.
 //!
 //! ```
 //! use std::time::Duration;
@@ -49,6 +53,8 @@
 //! [`SmolStr`], which dereferences to `str`.
 
 mod actors;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod attributes;
 mod caught;
 mod config;
@@ -57,23 +63,33 @@ mod core;
 mod deadline;
 mod decide;
 mod diagnostics;
+#[cfg(feature = "async")]
+mod drive;
 mod error;
 mod events;
+mod exit;
 mod flush;
 mod handles;
 mod js;
 mod murmur;
 mod options;
 mod preview;
+mod process;
 mod results;
 mod secret;
 mod shared;
 mod short;
+#[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
+mod spawned;
 mod state;
 mod tracking;
 mod transport;
 
+#[cfg(feature = "async")]
+pub use actors::EventStream;
 pub use actors::{RefreshOutcome, Subscription};
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncContext, AsyncCore};
 pub use attributes::{AttributeValue, Attributes};
 pub use config::{
     BucketOrder, ChangeCounts, ConfigChanges, ConfigError, ConfigSnapshot, ConfigWarning, EntityCounts,
@@ -85,16 +101,20 @@ pub use decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
 pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
+#[cfg(feature = "async")]
+pub use drive::BoxFuture;
 pub use error::{
-    ConfirmError, ContextError, HandleError, HandlerError, InitializeError, LoadError, PreviewError,
-    RefreshError,
+    ConfirmError, ContextError, ExitFlushError, HandleError, HandlerError, InitializeError, LoadError,
+    PreviewError, RefreshError,
 };
 pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
+pub use exit::{FlushGuard, register_exit_flush};
 pub use flush::{FlushError, FlushReport};
 pub use handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 pub use options::{
-    CacheLevel, InvalidOption, InvalidReason, RefreshConfig, RefreshConfigBuilder, SdkConfig,
-    SdkConfigBuilder, TransportConfig, TransportConfigBuilder,
+    CacheLevel, DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, OverflowPolicy,
+    RefreshConfig, RefreshConfigBuilder, SdkConfig, SdkConfigBuilder, TransportConfig,
+    TransportConfigBuilder,
 };
 pub use preview::{PreviewParam, parse_preview_param};
 pub use results::{
@@ -102,10 +122,19 @@ pub use results::{
     FeatureResult, FeatureStatus, Undecided,
 };
 pub use smol_str::SmolStr;
+#[cfg(feature = "async")]
+pub use state::AsyncDataStore;
+#[cfg(feature = "async-redis")]
+pub use state::RedisDataStore;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
-    DeliveryError, Dropped, GoalDataKey, GoalValue, ReleaseReason, Stats, UnknownGoalDataKey,
+    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,
+    ReleaseReason, Stats, UnknownGoalDataKey,
 };
+#[cfg(feature = "async")]
+pub use transport::AsyncTransport;
+#[cfg(feature = "async-reqwest")]
+pub use transport::ReqwestTransport;
 pub use transport::{
     ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
 };

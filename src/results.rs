@@ -117,7 +117,7 @@ pub enum ConversionStatus {
     InvalidData,
     /// Tracking is switched off in the configuration.
     TrackingDisabled,
-    /// The channel to the tracker is full; counted as dropped.
+    /// There is no room for it; counted as dropped.
     QueueFull,
     /// The core is closed; counted as dropped.
     Closed,

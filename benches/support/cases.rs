@@ -16,7 +16,7 @@ use super::{attributes, context, core, plain, quiet, unready};
 const VISITORS: usize = 1_000;
 const EXPERIENCES: usize = 100;
 const CONFIG_EXPERIENCES: usize = 1_000;
-/// The words of a record of the SDK on its way to the tracker.
+/// Words of a record of the SDK on its way to the tracker, less the one that tells messages apart.
 const RECORD_WORDS: usize = 17;
 
 pub(crate) trait Case {

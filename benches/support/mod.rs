@@ -6,8 +6,8 @@ pub(crate) mod plain;
 pub(crate) mod project;
 
 use convert_sdk::{
-    Attributes, ConfigRequest, ConfigResponse, Context, Core, RunOptions, SdkConfig, TrackingRequest,
-    TrackingResponse, Transport, TransportError, attributes,
+    Attributes, ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, RunOptions, SdkConfig,
+    TrackingRequest, TrackingResponse, Transport, TransportError, attributes,
 };
 
 /// Takes everything at once, so that the pipeline never fills.
@@ -25,7 +25,8 @@ impl Transport for Nowhere {
 
 /// A core with a config to start with, whose records go nowhere.
 pub(crate) fn unready(json: String) -> Core {
-    let config = SdkConfig::builder().data_json(json).queue_capacity(1 << 20);
+    let delivery = DeliveryConfig::builder().queue_capacity(1 << 20).build().unwrap_or_default();
+    let config = SdkConfig::builder().data_json(json).delivery(delivery);
     let built = config.build().ok().and_then(|config| Core::builder(config).transport(Nowhere).build().ok());
     let Some(core) = built else { unreachable!("the generated config is valid") };
     core

@@ -1,4 +1,4 @@
-//! The flusher: makes one delivery at a time and tells the tracker how it ended.
+//! The flusher: makes deliveries, one at a time on each of its lanes, and tells the tracker how they ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use smol_str::SmolStr;
 
 use super::thread::Worker;
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::error::StartError;
 use crate::secret::Secret;
 use crate::tracking::{Envelope, Queued, ReleaseReason};
 use crate::transport::{TrackingRequest, TrackingResponse, Transport, TransportError};
 
-/// The way to the flusher. Dropping it ends the thread after the delivery at hand.
+/// The way to the flusher. Dropping it ends each lane after the delivery at hand.
 pub(crate) struct FlusherHandle {
     inbox: Sender<FlusherCommand>,
 }
@@ -47,18 +47,34 @@ pub(crate) struct Flusher {
     /// The SDK key, where there is one.
     pub(crate) sdk_key: Option<Secret>,
     pub(crate) timeout: Duration,
+    pub(crate) wall: Wall,
 }
 
 impl FlusherHandle {
-    /// Starts the thread; outcomes go to `outcomes`.
-    pub(crate) fn start(flusher: Flusher, outcomes: Sender<Outcome>) -> Result<(Self, Worker), StartError> {
-        let (inbox, commands) = bounded(1);
-        let worker = Worker::start("convert-flusher", move || flusher.run(&commands, &outcomes))?;
-        Ok((Self { inbox }, worker))
+    /// The way to this many lanes, and what they read.
+    pub(crate) fn new(lanes: usize) -> (Self, Receiver<FlusherCommand>) {
+        let (inbox, commands) = bounded(lanes);
+        (Self { inbox }, commands)
     }
 
-    /// Hands a delivery over. The tracker sends one only when the one before has ended, so there
-    /// is always room.
+    /// Starts a thread for each lane, which all read one inbox; outcomes go to `outcomes`.
+    pub(crate) fn start(
+        flusher: Flusher,
+        lanes: usize,
+        outcomes: &Sender<Outcome>,
+    ) -> Result<(Self, Vec<Worker>), StartError> {
+        let (handle, commands) = Self::new(lanes);
+        let flusher = Arc::new(flusher);
+        let lane = |_| {
+            let (flusher, commands, outcomes) = (Arc::clone(&flusher), commands.clone(), outcomes.clone());
+            Worker::start("convert-flusher", move || flusher.run(&commands, &outcomes))
+        };
+        let workers = (0..lanes).map(lane).collect::<Result<_, _>>()?;
+        Ok((handle, workers))
+    }
+
+    /// Hands a delivery over. The tracker sends one only for a lane that is free, so there is always
+    /// room.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
         self.inbox.send(FlusherCommand::Deliver(delivery)).map_err(|error| {
             let FlusherCommand::Deliver(delivery) = error.into_inner();
@@ -68,14 +84,15 @@ impl FlusherHandle {
 }
 
 impl Flusher {
-    fn run(self, commands: &Receiver<FlusherCommand>, outcomes: &Sender<Outcome>) {
+    fn run(&self, commands: &Receiver<FlusherCommand>, outcomes: &Sender<Outcome>) {
         while let Ok(FlusherCommand::Deliver(delivery)) = commands.recv() {
             // A tracker that is gone has counted what it left behind.
             let _ = outcomes.send(self.deliver(delivery));
         }
     }
 
-    fn deliver(&self, delivery: Delivery) -> Outcome {
+    /// One delivery, from the request to its outcome.
+    pub(crate) fn deliver(&self, delivery: Delivery) -> Outcome {
         let body = self.envelope.body(&delivery.records);
         let route_key = self.route_key();
         let request = TrackingRequest {
@@ -84,7 +101,9 @@ impl Flusher {
             body: &body,
             timeout: self.timeout,
         };
-        let result = caught("the transport", || self.transport.send_tracking(&request))
+        let result = self
+            .wall
+            .caught("the transport", || self.transport.send_tracking(&request))
             .unwrap_or(Err(TransportError::Panicked));
         Outcome { delivery, result, bytes: body.len() }
     }

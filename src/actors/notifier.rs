@@ -1,16 +1,22 @@
 //! The notifier: hands lifecycle events to handlers on a thread of its own, and to subscribers.
 
+#[cfg(feature = "async")]
+mod stream;
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+#[cfg(feature = "async")]
+pub use self::stream::EventStream;
 use super::thread::Worker;
-use crate::caught::caught;
+use crate::caught::Wall;
 use crate::error::StartError;
 use crate::events::{LifecycleEvent, LifecycleEventKind};
+use crate::process::PerProcess;
 
 /// Events that may wait for the handlers, or for one subscriber; further ones are missed.
 pub(crate) const EVENT_CAPACITY: usize = 1_024;
@@ -21,9 +27,11 @@ type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 #[derive(Default)]
 pub(crate) struct Notifier {
     listeners: ArcSwap<Vec<Listener>>,
-    missed: Arc<AtomicU64>,
+    missed: AtomicU64,
+    wall: Wall,
+    handlers: Arc<HandlerList>,
     /// The handlers' thread, from the first handler until close.
-    handlers: Mutex<Handlers>,
+    control: Mutex<Control>,
 }
 
 #[derive(Clone)]
@@ -31,34 +39,49 @@ struct Listener {
     /// `None` hears everything.
     kind: Option<LifecycleEventKind>,
     inbox: Sender<LifecycleEvent>,
+    /// A task is at the other end. Below the inbox, which must be gone when the last of these says so.
+    #[cfg(feature = "async")]
+    task: Option<Arc<stream::Heard>>,
+}
+
+/// The handlers, oldest first; emptied by their thread when it ends.
+type HandlerList = ArcSwap<Vec<Arc<Registered>>>;
+
+struct Registered {
+    kind: LifecycleEventKind,
+    /// Held while the handler runs, by the handlers' thread alone.
+    handler: Mutex<Handler>,
 }
 
 #[derive(Default)]
-struct Handlers {
-    /// The way to the thread; taken by close, which disconnects it.
-    inbox: Option<HandlersInbox>,
+struct Control {
+    /// The way to the handlers' thread; taken by close, which disconnects it.
+    inbox: Option<Sender<LifecycleEvent>>,
+    /// What a thread that is not started yet will read.
+    announced: Option<Receiver<LifecycleEvent>>,
     /// Kept over a close, so that whoever closes once more waits for the thread too.
     worker: Option<Arc<Worker>>,
     closed: bool,
 }
 
-/// The two ways to the handlers' thread. Handlers have one of their own, without a bound, so that
-/// adding one never waits behind events, not even from within a handler.
-#[derive(Clone)]
-struct HandlersInbox {
-    events: Sender<LifecycleEvent>,
-    additions: Sender<(LifecycleEventKind, Handler)>,
-}
-
 /// Lifecycle events as they happen, from [`Core::subscribe`](crate::Core::subscribe). Holds up to
 /// 1,024; a subscriber that falls behind further misses the newest, which
 /// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or
-/// gone.
+/// gone, and in a forked child, which subscribes for itself.
 pub struct Subscription {
-    events: Receiver<LifecycleEvent>,
+    events: PerProcess<Receiver<LifecycleEvent>>,
 }
 
 impl Notifier {
+    pub(crate) fn new(wall: Wall) -> Self {
+        Self { wall, ..Self::default() }
+    }
+
+    /// Whether anyone listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        !self.listeners.load().is_empty()
+    }
+
     /// Announces an event to whoever listens. Never waits.
     pub(crate) fn notify(&self, event: LifecycleEvent) {
         let listeners = self.listeners.load();
@@ -67,7 +90,13 @@ impl Notifier {
         // A kind of event reaches the handlers' thread once, however many handlers it has.
         for listener in listeners.iter().filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
             match listener.inbox.try_send(event.clone()) {
-                Ok(()) => {}
+                Ok(()) =>
+                {
+                    #[cfg(feature = "async")]
+                    if let Some(task) = &listener.task {
+                        task.wake();
+                    }
+                }
                 Err(TrySendError::Full(_)) => {
                     self.missed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -79,41 +108,61 @@ impl Notifier {
         }
     }
 
-    /// Adds a handler, and starts the thread for the first one.
+    /// Adds a handler, and starts the thread for the first one. Never waits behind events, not even
+    /// from within a handler.
     pub(crate) fn on(&self, kind: LifecycleEventKind, handler: Handler) -> Result<(), StartError> {
-        let mut handlers = self.lock();
-        if handlers.closed {
+        let mut control = self.lock();
+        if control.closed {
             return Ok(());
         }
-        let inbox = match &handlers.inbox {
-            Some(inbox) => inbox.clone(),
-            None => {
-                let (events, announced) = bounded(EVENT_CAPACITY);
-                let (additions, added) = unbounded();
-                let worker = Worker::start("convert-events", move || run(&announced, &added))?;
-                let inbox = HandlersInbox { events, additions };
-                handlers.worker = Some(Arc::new(worker));
-                handlers.inbox = Some(inbox.clone());
-                inbox
-            }
-        };
+        let inbox = control.inbox();
+        self.start_thread(&mut control)?;
+        let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
         // Before the listener, so that the thread finds it with the first event it is meant for.
-        let _ = inbox.additions.send((kind, handler));
-        let heard = self.listeners.load();
-        if !heard.iter().any(|it| it.kind == Some(kind) && it.inbox.same_channel(&inbox.events)) {
-            self.add(Listener { kind: Some(kind), inbox: inbox.events });
-        }
+        self.handlers.rcu(|now| now.iter().chain([&registered]).cloned().collect::<Vec<_>>());
+        self.listen(kind, inbox);
         Ok(())
+    }
+
+    /// What a forked child begins with: the handlers, but for one that was running at the fork, whose
+    /// lock nobody will release there. Subscriptions stay with the parent.
+    pub(crate) fn inherit(&self, closed: bool) -> Self {
+        let notifier = Self::new(self.wall.clone());
+        if closed {
+            notifier.lock().closed = true;
+            return notifier;
+        }
+        let handlers = self.handlers.load();
+        let idle =
+            handlers.iter().filter(|it| !matches!(it.handler.try_lock(), Err(TryLockError::WouldBlock)));
+        let idle: Vec<_> = idle.cloned().collect();
+        let inbox = notifier.lock().inbox();
+        for registered in &idle {
+            notifier.listen(registered.kind, inbox.clone());
+        }
+        notifier.handlers.store(Arc::new(idle));
+        notifier
+    }
+
+    /// Starts the thread of inherited handlers, if there are any.
+    pub(crate) fn resume(&self) {
+        let mut control = self.lock();
+        if self.handlers.load().is_empty() || control.closed {
+            return;
+        }
+        if let Err(error) = self.start_thread(&mut control) {
+            log::error!("no handler is called: {error}");
+        }
     }
 
     /// A subscription to everything from now on.
     pub(crate) fn subscribe(&self) -> Subscription {
-        let handlers = self.lock();
+        let control = self.lock();
         let (inbox, events) = bounded(EVENT_CAPACITY);
-        if !handlers.closed {
-            self.add(Listener { kind: None, inbox });
+        if !control.closed {
+            self.add(Listener::new(None, inbox));
         }
-        Subscription { events }
+        Subscription { events: PerProcess::new(events) }
     }
 
     pub(crate) fn missed(&self) -> u64 {
@@ -123,14 +172,32 @@ impl Notifier {
     /// Ends subscriptions and, once it has handled what waits, the handlers' thread. Says whether
     /// that was in time; true for a handler that calls it.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
-        let worker = {
-            let mut handlers = self.lock();
-            handlers.closed = true;
-            handlers.inbox = None;
-            self.listeners.store(Arc::default());
-            handlers.worker.clone()
-        };
-        worker.is_none_or(|worker| worker.join(deadline))
+        self.begin_close().is_none_or(|worker| worker.join(deadline))
+    }
+
+    /// The part of [`close`](Self::close) that does not wait: the thread to wait for.
+    pub(crate) fn begin_close(&self) -> Option<Arc<Worker>> {
+        let mut control = self.lock();
+        control.closed = true;
+        (control.inbox, control.announced) = (None, None);
+        self.listeners.store(Arc::default());
+        control.worker.clone()
+    }
+
+    fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
+        let Some(announced) = &control.announced else { return Ok(()) };
+        let (announced, handlers, wall) = (announced.clone(), Arc::clone(&self.handlers), self.wall.clone());
+        let worker = Worker::start("convert-events", move || run(&announced, &handlers, &wall))?;
+        control.worker = Some(Arc::new(worker));
+        control.announced = None;
+        Ok(())
+    }
+
+    /// Has events of this kind sent to the handlers' thread, once each.
+    fn listen(&self, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
+        if !self.listeners.load().iter().any(|it| it.kind == Some(kind) && it.inbox.same_channel(&inbox)) {
+            self.add(Listener::new(Some(kind), inbox));
+        }
     }
 
     fn add(&self, listener: Listener) {
@@ -149,32 +216,55 @@ impl Notifier {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Handlers> {
-        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control {
+    fn inbox(&mut self) -> Sender<LifecycleEvent> {
+        let announced = &mut self.announced;
+        let inbox = self.inbox.get_or_insert_with(|| {
+            let (inbox, events) = bounded(EVENT_CAPACITY);
+            *announced = Some(events);
+            inbox
+        });
+        inbox.clone()
+    }
+}
+
+impl Listener {
+    const fn new(kind: Option<LifecycleEventKind>, inbox: Sender<LifecycleEvent>) -> Self {
+        Self {
+            kind,
+            inbox,
+            #[cfg(feature = "async")]
+            task: None,
+        }
     }
 }
 
 /// Hands each event to its handlers until every sender is gone.
-fn run(events: &Receiver<LifecycleEvent>, added: &Receiver<(LifecycleEventKind, Handler)>) {
-    let mut handlers: Vec<(LifecycleEventKind, Handler)> = Vec::new();
+fn run(events: &Receiver<LifecycleEvent>, handlers: &HandlerList, wall: &Wall) {
     for event in events {
-        handlers.extend(added.try_iter());
-        for (_, handler) in handlers.iter_mut().filter(|(kind, _)| *kind == event.kind()) {
-            caught("a lifecycle handler", || handler(&event));
+        for registered in handlers.load_full().iter().filter(|it| it.kind == event.kind()) {
+            let mut handler = registered.handler.lock().unwrap_or_else(PoisonError::into_inner);
+            wall.caught("a lifecycle handler", || handler(&event));
         }
     }
+    handlers.store(Arc::default());
 }
 
 impl Subscription {
     /// The next event; waits for it until the deadline, and returns `None` then or when the core is
     /// closed and all its events are read.
     pub fn next_before(&self, deadline: Instant) -> Option<LifecycleEvent> {
-        self.events.recv_deadline(deadline).ok()
+        self.events.peek()?.recv_deadline(deadline).ok()
     }
 
     /// The next event if there is one already.
     pub fn try_next(&self) -> Option<LifecycleEvent> {
-        self.events.try_recv().ok()
+        self.events.peek()?.try_recv().ok()
     }
 }
 
@@ -183,12 +273,12 @@ impl Iterator for Subscription {
     type Item = LifecycleEvent;
 
     fn next(&mut self) -> Option<LifecycleEvent> {
-        self.events.recv().ok()
+        self.events.peek()?.recv().ok()
     }
 }
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Subscription({} waiting)", self.events.len())
+        write!(f, "Subscription({} waiting)", self.events.peek().map_or(0, |events| events.len()))
     }
 }

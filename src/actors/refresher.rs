@@ -1,17 +1,22 @@
 //! The refresher: fetches configs, puts the good ones in place, and waits longer after each failure.
 
+#[cfg(feature = "async")]
+mod tasks;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, never, select};
 use smol_str::SmolStr;
 
 use super::Notifier;
-use super::backoff::Jitter;
+use super::jitter::Jitter;
+use super::reply::Reply;
 use super::thread::Worker;
-use crate::caught::caught;
+use super::wait::Wakers;
+use crate::caught::Wall;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};
 use crate::error::{LoadError, StartError};
 use crate::events::LifecycleEvent;
@@ -30,6 +35,9 @@ const COMMANDS: usize = 64;
 pub(crate) struct RefresherHandle {
     /// Taken by close, which disconnects the thread.
     inbox: ArcSwapOption<RefresherInbox>,
+    /// Tasks that wait for room in the inbox.
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "no task waits without the feature"))]
+    room: Arc<Wakers>,
     worker: Worker,
 }
 
@@ -42,9 +50,9 @@ struct RefresherInbox {
 /// What the refresher can be asked.
 pub(crate) enum RefresherCommand {
     /// Fetch the config now and, where asked, say how it went.
-    RefreshNow(Option<Sender<Result<RefreshOutcome, LoadError>>>),
+    RefreshNow(Option<Reply<Result<RefreshOutcome, LoadError>>>),
     /// Fetch one experience for a preview.
-    FetchExperience(SmolStr, Sender<Result<Arc<ConfigSnapshot>, LoadError>>),
+    FetchExperience(SmolStr, Reply<Result<Arc<ConfigSnapshot>, LoadError>>),
 }
 
 /// What a successful refresh found.
@@ -64,7 +72,10 @@ pub(crate) struct RefresherSettings {
     pub(crate) timeout: Duration,
     pub(crate) compile: CompileOptions,
     pub(crate) cell: Arc<SnapshotCell>,
+    /// When the config in place was fetched or confirmed.
+    pub(crate) confirmed_at: Arc<ArcSwapOption<SystemTime>>,
     pub(crate) jitter: Jitter,
+    pub(crate) wall: Wall,
 }
 
 /// The state machine: answers of the transport and time go in, snapshots and waits come out.
@@ -85,10 +96,13 @@ impl RefresherHandle {
     ) -> Result<Self, StartError> {
         let (commands, inbox) = bounded(COMMANDS);
         let (open, closing) = bounded(0);
+        let room = Arc::<Wakers>::default();
+        let taken = Arc::clone(&room);
         let worker = Worker::start("convert-refresher", move || {
-            run(Refresher::new(settings), &inbox, &closing, transport.as_ref(), &notifier);
+            run(Refresher::new(settings), &inbox, &taken, &closing, transport.as_ref(), &notifier);
         })?;
-        Ok(Self { inbox: ArcSwapOption::from_pointee(RefresherInbox { commands, _open: open }), worker })
+        let inbox = ArcSwapOption::from_pointee(RefresherInbox { commands, _open: open });
+        Ok(Self { inbox, room, worker })
     }
 
     /// Asks for a fetch without waiting. With no room for the request there are others at hand,
@@ -102,7 +116,7 @@ impl RefresherHandle {
     /// Asks for a fetch and waits for its end; `None` where the deadline passed first.
     pub(crate) fn refresh(&self, deadline: Instant) -> Option<Result<RefreshOutcome, LoadError>> {
         let (reply, outcome) = bounded(1);
-        self.send(RefresherCommand::RefreshNow(Some(reply)), deadline)?;
+        self.send(RefresherCommand::RefreshNow(Some(reply.into())), deadline)?;
         outcome.recv_deadline(deadline).ok()
     }
 
@@ -113,7 +127,7 @@ impl RefresherHandle {
         deadline: Instant,
     ) -> Option<Result<Arc<ConfigSnapshot>, LoadError>> {
         let (reply, fetched) = bounded(1);
-        self.send(RefresherCommand::FetchExperience(experience_id.into(), reply), deadline)?;
+        self.send(RefresherCommand::FetchExperience(experience_id.into(), reply.into()), deadline)?;
         fetched.recv_deadline(deadline).ok()
     }
 
@@ -137,10 +151,13 @@ impl RefresherHandle {
 fn run(
     mut refresher: Refresher,
     commands: &Receiver<RefresherCommand>,
+    room: &Wakers,
     closing: &Receiver<()>,
     transport: &dyn Transport,
     notifier: &Notifier,
 ) {
+    // In a forked child there is a config already.
+    refresher.plan(Instant::now());
     loop {
         let tick = refresher.next.map_or_else(never, at);
         // Before any command that waits; the choice below is a fair one.
@@ -155,15 +172,21 @@ fn run(
             },
             recv(tick) -> _ => RefresherCommand::RefreshNow(None),
         };
+        room.wake_all();
         match command {
             RefresherCommand::RefreshNow(reply) => {
-                let answer = caught("the transport", || transport.fetch_config(&refresher.request()))
+                let answer = refresher
+                    .settings
+                    .wall
+                    .caught("the transport", || transport.fetch_config(&refresher.request()))
                     .unwrap_or(Err(TransportError::Panicked));
                 let outcome = refresher.answered(answer, Instant::now());
+                if outcome.is_ok() {
+                    refresher.settings.confirmed_at.store(Some(Arc::new(SystemTime::now())));
+                }
                 refresher.announce(&outcome, notifier);
                 if let Some(reply) = reply {
-                    // Whoever asked may have stopped waiting.
-                    let _ = reply.send(outcome.map(|(outcome, _)| outcome));
+                    reply.send(outcome.map(|(outcome, _)| outcome));
                 }
             }
             RefresherCommand::FetchExperience(id, reply) => {
@@ -172,13 +195,16 @@ fn run(
                     || {
                         // The ETag is the config's, not the experience's.
                         let request = ConfigRequest { etag: None, ..refresher.request() };
-                        let answer = caught("the transport", || transport.fetch_experience(&request, &id))
+                        let answer = refresher
+                            .settings
+                            .wall
+                            .caught("the transport", || transport.fetch_experience(&request, &id))
                             .unwrap_or(Err(TransportError::Panicked));
                         refresher.previewed(id, answer, Instant::now())
                     },
                     Ok,
                 );
-                let _ = reply.send(fetched);
+                reply.send(fetched);
             }
         }
     }
@@ -195,7 +221,8 @@ struct Published {
 
 impl Refresher {
     pub(crate) fn new(settings: RefresherSettings) -> Self {
-        Self { settings, etag: None, failures: 0, next: None, previews: HashMap::new() }
+        let etag = settings.cell.etag();
+        Self { settings, etag, failures: 0, next: None, previews: HashMap::new() }
     }
 
     fn request(&self) -> ConfigRequest<'_> {
@@ -219,6 +246,12 @@ impl Refresher {
     ) -> Result<Refreshed, LoadError> {
         let outcome = answer.map_err(LoadError::from).and_then(|response| self.install(response));
         self.failures = if outcome.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        self.plan(now);
+        outcome
+    }
+
+    /// Plans the next fetch, where there is a policy.
+    fn plan(&mut self, now: Instant) {
         // A core that never had a config is initialized again by its application, not by the clock.
         if let Some(policy) = self.settings.tuning.refresh.clone()
             && self.settings.cell.is_set()
@@ -226,7 +259,6 @@ impl Refresher {
             // A wait that no clock reaches is as good as none.
             self.next = now.checked_add(self.wait(&policy));
         }
-        outcome
     }
 
     fn wait(&mut self, policy: &RefreshConfig) -> Duration {
@@ -250,7 +282,7 @@ impl Refresher {
             Some(now) => Some(snapshot.changes_from(&now)),
             None => None,
         };
-        cell.publish(Arc::clone(&snapshot));
+        cell.publish(Arc::clone(&snapshot), etag.clone());
         self.etag = etag;
         let first = changes.is_none();
         Ok((RefreshOutcome::Updated(changes.unwrap_or_default()), Some(Published { snapshot, first })))
@@ -327,7 +359,9 @@ mod tests {
             timeout: SECOND,
             compile: config.compile,
             cell: Arc::default(),
+            confirmed_at: Arc::default(),
             jitter: Jitter::seeded(7),
+            wall: Wall::default(),
         })
     }
 
@@ -392,6 +426,17 @@ mod tests {
     }
 
     #[test]
+    fn the_refresher_of_a_forked_child_goes_on_with_the_config_and_the_etag_that_are_in_place() {
+        let now = Instant::now();
+        let mut before = refresher(policy(Duration::ZERO));
+        assert!(before.answered(served("1", "1"), now).is_ok());
+        let mut child = Refresher::new(before.settings);
+        child.plan(now);
+        assert_eq!((child.request().etag, child.next), (Some("1-1"), Some(now + 10 * SECOND)));
+        assert!(child.answered(Ok(ConfigResponse::NotModified), now).is_ok());
+    }
+
+    #[test]
     fn the_etag_is_that_of_the_config_in_place() {
         let now = Instant::now();
         let mut refresher = refresher(None);
@@ -407,6 +452,47 @@ mod tests {
         assert_eq!((changes.experiences.added, changes.experiences.removed), (1, 1));
         assert!(published.is_some_and(|published| !published.first));
         assert_eq!(refresher.request().etag, Some("1-2"));
+    }
+
+    /// Random answers in any order. `SIMULATION_SEEDS` says how many runs.
+    #[test]
+    fn a_bad_answer_never_replaces_a_good_config_in_random_runs() {
+        let seeds =
+            std::env::var("SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500_u64);
+        for seed in 0..seeds {
+            let mut random = Jitter::seeded(seed);
+            let mut below = |ways: u32| random.up_to(ways * SECOND).as_secs();
+            let mut refresher = refresher(policy(4 * SECOND));
+            let (mut now, mut good, mut failures) = (Instant::now(), "1-0".to_owned(), 0_u32);
+            assert!(refresher.answered(served("1", "0"), now).is_ok());
+            for _ in 0..30 {
+                let text = |body: &str| Ok(ConfigResponse::Fetched { body: body.to_owned(), etag: None });
+                let (answer, installs) = match below(9) {
+                    0 | 1 => {
+                        let experience = below(1_000).to_string();
+                        (served("1", &experience), Some(format!("1-{experience}")))
+                    }
+                    2 => (served("9", "1"), None),
+                    3 => (Ok(ConfigResponse::NotModified), None),
+                    4 => (text(""), None),
+                    5 => (text("[1, 2"), None),
+                    6 => (text("{\"error\": \"no such project\"}"), None),
+                    7 => (Err(TransportError::Status(500)), None),
+                    _ => (Err(TransportError::Panicked), None),
+                };
+                let fine = installs.is_some() || matches!(answer, Ok(ConfigResponse::NotModified));
+                assert_eq!(refresher.answered(answer, now).is_ok(), fine, "seed {seed}");
+                good = installs.unwrap_or(good);
+                failures = if fine { 0 } else { failures + 1 };
+                assert_eq!(refresher.request().etag, Some(good.as_str()), "seed {seed}");
+                let in_place = refresher.settings.cell.load().unwrap();
+                assert!(in_place.experience_index_by_id(&good[2..]).is_some(), "seed {seed}");
+                let next = refresher.next.expect("the next fetch");
+                let least = (10 * SECOND * 2_u32.pow(failures.min(2))).min(35 * SECOND);
+                assert!((least..=least + 4 * SECOND).contains(&(next - now)), "seed {seed}");
+                now = next;
+            }
+        }
     }
 
     #[test]

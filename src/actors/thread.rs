@@ -1,11 +1,15 @@
 //! Starting a named thread, and joining it with a deadline.
 
-use std::sync::{Mutex, PoisonError};
+#[cfg(feature = "async")]
+mod tasks;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, ThreadId, current};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, at, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, at, bounded, select};
 
+use super::wait::Wakers;
 use crate::error::StartError;
 
 /// A running thread of the SDK.
@@ -14,7 +18,16 @@ pub(crate) struct Worker {
     id: ThreadId,
     /// Disconnects when the thread's body has ended.
     ended: Receiver<()>,
+    /// Tasks that wait for that.
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "no task waits without the feature"))]
+    tasks: Arc<Wakers>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Lives as long as the thread's body.
+struct Running {
+    alive: Option<Sender<()>>,
+    tasks: Arc<Wakers>,
 }
 
 impl Worker {
@@ -23,7 +36,9 @@ impl Worker {
         name: &'static str,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Self, StartError> {
-        let (running, ended) = bounded::<()>(0);
+        let (alive, ended) = bounded(0);
+        let tasks = Arc::<Wakers>::default();
+        let running = Running { alive: Some(alive), tasks: Arc::clone(&tasks) };
         let thread = Builder::new()
             .name(name.to_owned())
             .spawn(move || {
@@ -32,7 +47,7 @@ impl Worker {
                 body();
             })
             .map_err(|error| StartError(error.kind()))?;
-        Ok(Self { name, id: thread.thread().id(), ended, thread: Mutex::new(Some(thread)) })
+        Ok(Self { name, id: thread.thread().id(), ended, tasks, thread: Mutex::new(Some(thread)) })
     }
 
     /// Whether the thread's body has ended.
@@ -69,6 +84,27 @@ impl Worker {
             log::error!("{} panicked", self.name);
         }
         true
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // First the end, then the word that it is there.
+        self.alive = None;
+        self.tasks.wake_all();
+    }
+}
+
+/// Runs `body` on a thread of its own and waits for its end. Of all that waits here this alone works on
+/// a thread that has lost its thread-local values.
+pub(crate) fn run_apart(name: &'static str, body: impl FnOnce() + Send + 'static) {
+    match Builder::new().name(name.to_owned()).spawn(body) {
+        Ok(thread) => {
+            if thread.join().is_err() {
+                log::error!("{name} panicked");
+            }
+        }
+        Err(error) => log::error!("{name}: {}", StartError(error.kind())),
     }
 }
 

@@ -15,21 +15,37 @@ pub(super) fn next_serial() -> u32 {
 
 /// Holds the current snapshot: loaded by anyone without a lock, replaced whole by the refresher.
 #[derive(Default)]
-pub(crate) struct SnapshotCell(ArcSwapOption<ConfigSnapshot>);
+pub(crate) struct SnapshotCell {
+    snapshot: ArcSwapOption<ConfigSnapshot>,
+    /// The snapshot's ETag, for the refresher of a forked child; none while the snapshot is replaced.
+    etag: ArcSwapOption<String>,
+}
 
 impl SnapshotCell {
     /// The snapshot now; `None` until the first is published.
     pub(crate) fn load(&self) -> Option<Arc<ConfigSnapshot>> {
-        self.0.load_full()
+        self.snapshot.load_full()
     }
 
     /// Whether a snapshot is in place.
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load().is_some()
+        self.snapshot.load().is_some()
+    }
+
+    /// The ETag of the snapshot, where it has one.
+    pub(crate) fn etag(&self) -> Option<String> {
+        self.etag.load().as_deref().cloned()
     }
 
     /// Puts a snapshot in place and returns the one before.
-    pub(crate) fn publish(&self, snapshot: Arc<ConfigSnapshot>) -> Option<Arc<ConfigSnapshot>> {
-        self.0.swap(Some(snapshot))
+    pub(crate) fn publish(
+        &self,
+        snapshot: Arc<ConfigSnapshot>,
+        etag: Option<String>,
+    ) -> Option<Arc<ConfigSnapshot>> {
+        self.etag.store(None);
+        let before = self.snapshot.swap(Some(snapshot));
+        self.etag.store(etag.map(Arc::new));
+        before
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use super::Context;
 use crate::actors::Verdict;
 use crate::attributes::Attributes;
@@ -195,17 +197,11 @@ impl Context {
         let goal_id = Some(conversion.goal_id.clone());
         let deadline = deadline_after(timeout);
         let event = TrackedEvent::Conversion(conversion);
-        let status = match self.shared.confirm(&self.snapshot, event, deadline) {
-            Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
-            Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
-            Ok(None) => return Err(ConfirmError::Timeout),
-            Err(refused) => refused.into(),
-        };
-        Ok(ConversionResult::new(status, goal_id))
+        confirmed(goal_id, self.shared.confirm(&self.snapshot, event, deadline))
     }
 
     /// The record, or the answer where there is none to send.
-    fn conversion(
+    pub(super) fn conversion(
         &self,
         options: &ConversionOptions,
         find: impl FnOnce() -> Option<usize>,
@@ -242,6 +238,21 @@ impl Context {
             first: true,
         })
     }
+}
+
+/// What the tracker's verdict says to the caller; no verdict is a late one.
+pub(super) fn confirmed(
+    goal_id: Option<SmolStr>,
+    verdict: Result<Option<Verdict>, Refused>,
+) -> Result<ConversionResult, ConfirmError> {
+    let status = match verdict {
+        Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
+        Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
+        Ok(Some(Verdict::NoRoom)) => ConversionStatus::QueueFull,
+        Ok(None) => return Err(ConfirmError::Timeout),
+        Err(refused) => refused.into(),
+    };
+    Ok(ConversionResult::new(status, goal_id))
 }
 
 impl From<Refused> for ConversionStatus {

@@ -141,8 +141,11 @@ impl Decisions {
                 }
             }
         }
-        let many =
-            self.many.get_or_init(|| snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect());
+        let many = self.many.get().unwrap_or_else(|| {
+            // Made before the cell is touched, which a fork meanwhile would leave locked in the child.
+            let made = snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect();
+            self.many.get_or_init(|| made)
+        });
         let change = |note| Some(change(note));
         many[experience].fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).unwrap_or_default()
     }

@@ -166,7 +166,7 @@ impl Context {
     fn announce(&self, reason: DiagnosticReason, entity_key: &str) {
         if reason != DiagnosticReason::Resolved {
             let entity_key = entity_key.into();
-            self.shared.notifier.notify(LifecycleEvent::Diagnostic { reason, entity_key });
+            self.shared.runtime().notifier.notify(LifecycleEvent::Diagnostic { reason, entity_key });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::RunOptions;
-use super::visitor::{custom_segments, overlay, recall, rule_data, split};
+use super::visitor::{Remembered, custom_segments, overlay, recall, rule_data, split};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::decide::{Facts, Outcome, decide_experience};
@@ -16,10 +16,24 @@ pub(crate) fn decide_unseen<'c>(
     shared: &Shared,
     snapshot: &'c ConfigSnapshot,
     experience: usize,
-    (visitor_id, given): (&str, &Attributes),
+    visitor: (&str, &Attributes),
     options: &RunOptions,
 ) -> Result<ExperienceResult<'c>, Undecided> {
-    let (decisions, stored, mut segments) = recall(shared, snapshot, visitor_id).unwrap_or_default();
+    let remembered = recall(shared, snapshot, visitor.0);
+    decide_remembered(shared, snapshot, experience, visitor, remembered, options)
+}
+
+/// Decides for a visitor of whom this is known.
+#[inline]
+pub(super) fn decide_remembered<'c>(
+    shared: &Shared,
+    snapshot: &'c ConfigSnapshot,
+    experience: usize,
+    (visitor_id, given): (&str, &Attributes),
+    remembered: Remembered,
+    options: &RunOptions,
+) -> Result<ExperienceResult<'c>, Undecided> {
+    let Remembered { decisions, attributes: stored, mut segments } = remembered;
     // Without anything to merge the rules see what was given, report keys included.
     let plain = stored.is_empty() && segments.is_empty() && options.attributes.is_empty();
     let (attributes, segments) = if plain {

@@ -8,6 +8,8 @@ mod evaluate;
 mod many;
 mod options;
 mod preview;
+#[cfg(feature = "async")]
+mod tasks;
 mod visitor;
 
 use std::sync::Arc;
@@ -24,6 +26,8 @@ pub use convert::ConversionOptions;
 pub use options::RunOptions;
 
 pub(crate) use many::decide_unseen;
+#[cfg(feature = "async")]
+pub(crate) use tasks::decide_unseen_in_task;
 
 /// One visitor and the config of the moment in which the context was created.
 ///

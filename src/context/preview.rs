@@ -7,7 +7,7 @@ use super::Context;
 use crate::config::ConfigSnapshot;
 use crate::deadline::deadline_after;
 use crate::decide::Source;
-use crate::error::PreviewError;
+use crate::error::{LoadError, PreviewError};
 use crate::results::ExperienceResult;
 
 /// The variation that a context previews, and the config in which it was found.
@@ -48,17 +48,15 @@ impl Context {
     /// The variation cannot be previewed. A preview that was on before is off then.
     pub fn set_preview(&mut self, experience_id: &str, variation_id: &str) -> Result<(), PreviewError> {
         self.preview = None;
-        let found = self.find_preview(experience_id, variation_id);
-        match found {
-            Ok(preview) => {
-                self.preview = Some(preview);
-                Ok(())
+        let found = match self.find_preview(experience_id, variation_id) {
+            Some(found) => found,
+            None => {
+                let deadline = deadline_after(Self::PREVIEW_TIMEOUT);
+                let fetched = self.shared.fetch_experience(experience_id, deadline);
+                fetched_preview(experience_id, variation_id, fetched)
             }
-            Err(error) => {
-                log::warn!("preview is off: {error}");
-                Err(error)
-            }
-        }
+        };
+        self.switch_preview(found)
     }
 
     /// Switches a preview off.
@@ -97,34 +95,56 @@ impl Context {
         self.preview.as_ref().filter(|_| !self.visitor_id.is_empty())
     }
 
-    fn find_preview(&self, experience_id: &str, variation_id: &str) -> Result<Preview, PreviewError> {
-        if experience_id.is_empty() || variation_id.is_empty() {
-            return Err(PreviewError::EmptyId);
-        }
-        let local = self.snapshot.experience_index_by_id(experience_id);
-        let (snapshot, experience) = match local {
-            Some(experience) => (Arc::clone(&self.snapshot), experience),
-            None => self.fetch_preview(experience_id)?,
-        };
-        let variation = snapshot.experiences()[experience]
-            .variation_index(variation_id)
-            .ok_or(PreviewError::VariationNotFound)?;
-        Ok(Preview { snapshot, experience, variation })
+    /// Switches a preview on, or says why it is off.
+    pub(super) fn switch_preview(
+        &mut self,
+        found: Result<Preview, PreviewError>,
+    ) -> Result<(), PreviewError> {
+        self.preview = Some(found.inspect_err(|error| log::warn!("preview is off: {error}"))?);
+        Ok(())
     }
 
-    fn fetch_preview(&self, experience_id: &str) -> Result<(Arc<ConfigSnapshot>, usize), PreviewError> {
-        if self.shared.config.is_direct_config() || self.shared.is_closed() {
-            return Err(PreviewError::ExperienceNotFound);
+    /// What to preview; `None` where the experience has to be fetched first.
+    pub(super) fn find_preview(
+        &self,
+        experience_id: &str,
+        variation_id: &str,
+    ) -> Option<Result<Preview, PreviewError>> {
+        if experience_id.is_empty() || variation_id.is_empty() {
+            return Some(Err(PreviewError::EmptyId));
         }
-        let fetched = self.shared.fetch_experience(experience_id, deadline_after(Self::PREVIEW_TIMEOUT));
-        let snapshot = fetched.ok_or(PreviewError::Timeout)?.map_err(PreviewError::Fetch)?;
-        let experience =
-            snapshot.experience_index_by_id(experience_id).ok_or(PreviewError::ExperienceNotFound)?;
-        Ok((snapshot, experience))
+        if let Some(experience) = self.snapshot.experience_index_by_id(experience_id) {
+            return Some(Preview::new(&self.snapshot, experience, variation_id));
+        }
+        let nowhere = self.shared.config.is_direct_config() || self.shared.is_closed();
+        nowhere.then_some(Err(PreviewError::ExperienceNotFound))
     }
 }
 
+/// What to preview of a fetched experience; `None` is a fetch that was late.
+pub(super) fn fetched_preview(
+    experience_id: &str,
+    variation_id: &str,
+    fetched: Option<Result<Arc<ConfigSnapshot>, LoadError>>,
+) -> Result<Preview, PreviewError> {
+    let snapshot = fetched.ok_or(PreviewError::Timeout)?.map_err(PreviewError::Fetch)?;
+    let experience =
+        snapshot.experience_index_by_id(experience_id).ok_or(PreviewError::ExperienceNotFound)?;
+    Preview::new(&snapshot, experience, variation_id)
+}
+
 impl Preview {
+    fn new(
+        snapshot: &Arc<ConfigSnapshot>,
+        experience: usize,
+        variation_id: &str,
+    ) -> Result<Self, PreviewError> {
+        let variation = snapshot.experiences()[experience]
+            .variation_index(variation_id)
+            .ok_or(PreviewError::VariationNotFound)?;
+        Ok(Self { snapshot: Arc::clone(snapshot), experience, variation })
+    }
+
     fn result(&self) -> ExperienceResult<'_> {
         ExperienceResult::new(&self.snapshot, self.experience, self.variation, Source::Forced)
     }

@@ -17,6 +17,24 @@ use crate::tracking::REPORT_KEYS;
 /// Where recorded custom segments are kept among the segments.
 const CUSTOM_SEGMENTS: &str = "customSegments";
 
+/// What is remembered of a visitor.
+#[derive(Default)]
+pub(super) struct Remembered {
+    pub(super) decisions: Decisions,
+    pub(super) attributes: Attributes,
+    pub(super) segments: Attributes,
+}
+
+impl Remembered {
+    pub(super) fn of(snapshot: &ConfigSnapshot, state: &VisitorState) -> Self {
+        Self {
+            decisions: Decisions::hydrate(snapshot, &state.bucketing),
+            attributes: state.attributes.clone(),
+            segments: state.segments.clone(),
+        }
+    }
+}
+
 impl Context {
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -24,9 +42,20 @@ impl Context {
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
+        let remembered = recall(&shared, &snapshot, visitor_id);
+        Self::with_remembered(shared, snapshot, visitor_id, given, remembered)
+    }
+
+    /// A context of a visitor of whom this is known.
+    pub(super) fn with_remembered(
+        shared: Arc<Shared>,
+        snapshot: Arc<ConfigSnapshot>,
+        visitor_id: &str,
+        given: Attributes,
+        remembered: Remembered,
+    ) -> Self {
+        let Remembered { decisions, attributes: stored, segments: segments_before } = remembered;
         let visitor_id = SmolStr::new(visitor_id);
-        let (decisions, stored, segments_before) =
-            recall(&shared, &snapshot, &visitor_id).unwrap_or_default();
         let (given, segments) = split(given);
         let mut attributes = stored.clone();
         overlay(&mut attributes, given);
@@ -220,7 +249,7 @@ impl Context {
             segments: self.persistent_segments.as_deref().cloned().unwrap_or_default(),
             bucketing: self.decisions.pairs(&self.snapshot),
         };
-        self.shared.visitors.update(&self.visitor_id, known, change);
+        self.shared.runtime().visitors.update(&self.visitor_id, known, change);
         self.shared.persist(&self.snapshot);
     }
 
@@ -243,19 +272,13 @@ impl Context {
     }
 }
 
-/// What is remembered of a visitor: decisions, attributes and segments.
-pub(super) fn recall(
-    shared: &Shared,
-    snapshot: &ConfigSnapshot,
-    visitor_id: &str,
-) -> Option<(Decisions, Attributes, Attributes)> {
+/// Asks memory, and the data store where there is one.
+pub(super) fn recall(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
     if visitor_id.is_empty() {
-        return None;
+        return Remembered::default();
     }
-    shared.visitors.recall(visitor_id, |state| {
-        let decisions = Decisions::hydrate(snapshot, &state.bucketing);
-        (decisions, state.attributes.clone(), state.segments.clone())
-    })
+    let read = |state: &VisitorState| Remembered::of(snapshot, state);
+    shared.runtime().visitors.recall(visitor_id, read).unwrap_or_default()
 }
 
 /// What audience rules see of segments, attributes, and those of a call.

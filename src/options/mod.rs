@@ -1,10 +1,12 @@
 //! What an SDK instance is made from; every value is checked once, when it is built.
 
+mod delivery;
 mod error;
 mod network;
 mod refresh;
 mod sdk;
 
+pub use delivery::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 pub use error::{InvalidOption, InvalidReason};
 pub use network::{TransportConfig, TransportConfigBuilder};
 pub use refresh::{RefreshConfig, RefreshConfigBuilder};

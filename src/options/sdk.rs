@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{InvalidOption, InvalidReason, RefreshConfig, TransportConfig};
+use super::{DeliveryConfig, InvalidOption, InvalidReason, RefreshConfig, TransportConfig};
 use crate::config::{BucketOrder, CompileOptions};
 use crate::secret::Secret;
+#[cfg(feature = "async")]
+use crate::state::AsyncDataStore;
 use crate::state::DataStore;
 
 /// The configuration of one SDK instance: where the config comes from, and how everything else
@@ -33,6 +35,9 @@ pub struct SdkConfig {
     pub(crate) tuning: Tuning,
     pub(crate) transport: TransportConfig,
     pub(crate) data_store: Option<Arc<dyn DataStore>>,
+    /// The same store, where it is an asynchronous one.
+    #[cfg(feature = "async")]
+    pub(crate) async_store: Option<Arc<dyn AsyncDataStore>>,
     pub(crate) compile: CompileOptions,
 }
 
@@ -54,8 +59,9 @@ pub(crate) struct Tuning {
     pub(crate) refresh: Option<RefreshConfig>,
     pub(crate) tracking: bool,
     pub(crate) initialize_timeout: Duration,
-    pub(crate) queue_capacity: NonZeroUsize,
+    pub(crate) delivery: DeliveryConfig,
     pub(crate) max_visitors: NonZeroUsize,
+    pub(crate) visitor_ttl: Option<Duration>,
 }
 
 /// How much the config CDN may cache.
@@ -76,10 +82,11 @@ pub struct SdkConfigBuilder {
     direct: Vec<Direct>,
     tuning: Tuning,
     batch_size: usize,
-    queue_capacity: usize,
     max_visitors: usize,
     transport: TransportConfig,
     data_store: Option<Arc<dyn DataStore>>,
+    #[cfg(feature = "async")]
+    pub(crate) async_store: Option<Arc<dyn AsyncDataStore>>,
     compile: CompileOptions,
 }
 
@@ -96,8 +103,6 @@ impl SdkConfig {
     pub const DEFAULT_BATCH_SIZE: usize = 10;
     /// Bound on [`Core::initialize`](crate::Core::initialize).
     pub const DEFAULT_INITIALIZE_TIMEOUT: Duration = Duration::from_secs(10);
-    /// Records that fit between callers and the tracker, and as many again waiting for delivery.
-    pub const DEFAULT_QUEUE_CAPACITY: usize = 16_384;
     /// Visitors whose state and marks are remembered without a data store.
     pub const DEFAULT_MAX_VISITORS: usize = 100_000;
 
@@ -115,14 +120,16 @@ impl SdkConfig {
                 refresh: None,
                 tracking: true,
                 initialize_timeout: Self::DEFAULT_INITIALIZE_TIMEOUT,
-                queue_capacity: NonZeroUsize::MIN,
+                delivery: DeliveryConfig::default(),
                 max_visitors: NonZeroUsize::MIN,
+                visitor_ttl: None,
             },
             batch_size: Self::DEFAULT_BATCH_SIZE,
-            queue_capacity: Self::DEFAULT_QUEUE_CAPACITY,
             max_visitors: Self::DEFAULT_MAX_VISITORS,
             transport: TransportConfig::default(),
             data_store: None,
+            #[cfg(feature = "async")]
+            async_store: None,
             compile: CompileOptions::default(),
         }
     }
@@ -228,14 +235,17 @@ impl SdkConfigBuilder {
 
     /// Keeps visitor state and deduplication marks in this store, behind the memory of this
     /// process. Default none: memory alone.
-    pub fn data_store(mut self, store: impl DataStore) -> Self {
-        self.data_store = Some(Arc::new(store));
-        self
+    pub fn data_store(self, store: impl DataStore) -> Self {
+        self.shared_data_store(Arc::new(store))
     }
 
     /// As [`data_store`](Self::data_store), for a store that the application keeps a handle of.
     pub fn shared_data_store(mut self, store: Arc<dyn DataStore>) -> Self {
         self.data_store = Some(store);
+        #[cfg(feature = "async")]
+        {
+            self.async_store = None;
+        }
         self
     }
 
@@ -260,19 +270,26 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Records (at most about 150 bytes each) that fit between callers and the tracker, and as
-    /// many again that may wait for delivery; 1 to 1,048,576. Default 16,384. When the first is
-    /// full a record is refused and counted; when the second is, the oldest are dropped and counted,
-    /// exposures before conversions.
-    pub const fn queue_capacity(mut self, records: usize) -> Self {
-        self.queue_capacity = records;
+    /// How recorded events are kept, sent and given up. Default [`DeliveryConfig::default`].
+    pub const fn delivery(mut self, delivery: DeliveryConfig) -> Self {
+        self.tuning.delivery = delivery;
         self
     }
 
-    /// Visitors whose state and marks are remembered in memory; the oldest are forgotten first.
-    /// At least 1. Default 100,000.
+    /// Visitors whose state is remembered in memory, and eight deduplication marks for each; the
+    /// oldest are forgotten first, which [`Stats`](crate::Stats) counts. At least 1. Default 100,000.
+    ///
+    /// A million visitors with one decision each take about 475 MB, a million marks about 71 MB.
     pub const fn max_visitors(mut self, visitors: usize) -> Self {
         self.max_visitors = visitors;
+        self
+    }
+
+    /// Forgets visitor state that was not changed, and deduplication marks that were set, this long
+    /// ago; at least 1 s. Goes to the data store with each write. Default none: what is remembered is
+    /// kept within its bound, as in the official SDKs.
+    pub const fn visitor_ttl(mut self, ttl: Duration) -> Self {
+        self.tuning.visitor_ttl = Some(ttl);
         self
     }
 
@@ -315,10 +332,11 @@ impl SdkConfigBuilder {
             direct,
             mut tuning,
             batch_size,
-            queue_capacity,
             max_visitors,
             transport,
             data_store,
+            #[cfg(feature = "async")]
+            async_store,
             compile,
         } = self;
         let source = read_source(sdk_key, direct)?;
@@ -329,16 +347,25 @@ impl SdkConfigBuilder {
             check_text("debug_token", token.expose())?;
         }
         tuning.batch_size = check_count("batch_size", batch_size, 10_000, "from 1 to 10,000")?;
-        tuning.queue_capacity =
-            check_count("queue_capacity", queue_capacity, 1 << 20, "from 1 to 1,048,576")?;
         tuning.max_visitors = check_count("max_visitors", max_visitors, usize::MAX, "at least 1")?;
         if tuning.auto_flush_interval.is_some_and(|every| every < Duration::from_millis(1)) {
             return Err(out_of_range("auto_flush_interval", "at least 1 ms"));
         }
+        if tuning.visitor_ttl.is_some_and(|ttl| ttl < Duration::from_secs(1)) {
+            return Err(out_of_range("visitor_ttl", "at least 1 s"));
+        }
         if tuning.initialize_timeout.is_zero() {
             return Err(out_of_range("initialize_timeout", "more than zero"));
         }
-        Ok(SdkConfig { source, tuning, transport, data_store, compile })
+        Ok(SdkConfig {
+            source,
+            tuning,
+            transport,
+            data_store,
+            #[cfg(feature = "async")]
+            async_store,
+            compile,
+        })
     }
 }
 

@@ -1,18 +1,20 @@
 //! A data store in this process's memory, with a bound.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::{DataStore, StoreError};
+use crate::process::{PerProcess, inherit_lock};
 
 /// A [`DataStore`] in memory, bounded by entries: past the bound the oldest key is forgotten.
 /// Expired entries are forgotten when they are asked for. For tests, and for sharing visitor state
-/// between several `Core`s of one process; a single `Core` needs none.
+/// between several `Core`s of one process; a single `Core` needs none. A forked child begins with a
+/// copy, or with nothing if another thread was using the store at that moment.
 pub struct InMemoryDataStore {
-    entries: Mutex<Entries>,
+    entries: PerProcess<Mutex<Entries>>,
     capacity: usize,
 }
 
@@ -43,13 +45,13 @@ impl InMemoryDataStore {
     /// An empty store that keeps at most this many entries (at least 1).
     #[must_use]
     pub fn with_capacity(entries: usize) -> Self {
-        Self { entries: Mutex::default(), capacity: entries.max(1) }
+        Self { entries: PerProcess::new(Mutex::default()), capacity: entries.max(1) }
     }
 
     /// How many entries there are, expired ones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().values.len()
+        self.with(|entries| entries.values.len())
     }
 
     /// Whether there is no entry.
@@ -59,8 +61,10 @@ impl InMemoryDataStore {
     }
 
     /// A panic elsewhere cannot leave the map half-changed, so a poisoned lock is still good.
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with<T>(&self, run: impl FnOnce(&mut Entries) -> T) -> T {
+        let entries = self.entries.get(inherit_lock, |_| {});
+        let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+        run(&mut entries)
     }
 }
 
@@ -117,30 +121,31 @@ impl std::fmt::Debug for InMemoryDataStore {
 
 impl DataStore for InMemoryDataStore {
     fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
-        Ok(self.lock().live(key).cloned())
+        Ok(self.with(|entries| entries.live(key).cloned()))
     }
 
     fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
-        self.lock().put(key, value, ttl, self.capacity);
+        self.with(|entries| entries.put(key, value, ttl, self.capacity));
         Ok(())
     }
 
     fn has(&self, key: &str) -> Result<bool, StoreError> {
-        Ok(self.lock().live(key).is_some())
+        Ok(self.with(|entries| entries.live(key).is_some()))
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.lock().values.remove(key);
+        self.with(|entries| entries.values.remove(key));
         Ok(())
     }
 
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
-        let mut entries = self.lock();
-        if entries.live(key).is_some() {
-            return Ok(false);
-        }
-        entries.put(key, value, ttl, self.capacity);
-        Ok(true)
+        self.with(|entries| {
+            let absent = entries.live(key).is_none();
+            if absent {
+                entries.put(key, value, ttl, self.capacity);
+            }
+            Ok(absent)
+        })
     }
 }
 
@@ -184,6 +189,6 @@ mod tests {
             store.delete("one").unwrap();
             store.set("one", json!(1), None).unwrap();
         }
-        assert!(store.lock().order.len() <= 32);
+        assert!(store.with(|entries| entries.order.len()) <= 32);
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::caught::caught;
+use crate::caught::Wall;
 
 /// A store that outlives the process or is shared between processes, with the official Python
 /// SDK's methods, keys and values, so that both SDKs can use the same one.
 ///
-/// [`Core::create_context`](crate::Core::create_context) calls `get` on the caller's thread; every
-/// other call comes from the tracker's thread, so that a slow store delays no decision and no
+/// [`Core::create_context`](crate::Core::create_context) calls `get` on the caller's thread (for async
+/// callers it is called on the thread `convert-reader`); every other call comes from the tracker's thread, so that a slow store delays no decision and no
 /// recording. What a visitor's contexts change is merged over what is stored, by a `get` and a `set`:
 /// of two processes that write one visitor in the same instant, one can undo the other. A failing store is logged and counted; the SDK goes on with what it
 /// has in memory.
@@ -66,6 +66,11 @@ pub trait DataStore: Send + Sync + 'static {
         }
         self.set(key, value, ttl).map(|()| true)
     }
+
+    /// Called in a forked child before any other method, once for each core that uses this store; see
+    /// [`Transport::after_fork`](crate::Transport::after_fork), which it is like. The default does
+    /// nothing, which fits a store that keeps neither locks nor connections.
+    fn after_fork(&self) {}
 }
 
 /// A store's own reason for a failure. It is logged: put neither keys nor values into it.
@@ -88,11 +93,15 @@ impl StoreError {
 }
 
 /// An application's store, with its panics turned into failures.
-pub(crate) struct Guarded(pub(crate) Arc<dyn DataStore>);
+pub(crate) struct Guarded {
+    pub(crate) store: Arc<dyn DataStore>,
+    pub(crate) wall: Wall,
+}
 
 impl Guarded {
     fn guard<T>(&self, call: impl FnOnce(&dyn DataStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        caught("the data store", || call(self.0.as_ref())).unwrap_or_else(|| Err(StoreError::new("panicked")))
+        let result = self.wall.caught("the data store", || call(self.store.as_ref()));
+        result.unwrap_or_else(|| Err(StoreError::new("panicked")))
     }
 }
 
@@ -115,5 +124,9 @@ impl DataStore for Guarded {
 
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
         self.guard(|store| store.set_if_absent(key, value, ttl))
+    }
+
+    fn after_fork(&self) {
+        self.wall.caught("the data store", || self.store.after_fork());
     }
 }

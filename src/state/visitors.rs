@@ -4,12 +4,15 @@ use std::collections::{HashMap, VecDeque, hash_map};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::envelope::VisitorState;
 use super::keys::state_key;
 use super::{DataStore, StoreError};
+use crate::process::inherit_lock;
 
 /// Shards, so that threads with different visitors rarely meet at one lock.
 const SHARDS: usize = 16;
@@ -20,6 +23,7 @@ const SHARDS: usize = 16;
 pub(crate) struct Visitors {
     shards: [Mutex<Shard>; SHARDS],
     shard_capacity: usize,
+    ttl: Option<Duration>,
     store: Option<Arc<dyn DataStore>>,
     evicted: AtomicU64,
     store_failures: AtomicU64,
@@ -37,14 +41,37 @@ struct Shard {
 struct Entry {
     state: VisitorState,
     version: u64,
+    /// When it was changed last; the clock is read only where state has a time to live.
+    changed_at: Option<Instant>,
 }
 
 impl Visitors {
-    pub(crate) fn new(capacity: NonZeroUsize, store: Option<Arc<dyn DataStore>>) -> Self {
+    pub(crate) fn new(
+        capacity: NonZeroUsize,
+        ttl: Option<Duration>,
+        store: Option<Arc<dyn DataStore>>,
+    ) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             shard_capacity: capacity.get().div_ceil(SHARDS),
+            ttl,
             store,
+            evicted: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
+            next_shard: AtomicUsize::new(0),
+        }
+    }
+
+    /// What a forked child begins with: the memory, but for shards that another thread was changing at
+    /// the fork, whose lock nobody will release there. With a store it is empty: what waits here is
+    /// the parent's to write.
+    pub(crate) fn inherit(&self) -> Self {
+        let inherit = |shard| if self.has_store() { Mutex::default() } else { inherit_lock(shard) };
+        Self {
+            shards: self.shards.each_ref().map(inherit),
+            shard_capacity: self.shard_capacity,
+            ttl: self.ttl,
+            store: self.store.clone(),
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
@@ -59,27 +86,52 @@ impl Visitors {
     /// Reads what is known of a visitor: what the store has, where there is one, and the changes in
     /// memory over it. A failing store counts as knowing nothing.
     pub(crate) fn recall<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
-        let Some(store) = &self.store else {
-            let shard = self.shard(visitor_id);
-            return shard.states.get(visitor_id).map(|entry| read(&entry.state));
-        };
+        let Some(store) = &self.store else { return self.in_memory(visitor_id, read) };
         // Memory first: what the tracker writes meanwhile is in the store before it leaves memory.
-        let waiting = self.shard(visitor_id).states.get(visitor_id).map(|entry| entry.state.clone());
-        let stored = match store.get(&state_key(visitor_id)) {
+        let waiting = self.in_memory(visitor_id, VisitorState::clone);
+        self.join(waiting, store.get(&state_key(visitor_id))).as_ref().map(read)
+    }
+
+    /// The changes that wait in memory, over what the store has. What waits is to be looked at first.
+    pub(crate) fn join(
+        &self,
+        waiting: Option<VisitorState>,
+        stored: Result<Option<Value>, StoreError>,
+    ) -> Option<VisitorState> {
+        let stored = match stored {
             Ok(value) => value.and_then(VisitorState::from_envelope),
             Err(error) => {
                 self.count_failure(&error);
                 None
             }
         };
-        let state = match (stored, waiting) {
+        match (stored, waiting) {
             (Some(mut stored), Some(waiting)) => {
                 stored.merge(&waiting);
                 Some(stored)
             }
             (stored, waiting) => stored.or(waiting),
-        };
-        state.as_ref().map(read)
+        }
+    }
+
+    /// Reads what memory alone knows of a visitor.
+    pub(crate) fn in_memory<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
+        let now = self.now();
+        let shard = self.shard(visitor_id);
+        let entry = shard.states.get(visitor_id)?;
+        (!self.is_over(entry, now)).then(|| read(&entry.state))
+    }
+
+    /// The time, where state lives for one.
+    fn now(&self) -> Option<Instant> {
+        self.ttl.map(|_| Instant::now())
+    }
+
+    /// Whether an entry's time is over; what waits for a store has none here.
+    fn is_over(&self, entry: &Entry, now: Option<Instant>) -> bool {
+        let age =
+            now.zip(entry.changed_at).map(|(now, changed_at)| now.saturating_duration_since(changed_at));
+        !self.has_store() && age.zip(self.ttl).is_some_and(|(age, ttl)| age >= ttl)
     }
 
     /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing;
@@ -91,20 +143,26 @@ impl Visitors {
         known: impl FnOnce() -> VisitorState,
         change: impl FnOnce(&mut VisitorState),
     ) {
+        let now = self.now();
         let mut shard = self.shard(visitor_id);
         let Shard { states, order } = &mut *shard;
         let slot = match states.entry(visitor_id.clone()) {
-            hash_map::Entry::Occupied(mut known) => {
-                let entry = known.get_mut();
+            hash_map::Entry::Occupied(mut held) => {
+                let entry = held.get_mut();
+                if self.is_over(entry, now) {
+                    entry.state = known();
+                    self.evicted.fetch_add(1, Ordering::Relaxed);
+                }
                 change(&mut entry.state);
                 entry.version += 1;
+                entry.changed_at = now;
                 return;
             }
             hash_map::Entry::Vacant(slot) => slot,
         };
         let mut state = if self.has_store() { VisitorState::default() } else { known() };
         change(&mut state);
-        slot.insert(Entry { state, version: 0 });
+        slot.insert(Entry { state, version: 0, changed_at: now });
         if order.len() >= self.shard_capacity
             && let Some(oldest) = order.pop_front()
         {
@@ -142,7 +200,7 @@ impl Visitors {
         (written, 0)
     }
 
-    /// Visitors whose state was forgotten to make room.
+    /// Visitors whose state was forgotten to make room or for its age.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
@@ -169,7 +227,7 @@ impl Visitors {
             let written = store.get(&key).and_then(|stored| {
                 let mut state = stored.and_then(VisitorState::from_envelope).unwrap_or_default();
                 state.merge(&changes);
-                store.set(&key, state.to_envelope(), None)
+                store.set(&key, state.to_envelope(), self.ttl)
             });
             if let Err(error) = written {
                 self.count_failure(&error);
@@ -216,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_change_is_visible_at_once() {
-        let visitors = Visitors::new(capacity(10), None);
+        let visitors = Visitors::new(capacity(10), None, None);
         assert!(visitors.recall("v", |_| ()).is_none());
         decide(&visitors, "v", "2");
         assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "2".into())]);
@@ -224,7 +282,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_counts_what_it_forgets() {
-        let visitors = Visitors::new(capacity(SHARDS), None);
+        let visitors = Visitors::new(capacity(SHARDS), None, None);
         for visitor in 0..1_000 {
             decide(&visitors, &visitor.to_string(), "2");
         }
@@ -235,9 +293,21 @@ mod tests {
     }
 
     #[test]
+    fn state_is_over_when_its_time_is() {
+        let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), None);
+        decide(&visitors, "v", "2");
+        assert!(visitors.recall("v", |_| ()).is_none());
+        decide(&visitors, "v", "3");
+        assert_eq!(visitors.evicted(), 1);
+        let visitors = Visitors::new(capacity(10), Some(Duration::MAX), None);
+        decide(&visitors, "v", "2");
+        assert!(visitors.recall("v", |_| ()).is_some());
+    }
+
+    #[test]
     fn state_reaches_the_store_and_leaves_memory() {
         let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Visitors::new(capacity(10), Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
         decide(&visitors, "v", "2");
         assert!(store.is_empty());
         assert_eq!(visitors.write_behind(), (1, 0));
@@ -250,18 +320,31 @@ mod tests {
         assert_eq!(visitors.write_behind(), (0, 0));
     }
 
+    #[test]
+    fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
+        let visitors = Visitors::new(capacity(1_000), None, None);
+        let names: Vec<_> = (0..100).map(|visitor| visitor.to_string()).collect();
+        names.iter().for_each(|name| decide(&visitors, name, "2"));
+        let held = visitors.lock(3);
+        let lost = held.states.len();
+        let inherited = visitors.inherit();
+        drop(held);
+        assert!(lost > 0 && inherited.lock(3).states.is_empty());
+        assert_eq!(names.iter().filter(|name| inherited.recall(name, |_| ()).is_some()).count(), 100 - lost);
+
+        let stored = Visitors::new(capacity(10), None, Some(Arc::new(InMemoryDataStore::new())));
+        decide(&stored, "v", "2");
+        assert_eq!(stored.inherit().write_behind(), (0, 0));
+        assert_eq!(stored.write_behind(), (1, 0), "the parent writes it");
+    }
+
     struct Failing;
 
     impl DataStore for Failing {
-        fn get(&self, _: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
             Err(StoreError::new("down"))
         }
-        fn set(
-            &self,
-            _: &str,
-            _: serde_json::Value,
-            _: Option<std::time::Duration>,
-        ) -> Result<(), StoreError> {
+        fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
             Err(StoreError::new("down"))
         }
         fn delete(&self, _: &str) -> Result<(), StoreError> {
@@ -271,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_a_failing_store_refuses_stays_in_memory() {
-        let visitors = Visitors::new(capacity(10), Some(Arc::new(Failing)));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::new(Failing)));
         decide(&visitors, "v", "2");
         assert_eq!(visitors.write_behind(), (0, 1));
         assert_eq!(visitors.write_behind(), (0, 1));
@@ -283,7 +366,7 @@ mod tests {
     #[test]
     fn an_older_view_does_not_undo_what_is_stored() {
         let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Visitors::new(capacity(10), Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
         let older = VisitorState::default;
         visitors.update(&"v".into(), older, |state| {
             state.segments.merge(&Attributes::new().with("country", "GR"))

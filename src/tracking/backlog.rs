@@ -1,91 +1,182 @@
-//! Accepted records that no delivery carries right now, in order, within a bound.
+//! Accepted records that no delivery carries right now, in order, within a bound of records and bytes.
 
 use std::collections::VecDeque;
-use std::num::NonZeroUsize;
+use std::time::Instant;
 
-use super::event::{Class, TrackedEvent};
+use super::event::TrackedEvent;
 
 /// An accepted record and its place in the order of acceptance.
 pub(crate) struct Queued {
     pub(crate) sequence: u64,
     pub(crate) event: TrackedEvent,
+    pub(crate) accepted_at: Instant,
+    /// Deliveries that carried it and failed.
+    pub(crate) tries: u32,
+}
+
+impl Queued {
+    /// What it takes in memory, which is also about what it takes on the wire.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.event.heap_bytes()
+    }
+}
+
+/// How much one delivery may carry.
+#[derive(Clone, Copy)]
+pub(crate) struct CutLimit {
+    /// Events on the wire, save for a single record that is more.
+    pub(crate) events: usize,
+    /// Bytes of records, save for a single larger one.
+    pub(crate) bytes: usize,
 }
 
 /// One queue for each class, read together in order of acceptance, so that room is made at the
 /// expense of the least defended class without a search.
 pub(crate) struct Backlog {
     classes: [VecDeque<Queued>; 3],
-    capacity: NonZeroUsize,
+    max_records: usize,
+    max_bytes: usize,
+    bytes: usize,
+    to_retry: usize,
 }
 
 impl Backlog {
-    pub(crate) fn new(capacity: NonZeroUsize) -> Self {
-        Self { classes: Default::default(), capacity }
+    pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
+        Self { classes: Default::default(), max_records, max_bytes, bytes: 0, to_retry: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.classes.iter().map(VecDeque::len).sum()
     }
 
-    /// Adds the newest record. Where there is no room the oldest of the least defended class is
-    /// returned, which can be the new one itself.
-    pub(crate) fn push(&mut self, queued: Queued) -> Option<Queued> {
-        self.classes[Self::class(&queued)].push_back(queued);
-        self.evict()
+    /// Records from this number on.
+    pub(crate) fn len_from(&self, sequence: u64) -> usize {
+        let from =
+            |queue: &VecDeque<Queued>| queue.len() - queue.partition_point(|it| it.sequence < sequence);
+        self.classes.iter().map(from).sum()
     }
 
-    /// Puts records of a failed delivery back in front of those of their class.
-    pub(crate) fn put_back(&mut self, records: Vec<Queued>) -> Vec<Queued> {
+    /// Records that a failed delivery carried.
+    pub(crate) const fn to_retry(&self) -> usize {
+        self.to_retry
+    }
+
+    /// Whether one more record of this size fits without another's place.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.len() < self.max_records && self.bytes + bytes <= self.max_bytes
+    }
+
+    /// Adds the newest record. Where there is no room, [`evict`](Self::evict) says what goes.
+    pub(crate) fn push(&mut self, queued: Queued) {
+        self.count(&queued);
+        self.classes[queued.event.class() as usize].push_back(queued);
+    }
+
+    /// Puts records of a failed delivery back in their places.
+    pub(crate) fn put_back(&mut self, records: Vec<Queued>) {
+        let mut unsorted = [false; 3];
         for queued in records.into_iter().rev() {
-            self.classes[Self::class(&queued)].push_front(queued);
+            let class = queued.event.class() as usize;
+            let queue = &mut self.classes[class];
+            unsorted[class] |= queue.front().is_some_and(|first| first.sequence < queued.sequence);
+            self.bytes += queued.bytes();
+            self.to_retry += usize::from(queued.tries > 0);
+            queue.push_front(queued);
         }
-        std::iter::from_fn(|| self.evict()).collect()
+        // Deliveries at hand together can end in any order.
+        for (queue, _) in self.classes.iter_mut().zip(unsorted).filter(|(_, unsorted)| *unsorted) {
+            queue.make_contiguous().sort_by_key(|queued| queued.sequence);
+        }
     }
 
-    /// Takes the oldest records from before `end`, up to `most` of them.
-    pub(crate) fn cut(&mut self, end: u64, most: usize) -> Vec<Queued> {
-        let mut batch = Vec::with_capacity(most.min(self.len()));
-        while batch.len() < most {
-            let oldest = self
-                .classes
-                .iter_mut()
-                .filter(|class| class.front().is_some_and(|queued| queued.sequence < end))
-                .min_by_key(|class| class.front().map(|queued| queued.sequence));
-            match oldest.and_then(VecDeque::pop_front) {
-                Some(queued) => batch.push(queued),
-                None => break,
+    /// While there is more than fits: takes the oldest of the least defended class.
+    pub(crate) fn evict(&mut self) -> Option<Queued> {
+        if self.len() <= self.max_records && self.bytes <= self.max_bytes {
+            return None;
+        }
+        let class = self.classes.iter().position(|queue| !queue.is_empty())?;
+        self.pop(class)
+    }
+
+    /// Takes a record that was accepted at `limit` or before.
+    pub(crate) fn expire(&mut self, limit: Instant) -> Option<Queued> {
+        let class = self.fronts().find(|(_, first)| first.accepted_at <= limit)?.0;
+        self.pop(class)
+    }
+
+    /// Takes the oldest records from before `end`, as many as one delivery may carry and at least one.
+    pub(crate) fn cut(&mut self, end: u64, limit: CutLimit) -> Vec<Queued> {
+        let mut batch: Vec<Queued> = Vec::with_capacity(limit.events.min(self.len()));
+        let (mut events, mut bytes) = (0, 0);
+        while let Some((class, oldest)) = self.oldest() {
+            events += oldest.event.wire_events();
+            bytes += oldest.bytes();
+            let fits = batch.is_empty() || (events <= limit.events && bytes <= limit.bytes);
+            if oldest.sequence >= end || !fits {
+                break;
             }
+            batch.extend(self.pop(class));
         }
         batch
     }
 
+    /// Takes everything.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Queued> {
+        (self.bytes, self.to_retry) = (0, 0);
+        std::mem::take(&mut self.classes).into_iter().flatten()
+    }
+
     /// Whether any record from before `end` waits.
     pub(crate) fn has_before(&self, end: u64) -> bool {
-        self.classes.iter().any(|class| class.front().is_some_and(|queued| queued.sequence < end))
+        self.oldest().is_some_and(|(_, oldest)| oldest.sequence < end)
     }
 
-    fn evict(&mut self) -> Option<Queued> {
-        if self.len() <= self.capacity.get() {
-            return None;
-        }
-        self.classes.iter_mut().find_map(VecDeque::pop_front)
+    /// When the oldest record was accepted.
+    pub(crate) fn oldest_at(&self) -> Option<Instant> {
+        self.oldest().map(|(_, oldest)| oldest.accepted_at)
     }
 
-    fn class(queued: &Queued) -> usize {
-        match queued.event.class() {
-            Class::Exposure => 0,
-            Class::Conversion => 1,
-            Class::Revenue => 2,
-        }
+    fn oldest(&self) -> Option<(usize, &Queued)> {
+        self.fronts().min_by_key(|(_, first)| first.sequence)
+    }
+
+    fn fronts(&self) -> impl Iterator<Item = (usize, &Queued)> {
+        let fronts = self.classes.iter().map(VecDeque::front).enumerate();
+        fronts.filter_map(|(class, first)| Some((class, first?)))
+    }
+
+    fn pop(&mut self, class: usize) -> Option<Queued> {
+        let queued = self.classes[class].pop_front()?;
+        self.bytes -= queued.bytes();
+        self.to_retry -= usize::from(queued.tries > 0);
+        Some(queued)
+    }
+
+    fn count(&mut self, queued: &Queued) {
+        self.bytes += queued.bytes();
+        self.to_retry += usize::from(queued.tries > 0);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::super::event::{Conversion, Exposure, GoalDataKey, GoalValue};
     use super::*;
+
+    const ANY: CutLimit = CutLimit { events: usize::MAX, bytes: usize::MAX };
+
+    fn queued(sequence: u64, event: TrackedEvent) -> Queued {
+        Queued { sequence, event, accepted_at: start() + Duration::from_secs(sequence), tries: 0 }
+    }
+
+    /// One moment for all, as only differences matter.
+    fn start() -> Instant {
+        static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        *START
+    }
 
     fn exposure(sequence: u64) -> Queued {
         let event = TrackedEvent::Exposure(Exposure {
@@ -94,7 +185,7 @@ mod tests {
             variation_id: "2".into(),
             segments: None,
         });
-        Queued { sequence, event }
+        queued(sequence, event)
     }
 
     fn conversion(sequence: u64, revenue: bool) -> Queued {
@@ -109,50 +200,94 @@ mod tests {
             force_multiple: false,
             first: true,
         });
-        Queued { sequence, event }
-    }
-
-    fn backlog(capacity: usize) -> Backlog {
-        Backlog::new(NonZeroUsize::new(capacity).unwrap())
+        queued(sequence, event)
     }
 
     fn sequences(records: &[Queued]) -> Vec<u64> {
         records.iter().map(|queued| queued.sequence).collect()
     }
 
+    fn push(backlog: &mut Backlog, queued: Queued) -> Option<u64> {
+        backlog.push(queued);
+        backlog.evict().map(|evicted| evicted.sequence)
+    }
+
     #[test]
-    fn records_leave_in_the_order_of_acceptance() {
-        let mut backlog = backlog(9);
-        for queued in [exposure(0), conversion(1, true), exposure(2), conversion(3, false), exposure(4)] {
-            assert!(backlog.push(queued).is_none());
+    fn a_full_backlog_sacrifices_exposures_first_and_revenue_last() {
+        let mut backlog = Backlog::new(3, usize::MAX);
+        assert!(push(&mut backlog, exposure(0)).is_none());
+        assert!(push(&mut backlog, conversion(1, true)).is_none());
+        assert!(push(&mut backlog, conversion(2, false)).is_none());
+        assert_eq!(push(&mut backlog, conversion(3, false)), Some(0), "the only exposure");
+        assert_eq!(push(&mut backlog, exposure(4)), Some(4), "an exposure displaces nobody");
+        assert_eq!(push(&mut backlog, conversion(5, true)), Some(2), "the oldest plain conversion");
+        assert_eq!(push(&mut backlog, conversion(6, true)), Some(3));
+        assert_eq!(push(&mut backlog, conversion(7, true)), Some(1), "revenue, when there is nothing else");
+        assert_eq!(sequences(&backlog.cut(u64::MAX, ANY)), [5, 6, 7]);
+        assert_eq!((backlog.len(), backlog.bytes), (0, 0));
+    }
+
+    #[test]
+    fn bytes_are_a_bound_too() {
+        let mut backlog = Backlog::new(usize::MAX, 2 * exposure(0).bytes() + 700);
+        assert!(push(&mut backlog, exposure(0)).is_none() && push(&mut backlog, exposure(1)).is_none());
+        let mut long = exposure(2);
+        let TrackedEvent::Exposure(it) = &mut long.event else { unreachable!() };
+        it.visitor_id = "v".repeat(700).into();
+        assert!(!backlog.has_room(long.bytes()));
+        backlog.push(long);
+        assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(0));
+        assert_eq!(backlog.evict().map(|evicted| evicted.sequence), None, "now there is room");
+        assert_eq!(sequences(&backlog.cut(u64::MAX, ANY)), [1, 2]);
+        assert_eq!(backlog.bytes, 0);
+    }
+
+    #[test]
+    fn a_cut_takes_the_oldest_of_all_classes_up_to_its_end_and_bounds() {
+        let mut backlog = Backlog::new(100, usize::MAX);
+        for sequence in 0..9 {
+            let record = match sequence % 3 {
+                0 => exposure(sequence),
+                it => conversion(sequence, it == 1),
+            };
+            assert!(push(&mut backlog, record).is_none());
         }
-        assert_eq!(sequences(&backlog.cut(4, 3)), [0, 1, 2]);
-        assert!(backlog.has_before(4) && !backlog.has_before(3));
-        assert_eq!(sequences(&backlog.cut(4, 3)), [3]);
+        // The fifth record would be the sixth event.
+        assert_eq!(sequences(&backlog.cut(7, CutLimit { events: 5, ..ANY })), [0, 1, 2, 3]);
+        assert!(backlog.has_before(7));
+        assert_eq!(sequences(&backlog.cut(7, ANY)), [4, 5, 6]);
+        assert!(!backlog.has_before(7) && backlog.has_before(8));
+        assert_eq!(sequences(&backlog.cut(9, CutLimit { bytes: 1, ..ANY })), [7], "one always fits");
+        assert!(backlog.cut(7, ANY).is_empty());
+    }
+
+    #[test]
+    fn deliveries_that_fail_in_any_order_go_back_to_their_places() {
+        let mut backlog = Backlog::new(100, usize::MAX);
+        (0..6).for_each(|sequence| backlog.push(exposure(sequence)));
+        let two = CutLimit { events: 2, ..ANY };
+        let (mut first, mut second) = (backlog.cut(6, two), backlog.cut(6, two));
+        first.iter_mut().chain(&mut second).for_each(|queued| queued.tries = 1);
+        backlog.put_back(first);
+        assert_eq!(backlog.to_retry(), 2);
+        backlog.put_back(second);
+        assert_eq!((backlog.to_retry(), backlog.oldest_at()), (4, Some(start())));
+        assert_eq!(sequences(&backlog.cut(3, ANY)), [0, 1, 2]);
+        assert_eq!(backlog.to_retry(), 1);
+        assert_eq!(sequences(&backlog.drain().collect::<Vec<_>>()), [3, 4, 5]);
+        assert_eq!((backlog.len(), backlog.bytes, backlog.to_retry()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_too_old_is_taken_from_every_class() {
+        let mut backlog = Backlog::new(100, usize::MAX);
+        backlog.push(conversion(0, true));
+        backlog.push(exposure(1));
+        backlog.push(conversion(2, false));
+        let limit = start() + Duration::from_secs(1);
+        let expired: Vec<u64> =
+            std::iter::from_fn(|| backlog.expire(limit)).map(|queued| queued.sequence).collect();
+        assert_eq!(expired, [1, 0]);
         assert_eq!(backlog.len(), 1);
-    }
-
-    #[test]
-    fn exposures_go_first_and_revenue_last() {
-        let mut backlog = backlog(3);
-        for queued in [conversion(0, true), exposure(1), conversion(2, false)] {
-            assert!(backlog.push(queued).is_none());
-        }
-        let evicted: Vec<u64> = [conversion(3, true), conversion(4, true), conversion(5, true), exposure(6)]
-            .into_iter()
-            .map(|queued| backlog.push(queued).unwrap().sequence)
-            .collect();
-        assert_eq!(evicted, [1, 2, 0, 6]);
-    }
-
-    #[test]
-    fn what_is_put_back_comes_out_first() {
-        let mut backlog = backlog(3);
-        backlog.push(exposure(0));
-        backlog.push(conversion(1, false));
-        let batch = backlog.cut(2, 10);
-        backlog.push(exposure(2));
-        assert!(backlog.put_back(batch).is_empty());
-        assert_eq!(sequences(&backlog.cut(9, 10)), [0, 1, 2]);
     }
 }

@@ -40,11 +40,16 @@ pub(crate) struct Conversion {
 }
 
 /// How hard a record is defended when there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Class {
     Exposure,
     Conversion,
     Revenue,
+}
+
+impl Class {
+    /// From the least defended one on, as their numbers say.
+    pub(crate) const ALL: [Self; 3] = [Self::Exposure, Self::Conversion, Self::Revenue];
 }
 
 impl TrackedEvent {
@@ -73,6 +78,24 @@ impl TrackedEvent {
         }
     }
 
+    /// Bytes beyond the record itself: long texts, and lists that no other record shares.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Exposure(exposure) => long(&exposure.visitor_id),
+            Self::Conversion(conversion) => {
+                let data = conversion.goal_data.iter().flatten();
+                let texts = data.map(|(_, value)| match value {
+                    GoalValue::Number(_) => 0,
+                    GoalValue::Text(text) => long(text),
+                });
+                long(&conversion.visitor_id)
+                    + texts.sum::<usize>()
+                    + conversion.goal_data.as_deref().map_or(0, size_of_val)
+                    + size_of_val(&*conversion.bucketing)
+            }
+        }
+    }
+
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Exposure(_) => Class::Exposure,
@@ -83,6 +106,11 @@ impl TrackedEvent {
             }
         }
     }
+}
+
+/// What a text takes beyond its place in a record.
+fn long(text: &SmolStr) -> usize {
+    if text.is_heap_allocated() { text.len() } else { 0 }
 }
 
 /// The keys that goal data may have on the wire.

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use super::event::Class;
 use crate::transport::TransportError;
 
 /// The ledger of one [`Core`](crate::Core), in records: an exposure is one, a conversion is one
@@ -20,8 +21,12 @@ pub struct Stats {
     pub deduplicated: u64,
     /// Taken by the endpoint with a 2xx status.
     pub delivered: u64,
-    /// On their way: in the channel, in the open batch, in a delivery, or waiting to be retried.
+    /// On their way, wherever [`pending_places`](Self::pending_places) says.
     pub pending: u64,
+    /// Where the pending records are.
+    pub pending_places: PendingPlaces,
+    /// How long the oldest pending record has been waiting, from when the tracker took it.
+    pub oldest_pending_age: Option<Duration>,
     /// Lost, by reason.
     pub dropped: Dropped,
     /// Events on the wire that the delivered records were.
@@ -33,32 +38,76 @@ pub struct Stats {
     /// Of these, how many ended without an answer, so that the endpoint may have the records twice
     /// after the retry.
     pub fate_unknown: u64,
+    /// Bytes of all request bodies.
+    pub sent_bytes: u64,
     /// Bytes of delivered bodies.
     pub delivered_bytes: u64,
     /// The last failed delivery.
     pub last_error: Option<DeliveryError>,
+    /// Whether the endpoint is left alone.
+    pub breaker: BreakerState,
+    /// How often the circuit breaker has opened.
+    pub breaker_opened: u64,
     /// Calls to the data store that failed.
     pub store_failures: u64,
-    /// Visitors whose state was forgotten to make room.
+    /// Visitors whose state was forgotten to make room or for its age.
     pub visitors_evicted: u64,
-    /// Deduplication marks that were forgotten to make room.
+    /// Deduplication marks that were forgotten to make room or for their age.
     pub marks_evicted: u64,
     /// Lifecycle events that a slow handler or subscriber missed.
     pub events_missed: u64,
+    /// Panics of handlers, transports and data stores that were caught.
+    pub panics: u64,
+    /// Where the config in place is from; `None` until there is one.
+    pub config_source: Option<ConfigSource>,
+    /// When the config in place was given, fetched, or last confirmed as current.
+    pub config_at: Option<SystemTime>,
+    /// Forks between the process that first used the SDK and this one. A child's counts begin at zero.
+    pub fork_generation: u64,
 }
 
-/// Lost records by reason.
+/// Where the pending records are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingPlaces {
+    /// On the way to the tracker.
+    pub in_channel: u64,
+    /// In the open batch, not yet released.
+    pub in_batch: u64,
+    /// Released, and waiting for a free lane or the end of a backoff.
+    pub waiting: u64,
+    /// In a delivery.
+    pub in_flight: u64,
+    /// Of those that wait, how many a failed delivery carried.
+    pub to_retry: u64,
+}
+
+/// Lost records by reason, each by class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Refused because the channel to the tracker was full.
-    pub queue_full: u64,
-    /// Made room for newer or better defended records in a full backlog.
-    pub overflow: u64,
+    pub queue_full: ByClass,
+    /// Made room for newer or better defended records in a full backlog, or found none there.
+    pub overflow: ByClass,
     /// The endpoint refused them with a status that is not worth a retry.
-    pub rejected: u64,
+    pub rejected: ByClass,
+    /// Older than the configured age.
+    pub expired: ByClass,
     /// Handed over after close, or left behind by it.
-    pub closed: u64,
+    pub closed: ByClass,
+}
+
+/// Counts by how hard a record is defended when there is no room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ByClass {
+    /// Exposures, which go first.
+    pub exposures: u64,
+    /// Conversions without revenue.
+    pub conversions: u64,
+    /// Conversions with revenue, which go last.
+    pub revenue: u64,
 }
 
 /// A failed delivery: when, and how.
@@ -71,11 +120,35 @@ pub struct DeliveryError {
     pub cause: TransportError,
 }
 
+/// Where a config is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigSource {
+    /// Given by the application.
+    Direct,
+    /// Fetched by the SDK key.
+    Fetched,
+}
+
+/// The state of the circuit breaker in front of the tracking endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// Deliveries are made.
+    #[default]
+    Closed,
+    /// The endpoint keeps failing and is left alone until the backoff ends, save for a flush.
+    Open,
+    /// A small delivery finds out whether the endpoint works again.
+    HalfOpen,
+}
+
 impl Stats {
     /// Whether every record is accounted for.
     #[must_use]
     pub const fn is_balanced(&self) -> bool {
         self.recorded == self.deduplicated + self.delivered + self.pending + self.dropped.total()
+            && self.pending == self.pending_places.total()
     }
 
     /// Records that were not repetitions: delivered, pending or dropped.
@@ -85,12 +158,46 @@ impl Stats {
     }
 }
 
+impl PendingPlaces {
+    /// All pending records.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.in_channel + self.in_batch + self.waiting + self.in_flight
+    }
+}
+
 impl Dropped {
     /// All lost records.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        let Self { queue_full, overflow, rejected, closed } = *self;
-        queue_full + overflow + rejected + closed
+        let Self { queue_full, overflow, rejected, expired, closed } = *self;
+        queue_full.total() + overflow.total() + rejected.total() + expired.total() + closed.total()
+    }
+}
+
+impl ByClass {
+    /// Records of every class.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.exposures + self.conversions + self.revenue
+    }
+
+    pub(crate) const fn count(&mut self, class: Class) {
+        self.add(class, 1);
+    }
+
+    pub(crate) const fn add_all(&mut self, other: Self) {
+        self.exposures += other.exposures;
+        self.conversions += other.conversions;
+        self.revenue += other.revenue;
+    }
+
+    const fn add(&mut self, class: Class, records: u64) {
+        *match class {
+            Class::Exposure => &mut self.exposures,
+            Class::Conversion => &mut self.conversions,
+            Class::Revenue => &mut self.revenue,
+        } += records;
     }
 }
 
@@ -99,10 +206,20 @@ impl Dropped {
 pub(crate) struct Ledger {
     /// Written by the tracker alone, once for each step; `recorded` and `pending` hold what it has
     /// received.
-    counts: Mutex<Stats>,
-    refused_full: AtomicU64,
-    refused_closed: AtomicU64,
+    counts: Mutex<Counts>,
+    refused_full: Refusals,
+    refused_closed: Refusals,
 }
+
+#[derive(Default)]
+struct Counts {
+    stats: Stats,
+    oldest_pending: Option<Instant>,
+}
+
+/// By class.
+#[derive(Default)]
+struct Refusals([AtomicU64; 3]);
 
 /// Why a record was not handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,38 +229,50 @@ pub(crate) enum Refused {
 }
 
 impl Ledger {
-    pub(crate) fn publish(&self, counts: &Stats) {
-        self.lock().clone_from(counts);
+    pub(crate) fn publish(&self, stats: &Stats, oldest_pending: Option<Instant>) {
+        let mut counts = self.lock();
+        counts.stats.clone_from(stats);
+        counts.oldest_pending = oldest_pending;
     }
 
-    pub(crate) fn count_refused(&self, refused: Refused) {
-        let counter = match refused {
+    pub(crate) fn count_refused(&self, refused: Refused, class: Class) {
+        let counters = match refused {
             Refused::Full => &self.refused_full,
             Refused::Closed => &self.refused_closed,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counters.0[class as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The counts now, with `in_channel` records that the tracker has not received: not yet, or,
-    /// after its end, never.
-    pub(crate) fn read(&self, in_channel: usize, ended: bool) -> Stats {
-        let mut stats = self.lock().clone();
-        let full = self.refused_full.load(Ordering::Relaxed);
-        let closed = self.refused_closed.load(Ordering::Relaxed);
+    /// The counts now, with `in_channel` records that the tracker has not received yet.
+    pub(crate) fn read(&self, in_channel: usize, now: Instant) -> Stats {
+        let (mut stats, oldest) = {
+            let counts = self.lock();
+            (counts.stats.clone(), counts.oldest_pending)
+        };
+        stats.oldest_pending_age = oldest.map(|since| now.saturating_duration_since(since));
         let in_channel = in_channel as u64;
-        stats.recorded += in_channel + full + closed;
-        if ended {
-            stats.dropped.closed += in_channel;
-        } else {
-            stats.pending += in_channel;
-        }
-        stats.dropped.queue_full += full;
-        stats.dropped.closed += closed;
+        stats.recorded += in_channel;
+        stats.pending += in_channel;
+        stats.pending_places.in_channel = in_channel;
+        stats.recorded += self.refused_full.add_to(&mut stats.dropped.queue_full);
+        stats.recorded += self.refused_closed.add_to(&mut stats.dropped.closed);
         stats
     }
 
     /// Counts are plain numbers, good after any panic.
-    fn lock(&self) -> MutexGuard<'_, Stats> {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refusals {
+    fn add_to(&self, dropped: &mut ByClass) -> u64 {
+        let mut all = 0;
+        for (counter, class) in self.0.iter().zip(Class::ALL) {
+            let refused = counter.load(Ordering::Relaxed);
+            dropped.add(class, refused);
+            all += refused;
+        }
+        all
     }
 }

@@ -1,67 +1,43 @@
 //! The built-in transport: the official routes over ureq. The only file that opens a connection.
 
 use std::io::ErrorKind;
-use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::{HeaderMap, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, RequestBuilder};
 
+use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
-use crate::options::PROJECT_PLACEHOLDER;
-use crate::options::{CacheLevel, TransportConfig};
-
-/// Without it the metrics endpoint takes the events for a bot's and drops them.
-const USER_AGENT: &str = "ConvertAgent/1.0";
-
-/// How much of the metrics endpoint's answer is read before its connection is given up instead.
-const MAX_ANSWER_BYTES: u64 = 16 * 1024;
-
-/// What a query value may hold as it is.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+use crate::options::TransportConfig;
+use crate::process::{Current, PerProcess};
 
 pub(crate) struct HttpTransport {
-    agent: Agent,
+    /// A forked child has connections of its own.
+    agent: PerProcess<Agent>,
     config: TransportConfig,
 }
 
 impl HttpTransport {
     pub(crate) fn new(config: TransportConfig) -> Self {
-        let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(!config.http_on_loopback)
-            .http_status_as_error(false)
-            // A redirect is an answer like any other (as in the official Python SDK), so nothing
-            // ever leaves for a host that was not configured.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(config.proxy.clone())
-            .user_agent(USER_AGENT)
-            .timeout_connect(Some(config.connect_timeout))
-            .timeout_resolve(Some(config.connect_timeout))
-            .timeout_global(Some(config.total_timeout))
-            .build()
-            .new_agent();
-        Self { agent, config }
+        Self { agent: PerProcess::new(new_agent(&config)), config }
+    }
+
+    fn agent(&self) -> Current<Agent> {
+        self.agent.get(|_| new_agent(&self.config), |_| {})
     }
 
     fn get_config(
         &self,
         request: &ConfigRequest<'_>,
-        query: &[(&str, &str)],
+        experience_id: Option<&str>,
     ) -> Result<ConfigResponse, TransportError> {
-        let base = &self.config.config_base_url;
-        let url = format!("{base}/api/v1/config/{}{}", request.sdk_key, encode_query(query));
         let get = self
-            .agent
-            .get(url)
+            .agent()
+            .get(config_url(&self.config, request, experience_id))
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
-            .build()
-            .header("accept", "application/json");
+            .build();
         let mut response = self.with_headers(get, request.etag).call().map_err(|e| translate(&e))?;
         match response.status() {
             StatusCode::NOT_MODIFIED if request.etag.is_some() => Ok(ConfigResponse::NotModified),
@@ -81,15 +57,8 @@ impl HttpTransport {
         }
     }
 
-    /// Ids come from a config: they must not change where a request goes.
     fn track_url(&self, request: &TrackingRequest<'_>) -> Result<String, TransportError> {
-        let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        let is_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\');
-        if !request.project_id.chars().all(is_label) || !request.route_key.chars().all(is_path) {
-            return Err(TransportError::InvalidRequest);
-        }
-        let base = self.config.track_base_url.replace(PROJECT_PLACEHOLDER, request.project_id);
-        let url = format!("{base}/track/{}", request.route_key);
+        let url = track_url(&self.config, request)?;
         if url.parse::<Uri>().is_ok() { Ok(url) } else { Err(TransportError::InvalidRequest) }
     }
 
@@ -98,34 +67,16 @@ impl HttpTransport {
         mut get: RequestBuilder<WithoutBody>,
         etag: Option<&str>,
     ) -> RequestBuilder<WithoutBody> {
-        for (name, value) in &self.config.headers {
-            get = get.header(name, value.expose());
+        for (name, value) in config_headers(&self.config, etag) {
+            get = get.header(name, value.as_ref());
         }
-        if let Some(etag) = etag {
-            get = get.header("if-none-match", etag);
-        }
-        match &self.config.auth_secret {
-            Some(secret) if self.config.config_base_url.starts_with("https://") => {
-                get.header("authorization", format!("Bearer {}", secret.expose()))
-            }
-            _ => get,
-        }
+        get
     }
 }
 
 impl Transport for HttpTransport {
     fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        let mut query = Vec::with_capacity(3);
-        if let Some(environment) = request.environment {
-            query.push(("environment", environment));
-        }
-        if let Some(token) = request.debug_token {
-            query.push(("debug_token", token));
-        }
-        if request.debug_token.is_some() || request.cache_level == CacheLevel::Low {
-            query.push(("_conv_low_cache", "1"));
-        }
-        self.get_config(request, &query)
+        self.get_config(request, None)
     }
 
     fn fetch_experience(
@@ -133,19 +84,12 @@ impl Transport for HttpTransport {
         request: &ConfigRequest<'_>,
         experience_id: &str,
     ) -> Result<ConfigResponse, TransportError> {
-        let mut query = vec![("exp", experience_id), ("_conv_low_cache", "1")];
-        if let Some(environment) = request.environment {
-            query.push(("environment", environment));
-        }
-        if let Some(token) = request.debug_token {
-            query.push(("debug_token", token));
-        }
-        self.get_config(request, &query)
+        self.get_config(request, Some(experience_id))
     }
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
         let mut response = self
-            .agent
+            .agent()
             .post(self.track_url(request)?)
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
@@ -156,15 +100,37 @@ impl Transport for HttpTransport {
         // A connection can be used again only when its answer is read to the end; what the body says,
         // or whether it comes at all, changes nothing.
         let _ = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+        let date = text_header(response.headers(), "date");
         let retry_after = text_header(response.headers(), "retry-after")
-            .and_then(|text| text.trim().parse().ok())
-            .map(Duration::from_secs);
+            .and_then(|asked| retry_after(&asked, date.as_deref()));
         Ok(TrackingResponse { status: response.status().as_u16(), retry_after })
     }
 
     fn interrupt(&self) {
-        self.agent.clone().shutdown();
+        // An agent that this process has not made has no calls at hand.
+        if let Some(agent) = self.agent.peek() {
+            Agent::clone(&agent).shutdown();
+        }
     }
+}
+
+fn new_agent(config: &TransportConfig) -> Agent {
+    let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .https_only(!config.http_on_loopback)
+        .http_status_as_error(false)
+        // A redirect is an answer like any other (as in the official Python SDK), so nothing
+        // ever leaves for a host that was not configured.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(config.proxy.clone())
+        .user_agent(USER_AGENT)
+        .timeout_connect(Some(config.connect_timeout))
+        .timeout_resolve(Some(config.connect_timeout))
+        .timeout_global(Some(config.total_timeout))
+        .build()
+        .new_agent()
 }
 
 /// Mozilla's roots, and the configured ones besides them.
@@ -175,17 +141,6 @@ fn roots(extra: &[Certificate<'static>]) -> RootCerts {
     let mozilla = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
     let mozilla = mozilla.iter().map(|der| Certificate::from_der(der.as_ref()));
     mozilla.chain(extra.iter().cloned()).collect::<Vec<_>>().into()
-}
-
-fn encode_query(query: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    for (name, value) in query {
-        text.push(if text.is_empty() { '?' } else { '&' });
-        text.push_str(name);
-        text.push('=');
-        text.extend(utf8_percent_encode(value, QUERY));
-    }
-    text
 }
 
 fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {

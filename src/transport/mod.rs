@@ -1,12 +1,23 @@
 //! The network boundary: what the actors ask for, and what may be put in its place.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod http;
+#[cfg(feature = "async-reqwest")]
+mod reqwest;
+mod routes;
 
 use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(feature = "async-reqwest")]
+pub use self::reqwest::ReqwestTransport;
+#[cfg(feature = "async")]
+pub use asynchronous::AsyncTransport;
+#[cfg(feature = "async")]
+pub(crate) use asynchronous::DrivenTransport;
 pub(crate) use http::HttpTransport;
 
 use crate::options::CacheLevel;
@@ -15,9 +26,10 @@ use crate::options::CacheLevel;
 /// [`CoreBuilder::transport`](crate::CoreBuilder::transport), for another client, a message bus or
 /// a test.
 ///
-/// Calls come from the SDK's own threads, one at a time for each method, and should return within
-/// the request's timeout: a call that hangs delays later deliveries, never a caller. A panic is
-/// caught and counts as [`TransportError::Panicked`].
+/// Calls come from the SDK's own threads, fetches one at a time and deliveries from
+/// [as many lanes as configured](crate::DeliveryConfigBuilder::lanes), and should return within the
+/// request's timeout: a call that hangs delays later deliveries, never a caller. A panic is caught and
+/// counts as [`TransportError::Panicked`].
 pub trait Transport: Send + Sync + 'static {
     /// Fetches the project's config, or says that the one with the request's ETag is still current.
     ///
@@ -47,6 +59,13 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Ends calls in progress on other threads, because the SDK stops. Later calls may fail.
     fn interrupt(&self) {}
+
+    /// Called in a forked child before any other method, once for each core that uses this transport,
+    /// on the thread that used the core first there. What was inherited may be in the middle of a call
+    /// of the parent's: locks that nobody will release, connections that are the parent's to use and to
+    /// close. Leave those alone, make new ones, wait for nothing and do not call the core. The default
+    /// does nothing, which fits a transport that keeps neither locks nor connections.
+    fn after_fork(&self) {}
 }
 
 /// What a config fetch needs to know. Its `Debug` shows no secret.
@@ -102,7 +121,7 @@ pub struct TrackingRequest<'a> {
 pub struct TrackingResponse {
     /// The HTTP status.
     pub status: u16,
-    /// How long the endpoint asks to be left alone (`Retry-After` in seconds).
+    /// How long the endpoint asks to be left alone (`Retry-After`, as seconds or as a date).
     pub retry_after: Option<Duration>,
 }
 

@@ -4,8 +4,8 @@ use std::io::{Error, ErrorKind, Read};
 use std::time::Duration;
 
 use convert_sdk::{
-    InvalidOption, InvalidReason, RefreshConfig, SdkConfig, SdkConfigBuilder, TransportConfig,
-    TransportConfigBuilder,
+    DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, RefreshConfig, SdkConfig,
+    SdkConfigBuilder, TransportConfig, TransportConfigBuilder,
 };
 
 use crate::support::{direct, shop};
@@ -61,10 +61,6 @@ fn numbers_out_of_range_are_refused() {
     let batch = InvalidReason::OutOfRange("from 1 to 10,000");
     for count in [0, 10_001, usize::MAX] {
         refused(direct().batch_size(count).build(), "batch_size", &batch);
-    }
-    let queue = InvalidReason::OutOfRange("from 1 to 1,048,576");
-    for count in [0, (1 << 20) + 1] {
-        refused(direct().queue_capacity(count).build(), "queue_capacity", &queue);
     }
     refused(direct().max_visitors(0).build(), "max_visitors", &InvalidReason::OutOfRange("at least 1"));
     let positive = InvalidReason::OutOfRange("more than zero");
@@ -188,4 +184,31 @@ fn a_file_or_reader_that_cannot_be_read_is_refused() {
     refused(built, "data_reader", &InvalidReason::Unreadable(ErrorKind::PermissionDenied));
     let built = SdkConfig::builder().data_reader(&b"\xff\xfe"[..]).build();
     refused(built, "data_reader", &InvalidReason::Unreadable(ErrorKind::InvalidData));
+}
+
+#[test]
+fn delivery_bounds_out_of_range_are_refused() {
+    type Change = fn(DeliveryConfigBuilder) -> DeliveryConfigBuilder;
+    let cases: [(&str, &str, Change); 14] = [
+        ("delivery.queue_capacity", "from 1 to 1,048,576", |it| it.queue_capacity(0)),
+        ("delivery.queue_capacity", "from 1 to 1,048,576", |it| it.queue_capacity((1 << 20) + 1)),
+        ("delivery.max_queued_bytes", "at least 1", |it| it.max_queued_bytes(0)),
+        ("delivery.max_pending_records", "at least 1", |it| it.max_pending_records(0)),
+        ("delivery.max_pending_bytes", "at least 1", |it| it.max_pending_bytes(0)),
+        ("delivery.max_request_events", "from 1 to 10,000", |it| it.max_request_events(0)),
+        ("delivery.max_request_events", "from 1 to 10,000", |it| it.max_request_events(10_001)),
+        ("delivery.max_request_bytes", "at least 1", |it| it.max_request_bytes(0)),
+        ("delivery.lanes", "from 1 to 16", |it| it.lanes(0)),
+        ("delivery.lanes", "from 1 to 16", |it| it.lanes(17)),
+        ("delivery.max_age", "at least 1 s", |it| it.max_age(Duration::from_millis(999))),
+        ("delivery.backoff", "more than zero", |it| it.backoff(Duration::ZERO)),
+        ("delivery.backoff_ceiling", "at least the backoff", |it| {
+            it.backoff_ceiling(Duration::from_millis(999))
+        }),
+        ("delivery.breaker_threshold", "at least 1", |it| it.breaker_threshold(0)),
+    ];
+    for (field, range, change) in cases {
+        refused(change(DeliveryConfig::builder()).build(), field, &InvalidReason::OutOfRange(range));
+    }
+    assert!(DeliveryConfig::builder().build().is_ok());
 }

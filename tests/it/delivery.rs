@@ -8,8 +8,8 @@ use convert_sdk::{
 };
 
 use crate::support::{
-    PATIENCE, convert, direct, direct_to, keyed, network, pro, released, serve, shop, start, start_scripted,
-    until, visitor,
+    PATIENCE, convert, direct, direct_to, keyed, network, pro, released, room, serve, shop, start,
+    start_scripted, until, visitor,
 };
 
 fn reason_of(event: &LifecycleEvent) -> ReleaseReason {
@@ -153,7 +153,7 @@ fn a_refused_batch_is_dropped_and_counted() {
         convert(&core, 0..2);
         let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("{status}") };
         assert_eq!((report.delivered, report.dropped, report.pending), (0, 2, 0));
-        assert_eq!(report.stats.dropped.rejected, 2);
+        assert_eq!(report.stats.dropped.rejected.total(), 2);
         assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Status(status));
         assert_eq!(core.flush(PATIENCE).unwrap().delivered, 0);
     }
@@ -173,7 +173,7 @@ fn a_request_that_is_too_large_is_split_until_it_fits() {
 
 #[test]
 fn a_single_record_that_is_too_large_is_dropped() {
-    let (core, script) = start_scripted(direct());
+    let (core, script) = start_scripted(direct().delivery(room(10)));
     convert(&core, 0..3);
     for status in [413, 413, 413, 200, 200] {
         script.answer(status);
@@ -188,7 +188,7 @@ fn a_single_record_that_is_too_large_is_dropped() {
 
 #[test]
 fn order_is_kept_over_failures() {
-    let (core, script) = start_scripted(direct().batch_size(2));
+    let (core, script) = start_scripted(direct().batch_size(2).delivery(room(100)));
     convert(&core, 0..2);
     assert_eq!(script.posted().visitors(), ["visitor-0", "visitor-1"]);
     convert(&core, 2..4);
@@ -222,6 +222,7 @@ fn a_transport_that_panics_loses_nothing() {
     let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it panics") };
     assert_eq!(report.pending, 1);
     assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Panicked);
+    assert!(core.stats().panics > 0);
 
     let keyed = SdkConfig::builder().sdk_key("k").build().unwrap();
     let core = Core::builder(keyed).transport(Panicking).build().unwrap();
@@ -247,7 +248,7 @@ fn an_account_that_no_url_can_hold_is_dropped_and_counted() {
     let core = start(SdkConfig::builder().data(&config).transport(network(&emulator).build().unwrap()));
     convert(&core, 0..2);
     let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("nothing can be sent") };
-    assert_eq!((report.pending, report.dropped, report.stats.dropped.rejected), (0, 2, 2));
+    assert_eq!((report.pending, report.dropped, report.stats.dropped.rejected.total()), (0, 2, 2));
     assert_eq!(report.stats.last_error.unwrap().cause, TransportError::InvalidRequest);
 }
 

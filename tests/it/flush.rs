@@ -6,7 +6,8 @@ use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{FlushError, TransportError};
 
 use crate::support::{
-    PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, serve, start, start_scripted, until,
+    PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, room, serve, start, start_scripted,
+    until,
 };
 
 #[test]
@@ -77,7 +78,7 @@ fn it_ends_by_its_deadline_when_the_server_hangs_and_the_records_are_kept() {
 fn a_request_that_hangs_ends_with_its_own_timeout_and_is_of_unknown_fate() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
-    let network = network(&emulator).total_timeout(Duration::from_millis(100));
+    let network = network(&emulator).total_timeout(Duration::from_secs(1));
     let core = start(direct().transport(network.build().unwrap()));
     convert(&core, 0..1);
     let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it hangs") };
@@ -89,7 +90,7 @@ fn a_request_that_hangs_ends_with_its_own_timeout_and_is_of_unknown_fate() {
 #[test]
 fn many_requests_make_one_flush() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).batch_size(10_000).queue_capacity(5_000));
+    let core = start(direct_to(&emulator).batch_size(10_000).delivery(room(5_000)));
     convert(&core, 0..2_500);
     let report = core.flush(PATIENCE).unwrap();
     assert_eq!((report.delivered, report.stats.requests), (2_500, 3));
@@ -98,7 +99,7 @@ fn many_requests_make_one_flush() {
 
 #[test]
 fn a_failure_in_the_middle_is_told_in_numbers() {
-    let (core, script) = start_scripted(direct().batch_size(10_000));
+    let (core, script) = start_scripted(direct().batch_size(10_000).delivery(room(2_000)));
     convert(&core, 0..1_500);
     script.answer(200);
     script.answer(503);

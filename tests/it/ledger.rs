@@ -3,9 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{ConversionOptions, ConversionStatus, Core, Stats};
+use convert_sdk::{ConfigSource, ConversionOptions, ConversionStatus, Core, Stats};
 
-use crate::support::{PATIENCE, convert, direct, direct_to, serve, start, start_scripted, until, visitor};
+use crate::support::{
+    PATIENCE, convert, counts, direct, direct_to, keyed, room, serve, start, start_scripted, unready, until,
+    visitor,
+};
 
 /// Reads the ledger without pause while `work` runs, and checks that it balances each time.
 fn watched(core: &Core, work: impl FnOnce()) {
@@ -40,7 +43,7 @@ fn record_from_4_threads(core: &Core, each: u32) {
 #[test]
 fn it_balances_under_4_threads_at_full_speed_and_a_tiny_queue() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).queue_capacity(8).batch_size(100));
+    let core = start(direct_to(&emulator).delivery(room(8)).batch_size(100));
     watched(&core, || record_from_4_threads(&core, 2_000));
     let flushed = core.flush(PATIENCE);
     let stats = core.stats();
@@ -58,7 +61,7 @@ fn it_balances_while_everything_fails_now_and_then() {
     emulator.inject(Fault::track(FaultKind::status(503)).with_probability(0.2, 7));
     emulator.inject(Fault::track(FaultKind::status(400)).with_probability(0.1, 8));
     emulator.inject(Fault::track(FaultKind::Reset).with_probability(0.1, 9));
-    let core = start(direct_to(&emulator).queue_capacity(64).batch_size(10));
+    let core = start(direct_to(&emulator).delivery(room(64)).batch_size(10));
     watched(&core, || {
         std::thread::scope(|scope| {
             scope.spawn(|| record_from_4_threads(&core, 500));
@@ -78,7 +81,7 @@ fn it_balances_while_everything_fails_now_and_then() {
 #[test]
 fn it_balances_while_the_core_closes_under_load() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).queue_capacity(64));
+    let core = start(direct_to(&emulator).delivery(room(64)));
     watched(&core, || {
         std::thread::scope(|scope| {
             for thread in 0..4 {
@@ -103,7 +106,7 @@ fn it_balances_while_the_core_closes_under_load() {
 
 #[test]
 fn a_full_backlog_drops_exposures_first_and_counts_them() {
-    let (core, script) = start_scripted(direct().queue_capacity(4).batch_size(1));
+    let (core, script) = start_scripted(direct().delivery(room(4)).batch_size(1));
     // One delivery is at hand, so that everything else has to wait.
     convert(&core, 0..1);
     script.posted();
@@ -114,7 +117,7 @@ fn a_full_backlog_drops_exposures_first_and_counts_them() {
         let sent = visitor.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE);
         assert!(sent.unwrap().tracked());
     }
-    let stats = until(&core, |stats| stats.dropped.overflow == 4);
+    let stats = until(&core, |stats| stats.dropped.overflow.total() == 4);
     assert_eq!((stats.pending, stats.recorded), (5, 9));
     script.answer(200);
     script.answer(200);
@@ -127,7 +130,7 @@ fn a_full_backlog_drops_exposures_first_and_counts_them() {
 
 #[test]
 fn a_refused_record_is_an_answer_and_counted() {
-    let (core, script) = start_scripted(direct().queue_capacity(1).batch_size(1));
+    let (core, script) = start_scripted(direct().delivery(room(1)).batch_size(1));
     let mut full = 0;
     for number in 0..10_000 {
         let sent = visitor(&core, &number.to_string()).track_conversion("purchase");
@@ -136,19 +139,45 @@ fn a_refused_record_is_an_answer_and_counted() {
             full += 1;
         }
         let stats = core.stats();
-        assert_eq!((stats.dropped.queue_full, stats.is_balanced()), (full, true));
+        assert_eq!((stats.dropped.queue_full.total(), stats.is_balanced()), (full, true));
     }
     script.answer(200);
     script.answer(200);
     let _ = core.flush(PATIENCE);
     let stats = core.close();
-    assert_eq!((stats.recorded, stats.dropped.queue_full), (10_000, full));
-    assert_eq!(stats.delivered + stats.dropped.overflow + full, 10_000);
+    assert_eq!((stats.recorded, stats.dropped.queue_full.total()), (10_000, full));
+    assert_eq!(stats.delivered + stats.dropped.overflow.total() + full, 10_000);
 }
 
 #[test]
 fn a_fresh_core_has_an_empty_ledger() {
     let core = start(direct());
-    assert_eq!(core.stats(), Stats::default());
+    assert_eq!(counts(&core), Stats::default());
     assert_eq!(core.stats().accepted(), 0);
+}
+
+#[test]
+fn the_ledger_tells_where_the_config_is_from_and_what_waits() {
+    let emulator = serve();
+    let core = unready(keyed(&emulator));
+    assert_eq!((core.stats().config_source, core.stats().config_at), (None, None));
+    core.initialize().unwrap();
+    assert_eq!(core.stats().config_source, Some(ConfigSource::Fetched));
+    let fetched_at = core.stats().config_at.unwrap();
+    emulator.go_offline();
+    assert!(core.refresh_now_within(PATIENCE).is_err());
+    assert_eq!(core.stats().config_at, Some(fetched_at), "a failed refresh makes it no younger");
+    emulator.go_online().unwrap();
+    core.refresh_now_within(PATIENCE).unwrap();
+    assert!(core.stats().config_at > Some(fetched_at));
+
+    let (core, script) = start_scripted(direct().batch_size(1).delivery(room(10)));
+    assert_eq!(core.stats().config_source, Some(ConfigSource::Direct));
+    assert_eq!(core.stats().oldest_pending_age, None);
+    convert(&core, 0..1);
+    script.posted();
+    let stats = until(&core, |stats| stats.oldest_pending_age.is_some());
+    assert_eq!((stats.pending_places.in_flight, stats.pending), (1, 1));
+    script.answer(200);
+    until(&core, |stats| stats.delivered == 1 && stats.oldest_pending_age.is_none());
 }

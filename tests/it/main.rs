@@ -7,9 +7,13 @@
 )]
 
 mod allocations;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod bucket_order;
+mod child;
 mod config_options;
 mod delivery;
+mod dependencies;
 mod events;
 mod flush;
 mod handles;
@@ -19,12 +23,15 @@ mod ledger;
 mod naive;
 mod network;
 mod preview;
+#[cfg(unix)]
+mod process;
 mod properties;
 mod redaction;
 mod refresh;
 mod shutdown;
 mod state;
 mod stores;
+mod storms;
 mod support;
 mod surface;
 mod threads;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Project, Received, RouteKind};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Context, Core, LifecycleEvent, SdkConfig, SdkConfigBuilder, Stats,
-    Subscription, TrackingRequest, TrackingResponse, Transport, TransportConfig, TransportConfigBuilder,
-    TransportError, attributes,
+    ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, LifecycleEvent, SdkConfig,
+    SdkConfigBuilder, Stats, Subscription, TrackingRequest, TrackingResponse, Transport, TransportConfig,
+    TransportConfigBuilder, TransportError, attributes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use serde_json::Value;
@@ -57,6 +57,19 @@ pub(crate) fn direct() -> SdkConfigBuilder {
 /// Direct data whose events go to an emulator.
 pub(crate) fn direct_to(emulator: &Emulator) -> SdkConfigBuilder {
     direct().transport(network(emulator).build().unwrap())
+}
+
+/// Room for this many records on the way to the tracker, and as many behind it; one delivery at a time.
+pub(crate) fn room(records: usize) -> DeliveryConfig {
+    let delivery = DeliveryConfig::builder().queue_capacity(records).max_pending_records(records);
+    delivery.lanes(1).build().unwrap()
+}
+
+/// The ledger, but for the config.
+pub(crate) fn counts(core: &Core) -> Stats {
+    let mut stats = core.stats();
+    (stats.config_source, stats.config_at) = (None, None);
+    stats
 }
 
 pub(crate) fn unready(config: SdkConfigBuilder) -> Core {

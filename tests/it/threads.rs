@@ -2,17 +2,14 @@
 //! runs in a process of its own, because all tests of this binary share one.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{Core, LifecycleEventKind, RefreshConfig};
 use crossbeam_channel::bounded;
 
+use crate::child;
 use crate::support::{PATIENCE, convert, deadline, keyed, network, pro, serve, start, unready};
-
-/// Names the case that a child process is to run.
-const CASE: &str = "CONVERT_TEST_THREADS_CASE";
 
 /// Names of this SDK's threads, as the system shows them: cut to 15 bytes.
 const ALL: [&str; 4] = ["convert-events", "convert-flusher", "convert-refresh", "convert-tracker"];
@@ -39,34 +36,8 @@ fn expect_threads(wanted: &[&str]) {
     }
 }
 
-/// Runs one case in a child process, which must end by itself and well.
-fn run(case: &str) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "threads::in_a_child", "--ignored", "--nocapture", "--test-threads=1"])
-        .env(CASE, case)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let id = child.id();
-    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let (ended, wait) = bounded(1);
-    std::thread::spawn(move || {
-        // Reading to the end is waiting for the end.
-        let read = |mut from: Box<dyn std::io::Read>| {
-            let mut text = String::new();
-            let _ = from.read_to_string(&mut text);
-            text
-        };
-        let texts = (read(Box::new(stdout)), read(Box::new(stderr)));
-        let _ = ended.send((child.wait(), texts));
-    });
-    let Ok((status, (stdout, stderr))) = wait.recv_timeout(2 * PATIENCE) else {
-        let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
-        panic!("{case} does not end")
-    };
-    assert!(status.unwrap().success(), "{case}:\n{stdout}\n{stderr}");
-    assert!(stdout.contains("1 passed"), "{case} did not run:\n{stdout}");
+pub(crate) fn run(case: &str) {
+    child::run("threads::in_a_child", case);
 }
 
 /// A core with every thread running.
@@ -80,7 +51,7 @@ fn busy(emulator: &convert_emulator::Emulator) -> Core {
 #[test]
 #[ignore = "run by the other tests of this module, in a child process"]
 fn in_a_child() {
-    let Ok(case) = std::env::var(CASE) else { return };
+    let Some(case) = child::case() else { return };
     let emulator = serve();
     let before = all_threads();
     let expect_none = || {
@@ -181,6 +152,10 @@ fn in_a_child() {
             expect_threads(&ALL);
             // Neither the core nor what it waits for is ever ended.
             std::mem::forget((core, emulator));
+        }
+        #[cfg(feature = "async")]
+        case if case.starts_with("async-") => {
+            crate::asynchronous::threads::case(case, &emulator, expect_none)
         }
         other => panic!("no case {other}"),
     }

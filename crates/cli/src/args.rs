@@ -32,6 +32,9 @@ pub(crate) struct ReplayArgs {
     /// Print one JSON object for each difference, then one with the totals
     #[arg(long)]
     pub(crate) json: bool,
+    /// Ask through the asynchronous surface of the SDK; the answers must be the same
+    #[arg(long = "async")]
+    pub(crate) asynchronous: bool,
 }
 
 /// What the visitors of `evaluate` and `split` have in common.

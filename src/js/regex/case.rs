@@ -1,7 +1,7 @@
 //! How patterns without `u` fold case: unit by unit, upwards, and never from outside ASCII into it.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 /// ECMAScript's `Canonicalize` with `i` and without `u`.
 pub(super) fn fold(unit: u16) -> u16 {
@@ -20,7 +20,16 @@ pub(super) fn fold(unit: u16) -> u16 {
 }
 
 /// The units outside ASCII that fold to the same unit, in groups of two and more.
-pub(super) static GROUPS: LazyLock<Vec<Vec<u16>>> = LazyLock::new(|| {
+pub(super) fn groups() -> &'static [Vec<u16>] {
+    static GROUPS: OnceLock<Vec<Vec<u16>>> = OnceLock::new();
+    GROUPS.get().unwrap_or_else(|| {
+        // Made before the cell is touched, which a fork meanwhile would leave locked in the child.
+        let made = make_groups();
+        GROUPS.get_or_init(|| made)
+    })
+}
+
+fn make_groups() -> Vec<Vec<u16>> {
     let mut groups: BTreeMap<u16, Vec<u16>> = BTreeMap::new();
     for unit in 0x80..=u16::MAX {
         let folded = fold(unit);
@@ -29,7 +38,7 @@ pub(super) static GROUPS: LazyLock<Vec<Vec<u16>>> = LazyLock::new(|| {
         }
     }
     groups.into_values().collect()
-});
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,9 @@
 //! Sets of UTF-16 units.
 
-use super::case::{GROUPS, fold};
+use super::case::{fold, groups};
 
 /// A set of units as inclusive ranges.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Set {
     ranges: Vec<(u16, u16)>,
 }
@@ -102,7 +102,7 @@ impl Set {
             more.extend([(letter, letter), (letter + 0x20, letter + 0x20)]);
         }
         if self.ranges.last().is_some_and(|(_, last)| *last >= 0x80) {
-            for group in GROUPS.iter().filter(|group| group.iter().any(|unit| self.contains(*unit))) {
+            for group in groups().iter().filter(|group| group.iter().any(|unit| self.contains(*unit))) {
                 more.extend(group.iter().map(|unit| (*unit, *unit)));
             }
         }

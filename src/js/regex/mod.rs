@@ -59,6 +59,14 @@ mod tests {
     }
 
     #[test]
+    fn a_class_that_comes_again_is_compiled_once() {
+        let pattern = Pattern::compile(&"\\D[^\\d\\s]\\d[^\\d]\\D".repeat(50_000)).unwrap();
+        assert_eq!(pattern.program.sets.len(), 4);
+        assert_eq!(found("^\\D[^\\d]\\D\\d$", "abc1"), Some(true));
+        assert_eq!(found("^\\D[^\\d]\\d\\d$", "abc1"), Some(false));
+    }
+
+    #[test]
     fn no_pattern_overflows_the_stack_or_panics() {
         for open in ["(", "(?:", "(?=", "(?<!", "[", "(?<a", "a{1,", "[a-", "\\\\1("] {
             let pattern = open.repeat(100_000);

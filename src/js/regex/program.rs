@@ -1,5 +1,7 @@
 //! A pattern as instructions.
 
+use std::collections::HashMap;
+
 use super::case::fold;
 use super::class::{FoldedSet, Set};
 use super::parse::{Node, Parsed, UNBOUNDED};
@@ -78,7 +80,8 @@ impl Program {
     /// `None` if a reference names no group.
     pub(super) fn compile(parsed: &Parsed) -> Option<Self> {
         let registers = parsed.groups * 2;
-        let mut compiler = Compiler { parsed, ops: Vec::new(), sets: Vec::new(), registers };
+        let (ops, sets, known) = (Vec::new(), Vec::new(), HashMap::new());
+        let mut compiler = Compiler { parsed, ops, sets, known, registers };
         compiler.node(&parsed.node, false)?;
         compiler.ops.push(Op::Match);
         Some(Self {
@@ -93,10 +96,12 @@ struct Compiler<'a> {
     parsed: &'a Parsed,
     ops: Vec<Op>,
     sets: Vec<FoldedSet>,
+    /// Where a class is that came before: to close one under case takes a look at every letter.
+    known: HashMap<(&'a Set, bool), u32>,
     registers: u32,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     fn next(&self) -> Label {
         Label::try_from(self.ops.len()).unwrap_or(Label::MAX)
     }
@@ -108,7 +113,7 @@ impl Compiler<'_> {
     }
 
     /// Compiles a node that is read backwards inside a lookbehind.
-    fn node(&mut self, node: &Node, backwards: bool) -> Option<()> {
+    fn node(&mut self, node: &'a Node, backwards: bool) -> Option<()> {
         match node {
             Node::Empty => {}
             Node::Unit(unit) => self.ops.push(Op::Unit(fold(*unit))),
@@ -167,7 +172,7 @@ impl Compiler<'_> {
         Some(())
     }
 
-    fn alternatives(&mut self, alternatives: &[Node], backwards: bool) -> Option<()> {
+    fn alternatives(&mut self, alternatives: &'a [Node], backwards: bool) -> Option<()> {
         let mut jumps = Vec::new();
         let (last, others) = alternatives.split_last()?;
         for alternative in others {
@@ -185,9 +190,12 @@ impl Compiler<'_> {
         Some(())
     }
 
-    fn class(&mut self, set: &Set, negated: bool) {
-        let at = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
-        self.sets.push(set.clone().folded(negated));
+    fn class(&mut self, set: &'a Set, negated: bool) {
+        let next = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        let at = *self.known.entry((set, negated)).or_insert(next);
+        if at == next {
+            self.sets.push(set.clone().folded(negated));
+        }
         self.ops.push(Op::Class(at));
     }
 }

@@ -10,6 +10,7 @@ use super::line::RequestLine;
 use super::parts::{Parts, is_no_visitor, list};
 use super::request::Fresh;
 use super::subject::Ready;
+use super::surface::Visitor;
 use crate::error::Trouble;
 use crate::json::{Object, is_special_number, is_throw, same, special};
 
@@ -18,9 +19,9 @@ struct Asked {
     key: String,
     expected: Vec<Value>,
     /// For the whole list.
-    all: Context,
+    all: Visitor,
     /// For the single result, which the SDK gives for several (F2).
-    first: Context,
+    first: Visitor,
 }
 
 /// Compares the parts `features` and `run_features`.

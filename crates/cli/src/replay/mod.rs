@@ -12,6 +12,7 @@ mod request;
 mod sequence;
 mod store;
 mod subject;
+mod surface;
 mod units;
 mod wire;
 mod worker;
@@ -24,6 +25,7 @@ use std::thread;
 
 use self::reader::{Chunk, Reader};
 use self::report::{Case, Report};
+use self::surface::Surface;
 use self::worker::{Answers, Worker};
 use crate::Verdict;
 use crate::args::ReplayArgs;
@@ -41,7 +43,8 @@ const WORKERS_A_CORE: usize = 4;
 /// Runs the command.
 pub(crate) fn run(args: &ReplayArgs) -> Result<Verdict, Failure> {
     let mut report = Report::new(args.json);
-    let outcome = args.files.iter().try_for_each(|file| replay_file(file, &mut report));
+    let surface = if args.asynchronous { Surface::Async } else { Surface::Sync };
+    let outcome = args.files.iter().try_for_each(|file| replay_file(file, surface, &mut report));
     // What was found before a failure is still worth reading.
     report.flush().map_err(Failure::Output)?;
     outcome?;
@@ -49,7 +52,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Verdict, Failure> {
 }
 
 /// One thread reads, several answer, and this one prints in the order of the file.
-fn replay_file(path: &Path, report: &mut Report) -> Result<(), Failure> {
+fn replay_file(path: &Path, surface: Surface, report: &mut Report) -> Result<(), Failure> {
     let progress = Progress::new();
     let lines = Lines::open(path, &progress)?;
     let name = lines.name().to_owned();
@@ -61,7 +64,7 @@ fn replay_file(path: &Path, report: &mut Report) -> Result<(), Failure> {
         for _ in 0..workers {
             let (chunks, answers_in, name) = (Arc::clone(&chunks), answers_in.clone(), &name);
             scope.spawn(move || {
-                let mut worker = Worker::new(name);
+                let mut worker = Worker::new(name, surface);
                 while let Some((at, chunk)) = next(&chunks) {
                     if answers_in.send((at, worker.answer(chunk))).is_err() {
                         break;

@@ -1,12 +1,13 @@
 //! One whole request: prepares the visitor, then compares part after part.
 
-use convert_sdk::{Attributes, Context, Core, RunOptions};
+use convert_sdk::{Attributes, Context, RunOptions};
 use serde_json::{Value, json};
 
 use super::findings::Findings;
 use super::line::{Request, RequestLine};
 use super::parts::{Parts, is_no_visitor};
 use super::subject::{Ready, Subject, segments};
+use super::surface::{Sdk, Visitor};
 use super::{features, preview, sequence};
 use crate::error::Trouble;
 use crate::json::Object;
@@ -58,7 +59,7 @@ pub(crate) fn replay(
 
 /// The visitor with everything done that comes before the first evaluation.
 pub(crate) struct Prepared {
-    pub(crate) context: Context,
+    pub(crate) context: Visitor,
     pub(crate) options: RunOptions,
     matched: Vec<String>,
     /// Whether the preparation has changed what is stored.
@@ -93,7 +94,7 @@ impl Prepared {
 
 /// Makes contexts that start from the prepared state.
 pub(crate) struct Fresh<'a> {
-    core: Core,
+    core: Sdk,
     visitor: &'a str,
     attributes: Attributes,
     pub(crate) options: RunOptions,
@@ -113,13 +114,13 @@ impl<'a> Fresh<'a> {
     }
 
     /// One more context. All are to be made before the first of them stores anything.
-    pub(crate) fn context(&self) -> Result<Context, Trouble> {
+    pub(crate) fn context(&self) -> Result<Visitor, Trouble> {
         let made = self.core.create_context(self.visitor, self.attributes.clone());
         made.map_err(|error| Trouble::Sdk(error.to_string()))
     }
 }
 
-fn create(ready: &Ready, visitor: &str, attributes: Attributes) -> Result<Context, Trouble> {
+fn create(ready: &Ready, visitor: &str, attributes: Attributes) -> Result<Visitor, Trouble> {
     ready.core.create_context(visitor, attributes).map_err(|error| Trouble::Sdk(error.to_string()))
 }
 

@@ -13,7 +13,8 @@ use super::line::{ConversionCall, GoalDatum, Request};
 use super::parts::{Parts, list};
 use super::payload::{self, Exposure, conversion_events};
 use super::request::Prepared;
-use super::subject::{PATIENCE, Ready};
+use super::subject::Ready;
+use super::surface::Visitor;
 use crate::error::{FieldFlaw, Trouble};
 
 /// The parts of the sequence.
@@ -76,7 +77,7 @@ pub(crate) fn run(context: &Context, options: &RunOptions) -> (Vec<Value>, Vec<E
 }
 
 /// Records one conversion and waits for the verdict on it.
-pub(crate) fn convert(context: &Context, call: &ConversionCall) -> Result<ConversionResult, Trouble> {
+pub(crate) fn convert(context: &Visitor, call: &ConversionCall) -> Result<ConversionResult, Trouble> {
     let mut options = ConversionOptions::new().force_multiple(call.force_multiple);
     if let Some(data) = &call.rule_data {
         options = options.rule_data(Attributes::from(data.clone()));
@@ -87,8 +88,7 @@ pub(crate) fn convert(context: &Context, call: &ConversionCall) -> Result<Conver
     for datum in call.goal_data.iter().flatten() {
         options = with_datum(options, datum).map_err(|flaw| flaw.within("request.conversions"))?;
     }
-    let result = context.track_conversion_confirmed(&call.goal_key, &options, PATIENCE);
-    result.map_err(|error| Trouble::Sdk(error.to_string()))
+    context.track_conversion_confirmed(&call.goal_key, &options)
 }
 
 fn with_datum(options: ConversionOptions, datum: &GoalDatum) -> Result<ConversionOptions, FieldFlaw> {

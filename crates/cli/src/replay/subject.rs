@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use convert_sdk::{Core, SdkConfig};
+use convert_sdk::{Core, DeliveryConfig, InvalidOption, SdkConfig};
 use serde_json::{Value, json};
 
 use super::line::{ConfigLine, State};
 use super::store::Store;
+use super::surface::{Sdk, Surface};
 use super::wire::Wire;
 use crate::error::{FieldFlaw, Trouble};
 
@@ -28,7 +29,7 @@ pub(crate) enum Subject {
 
 /// A core that is ready, with a store and a wire of the replay's own.
 pub(crate) struct Ready {
-    pub(crate) core: Core,
+    pub(crate) core: Sdk,
     pub(crate) store: Arc<Store>,
     pub(crate) wire: Arc<Wire>,
     /// Visitors whose state may still be on its way to the store.
@@ -37,14 +38,19 @@ pub(crate) struct Ready {
 
 impl Subject {
     /// Makes the SDK instance of a config line.
-    pub(crate) fn new(line: &ConfigLine<'_>) -> Result<Self, Trouble> {
+    pub(crate) fn new(line: &ConfigLine<'_>, surface: Surface) -> Result<Self, Trouble> {
+        let refused = |error: InvalidOption| {
+            FieldFlaw::new(error.field(), error.reason().to_string()).within("options")
+        };
+        let records = capacity(line.config.get());
+        let delivery = DeliveryConfig::builder().queue_capacity(records).max_pending_records(records);
         let (store, wire) = (Arc::new(Store::default()), Arc::new(Wire::default()));
         let mut config = SdkConfig::builder()
             .data_json(line.config.get())
             .exclude_experience_id_hash(line.options.exclude_experience_id_hash)
             .hash_seed(line.options.hash_seed.unwrap_or_default())
             .batch_size(BATCH)
-            .queue_capacity(capacity(line.config.get()))
+            .delivery(delivery.lanes(1).build().map_err(refused)?)
             .shared_data_store(Arc::clone(&store) as Arc<_>);
         if let Some(environment) = &line.options.environment {
             config = config.environment(environment.as_str());
@@ -52,11 +58,9 @@ impl Subject {
         if let Some(values) = line.options.max_traffic {
             config = config.max_traffic(values);
         }
-        let config = config
-            .build()
-            .map_err(|error| FieldFlaw::new(error.field(), error.reason().to_string()).within("options"))?;
+        let config = config.build().map_err(refused)?;
         let core = Core::builder(config).shared_transport(Arc::clone(&wire) as Arc<_>).build();
-        let core = core.map_err(|error| Trouble::Sdk(error.to_string()))?;
+        let core = Sdk::new(core.map_err(|error| Trouble::Sdk(error.to_string()))?, surface);
         Ok(match core.initialize() {
             Ok(()) => Self::Ready(Ready { core, store, wire, unsettled: HashSet::new() }),
             Err(error) => Self::Refused(error.to_string()),
@@ -88,8 +92,7 @@ impl Ready {
 
     /// Waits until every record is on the wire and every change is in the store.
     pub(crate) fn settle(&mut self) -> Result<(), Trouble> {
-        let report = self.core.flush(PATIENCE).map_err(|error| Trouble::Sdk(error.to_string()))?;
-        debug_assert!(report.is_complete(), "the wire takes everything");
+        self.core.flush()?;
         self.unsettled.clear();
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::line::{ConfigLine, RequestLine};
 use super::reader::{Chunk, ConfigText, Line, Task};
 use super::request;
 use super::subject::Subject;
+use super::surface::Surface;
 use super::units::{Batch, Unit};
 use crate::error::Failure;
 use crate::json;
@@ -31,13 +32,14 @@ pub(crate) struct Name {
 /// Answers one chunk after the other.
 pub(crate) struct Worker<'a> {
     file: &'a str,
+    surface: Surface,
     /// The latest configs that were needed, the newest at the end.
     subjects: VecDeque<(Arc<ConfigText>, Subject)>,
 }
 
 impl<'a> Worker<'a> {
-    pub(crate) const fn new(file: &'a str) -> Self {
-        Self { file, subjects: VecDeque::new() }
+    pub(crate) const fn new(file: &'a str, surface: Surface) -> Self {
+        Self { file, surface, subjects: VecDeque::new() }
     }
 
     /// Asks the SDK what the lines ask.
@@ -49,7 +51,7 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
-        match batch.answer() {
+        match batch.answer(self.surface) {
             Ok(units) => answers.lines.extend(
                 units
                     .into_iter()
@@ -89,7 +91,8 @@ impl<'a> Worker<'a> {
             None => {
                 let line: ConfigLine<'_> =
                     json::parse(&config.text).map_err(|flaw| flaw.at(self.file, Some(config.number)))?;
-                let subject = Subject::new(&line).map_err(|trouble| trouble.at(self.file, config.number))?;
+                let subject = Subject::new(&line, self.surface)
+                    .map_err(|trouble| trouble.at(self.file, config.number))?;
                 if self.subjects.len() == KEPT {
                     self.subjects.pop_front();
                 }

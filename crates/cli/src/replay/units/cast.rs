@@ -1,6 +1,6 @@
 //! Casts, and JavaScript's `String()`: as a feature variable of a declared type.
 
-use convert_sdk::{Attributes, Core, RunOptions};
+use convert_sdk::{Attributes, RunOptions};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use super::{ConfigText, Probe, context};
 use crate::error::FieldFlaw;
 use crate::json::{self, is_special_number};
 use crate::replay::findings::Findings;
+use crate::replay::surface::Sdk;
 
 /// A line `cast`.
 #[derive(Deserialize)]
@@ -51,7 +52,7 @@ impl Probe for Cast {
         ));
     }
 
-    fn ask(&self, at: usize, core: &Core, findings: &mut Findings) -> Result<(), FieldFlaw> {
+    fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
         let key = at.to_string();
         let context = context(core, "visitor", Attributes::new())?;
         let options = RunOptions::new().enable_storage(false).experience_keys([key.as_str()]);

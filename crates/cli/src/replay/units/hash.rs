@@ -1,6 +1,6 @@
 //! Hashes: read from the explanation of a decision.
 
-use convert_sdk::{Attributes, Core, Explanation, SdkConfig, Step};
+use convert_sdk::{Attributes, Explanation, SdkConfig, Step};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use super::{ConfigText, EVERYBODY, Probe, bucketing, context};
 use crate::error::FieldFlaw;
 use crate::offline;
 use crate::replay::findings::Findings;
+use crate::replay::surface::{Sdk, Surface};
 
 /// A line `hash`.
 #[derive(Deserialize)]
@@ -29,7 +30,7 @@ impl Probe for Hash {
         config.experiences.push(format!(r#"{{"id":{id},"key":"{at}","variations":{EVERYBODY}}}"#));
     }
 
-    fn ask(&self, at: usize, core: &Core, findings: &mut Findings) -> Result<(), FieldFlaw> {
+    fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
         let Self { experience_id, visitor_id, expected } = self;
         let explanation = match (experience_id.as_str(), visitor_id.as_str()) {
             ("", "") => {
@@ -51,7 +52,7 @@ impl Probe for Hash {
     }
 }
 
-fn explain(core: &Core, visitor: &str, key: &str) -> Result<Option<Explanation>, FieldFlaw> {
+fn explain(core: &Sdk, visitor: &str, key: &str) -> Result<Option<Explanation>, FieldFlaw> {
     Ok(context(core, visitor, Attributes::new())?.diagnose_experience(key).explanation)
 }
 
@@ -61,5 +62,5 @@ fn alone_in_hash(text: &str) -> Result<Option<Explanation>, FieldFlaw> {
         r#"{{"account_id":"1","project":{{"id":"2"}},"experiences":[{{"id":"1","key":"1","variations":{EVERYBODY}}}]}}"#
     );
     let config = SdkConfig::builder().data_json(config).exclude_experience_id_hash(true);
-    explain(&offline::core(config)?, text, "1")
+    explain(&Sdk::new(offline::core(config)?, Surface::Sync), text, "1")
 }

@@ -1,6 +1,6 @@
 //! Layouts: the variation at every boundary of an experience and beside it.
 
-use convert_sdk::{Attributes, Core, Step};
+use convert_sdk::{Attributes, Step};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{ConfigText, Probe, bucketing, context, quiet};
 use crate::error::FieldFlaw;
 use crate::replay::findings::Findings;
+use crate::replay::surface::Sdk;
 
 /// A line `layout`.
 #[derive(Deserialize)]
@@ -28,7 +29,7 @@ impl Probe for Layout {
         config.experiences.push(format!(r#"{{"id":{id},"key":"{at}",{version}"variations":{variations}}}"#));
     }
 
-    fn ask(&self, at: usize, core: &Core, findings: &mut Findings) -> Result<(), FieldFlaw> {
+    fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
         let (key, options) = (at.to_string(), quiet());
         for (visitor, bucket, variation) in &self.expected {
             let context = context(core, visitor, Attributes::new())?;

@@ -8,10 +8,11 @@ mod preview_param;
 mod regex;
 mod rule;
 
-use convert_sdk::{Core, Explanation, RunOptions, SdkConfig, SdkConfigBuilder, Step};
+use convert_sdk::{Attributes, Explanation, RunOptions, SdkConfig, SdkConfigBuilder, Step};
 use serde::Deserialize;
 
 use super::findings::Findings;
+use super::surface::{Sdk, Surface, Visitor};
 use crate::error::FieldFlaw;
 use crate::{json, offline};
 
@@ -21,7 +22,7 @@ pub(crate) trait Probe {
     fn add(&self, at: usize, config: &mut ConfigText);
 
     /// Asks and compares.
-    fn ask(&self, at: usize, core: &Core, findings: &mut Findings) -> Result<(), FieldFlaw>;
+    fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw>;
 }
 
 /// A unit line.
@@ -70,7 +71,7 @@ impl Batch {
     }
 
     /// Answers everything that waits; a failure comes with its line.
-    pub(crate) fn answer(&mut self) -> Result<Vec<Answered>, (u64, FieldFlaw)> {
+    pub(crate) fn answer(&mut self, surface: Surface) -> Result<Vec<Answered>, (u64, FieldFlaw)> {
         let lines = std::mem::take(&mut self.0);
         let Some((first, ..)) = lines.first() else { return Ok(Vec::new()) };
         let mut config = ConfigText::default();
@@ -79,6 +80,7 @@ impl Batch {
             unit.0.add(at, &mut config);
         }
         let core = offline::core(config.finish()).map_err(|flaw| (*first, flaw))?;
+        let core = Sdk::new(core, surface);
         let mut answers = Vec::with_capacity(lines.len());
         for (at, (number, id, unit)) in (1..).zip(lines) {
             let mut findings = Findings::default();
@@ -112,11 +114,7 @@ fn quiet() -> RunOptions {
 }
 
 /// A context, for the reason why there is none.
-fn context(
-    core: &Core,
-    visitor: &str,
-    attributes: convert_sdk::Attributes,
-) -> Result<convert_sdk::Context, FieldFlaw> {
+fn context(core: &Sdk, visitor: &str, attributes: Attributes) -> Result<Visitor, FieldFlaw> {
     core.create_context(visitor, attributes).map_err(|error| FieldFlaw::new("", error.to_string()))
 }
 

@@ -1,6 +1,6 @@
 //! JavaScript's `Number()`: as the weight of a variation, read from the edges of the layout.
 
-use convert_sdk::{Attributes, Core, Step};
+use convert_sdk::{Attributes, Step};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use super::{ConfigText, Probe, bucketing, context};
 use crate::error::FieldFlaw;
 use crate::json::{from_number, number};
 use crate::replay::findings::Findings;
+use crate::replay::surface::Sdk;
 
 /// A line `number`.
 ///
@@ -51,7 +52,7 @@ impl Probe for Number {
         ));
     }
 
-    fn ask(&self, at: usize, core: &Core, findings: &mut Findings) -> Result<(), FieldFlaw> {
+    fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
         let expected = self.expected()?;
         let packed = packed(expected);
         let anchored = anchored(expected, self.behind());

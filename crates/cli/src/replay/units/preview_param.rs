@@ -1,12 +1,13 @@
 //! The preview parameter.
 
-use convert_sdk::{Core, parse_preview_param};
+use convert_sdk::parse_preview_param;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ConfigText, Probe};
 use crate::error::FieldFlaw;
 use crate::replay::findings::Findings;
+use crate::replay::surface::Sdk;
 
 /// A line `preview_param`.
 #[derive(Deserialize)]
@@ -18,7 +19,7 @@ pub(crate) struct PreviewParam {
 impl Probe for PreviewParam {
     fn add(&self, _: usize, _: &mut ConfigText) {}
 
-    fn ask(&self, _: usize, _: &Core, findings: &mut Findings) -> Result<(), FieldFlaw> {
+    fn ask(&self, _: usize, _: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
         let Value::String(text) = &self.value else {
             findings.skipped = Some("a preview parameter that is no text cannot be passed in Rust");
             return Ok(());

@@ -1,12 +1,13 @@
 //! Regular expressions: as the operand of a rule, plain and negated.
 
-use convert_sdk::{Core, attributes};
+use convert_sdk::attributes;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{ConfigText, EVERYBODY, Probe, context, quiet};
 use crate::error::FieldFlaw;
 use crate::replay::findings::Findings;
+use crate::replay::surface::Sdk;
 
 /// A line `regex`. A pattern that does not compile is false whether negated or not.
 #[derive(Deserialize)]
@@ -31,7 +32,7 @@ impl Probe for Regex {
         }
     }
 
-    fn ask(&self, at: usize, core: &Core, findings: &mut Findings) -> Result<(), FieldFlaw> {
+    fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
         let mut changed = 0;
         for (text, matched) in &self.texts {
             if !survives_lowering(text) {

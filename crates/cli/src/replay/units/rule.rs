@@ -1,6 +1,6 @@
 //! Rule sets: each is the audience of an experience that takes everybody who matches.
 
-use convert_sdk::{Attributes, Core};
+use convert_sdk::Attributes;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -9,6 +9,7 @@ use super::{ConfigText, EVERYBODY, Probe, context, quiet};
 use crate::error::FieldFlaw;
 use crate::json::{Object, is_throw};
 use crate::replay::findings::Findings;
+use crate::replay::surface::Sdk;
 
 /// A line `rule`.
 #[derive(Deserialize)]
@@ -42,7 +43,7 @@ impl Probe for Rule {
         ));
     }
 
-    fn ask(&self, at: usize, core: &Core, findings: &mut Findings) -> Result<(), FieldFlaw> {
+    fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
         // Report keys among the data are remembered as segments, so every line has its own visitor.
         let (visitor, data) = (format!("visitor-{at}"), Attributes::from(self.data.clone()));
         let matched = if self.is_exclusion() {

@@ -1,0 +1,40 @@
+//! A shop with an experiment: one page shows it, another one counts the purchase.
+
+use std::error::Error;
+use std::time::Duration;
+
+use actix_web::{App, HttpServer, web};
+use convert_sdk::{Core, attributes};
+use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env};
+
+async fn headline(visitor: Visitor) -> String {
+    let shown = visitor.run_experience("homepage-headline");
+    shown.map_or("original", |it| it.variation_key()).to_owned()
+}
+
+async fn purchase(visitor: Visitor) -> &'static str {
+    visitor.track_conversion("purchase");
+    "thank you"
+}
+
+#[actix_web::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let core = Core::new(config_from_env()?.auto_flush_interval(Duration::from_secs(5)).build()?);
+    let convert = Convert::new(core, VisitorCookie::plain())
+        .attributes(|request| attributes! { "mobile" => request.headers().contains_key("sec-ch-ua-mobile") });
+    convert.initialize().await?;
+
+    let around = ConvertMiddleware::new(&convert);
+    let app = move || {
+        App::new()
+            .route("/", web::get().to(headline))
+            .route("/purchase", web::post().to(purchase))
+            .wrap(around.clone())
+    };
+    let server = HttpServer::new(app).workers(2).shutdown_timeout(4).bind("127.0.0.1:0")?;
+    println!("listening on {}", server.addrs()[0]);
+    server.run().await?;
+    let report = convert.shutdown(Duration::from_secs(4)).await?;
+    println!("{} records delivered", report.stats.delivered);
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Convert Experiences in actix-web 4: a middleware, an extractor, and the calls around a server.
+//!
+//! - [`Convert`] says how a request becomes a context: cookie, trusted header or own function,
+//!   attributes, location.
+//! - [`ConvertMiddleware`] goes around the app and sets the cookie of a new visitor.
+//! - [`Visitor`] is the extractor. It answers 503 until the core is ready; `Option<Visitor>` goes on
+//!   without decisions.
+//! - [`Convert::initialize`](convert_sdk_web::Convert::initialize) belongs before the server,
+//!   [`Convert::shutdown`](convert_sdk_web::Convert::shutdown) after it: actix-web's own graceful stop
+//!   has answered the open requests by then.
+//! - [`testing::core`] is a core without a network, for tests of handlers.
+//!
+//! A request costs one allocation for the middleware, and nothing more unless a handler asks for the
+//! visitor. Decisions are made on the worker's own thread, without a lock.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use actix_web::{App, test, web};
+//! use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, testing};
+//!
+//! # #[actix_web::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn buy(visitor: Visitor) -> &'static str {
+//!     visitor.track_conversion("purchase");
+//!     "thank you"
+//! }
+//!
+//! # let config = include_str!("../../../examples/shop.json");
+//! let (core, deliveries) = testing::core(config)?;
+//! let convert = Convert::new(core, VisitorCookie::plain());
+//! let app = App::new().route("/buy", web::get().to(buy)).wrap(ConvertMiddleware::new(&convert));
+//! let app = test::init_service(app).await;
+//!
+//! let request = test::TestRequest::get().uri("/buy").insert_header(("cookie", "convert_visitor=visitor-1"));
+//! assert_eq!(test::call_service(&app, request.to_request()).await.status(), 200);
+//! convert.flush(Duration::from_secs(5)).await?;
+//! assert_eq!(deliveries.events_of("visitor-1").len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod extract;
+mod middleware;
+mod request;
+
+pub use convert_sdk_web::{
+    EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
+    testing,
+};
+pub use extract::{Refused, Visitor};
+pub use middleware::{ConvertFuture, ConvertMiddleware, ConvertService};
+pub use request::Actix;
+
+/// A core, and how an actix-web request becomes a context; hooks are given the
+/// [`HttpRequest`](actix_web::HttpRequest). Here an authentication middleware further out leaves the
+/// login in the request's extensions.
+///
+/// ```
+/// use actix_web::HttpMessage;
+/// use convert_sdk::attributes;
+/// use convert_sdk_actix::{Convert, VisitorCookie, testing};
+///
+/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
+///     .visitor_id(|request| request.extensions().get::<String>().cloned())
+///     .attributes(|request| attributes! { "beta" => request.path().starts_with("/beta") });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type Convert = convert_sdk_web::Convert<Actix>;
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

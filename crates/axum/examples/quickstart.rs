@@ -1,0 +1,37 @@
+//! A shop with an experiment: one page shows it, another one counts the purchase.
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::{Router, routing::get, routing::post};
+use convert_sdk::{Core, attributes};
+use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
+use tokio::net::TcpListener;
+
+async fn headline(visitor: Visitor) -> String {
+    let shown = visitor.run_experience("homepage-headline");
+    shown.map_or("original", |it| it.variation_key()).to_owned()
+}
+
+async fn purchase(visitor: Visitor) -> &'static str {
+    visitor.track_conversion("purchase");
+    "thank you"
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let core = Core::new(config_from_env()?.auto_flush_interval(Duration::from_secs(5)).build()?);
+    let convert = Convert::new(core, VisitorCookie::plain())
+        .attributes(|request| attributes! { "mobile" => request.headers.contains_key("sec-ch-ua-mobile") });
+    convert.initialize().await?;
+
+    let app = Router::new()
+        .route("/", get(headline))
+        .route("/purchase", post(purchase))
+        .layer(ConvertLayer::new(&convert));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening on {}", listener.local_addr()?);
+    let report = serve(listener, app, &convert, stop_signal()?, Duration::from_secs(8)).await?;
+    println!("{} records delivered", report.stats.delivered);
+    Ok(())
+}

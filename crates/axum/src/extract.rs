@@ -1,0 +1,72 @@
+//! The extractor, and what it answers where there is no context.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use convert_sdk::Context;
+use convert_sdk_web::VisitorError;
+
+use crate::layer::Ongoing;
+
+/// The context of the request's visitor. As an argument of a handler it answers 503 where the core is
+/// not ready or closed; `Option<Visitor>` is `None` then. Every `Visitor` of one request is the same
+/// visitor.
+#[derive(Debug)]
+pub struct Visitor(pub Context);
+
+/// Why a request has no context, as a response: the [status](VisitorError::status), and the
+/// [code](VisitorError::code) as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused(pub VisitorError);
+
+impl Visitor {
+    fn of(parts: &Parts) -> Result<Self, VisitorError> {
+        let ongoing = parts.extensions.get::<Arc<Ongoing>>().ok_or(VisitorError::NotInstalled)?;
+        ongoing.visit.context(&ongoing.convert, parts).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        Self::of(parts).map_err(Refused)
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Visitor {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Refused> {
+        match Self::of(parts) {
+            Ok(visitor) => Ok(Some(visitor)),
+            Err(error) if error.is_passing() => Ok(None),
+            Err(error) => Err(Refused(error)),
+        }
+    }
+}
+
+impl Deref for Visitor {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.0
+    }
+}
+
+impl DerefMut for Visitor {
+    fn deref_mut(&mut self) -> &mut Context {
+        &mut self.0
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, self.0.code()).into_response()
+    }
+}

@@ -1,0 +1,74 @@
+//! Convert Experiences in axum 0.8: a tower layer, an extractor, and a server that stops well.
+//!
+//! - [`Convert`] says how a request becomes a context: cookie, trusted header or own function,
+//!   attributes, location.
+//! - [`ConvertLayer`] goes around the router and sets the cookie of a new visitor.
+//! - [`Visitor`] is the extractor. It answers 503 until the core is ready; `Option<Visitor>` goes on
+//!   without decisions.
+//! - [`serve()`] stops within one deadline: open requests first, then what is not delivered yet.
+//! - [`testing::core`] is a core without a network, for tests of handlers.
+//!
+//! A request costs one allocation for the layer, and nothing more unless a handler asks for the
+//! visitor. Decisions are made on the request's own thread, without a lock.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, body::Body, http::Request, routing::get};
+//! use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, testing};
+//! use tower::ServiceExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn buy(visitor: Visitor) -> &'static str {
+//!     visitor.track_conversion("purchase");
+//!     "thank you"
+//! }
+//!
+//! # let config = include_str!("../../../examples/shop.json");
+//! let (core, deliveries) = testing::core(config)?;
+//! let convert = Convert::new(core, VisitorCookie::plain());
+//! let app = Router::new().route("/buy", get(buy)).layer(ConvertLayer::new(&convert));
+//!
+//! let request = Request::get("/buy").header("cookie", "convert_visitor=visitor-1").body(Body::empty())?;
+//! assert_eq!(app.oneshot(request).await?.status(), 200);
+//! convert.flush(Duration::from_secs(5)).await?;
+//! assert_eq!(deliveries.events_of("visitor-1").len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod extract;
+mod layer;
+mod request;
+mod serve;
+
+pub use convert_sdk_web::{
+    EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
+    testing,
+};
+pub use extract::{Refused, Visitor};
+pub use layer::{ConvertFuture, ConvertLayer, ConvertService};
+pub use request::Axum;
+pub use serve::{ServeError, serve, stop_signal};
+
+/// A core, and how an axum request becomes a context; hooks are given the request's
+/// [`Parts`](axum::http::request::Parts). Here an authentication layer further out leaves the login in
+/// the request's extensions.
+///
+/// ```
+/// use convert_sdk::attributes;
+/// use convert_sdk_axum::{Convert, VisitorCookie, testing};
+///
+/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
+///     .visitor_id(|request| request.extensions.get::<String>().cloned())
+///     .attributes(|request| attributes! { "beta" => request.uri.path().starts_with("/beta") });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type Convert = convert_sdk_web::Convert<Axum>;
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

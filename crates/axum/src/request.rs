@@ -1,0 +1,33 @@
+//! An axum request's headers and URL.
+
+use axum::http::HeaderValue;
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use convert_sdk_web::{Framework, RequestUrl};
+
+/// axum, as far as a request's headers and URL go.
+#[derive(Debug)]
+pub enum Axum {}
+
+impl Framework for Axum {
+    type Request<'r> = Parts;
+
+    fn headers<'a>(request: &'a Self::Request<'_>, name: &'a str) -> impl Iterator<Item = &'a str> {
+        request.headers.get_all(name).into_iter().filter_map(text)
+    }
+
+    fn url<'a>(request: &'a Self::Request<'_>) -> RequestUrl<'a> {
+        let uri = &request.uri;
+        let named = || request.headers.get(HOST).and_then(text);
+        RequestUrl {
+            scheme: uri.scheme_str(),
+            host: uri.authority().map(|it| it.as_str()).or_else(named),
+            path: uri.path(),
+            query: uri.query(),
+        }
+    }
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}

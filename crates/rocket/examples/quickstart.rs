@@ -1,0 +1,32 @@
+//! A shop with an experiment: one page shows it, another one counts the purchase.
+
+use std::error::Error;
+use std::time::Duration;
+
+use convert_sdk::{Core, attributes};
+use convert_sdk_rocket::{Convert, ConvertFairing, Visitor, VisitorCookie, config_from_env, launch};
+use rocket::{get, post, routes};
+
+#[get("/")]
+fn headline(visitor: Visitor) -> String {
+    let shown = visitor.run_experience("homepage-headline");
+    shown.map_or("original", |it| it.variation_key()).to_owned()
+}
+
+#[post("/purchase")]
+fn purchase(visitor: Visitor) -> &'static str {
+    visitor.track_conversion("purchase");
+    "thank you"
+}
+
+#[rocket::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let core = Core::new(config_from_env()?.auto_flush_interval(Duration::from_secs(5)).build()?);
+    let convert = Convert::new(core, VisitorCookie::plain())
+        .attributes(|request| attributes! { "mobile" => request.headers().contains("sec-ch-ua-mobile") });
+
+    let app = rocket::build().mount("/", routes![headline, purchase]).attach(ConvertFairing::new(&convert));
+    let report = launch(app, &convert, Duration::from_secs(4)).await?;
+    println!("{} records delivered", report.stats.delivered);
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! The fairing: the core's start, and a new visitor's cookie.
+
+use std::time::Duration;
+
+use rocket::fairing::{Fairing, Info, Kind, Result};
+use rocket::{Build, Request, Response};
+
+use crate::Convert;
+use crate::guard::visit;
+
+/// Makes the core ready while Rocket ignites, which it does not do where the core is not made ready in
+/// time; gives the settings to the [`Visitor`](crate::Visitor) guard; sets the cookie of a new visitor.
+#[derive(Debug)]
+pub struct ConvertFairing {
+    convert: Convert,
+    waits: bool,
+}
+
+impl ConvertFairing {
+    /// The pause between attempts of a fairing that does not wait.
+    pub const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+    /// A fairing with these settings.
+    #[must_use]
+    pub fn new(convert: &Convert) -> Self {
+        Self { convert: convert.clone(), waits: true }
+    }
+
+    /// Launches without waiting for the core, which a task of its own tries to make ready until it is,
+    /// every [`RETRY_PAUSE`](Self::RETRY_PAUSE). Until then routes have no context.
+    #[must_use]
+    pub const fn without_waiting(mut self) -> Self {
+        self.waits = false;
+        self
+    }
+}
+
+#[rocket::async_trait]
+impl Fairing for ConvertFairing {
+    fn info(&self) -> Info {
+        Info { name: "Convert Experiences", kind: Kind::Ignite | Kind::Response }
+    }
+
+    async fn on_ignite(&self, rocket: rocket::Rocket<Build>) -> Result {
+        let convert = self.convert.clone();
+        let rocket = rocket.manage(convert.clone());
+        if !self.waits {
+            rocket::tokio::spawn(async move { convert.initialize_eventually(Self::RETRY_PAUSE).await });
+            return Ok(rocket);
+        }
+        match convert.initialize().await {
+            Ok(()) => Ok(rocket),
+            Err(error) => {
+                log::error!("Convert Experiences is not ready: {error}");
+                Err(rocket)
+            }
+        }
+    }
+
+    async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        if let Some(cookie) = visit(request).set_cookie() {
+            response.adjoin_raw_header("set-cookie", cookie);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Convert Experiences in Rocket 0.5: a fairing, a request guard, and a launch that ends well.
+//!
+//! - [`Convert`] says how a request becomes a context: cookie, trusted header or own function,
+//!   attributes, location.
+//! - [`ConvertFairing`] makes the core ready before the server launches, and sets the cookie of a new
+//!   visitor.
+//! - [`Visitor`] is the guard. It fails with 503 until the core is ready; `Option<Visitor>` goes on
+//!   without decisions.
+//! - [`launch()`] delivers what is left after Rocket's graceful shutdown. A shutdown fairing would run
+//!   while requests are still open.
+//! - [`testing::core`] is a core without a network, for tests of routes.
+//!
+//! A request costs one allocation for the fairing, and nothing more unless a route asks for the visitor.
+//! Decisions are made on the request's own thread, without a lock.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use convert_sdk_rocket::{Convert, ConvertFairing, Visitor, VisitorCookie, testing};
+//! use rocket::http::Header;
+//! use rocket::local::asynchronous::Client;
+//! use rocket::{get, routes};
+//!
+//! #[get("/buy")]
+//! fn buy(visitor: Visitor) -> &'static str {
+//!     visitor.track_conversion("purchase");
+//!     "thank you"
+//! }
+//!
+//! # #[rocket::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let config = include_str!("../../../examples/shop.json");
+//! let (core, deliveries) = testing::core(config)?;
+//! let convert = Convert::new(core, VisitorCookie::plain());
+//! let app = rocket::build().mount("/", routes![buy]).attach(ConvertFairing::new(&convert));
+//! let client = Client::untracked(app).await?;
+//!
+//! let request = client.get("/buy").header(Header::new("cookie", "convert_visitor=visitor-1"));
+//! assert_eq!(request.dispatch().await.status().code, 200);
+//! convert.flush(Duration::from_secs(5)).await?;
+//! assert_eq!(deliveries.events_of("visitor-1").len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod fairing;
+mod guard;
+mod launch;
+mod request;
+
+pub use convert_sdk_web::{
+    EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
+    testing,
+};
+pub use fairing::ConvertFairing;
+pub use guard::Visitor;
+pub use launch::{LaunchError, launch};
+pub use request::Rocket;
+
+/// A core, and how a Rocket request becomes a context; hooks are given the
+/// [`Request`](rocket::Request). Here an authentication fairing leaves the login in the request's
+/// local cache.
+///
+/// ```
+/// use convert_sdk::attributes;
+/// use convert_sdk_rocket::{Convert, VisitorCookie, testing};
+///
+/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
+///     .visitor_id(|request| request.local_cache(|| None::<String>).clone())
+///     .attributes(|request| attributes! { "beta" => request.uri().path().starts_with("/beta") });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type Convert = convert_sdk_web::Convert<Rocket>;
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,5 @@
+//! The fairing and the guard, without sockets.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod readme;
+mod requests;

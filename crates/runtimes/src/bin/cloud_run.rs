@@ -1,0 +1,51 @@
+//! Cloud Run: a flush before each response, and a SIGTERM handler that the program asks for.
+//!
+//! Without requests the instance gets next to no CPU, so what a request records is delivered before its
+//! response. SIGTERM comes 10 s before the kill; what is open by then is answered and delivered first.
+
+use std::env;
+use std::error::Error;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::{Router, routing::post};
+use convert_sdk::Core;
+use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
+use tokio::net::TcpListener;
+
+/// The most that the delivery adds to a response.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Below the 10 s that Cloud Run leaves.
+const GRACE: Duration = Duration::from_secs(8);
+
+async fn checkout(visitor: Visitor) -> &'static str {
+    visitor.track_conversion("purchase");
+    "thank you"
+}
+
+async fn deliver(State(convert): State<Convert>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Err(error) = convert.flush(FLUSH_TIMEOUT).await {
+        eprintln!("{}: {error}", error.code());
+    }
+    response
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let stop = stop_signal()?;
+    let convert = Convert::new(Core::new(config_from_env()?.build()?), VisitorCookie::plain());
+    convert.initialize().await?;
+    let app = Router::new()
+        .route("/checkout", post(checkout))
+        .layer(from_fn_with_state(convert.clone(), deliver))
+        .layer(ConvertLayer::new(&convert));
+    let host = env::var("HOST").unwrap_or_else(|_| "0.0.0.0".to_owned());
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned()).parse()?;
+    let listener = TcpListener::bind((host, port)).await?;
+    println!("listening on {}", listener.local_addr()?);
+    serve(listener, app, &convert, stop, GRACE).await?;
+    Ok(())
+}

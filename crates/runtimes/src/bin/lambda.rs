@@ -1,0 +1,44 @@
+//! AWS Lambda: the config once for each cold start, a flush at the end of each invocation.
+//!
+//! Between invocations the process is frozen, so nothing may be left to a timer or to the exit: what is
+//! not delivered before the response may never be. The conversion is delivered with it or, where the
+//! endpoint fails, kept for the flush of the next invocation.
+
+use std::time::Duration;
+
+use convert_sdk::Core;
+use convert_sdk_web::config_from_env;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+/// Below the function's own timeout.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Deserialize)]
+struct Purchase {
+    visitor_id: String,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let core = Core::new(config_from_env()?.build()?);
+    let starting = core.clone();
+    spawn_blocking(move || starting.initialize()).await??;
+    run(service_fn(|event| handle(core.clone(), event))).await
+}
+
+async fn handle(core: Core, event: LambdaEvent<Purchase>) -> Result<Value, Error> {
+    let visitor = core.create_context(event.payload.visitor_id, ())?;
+    let headline = visitor.run_experience("homepage-headline").map(|it| it.variation_key().to_owned());
+    visitor.track_conversion("purchase");
+    let delivered = match spawn_blocking(move || core.flush(FLUSH_TIMEOUT)).await? {
+        Ok(report) => report.delivered,
+        Err(error) => {
+            eprintln!("{}: {error}", error.code());
+            0
+        }
+    };
+    Ok(json!({ "headline": headline, "delivered": delivered }))
+}

@@ -1,0 +1,16 @@
+//! Each program as a process of its own, driven from outside; the emulator's record is the judge.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod batch;
+mod blocking_flush;
+mod cloud_run;
+mod guide;
+mod http;
+mod job_worker;
+mod lambda;
+mod load;
+mod program;
+mod quickstarts;
+mod runtime_api;
+mod servers;

@@ -1,0 +1,161 @@
+//! A program under test, and the emulator that it talks to.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use convert_emulator::{Emulator, EventData, Project, Received};
+use tempfile::TempDir;
+
+/// Long enough that only a hang can exhaust it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Rocket's settings: a free port, and plain lines that say which.
+pub(crate) const ROCKET: [(&str, &str); 4] = [
+    ("ROCKET_ADDRESS", "127.0.0.1"),
+    ("ROCKET_PORT", "0"),
+    ("ROCKET_CLI_COLORS", "false"),
+    ("ROCKET_LOG_LEVEL", "normal"),
+];
+/// What Rocket says before its address.
+pub(crate) const ROCKET_LISTENS: &str = "Rocket has launched from http://";
+
+/// The emulator with its sample project, and where programs find its certificate.
+pub(crate) struct Convert {
+    pub(crate) emulator: Emulator,
+    folder: TempDir,
+}
+
+/// A running program; killed if a test fails before it ends.
+pub(crate) struct Program {
+    child: Child,
+    /// The lines that it prints; disconnected when it prints no more.
+    lines: Receiver<String>,
+}
+
+impl Convert {
+    pub(crate) fn start() -> Self {
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        emulator.write_ca(folder.path().join("ca.pem")).unwrap();
+        Self { emulator, folder }
+    }
+
+    /// Starts a program that knows this emulator by its environment.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Program {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env("CONVERT_SDK_KEY", Project::DEMO_SDK_KEY)
+            .env("CONVERT_CONFIG_ENDPOINT", self.emulator.config_url())
+            .env("CONVERT_TRACK_ENDPOINT", self.emulator.track_url())
+            .env("CONVERT_CA_FILE", self.folder.path().join("ca.pem"))
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
+        Program { child, lines }
+    }
+
+    pub(crate) fn received(&self) -> Received {
+        self.emulator.received()
+    }
+
+    /// Conversions of this visitor, at most one of which is right for a goal.
+    pub(crate) fn conversions_of(&self, visitor: &str) -> usize {
+        conversions_of(&self.received(), visitor)
+    }
+}
+
+/// Conversions of this visitor in a record.
+pub(crate) fn conversions_of(received: &Received, visitor: &str) -> usize {
+    received.events_of(visitor).filter(|it| matches!(it.event, EventData::Conversion { .. })).count()
+}
+
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // A test may have stopped reading.
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+impl Program {
+    /// The next line with this text in it; what stands after the text.
+    pub(crate) fn says(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).expect("the program should say so");
+            if let Some((_, rest)) = line.split_once(text) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    /// Where a server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.says("listening on ").parse().unwrap()
+    }
+
+    /// Every line that it prints until its end.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Stops it as Lambda freezes a sandbox, and returns when it stands still.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+        let deadline = Instant::now() + PATIENCE;
+        let state = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+            stat.rsplit_once(") ").unwrap().1.chars().next()
+        };
+        while state() != Some('T') {
+            assert!(Instant::now() < deadline, "the process does not stop");
+            thread::yield_now();
+        }
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(self) -> ExitStatus {
+        self.end_or_kill(PATIENCE)
+    }
+
+    /// Waits for its end as a supervisor does that kills what takes longer.
+    pub(crate) fn end_or_kill(mut self, after: Duration) -> ExitStatus {
+        let deadline = Instant::now() + after;
+        // Its output ends when it does.
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.child.kill();
+                    break;
+                }
+            }
+        }
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

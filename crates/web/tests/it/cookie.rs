@@ -1,0 +1,125 @@
+//! What is written into a cookie, and what is taken from one.
+
+use std::time::Duration;
+
+use convert_sdk_web::{InvalidCookie, SameSite, VisitorCookie};
+
+const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
+const OTHER: &[u8] = b"another one of more than thirty-two bytes";
+
+/// What a browser sends back for a `Set-Cookie` header.
+fn sent(set_cookie: &str) -> &str {
+    set_cookie.split(';').next().unwrap()
+}
+
+#[test]
+fn a_plain_cookie_is_secure_http_only_and_lax_by_default() {
+    assert_eq!(
+        VisitorCookie::plain().write("visitor-1"),
+        "convert_visitor=visitor-1; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=31536000"
+    );
+}
+
+#[test]
+fn every_attribute_can_be_chosen() {
+    let cookie = VisitorCookie::plain()
+        .name("_shop_visitor")
+        .and_then(|it| it.domain("example.com"))
+        .unwrap()
+        .max_age(Duration::from_secs(60))
+        .secure(false)
+        .http_only(false)
+        .same_site(SameSite::Strict);
+    assert_eq!(
+        cookie.write("visitor-1"),
+        "_shop_visitor=visitor-1; SameSite=Strict; Path=/; Domain=example.com; Max-Age=60"
+    );
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    for cookie in [VisitorCookie::plain(), VisitorCookie::signed(SECRET).unwrap()] {
+        for id in ["0f3a", "a=b", "100%", "user@example.com", "\"quoted\"", "a;b,c"] {
+            let set = cookie.write(id);
+            assert_eq!(cookie.read([sent(&set)]).as_deref(), Some(id), "{set}");
+        }
+    }
+}
+
+#[test]
+fn a_malformed_id_is_as_no_cookie() {
+    let cookie = VisitorCookie::plain();
+    let long = format!("convert_visitor={}", "a".repeat(VisitorCookie::MAX_ID_BYTES + 1));
+    let broken = [
+        "",
+        "convert_visitor",
+        "convert_visitor=",
+        "convert_visitor=%00",
+        "convert_visitor=%FF",
+        "convert_visitor=a%20b",
+        "convert_visitor=caf\u{e9}",
+        "Convert_Visitor=visitor-1",
+        "other=visitor-1",
+        "=;=;;",
+        long.as_str(),
+    ];
+    for header in broken {
+        assert_eq!(cookie.read([header]), None, "{header}");
+    }
+    let longest = "a".repeat(VisitorCookie::MAX_ID_BYTES);
+    assert_eq!(cookie.read([sent(&cookie.write(&longest))]).as_deref(), Some(longest.as_str()));
+}
+
+#[test]
+fn the_cookie_is_found_among_others() {
+    let cookie = VisitorCookie::plain();
+    let headers = ["a=1; broken; convert_visitor=%00", "convert_visitor=visitor-1; b=2"];
+    assert_eq!(cookie.read(headers).as_deref(), Some("visitor-1"));
+}
+
+#[test]
+fn a_signed_cookie_cannot_be_made_up_or_changed() {
+    let cookie = VisitorCookie::signed(SECRET).unwrap();
+    let set = cookie.write("visitor-1");
+    let good = sent(&set);
+    let forged = [
+        "convert_visitor=visitor-1".to_owned(),
+        good.replace("visitor-1", "visitor-2"),
+        good[..good.len() - 1].to_owned(),
+        sent(&VisitorCookie::signed(OTHER).unwrap().write("visitor-1")).to_owned(),
+    ];
+    for header in &forged {
+        assert_eq!(cookie.read([header.as_str()]), None, "{header}");
+    }
+    // A forged one in front does not hide the good one.
+    assert_eq!(cookie.read([forged[0].as_str(), good]).as_deref(), Some("visitor-1"));
+}
+
+#[test]
+fn a_changed_secret_keeps_earlier_visitors() {
+    let before = VisitorCookie::signed(OTHER).unwrap();
+    let after = VisitorCookie::signed(SECRET).unwrap().earlier_secret(OTHER).unwrap();
+    assert_eq!(after.read([sent(&before.write("visitor-1"))]).as_deref(), Some("visitor-1"));
+    assert_eq!(before.read([sent(&after.write("visitor-1"))]), None, "the new secret signs");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let mistakes = [
+        (VisitorCookie::signed(b"too short"), InvalidCookie::SecretTooShort, "cookie_secret_too_short"),
+        (VisitorCookie::plain().name(""), InvalidCookie::Name, "cookie_name"),
+        (VisitorCookie::plain().name("a=b"), InvalidCookie::Name, "cookie_name"),
+        (VisitorCookie::plain().domain("a.com; Path=/"), InvalidCookie::Domain, "cookie_domain"),
+        (VisitorCookie::plain().earlier_secret(OTHER), InvalidCookie::NotSigned, "cookie_not_signed"),
+    ];
+    for (made, expected, code) in mistakes {
+        let error = made.unwrap_err();
+        assert_eq!((error, error.code()), (expected, code));
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let shown = format!("{:?}", VisitorCookie::signed(SECRET).unwrap());
+    assert_eq!(shown, "VisitorCookie { name: \"convert_visitor\", signed: true, .. }");
+}

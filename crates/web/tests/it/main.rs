@@ -1,0 +1,7 @@
+//! The parts that every helper shares, without a framework.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cookie;
+mod environment;
+mod lifecycle;
+mod visit;

@@ -1,0 +1,54 @@
+//! Ends well on SIGTERM: the program, not the SDK, handles the signal, stops taking work, and shuts the
+//! core down within a deadline.
+//!
+//! Talks to the servers that `CONVERT_SDK_KEY` and the other variables name, and then waits for a
+//! signal. Without them it starts an emulator, and sends itself a SIGTERM after 100 requests.
+
+mod endpoint;
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use convert_sdk::{Core, attributes};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Well below what a supervisor waits before it kills (Kubernetes: 30 s, systemd: 90 s, Docker: 10 s).
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    // Before anything else, so that a signal from here on is not the end.
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let emulator = endpoint::emulator()?;
+    let core = Core::new(endpoint::configure(emulator.as_ref())?.build()?);
+    core.initialize()?;
+
+    let serving = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&core, &serving, emulator.is_some()));
+        if let Some(signal) = signals.forever().next() {
+            println!("signal {signal}: no more requests");
+        }
+        serving.store(false, Ordering::Relaxed);
+    });
+
+    // Whoever works has ended: nothing is recorded after this.
+    let report = core.shutdown(GRACE)?;
+    println!("{} recorded, {} delivered", report.stats.recorded, report.stats.delivered);
+    Ok(())
+}
+
+/// Stands for the program's real work: a request every few milliseconds.
+fn serve(core: &Core, serving: &AtomicBool, ends_itself: bool) {
+    for request in (0..).take_while(|_| serving.load(Ordering::Relaxed)) {
+        if let Ok(visitor) = core.create_context(format!("visitor-{request}"), attributes! { "age" => 30 }) {
+            visitor.run_experiences();
+            visitor.track_conversion("signup");
+        }
+        if ends_itself && request == 100 {
+            let _ = signal_hook::low_level::raise(SIGTERM);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,6 @@
+//! Any bytes as a config: it is refused, or two cores decide the same by it.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| convert_fuzz::agree(&String::from_utf8_lossy(data)));

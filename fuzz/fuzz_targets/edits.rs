@@ -1,0 +1,11 @@
+//! A served config after a few edits: it is refused, or two cores decide the same by it.
+#![no_main]
+
+use libfuzzer_sys::arbitrary::Unstructured;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    let Ok(config) = convert_fuzz::edited(&mut Unstructured::new(data)) else { return Corpus::Reject };
+    convert_fuzz::agree(&config.to_string());
+    Corpus::Keep
+});

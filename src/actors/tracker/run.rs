@@ -1,0 +1,214 @@
+//! The tracker's thread around its state machine: waits, reads the clock, carries effects out.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvError, at, never, select};
+
+use super::effects::{Effect, Effects};
+use super::handle::Attention;
+use super::machine::{Tracker, TrackerSettings};
+use super::{Record, TrackerCommand};
+use crate::actors::Notifier;
+use crate::actors::flusher::{FlusherHandle, Outcome};
+use crate::actors::wait::Wakers;
+use crate::tracking::Ledger;
+
+/// Records taken from the inbox between two looks at everything else.
+const RECORDS_A_TURN: usize = 1_024;
+/// How often the inbox is looked at while records flow. A sender that had to wake the tracker would
+/// pay a system call, a hundred times the send.
+const POLL: Duration = Duration::from_millis(8);
+/// How long after the last record the tracker stops polling and sleeps until it is woken.
+const REST_AFTER: Duration = Duration::from_millis(250);
+
+/// What the thread reads and writes.
+pub(super) struct Ports {
+    pub(super) inbox: Receiver<Record>,
+    pub(super) control: Receiver<TrackerCommand>,
+    /// Tasks that wait for room among the commands.
+    pub(super) room: Arc<Wakers>,
+    pub(super) nudged: Receiver<()>,
+    pub(super) outcomes: Receiver<Outcome>,
+    pub(super) flusher: FlusherHandle,
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) attention: Arc<Attention>,
+}
+
+/// The machine and its ports. All that the thread adds is to wait and to read the clock, so that a
+/// simulation runs everything else.
+pub(super) struct TrackerThread {
+    ports: Ports,
+    pub(super) tracker: Tracker,
+    effects: Effects,
+    watch: Watch,
+    active_until: Option<Instant>,
+}
+
+/// Everything that can happen to the tracker.
+pub(super) enum Event {
+    Record(Record),
+    Command(TrackerCommand),
+    Ended(Outcome),
+    Nudged,
+    Tick,
+    Abandoned,
+}
+
+/// How the thread waits for what happens next.
+#[derive(Clone, Copy, PartialEq)]
+enum Watch {
+    /// Records wait: it does not.
+    Busy,
+    /// Records have come lately: it looks for more in a moment.
+    Polling,
+    /// It sleeps until a record or anything else wakes it.
+    Resting,
+}
+
+impl TrackerThread {
+    pub(super) fn new(ports: Ports, settings: TrackerSettings) -> Self {
+        Self {
+            ports,
+            tracker: Tracker::new(settings),
+            effects: Effects::default(),
+            watch: Watch::Resting,
+            active_until: None,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut now = Instant::now();
+        loop {
+            let event = self.next_event(now);
+            now = Instant::now();
+            if self.turn(event, now, SystemTime::now()) {
+                return self.finish();
+            }
+        }
+    }
+
+    /// Everything that follows from one event; says whether it was the last.
+    pub(super) fn turn(&mut self, event: Event, now: Instant, wall: SystemTime) -> bool {
+        self.effects.heard = self.ports.notifier.is_heard();
+        let (nudged, before) = (matches!(event, Event::Nudged), self.tracker.stats().recorded);
+        let abandoned = self.step(event, now, wall);
+        if nudged || self.tracker.stats().recorded > before {
+            self.active_until = Some(now + REST_AFTER);
+        }
+        self.watch = self.watch(now);
+        self.tracker.settle(now, &mut self.effects);
+        self.ports.ledger.publish(self.tracker.stats(), self.tracker.oldest_pending());
+        self.carry_out();
+        abandoned || self.tracker.is_done()
+    }
+
+    pub(super) fn finish(mut self) {
+        self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
+        self.ports.ledger.publish(self.tracker.stats(), None);
+        self.carry_out();
+        self.tracker.answer_close();
+    }
+
+    /// How to wait next; said before the machine settles, which then sees all visitor state that a
+    /// caller has not woken it for.
+    fn watch(&self, now: Instant) -> Watch {
+        let active = self.active_until.is_some_and(|until| until > now);
+        let watch = match (self.ports.inbox.is_empty() || !self.tracker.takes_records(), active) {
+            (false, _) => Watch::Busy,
+            (true, true) => Watch::Polling,
+            (true, false) => Watch::Resting,
+        };
+        self.ports.attention.resting.store(watch == Watch::Resting, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        watch
+    }
+
+    fn next_event(&self, now: Instant) -> Event {
+        let Ports { inbox, control, nudged, outcomes, .. } = &self.ports;
+        if self.watch == Watch::Busy {
+            return select! {
+                recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
+                recv(control) -> command => self.commanded(command),
+                default => Event::Tick,
+            };
+        }
+        let poll = (self.watch == Watch::Polling).then(|| now + POLL);
+        let tick = [self.tracker.wake_at(), poll].into_iter().flatten().min().map_or_else(never, at);
+        let unread = never();
+        let inbox =
+            if self.watch == Watch::Resting && self.tracker.takes_records() { inbox } else { &unread };
+        select! {
+            recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
+            recv(control) -> command => self.commanded(command),
+            recv(inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
+            recv(nudged) -> _ => Event::Nudged,
+            recv(tick) -> _ => Event::Tick,
+        }
+    }
+
+    /// A command has left the inbox, which has room again.
+    fn commanded(&self, command: Result<TrackerCommand, RecvError>) -> Event {
+        self.ports.room.wake_all();
+        command.map_or(Event::Abandoned, Event::Command)
+    }
+
+    /// Feeds one event and the records behind it to the machine; says whether every handle is gone.
+    fn step(&mut self, event: Event, now: Instant, wall: SystemTime) -> bool {
+        match event {
+            Event::Record(record) => self.take(record, now),
+            Event::Ended(outcome) => self.tracker.ended(outcome, now, wall, &mut self.effects),
+            Event::Nudged | Event::Tick => {}
+            Event::Abandoned => return true,
+            Event::Command(command) => {
+                // A flush covers what was sent before it, so those records go in first.
+                for _ in 0..self.ports.inbox.len() {
+                    self.take_next(now);
+                }
+                self.tracker.command(command);
+                return false;
+            }
+        }
+        for _ in 0..RECORDS_A_TURN {
+            if !self.tracker.takes_records() || !self.take_next(now) {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Takes a record from the inbox, and says whether there was one.
+    fn take_next(&mut self, now: Instant) -> bool {
+        self.ports.inbox.try_recv().is_ok_and(|record| {
+            self.take(record, now);
+            true
+        })
+    }
+
+    fn take(&mut self, record: Record, now: Instant) {
+        if record.long_bytes > 0 {
+            self.ports.attention.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
+        }
+        let verdict = self.tracker.record(record.event, now, &mut self.effects);
+        if let Some(reply) = record.verdict {
+            self.effects.judge(reply, verdict);
+        }
+    }
+
+    fn carry_out(&mut self) {
+        for effect in self.effects.drain() {
+            match effect {
+                Effect::Notify(event) => self.ports.notifier.notify(event),
+                Effect::Report(reply, report) => reply.send(*report),
+                Effect::Judge(reply, verdict) => reply.send(verdict),
+                Effect::Deliver(delivery) => {
+                    if self.ports.flusher.deliver(delivery).is_err() {
+                        log::error!("the flusher is gone");
+                    }
+                }
+            }
+        }
+    }
+}

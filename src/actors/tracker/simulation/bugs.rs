@@ -1,0 +1,39 @@
+//! Bugs on purpose, so that the simulation can be seen to find them.
+
+use crate::actors::flusher::Delivery;
+use crate::actors::tracker::machine::Tracker;
+use crate::tracking::Queued;
+
+/// What is wrong with a tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::actors::tracker) enum Bug {
+    /// A flush counts as delivered what has just been sent.
+    EarlyAck,
+    /// What a failed delivery carried is forgotten.
+    LostBatch,
+    /// What was delivered is sent once more, and the ledger made to fit.
+    DoubleSend,
+}
+
+impl Tracker {
+    pub(in crate::actors::tracker) fn plant_early_ack(&mut self) {
+        if self.bug == Some(Bug::EarlyAck) {
+            self.flushes.claim_all();
+        }
+    }
+
+    pub(in crate::actors::tracker) fn plant_lost_batch(&mut self, records: &mut Vec<Queued>) {
+        if self.bug == Some(Bug::LostBatch) {
+            records.clear();
+        }
+    }
+
+    pub(in crate::actors::tracker) fn plant_double_send(&mut self, delivery: Delivery) {
+        if self.bug == Some(Bug::DoubleSend) && delivery.retries == 0 {
+            let mut records = delivery.records;
+            records.iter_mut().for_each(|queued| queued.tries = 1);
+            self.stats.recorded += records.len() as u64;
+            self.backlog.put_back(records);
+        }
+    }
+}

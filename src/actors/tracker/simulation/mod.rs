@@ -1,0 +1,133 @@
+//! The pipeline under a scheduler of its own, with virtual time and an endpoint that fails: random
+//! runs, every run of a small protocol, and bugs on purpose that both must find.
+
+mod bugs;
+mod choices;
+mod process;
+mod server;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub(super) use bugs::Bug;
+use choices::{Every, Seeded};
+use server::Answer;
+use world::{Scope, Tally, World, random_scope};
+
+use crate::options::DeliveryConfig;
+
+/// Random runs, unless `SIMULATION_SEEDS` says how many.
+const SEEDS: u64 = 500;
+const STEPS: usize = 400;
+/// Builds without optimization look at a part of the interleavings; `scripts/simulate` looks at all.
+const ALL: usize = if cfg!(debug_assertions) { 0 } else { 1 };
+
+fn random_run(seed: u64, bug: Option<Bug>) -> Tally {
+    let mut choices = Seeded(seed);
+    let scope = random_scope(&mut choices, bug);
+    World::new(&mut choices, scope).run(STEPS)
+}
+
+/// `SIMULATION_SEED=n` runs that one alone.
+#[test]
+fn the_ledger_balances_after_every_step_of_random_runs() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SIMULATION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS),
+    };
+    let mut all = Tally::default();
+    for seed in seeds.clone() {
+        let run = catch_unwind(|| random_run(seed, None));
+        let Ok(run) = run else {
+            panic!("replay it: SIMULATION_SEED={seed} cargo test --lib the_ledger_balances_after_every_step");
+        };
+        all.add(run);
+    }
+    println!("{} runs: {all:?}", seeds.end - seeds.start);
+    if seeds.end - seeds.start > 100 {
+        let Tally { recorded, delivered, deduplicated, dropped, faults, twice, flushes, forks } = all;
+        let seen = [recorded, delivered, deduplicated, dropped, faults, twice, flushes, forks];
+        assert!(seen.iter().all(|count| *count > 50), "{all:?}");
+        assert_eq!(recorded, delivered + deduplicated + dropped);
+    }
+}
+
+#[test]
+fn each_planted_bug_is_found() {
+    for bug in [Bug::EarlyAck, Bug::LostBatch, Bug::DoubleSend] {
+        let finds = |seed: &u64| catch_unwind(|| random_run(*seed, Some(bug))).is_err();
+        let found = silently(|| (0..SEEDS).find(finds));
+        assert!(found.is_some_and(|seed| seed < 50), "{bug:?} was found by seed {found:?}");
+    }
+}
+
+/// Runs with the usual report of panics off, as they are wanted.
+fn silently<T>(run: impl FnOnce() -> T) -> T {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(run));
+    std::panic::set_hook(usual);
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Every interleaving of a small protocol; returns how many there are.
+fn every_run(what: &str, scope: &Scope) -> u64 {
+    let (mut choices, mut runs) = (Every::default(), 0);
+    loop {
+        World::new(&mut choices, scope.clone()).run(usize::MAX);
+        runs += 1;
+        if !choices.next_run() {
+            println!("{runs} interleavings of {what}");
+            return runs;
+        }
+    }
+}
+
+fn small(delivery: DeliveryConfig) -> Scope {
+    Scope {
+        batch_size: 1,
+        auto_flush_interval: None,
+        delivery,
+        records: 0,
+        flushes: 0,
+        closes: 0,
+        forks: 0,
+        faults: 0,
+        advances: 0,
+        repetitions: false,
+        answers: vec![Answer::OK, Answer::Refused, Answer::TakenUnheard],
+        bug: None,
+    }
+}
+
+/// A queue of two, and two lanes of one event each.
+fn two_lanes() -> DeliveryConfig {
+    DeliveryConfig::builder().lanes(2).max_request_events(1).queue_capacity(2).build().unwrap()
+}
+
+#[test]
+fn every_interleaving_of_two_records_and_a_flush_over_two_lanes_that_may_fail() {
+    let scope = Scope { records: 2, flushes: 1, faults: 1, advances: 1, ..small(two_lanes()) };
+    assert!(every_run("two records, a flush and a fault", &scope) > 1_000);
+}
+
+#[test]
+fn every_interleaving_of_a_flush_and_a_close() {
+    let scope = Scope { records: 1 + ALL, flushes: 1, closes: 1, faults: 1, ..small(two_lanes()) };
+    assert!(every_run("records, a flush, a fault and a close or a dropped handle", &scope) > 100);
+}
+
+#[test]
+fn every_interleaving_of_more_records_than_there_is_room() {
+    let delivery =
+        DeliveryConfig::builder().lanes(1).queue_capacity(1).max_pending_records(1).build().unwrap();
+    let scope = Scope { records: 3 + ALL, flushes: 1, faults: ALL, ..small(delivery) };
+    assert!(every_run("more records than there is room, a flush and a fault", &scope) > 1_000);
+}
+
+#[test]
+fn every_interleaving_of_two_flushes() {
+    let scope = Scope { records: 1 + ALL, flushes: 2, faults: 1, ..small(two_lanes()) };
+    assert!(every_run("records, two flushes and a fault", &scope) > 100);
+}

@@ -1,0 +1,140 @@
+//! One visitor, for asynchronous callers.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use crate::attributes::Attributes;
+use crate::context::{Context, ConversionOptions};
+use crate::error::{ConfirmError, PreviewError};
+use crate::results::ConversionResult;
+
+/// A [`Context`] whose two waiting calls are futures. Needs the feature `async`.
+///
+/// Everything else is reached through [`Deref`] and is a plain method, because it *is* the method of
+/// [`Context`]: an evaluation is a computation of microseconds on the config in memory, and recording
+/// is one channel send. There is nothing to wait for, and no second copy of any decision. The exception is
+/// asked for: with [`OverflowPolicy::Wait`](crate::OverflowPolicy::Wait) recording into a full queue **blocks**
+/// the thread, and with it the executor, up to the time given there.
+///
+/// ```
+/// # use convert_sdk::*;
+/// # futures_executor::block_on(async {
+/// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+/// # let core = AsyncCore::new(config);
+/// # core.initialize().await?;
+/// let mut visitor = core.create_context("visitor-4", ()).await?;
+/// visitor.set_attributes(attributes! { "age" => 30 });
+/// assert!(visitor.run_experience("checkout").is_some());
+/// assert!(visitor.track_conversion("purchase").tracked());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct AsyncContext {
+    context: Context,
+}
+
+impl AsyncContext {
+    /// How long [`set_preview`](Self::set_preview) may wait for an experience that the config does
+    /// not have.
+    pub const PREVIEW_TIMEOUT: Duration = Context::PREVIEW_TIMEOUT;
+
+    /// This context with other location attributes, which location rules see.
+    #[must_use]
+    pub fn with_location(self, location: impl Into<Attributes>) -> Self {
+        self.context.with_location(location).into()
+    }
+
+    /// The same context for synchronous callers; its waiting calls block. `AsyncContext::from` leads
+    /// back.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = Core::new(config);
+    /// # core.initialize()?;
+    /// let visitor = AsyncContext::from(core.create_context("visitor-4", ())?);
+    /// assert_eq!(visitor.into_sync().visitor_id(), "visitor-4");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn into_sync(self) -> Context {
+        self.context
+    }
+
+    /// As [`Context::set_preview`]: gives this context one variation of one experience, by their ids.
+    /// An experience that the config does not have is fetched, and waited for at most
+    /// [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT). A future that is dropped meanwhile leaves the
+    /// preview off.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// let mut visitor = core.create_context("visitor-1", ()).await?;
+    /// visitor.set_preview("1001", "2002").await?;
+    /// let shown = visitor.run_experience("checkout").ok_or("not shown")?;
+    /// assert_eq!(shown.variation_key(), "one-page");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::set_preview`].
+    pub async fn set_preview(&mut self, experience_id: &str, variation_id: &str) -> Result<(), PreviewError> {
+        self.context.set_preview_in_task(experience_id, variation_id).await
+    }
+
+    /// As [`Context::track_conversion_confirmed`]: records a conversion and waits for the tracker's
+    /// verdict on whether it is a repetition, at most for `timeout`. The conversion is handed over when
+    /// the future is first polled; dropping it then loses the verdict alone.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// let visitor = core.create_context("visitor-4", ()).await?;
+    /// let (plain, patience) = (ConversionOptions::new(), std::time::Duration::from_secs(5));
+    /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience).await?;
+    /// let second = visitor.track_conversion_confirmed("purchase", &plain, patience).await?;
+    /// assert_eq!(first.status, ConversionStatus::Queued);
+    /// assert_eq!(second.status, ConversionStatus::Deduplicated);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::track_conversion_confirmed`].
+    pub async fn track_conversion_confirmed(
+        &self,
+        goal_key: &str,
+        options: &ConversionOptions,
+        timeout: Duration,
+    ) -> Result<ConversionResult, ConfirmError> {
+        self.context.track_conversion_confirmed_in_task(goal_key, options, timeout).await
+    }
+}
+
+impl From<Context> for AsyncContext {
+    fn from(context: Context) -> Self {
+        Self { context }
+    }
+}
+
+impl Deref for AsyncContext {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl DerefMut for AsyncContext {
+    fn deref_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+}

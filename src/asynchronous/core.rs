@@ -1,0 +1,476 @@
+//! The entry point for asynchronous callers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::AsyncContext;
+use crate::actors::{EventStream, RefreshOutcome};
+use crate::attributes::Attributes;
+use crate::config::ConfigSnapshot;
+use crate::context::{Context, RunOptions, decide_unseen_in_task};
+use crate::core::{Core, CoreBuilder};
+use crate::deadline::deadline_after;
+use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
+use crate::events::{LifecycleEvent, LifecycleEventKind};
+use crate::flush::{FlushError, FlushReport};
+use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
+use crate::options::SdkConfig;
+use crate::results::{ExperienceResult, Undecided};
+use crate::shared::last_resort;
+use crate::tracking::{ReleaseReason, Stats};
+
+/// One SDK instance, for asynchronous callers. Cheap to clone, `Send + Sync`; every clone, and every
+/// [`Core`] that it came from or [goes to](Self::to_sync), is the same instance with the same threads.
+/// Needs the feature `async`.
+///
+/// What waits in [`Core`] is a future here, under the same name, with the same answers and errors. The
+/// futures need no runtime: any executor can poll them, and none of them blocks the thread that does.
+/// The actors stay threads of their own, exactly those of [`Core`]; a deadline is kept by one more,
+/// `convert-timer`, and visitors are asked of a synchronous data store by `convert-reader`. Both start
+/// when first needed, and end by themselves. Timeouts count from the first poll, and nothing happens
+/// before it.
+///
+/// **Dropping a future** ends the wait and nothing else: what was asked of an actor is done, its answer
+/// goes nowhere, and no event is lost.
+///
+/// **Forks**: a child uses the instance as it would a [`Core`]. A future that was pending at the fork, and
+/// an [`EventStream`] of the parent's, are the parent's: in the child that future never resolves, and that
+/// stream has ended. A client of the application's whose runtime runs on threads of the parent's cannot
+/// work there either; make the runtime, and the core over it, in the child.
+///
+/// What never waits is a plain method here too, because it is the very same computation: reading the
+/// config or the ledger, adding a handler, asking for a refresh without waiting for it.
+///
+/// ```
+/// use std::time::Duration;
+/// use convert_sdk::{AsyncCore, SdkConfig, attributes};
+///
+/// # futures_executor::block_on(async {
+/// # let config_json = include_str!("../../tests/it/small.json");
+/// let core = AsyncCore::new(SdkConfig::builder().data_json(config_json).build()?);
+/// core.initialize().await?;
+///
+/// let visitor = core.create_context("visitor-1", attributes! { "plan" => "pro" }).await?;
+/// if let Some(result) = visitor.run_experience("checkout") {
+///     println!("{} shows {}", result.experience_key(), result.variation_key());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct AsyncCore {
+    core: Core,
+}
+
+impl Core {
+    /// The same instance for asynchronous callers. Needs the feature `async`.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// let core = Core::new(config);
+    /// core.initialize()?;
+    /// let same = core.to_async();
+    /// assert!(same.is_ready());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn to_async(&self) -> AsyncCore {
+        AsyncCore { core: self.clone() }
+    }
+}
+
+impl AsyncCore {
+    /// How long [`close`](Self::close) may take.
+    pub const CLOSE_TIMEOUT: Duration = Core::CLOSE_TIMEOUT;
+
+    /// An instance with the built-in transport, which delivers on the SDK's own threads. Touches
+    /// neither network nor threads.
+    #[must_use]
+    pub fn new(config: SdkConfig) -> Self {
+        Core::new(config).to_async()
+    }
+
+    /// Starts from a config, for a transport or handlers of the application's own; the built [`Core`]
+    /// goes [here](Core::to_async).
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// let core = AsyncCore::builder(config)
+    ///     .on(LifecycleEventKind::Ready, |event| println!("{event:?}"))
+    ///     .build()?
+    ///     .to_async();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn builder(config: SdkConfig) -> CoreBuilder {
+        Core::builder(config)
+    }
+
+    /// The same instance for synchronous callers. Its waiting calls block, so they belong on a thread
+    /// that may: tokio's `spawn_blocking`, say.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// let core = AsyncCore::new(config);
+    /// # futures_executor::block_on(core.initialize())?;
+    /// assert!(core.to_sync().is_ready());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn to_sync(&self) -> Core {
+        self.core.clone()
+    }
+
+    /// As [`Core::initialize`]: puts the first config in place, and waits for it at most for the
+    /// configured `initialize_timeout` (10 s unless changed). Direct data is compiled in the task: that
+    /// is computation, a few milliseconds for a large config.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// let core = AsyncCore::new(config);
+    /// core.initialize().await?;
+    /// assert!(core.is_ready());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Core::initialize`].
+    pub async fn initialize(&self) -> Result<(), InitializeError> {
+        self.initialize_within(self.core.shared().config.tuning.initialize_timeout).await
+    }
+
+    /// As [`initialize`](Self::initialize), with another bound. A fetch that ends after it, or after
+    /// the future is dropped, still makes the core ready.
+    ///
+    /// # Errors
+    /// As [`Core::initialize`].
+    pub async fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
+        let deadline = deadline_after(timeout);
+        let Some(refresher) = self.core.begin_initialize()? else { return Ok(()) };
+        let mut limit = self.core.shared().until(deadline);
+        self.core.end_initialize(refresher.refresh_in_task(&mut limit).await)
+    }
+
+    /// Whether a config is in place.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// let core = AsyncCore::new(config);
+    /// assert!(!core.is_ready());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.core.is_ready()
+    }
+
+    /// The config now; `None` until the core is ready.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # futures_executor::block_on(core.initialize())?;
+    /// let config = core.current_config().ok_or("not ready")?;
+    /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn current_config(&self) -> Option<Arc<ConfigSnapshot>> {
+        self.core.current_config()
+    }
+
+    /// As [`Core::create_context`]: a context for one visitor, who keeps the config of this moment for
+    /// the context's life.
+    ///
+    /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::AsyncDataStore) its
+    /// `get` is awaited in this task. A synchronous [`DataStore`](crate::DataStore) is asked on the
+    /// thread `convert-reader`, one visitor after the other. How long a store may take is up to it.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// let visitor = core
+    ///     .create_context("visitor-4", attributes! { "age" => 30, "country" => "GR" })
+    ///     .await?
+    ///     .with_location(attributes! { "url" => "https://shop.example.com/" });
+    /// assert_eq!(visitor.visitor_id(), "visitor-4");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// The core is not ready, or closed.
+    pub async fn create_context(
+        &self,
+        visitor_id: impl AsRef<str>,
+        attributes: impl Into<Attributes>,
+    ) -> Result<AsyncContext, ContextError> {
+        let (visitor_id, attributes) = (visitor_id.as_ref(), attributes.into());
+        let snapshot = self.core.context_config()?;
+        let shared = Arc::clone(self.core.shared());
+        Ok(Context::new_in_task(shared, snapshot, visitor_id, attributes).await.into())
+    }
+
+    /// As [`Core::experience`]: a handle of an experience, for [`Context::run`].
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// let checkout = core.experience("checkout")?;
+    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 }).await?;
+    /// assert!(visitor.run(&checkout).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Core::experience`].
+    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, HandleError> {
+        self.core.experience(key)
+    }
+
+    /// As [`Core::feature`]: a handle of a feature, for [`Context::feature`].
+    ///
+    /// # Errors
+    /// As [`Core::experience`].
+    pub fn feature(&self, key: &str) -> Result<FeatureHandle, HandleError> {
+        self.core.feature(key)
+    }
+
+    /// As [`Core::goal`]: a handle of a goal, for [`Context::convert`].
+    ///
+    /// # Errors
+    /// As [`Core::experience`].
+    pub fn goal(&self, key: &str) -> Result<GoalHandle, HandleError> {
+        self.core.goal(key)
+    }
+
+    /// As [`Core::decide_many`]: decides one experience for many visitors by one config, into a buffer
+    /// of the caller's, which is emptied first; a future that is dropped leaves those decided so far.
+    ///
+    /// Without a data store this does not wait, so that very many visitors are better given in parts.
+    /// With one each visitor is asked of it in turn, as in [`create_context`](Self::create_context).
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// let checkout = core.experience("checkout")?;
+    /// let players = [("visitor-4", attributes! { "age" => 30 }), ("visitor-5", attributes! { "age" => 12 })];
+    ///
+    /// let config = core.current_config().ok_or("not ready")?;
+    /// let mut shown = Vec::new();
+    /// let visitors = players.iter().map(|(id, attributes)| (id, attributes));
+    /// core.decide_many(&config, &checkout, visitors, &RunOptions::new(), &mut shown).await;
+    /// assert!(shown[0].is_ok_and(|result| result.variation_key() == "one-page"));
+    /// assert_eq!(shown[1].unwrap_err(), Undecided::Audience);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn decide_many<'c, 'a, V: AsRef<str>>(
+        &self,
+        config: &'c ConfigSnapshot,
+        experience: &ExperienceHandle,
+        visitors: impl IntoIterator<Item = (V, &'a Attributes)>,
+        options: &RunOptions,
+        results: &mut Vec<Result<ExperienceResult<'c>, Undecided>>,
+    ) {
+        results.clear();
+        let position = experience.position(config);
+        for (visitor_id, attributes) in visitors {
+            let visitor = (visitor_id.as_ref(), attributes);
+            results.push(match position {
+                Some(position) => {
+                    decide_unseen_in_task(self.core.shared(), config, position, visitor, options).await
+                }
+                None => Err(Undecided::NotInConfig),
+            });
+        }
+    }
+
+    /// As [`Core::on`]: calls `handler` for every lifecycle event of one kind, on the thread
+    /// `convert-events`.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The operating system gave no thread.
+    pub fn on(
+        &self,
+        kind: LifecycleEventKind,
+        handler: impl FnMut(&LifecycleEvent) + Send + 'static,
+    ) -> Result<(), HandlerError> {
+        self.core.on(kind, handler)
+    }
+
+    /// Every lifecycle event from now on, as a [`Stream`](futures_core::Stream); needs no thread.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// use std::pin::Pin;
+    /// use futures_core::Stream;
+    ///
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// let mut events = core.subscribe();
+    /// core.create_context("visitor-4", ()).await?.diagnose_goal("no-such-goal");
+    /// // With the futures or the tokio-stream crate: `events.next().await`.
+    /// let event = std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)).await;
+    /// assert_eq!(event.map(|event| event.kind()), Some(LifecycleEventKind::Diagnostic));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self) -> EventStream {
+        self.core.shared().runtime().notifier.stream()
+    }
+
+    /// As [`Core::flush`]: waits until everything recorded before its first poll is delivered, at most
+    /// for `timeout`. Dropping the future keeps the records and lets the delivery go on; a later flush
+    /// covers them.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// match core.flush(Duration::from_secs(5)).await {
+    ///     Ok(report) => println!("{} delivered", report.delivered),
+    ///     Err(FlushError::Timeout(stats)) => println!("{} still pending", stats.pending),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Core::flush`].
+    pub async fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
+        self.flush_before(ReleaseReason::Explicit, deadline_after(timeout)).await
+    }
+
+    /// As [`Core::refresh_now`]: asks for a fetch of the config and returns at once.
+    pub fn refresh_now(&self) {
+        self.core.refresh_now();
+    }
+
+    /// As [`Core::refresh_now_within`]: fetches the config and waits for the result, at most for
+    /// `timeout`. Dropping the future lets the fetch go on.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// // This config was given directly, so there is nowhere to fetch it from.
+    /// let refused = core.refresh_now_within(std::time::Duration::from_secs(5)).await;
+    /// assert_eq!(refused, Err(RefreshError::DirectConfig));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Core::refresh_now_within`].
+    pub async fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
+        let deadline = deadline_after(timeout);
+        let refresher = self.core.begin_refresh()?;
+        let mut limit = self.core.shared().until(deadline);
+        self.core.end_refresh(refresher.refresh_in_task(&mut limit).await)
+    }
+
+    /// The ledger at this moment.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// assert!(core.stats().is_balanced());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// As [`Core::close`]: ends the SDK **without** a flush, and waits for the threads, at most
+    /// [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Once polled the core is closed; dropping the future then
+    /// leaves the threads to end by themselves.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// let stats = core.close().await;
+    /// assert_eq!((stats.pending, stats.dropped.total()), (0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn close(&self) -> Stats {
+        self.core.shared().close_in_task(deadline_after(Self::CLOSE_TIMEOUT), true).await;
+        self.stats()
+    }
+
+    /// As [`Core::shutdown`]: flushes, then closes, and waits for both, at most for `timeout` in all.
+    /// Dropping the future during the flush leaves the core open, and later as [`close`](Self::close)
+    /// does.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # futures_executor::block_on(async {
+    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let core = AsyncCore::new(config);
+    /// # core.initialize().await?;
+    /// let report = core.shutdown(std::time::Duration::from_secs(5)).await?;
+    /// assert_eq!(report.stats.pending, 0);
+    /// assert_eq!(core.create_context("late", ()).await.unwrap_err(), ContextError::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Core::shutdown`].
+    pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
+        let deadline = deadline_after(timeout);
+        let flushed = self.flush_before(ReleaseReason::Exit, deadline - last_resort(timeout)).await;
+        self.core.shared().close_in_task(deadline, flushed.is_ok()).await;
+        self.core.end_shutdown(flushed)
+    }
+
+    async fn flush_before(
+        &self,
+        reason: ReleaseReason,
+        deadline: Instant,
+    ) -> Result<FlushReport, FlushError> {
+        let Some(tracker) = self.core.begin_flush()? else { return Ok(self.core.nothing_to_flush()) };
+        let mut limit = self.core.shared().until(deadline);
+        self.core.end_flush(tracker.flush_in_task(reason, &mut limit).await)
+    }
+}

@@ -1,0 +1,120 @@
+//! Flushes at an end: of the process, or of a scope.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::actors::run_apart;
+use crate::core::Core;
+use crate::deadline::deadline_after;
+use crate::error::ExitFlushError;
+use crate::flush::{FlushError, FlushReport};
+use crate::process::{ExitJob, at_exit};
+use crate::shared::Shared;
+use crate::tracking::ReleaseReason;
+
+/// Has the core flushed when this process exits in the ordinary way: `main` returns, or
+/// [`std::process::exit`] is called, also in a child that is forked later. The exit waits for it, at
+/// most for `timeout`; for several cores one after the other.
+///
+/// This is the best that can be done, not a promise. Nothing runs when the process is killed, aborts
+/// or calls `_exit`, and the SDK never installs a signal handler: SIGTERM ends a program without an
+/// exit unless the program handles it. And the registration does not keep the core alive: a core that
+/// is a local of `main` is gone before the exit. Let it live in a `static`, or use a [`FlushGuard`].
+///
+/// ```
+/// use std::{sync::LazyLock, time::Duration};
+/// use convert_sdk::{Core, SdkConfig, register_exit_flush};
+///
+/// static CORE: LazyLock<Core> = LazyLock::new(|| {
+///     # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build().unwrap();
+///     # #[cfg(any())]
+///     let config = SdkConfig::builder().sdk_key("10035569/10034190").build().unwrap();
+///     Core::new(config)
+/// });
+/// register_exit_flush(&CORE, Duration::from_secs(2))?;
+/// # Ok::<(), convert_sdk::ExitFlushError>(())
+/// ```
+///
+/// # Errors
+/// The system does not tell of the exit: it is no Unix, or has no memory left for that.
+pub fn register_exit_flush(core: &Core, timeout: Duration) -> Result<(), ExitFlushError> {
+    let job = ExitFlush { shared: Arc::downgrade(core.shared()), timeout };
+    if at_exit(Arc::new(job)) { Ok(()) } else { Err(ExitFlushError::Unavailable) }
+}
+
+struct ExitFlush {
+    shared: Weak<Shared>,
+    timeout: Duration,
+}
+
+impl ExitJob for ExitFlush {
+    fn run(&self) {
+        // What a child has not used has nothing to flush there, and is the parent's.
+        let Some(shared) = self.shared.upgrade().filter(|shared| shared.has_begun()) else { return };
+        let core = Core::of(shared);
+        let timeout = self.timeout;
+        // On a thread of its own, as waiting needs thread-local values, which are gone on this one.
+        run_apart("convert-exit", move || say(flush(&core, timeout)));
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.strong_count() == 0
+    }
+}
+
+/// Flushes a core, or shuts it down, when it is dropped, also by a panic or a `?` on the way. Dropping
+/// **waits**, at most for the timeout; what is not delivered by then is said in the log. In a forked
+/// child it flushes what the child has recorded.
+///
+/// ```
+/// # use convert_sdk::*;
+/// use std::time::Duration;
+///
+/// fn job(core: &Core) -> Result<(), ContextError> {
+///     let _flushed = FlushGuard::new(core, Duration::from_secs(5));
+///     core.create_context("visitor-4", ())?.track_conversion("purchase");
+///     Ok(())
+/// }
+/// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
+/// # let core = Core::new(config);
+/// # core.initialize()?;
+/// # let _shut = FlushGuard::shutting_down(&core, Duration::ZERO);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "it flushes when it is dropped, which is at once unless it has a name"]
+#[derive(Debug)]
+pub struct FlushGuard {
+    core: Core,
+    timeout: Duration,
+    closes: bool,
+}
+
+impl FlushGuard {
+    /// Calls [`Core::flush`] at the end of the scope.
+    pub fn new(core: &Core, timeout: Duration) -> Self {
+        Self { core: core.clone(), timeout, closes: false }
+    }
+
+    /// Calls [`Core::shutdown`] at the end of the scope.
+    pub fn shutting_down(core: &Core, timeout: Duration) -> Self {
+        Self { core: core.clone(), timeout, closes: true }
+    }
+}
+
+impl Drop for FlushGuard {
+    fn drop(&mut self) {
+        say(if self.closes { self.core.shutdown(self.timeout) } else { flush(&self.core, self.timeout) });
+    }
+}
+
+fn flush(core: &Core, timeout: Duration) -> Result<FlushReport, FlushError> {
+    core.flush_before(ReleaseReason::Exit, deadline_after(timeout))
+}
+
+fn say(flushed: Result<FlushReport, FlushError>) {
+    match flushed {
+        // Whoever closed the core has had the ledger.
+        Ok(_) | Err(FlushError::Closed(_)) => {}
+        Err(error) => log::warn!("flush at the end: {error}"),
+    }
+}

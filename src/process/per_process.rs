@@ -1,0 +1,102 @@
+//! A value of which each process has its own: a forked child makes one at its first need.
+
+use std::mem::{forget, take};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::thread::yield_now;
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::hooks::generation;
+use super::watch_forks;
+
+/// A value with locks, channels, threads or connections in it. In a forked child the inherited one
+/// is read once, to make the child's own, and then forgotten: to drop it would be to close, unlock or
+/// join what belongs to the parent, or to wait for a thread that the child does not have.
+///
+/// To find the value is one load beside that of the generation, and takes no lock: `ArcSwap` has
+/// none, so that it works in a child whatever the parent's other threads were doing with it. What
+/// they had borrowed at the fork is never given back there, and thus never freed.
+pub(crate) struct PerProcess<T> {
+    current: ArcSwap<Owned<T>>,
+    /// The generation whose value is in place or being made.
+    claimed: AtomicU64,
+}
+
+/// The value of this process, for a moment.
+pub(crate) struct Current<T>(Guard<Arc<Owned<T>>>);
+
+struct Owned<T> {
+    generation: u64,
+    value: T,
+}
+
+impl<T> PerProcess<T> {
+    pub(crate) fn new(value: T) -> Self {
+        watch_forks();
+        let generation = generation();
+        Self {
+            current: ArcSwap::from_pointee(Owned { generation, value }),
+            claimed: AtomicU64::new(generation),
+        }
+    }
+
+    /// The value of this process. The first call in a child makes it with `inherit`, which must not
+    /// wait for a lock of the inherited one; then it runs `begin` on what it has put in place.
+    pub(crate) fn get(&self, inherit: impl FnOnce(&T) -> T, begin: impl FnOnce(&T)) -> Current<T> {
+        let current = self.current.load();
+        if current.generation == generation() { Current(current) } else { self.renew(inherit, begin) }
+    }
+
+    /// The value of this process, if it has made one.
+    pub(crate) fn peek(&self) -> Option<Current<T>> {
+        Some(self.current.load()).filter(|current| current.generation == generation()).map(Current)
+    }
+
+    #[cold]
+    fn renew(&self, inherit: impl FnOnce(&T) -> T, begin: impl FnOnce(&T)) -> Current<T> {
+        let generation = generation();
+        if self.claimed.swap(generation, Ordering::AcqRel) == generation {
+            // Another thread of this process makes it at this moment, and waits for nothing.
+            loop {
+                match self.peek() {
+                    Some(current) => return current,
+                    None => yield_now(),
+                }
+            }
+        }
+        let value = inherit(&self.current.load().value);
+        forget(self.current.swap(Arc::new(Owned { generation, value })));
+        let current = self.current.load();
+        begin(&current.value);
+        Current(current)
+    }
+}
+
+/// In a child: moves what an inherited lock holds to a new one. Where a thread of the parent held it at
+/// the fork nobody will ever release it, and what it guards may be half-changed; that is left behind.
+pub(crate) fn inherit_lock<T: Default>(inherited: &Mutex<T>) -> Mutex<T> {
+    match inherited.try_lock() {
+        Ok(mut value) => Mutex::new(take(&mut *value)),
+        Err(TryLockError::Poisoned(value)) => Mutex::new(take(&mut *value.into_inner())),
+        Err(TryLockError::WouldBlock) => Mutex::default(),
+    }
+}
+
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        if self.peek().is_none() {
+            // A count that nobody gives back, so that the drop that follows frees nothing.
+            forget(self.current.load_full());
+        }
+    }
+}
+
+impl<T> Deref for Current<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0.value
+    }
+}

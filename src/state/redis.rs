@@ -1,0 +1,142 @@
+//! A data store on Redis, on the application's tokio runtime.
+
+use std::time::Duration;
+
+use redis::aio::ConnectionManager;
+use redis::{Cmd, FromRedisValue, RedisError};
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::{AsyncDataStore, StoreError};
+use crate::drive::BoxFuture;
+use crate::spawned::{Lost, Spawned};
+
+/// An [`AsyncDataStore`] on Redis or what speaks its protocol. Needs the feature `async-redis`.
+///
+/// Values are JSON text under the keys of the official Python SDK, after a prefix of the application's
+/// if it gives one. A time to live is kept by Redis, to the millisecond; [`set_if_absent`] is one
+/// command, so of several processes exactly one succeeds. Commands run as tasks of the given runtime;
+/// how long one may take, and how often a lost connection is tried again, is up to the
+/// [`ConnectionManager`]. Neither runtime nor connection works in a forked child, which makes its own and a
+/// core over them.
+///
+/// [`set_if_absent`]: AsyncDataStore::set_if_absent
+///
+/// ```no_run
+/// use convert_sdk::{AsyncCore, RedisDataStore, SdkConfig};
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let connection = redis::Client::open("redis://127.0.0.1/")?.get_connection_manager().await?;
+/// let store = RedisDataStore::new(connection, tokio::runtime::Handle::current()).with_prefix("convert:");
+/// let config = SdkConfig::builder().sdk_key("10035569/10034190").async_data_store(store).build()?;
+/// let core = AsyncCore::new(config);
+/// core.initialize().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisDataStore {
+    connection: ConnectionManager,
+    runtime: Handle,
+    prefix: Box<str>,
+}
+
+impl RedisDataStore {
+    /// A store over this connection, whose commands run on this runtime.
+    #[must_use]
+    pub fn new(connection: ConnectionManager, runtime: Handle) -> Self {
+        Self { connection, runtime, prefix: "".into() }
+    }
+
+    /// Puts this before every key. Default nothing.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<Box<str>>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Runs a command as a task of the runtime.
+    fn run<T: FromRedisValue + Send + 'static>(&self, command: Cmd) -> BoxFuture<'_, Result<T, StoreError>> {
+        let mut connection = self.connection.clone();
+        let work = async move { command.query_async(&mut connection).await };
+        Box::pin(async move {
+            let answered = Spawned::on(&self.runtime, work).await;
+            answered.map_err(lost)?.map_err(|error: RedisError| refused(&error))
+        })
+    }
+
+    fn command(&self, name: &str, key: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg([&*self.prefix, key].concat());
+        command
+    }
+
+    fn set_command(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Cmd {
+        let mut command = self.command("SET", key);
+        command.arg(value.to_string());
+        if let Some(ttl) = ttl {
+            // Redis refuses a time of zero, and anything past this for ever is as good as for ever.
+            let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 52);
+            command.arg("PX").arg(milliseconds);
+        }
+        command
+    }
+}
+
+impl AsyncDataStore for RedisDataStore {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Value>, StoreError>> {
+        let get = self.run::<Option<Vec<u8>>>(self.command("GET", key));
+        Box::pin(async move {
+            let Some(text) = get.await? else { return Ok(None) };
+            serde_json::from_slice(&text).map(Some).map_err(|_| StoreError::new("a value is no JSON"))
+        })
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a str,
+        value: Value,
+        ttl: Option<Duration>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.run(self.set_command(key, &value, ttl))
+    }
+
+    fn has<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.run(self.command("EXISTS", key))
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.run(self.command("DEL", key))
+    }
+
+    fn set_if_absent<'a>(
+        &'a self,
+        key: &'a str,
+        value: Value,
+        ttl: Option<Duration>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let mut set = self.set_command(key, &value, ttl);
+        set.arg("NX");
+        // Redis answers nil where there is a value already.
+        let set = self.run::<Option<String>>(set);
+        Box::pin(async move { set.await.map(|done| done.is_some()) })
+    }
+}
+
+impl std::fmt::Debug for RedisDataStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisDataStore").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// The kind alone: the server's text may quote a key.
+fn refused(error: &RedisError) -> StoreError {
+    StoreError::new(error.category())
+}
+
+fn lost(lost: Lost) -> StoreError {
+    StoreError::new(match lost {
+        Lost::Panicked => "panicked",
+        Lost::RuntimeGone => "the runtime is gone",
+    })
+}

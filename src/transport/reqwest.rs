@@ -1,0 +1,229 @@
+//! The official routes over reqwest, on the application's tokio runtime.
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::Handle;
+
+use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
+use super::{
+    AsyncTransport, ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, TransportError,
+};
+use crate::drive::BoxFuture;
+use crate::options::TransportConfig;
+use crate::spawned::{Lost, Spawned};
+
+/// An [`AsyncTransport`] over [reqwest](https://docs.rs/reqwest), for applications that want all their
+/// connections on their own tokio runtime. Needs the feature `async-reqwest`.
+///
+/// It honours a [`TransportConfig`] as the built-in transport does: the same routes and headers, TLS
+/// with Mozilla's roots and the configured ones, no redirects, the same bounds. Requests run as tasks of
+/// the runtime, which needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total
+/// timeout counts besides. When the runtime is gone they fail, and the records
+/// are kept until the core is closed. Neither runtime nor client works in a forked child, which makes its own
+/// and a core over them.
+///
+/// ```
+/// use convert_sdk::{Core, ReqwestTransport, SdkConfig, TransportConfig};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// let network = TransportConfig::builder().build()?;
+/// let transport = ReqwestTransport::new(network, tokio::runtime::Handle::current())?;
+/// let config = SdkConfig::builder().sdk_key("10035569/10034190").build()?;
+/// let core = Core::builder(config).async_transport(transport).build()?.to_async();
+/// # drop(core);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ReqwestTransport {
+    client: Client,
+    config: Arc<TransportConfig>,
+    runtime: Handle,
+}
+
+impl ReqwestTransport {
+    /// A client with these settings, whose requests run on this runtime.
+    ///
+    /// # Errors
+    /// The proxy or the certificates cannot be used by this client.
+    pub fn new(config: TransportConfig, runtime: Handle) -> Result<Self, TransportError> {
+        let mut client = Client::builder()
+            .tls_backend_preconfigured(tls(&config)?)
+            .https_only(!config.http_on_loopback)
+            // A redirect is an answer like any other, so nothing ever leaves for a host that was not
+            // configured.
+            .redirect(Policy::none())
+            .no_proxy()
+            .user_agent(USER_AGENT)
+            .connect_timeout(config.connect_timeout)
+            .timeout(config.total_timeout);
+        if let Some(proxy) = &config.proxy {
+            let proxy = reqwest::Proxy::all(proxy.uri().to_string());
+            client = client.proxy(proxy.map_err(|_| TransportError::InvalidRequest)?);
+        }
+        let client = client.build().map_err(|error| translate(&error))?;
+        Ok(Self { client, config: Arc::new(config), runtime })
+    }
+
+    /// Runs a request as a task of the runtime.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, TransportError>> + Send + 'static,
+    ) -> Result<T, TransportError> {
+        Spawned::on(&self.runtime, work).await.unwrap_or_else(|lost| {
+            Err(match lost {
+                Lost::Panicked => TransportError::Panicked,
+                Lost::RuntimeGone => TransportError::Other("the runtime is gone".into()),
+            })
+        })
+    }
+
+    async fn get_config(
+        &self,
+        request: &ConfigRequest<'_>,
+        experience_id: Option<&str>,
+    ) -> Result<ConfigResponse, TransportError> {
+        let mut get = self.client.get(url(&config_url(&self.config, request, experience_id))?);
+        for (name, value) in config_headers(&self.config, request.etag) {
+            get = get.header(name, value.as_ref());
+        }
+        let get = get.timeout(request.timeout.min(self.config.total_timeout));
+        let (conditional, limit) = (request.etag.is_some(), self.config.max_response_bytes);
+        self.run(fetch(get, conditional, limit)).await
+    }
+}
+
+impl AsyncTransport for ReqwestTransport {
+    fn fetch_config<'a>(
+        &'a self,
+        request: &'a ConfigRequest<'a>,
+    ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
+        Box::pin(self.get_config(request, None))
+    }
+
+    fn fetch_experience<'a>(
+        &'a self,
+        request: &'a ConfigRequest<'a>,
+        experience_id: &'a str,
+    ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
+        Box::pin(self.get_config(request, Some(experience_id)))
+    }
+
+    fn send_tracking<'a>(
+        &'a self,
+        request: &'a TrackingRequest<'a>,
+    ) -> BoxFuture<'a, Result<TrackingResponse, TransportError>> {
+        Box::pin(async move {
+            let post = self
+                .client
+                .post(url(&track_url(&self.config, request)?)?)
+                .timeout(request.timeout.min(self.config.total_timeout))
+                .header("content-type", "application/json")
+                .body(request.body.to_vec());
+            self.run(post_batch(post)).await
+        })
+    }
+}
+
+impl std::fmt::Debug for ReqwestTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReqwestTransport").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+async fn fetch(get: RequestBuilder, conditional: bool, limit: u64) -> Result<ConfigResponse, TransportError> {
+    let response = get.send().await.map_err(|error| translate(&error))?;
+    match response.status() {
+        StatusCode::NOT_MODIFIED if conditional => Ok(ConfigResponse::NotModified),
+        StatusCode::OK => {
+            let etag = text_header(response.headers(), "etag").map(str::to_owned);
+            let body = read(response, limit).await?;
+            let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
+            Ok(ConfigResponse::Fetched { body, etag })
+        }
+        status => Err(TransportError::Status(status.as_u16())),
+    }
+}
+
+async fn post_batch(post: RequestBuilder) -> Result<TrackingResponse, TransportError> {
+    let response = post.send().await.map_err(|error| translate(&error))?;
+    let status = response.status().as_u16();
+    let date = text_header(response.headers(), "date");
+    let retry_after =
+        text_header(response.headers(), "retry-after").and_then(|asked| retry_after(asked, date));
+    // A connection can be used again only when its answer is read to the end; what the body says, or
+    // whether it comes at all, changes nothing.
+    let _ = read(response, MAX_ANSWER_BYTES).await;
+    Ok(TrackingResponse { status, retry_after })
+}
+
+/// A body of at most this length, decompressed.
+async fn read(mut response: Response, limit: u64) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| translate(&error))? {
+        if (body.len() + piece.len()) as u64 > limit {
+            return Err(TransportError::TooLarge(limit));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+/// Segments of dots would be resolved, and change where a request goes.
+fn url(text: &str) -> Result<Url, TransportError> {
+    let dots = text.split('/').any(|segment| matches!(segment, "." | ".."));
+    if dots { None } else { text.parse().ok() }.ok_or(TransportError::InvalidRequest)
+}
+
+fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Mozilla's roots and the configured ones, with the provider of the built-in transport.
+fn tls(config: &TransportConfig) -> Result<ClientConfig, TransportError> {
+    let refused = |error: rustls::Error| TransportError::Tls(error.to_string().into());
+    let mut roots = RootCertStore::empty();
+    let mozilla = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned();
+    let own = config.root_certificates.iter().map(|own| CertificateDer::from(own.der().to_vec()));
+    for root in mozilla.chain(own) {
+        roots.add(root).map_err(refused)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(versions.map_err(refused)?.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Keeps the kind of a failure and drops every text that could hold a URL.
+fn translate(error: &reqwest::Error) -> TransportError {
+    if error.is_timeout() {
+        return TransportError::Timeout(if error.is_connect() {
+            "connecting"
+        } else {
+            "waiting for the answer"
+        });
+    }
+    let causes =
+        std::iter::successors(error.source(), |&cause| match cause.downcast_ref::<std::io::Error>() {
+            // What an I/O error wraps is not its source.
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => cause.source(),
+        });
+    for cause in causes {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return TransportError::Tls(tls.to_string().into());
+        }
+        let Some(io) = cause.downcast_ref::<std::io::Error>() else { continue };
+        if !error.is_connect() && !matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::Other) {
+            return TransportError::Broken(io.kind());
+        }
+    }
+    if error.is_connect() { TransportError::Connect } else { TransportError::Protocol }
+}

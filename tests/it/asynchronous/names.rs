@@ -1,0 +1,70 @@
+//! The two surfaces have the same names, and what waits on one is a future on the other.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// How a method waits.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Waiting,
+}
+
+/// The public methods of one source file: by their documentation for synchronous ones, by their
+/// signature for asynchronous ones.
+fn methods(file: &str) -> BTreeMap<String, Kind> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
+    let (mut methods, mut documentation) = (BTreeMap::new(), String::new());
+    for line in text.lines().map(str::trim) {
+        if let Some(documented) = line.strip_prefix("///") {
+            documentation.push_str(documented);
+            continue;
+        }
+        let asynchronous = line.strip_prefix("pub async fn ");
+        let plain = line.strip_prefix("pub fn ").or_else(|| line.strip_prefix("pub const fn "));
+        if let Some(signature) = asynchronous.or(plain) {
+            let name = signature.split(['(', '<']).next().unwrap();
+            let waits = asynchronous.is_some() || documentation.to_lowercase().contains("**waits**");
+            methods.insert(name.to_owned(), if waits { Kind::Waiting } else { Kind::Plain });
+        }
+        if !line.starts_with("#[") {
+            documentation.clear();
+        }
+    }
+    methods
+}
+
+#[test]
+fn every_call_of_a_core_is_there_and_those_that_wait_are_futures() {
+    let (sync, asynchronous) = (methods("core.rs"), methods("asynchronous/core.rs"));
+    // Asks a data store: in its documentation, on the caller's thread.
+    let waits_too = ["create_context", "decide_many", "initialize_within"];
+    // Of the builder.
+    let elsewhere = ["transport", "shared_transport", "build"];
+    let mut waiting = 0;
+    for (name, kind) in sync.iter().filter(|(name, _)| !elsewhere.contains(&name.as_str())) {
+        let waits = *kind == Kind::Waiting || waits_too.contains(&name.as_str());
+        let expected = if waits { Kind::Waiting } else { Kind::Plain };
+        assert_eq!(asynchronous.get(name), Some(&expected), "{name}");
+        waiting += usize::from(waits);
+    }
+    assert_eq!(waiting, 8);
+}
+
+#[test]
+fn every_call_of_a_context_that_waits_is_a_future() {
+    let asynchronous = methods("asynchronous/context.rs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/context");
+    let mut waiting = Vec::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let name = format!("context/{}", file.unwrap().file_name().to_str().unwrap());
+        let waits = methods(&name).into_iter().filter(|(_, kind)| *kind == Kind::Waiting);
+        waiting.extend(waits.map(|(name, _)| name));
+    }
+    waiting.sort();
+    assert_eq!(waiting, ["set_preview", "track_conversion_confirmed"]);
+    for name in waiting {
+        assert_eq!(asynchronous.get(&name), Some(&Kind::Waiting), "{name}");
+    }
+}

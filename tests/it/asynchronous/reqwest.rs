@@ -1,0 +1,214 @@
+//! The transport over reqwest does what the built-in one does, fault by fault.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use convert_emulator::{Emulator, Fault, FaultKind, Project, RouteKind, ServerCertificate};
+use convert_sdk::{
+    Core, FlushError, InitializeError, LoadError, ReqwestTransport, SdkConfig, SdkConfigBuilder,
+    TransportConfig, TransportConfigBuilder, TransportError,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use super::block_on;
+use crate::support::{KEY, PATIENCE, convert, direct, network, serve, serve_project, shop};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// A core with the transport of the adapter.
+fn adapted(runtime: &Runtime, config: SdkConfigBuilder, network: TransportConfigBuilder) -> Core {
+    let network = network.build().unwrap();
+    let transport = ReqwestTransport::new(network.clone(), runtime.handle().clone()).unwrap();
+    let config = config.transport(network).build().unwrap();
+    Core::builder(config).async_transport(transport).build().unwrap()
+}
+
+fn built_in(config: SdkConfigBuilder, network: TransportConfigBuilder) -> Core {
+    Core::new(config.transport(network.build().unwrap()).build().unwrap())
+}
+
+fn keyed() -> SdkConfigBuilder {
+    SdkConfig::builder().sdk_key(KEY)
+}
+
+/// How a fetch failed.
+fn fetch_error(core: &Core) -> String {
+    match core.initialize().unwrap_err() {
+        // How much of an answer was read when the connection broke is the client's business.
+        InitializeError::Load(LoadError::Fetch(cause)) => format!("{} {:?}", cause.code(), cause.status()),
+        error => format!("{error:?}"),
+    }
+}
+
+/// How a delivery ended, and how many records are left.
+fn delivery(core: &Core) -> (Option<&'static str>, u64, u64) {
+    core.initialize().unwrap();
+    convert(core, 0..2);
+    let stats = match core.flush(PATIENCE) {
+        Ok(report) => report.stats,
+        Err(error) => error.stats().clone(),
+    };
+    (stats.last_error.map(|error| error.cause.code()), stats.delivered, stats.pending)
+}
+
+fn faults() -> Vec<FaultKind> {
+    vec![
+        FaultKind::status(503),
+        FaultKind::status(404),
+        FaultKind::too_many_requests(1),
+        FaultKind::Redirect { to: "https://elsewhere.example/".to_owned() },
+        FaultKind::Reset,
+        FaultKind::ResetBeforeBody,
+        FaultKind::ResetMidBody,
+        FaultKind::TruncatedBody,
+        FaultKind::GarbageBody,
+        FaultKind::EmptyBody,
+        FaultKind::HugeBody { bytes: 100_000 },
+        FaultKind::Hang,
+    ]
+}
+
+#[test]
+fn a_fetch_fails_as_with_the_built_in_transport() {
+    let (emulator, runtime) = (serve(), runtime());
+    let network = || network(&emulator).max_response_bytes(50_000).total_timeout(Duration::from_secs(1));
+    for fault in faults() {
+        emulator.inject(Fault::config(fault.clone()));
+        let expected = fetch_error(&built_in(keyed(), network()));
+        let actual = fetch_error(&adapted(&runtime, keyed(), network()));
+        assert_eq!(actual, expected, "{fault:?}");
+        emulator.clear_faults();
+    }
+    for certificate in
+        [ServerCertificate::OtherAuthority, ServerCertificate::Expired, ServerCertificate::WrongHost]
+    {
+        emulator.use_certificate(certificate).unwrap();
+        assert_eq!(fetch_error(&adapted(&runtime, keyed(), network())), "tls None", "{certificate:?}");
+    }
+    emulator.go_offline();
+    let actual = fetch_error(&adapted(&runtime, keyed(), network()));
+    assert_eq!(actual, fetch_error(&built_in(keyed(), network())));
+}
+
+#[test]
+fn a_delivery_fails_as_with_the_built_in_transport() {
+    let (emulator, runtime) = (serve(), runtime());
+    let network = || network(&emulator).total_timeout(Duration::from_secs(1));
+    for fault in faults() {
+        emulator.inject(Fault::track(fault.clone()));
+        let expected = delivery(&built_in(direct(), network()));
+        let actual = delivery(&adapted(&runtime, direct(), network()));
+        assert_eq!(actual, expected, "{fault:?}");
+        emulator.clear_faults();
+    }
+}
+
+#[test]
+fn requests_are_those_of_the_built_in_transport() {
+    const SECRET: &str = "bearer-secret-of-7";
+    let runtime = runtime();
+    let requests = |core: &dyn Fn(SdkConfigBuilder, TransportConfigBuilder) -> Core| {
+        let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
+        let network = network(&emulator).auth_secret(SECRET).header("x-own", "7");
+        let core = core(keyed().environment("staging").debug_token("token of 7"), network);
+        core.initialize().unwrap();
+        core.refresh_now_within(PATIENCE).unwrap();
+        core.create_context("v", ()).unwrap().set_preview("9", "91").unwrap();
+        convert(&core, 0..1);
+        core.flush(PATIENCE).unwrap();
+        let received = emulator.received();
+        let headers = ["accept", "authorization", "content-type", "if-none-match", "user-agent", "x-own"];
+        let seen = |it: &convert_emulator::ReceivedRequest| {
+            let named = headers.map(|name| it.header(name).map(str::to_owned));
+            (it.method.clone(), it.path.clone(), it.query.clone(), named)
+        };
+        received.requests.iter().map(seen).collect::<Vec<_>>()
+    };
+    let expected = requests(&built_in);
+    let actual = requests(&|config, network| adapted(&runtime, config, network));
+    assert_eq!(expected.len(), 4);
+    for (actual, expected) in actual.iter().zip(&expected) {
+        assert_eq!(actual, expected);
+    }
+    assert_eq!(actual.len(), 4);
+}
+
+#[test]
+fn a_redirect_takes_nothing_to_another_host() {
+    let (emulator, other, runtime) = (serve(), serve(), runtime());
+    let to = format!("{}/api/v1/config/{KEY}", other.https_url());
+    emulator.inject(Fault::both(FaultKind::Redirect { to }));
+    let network = network(&emulator).root_certificate_pem(other.ca_pem());
+    let error = adapted(&runtime, keyed(), network).initialize().unwrap_err();
+    assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Status(307))));
+    assert_eq!(other.received().totals.requests, 0);
+}
+
+#[test]
+fn ids_of_dots_do_not_change_where_a_request_goes() {
+    let (emulator, runtime) = (serve(), runtime());
+    let mut config = shop();
+    config["project"]["id"] = "..".into();
+    let core = adapted(&runtime, SdkConfig::builder().data(&config), network(&emulator));
+    core.initialize().unwrap();
+    convert(&core, 0..1);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it is refused") };
+    assert_eq!(report.stats.dropped.rejected.total(), 1);
+    assert_eq!(emulator.received().totals.requests, 0);
+}
+
+#[test]
+fn a_configured_proxy_is_asked_with_its_credentials() {
+    let (emulator, runtime) = (serve(), runtime());
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = proxy.local_addr().unwrap();
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = proxy.accept().unwrap();
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect::<Vec<_>>()
+    });
+    let network = network(&emulator).proxy(format!("http://user:word@{address}"));
+    assert!(adapted(&runtime, keyed(), network).initialize().is_err(), "this proxy only listens");
+    let asked = asked.join().unwrap();
+    assert!(asked[0].starts_with("connect "), "{asked:?}");
+    // `user:word`
+    assert!(asked.contains(&"proxy-authorization: basic dxnlcjp3b3jk".to_owned()), "{asked:?}");
+    assert_eq!(emulator.received().totals.requests, 0);
+}
+
+fn on_loopback(emulator: &Emulator) -> TransportConfigBuilder {
+    TransportConfig::builder()
+        .danger_allow_http_on_loopback(true)
+        .config_base_url(emulator.http_url())
+        .track_base_url(emulator.http_url())
+}
+
+#[test]
+fn a_runtime_with_one_thread_delivers_while_it_awaits_the_flush() {
+    let emulator = serve();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let core = adapted(&runtime, keyed(), on_loopback(&emulator)).to_async();
+    runtime.block_on(async {
+        core.initialize().await.unwrap();
+        convert(&core.to_sync(), 0..5);
+        assert_eq!(core.shutdown(PATIENCE).await.unwrap().delivered, 5);
+    });
+    assert_eq!(emulator.received().totals.events, 5);
+    assert!(emulator.received().requests_on(RouteKind::Track).all(|request| !request.https));
+}
+
+#[test]
+fn without_its_runtime_a_request_fails_and_the_records_are_kept() {
+    let (emulator, runtime) = (serve(), runtime());
+    let core = adapted(&runtime, keyed(), network(&emulator));
+    core.initialize().unwrap();
+    convert(&core, 0..2);
+    runtime.shutdown_background();
+    let Err(FlushError::Incomplete(report)) = block_on(core.to_async().flush(PATIENCE)) else {
+        panic!("there is no runtime")
+    };
+    assert_eq!((report.pending, report.stats.last_error.unwrap().cause.code()), (2, "other"));
+}

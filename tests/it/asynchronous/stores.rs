@@ -1,0 +1,219 @@
+//! Data stores under the asynchronous surface: both kinds, slow, failing and shared.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use convert_sdk::{
+    AsyncDataStore, BoxFuture, ConversionOptions, ConversionStatus, Core, DataStore, DecisionSource,
+    InMemoryDataStore, StoreError, attributes,
+};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use serde_json::Value;
+
+use super::{block_on, poll_once, start_async};
+use crate::support::{PATIENCE, direct, direct_to, serve, start};
+
+/// A store that says when it is called, and goes on when it is told to.
+pub(crate) struct Gate {
+    store: InMemoryDataStore,
+    calls: (Sender<()>, Receiver<()>),
+    closed: Mutex<Option<Sender<()>>>,
+    opened: Receiver<()>,
+    reads: Mutex<bool>,
+}
+
+impl Gate {
+    pub(crate) fn new(store: InMemoryDataStore) -> Arc<Self> {
+        let (closed, opened) = bounded(0);
+        Arc::new(Self {
+            store,
+            calls: unbounded(),
+            closed: Mutex::new(Some(closed)),
+            opened,
+            reads: Mutex::new(false),
+        })
+    }
+
+    /// Waits for a call.
+    pub(crate) fn called(&self) {
+        self.calls.1.recv_timeout(PATIENCE).expect("the store should be called");
+    }
+
+    /// Lets every call go on.
+    pub(crate) fn open(&self) {
+        self.closed.lock().unwrap().take();
+    }
+
+    /// Lets reading calls go on.
+    pub(crate) fn open_reads(&self) {
+        *self.reads.lock().unwrap() = true;
+    }
+
+    fn pass(&self) {
+        self.calls.0.send(()).unwrap();
+        assert!(self.opened.recv_timeout(PATIENCE).is_err_and(|error| error.is_disconnected()));
+    }
+}
+
+impl DataStore for Gate {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        if !*self.reads.lock().unwrap() {
+            self.pass();
+        }
+        self.store.get(key)
+    }
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        self.pass();
+        self.store.set(key, value, ttl)
+    }
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.store.delete(key)
+    }
+}
+
+/// An asynchronous store in memory, whose reads wait until it is open.
+#[derive(Default)]
+struct Shelf {
+    values: Mutex<BTreeMap<String, Value>>,
+    /// Tasks that wait, while it is closed.
+    closed: Mutex<Option<Vec<Waker>>>,
+}
+
+impl Shelf {
+    fn close(&self) {
+        *self.closed.lock().unwrap() = Some(Vec::new());
+    }
+
+    fn open(&self) {
+        self.closed.lock().unwrap().take().unwrap().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl AsyncDataStore for Shelf {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Value>, StoreError>> {
+        Box::pin(poll_fn(move |context| match &mut *self.closed.lock().unwrap() {
+            Some(waiting) => {
+                waiting.push(context.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(Ok(self.values.lock().unwrap().get(key).cloned())),
+        }))
+    }
+    fn set<'a>(
+        &'a self,
+        key: &'a str,
+        value: Value,
+        _: Option<Duration>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.values.lock().unwrap().insert(key.to_owned(), value);
+            Ok(())
+        })
+    }
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async {
+            self.values.lock().unwrap().remove(key);
+            Ok(())
+        })
+    }
+}
+
+#[test]
+fn an_asynchronous_store_is_read_in_the_task_and_written_by_the_tracker() {
+    let emulator = serve();
+    let shelf = Arc::new(Shelf::default());
+    let core = start_async(direct_to(&emulator).shared_async_data_store(shelf.clone()));
+    let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
+    assert!(visitor.run_experience("price").is_some());
+    assert!(visitor.track_conversion("purchase").tracked());
+    assert_eq!(block_on(core.flush(PATIENCE)).unwrap().stats.store_failures, 0);
+    let keys: Vec<_> = shelf.values.lock().unwrap().keys().cloned().collect();
+    assert_eq!(keys, [r#"bucketing:["v", "2"]"#, r#"dedup:["v", "71"]"#, r#"state:["v"]"#]);
+    block_on(core.close());
+
+    // Another instance, as after a restart, finds it all; a synchronous one does too.
+    let core = start_async(direct_to(&emulator).shared_async_data_store(shelf));
+    let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
+    assert_eq!(visitor.run_experience("price").unwrap().source(), DecisionSource::Stored);
+    let plain = ConversionOptions::new();
+    let again = block_on(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE)).unwrap();
+    assert_eq!(again.status, ConversionStatus::Deduplicated);
+    let sync = core.to_sync().create_context("v", attributes! { "plan" => "pro" }).unwrap();
+    assert_eq!(sync.run_experience("price").unwrap().source(), DecisionSource::Stored);
+}
+
+#[test]
+fn a_context_waits_for_an_asynchronous_store_without_a_thread() {
+    let shelf = Arc::new(Shelf::default());
+    let core = start_async(direct().shared_async_data_store(shelf.clone()));
+    shelf.close();
+    let mut context: BoxFuture<'_, _> = Box::pin(core.create_context("v", ()));
+    poll_once(&mut context);
+    shelf.open();
+    assert_eq!(block_on(context).unwrap().visitor_id(), "v");
+}
+
+#[test]
+fn what_waits_in_memory_lies_over_what_an_asynchronous_store_has() {
+    let shelf = Arc::new(Shelf::default());
+    let stored = serde_json::json!({"attributes": {"a": 1, "b": 1}, "segments": {}, "bucketing": {}});
+    shelf.values.lock().unwrap().insert(r#"state:["v"]"#.to_owned(), stored);
+    let core = start_async(direct().shared_async_data_store(shelf.clone()));
+    let mut first = block_on(core.create_context("v", ())).unwrap();
+    // The tracker cannot write while its read waits, so the change stays in memory.
+    shelf.close();
+    first.set_attributes(attributes! { "b" => 2 });
+    let mut later: BoxFuture<'_, _> = Box::pin(core.create_context("v", ()));
+    poll_once(&mut later);
+    shelf.open();
+    let later = block_on(later).unwrap();
+    assert_eq!(*later.attributes(), attributes! { "a" => 1, "b" => 2 });
+}
+
+/// Fails or panics, in the call or in its future.
+struct Bad(&'static str);
+
+impl AsyncDataStore for Bad {
+    fn get<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Value>, StoreError>> {
+        assert_ne!(self.0, "panics in the call", "on purpose");
+        Box::pin(async {
+            assert_ne!(self.0, "panics in the future", "on purpose");
+            Err(StoreError::new("down"))
+        })
+    }
+    fn set<'a>(&'a self, _: &'a str, _: Value, _: Option<Duration>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async { Err(StoreError::new("down")) })
+    }
+    fn delete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[test]
+fn a_store_that_fails_or_panics_costs_nothing_but_its_memory() {
+    for mood in ["fails", "panics in the call", "panics in the future"] {
+        let emulator = serve();
+        let core = start_async(direct_to(&emulator).async_data_store(Bad(mood)));
+        let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
+        assert!(visitor.run_experience("price").is_some());
+        assert!(visitor.track_conversion("purchase").tracked());
+        let report = block_on(core.flush(PATIENCE)).unwrap();
+        assert_eq!(report.delivered, 2, "{mood}");
+        assert!(report.stats.store_failures > 0, "{mood}");
+    }
+}
+
+#[test]
+fn the_last_store_counts() {
+    let emulator = serve();
+    let (shelf, memory) = (Arc::new(Shelf::default()), Arc::new(InMemoryDataStore::new()));
+    let config = direct_to(&emulator).shared_async_data_store(shelf.clone());
+    let core: Core = start(config.shared_data_store(memory.clone()));
+    let visitor = block_on(core.to_async().create_context("v", attributes! { "plan" => "pro" })).unwrap();
+    assert!(visitor.run_experience("price").is_some());
+    core.flush(PATIENCE).unwrap();
+    assert!(shelf.values.lock().unwrap().is_empty() && !memory.is_empty());
+}

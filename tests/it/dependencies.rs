@@ -1,0 +1,39 @@
+//! What the SDK brings along by default: no async runtime, no framework, nothing that is not listed.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// Every crate below `convert-sdk` with its default features, as `cargo tree` names them.
+const LISTED: &str = include_str!("dependencies.txt");
+
+/// One target for everybody: other systems have crates of their own.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+fn tree(features: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "-p", "convert-sdk", "-e", "normal", "--prefix", "none"])
+        .args(["--target", TARGET, "--format", "{lib}"])
+        .args(features)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8(output.stdout).unwrap();
+    names.lines().filter(|name| !name.is_empty() && *name != "convert_sdk").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_default_dependencies_are_those_listed() {
+    let listed: BTreeSet<String> = LISTED.lines().map(str::to_owned).collect();
+    assert_eq!(tree(&[]), listed, "a new one needs its reason in Cargo.toml, and its line here");
+    for absent in ["tokio", "futures_core", "reqwest", "redis", "hyper"] {
+        assert!(!listed.contains(absent), "{absent}");
+    }
+}
+
+#[test]
+fn the_feature_async_brings_one_trait_and_no_runtime() {
+    let (default, asynchronous) = (tree(&[]), tree(&["--features", "async"]));
+    let more: Vec<&String> = asynchronous.difference(&default).collect();
+    assert_eq!(more, ["futures_core"]);
+}

@@ -1,0 +1,32 @@
+//! The life and death of the process: forks, exits, signals. Each case runs in a process of its own.
+
+mod exit;
+mod fork;
+pub(crate) mod forked;
+mod signals;
+
+use std::process::Child;
+
+use convert_emulator::Emulator;
+use convert_sdk::{SdkConfig, SdkConfigBuilder, TransportConfig};
+
+use crate::child;
+use crate::support::KEY;
+
+const URL: &str = "CONVERT_TEST_URL";
+const CA: &str = "CONVERT_TEST_CA";
+
+/// Starts a case whose SDK talks to an emulator of this process, which sees the case's end.
+fn spawn_before(emulator: &Emulator, entry: &str, case: &str) -> Child {
+    child::spawn(entry, case, &[(URL, emulator.https_url()), (CA, emulator.ca_pem())])
+}
+
+/// In such a case: a config for that emulator.
+fn outside() -> SdkConfigBuilder {
+    let url = std::env::var(URL).unwrap();
+    let network = TransportConfig::builder()
+        .config_base_url(url.clone())
+        .track_base_url(format!("{url}/v1"))
+        .root_certificate_pem(std::env::var(CA).unwrap());
+    SdkConfig::builder().sdk_key(KEY).transport(network.build().unwrap())
+}
