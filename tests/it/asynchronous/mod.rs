@@ -6,6 +6,7 @@ mod events;
 mod executors;
 #[cfg(unix)]
 mod forks;
+mod handles;
 mod heartbeat;
 mod names;
 #[cfg(feature = "async-redis")]

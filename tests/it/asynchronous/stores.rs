@@ -76,14 +76,18 @@ impl DataStore for Gate {
 
 /// An asynchronous store in memory, whose reads wait until it is open.
 #[derive(Default)]
-struct Shelf {
+pub(crate) struct Shelf {
     values: Mutex<BTreeMap<String, Value>>,
     /// Tasks that wait, while it is closed.
     closed: Mutex<Option<Vec<Waker>>>,
 }
 
 impl Shelf {
-    fn close(&self) {
+    pub(crate) fn put(&self, key: &str, value: Value) {
+        self.values.lock().unwrap().insert(key.to_owned(), value);
+    }
+
+    pub(crate) fn close(&self) {
         *self.closed.lock().unwrap() = Some(Vec::new());
     }
 
@@ -160,7 +164,7 @@ fn a_context_waits_for_an_asynchronous_store_without_a_thread() {
 fn what_waits_in_memory_lies_over_what_an_asynchronous_store_has() {
     let shelf = Arc::new(Shelf::default());
     let stored = serde_json::json!({"attributes": {"a": 1, "b": 1}, "segments": {}, "bucketing": {}});
-    shelf.values.lock().unwrap().insert(r#"state:["v"]"#.to_owned(), stored);
+    shelf.put(r#"state:["v"]"#, stored);
     let core = start_async(direct().shared_async_data_store(shelf.clone()));
     let mut first = block_on(core.create_context("v", ())).unwrap();
     // The tracker cannot write while its read waits, so the change stays in memory.

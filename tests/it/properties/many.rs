@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use convert_sdk::{Attributes, DataStore, ExperienceHandle, FeatureHandle, InMemoryDataStore, SdkConfig};
+use convert_sdk::{
+    Attributes, DataStore, ExperienceHandle, ExperienceResult, FeatureHandle, InMemoryDataStore, SdkConfig,
+};
 
 use super::check;
 use super::configs::{self, Kinds};
@@ -33,6 +35,9 @@ fn many_visitors_at_once_get_what_each_gets_alone_and_a_handle_gives_what_its_ke
         let attributes: Vec<Attributes> =
             everybody.iter().map(|given| given.attributes.clone().into()).collect();
         let snapshot = core.current_config().unwrap();
+        let seen = |result: ExperienceResult<'_>| {
+            (result.experience_id().to_owned(), result.variation_id().to_owned(), result.source())
+        };
         let keys = ["e0", "e1", "e2", "e3", "e4", "nowhere"];
         let mut together = Vec::new();
         for key in keys {
@@ -40,7 +45,16 @@ fn many_visitors_at_once_get_what_each_gets_alone_and_a_handle_gives_what_its_ke
             let visitors =
                 everybody.iter().zip(&attributes).map(|(given, attributes)| (&given.id, attributes));
             let mut results = Vec::new();
-            core.decide_many(&snapshot, &handle, visitors, &options, &mut results);
+            core.decide_many(&snapshot, &handle, visitors.clone(), &options, &mut results);
+            #[cfg(feature = "async")]
+            {
+                let (tasks, mut in_a_task) = (core.to_async(), Vec::new());
+                let deciding = tasks.decide_many(&snapshot, &handle, visitors, &options, &mut in_a_task);
+                futures_executor::block_on(deciding);
+                let seen =
+                    |results: &[Result<_, _>]| results.iter().map(|it| it.map(seen)).collect::<Vec<_>>();
+                assert_eq!(seen(&in_a_task), seen(&results), "{key} {config}");
+            }
             together.push(results);
         }
         // Contexts remember segments, so they come after.
@@ -48,9 +62,6 @@ fn many_visitors_at_once_get_what_each_gets_alone_and_a_handle_gives_what_its_ke
             let context = core.create_context(&given.id, attributes[at].clone()).unwrap();
             for (key, results) in keys.into_iter().zip(&together) {
                 let alone = context.run_with(&ExperienceHandle::new(key), &options);
-                let seen = |result: convert_sdk::ExperienceResult<'_>| {
-                    (result.experience_id().to_owned(), result.variation_id().to_owned(), result.source())
-                };
                 assert_eq!(results[at].map(seen), alone.map(seen), "{key} {config}");
                 assert_eq!(alone.ok().map(seen), context.run_experience_with(key, &options).map(seen));
             }
