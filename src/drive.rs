@@ -51,7 +51,7 @@ impl Driver {
         Self { switch: PerProcess::new(Switch::new()) }
     }
 
-    fn switch(&self) -> Current<Switch> {
+    fn switch(&self) -> Current<'_, Switch> {
         self.switch.get(|_| Switch::new(), |_| {})
     }
 

@@ -85,7 +85,7 @@ impl Shared {
 
     /// What this process has. A forked child makes its own at its first need: an empty pipeline and the
     /// parent's memory. Nothing of the parent's is waited for, ended or dropped.
-    pub(crate) fn runtime(&self) -> Current<Runtime> {
+    pub(crate) fn runtime(&self) -> Current<'_, Runtime> {
         self.runtime.get(|parents| self.inherit(parents), |runtime| self.resume(runtime))
     }
 
@@ -128,6 +128,7 @@ impl Shared {
     }
 
     /// Hands a record to the tracker without waiting; the first one starts it.
+    #[inline]
     pub(crate) fn record(&self, snapshot: &ConfigSnapshot, event: TrackedEvent) -> Result<(), Refused> {
         let runtime = self.runtime();
         match runtime.tracker.get() {
@@ -236,6 +237,7 @@ impl Shared {
     }
 
     /// The tracker, started by the first need; a record that it cannot be started for is counted.
+    #[cold]
     fn tracker_for(
         &self,
         runtime: &Runtime,

@@ -15,19 +15,26 @@ use super::watch_forks;
 /// is read once, to make the child's own, and then forgotten: to drop it would be to close, unlock or
 /// join what belongs to the parent, or to wait for a thread that the child does not have.
 ///
-/// To find the value is one load beside that of the generation, and takes no lock: `ArcSwap` has
-/// none, so that it works in a child whatever the parent's other threads were doing with it. What
-/// they had borrowed at the fork is never given back there, and thus never freed.
+/// To find the value is to compare the generation, and in a child one load more. No lock is taken:
+/// `ArcSwap` has none, so that it works in a child whatever the parent's other threads were doing with
+/// it. What they had borrowed at the fork is never given back there, and thus never freed.
 pub(crate) struct PerProcess<T> {
+    /// The value of the process that made this; there it stays in place.
+    first: Arc<Owned<T>>,
     current: ArcSwap<Owned<T>>,
     /// The generation whose value is in place or being made.
     claimed: AtomicU64,
 }
 
 /// The value of this process, for a moment.
-pub(crate) struct Current<T>(Guard<Arc<Owned<T>>>);
+pub(crate) enum Current<'a, T> {
+    /// Of the process that made the first.
+    First(&'a T),
+    /// Of a child.
+    Later(Guard<Arc<Owned<T>>>),
+}
 
-struct Owned<T> {
+pub(crate) struct Owned<T> {
     generation: u64,
     value: T,
 }
@@ -36,26 +43,33 @@ impl<T> PerProcess<T> {
     pub(crate) fn new(value: T) -> Self {
         watch_forks();
         let generation = generation();
-        Self {
-            current: ArcSwap::from_pointee(Owned { generation, value }),
-            claimed: AtomicU64::new(generation),
-        }
+        let first = Arc::new(Owned { generation, value });
+        let current = ArcSwap::new(Arc::clone(&first));
+        Self { first, current, claimed: AtomicU64::new(generation) }
     }
 
     /// The value of this process. The first call in a child makes it with `inherit`, which must not
     /// wait for a lock of the inherited one; then it runs `begin` on what it has put in place.
-    pub(crate) fn get(&self, inherit: impl FnOnce(&T) -> T, begin: impl FnOnce(&T)) -> Current<T> {
-        let current = self.current.load();
-        if current.generation == generation() { Current(current) } else { self.renew(inherit, begin) }
+    #[inline]
+    pub(crate) fn get(&self, inherit: impl FnOnce(&T) -> T, begin: impl FnOnce(&T)) -> Current<'_, T> {
+        match self.peek() {
+            Some(current) => current,
+            None => self.renew(inherit, begin),
+        }
     }
 
     /// The value of this process, if it has made one.
-    pub(crate) fn peek(&self) -> Option<Current<T>> {
-        Some(self.current.load()).filter(|current| current.generation == generation()).map(Current)
+    #[inline]
+    pub(crate) fn peek(&self) -> Option<Current<'_, T>> {
+        let generation = generation();
+        if self.first.generation == generation {
+            return Some(Current::First(&self.first.value));
+        }
+        Some(self.current.load()).filter(|current| current.generation == generation).map(Current::Later)
     }
 
     #[cold]
-    fn renew(&self, inherit: impl FnOnce(&T) -> T, begin: impl FnOnce(&T)) -> Current<T> {
+    fn renew(&self, inherit: impl FnOnce(&T) -> T, begin: impl FnOnce(&T)) -> Current<'_, T> {
         let generation = generation();
         if self.claimed.swap(generation, Ordering::AcqRel) == generation {
             // Another thread of this process makes it at this moment, and waits for nothing.
@@ -70,7 +84,7 @@ impl<T> PerProcess<T> {
         forget(self.current.swap(Arc::new(Owned { generation, value })));
         let current = self.current.load();
         begin(&current.value);
-        Current(current)
+        Current::Later(current)
     }
 }
 
@@ -93,10 +107,14 @@ impl<T> Drop for PerProcess<T> {
     }
 }
 
-impl<T> Deref for Current<T> {
+impl<T> Deref for Current<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
-        &self.0.value
+        match self {
+            Self::First(value) => value,
+            Self::Later(owned) => &owned.value,
+        }
     }
 }

@@ -23,7 +23,7 @@ impl HttpTransport {
         Self { agent: PerProcess::new(new_agent(&config)), config }
     }
 
-    fn agent(&self) -> Current<Agent> {
+    fn agent(&self) -> Current<'_, Agent> {
         self.agent.get(|_| new_agent(&self.config), |_| {})
     }
 

@@ -85,6 +85,7 @@ impl TrackerHandle {
 
     /// Hands a record over without waiting, unless the overflow policy says so; what is refused is
     /// counted. While records flow the tracker looks for them by itself, and nobody is woken.
+    #[inline]
     pub(crate) fn record(&self, event: TrackedEvent) -> Result<(), Refused> {
         self.mailbox.offer(event, None)
     }
@@ -198,6 +199,7 @@ impl Mailbox {
         }
     }
 
+    #[inline]
     pub(super) fn offer(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Result<(), Refused> {
         let class = event.class();
         let record = Record { long_bytes: long_bytes(&event), event, verdict };
@@ -216,22 +218,22 @@ impl Mailbox {
         if waiting >= self.admission.room[class as usize] || !self.reserve(long_bytes) {
             return Err(Refused::Full);
         }
-        let sent = match (self.records.try_send(record), self.admission.patience) {
-            (Err(TrySendError::Full(record)), Some(patience)) => {
-                self.records.send_timeout(record, patience).map_err(|error| match error {
-                    SendTimeoutError::Timeout(_) => Refused::Full,
-                    SendTimeoutError::Disconnected(_) => Refused::Closed,
-                })
-            }
-            (sent, _) => sent.map_err(|error| match error {
-                TrySendError::Full(_) => Refused::Full,
-                TrySendError::Disconnected(_) => Refused::Closed,
-            }),
-        };
+        let sent = self.records.try_send(record).or_else(|unsent| self.insist(unsent));
         if sent.is_err() && long_bytes > 0 {
             self.attention.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
         }
         sent
+    }
+
+    /// Waits for room for a record that found none, if the overflow policy says so.
+    #[cold]
+    fn insist(&self, unsent: TrySendError<Record>) -> Result<(), Refused> {
+        let TrySendError::Full(record) = unsent else { return Err(Refused::Closed) };
+        let patience = self.admission.patience.ok_or(Refused::Full)?;
+        self.records.send_timeout(record, patience).map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => Refused::Full,
+            SendTimeoutError::Disconnected(_) => Refused::Closed,
+        })
     }
 
     /// Takes room for long texts, which most records do not have.

@@ -485,3 +485,9 @@ fn pending_records_are_told_apart_by_place() {
     let places = bench.tracker.stats().pending_places;
     assert_eq!((places.in_flight, places.waiting, places.in_batch, places.to_retry), (0, 2, 1, 1));
 }
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_record_is_as_long_as_the_message_of_the_benches_that_it_is_compared_with() {
+    assert_eq!(size_of::<Record>(), 18 * size_of::<u64>());
+}
