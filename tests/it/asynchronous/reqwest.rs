@@ -71,12 +71,18 @@ fn faults() -> Vec<FaultKind> {
     ]
 }
 
+/// Whoever hangs is waited for in vain; nothing else here may be given up for being slow.
+fn impatient_of_hangs(network: TransportConfigBuilder, fault: &FaultKind) -> TransportConfigBuilder {
+    if *fault == FaultKind::Hang { network.total_timeout(Duration::from_millis(300)) } else { network }
+}
+
 #[test]
 fn a_fetch_fails_as_with_the_built_in_transport() {
     let (emulator, runtime) = (serve(), runtime());
-    let network = || network(&emulator).max_response_bytes(50_000).total_timeout(Duration::from_secs(1));
+    let network = || network(&emulator).max_response_bytes(50_000);
     for fault in faults() {
         emulator.inject(Fault::config(fault.clone()));
+        let network = || impatient_of_hangs(network(), &fault);
         let expected = fetch_error(&built_in(keyed(), network()));
         let actual = fetch_error(&adapted(&runtime, keyed(), network()));
         assert_eq!(actual, expected, "{fault:?}");
@@ -96,9 +102,9 @@ fn a_fetch_fails_as_with_the_built_in_transport() {
 #[test]
 fn a_delivery_fails_as_with_the_built_in_transport() {
     let (emulator, runtime) = (serve(), runtime());
-    let network = || network(&emulator).total_timeout(Duration::from_secs(1));
     for fault in faults() {
         emulator.inject(Fault::track(fault.clone()));
+        let network = || impatient_of_hangs(network(&emulator), &fault);
         let expected = delivery(&built_in(direct(), network()));
         let actual = delivery(&adapted(&runtime, direct(), network()));
         assert_eq!(actual, expected, "{fault:?}");
