@@ -1,9 +1,11 @@
 //! One question to each: a 50/50 experiment asked by its key, among a hundred, for an audience of a
 //! text equality and a number comparison. Visitors and their attributes exist before; nothing is
-//! recorded. Prints nanoseconds of one evaluation, in rounds that take turns.
+//! recorded. Prints nanoseconds of one evaluation, in rounds that take turns, and the allocations of the
+//! thread that asks.
 //!
 //!     benches/peers/run
 
+mod allocations;
 #[path = "../../support/floor.rs"]
 mod floor;
 mod others;
@@ -47,9 +49,16 @@ fn main() {
             convert(|context, key, _, quiet| context.run_experience_with(key, quiet).is_some()),
         ),
         ("this SDK, by key, with a new context", convert_with_context()),
-        ("eppo_core 10.0.0", others::eppo(EXPERIENCES, VISITORS)),
-        ("launchdarkly-server-sdk-evaluation 2.2.1", others::launchdarkly(EXPERIENCES, VISITORS)),
-        ("unleash-yggdrasil 0.21.7", others::yggdrasil(EXPERIENCES, VISITORS)),
+        ("eppo_core 10.0.0", others::eppo::evaluator(EXPERIENCES, VISITORS)),
+        ("launchdarkly-server-sdk-evaluation 2.2.1", others::launchdarkly::evaluator(EXPERIENCES, VISITORS)),
+        ("optimizely 0.5.0", others::optimizely::client(EXPERIENCES, VISITORS)),
+        ("unleash-yggdrasil 0.21.7", others::unleash::evaluator(EXPERIENCES, VISITORS)),
+        ("feature-probe-server-sdk 2.3.2", others::featureprobe::client(EXPERIENCES, VISITORS)),
+        ("open-feature 0.3.0, no-op provider", others::openfeature::client(VISITORS)),
+        ("configcat 0.1.7", others::configcat::client(EXPERIENCES, VISITORS)),
+        ("launchdarkly-server-sdk 3.2.0", others::launchdarkly::client(EXPERIENCES, VISITORS)),
+        ("statsig-rust 0.24.0", others::statsig::client(EXPERIENCES, VISITORS)),
+        ("growthbook-rust 0.4.0", others::growthbook::client(EXPERIENCES, VISITORS)),
     ];
     let counts: Vec<usize> = subjects.iter_mut().map(|(name, evaluate)| calibrated(name, evaluate)).collect();
     let mut costs = vec![Vec::new(); subjects.len()];
@@ -59,20 +68,34 @@ fn main() {
             costs[at].push(timed(&mut subjects[at].1, counts[at]));
         }
     }
-    println!("{:<45} {:>8} {:>8} {:>8}", "ns for one evaluation", "min", "median", "max");
-    for ((name, _), costs) in subjects.iter().zip(&mut costs) {
+    println!(
+        "{:<45} {:>8} {:>8} {:>8} {:>12}",
+        "ns for one evaluation", "min", "median", "max", "allocations"
+    );
+    for ((name, evaluate), costs) in subjects.iter_mut().zip(&mut costs) {
         costs.sort_by(f64::total_cmp);
-        println!("{name:<45} {:>8.0} {:>8.0} {:>8.0}", costs[0], costs[ROUNDS / 2], costs[ROUNDS - 1]);
+        let (min, median, max) = (costs[0], costs[ROUNDS / 2], costs[ROUNDS - 1]);
+        println!("{name:<45} {min:>8.0} {median:>8.0} {max:>8.0} {:>12}", allocations(evaluate));
     }
 }
 
 fn calibrated(name: &str, evaluate: &mut Evaluate) -> usize {
     // Also that the question is understood: the audience admits everybody.
-    assert!((0..VISITORS).all(|visitor| evaluate(visitor)), "{name} does not answer");
+    assert!((0..VISITORS).all(&mut *evaluate), "{name} does not answer");
     let cost = timed(evaluate, VISITORS);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of runs")]
     let count = (TURN.as_nanos() as f64 / cost) as usize;
     count.max(100)
+}
+
+/// Of one evaluation on average, rounded: what a call makes once in a while does not show.
+fn allocations(evaluate: &mut Evaluate) -> u64 {
+    let before = allocations::count();
+    for at in 0..VISITORS {
+        black_box(evaluate(at));
+    }
+    let (made, visitors) = (allocations::count() - before, VISITORS as u64);
+    (made + visitors / 2) / visitors
 }
 
 fn timed(evaluate: &mut Evaluate, count: usize) -> f64 {
