@@ -1,6 +1,5 @@
 //! Outages: ports that refuse, come back the same, and are freed at the end.
 
-
 use convert_emulator::{Emulator, Fault, FaultKind, Project, StartError};
 
 use crate::client::{Client, KEY, bases, demo, one_event};
