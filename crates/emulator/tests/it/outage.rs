@@ -1,7 +1,5 @@
 //! Outages: ports that refuse, come back the same, and are freed at the end.
 
-use std::net::TcpListener;
-
 use convert_emulator::{Emulator, Fault, FaultKind, Project, StartError};
 
 use crate::client::{Client, KEY, bases, demo, one_event};
@@ -47,19 +45,19 @@ fn closed_connections_are_replaced_by_new_ones() {
 
 #[test]
 fn shutting_down_frees_the_ports_and_keeps_the_record() {
-    let mut emulator = demo();
-    let ports = bases(&emulator).map(|base| port(&base));
-    Client::of(&emulator).get(&format!("{}/api/v1/config/{KEY}", emulator.http_url()));
-    emulator.shutdown();
-    emulator.shutdown();
-    assert_eq!(emulator.received().totals.requests, 1);
-    for port in ports {
-        drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
-    }
-    let project = Project::demo().sdk_key(KEY);
-    let again =
-        Emulator::builder().project(project).https_port(ports[0]).http_port(ports[1]).start().unwrap();
-    assert_eq!(bases(&again), bases(&emulator));
+    // Whoever asks the system for any port may get one of these first: then they are others' the next time.
+    let freed = (0..5).any(|_| {
+        let mut emulator = demo();
+        let ports = bases(&emulator).map(|base| port(&base));
+        Client::of(&emulator).get(&format!("{}/api/v1/config/{KEY}", emulator.http_url()));
+        emulator.shutdown();
+        emulator.shutdown();
+        assert_eq!(emulator.received().totals.requests, 1);
+        let project = Project::demo().sdk_key(KEY);
+        let again = Emulator::builder().project(project).https_port(ports[0]).http_port(ports[1]).start();
+        again.is_ok_and(|again| bases(&again) == bases(&emulator))
+    });
+    assert!(freed, "another one on the same ports");
 }
 
 #[test]
