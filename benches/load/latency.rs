@@ -64,8 +64,10 @@ pub(crate) fn measure() -> Result<Vec<Chart>, Failure> {
 }
 
 fn core(hang: Option<Receiver<()>>) -> Result<Core, Failure> {
-    let records = if hang.is_some() { SMALL } else { 1 << 20 };
-    let delivery = DeliveryConfig::builder().queue_capacity(records).max_pending_records(records).build()?;
+    let bounds = DeliveryConfig::builder();
+    let full = hang.is_some();
+    let bounds = if full { bounds.queue_capacity(SMALL).max_pending_records(SMALL) } else { bounds };
+    let delivery = bounds.build()?;
     let config = SdkConfig::builder().sdk_key("shop/key").delivery(delivery).max_visitors(1_000).build()?;
     let core = Core::builder(config).transport(Weather { config: project(100, 2), hang }).build()?;
     core.initialize()?;

@@ -19,7 +19,7 @@ use crate::tracking::Ledger;
 const RECORDS_A_TURN: usize = 1_024;
 /// How often the inbox is looked at while records flow. A sender that had to wake the tracker would
 /// pay a system call, a hundred times the send.
-const POLL: Duration = Duration::from_millis(8);
+const POLL: Duration = Duration::from_millis(10);
 /// How long after the last record the tracker stops polling and sleeps until it is woken.
 const REST_AFTER: Duration = Duration::from_millis(250);
 
