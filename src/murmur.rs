@@ -83,9 +83,9 @@ mod tests {
         let text: Vec<u8> = (0..64_u8).map(|n| n.wrapping_mul(37) ^ 0x5a).collect();
         for end in 0..text.len() {
             let expected = murmur3::murmur3_32(&mut &text[..end], 9999).unwrap();
-            for split in 0..=end {
-                let hash = Murmur3::new(9999).update(&text[..split]).update(&text[split..end]).finish();
-                assert_eq!(hash, expected, "{split} of {end}");
+            for (one, two) in (0..=end).flat_map(|one| (one..=end).map(move |two| (one, two))) {
+                let pieces = Murmur3::new(9999).update(&text[..one]).update(&text[one..two]);
+                assert_eq!(pieces.update(&text[two..end]).finish(), expected, "{one} and {two} of {end}");
             }
         }
     }
