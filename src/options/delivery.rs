@@ -179,8 +179,8 @@ impl DeliveryConfigBuilder {
         self
     }
 
-    /// The longest wait after any failure, and the most that a `Retry-After` can ask for; at least
-    /// the backoff. Default 60 s.
+    /// The longest wait after any failure, and the most that a `Retry-After` can ask for, which makes a
+    /// wait longer and never shorter; at least the backoff. Default 60 s.
     pub const fn backoff_ceiling(mut self, longest: Duration) -> Self {
         self.0.backoff_ceiling = longest;
         self

@@ -121,7 +121,8 @@ pub struct TrackingRequest<'a> {
 pub struct TrackingResponse {
     /// The HTTP status.
     pub status: u16,
-    /// How long the endpoint asks to be left alone (`Retry-After`, as seconds or as a date).
+    /// How long the endpoint asks to be left alone (`Retry-After`, as seconds or as a date). The backoff of
+    /// [`DeliveryConfig`](crate::DeliveryConfig) is waited for in any case.
     pub retry_after: Option<Duration>,
 }
 

@@ -88,6 +88,16 @@ fn a_request_that_hangs_ends_with_its_own_timeout_and_is_of_unknown_fate() {
 }
 
 #[test]
+fn an_endpoint_that_asks_for_no_wait_is_not_asked_again_and_again() {
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::too_many_requests(0)));
+    let core = start(keyed(&emulator));
+    convert(&core, 0..1);
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("refused") };
+    assert_eq!((report.delivered, report.pending, report.stats.requests), (0, 1, 1));
+}
+
+#[test]
 fn many_requests_make_one_flush() {
     let emulator = serve();
     let core = start(direct_to(&emulator).batch_size(10_000).delivery(room(5_000)));

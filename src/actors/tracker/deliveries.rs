@@ -61,6 +61,7 @@ impl Tracker {
 
     fn succeeded(&mut self, delivery: &Delivery, bytes: usize) {
         self.pacer.succeeded();
+        self.flushes.succeeded();
         self.request.events = self.request.events.saturating_mul(2).min(self.delivery.max_request_events);
         self.stats.delivered += delivery.records.len() as u64;
         self.stats.delivered_bytes += bytes as u64;

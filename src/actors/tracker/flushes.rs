@@ -57,6 +57,13 @@ impl Flushes {
         }
     }
 
+    /// An attempt has succeeded: what has failed before is worth another try.
+    pub(crate) fn succeeded(&mut self) {
+        for flush in &mut self.0 {
+            flush.failed = false;
+        }
+    }
+
     /// Says of every covered record that it was delivered.
     #[cfg(test)]
     pub(super) fn claim_all(&mut self) {

@@ -156,7 +156,7 @@ impl Tracker {
     }
 
     /// After each step: releases what is due by time, drops what is too old, writes waiting visitor
-    /// state, begins the deliveries that can begin, and answers flushes with nothing to wait for.
+    /// state, answers flushes with nothing to wait for, and begins the deliveries that can begin.
     pub(crate) fn settle(&mut self, now: Instant, effects: &mut Effects) {
         if self.next_auto_flush.is_some_and(|due| due <= now) {
             self.release(ReleaseReason::Timeout);
@@ -172,11 +172,13 @@ impl Tracker {
             // An interval that no clock reaches is as good as none.
             self.next_auto_flush = self.auto_flush_interval.and_then(|interval| now.checked_add(interval));
         }
+        self.account();
+        // First, as another try would hold up the flushes whose own has failed.
+        self.flushes.answer(&self.at_hand, &self.stats, effects);
         while let Some(delivery) = self.next_delivery(now) {
             effects.deliver(delivery);
         }
         self.account();
-        self.flushes.answer(&self.at_hand, &self.stats, effects);
     }
 
     /// When the machine wants to be called again though nothing happens.

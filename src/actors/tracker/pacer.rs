@@ -6,6 +6,9 @@ use crate::actors::jitter::Jitter;
 use crate::options::DeliveryConfig;
 use crate::tracking::BreakerState;
 
+/// No wait is longer, so that its end is a moment that the clock can name.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What may begin now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Allowance {
@@ -34,10 +37,10 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    pub(super) const fn new(delivery: &DeliveryConfig, jitter: Jitter) -> Self {
+    pub(super) fn new(delivery: &DeliveryConfig, jitter: Jitter) -> Self {
         Self {
             longest_first: delivery.backoff,
-            ceiling: delivery.backoff_ceiling,
+            ceiling: delivery.backoff_ceiling.min(LONGEST),
             threshold: delivery.breaker_threshold,
             jitter,
             failures: 0,
@@ -52,18 +55,20 @@ impl Pacer {
         self.until = None;
     }
 
-    /// An attempt has failed; the next new one will have the number `next`.
+    /// An attempt has failed; the next new one will have the number `next`. The endpoint can ask for a
+    /// longer wait than the backoff's, not for a shorter one: a `Retry-After` of zero is no reason to try
+    /// again and again without a pause.
     pub(super) fn failed(&mut self, attempt: u64, next: u64, now: Instant, retry_after: Option<Duration>) {
         let asked = retry_after.map(|asked| now + asked.min(self.ceiling));
-        if attempt < self.counted {
-            self.until = self.until.max(asked);
-            return;
+        let together = self.failures > 0 && attempt < self.counted;
+        if !together {
+            self.counted = next;
+            self.failures = self.failures.saturating_add(1);
+            self.opened += u64::from(self.failures == self.threshold);
         }
-        self.counted = next;
-        let most = self.longest_first.saturating_mul(1 << self.failures.min(16)).min(self.ceiling);
-        self.failures = self.failures.saturating_add(1);
-        self.opened += u64::from(self.failures == self.threshold);
-        self.until = asked.or_else(|| now.checked_add(self.jitter.up_to(most)));
+        let waits = together && self.until.is_some_and(|until| until > now);
+        let own = if waits { self.until } else { Some(now + self.jitter.up_to(self.longest())) };
+        self.until = asked.max(own);
     }
 
     /// What may begin, with this many deliveries at hand; one that is `urgent` does not wait for the
@@ -104,6 +109,11 @@ impl Pacer {
         self.opened
     }
 
+    /// The longest wait after this many failures.
+    fn longest(&self) -> Duration {
+        self.longest_first.saturating_mul(1 << self.failures.saturating_sub(1).min(16)).min(self.ceiling)
+    }
+
     const fn is_open(&self) -> bool {
         self.failures >= self.threshold
     }
@@ -137,13 +147,32 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_obeyed_up_to_the_ceiling() {
+    fn retry_after_is_obeyed_from_the_backoff_up_to_the_ceiling() {
         let start = Instant::now();
         let mut pacer = pacer();
         pacer.failed(0, 1, start, Some(5 * SECOND));
         assert_eq!(pacer.until(), Some(start + 5 * SECOND));
         pacer.failed(1, 2, start, Some(86_400 * SECOND));
         assert_eq!(pacer.until(), Some(start + 60 * SECOND));
+        let mut longest = Duration::ZERO;
+        for attempt in 2..20 {
+            pacer.failed(attempt, attempt + 1, start, Some(Duration::ZERO));
+            let wait = pacer.until().unwrap() - start;
+            assert!(!wait.is_zero() && wait <= 60 * SECOND);
+            longest = longest.max(wait);
+        }
+        assert!(longest > 30 * SECOND);
+    }
+
+    #[test]
+    fn no_wait_goes_beyond_what_the_clock_can_name() {
+        let start = Instant::now();
+        let delivery = DeliveryConfig::builder().backoff(Duration::MAX).backoff_ceiling(Duration::MAX);
+        let mut pacer = Pacer::new(&delivery.build().unwrap(), Jitter::seeded(7));
+        pacer.failed(0, 1, start, None);
+        assert!(pacer.until() > Some(start) && pacer.until() <= Some(start + LONGEST));
+        pacer.failed(1, 2, start, Some(Duration::MAX));
+        assert_eq!(pacer.until(), Some(start + LONGEST));
     }
 
     #[test]
@@ -154,8 +183,15 @@ mod tests {
         pacer.failed(4, 5, start, Some(9 * SECOND));
         pacer.failed(2, 5, start, None);
         assert_eq!((pacer.failures(), pacer.until()), (1, Some(start + 9 * SECOND)));
-        pacer.failed(5, 6, start, Some(SECOND));
-        assert_eq!((pacer.failures(), pacer.until()), (2, Some(start + SECOND)));
+        pacer.failed(5, 6, start, Some(3 * SECOND));
+        assert_eq!((pacer.failures(), pacer.until()), (2, Some(start + 3 * SECOND)));
+        pacer.succeeded();
+        pacer.failed(4, 6, start, Some(9 * SECOND));
+        assert_eq!(pacer.until(), Some(start + 9 * SECOND), "a success came between");
+        assert_eq!(pacer.failures(), 1);
+        let late = start + 10 * SECOND;
+        pacer.failed(3, 6, late, None);
+        assert_eq!((pacer.failures(), pacer.allows(late, 0, false)), (1, Allowance::Nothing), "a wait again");
     }
 
     #[test]
@@ -164,12 +200,12 @@ mod tests {
         let mut pacer = pacer();
         for attempt in 0..5 {
             assert_eq!(pacer.state(0), BreakerState::Closed);
-            pacer.failed(attempt, attempt + 1, start, Some(SECOND));
+            pacer.failed(attempt, attempt + 1, start, Some(60 * SECOND));
             assert_eq!(pacer.allows(start, 0, false), Allowance::Nothing);
             assert_eq!(pacer.allows(start, 0, true), Allowance::One, "a flush does not wait");
         }
         assert_eq!((pacer.state(0), pacer.opened()), (BreakerState::Open, 1));
-        let later = start + SECOND;
+        let later = start + 60 * SECOND;
         assert_eq!(pacer.allows(later, 0, false), Allowance::Probe);
         assert_eq!(
             (pacer.allows(later, 1, true), pacer.state(1)),

@@ -217,6 +217,23 @@ fn a_failure_is_retried_after_a_wait_that_grows_and_ends_with_a_success() {
 }
 
 #[test]
+fn an_endpoint_that_asks_for_no_wait_gets_one_and_the_flush_its_answer() {
+    // So short a backoff that its random part is nothing at all.
+    let mut bench = Bench::with(1, None, |delivery| delivery.lanes(2).backoff(Duration::from_nanos(1)));
+    bench.expose(0);
+    let report = bench.flush();
+    let mut delivery = bench.settle().unwrap();
+    for _ in 0..3 {
+        let limited = TrackingResponse { status: 429, retry_after: Some(Duration::ZERO) };
+        bench.end(delivery, Ok(limited));
+        delivery = bench.settle().or_else(|| bench.wake()).unwrap();
+        bench.now += SECOND;
+    }
+    let report = report.try_recv().expect("answered by the first failure");
+    assert_eq!((report.pending, report.stats.requests), (1, 1));
+}
+
+#[test]
 fn what_is_recorded_during_a_backoff_waits_too() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);

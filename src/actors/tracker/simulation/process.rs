@@ -29,6 +29,7 @@ pub(super) struct Process {
     flusher: Flusher,
     /// Deliveries at hand, in no order.
     pub(super) lanes: Vec<Delivery>,
+    most_lanes: usize,
     inbox: Receiver<Record>,
     control: Receiver<TrackerCommand>,
     outcomes: Receiver<Outcome>,
@@ -40,6 +41,8 @@ pub(super) struct Process {
     /// Acknowledged deliveries' records.
     acknowledged: u64,
     flushes: Vec<Ticket>,
+    /// When the tracker last heard of a failure, unless it has heard of a success since.
+    failed_at: Option<Instant>,
     closing: Option<Receiver<Stats>>,
 }
 
@@ -58,6 +61,8 @@ struct Ticket {
     /// Records offered, and acknowledged, when it was asked for.
     offers: u64,
     acknowledged: u64,
+    /// Failures in a row that the tracker has heard of since it heard of the flush.
+    failures: Option<usize>,
 }
 
 impl Process {
@@ -102,6 +107,7 @@ impl Process {
             thread: Some(thread),
             flusher,
             lanes: Vec::new(),
+            most_lanes: lanes,
             inbox,
             control,
             outcomes,
@@ -112,6 +118,7 @@ impl Process {
             visitors: HashMap::new(),
             acknowledged: 0,
             flushes: Vec::new(),
+            failed_at: None,
             closing: None,
         }
     }
@@ -181,7 +188,8 @@ impl Process {
         let mailbox = self.mailbox.as_ref().expect("an open process");
         let command = TrackerCommand::Flush(ReleaseReason::Explicit, reply.into());
         mailbox.command(command, Instant::now()).expect("room for a command");
-        self.flushes.push(Ticket { report, offers: self.offers, acknowledged: self.acknowledged });
+        let (offers, acknowledged) = (self.offers, self.acknowledged);
+        self.flushes.push(Ticket { report, offers, acknowledged, failures: None });
     }
 
     pub(super) fn close(&mut self) {
@@ -210,7 +218,7 @@ impl Process {
         let heard =
             if outcome_first { outcome().or_else(|_| command()) } else { command().or_else(|_| outcome()) };
         if let Ok(event) = heard {
-            self.acknowledge(&event);
+            self.acknowledge(&event, now);
             self.turn(event, now, wall);
         }
     }
@@ -239,7 +247,14 @@ impl Process {
         for ticket in std::mem::take(&mut self.flushes) {
             match ticket.report.try_recv() {
                 Ok(report) => self.check_report(&ticket, &report),
-                Err(TryRecvError::Empty) => waiting.push(ticket),
+                Err(TryRecvError::Empty) => {
+                    // One for each lane whose attempt began before it, and then for each that began after it.
+                    assert!(
+                        ticket.failures.is_none_or(|failures| failures < 2 * self.most_lanes),
+                        "a flush has no answer after so many failures: {stats:?}"
+                    );
+                    waiting.push(ticket);
+                }
                 Err(TryRecvError::Disconnected) => assert!(self.thread.is_none(), "a flush has no answer"),
             }
         }
@@ -265,9 +280,23 @@ impl Process {
         }
     }
 
-    fn acknowledge(&mut self, event: &Event) {
-        let Event::Ended(Outcome { delivery, result, .. }) = event else { return };
-        if result.as_ref().is_ok_and(|response| response.is_success()) {
+    fn acknowledge(&mut self, event: &Event, now: Instant) {
+        let Event::Ended(Outcome { delivery, result, .. }) = event else {
+            if let Event::Command(TrackerCommand::Flush(..)) = event {
+                let unheard = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
+                unheard.expect("a flush that was asked for").failures = Some(0);
+            }
+            return;
+        };
+        let worked = result.as_ref().is_ok_and(|response| response.is_success());
+        let final_refusal = result.as_ref().is_ok_and(|response| matches!(response.status, 400 | 413));
+        if !final_refusal {
+            self.failed_at = (!worked).then_some(now);
+            for failures in self.flushes.iter_mut().filter_map(|ticket| ticket.failures.as_mut()) {
+                *failures = if worked { 0 } else { *failures + 1 };
+            }
+        }
+        if worked {
             self.acknowledged += delivery.records.len() as u64;
             for queued in &delivery.records {
                 let visitor = queued.event.visitor_id().as_str();
@@ -286,6 +315,8 @@ impl Process {
             self.thread = Some(thread)
         }
         for FlusherCommand::Deliver(delivery) in self.deliveries.try_iter() {
+            let hurries = self.failed_at == Some(now) && self.flushes.is_empty();
+            assert!(!hurries, "tried again in the moment of a failure");
             for queued in &delivery.records {
                 let visitor = queued.event.visitor_id().as_str();
                 assert!(self.visitors.contains_key(visitor), "{visitor} belongs to another process");

@@ -293,6 +293,7 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
             Answer::OK,
             Answer::Status(500, None),
             Answer::Status(503, Some(7)),
+            Answer::Status(503, Some(0)),
             Answer::Status(429, Some(100_000)),
             Answer::Status(408, None),
             Answer::Status(413, None),
