@@ -54,9 +54,15 @@ impl Convert {
             .env("CONVERT_CA_FILE", self.folder.path().join("ca.pem"))
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = lines_of(child.stdout.take().unwrap());
+        let complaints = child.stderr.take().unwrap();
+        // Through this process, which keeps what it prints unless the test fails.
+        thread::spawn(move || {
+            BufReader::new(complaints).lines().map_while(Result::ok).for_each(|line| eprintln!("{line}"));
+        });
         Program { child, lines }
     }
 
