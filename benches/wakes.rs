@@ -5,17 +5,18 @@
 //! which has to be woken. Fails if the tracker wakes up more than 200 times a second while calls come, or
 //! anything of the SDK at rest. `scripts/wakes` counts the system calls with which conversions wake a thread.
 
+#[path = "support/endpoint.rs"]
+mod endpoint;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, SdkConfig, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
-};
+use convert_sdk::{Core, SdkConfig};
 use crossbeam_channel::bounded;
+use endpoint::Endpoint;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -23,19 +24,6 @@ const CALLS: usize = 1_500;
 const EVERY: Duration = Duration::from_millis(3);
 /// The most wake-ups a second of the tracker while calls come.
 const AWAKE: f64 = 200.0;
-
-/// Takes everything and sends nothing.
-struct Nowhere;
-
-impl Transport for Nowhere {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Ok(TrackingResponse::new(200))
-    }
-}
 
 fn main() -> ExitCode {
     match measure() {
@@ -49,7 +37,7 @@ fn main() -> ExitCode {
 
 fn measure() -> Result<(), Failure> {
     let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    let core = Core::builder(config).transport(Nowhere).build()?;
+    let core = Core::builder(config).transport(Endpoint::default()).build()?;
     core.initialize()?;
     let visitors: Vec<_> =
         (0..CALLS).map(|number| core.create_context(format!("v{number}"), ())).collect::<Result<_, _>>()?;

@@ -9,9 +9,10 @@ use convert_sdk::{Context, Core, RunOptions, SdkConfig};
 
 use super::collector::Failure;
 use super::support::cases::floor_visitors;
+use super::support::endpoint::Endpoint;
 use super::support::floor::{Config, Floor};
 use super::support::project::{ASKED, experience_key, project, visitor_id};
-use super::support::{Nowhere, attributes, context, core, quiet};
+use super::support::{attributes, context, core, quiet};
 use super::svg::{Axis, Chart, Series};
 
 const ROUNDS: usize = 9;
@@ -71,7 +72,7 @@ fn remembered() -> Result<Vec<(f64, f64)>, Failure> {
     let mut points = Vec::new();
     for size in [1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
         let config = SdkConfig::builder().data_json(project(100, 2)).max_visitors(2 * size).build()?;
-        let core = Core::builder(config).transport(Nowhere).build()?;
+        let core = Core::builder(config).transport(Endpoint::default()).build()?;
         core.initialize()?;
         let (key, untracked) = (experience_key(ASKED), RunOptions::new().enable_tracking(false));
         for n in 0..size {

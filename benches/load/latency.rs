@@ -5,13 +5,11 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, RunOptions, SdkConfig, TrackingRequest,
-    TrackingResponse, Transport, TransportError,
-};
+use convert_sdk::{Context, Core, DeliveryConfig, RunOptions, SdkConfig};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::collector::Failure;
+use super::support::endpoint::Endpoint;
 use super::support::project::{ASKED, experience_key, project, visitor_id};
 use super::support::{context, quiet};
 use super::svg::{Axis, Chart, Scale, Series};
@@ -24,27 +22,6 @@ const BETWEEN_CALLS: Duration = Duration::from_micros(2);
 /// Records on the way to the tracker, and behind it, where they must fill up.
 const SMALL: usize = 1_000;
 const SWAP_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Serves one config for ever, each time as a new one; takes records at once, or holds on to them.
-struct Weather {
-    config: String,
-    /// Never answered while it is there.
-    hang: Option<Receiver<()>>,
-}
-
-impl Transport for Weather {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Ok(ConfigResponse::Fetched { body: self.config.clone(), etag: None })
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        if let Some(end) = &self.hang {
-            // Ends with the sender.
-            let _ = end.recv();
-        }
-        Ok(TrackingResponse::new(200))
-    }
-}
 
 pub(crate) fn measure() -> Result<Vec<Chart>, Failure> {
     let (mut evaluations, mut conversions) = (Vec::new(), Vec::new());
@@ -69,7 +46,8 @@ fn core(hang: Option<Receiver<()>>) -> Result<Core, Failure> {
     let bounds = if full { bounds.queue_capacity(SMALL).max_pending_records(SMALL) } else { bounds };
     let delivery = bounds.build()?;
     let config = SdkConfig::builder().sdk_key("shop/key").delivery(delivery).max_visitors(1_000).build()?;
-    let core = Core::builder(config).transport(Weather { config: project(100, 2), hang }).build()?;
+    let endpoint = Endpoint { config: Some(project(100, 2)), hang };
+    let core = Core::builder(config).transport(endpoint).build()?;
     core.initialize()?;
     Ok(core)
 }

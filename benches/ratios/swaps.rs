@@ -6,12 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, SdkConfig, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
-};
+use convert_sdk::{Core, SdkConfig};
 
 use super::support::cases::floor_visitors;
+use super::support::endpoint::Endpoint;
 use super::support::floor::{Config, Floor};
 use super::support::project::{ASKED, experience_key, project, visitor_id};
 use super::support::{context, quiet};
@@ -22,23 +20,10 @@ const ROUNDS: usize = 5;
 /// After so many evaluations contexts are made anew, and see the config of the moment.
 const LIFE: usize = 100;
 
-/// Serves one config for ever, each time as a new one.
-struct Served(String);
-
-impl Transport for Served {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Ok(ConfigResponse::Fetched { body: self.0.clone(), etag: None })
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Ok(TrackingResponse::new(200))
-    }
-}
-
 pub(crate) fn print() {
     let config = SdkConfig::builder().sdk_key("shop/key").build().ok();
-    let built =
-        config.and_then(|config| Core::builder(config).transport(Served(project(100, 2))).build().ok());
+    let endpoint = Endpoint { config: Some(project(100, 2)), hang: None };
+    let built = config.and_then(|config| Core::builder(config).transport(endpoint).build().ok());
     let Some(core) = built else { unreachable!("a valid configuration") };
     assert!(core.initialize().is_ok(), "the generated config");
     let cell = Arc::new(ArcSwap::from_pointee(Config::new(100)));

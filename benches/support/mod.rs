@@ -1,33 +1,20 @@
 //! What the benches share: a generated project, cores over it, visitors, and the floor program.
 
 pub(crate) mod cases;
+pub(crate) mod endpoint;
 pub(crate) mod floor;
 pub(crate) mod plain;
 pub(crate) mod project;
 
-use convert_sdk::{
-    Attributes, ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, RunOptions, SdkConfig,
-    TrackingRequest, TrackingResponse, Transport, TransportError, attributes,
-};
-
-/// Takes everything at once, so that the pipeline never fills.
-pub(crate) struct Nowhere;
-
-impl Transport for Nowhere {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Ok(TrackingResponse::new(200))
-    }
-}
+use convert_sdk::{Attributes, Context, Core, DeliveryConfig, RunOptions, SdkConfig, attributes};
+use endpoint::Endpoint;
 
 /// A core with a config to start with, whose records go nowhere.
 pub(crate) fn unready(json: String) -> Core {
     let delivery = DeliveryConfig::builder().queue_capacity(1 << 20).build().unwrap_or_default();
     let config = SdkConfig::builder().data_json(json).delivery(delivery);
-    let built = config.build().ok().and_then(|config| Core::builder(config).transport(Nowhere).build().ok());
+    let nowhere = Endpoint::default();
+    let built = config.build().ok().and_then(|config| Core::builder(config).transport(nowhere).build().ok());
     let Some(core) = built else { unreachable!("the generated config is valid") };
     core
 }
