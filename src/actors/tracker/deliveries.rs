@@ -98,6 +98,8 @@ impl Tracker {
                 log::warn!("delivery of {} records failed: {cause}; they are kept", records.len());
                 self.stats.fate_unknown += u64::from(fate_is_unknown(&cause));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
+                #[cfg(test)]
+                self.plant_no_pause();
                 self.flushes.failed(attempt);
                 self.put_back(records);
             }

@@ -90,6 +90,12 @@ impl Pacer {
         self.until
     }
 
+    /// For a bug that the simulation must find.
+    #[cfg(test)]
+    pub(super) const fn forget_wait(&mut self) {
+        self.until = None;
+    }
+
     /// Failures in a row.
     #[cfg(test)]
     pub(super) const fn failures(&self) -> u32 {

@@ -13,6 +13,8 @@ pub(in crate::actors::tracker) enum Bug {
     LostBatch,
     /// What was delivered is sent once more, and the ledger made to fit.
     DoubleSend,
+    /// After a failure the endpoint is tried again at once.
+    NoPause,
 }
 
 impl Tracker {
@@ -25,6 +27,12 @@ impl Tracker {
     pub(in crate::actors::tracker) fn plant_lost_batch(&mut self, records: &mut Vec<Queued>) {
         if self.bug == Some(Bug::LostBatch) {
             records.clear();
+        }
+    }
+
+    pub(in crate::actors::tracker) fn plant_no_pause(&mut self) {
+        if self.bug == Some(Bug::NoPause) {
+            self.pacer.forget_wait();
         }
     }
 

@@ -55,7 +55,7 @@ fn the_ledger_balances_after_every_step_of_random_runs() {
 
 #[test]
 fn each_planted_bug_is_found() {
-    for bug in [Bug::EarlyAck, Bug::LostBatch, Bug::DoubleSend] {
+    for bug in [Bug::EarlyAck, Bug::LostBatch, Bug::DoubleSend, Bug::NoPause] {
         let finds = |seed: &u64| catch_unwind(|| random_run(*seed, Some(bug))).is_err();
         let found = silently(|| (0..SEEDS).find(finds));
         assert!(found.is_some_and(|seed| seed < 50), "{bug:?} was found by seed {found:?}");
