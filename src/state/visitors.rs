@@ -1,8 +1,9 @@
 //! The memory of visitors: what contexts read when they start and change when they decide.
 
 use std::collections::{HashMap, VecDeque, hash_map};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,10 @@ const SHARDS: usize = 16;
 /// there, and nothing else.
 pub(crate) struct Visitors {
     shards: [Mutex<Shard>; SHARDS],
+    /// Keyed, since visitors choose their ids.
+    hashes: RandomState,
+    /// Whether anything was ever remembered; until then nobody needs to look.
+    used: AtomicBool,
     shard_capacity: usize,
     ttl: Option<Duration>,
     store: Option<Arc<dyn DataStore>>,
@@ -31,14 +36,35 @@ pub(crate) struct Visitors {
     next_shard: AtomicUsize,
 }
 
+/// Visitors by the keyed hash of their ids, which is made once for each call. Should two ids have one,
+/// the later visitor displaces the earlier, as one does for whom there is no room.
 #[derive(Default)]
 struct Shard {
-    states: HashMap<SmolStr, Entry>,
+    states: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
     /// Visitors by age. With a store: those to be written.
-    order: VecDeque<SmolStr>,
+    order: VecDeque<u64>,
+}
+
+/// The hash of a hash is itself.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 struct Entry {
+    visitor_id: SmolStr,
     state: VisitorState,
     version: u64,
     /// When it was changed last; the clock is read only where state has a time to live.
@@ -53,6 +79,8 @@ impl Visitors {
     ) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
+            hashes: RandomState::new(),
+            used: AtomicBool::new(false),
             shard_capacity: capacity.get().div_ceil(SHARDS),
             ttl,
             store,
@@ -69,6 +97,8 @@ impl Visitors {
         let inherit = |shard| if self.has_store() { Mutex::default() } else { inherit_lock(shard) };
         Self {
             shards: self.shards.each_ref().map(inherit),
+            hashes: self.hashes.clone(),
+            used: AtomicBool::new(self.used.load(Ordering::Relaxed)),
             shard_capacity: self.shard_capacity,
             ttl: self.ttl,
             store: self.store.clone(),
@@ -116,9 +146,12 @@ impl Visitors {
 
     /// Reads what memory alone knows of a visitor.
     pub(crate) fn in_memory<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
-        let now = self.now();
-        let shard = self.shard(visitor_id);
-        let entry = shard.states.get(visitor_id)?;
+        if !self.used.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (now, hash) = (self.now(), self.hashes.hash_one(visitor_id));
+        let shard = self.lock(place(hash));
+        let entry = shard.states.get(&hash).filter(|entry| entry.visitor_id == visitor_id)?;
         (!self.is_over(entry, now)).then(|| read(&entry.state))
     }
 
@@ -143,14 +176,19 @@ impl Visitors {
         known: impl FnOnce() -> VisitorState,
         change: impl FnOnce(&mut VisitorState),
     ) {
-        let now = self.now();
-        let mut shard = self.shard(visitor_id);
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        let (now, hash) = (self.now(), self.hashes.hash_one(visitor_id.as_str()));
+        let mut shard = self.lock(place(hash));
         let Shard { states, order } = &mut *shard;
-        let slot = match states.entry(visitor_id.clone()) {
+        let begin = || if self.has_store() { VisitorState::default() } else { known() };
+        let slot = match states.entry(hash) {
             hash_map::Entry::Occupied(mut held) => {
                 let entry = held.get_mut();
-                if self.is_over(entry, now) {
-                    entry.state = known();
+                if entry.visitor_id != *visitor_id || self.is_over(entry, now) {
+                    entry.visitor_id = visitor_id.clone();
+                    entry.state = begin();
                     self.evicted.fetch_add(1, Ordering::Relaxed);
                 }
                 change(&mut entry.state);
@@ -160,16 +198,16 @@ impl Visitors {
             }
             hash_map::Entry::Vacant(slot) => slot,
         };
-        let mut state = if self.has_store() { VisitorState::default() } else { known() };
+        let mut state = begin();
         change(&mut state);
-        slot.insert(Entry { state, version: 0, changed_at: now });
+        slot.insert(Entry { visitor_id: visitor_id.clone(), state, version: 0, changed_at: now });
         if order.len() >= self.shard_capacity
             && let Some(oldest) = order.pop_front()
         {
             states.remove(&oldest);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        order.push_back(visitor_id.clone());
+        order.push_back(hash);
     }
 
     /// Writes what waits to the store, and keeps what could not be written for the next time. A round
@@ -182,14 +220,14 @@ impl Visitors {
         let first = self.next_shard.load(Ordering::Relaxed);
         for index in (0..SHARDS).map(|shard| (first + shard) % SHARDS) {
             let mut waiting = std::mem::take(&mut self.lock(index).order);
-            while let Some(visitor_id) = waiting.pop_front() {
-                if self.write_one(index, store.as_ref(), &visitor_id) {
+            while let Some(hash) = waiting.pop_front() {
+                if self.write_one(index, store.as_ref(), hash) {
                     written += 1;
                     continue;
                 }
                 self.next_shard.store((index + 1) % SHARDS, Ordering::Relaxed);
                 // Behind those who were not tried, and before those who came meanwhile.
-                waiting.push_back(visitor_id);
+                waiting.push_back(hash);
                 let mut shard = self.lock(index);
                 waiting.append(&mut shard.order);
                 shard.order = waiting;
@@ -217,11 +255,10 @@ impl Visitors {
 
     /// Writes changes over what is stored, until there are no new ones meanwhile; the lock is not
     /// held during the calls to the store.
-    fn write_one(&self, index: usize, store: &dyn DataStore, visitor_id: &str) -> bool {
-        let key = state_key(visitor_id);
+    fn write_one(&self, index: usize, store: &dyn DataStore, hash: u64) -> bool {
         loop {
-            let (changes, version) = match self.lock(index).states.get(visitor_id) {
-                Some(entry) => (entry.state.clone(), entry.version),
+            let (key, changes, version) = match self.lock(index).states.get(&hash) {
+                Some(entry) => (state_key(&entry.visitor_id), entry.state.clone(), entry.version),
                 None => return true,
             };
             let written = store.get(&key).and_then(|stored| {
@@ -234,15 +271,11 @@ impl Visitors {
                 return false;
             }
             let mut shard = self.lock(index);
-            if shard.states.get(visitor_id).is_none_or(|entry| entry.version == version) {
-                shard.states.remove(visitor_id);
+            if shard.states.get(&hash).is_none_or(|entry| entry.version == version) {
+                shard.states.remove(&hash);
                 return true;
             }
         }
-    }
-
-    fn shard(&self, visitor_id: &str) -> MutexGuard<'_, Shard> {
-        self.lock(spread(visitor_id) % SHARDS)
     }
 
     /// A panic elsewhere cannot leave a shard half-changed, so a poisoned lock is still good.
@@ -251,16 +284,9 @@ impl Visitors {
     }
 }
 
-/// A number of every byte of an id, since many ids may begin or end alike. That it can be foreseen does
-/// no harm: the tables of the shards have keyed hashes.
-fn spread(visitor_id: &str) -> usize {
-    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (words, rest) = visitor_id.as_bytes().as_chunks::<8>();
-    let rest = rest.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
-    let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([rest]);
-    let sum = words.fold(0, |sum: u64, word| (sum.rotate_left(5) ^ word).wrapping_mul(MIX));
-    // The upper bits depend on all of the lower ones.
-    (sum >> 56) as usize
+/// The shard of a visitor, by bits that the tables do not use.
+const fn place(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
 }
 
 #[cfg(test)]
@@ -310,10 +336,23 @@ mod tests {
             |n| format!("{:08x}-0000-4000-8000-000000000000", n.wrapping_mul(2_654_435_761)),
         ];
         for (at, id) in kinds.into_iter().enumerate() {
-            let mut counts = [0; SHARDS];
-            (0..16_000).for_each(|n| counts[spread(&id(n)) % SHARDS] += 1);
+            let visitors = Visitors::new(capacity(100_000), None, None);
+            (0..16_000).for_each(|n| decide(&visitors, &id(n), "2"));
+            let counts: Vec<_> = (0..SHARDS).map(|shard| visitors.lock(shard).states.len()).collect();
             assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{at}: {counts:?}");
         }
+    }
+
+    #[test]
+    fn visitors_whose_ids_have_one_hash_displace_each_other() {
+        let visitors = Visitors::new(capacity(10), None, None);
+        decide(&visitors, "v", "2");
+        let hash = visitors.hashes.hash_one("v");
+        visitors.lock(place(hash)).states.get_mut(&hash).unwrap().visitor_id = "other".into();
+        assert!(visitors.recall("v", |_| ()).is_none(), "the other one's state is not v's");
+        decide(&visitors, "v", "3");
+        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "3".into())]);
+        assert_eq!(visitors.evicted(), 1);
     }
 
     #[test]
@@ -339,22 +378,25 @@ mod tests {
             store.get(r#"state:["v"]"#).unwrap(),
             Some(json!({"attributes": {}, "segments": {}, "bucketing": {"1": "2"}}))
         );
-        assert!(visitors.lock(0).states.is_empty());
+        assert!((0..SHARDS).all(|shard| visitors.lock(shard).states.is_empty()));
         assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing.len(), 1);
         assert_eq!(visitors.write_behind(), (0, 0));
     }
 
     #[test]
     fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
-        let visitors = Visitors::new(capacity(1_000), None, None);
-        let names: Vec<_> = (0..100).map(|visitor| visitor.to_string()).collect();
+        let visitors = Visitors::new(capacity(100_000), None, None);
+        let names: Vec<_> = (0..1_000).map(|visitor| visitor.to_string()).collect();
         names.iter().for_each(|name| decide(&visitors, name, "2"));
         let held = visitors.lock(3);
         let lost = held.states.len();
         let inherited = visitors.inherit();
         drop(held);
         assert!(lost > 0 && inherited.lock(3).states.is_empty());
-        assert_eq!(names.iter().filter(|name| inherited.recall(name, |_| ()).is_some()).count(), 100 - lost);
+        assert_eq!(
+            names.iter().filter(|name| inherited.recall(name, |_| ()).is_some()).count(),
+            1_000 - lost
+        );
 
         let stored = Visitors::new(capacity(10), None, Some(Arc::new(InMemoryDataStore::new())));
         decide(&stored, "v", "2");
