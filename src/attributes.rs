@@ -48,16 +48,23 @@ pub struct Attributes {
     entries: Vec<(SmolStr, AttributeValue)>,
 }
 
-/// Builds [`Attributes`] from `name => value` pairs; values are anything that converts into
-/// [`AttributeValue`].
+/// Builds [`Attributes`] from `name => value` pairs; names are texts, and not copied if they are written
+/// out; values are anything that converts into [`AttributeValue`].
 ///
 /// ```
 /// let location = convert_sdk::attributes! { "url" => "https://example.com/", "depth" => 2 };
 /// assert_eq!(location.len(), 2);
+/// let name = format!("{}_code", "country");
+/// let visitor = convert_sdk::attributes! { "age" => 30, name => "GR" };
+/// assert!(visitor.get("country_code").is_some());
 /// ```
 #[macro_export]
 macro_rules! attributes {
     () => { $crate::Attributes::new() };
+    // Names that are written out are not copied.
+    ($($name:literal => $value:expr),+ $(,)?) => {
+        $crate::Attributes::new()$(.with($crate::SmolStr::new_static($name), $value))+
+    };
     ($($name:expr => $value:expr),+ $(,)?) => {
         $crate::Attributes::new()$(.with($name, $value))+
     };
@@ -91,7 +98,7 @@ impl Attributes {
             Ok(at) => Some(std::mem::replace(&mut self.entries[at].1, value)),
             Err(at) => {
                 if self.entries.capacity() == 0 {
-                    self.entries.reserve(4);
+                    self.entries = Vec::with_capacity(4);
                 }
                 self.entries.insert(at, (name, value));
                 None

@@ -12,7 +12,7 @@ use crate::decide::match_custom_segments;
 use crate::results::CustomSegmentsResult;
 use crate::shared::Shared;
 use crate::state::VisitorState;
-use crate::tracking::REPORT_KEYS;
+use crate::tracking::{REPORT_KEYS, is_report_key};
 
 /// Where recorded custom segments are kept among the segments.
 const CUSTOM_SEGMENTS: &str = "customSegments";
@@ -57,8 +57,13 @@ impl Context {
         let Remembered { decisions, attributes: stored, segments: segments_before } = remembered;
         let visitor_id = SmolStr::new(visitor_id);
         let (given, segments) = split(given);
-        let mut attributes = stored.clone();
-        overlay(&mut attributes, given);
+        let attributes = if stored.is_empty() {
+            given
+        } else {
+            let mut attributes = stored.clone();
+            attributes.extend(given);
+            attributes
+        };
         let segments_before = (!segments_before.is_empty()).then(|| Arc::new(segments_before));
         let mut context = Self {
             decisions,
@@ -300,7 +305,7 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
 /// Takes the report keys out of attributes.
 pub(super) fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
     let mut segments = Attributes::new();
-    if attributes.iter().any(|(name, _)| REPORT_KEYS.contains(&name)) {
+    if attributes.iter().any(|(name, _)| is_report_key(name)) {
         for key in REPORT_KEYS {
             if let Some(value) = attributes.remove(key) {
                 segments.insert(key, value);

@@ -15,6 +15,22 @@ use crate::attributes::{Attributes, number_to_json};
 pub(crate) const REPORT_KEYS: [&str; 7] =
     ["country", "browser", "devices", "source", "campaign", "visitorType", "customSegments"];
 
+/// Bit n is set if a report key has n bytes.
+const REPORT_KEY_LENGTHS: u32 = {
+    let (mut lengths, mut at) = (0, 0);
+    while at < REPORT_KEYS.len() {
+        lengths |= 1 << REPORT_KEYS[at].len();
+        at += 1;
+    }
+    lengths
+};
+
+/// Whether an attribute is one of those that reports know.
+pub(crate) fn is_report_key(name: &str) -> bool {
+    // Its length tells most names apart.
+    name.len() < 32 && REPORT_KEY_LENGTHS >> name.len() & 1 == 1 && REPORT_KEYS.contains(&name)
+}
+
 /// What the endpoint is told about the sender: the name that the official Python SDK uses too,
 /// because the endpoint's list of known names is not public.
 const SOURCE: &str = "js-sdk";
