@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use super::decisions::Decisions;
-use super::visitor::overlay;
+use super::visitor::overlaid;
 use super::{Context, RunOptions};
 use crate::config::ConfigSnapshot;
 use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience};
@@ -266,7 +266,7 @@ impl Context {
         options: &RunOptions,
         work: impl FnOnce(&Facts<'_, Decisions>) -> R,
     ) -> R {
-        let (attributes, mut location);
+        let (attributes, location);
         let configured = self.shared.config.tuning.environment.as_deref();
         work(&Facts {
             visitor_id: &self.visitor_id,
@@ -279,8 +279,7 @@ impl Context {
             location: if options.location.is_empty() {
                 &self.location
             } else {
-                location = self.location.clone();
-                overlay(&mut location, options.location.clone());
+                location = overlaid(&self.location, options.location.clone());
                 &location
             },
             environment: options.environment.as_deref().or(configured),

@@ -57,13 +57,7 @@ impl Context {
         let Remembered { decisions, attributes: stored, segments: segments_before } = remembered;
         let visitor_id = SmolStr::new(visitor_id);
         let (given, segments) = split(given);
-        let attributes = if stored.is_empty() {
-            given
-        } else {
-            let mut attributes = stored.clone();
-            attributes.extend(given);
-            attributes
-        };
+        let attributes = overlaid(&stored, given);
         let segments_before = (!segments_before.is_empty()).then(|| Arc::new(segments_before));
         let mut context = Self {
             decisions,
@@ -313,6 +307,16 @@ pub(super) fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
         }
     }
     (attributes, segments)
+}
+
+/// Attributes with others over them; same names replace.
+pub(super) fn overlaid(below: &Attributes, above: Attributes) -> Attributes {
+    if below.is_empty() {
+        return above;
+    }
+    let mut attributes = below.clone();
+    attributes.extend(above);
+    attributes
 }
 
 /// Lays attributes over others; same names replace.

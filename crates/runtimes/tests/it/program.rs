@@ -1,8 +1,8 @@
 //! A program under test, and the emulator that it talks to.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -57,12 +57,13 @@ impl Convert {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = lines_of(child.stdout.take().unwrap());
-        let complaints = child.stderr.take().unwrap();
-        // Through this process, which keeps what it prints unless the test fails.
-        thread::spawn(move || {
-            BufReader::new(complaints).lines().map_while(Result::ok).for_each(|line| eprintln!("{line}"));
+        let (sender, lines) = channel();
+        each_line(child.stdout.take().unwrap(), move |line| {
+            // A test may have stopped reading.
+            let _ = sender.send(line);
         });
+        // Through this process, which keeps what it prints unless the test fails.
+        each_line(child.stderr.take().unwrap(), |line| eprintln!("{line}"));
         Program { child, lines }
     }
 
@@ -81,15 +82,9 @@ pub(crate) fn conversions_of(received: &Received, visitor: &str) -> usize {
     received.events_of(visitor).filter(|it| matches!(it.event, EventData::Conversion { .. })).count()
 }
 
-fn lines_of(stdout: ChildStdout) -> Receiver<String> {
-    let (sender, lines) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            // A test may have stopped reading.
-            let _ = sender.send(line);
-        }
-    });
-    lines
+/// Hands every line over until there are no more, on a thread of its own.
+fn each_line(output: impl Read + Send + 'static, hand_over: impl FnMut(String) + Send + 'static) {
+    thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).for_each(hand_over));
 }
 
 impl Program {
