@@ -1,7 +1,7 @@
 //! The entry point: one SDK instance, from its config to its threads.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::actors::{RefreshOutcome, RefresherHandle, Subscription, TrackerHandle, compile};
 use crate::attributes::Attributes;
@@ -10,7 +10,7 @@ use crate::context::{Context, RunOptions, decide_unseen};
 use crate::deadline::deadline_after;
 use crate::error::{ContextError, HandleError, HandlerError, InitializeError, LoadError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
-use crate::flush::{FlushError, FlushReport};
+use crate::flush::{FlushError, FlushLimit, FlushOptions, FlushReport};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::{SdkConfig, Source};
 use crate::results::{ExperienceResult, Undecided};
@@ -315,9 +315,10 @@ impl Core {
         self.shared.runtime().notifier.subscribe()
     }
 
-    /// **Waits** until everything recorded before this call is delivered, at most for `timeout`.
-    /// Tries at once also where the SDK is backing off from a failing endpoint. With nothing
-    /// recorded it returns at once.
+    /// **Waits** until everything recorded before this call is delivered, at most for `timeout`. Tries at
+    /// once also where the SDK is backing off from a failing endpoint, and again until the time is over;
+    /// a `Retry-After` that ends before is obeyed. Visitor state that waits is offered to the data store
+    /// too. With nothing pending it returns at once.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -333,10 +334,19 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// Something covered was not delivered: a delivery failed or was refused, the time is over, or
-    /// the core is closed. Except after a close, records that are not dropped are kept and retried.
+    /// The time is over, the core is closed, or something was lost: a record that the flush covers, or one
+    /// that was dropped since the last flush that was answered. Except after a close, records that are
+    /// not dropped are kept and retried.
     pub fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
-        self.flush_before(ReleaseReason::Explicit, deadline_after(timeout))
+        self.flush_with(FlushOptions::within(timeout))
+    }
+
+    /// As [`flush`](Self::flush), with options.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush); with a single attempt also that it failed.
+    pub fn flush_with(&self, options: FlushOptions) -> Result<FlushReport, FlushError> {
+        self.flush_before(ReleaseReason::Explicit, options.limit())
     }
 
     /// Asks for a fetch of the config and returns at once. Does nothing with direct data or on a
@@ -449,7 +459,8 @@ impl Core {
     /// for records of a call that could not be ended in time, which it tells as pending.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let deadline = deadline_after(timeout);
-        let flushed = self.flush_before(ReleaseReason::Exit, deadline - last_resort(timeout));
+        let limit = FlushLimit { deadline: deadline - last_resort(timeout), single_attempt: false };
+        let flushed = self.flush_before(ReleaseReason::Exit, limit);
         // What did not end during a flush in vain has had its time.
         self.shared.close(deadline, flushed.is_ok());
         self.end_shutdown(flushed)
@@ -482,35 +493,41 @@ impl Core {
     pub(crate) fn flush_before(
         &self,
         reason: ReleaseReason,
-        deadline: Instant,
+        limit: FlushLimit,
     ) -> Result<FlushReport, FlushError> {
-        match self.begin_flush()? {
-            Some(tracker) => self.end_flush(tracker.flush(reason, deadline)),
-            None => Ok(self.nothing_to_flush()),
-        }
+        let tracker = self.begin_flush()?;
+        let report = self.shared.flush(tracker.as_deref(), reason, limit);
+        self.end_flush(report, limit)
     }
 
-    /// The tracker to be asked; `None` where nothing was ever recorded.
+    /// The tracker to be asked; `None` where nothing is pending.
     pub(crate) fn begin_flush(&self) -> Result<Option<Arc<TrackerHandle>>, FlushError> {
+        let stats = self.stats();
         if self.shared.is_closed() {
-            return Err(FlushError::Closed(Box::new(self.stats())));
+            return Err(FlushError::Closed(Box::new(stats)));
         }
-        Ok(self.shared.tracker())
-    }
-
-    /// The report of a flush that has nothing to cover.
-    pub(crate) fn nothing_to_flush(&self) -> FlushReport {
-        FlushReport { delivered: 0, dropped: 0, pending: 0, stats: self.stats() }
+        Ok(if stats.pending > 0 { self.shared.tracker() } else { None })
     }
 
     /// What the tracker's report says to the caller; no report is a late one, or the end.
-    pub(crate) fn end_flush(&self, report: Option<FlushReport>) -> Result<FlushReport, FlushError> {
-        match report {
-            Some(report) if report.is_complete() => Ok(report),
-            Some(report) => Err(FlushError::Incomplete(Box::new(report))),
-            None if self.shared.is_closed() => Err(FlushError::Closed(Box::new(self.stats()))),
-            None => Err(FlushError::Timeout(Box::new(self.stats()))),
+    pub(crate) fn end_flush(
+        &self,
+        report: Option<FlushReport>,
+        limit: FlushLimit,
+    ) -> Result<FlushReport, FlushError> {
+        let stats = self.stats();
+        let Some(report) = report else {
+            let closed = self.shared.is_closed();
+            let error = if closed { FlushError::Closed } else { FlushError::Timeout };
+            return Err(error(Box::new(stats)));
+        };
+        if report.pending > 0 && !limit.single_attempt {
+            return Err(FlushError::Timeout(Box::new(stats)));
         }
+        // What no flush has told yet is told by this one.
+        let untold = self.shared.tell_dropped(stats.dropped.total());
+        let report = FlushReport { dropped: report.dropped.max(untold), stats, ..report };
+        if report.is_complete() { Ok(report) } else { Err(FlushError::Incomplete(Box::new(report))) }
     }
 
     fn in_config(&self, find: impl FnOnce(&ConfigSnapshot) -> Option<usize>) -> Result<(), HandleError> {

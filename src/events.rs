@@ -72,6 +72,13 @@ pub enum LifecycleEvent {
         /// Why no answer came.
         error: Option<TransportError>,
     },
+    /// The endpoint refuses events whatever they are: the key, the account or the URL is wrong. Told once
+    /// until it takes some again; what is pending is kept until it is too old.
+    #[non_exhaustive]
+    DeliveryRefused {
+        /// The endpoint's status.
+        status: u16,
+    },
     /// Visitor state was written to the data store.
     #[non_exhaustive]
     DataStoreQueueReleased {
@@ -104,6 +111,8 @@ pub enum LifecycleEventKind {
     Conversion,
     /// `api.queue.released`.
     ApiQueueReleased,
+    /// `api.queue.refused`; the official SDKs have no such event.
+    DeliveryRefused,
     /// `datastore.queue.released`.
     DataStoreQueueReleased,
     /// `diagnostic`.
@@ -124,6 +133,7 @@ impl LifecycleEvent {
             Self::Bucketing { .. } => LifecycleEventKind::Bucketing,
             Self::Conversion { .. } => LifecycleEventKind::Conversion,
             Self::ApiQueueReleased { .. } => LifecycleEventKind::ApiQueueReleased,
+            Self::DeliveryRefused { .. } => LifecycleEventKind::DeliveryRefused,
             Self::DataStoreQueueReleased { .. } => LifecycleEventKind::DataStoreQueueReleased,
             Self::Diagnostic { .. } => LifecycleEventKind::Diagnostic,
         }
@@ -188,6 +198,7 @@ impl LifecycleEventKind {
             Self::Bucketing => "bucketing",
             Self::Conversion => "conversion",
             Self::ApiQueueReleased => "api.queue.released",
+            Self::DeliveryRefused => "api.queue.refused",
             Self::DataStoreQueueReleased => "datastore.queue.released",
             Self::Diagnostic => "diagnostic",
         }

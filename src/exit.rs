@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::actors::run_apart;
 use crate::core::Core;
-use crate::deadline::deadline_after;
 use crate::error::ExitFlushError;
-use crate::flush::{FlushError, FlushReport};
+use crate::flush::{FlushError, FlushOptions, FlushReport};
 use crate::process::{ExitJob, at_exit};
 use crate::shared::Shared;
 use crate::tracking::ReleaseReason;
@@ -108,7 +107,7 @@ impl Drop for FlushGuard {
 }
 
 fn flush(core: &Core, timeout: Duration) -> Result<FlushReport, FlushError> {
-    core.flush_before(ReleaseReason::Exit, deadline_after(timeout))
+    core.flush_before(ReleaseReason::Exit, FlushOptions::within(timeout).limit())
 }
 
 fn say(flushed: Result<FlushReport, FlushError>) {

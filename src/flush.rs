@@ -1,16 +1,62 @@
 //! What a flush answers.
 
+use std::time::{Duration, Instant};
+
 use thiserror::Error;
 
+use crate::deadline::deadline_after;
 use crate::tracking::Stats;
 
+/// How long a flush goes on, for [`Core::flush_with`](crate::Core::flush_with).
+///
+/// ```
+/// use std::time::Duration;
+/// use convert_sdk::FlushOptions;
+///
+/// // Rather go on than wait for an endpoint that is down.
+/// let options = FlushOptions::within(Duration::from_secs(2)).single_attempt(true);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct FlushOptions {
+    timeout: Duration,
+    single_attempt: bool,
+}
+
+/// How long a flush goes on, from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FlushLimit {
+    /// It is answered by then, whatever is left.
+    pub(crate) deadline: Instant,
+    /// It is answered when an attempt that began after it has failed.
+    pub(crate) single_attempt: bool,
+}
+
+impl FlushOptions {
+    /// Waits at most for this long.
+    pub const fn within(timeout: Duration) -> Self {
+        Self { timeout, single_attempt: false }
+    }
+
+    /// Answers as soon as a delivery that began after the flush has failed, instead of trying again until
+    /// the time is over. Default false.
+    pub const fn single_attempt(mut self, on: bool) -> Self {
+        self.single_attempt = on;
+        self
+    }
+
+    pub(crate) fn limit(self) -> FlushLimit {
+        FlushLimit { deadline: deadline_after(self.timeout), single_attempt: self.single_attempt }
+    }
+}
+
 /// What became of the records that a flush covered: all those recorded before it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushReport {
     /// Records that the endpoint took while the flush waited.
     pub delivered: u64,
-    /// Records that were dropped while the flush waited.
+    /// Records that were dropped: covered ones, and any since the last flush that was answered.
     pub dropped: u64,
     /// Records that are kept and will be retried.
     pub pending: u64,
@@ -19,7 +65,7 @@ pub struct FlushReport {
 }
 
 impl FlushReport {
-    /// Whether everything covered was delivered.
+    /// Whether everything covered was delivered, and nothing was lost since the last answered flush.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.pending == 0 && self.dropped == 0
@@ -30,13 +76,13 @@ impl FlushReport {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FlushError {
-    /// A delivery that began after the flush failed, or records were dropped. The report says how
-    /// many; `stats.last_error` says why.
+    /// Records were dropped, or the only attempt failed. The report says how many; `stats.last_error` says
+    /// why. A record that was dropped before the flush is told by one flush alone.
     #[error("{} records are undelivered and kept, {} were dropped", .0.pending, .0.dropped)]
     Incomplete(Box<FlushReport>),
     /// The deadline passed. The records are kept and delivery goes on. Holds the ledger at that
     /// time.
-    #[error("timed out with {} records pending", .0.pending)]
+    #[error("timed out with {} records pending, {} dropped in all", .0.pending, .0.dropped.total())]
     Timeout(Box<Stats>),
     /// The core is closed. Holds the final ledger.
     #[error("the core is closed")]

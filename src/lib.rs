@@ -109,7 +109,7 @@ pub use error::{
 };
 pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
 pub use exit::{FlushGuard, register_exit_flush};
-pub use flush::{FlushError, FlushReport};
+pub use flush::{FlushError, FlushOptions, FlushReport};
 pub use handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 pub use options::{
     CacheLevel, DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, OverflowPolicy,

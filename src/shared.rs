@@ -11,15 +11,18 @@ use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
 use crate::actors::{
-    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, TrackerHandle, TrackerSettings, Verdict,
+    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, StoreHandle, StoreSettings, TrackerHandle,
+    TrackerSettings, Verdict,
 };
 use crate::caught::Wall;
 use crate::config::{ConfigSnapshot, SnapshotCell};
+use crate::deadline::deadline_after;
 use crate::error::{LoadError, StartError};
+use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{SdkConfig, Source};
 use crate::process::{Current, PerProcess, generation};
-use crate::state::{DataStore, Guarded, Visitors};
-use crate::tracking::{ConfigSource, Envelope, Ledger, Refused, Stats, TrackedEvent};
+use crate::state::{DataStore, Guarded, VisitorState, Visitors, state_key};
+use crate::tracking::{ConfigSource, Envelope, Ledger, Refused, ReleaseReason, Stats, TrackedEvent};
 use crate::transport::Transport;
 
 /// One SDK instance. Its actors end when the last core and context are gone. What a forked child goes
@@ -43,6 +46,8 @@ pub(crate) struct Runtime {
     ledger: Arc<Ledger>,
     /// The tracker, from the first record on.
     tracker: OnceLock<Arc<TrackerHandle>>,
+    /// The store actor, from the first need on, where there is a data store.
+    store: OnceLock<Arc<StoreHandle>>,
     /// Held while a thread is started or stopped; never on the way of an evaluation or a record.
     control: Mutex<Control>,
     closed: AtomicBool,
@@ -70,7 +75,7 @@ impl Shared {
         let guarded = |store| Arc::new(Guarded { store, wall: wall.clone() }) as Arc<dyn DataStore>;
         let store = config.data_store.clone().map(guarded);
         let tuning = &config.tuning;
-        let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.clone());
+        let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.is_some());
         let runtime = Runtime::new(visitors, Notifier::new(wall.clone()), Arc::clone(&transport), false);
         Self {
             config,
@@ -147,13 +152,83 @@ impl Shared {
         self.tracker_for(&self.runtime(), snapshot, &event)?.confirm(event, deadline)
     }
 
-    /// Has the tracker write visitor state to the data store, where there is one.
-    pub(crate) fn persist(&self, snapshot: &ConfigSnapshot) {
-        if self.store.is_some()
-            && let Ok(tracker) = self.start_tracker(&self.runtime(), snapshot)
-        {
-            tracker.persist();
+    /// Has visitor state written to the data store, where there is one.
+    pub(crate) fn persist(&self) {
+        if let Some(store) = self.store_actor(&self.runtime()) {
+            store.write();
         }
+    }
+
+    /// Reads what is known of a visitor: what the data store has, where there is one, and the changes in
+    /// memory over it. **Waits** for the store, at most for `store_timeout`.
+    pub(crate) fn recall<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
+        let runtime = self.runtime();
+        if self.store.is_none() {
+            return runtime.visitors.in_memory(visitor_id, read);
+        }
+        // Memory first: what is written meanwhile is in the store before it leaves memory.
+        let waiting = runtime.visitors.in_memory(visitor_id, VisitorState::clone);
+        let deadline = deadline_after(self.config.tuning.store_timeout);
+        let stored = self.store_actor(&runtime).and_then(|store| store.read(state_key(visitor_id), deadline));
+        runtime.visitors.join(waiting, stored).as_ref().map(read)
+    }
+
+    /// The store actor, started by the first need; `None` without a data store, on a core that is closed
+    /// before, and where the system gives no thread.
+    fn store_actor(&self, runtime: &Runtime) -> Option<Arc<StoreHandle>> {
+        let store = self.store.as_ref()?;
+        if let Some(handle) = runtime.store.get() {
+            return Some(Arc::clone(handle));
+        }
+        let _control = runtime.control();
+        if runtime.is_closed() {
+            return None;
+        }
+        self.start_store(runtime, store)
+    }
+
+    /// Under the lock.
+    fn start_store(&self, runtime: &Runtime, store: &Arc<dyn DataStore>) -> Option<Arc<StoreHandle>> {
+        if let Some(handle) = runtime.store.get() {
+            return Some(Arc::clone(handle));
+        }
+        let tuning = &self.config.tuning;
+        let settings = StoreSettings {
+            store: Arc::clone(store),
+            visitors: Arc::clone(&runtime.visitors),
+            notifier: Arc::clone(&runtime.notifier),
+            timeout: tuning.store_timeout,
+            lease: tuning.delivery.lease(),
+            ttl: tuning.visitor_ttl,
+        };
+        match StoreHandle::start(settings) {
+            Ok(handle) => Some(Arc::clone(runtime.store.get_or_init(|| Arc::new(handle)))),
+            Err(error) => {
+                log::error!("the data store is not used: {error}");
+                None
+            }
+        }
+    }
+
+    /// Of so many records dropped in all, how many no flush has told of. They are told now.
+    pub(crate) fn tell_dropped(&self, dropped: u64) -> u64 {
+        self.runtime().ledger.tell_dropped(dropped)
+    }
+
+    /// Has what the tracker holds delivered, and visitor state written. `None` where the deadline
+    /// passed, or the tracker ended, before the answer.
+    pub(crate) fn flush(
+        &self,
+        tracker: Option<&TrackerHandle>,
+        reason: ReleaseReason,
+        limit: FlushLimit,
+    ) -> Option<FlushReport> {
+        let nothing = || Some(FlushReport::default());
+        let report = tracker.map_or_else(nothing, |tracker| tracker.flush(reason, limit));
+        if let Some(store) = self.runtime().store.get() {
+            store.drain(limit.deadline);
+        }
+        report
     }
 
     /// The tracker, if anything was ever recorded.
@@ -205,9 +280,13 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> Stats {
         let runtime = self.runtime();
-        let tracker = runtime.tracker.get();
-        let in_channel = tracker.map_or(0, |tracker| tracker.in_channel());
-        let mut stats = runtime.ledger.read(in_channel, Instant::now());
+        if let Some(tracker) = runtime.tracker.get() {
+            tracker.count_unread();
+        }
+        let mut stats = runtime.ledger.read(Instant::now());
+        stats.store_failures = runtime.visitors.store_failures();
+        stats.store_timeouts = runtime.visitors.store_timeouts();
+        stats.visitors_evicted = runtime.visitors.evicted();
         stats.config_at = self.confirmed_at.load().as_deref().copied();
         stats.config_source = stats.config_at.map(|_| match self.config.source {
             Source::SdkKey(_) => ConfigSource::Fetched,
@@ -233,6 +312,9 @@ impl Shared {
         if let Some(tracker) = tracker {
             ended &= tracker.join(deadline);
         }
+        if let Some(store) = runtime.store.get() {
+            ended &= store.close(deadline);
+        }
         runtime.notifier.close(deadline) && ended
     }
 
@@ -244,7 +326,10 @@ impl Shared {
         snapshot: &ConfigSnapshot,
         event: &TrackedEvent,
     ) -> Result<Arc<TrackerHandle>, Refused> {
-        let counted = |refused: &Refused| runtime.ledger.count_refused(*refused, event.class());
+        let counted = |refused: &Refused| {
+            runtime.ledger.count_offered();
+            runtime.ledger.count_refused(*refused, event.class());
+        };
         self.start_tracker(runtime, snapshot).inspect_err(counted)
     }
 
@@ -273,14 +358,14 @@ impl Shared {
         snapshot: &ConfigSnapshot,
     ) -> Result<TrackerHandle, StartError> {
         let tuning = &self.config.tuning;
+        let store = self.store.as_ref().and_then(|store| self.start_store(runtime, store));
         let settings = TrackerSettings {
             batch_size: tuning.batch_size,
             auto_flush_interval: tuning.auto_flush_interval,
             delivery: tuning.delivery.clone(),
             max_visitors: tuning.max_visitors,
             visitor_ttl: tuning.visitor_ttl,
-            store: self.store.clone(),
-            visitors: Arc::clone(&runtime.visitors),
+            store: store.is_some(),
             jitter: Jitter::random(),
         };
         let flusher = Flusher {
@@ -297,7 +382,13 @@ impl Shared {
             timeout: self.config.transport.total_timeout,
             wall: self.wall.clone(),
         };
-        TrackerHandle::start(settings, flusher, Arc::clone(&runtime.notifier), Arc::clone(&runtime.ledger))
+        TrackerHandle::start(
+            settings,
+            flusher,
+            store,
+            Arc::clone(&runtime.notifier),
+            Arc::clone(&runtime.ledger),
+        )
     }
 }
 
@@ -309,6 +400,7 @@ impl Runtime {
             transport,
             ledger: Arc::default(),
             tracker: OnceLock::new(),
+            store: OnceLock::new(),
             control: Mutex::default(),
             closed: AtomicBool::new(closed),
             #[cfg(feature = "async")]

@@ -38,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) delivery: Delivery,
     pub(crate) result: Result<TrackingResponse, TransportError>,
     pub(crate) bytes: usize,
+    /// Segment values that the endpoint would have refused the request for.
+    pub(crate) left_out: u64,
 }
 
 /// What every delivery of a core has in common.
@@ -93,7 +95,7 @@ impl Flusher {
 
     /// One delivery, from the request to its outcome.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Outcome {
-        let body = self.envelope.body(&delivery.records);
+        let (body, left_out) = self.envelope.body(&delivery.records);
         let route_key = self.route_key();
         let request = TrackingRequest {
             route_key: &route_key,
@@ -105,7 +107,7 @@ impl Flusher {
             .wall
             .caught("the transport", || self.transport.send_tracking(&request))
             .unwrap_or(Err(TransportError::Panicked));
-        Outcome { delivery, result, bytes: body.len() }
+        Outcome { delivery, result, bytes: body.len(), left_out }
     }
 
     /// The SDK key, or `{account}/{project}` without one.

@@ -3,10 +3,9 @@
 mod flusher;
 mod jitter;
 mod notifier;
-#[cfg(feature = "async")]
-mod reader;
 mod refresher;
 mod reply;
+mod store;
 mod thread;
 mod tracker;
 #[cfg(feature = "async")]
@@ -21,10 +20,9 @@ pub(crate) use jitter::Jitter;
 pub use notifier::EventStream;
 pub(crate) use notifier::Notifier;
 pub use notifier::Subscription;
-#[cfg(feature = "async")]
-pub(crate) use reader::{ReaderHandle, Stored};
 pub use refresher::RefreshOutcome;
 pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
+pub(crate) use store::{StoreHandle, StoreSettings, Stored};
 pub(crate) use thread::run_apart;
 pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};
 #[cfg(feature = "async")]

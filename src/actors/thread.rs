@@ -66,6 +66,11 @@ impl Worker {
         }
     }
 
+    /// Waits until the thread's body has ended, and says whether it has.
+    pub(crate) fn has_ended_by(&self, deadline: Instant) -> bool {
+        self.ended.recv_deadline(deadline) != Err(RecvTimeoutError::Timeout)
+    }
+
     /// Waits until the thread has ended and says whether it has. A thread that joins itself (a
     /// handler that closes the core) does not wait.
     pub(crate) fn join(&self, deadline: Instant) -> bool {
@@ -73,7 +78,7 @@ impl Worker {
             return false;
         }
         // Without the lock, so that of several callers each waits for its own deadline.
-        if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
+        if !self.has_ended_by(deadline) {
             log::warn!("{} did not end in time", self.name);
             return false;
         }

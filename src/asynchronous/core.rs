@@ -1,7 +1,7 @@
 //! The entry point for asynchronous callers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::AsyncContext;
 use crate::actors::{EventStream, RefreshOutcome};
@@ -12,7 +12,7 @@ use crate::core::{Core, CoreBuilder};
 use crate::deadline::deadline_after;
 use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
-use crate::flush::{FlushError, FlushReport};
+use crate::flush::{FlushError, FlushLimit, FlushOptions, FlushReport};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::SdkConfig;
 use crate::results::{ExperienceResult, Undecided};
@@ -371,7 +371,15 @@ impl AsyncCore {
     /// # Errors
     /// As [`Core::flush`].
     pub async fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
-        self.flush_before(ReleaseReason::Explicit, deadline_after(timeout)).await
+        self.flush_with(FlushOptions::within(timeout)).await
+    }
+
+    /// As [`Core::flush_with`].
+    ///
+    /// # Errors
+    /// As [`Core::flush_with`].
+    pub async fn flush_with(&self, options: FlushOptions) -> Result<FlushReport, FlushError> {
+        self.flush_before(ReleaseReason::Explicit, options.limit()).await
     }
 
     /// As [`Core::refresh_now`]: asks for a fetch of the config and returns at once.
@@ -459,7 +467,8 @@ impl AsyncCore {
     /// As [`Core::shutdown`].
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let deadline = deadline_after(timeout);
-        let flushed = self.flush_before(ReleaseReason::Exit, deadline - last_resort(timeout)).await;
+        let limit = FlushLimit { deadline: deadline - last_resort(timeout), single_attempt: false };
+        let flushed = self.flush_before(ReleaseReason::Exit, limit).await;
         self.core.shared().close_in_task(deadline, flushed.is_ok()).await;
         self.core.end_shutdown(flushed)
     }
@@ -467,10 +476,10 @@ impl AsyncCore {
     async fn flush_before(
         &self,
         reason: ReleaseReason,
-        deadline: Instant,
+        limit: FlushLimit,
     ) -> Result<FlushReport, FlushError> {
-        let Some(tracker) = self.core.begin_flush()? else { return Ok(self.core.nothing_to_flush()) };
-        let mut limit = self.core.shared().until(deadline);
-        self.core.end_flush(tracker.flush_in_task(reason, &mut limit).await)
+        let tracker = self.core.begin_flush()?;
+        let report = self.core.shared().flush_in_task(tracker.as_deref(), reason, limit).await;
+        self.core.end_flush(report, limit)
     }
 }

@@ -12,10 +12,7 @@ use crate::decide::match_custom_segments;
 use crate::results::CustomSegmentsResult;
 use crate::shared::Shared;
 use crate::state::VisitorState;
-use crate::tracking::{REPORT_KEYS, is_report_key};
-
-/// Where recorded custom segments are kept among the segments.
-const CUSTOM_SEGMENTS: &str = "customSegments";
+use crate::tracking::{CUSTOM_SEGMENTS, REPORT_KEYS, is_report_key};
 
 /// What is remembered of a visitor.
 #[derive(Default)]
@@ -249,7 +246,7 @@ impl Context {
             bucketing: self.decisions.pairs(&self.snapshot),
         };
         self.shared.runtime().visitors.update(&self.visitor_id, known, change);
-        self.shared.persist(&self.snapshot);
+        self.shared.persist();
     }
 
     fn add_segments(&mut self, added: &Attributes) {
@@ -277,7 +274,7 @@ pub(super) fn recall(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &st
         return Remembered::default();
     }
     let read = |state: &VisitorState| Remembered::of(snapshot, state);
-    shared.runtime().visitors.recall(visitor_id, read).unwrap_or_default()
+    shared.recall(visitor_id, read).unwrap_or_default()
 }
 
 /// What audience rules see of segments, attributes, and those of a call.

@@ -103,6 +103,16 @@ impl DeliveryConfig {
     }
 }
 
+impl DeliveryConfig {
+    /// How long a mark in a shared store lasts that its record's fate does not settle: longer than any
+    /// record is retried.
+    pub(crate) fn lease(&self) -> Duration {
+        self.max_age.saturating_add(Self::LEASE_BEYOND_AGE)
+    }
+
+    const LEASE_BEYOND_AGE: Duration = Duration::from_secs(10 * 60);
+}
+
 impl Default for DeliveryConfig {
     fn default() -> Self {
         Self::builder().0

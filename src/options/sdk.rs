@@ -62,6 +62,7 @@ pub(crate) struct Tuning {
     pub(crate) delivery: DeliveryConfig,
     pub(crate) max_visitors: NonZeroUsize,
     pub(crate) visitor_ttl: Option<Duration>,
+    pub(crate) store_timeout: Duration,
 }
 
 /// How much the config CDN may cache.
@@ -103,6 +104,8 @@ impl SdkConfig {
     pub const DEFAULT_BATCH_SIZE: usize = 10;
     /// Bound on [`Core::initialize`](crate::Core::initialize).
     pub const DEFAULT_INITIALIZE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long an answer of the data store is waited for.
+    pub const DEFAULT_STORE_TIMEOUT: Duration = Duration::from_secs(1);
     /// Visitors whose state and marks are remembered without a data store.
     pub const DEFAULT_MAX_VISITORS: usize = 100_000;
 
@@ -123,6 +126,7 @@ impl SdkConfig {
                 delivery: DeliveryConfig::default(),
                 max_visitors: NonZeroUsize::MIN,
                 visitor_ttl: None,
+                store_timeout: Self::DEFAULT_STORE_TIMEOUT,
             },
             batch_size: Self::DEFAULT_BATCH_SIZE,
             max_visitors: Self::DEFAULT_MAX_VISITORS,
@@ -293,6 +297,15 @@ impl SdkConfigBuilder {
         self
     }
 
+    /// How long an answer of the [data store](Self::data_store) is waited for; 1 ms to 1 h. Default 1 s.
+    /// What does not come in time is decided by the memory of this process and counted in
+    /// [`Stats::store_timeouts`](crate::Stats::store_timeouts): a context then starts without what is
+    /// stored, and a record goes on though it may repeat one of another process.
+    pub const fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.tuning.store_timeout = timeout;
+        self
+    }
+
     /// Hashes the visitor id alone, so that a visitor has one bucket value in every experience (the
     /// JavaScript SDK's `bucketing.excludeExperienceIdHash`). Default false.
     pub const fn exclude_experience_id_hash(mut self, exclude: bool) -> Self {
@@ -353,6 +366,9 @@ impl SdkConfigBuilder {
         }
         if tuning.visitor_ttl.is_some_and(|ttl| ttl < Duration::from_secs(1)) {
             return Err(out_of_range("visitor_ttl", "at least 1 s"));
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(&tuning.store_timeout) {
+            return Err(out_of_range("store_timeout", "from 1 ms to 1 h"));
         }
         if tuning.initialize_timeout.is_zero() {
             return Err(out_of_range("initialize_timeout", "more than zero"));

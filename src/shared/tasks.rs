@@ -6,15 +6,16 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::{Closing, Shared};
-use crate::actors::{Limit, ReaderHandle, Stored, TimerHandle, Verdict};
-use crate::caught::Wall;
+use crate::actors::{Limit, Stored, TimerHandle, TrackerHandle, Verdict};
 use crate::config::ConfigSnapshot;
-use crate::error::{LoadError, StartError};
-use crate::state::{AsyncDataStore, DataStore, StoreError, VisitorState, state_key};
-use crate::tracking::{Refused, TrackedEvent};
+use crate::deadline::deadline_after;
+use crate::error::LoadError;
+use crate::flush::{FlushLimit, FlushReport};
+use crate::state::{AsyncDataStore, StoreError, VisitorState, state_key};
+use crate::tracking::{Refused, ReleaseReason, TrackedEvent};
 
-/// The threads that only tasks need, started by the first need. Both end by themselves when nobody
-/// waits for them any more.
+/// The thread that only tasks need, started by the first need. It ends by itself when nobody waits for it
+/// any more.
 #[derive(Default)]
 pub(super) struct Tasks(Mutex<Threads>);
 
@@ -22,7 +23,6 @@ pub(super) struct Tasks(Mutex<Threads>);
 struct Threads {
     stopped: bool,
     timer: Option<TimerHandle>,
-    reader: Option<Arc<ReaderHandle>>,
 }
 
 impl Tasks {
@@ -42,16 +42,6 @@ impl Tasks {
             TimerHandle::start().inspect_err(|error| log::error!("no task can wait: {error}")).ok()?;
         threads.timer = (!threads.stopped).then(|| timer.clone());
         Some(timer)
-    }
-
-    fn reader(&self, store: &Arc<dyn DataStore>) -> Result<Arc<ReaderHandle>, StartError> {
-        let mut threads = self.lock();
-        if let Some(reader) = &threads.reader {
-            return Ok(Arc::clone(reader));
-        }
-        let reader = Arc::new(ReaderHandle::start(Arc::clone(store))?);
-        threads.reader = (!threads.stopped).then(|| Arc::clone(&reader));
-        Ok(reader)
     }
 
     fn lock(&self) -> MutexGuard<'_, Threads> {
@@ -74,7 +64,8 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Option<Verdict>, Refused> {
         let tracker = self.tracker_for(&self.runtime(), snapshot, &event)?;
-        tracker.confirm_in_task(event, &mut self.until(deadline)).await
+        let patience = deadline.min(deadline_after(tracker.patience()));
+        tracker.confirm_in_task(event, &mut self.until(patience), &mut self.until(deadline)).await
     }
 
     /// As [`fetch_experience`](Self::fetch_experience).
@@ -87,27 +78,64 @@ impl Shared {
         refresher.fetch_experience_in_task(experience_id, &mut self.until(deadline)).await
     }
 
-    /// Reads what is known of a visitor, from memory and the data store. An asynchronous store is asked
-    /// in the task, any other one on the reader's thread.
+    /// As [`recall`](Self::recall). An asynchronous store is asked in the task, any other one on the store's
+    /// threads.
     pub(crate) async fn recall_in_task<R>(
         &self,
         visitor_id: &str,
         read: impl FnOnce(&VisitorState) -> R,
     ) -> Option<R> {
-        let Some(store) = &self.store else { return self.runtime().visitors.in_memory(visitor_id, read) };
-        // Memory first: what the tracker writes meanwhile is in the store before it leaves memory.
+        if self.store.is_none() {
+            return self.runtime().visitors.in_memory(visitor_id, read);
+        }
+        // Memory first: what is written meanwhile is in the store before it leaves memory.
         let waiting = self.runtime().visitors.in_memory(visitor_id, VisitorState::clone);
-        let key = state_key(visitor_id);
-        let stored = match &self.config.async_store {
-            Some(store) => get(&self.wall, store.as_ref(), &key).await,
-            None => self.ask_reader(store, key).await,
+        let (key, actor) = (state_key(visitor_id), self.store_actor(&self.runtime()));
+        let limit = &mut self.until(deadline_after(self.config.tuning.store_timeout));
+        let stored = match (&self.config.async_store, actor) {
+            (Some(store), _) => self.ask(store.as_ref(), &key, limit).await,
+            (None, Some(actor)) => actor.read_in_task(key, limit).await,
+            (None, None) => None,
         };
         self.runtime().visitors.join(waiting, stored).as_ref().map(read)
     }
 
-    async fn ask_reader(&self, store: &Arc<dyn DataStore>, key: String) -> Stored {
-        let reader = self.runtime().tasks.reader(store);
-        reader.map_err(|error| StoreError::new(error.to_string()))?.get(key).await
+    /// Asks an asynchronous store, with its panics turned into failures.
+    async fn ask(&self, store: &dyn AsyncDataStore, key: &str, limit: &mut Limit) -> Stored {
+        const WHAT: &str = "the data store";
+        let panicked = || StoreError::new("panicked");
+        let Some(mut asked) = self.wall.caught(WHAT, || store.get(key)) else { return Some(Err(panicked())) };
+        let answer = poll_fn(|context| {
+            let polled = self.wall.caught(WHAT, || asked.as_mut().poll(context));
+            match polled.unwrap_or_else(|| Poll::Ready(Err(panicked()))) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => limit.poll(context).map(|()| None),
+            }
+        });
+        let answer = answer.await;
+        if answer.is_none() {
+            self.runtime().visitors.count_late(1);
+        }
+        answer
+    }
+
+    /// As [`flush`](Self::flush).
+    pub(crate) async fn flush_in_task(
+        &self,
+        tracker: Option<&TrackerHandle>,
+        reason: ReleaseReason,
+        flush: FlushLimit,
+    ) -> Option<FlushReport> {
+        let mut limit = self.until(flush.deadline);
+        let report = match tracker {
+            Some(tracker) => tracker.flush_in_task(reason, flush, &mut limit).await,
+            None => Some(FlushReport::default()),
+        };
+        let store = self.runtime().store.get().cloned();
+        if let Some(store) = store {
+            store.drain_in_task(&mut limit).await;
+        }
+        report
     }
 
     /// As [`close`](Self::close).
@@ -130,21 +158,14 @@ impl Shared {
             // Every thread is waited for, also behind one that is late.
             ended &= worker.ended(&mut limit).await;
         }
+        let store = self.runtime().store.get().cloned();
+        if let Some(store) = store {
+            ended &= store.close_in_task(&mut limit).await;
+        }
         ended
     }
 }
 
 fn until(timer: Option<&TimerHandle>, deadline: Instant) -> Limit {
     timer.map_or(Limit::Over, |timer| timer.until(deadline))
-}
-
-/// Asks an asynchronous store, with its panics turned into failures.
-async fn get(wall: &Wall, store: &dyn AsyncDataStore, key: &str) -> Stored {
-    const WHAT: &str = "the data store";
-    let panicked = || StoreError::new("panicked");
-    let mut asked = wall.caught(WHAT, || store.get(key)).ok_or_else(panicked)?;
-    poll_fn(|context| {
-        wall.caught(WHAT, || asked.as_mut().poll(context)).unwrap_or_else(|| Poll::Ready(Err(panicked())))
-    })
-    .await
 }

@@ -103,6 +103,47 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
+    /// As [`DataStore::get_many`].
+    fn get_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<Option<Value>, StoreError>>> {
+        Box::pin(async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                values.push(self.get(key).await);
+            }
+            values
+        })
+    }
+
+    /// As [`DataStore::set_many`].
+    fn set_many<'a>(
+        &'a self,
+        entries: &'a [(&'a str, Value)],
+        ttl: Option<Duration>,
+    ) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                answers.push(self.set(key, value.clone(), ttl).await);
+            }
+            answers
+        })
+    }
+
+    /// As [`DataStore::claim_many`].
+    fn claim_many<'a>(
+        &'a self,
+        keys: &'a [&'a str],
+        lease: Duration,
+    ) -> BoxFuture<'a, Vec<Result<bool, StoreError>>> {
+        Box::pin(async move {
+            let mut claimed = Vec::with_capacity(keys.len());
+            for key in keys {
+                claimed.push(self.set_if_absent(key, true.into(), Some(lease)).await);
+            }
+            claimed
+        })
+    }
+
     /// As [`DataStore::after_fork`]. A runtime that runs on threads of the parent's does not run in the
     /// child: where the client needs one, the child's core needs a store made there.
     fn after_fork(&self) {}
@@ -120,13 +161,27 @@ impl DrivenStore {
     }
 
     fn run<T>(&self, future: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.driver.block_on(future, deadline_after(CALL_TIMEOUT)).unwrap_or_else(|stopped| {
-            Err(StoreError::new(match stopped {
-                Stopped::Late => "timed out",
-                Stopped::Interrupted => "interrupted",
-            }))
-        })
+        self.driver
+            .block_on(future, deadline_after(CALL_TIMEOUT))
+            .unwrap_or_else(|stopped| Err(why(&stopped)))
     }
+
+    /// As [`run`](Self::run), for so many answers.
+    fn run_all<T>(
+        &self,
+        asked: usize,
+        future: BoxFuture<'_, Vec<Result<T, StoreError>>>,
+    ) -> Vec<Result<T, StoreError>> {
+        let given = self.driver.block_on(future, deadline_after(CALL_TIMEOUT));
+        given.unwrap_or_else(|stopped| (0..asked).map(|_| Err(why(&stopped))).collect())
+    }
+}
+
+fn why(stopped: &Stopped) -> StoreError {
+    StoreError::new(match stopped {
+        Stopped::Late => "timed out",
+        Stopped::Interrupted => "interrupted",
+    })
 }
 
 impl DataStore for DrivenStore {
@@ -148,6 +203,18 @@ impl DataStore for DrivenStore {
 
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
         self.run(self.store.set_if_absent(key, value, ttl))
+    }
+
+    fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Value>, StoreError>> {
+        self.run_all(keys.len(), self.store.get_many(keys))
+    }
+
+    fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
+        self.run_all(entries.len(), self.store.set_many(entries, ttl))
+    }
+
+    fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
+        self.run_all(keys.len(), self.store.claim_many(keys, lease))
     }
 
     fn after_fork(&self) {

@@ -1,21 +1,28 @@
-//! Which exposures and conversions were recorded already, for a tracker without a data store.
+//! Which exposures and conversions this process has recorded already.
 
 use std::collections::hash_map::RandomState;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-/// A bounded set of marks. A mark is a 128-bit keyed hash of its texts: two different ones meet
-/// with a chance of 2^-128 a pair, and a mark costs about 71 bytes however long its texts are.
+/// A bounded set of marks. A mark follows its record: it is set when the record is accepted, and
+/// released when the record is dropped, so that the caller can record it again.
 pub(crate) struct Marks {
-    seen: HashSet<u128>,
-    order: VecDeque<(u128, Instant)>,
+    seen: HashSet<Mark>,
+    order: VecDeque<(Mark, Instant)>,
+    /// Released marks that still have a place in `order`, and how many.
+    released: HashMap<Mark, u32>,
     capacity: NonZeroUsize,
     ttl: Option<Duration>,
     halves: [RandomState; 2],
     evicted: u64,
 }
+
+/// A 128-bit keyed hash of a mark's texts: two different ones collide with a chance of 2^-128 a pair,
+/// and a mark costs about 71 bytes however long its texts are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Mark(u128);
 
 /// What a mark is about, so that a goal and an experience with one id stay apart.
 #[derive(Clone, Copy, Hash)]
@@ -29,6 +36,7 @@ impl Marks {
         Self {
             seen: HashSet::new(),
             order: VecDeque::new(),
+            released: HashMap::new(),
             capacity,
             ttl,
             halves: [RandomState::new(), RandomState::new()],
@@ -36,31 +44,48 @@ impl Marks {
         }
     }
 
-    /// Sets a mark and says whether it is new. Past the bound the oldest mark is forgotten, and before
-    /// it those that are too old.
-    pub(crate) fn insert(&mut self, kind: MarkKind, visitor_id: &str, entity_id: &str, now: Instant) -> bool {
+    pub(crate) fn mark(&self, kind: MarkKind, visitor_id: &str, entity_id: &str) -> Mark {
+        let [high, low] = self.halves.each_ref().map(|half| half.hash_one((kind, visitor_id, entity_id)));
+        Mark((u128::from(high) << 64) | u128::from(low))
+    }
+
+    /// Whether a mark is set and has not outlived its time.
+    pub(crate) fn contains(&mut self, mark: Mark, now: Instant) -> bool {
         if let Some(limit) = self.ttl.and_then(|ttl| now.checked_sub(ttl)) {
             while self.order.front().is_some_and(|(_, set_at)| *set_at <= limit) {
                 self.forget_oldest();
             }
         }
-        let [high, low] = self.halves.each_ref().map(|half| half.hash_one((kind, visitor_id, entity_id)));
-        let mark = (u128::from(high) << 64) | u128::from(low);
-        if !self.seen.insert(mark) {
-            return false;
-        }
+        self.seen.contains(&mark)
+    }
+
+    /// Sets a mark that is not set. Past the bound the oldest one is forgotten.
+    pub(crate) fn set(&mut self, mark: Mark, now: Instant) {
         if self.order.len() == self.capacity.get() {
             self.forget_oldest();
         }
+        self.seen.insert(mark);
         self.order.push_back((mark, now));
-        true
+    }
+
+    /// Takes a mark back. Its place in the order goes when it is the oldest.
+    pub(crate) fn release(&mut self, mark: Mark) {
+        if self.seen.remove(&mark) {
+            *self.released.entry(mark).or_default() += 1;
+        }
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((oldest, _)) = self.order.pop_front() {
-            self.seen.remove(&oldest);
-            self.evicted += 1;
+        let Some((oldest, _)) = self.order.pop_front() else { return };
+        if let Some(places) = self.released.get_mut(&oldest) {
+            *places -= 1;
+            if *places == 0 {
+                self.released.remove(&oldest);
+            }
+            return;
         }
+        self.seen.remove(&oldest);
+        self.evicted += 1;
     }
 
     /// How many marks were forgotten to make room or for their age.
@@ -73,29 +98,58 @@ impl Marks {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    impl Marks {
+        /// Sets a mark and says whether it is new.
+        fn insert(&mut self, kind: MarkKind, visitor_id: &str, entity_id: &str, now: Instant) -> bool {
+            let mark = self.mark(kind, visitor_id, entity_id);
+            let new = !self.contains(mark, now);
+            if new {
+                self.set(mark, now);
+            }
+            new
+        }
+    }
+
     #[test]
     fn a_mark_is_new_once_until_it_is_evicted() {
         let mut marks = Marks::new(NonZeroUsize::new(2).unwrap(), None);
         let now = Instant::now();
         assert!(marks.insert(MarkKind::Exposure, "v", "1", now));
         assert!(!marks.insert(MarkKind::Exposure, "v", "1", now));
-        assert!(marks.insert(MarkKind::Conversion, "v", "1", now));
-        assert!(marks.insert(MarkKind::Conversion, "v1", "", now));
+        assert!(marks.insert(MarkKind::Conversion, "v", "1", now), "another kind");
+        assert!(marks.insert(MarkKind::Exposure, "w", "1", now), "another visitor evicts the first");
         assert_eq!(marks.evicted(), 1);
         assert!(marks.insert(MarkKind::Exposure, "v", "1", now));
-        assert_eq!((marks.seen.len(), marks.order.len()), (2, 2));
     }
 
     #[test]
-    fn a_mark_is_new_again_when_its_time_is_over() {
-        let minute = Duration::from_secs(60);
-        let mut marks = Marks::new(NonZeroUsize::new(10).unwrap(), Some(minute));
+    fn a_mark_lives_for_its_time() {
+        let mut marks = Marks::new(NonZeroUsize::new(9).unwrap(), Some(10 * SECOND));
         let start = Instant::now();
-        assert!(marks.insert(MarkKind::Conversion, "v", "1", start));
-        assert!(marks.insert(MarkKind::Conversion, "v", "2", start + minute / 2));
-        assert!(!marks.insert(MarkKind::Conversion, "v", "1", start + minute - Duration::from_nanos(1)));
-        assert!(marks.insert(MarkKind::Conversion, "v", "1", start + minute));
-        assert!(!marks.insert(MarkKind::Conversion, "v", "2", start + minute));
-        assert_eq!((marks.evicted(), marks.seen.len()), (1, 2));
+        assert!(marks.insert(MarkKind::Exposure, "v", "1", start));
+        assert!(!marks.insert(MarkKind::Exposure, "v", "1", start + 9 * SECOND));
+        assert!(marks.insert(MarkKind::Exposure, "v", "1", start + 10 * SECOND));
+        assert_eq!(marks.evicted(), 1);
+    }
+
+    #[test]
+    fn a_released_mark_can_be_set_again_and_keeps_its_new_place() {
+        let mut marks = Marks::new(NonZeroUsize::new(3).unwrap(), None);
+        let now = Instant::now();
+        let mark = marks.mark(MarkKind::Conversion, "v", "1");
+        assert!(marks.insert(MarkKind::Conversion, "v", "1", now));
+        marks.release(mark);
+        marks.release(mark);
+        assert!(marks.insert(MarkKind::Conversion, "v", "1", now), "released once, whoever asks twice");
+        assert!(marks.insert(MarkKind::Conversion, "w", "1", now));
+        // The next one takes the place that the released mark had.
+        assert!(marks.insert(MarkKind::Conversion, "x", "1", now));
+        assert!(marks.contains(mark, now));
+        assert_eq!((marks.evicted(), marks.released.len()), (0, 0));
+        assert!(marks.insert(MarkKind::Conversion, "y", "1", now));
+        assert!(!marks.contains(mark, now));
+        assert_eq!(marks.evicted(), 1);
     }
 }

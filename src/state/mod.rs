@@ -23,8 +23,6 @@ pub(crate) use async_store::DrivenStore;
 pub(crate) use store::Guarded;
 
 pub(crate) use envelope::VisitorState;
-#[cfg(feature = "async")]
-pub(crate) use keys::state_key;
-pub(crate) use keys::{bucketing_key, goal_key};
-pub(crate) use marks::{MarkKind, Marks};
+pub(crate) use keys::{bucketing_key, goal_key, state_key};
+pub(crate) use marks::{Mark, MarkKind, Marks};
 pub(crate) use visitors::Visitors;

@@ -67,6 +67,25 @@ pub trait DataStore: Send + Sync + 'static {
         self.set(key, value, ttl).map(|()| true)
     }
 
+    /// The values of many keys, one answer for each in their order. The SDK asks with up to 1,000 keys at a
+    /// time; a store that can should answer in one round trip. The default calls [`get`](Self::get) for one
+    /// after the other.
+    fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Value>, StoreError>> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    /// Sets many keys, for ever or for a time, with one answer for each in their order; as
+    /// [`get_many`](Self::get_many), over [`set`](Self::set).
+    fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
+        entries.iter().map(|(key, value)| self.set(key, value.clone(), ttl)).collect()
+    }
+
+    /// Sets many keys to `true` for the time of a lease unless they have a value, and says of each whether
+    /// it did; as [`get_many`](Self::get_many), over [`set_if_absent`](Self::set_if_absent).
+    fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
+        keys.iter().map(|key| self.set_if_absent(key, true.into(), Some(lease))).collect()
+    }
+
     /// Called in a forked child before any other method, once for each core that uses this store; see
     /// [`Transport::after_fork`](crate::Transport::after_fork), which it is like. The default does
     /// nothing, which fits a store that keeps neither locks nor connections.
@@ -103,6 +122,19 @@ impl Guarded {
         let result = self.wall.caught("the data store", || call(self.store.as_ref()));
         result.unwrap_or_else(|| Err(StoreError::new("panicked")))
     }
+
+    /// One answer for each of so many, whatever the store has returned.
+    fn guard_all<T>(
+        &self,
+        asked: usize,
+        call: impl FnOnce(&dyn DataStore) -> Vec<Result<T, StoreError>>,
+    ) -> Vec<Result<T, StoreError>> {
+        let given = self.wall.caught("the data store", || call(self.store.as_ref()));
+        let missing = if given.is_some() { "returned too few answers" } else { "panicked" };
+        let mut answers = given.unwrap_or_default();
+        answers.resize_with(asked, || Err(StoreError::new(missing)));
+        answers
+    }
 }
 
 impl DataStore for Guarded {
@@ -124,6 +156,18 @@ impl DataStore for Guarded {
 
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
         self.guard(|store| store.set_if_absent(key, value, ttl))
+    }
+
+    fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Value>, StoreError>> {
+        self.guard_all(keys.len(), |store| store.get_many(keys))
+    }
+
+    fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
+        self.guard_all(entries.len(), |store| store.set_many(entries, ttl))
+    }
+
+    fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
+        self.guard_all(keys.len(), |store| store.claim_many(keys, lease))
     }
 
     fn after_fork(&self) {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque, hash_map};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -29,9 +29,14 @@ pub(crate) struct Visitors {
     used: AtomicBool,
     shard_capacity: usize,
     ttl: Option<Duration>,
-    store: Option<Arc<dyn DataStore>>,
+    store: bool,
     evicted: AtomicU64,
     store_failures: AtomicU64,
+    store_timeouts: AtomicU64,
+    /// Whether the store actor has been told that visitors wait to be written.
+    announced: AtomicBool,
+    /// Numbers visitors in the order in which they began to wait.
+    next_ticket: AtomicU64,
     /// The shard that the next round of writing starts with.
     next_shard: AtomicUsize,
 }
@@ -41,8 +46,17 @@ pub(crate) struct Visitors {
 #[derive(Default)]
 struct Shard {
     states: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
-    /// Visitors by age. With a store: those to be written.
-    order: VecDeque<u64>,
+    /// Visitors by age, with their tickets. With a store: those to be written, save those being written.
+    order: VecDeque<(u64, u64)>,
+}
+
+/// A visitor taken out of the order to be written.
+struct Taken {
+    shard: usize,
+    hash: u64,
+    key: String,
+    changes: VisitorState,
+    version: u64,
 }
 
 /// The hash of a hash is itself.
@@ -72,11 +86,7 @@ struct Entry {
 }
 
 impl Visitors {
-    pub(crate) fn new(
-        capacity: NonZeroUsize,
-        ttl: Option<Duration>,
-        store: Option<Arc<dyn DataStore>>,
-    ) -> Self {
+    pub(crate) fn new(capacity: NonZeroUsize, ttl: Option<Duration>, store: bool) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hashes: RandomState::new(),
@@ -86,6 +96,9 @@ impl Visitors {
             store,
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
+            store_timeouts: AtomicU64::new(0),
+            announced: AtomicBool::new(false),
+            next_ticket: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
         }
     }
@@ -101,39 +114,35 @@ impl Visitors {
             used: AtomicBool::new(self.used.load(Ordering::Relaxed)),
             shard_capacity: self.shard_capacity,
             ttl: self.ttl,
-            store: self.store.clone(),
+            store: self.store,
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
+            store_timeouts: AtomicU64::new(0),
+            announced: AtomicBool::new(false),
+            next_ticket: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
         }
     }
 
     /// Whether changes wait here to be written to a store.
     pub(crate) const fn has_store(&self) -> bool {
-        self.store.is_some()
+        self.store
     }
 
-    /// Reads what is known of a visitor: what the store has, where there is one, and the changes in
-    /// memory over it. A failing store counts as knowing nothing.
-    pub(crate) fn recall<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
-        let Some(store) = &self.store else { return self.in_memory(visitor_id, read) };
-        // Memory first: what the tracker writes meanwhile is in the store before it leaves memory.
-        let waiting = self.in_memory(visitor_id, VisitorState::clone);
-        self.join(waiting, store.get(&state_key(visitor_id))).as_ref().map(read)
-    }
-
-    /// The changes that wait in memory, over what the store has. What waits is to be looked at first.
+    /// The changes that wait in memory, over what the store has. What waits is to be looked at first,
+    /// as it is in the store before it leaves memory. A store that fails or is late counts as knowing nothing.
     pub(crate) fn join(
         &self,
         waiting: Option<VisitorState>,
-        stored: Result<Option<Value>, StoreError>,
+        stored: Option<Result<Option<Value>, StoreError>>,
     ) -> Option<VisitorState> {
         let stored = match stored {
-            Ok(value) => value.and_then(VisitorState::from_envelope),
-            Err(error) => {
+            Some(Ok(value)) => value.and_then(VisitorState::from_envelope),
+            Some(Err(error)) => {
                 self.count_failure(&error);
                 None
             }
+            None => None,
         };
         match (stored, waiting) {
             (Some(mut stored), Some(waiting)) => {
@@ -200,42 +209,98 @@ impl Visitors {
         };
         let mut state = begin();
         change(&mut state);
-        slot.insert(Entry { visitor_id: visitor_id.clone(), state, version: 0, changed_at: now });
-        if order.len() >= self.shard_capacity
-            && let Some(oldest) = order.pop_front()
+        let ticket = self.ticket();
+        // Not a number that an evicted entry of the same visitor can have had.
+        let version = ticket << 32;
+        slot.insert(Entry { visitor_id: visitor_id.clone(), state, version, changed_at: now });
+        order.push_back((ticket, hash));
+        while states.len() > self.shard_capacity
+            && let Some((_, oldest)) = order.pop_front()
         {
             states.remove(&oldest);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        order.push_back(hash);
     }
 
-    /// Writes what waits to the store, and keeps what could not be written for the next time. A round
-    /// ends with the first failure, and the next one starts elsewhere: a store that is down costs one
-    /// call, and a visitor whom it refuses does not keep it from the others. Returns how many visitors
-    /// were written and how many are left. Called by the tracker alone.
-    pub(crate) fn write_behind(&self) -> (usize, usize) {
-        let Some(store) = &self.store else { return (0, 0) };
-        let mut written = 0;
-        let first = self.next_shard.load(Ordering::Relaxed);
-        for index in (0..SHARDS).map(|shard| (first + shard) % SHARDS) {
-            let mut waiting = std::mem::take(&mut self.lock(index).order);
-            while let Some(hash) = waiting.pop_front() {
-                if self.write_one(index, store.as_ref(), hash) {
-                    written += 1;
-                    continue;
+    fn ticket(&self) -> u64 {
+        if self.has_store() { self.next_ticket.fetch_add(1, Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Writes up to so many visitors to the store, the longest waiting ones of each shard first: changes
+    /// over what is stored. No lock is held during the calls. Whoever is refused, or has changed meanwhile,
+    /// waits again behind the others. Returns how many were written and how many refused.
+    pub(crate) fn write_waiting(&self, store: &dyn DataStore, most: usize) -> (usize, usize) {
+        // Before the look at what waits: what comes later is announced again.
+        self.announced.store(false, Ordering::SeqCst);
+        let taken = self.take_waiting(most);
+        let keys: Vec<&str> = taken.iter().map(|it| it.key.as_str()).collect();
+        let mut entries = Vec::with_capacity(taken.len());
+        let mut errors: Vec<Option<StoreError>> = Vec::with_capacity(taken.len());
+        for (it, stored) in taken.iter().zip(store.get_many(&keys)) {
+            match stored {
+                Ok(stored) => {
+                    let mut state = stored.and_then(VisitorState::from_envelope).unwrap_or_default();
+                    state.merge(&it.changes);
+                    entries.push((it.key.as_str(), state.to_envelope()));
+                    errors.push(None);
                 }
-                self.next_shard.store((index + 1) % SHARDS, Ordering::Relaxed);
-                // Behind those who were not tried, and before those who came meanwhile.
-                waiting.push_back(hash);
-                let mut shard = self.lock(index);
-                waiting.append(&mut shard.order);
-                shard.order = waiting;
-                drop(shard);
-                return (written, (0..SHARDS).map(|index| self.lock(index).order.len()).sum());
+                Err(error) => errors.push(Some(error)),
             }
         }
-        (written, 0)
+        let mut answers =
+            if entries.is_empty() { Vec::new() } else { store.set_many(&entries, self.ttl) }.into_iter();
+        for error in errors.iter_mut().filter(|error| error.is_none()) {
+            *error = answers.next().and_then(Result::err);
+        }
+        let refused = errors.iter().flatten().inspect(|error| self.count_failure(error)).count();
+        let written = taken.len() - refused;
+        for (it, error) in taken.into_iter().zip(errors) {
+            self.has_written(&it, error.is_none());
+        }
+        (written, refused)
+    }
+
+    /// Takes waiting visitors out of the order, from every shard in turn.
+    fn take_waiting(&self, most: usize) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
+        for index in (0..SHARDS).map(|shard| first.wrapping_add(shard) % SHARDS) {
+            let mut guard = self.lock(index);
+            let Shard { states, order } = &mut *guard;
+            let count = order.len().min(most - taken.len());
+            taken.extend(order.drain(..count).filter_map(|(_, hash)| {
+                let Entry { visitor_id, state, version, .. } = states.get(&hash)?;
+                let (key, changes) = (state_key(visitor_id), state.clone());
+                Some(Taken { shard: index, hash, key, changes, version: *version })
+            }));
+        }
+        taken
+    }
+
+    fn has_written(&self, taken: &Taken, written: bool) {
+        let mut shard = self.lock(taken.shard);
+        let Some(entry) = shard.states.get(&taken.hash) else { return };
+        if written && entry.version == taken.version {
+            shard.states.remove(&taken.hash);
+        } else {
+            let ticket = self.ticket();
+            shard.order.push_back((ticket, taken.hash));
+        }
+    }
+
+    /// Whether the store actor has to be told that visitors wait; of several callers one is to do it.
+    pub(crate) fn announce(&self) -> bool {
+        !self.announced.load(Ordering::SeqCst) && !self.announced.swap(true, Ordering::SeqCst)
+    }
+
+    /// The number that the next waiting visitor will have.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.next_ticket.load(Ordering::Relaxed)
+    }
+
+    /// The number of the visitor who has waited longest.
+    pub(crate) fn first_waiting(&self) -> Option<u64> {
+        (0..SHARDS).filter_map(|index| self.lock(index).order.front().map(|(ticket, _)| *ticket)).min()
     }
 
     /// Visitors whose state was forgotten to make room or for its age.
@@ -243,9 +308,14 @@ impl Visitors {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Calls to the store that failed.
+    /// Answers of the store that were failures.
     pub(crate) fn store_failures(&self) -> u64 {
         self.store_failures.load(Ordering::Relaxed)
+    }
+
+    /// Answers that the store did not give in time.
+    pub(crate) fn store_timeouts(&self) -> u64 {
+        self.store_timeouts.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_failure(&self, error: &StoreError) {
@@ -253,28 +323,9 @@ impl Visitors {
         log::warn!("{error}");
     }
 
-    /// Writes changes over what is stored, until there are no new ones meanwhile; the lock is not
-    /// held during the calls to the store.
-    fn write_one(&self, index: usize, store: &dyn DataStore, hash: u64) -> bool {
-        loop {
-            let (key, changes, version) = match self.lock(index).states.get(&hash) {
-                Some(entry) => (state_key(&entry.visitor_id), entry.state.clone(), entry.version),
-                None => return true,
-            };
-            let written = store.get(&key).and_then(|stored| {
-                let mut state = stored.and_then(VisitorState::from_envelope).unwrap_or_default();
-                state.merge(&changes);
-                store.set(&key, state.to_envelope(), self.ttl)
-            });
-            if let Err(error) = written {
-                self.count_failure(&error);
-                return false;
-            }
-            let mut shard = self.lock(index);
-            if shard.states.get(&hash).is_none_or(|entry| entry.version == version) {
-                shard.states.remove(&hash);
-                return true;
-            }
+    pub(crate) fn count_late(&self, answers: u64) {
+        if self.store_timeouts.fetch_add(answers, Ordering::Relaxed) == 0 {
+            log::warn!("the data store does not answer in time; memory decides meanwhile");
         }
     }
 
@@ -309,20 +360,23 @@ mod tests {
 
     #[test]
     fn a_change_is_visible_at_once() {
-        let visitors = Visitors::new(capacity(10), None, None);
-        assert!(visitors.recall("v", |_| ()).is_none());
+        let visitors = Visitors::new(capacity(10), None, false);
+        assert!(visitors.in_memory("v", |_| ()).is_none());
         decide(&visitors, "v", "2");
-        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "2".into())]);
+        assert_eq!(
+            visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
+            [("1".into(), "2".into())]
+        );
     }
 
     #[test]
     fn memory_is_bounded_and_counts_what_it_forgets() {
-        let visitors = Visitors::new(capacity(SHARDS), None, None);
+        let visitors = Visitors::new(capacity(SHARDS), None, false);
         for visitor in 0..1_000 {
             decide(&visitors, &visitor.to_string(), "2");
         }
         let kept =
-            (0..1_000).filter(|visitor| visitors.recall(&visitor.to_string(), |_| ()).is_some()).count();
+            (0..1_000).filter(|visitor| visitors.in_memory(&visitor.to_string(), |_| ()).is_some()).count();
         assert!(kept <= SHARDS);
         assert_eq!(visitors.evicted(), 1_000 - kept as u64);
     }
@@ -336,7 +390,7 @@ mod tests {
             |n| format!("{:08x}-0000-4000-8000-000000000000", n.wrapping_mul(2_654_435_761)),
         ];
         for (at, id) in kinds.into_iter().enumerate() {
-            let visitors = Visitors::new(capacity(100_000), None, None);
+            let visitors = Visitors::new(capacity(100_000), None, false);
             (0..16_000).for_each(|n| decide(&visitors, &id(n), "2"));
             let counts: Vec<_> = (0..SHARDS).map(|shard| visitors.lock(shard).states.len()).collect();
             assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{at}: {counts:?}");
@@ -345,47 +399,123 @@ mod tests {
 
     #[test]
     fn visitors_whose_ids_have_one_hash_displace_each_other() {
-        let visitors = Visitors::new(capacity(10), None, None);
+        let visitors = Visitors::new(capacity(10), None, false);
         decide(&visitors, "v", "2");
         let hash = visitors.hashes.hash_one("v");
         visitors.lock(place(hash)).states.get_mut(&hash).unwrap().visitor_id = "other".into();
-        assert!(visitors.recall("v", |_| ()).is_none(), "the other one's state is not v's");
+        assert!(visitors.in_memory("v", |_| ()).is_none(), "the other one's state is not v's");
         decide(&visitors, "v", "3");
-        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "3".into())]);
+        assert_eq!(
+            visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
+            [("1".into(), "3".into())]
+        );
         assert_eq!(visitors.evicted(), 1);
     }
 
     #[test]
     fn state_is_over_when_its_time_is() {
-        let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), None);
+        let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), false);
         decide(&visitors, "v", "2");
-        assert!(visitors.recall("v", |_| ()).is_none());
+        assert!(visitors.in_memory("v", |_| ()).is_none());
         decide(&visitors, "v", "3");
         assert_eq!(visitors.evicted(), 1);
-        let visitors = Visitors::new(capacity(10), Some(Duration::MAX), None);
+        let visitors = Visitors::new(capacity(10), Some(Duration::MAX), false);
         decide(&visitors, "v", "2");
-        assert!(visitors.recall("v", |_| ()).is_some());
+        assert!(visitors.in_memory("v", |_| ()).is_some());
+    }
+
+    /// What a context would know of a visitor.
+    fn known(visitors: &Visitors, store: &dyn DataStore, visitor: &str) -> Option<VisitorState> {
+        let waiting = visitors.in_memory(visitor, VisitorState::clone);
+        visitors.join(waiting, Some(store.get(&state_key(visitor))))
     }
 
     #[test]
     fn state_reaches_the_store_and_leaves_memory() {
-        let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let store = InMemoryDataStore::new();
+        let visitors = Visitors::new(capacity(10), None, true);
         decide(&visitors, "v", "2");
-        assert!(store.is_empty());
-        assert_eq!(visitors.write_behind(), (1, 0));
+        assert!(visitors.announce() && !visitors.announce(), "told once");
+        assert_eq!(visitors.first_waiting(), Some(0));
+        assert_eq!(visitors.write_waiting(&store, 10), (1, 0));
         assert_eq!(
             store.get(r#"state:["v"]"#).unwrap(),
             Some(json!({"attributes": {}, "segments": {}, "bucketing": {"1": "2"}}))
         );
         assert!((0..SHARDS).all(|shard| visitors.lock(shard).states.is_empty()));
-        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing.len(), 1);
-        assert_eq!(visitors.write_behind(), (0, 0));
+        assert_eq!(known(&visitors, &store, "v").unwrap().bucketing.len(), 1);
+        assert_eq!((visitors.write_waiting(&store, 10), visitors.first_waiting()), ((0, 0), None));
+        assert!(visitors.announce());
+    }
+
+    #[test]
+    fn a_round_of_writing_is_bounded() {
+        let store = InMemoryDataStore::new();
+        let visitors = Visitors::new(capacity(1_000), None, true);
+        (0..100).for_each(|visitor| decide(&visitors, &visitor.to_string(), "2"));
+        assert_eq!(visitors.write_waiting(&store, 30), (30, 0));
+        assert_eq!(visitors.write_waiting(&store, 300), (70, 0));
+    }
+
+    /// Decides for the visitor again while it is being written.
+    struct Meanwhile<'a>(&'a Visitors, InMemoryDataStore);
+
+    impl DataStore for Meanwhile<'static> {
+        fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+            self.1.get(key)
+        }
+        fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+            decide(self.0, "v", "3");
+            decide(self.0, "w", "3");
+            self.1.set(key, value, ttl)
+        }
+        fn delete(&self, key: &str) -> Result<(), StoreError> {
+            self.1.delete(key)
+        }
+    }
+
+    #[test]
+    fn whoever_changes_while_being_written_waits_behind_the_others() {
+        let visitors: &'static Visitors = Box::leak(Box::new(Visitors::new(capacity(1_000), None, true)));
+        let store = Meanwhile(visitors, InMemoryDataStore::new());
+        decide(visitors, "v", "2");
+        assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever comes meanwhile");
+        assert_eq!(visitors.in_memory("v", VisitorState::clone).unwrap().bucketing[0].1, "3");
+        let ticket = |visitor: &str| {
+            let hash = visitors.hashes.hash_one(visitor);
+            visitors.lock(place(hash)).order.iter().find(|(_, it)| *it == hash).unwrap().0
+        };
+        assert!(ticket("v") > ticket("w"));
+    }
+
+    #[test]
+    fn memory_stays_bounded_while_a_store_hangs() {
+        struct Full<'a>(&'a Visitors);
+        impl DataStore for Full<'static> {
+            fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
+                Ok(None)
+            }
+            fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
+                // As many come during the one call as memory may hold many times over.
+                (0..1_000).for_each(|visitor| decide(self.0, &format!("late-{visitor}"), "2"));
+                let held: usize = (0..SHARDS).map(|shard| self.0.lock(shard).states.len()).sum();
+                assert!(held <= 2 * SHARDS, "{held}");
+                Err(StoreError::new("down"))
+            }
+            fn delete(&self, _: &str) -> Result<(), StoreError> {
+                Ok(())
+            }
+        }
+        let visitors: &'static Visitors =
+            Box::leak(Box::new(Visitors::new(capacity(2 * SHARDS), None, true)));
+        decide(visitors, "v", "2");
+        assert_eq!(visitors.write_waiting(&Full(visitors), 10), (0, 1));
+        assert!(visitors.evicted() > 900);
     }
 
     #[test]
     fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
-        let visitors = Visitors::new(capacity(100_000), None, None);
+        let visitors = Visitors::new(capacity(100_000), None, false);
         let names: Vec<_> = (0..1_000).map(|visitor| visitor.to_string()).collect();
         names.iter().for_each(|name| decide(&visitors, name, "2"));
         let held = visitors.lock(3);
@@ -394,14 +524,17 @@ mod tests {
         drop(held);
         assert!(lost > 0 && inherited.lock(3).states.is_empty());
         assert_eq!(
-            names.iter().filter(|name| inherited.recall(name, |_| ()).is_some()).count(),
+            names.iter().filter(|name| inherited.in_memory(name, |_| ()).is_some()).count(),
             1_000 - lost
         );
 
-        let stored = Visitors::new(capacity(10), None, Some(Arc::new(InMemoryDataStore::new())));
+        let store = InMemoryDataStore::new();
+        let stored = Visitors::new(capacity(10), None, true);
         decide(&stored, "v", "2");
-        assert_eq!(stored.inherit().write_behind(), (0, 0));
-        assert_eq!(stored.write_behind(), (1, 0), "the parent writes it");
+        let child = stored.inherit();
+        assert!(child.in_memory("v", |_| ()).is_none());
+        assert_eq!(child.write_waiting(&store, 10), (0, 0));
+        assert_eq!(stored.write_waiting(&store, 10), (1, 0), "the parent writes it");
     }
 
     struct Failing;
@@ -420,33 +553,33 @@ mod tests {
 
     #[test]
     fn what_a_failing_store_refuses_stays_in_memory() {
-        let visitors = Visitors::new(capacity(10), None, Some(Arc::new(Failing)));
+        let visitors = Visitors::new(capacity(10), None, true);
         decide(&visitors, "v", "2");
-        assert_eq!(visitors.write_behind(), (0, 1));
-        assert_eq!(visitors.write_behind(), (0, 1));
-        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing.len(), 1);
-        assert!(visitors.recall("other", |_| ()).is_none());
-        assert_eq!(visitors.store_failures(), 4, "two writes and two loads");
+        assert_eq!(visitors.write_waiting(&Failing, 10), (0, 1));
+        assert_eq!(visitors.write_waiting(&Failing, 10), (0, 1));
+        assert_eq!(known(&visitors, &Failing, "v").unwrap().bucketing.len(), 1);
+        assert!(known(&visitors, &Failing, "other").is_none());
+        assert_eq!(visitors.store_failures(), 4, "two writes and two reads");
     }
 
     #[test]
     fn an_older_view_does_not_undo_what_is_stored() {
-        let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
+        let store = InMemoryDataStore::new();
+        let visitors = Visitors::new(capacity(10), None, true);
         let older = VisitorState::default;
         visitors.update(&"v".into(), older, |state| {
             state.segments.merge(&Attributes::new().with("country", "GR"))
         });
-        visitors.write_behind();
+        visitors.write_waiting(&store, 10);
         visitors.update(&"v".into(), older, |state| state.decide(&"1".into(), &"2".into()));
-        let seen = visitors.recall("v", VisitorState::clone).unwrap();
+        let seen = known(&visitors, &store, "v").unwrap();
         assert_eq!(
             (seen.segments.len(), seen.bucketing.len()),
             (1, 1),
             "what waits lies over what is stored"
         );
-        visitors.write_behind();
-        let kept = visitors.recall("v", VisitorState::clone).unwrap();
+        visitors.write_waiting(&store, 10);
+        let kept = known(&visitors, &store, "v").unwrap();
         assert_eq!((kept.segments.len(), kept.bucketing.len()), (1, 1));
     }
 }

@@ -12,6 +12,20 @@ pub(crate) struct Queued {
     pub(crate) accepted_at: Instant,
     /// Deliveries that carried it and failed.
     pub(crate) tries: u32,
+    pub(crate) claim: Claim,
+}
+
+/// What a record has claimed: the deduplication mark of its visitor and goal or experience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nothing, as it repeats on purpose.
+    None,
+    /// The data store has been asked and has not answered; the record is not delivered before.
+    Asked,
+    /// The mark of this process.
+    Local,
+    /// That, and a lease in the data store.
+    Leased,
 }
 
 impl Queued {
@@ -112,7 +126,7 @@ impl Backlog {
             events += oldest.event.wire_events();
             bytes += oldest.bytes();
             let fits = batch.is_empty() || (events <= limit.events && bytes <= limit.bytes);
-            if oldest.sequence >= end || !fits {
+            if oldest.sequence >= end || !fits || oldest.claim == Claim::Asked {
                 break;
             }
             batch.extend(self.pop(class));
@@ -126,9 +140,29 @@ impl Backlog {
         std::mem::take(&mut self.classes).into_iter().flatten()
     }
 
-    /// Whether any record from before `end` waits.
-    pub(crate) fn has_before(&self, end: u64) -> bool {
-        self.oldest().is_some_and(|(_, oldest)| oldest.sequence < end)
+    /// Whether a [`cut`](Self::cut) would take anything.
+    pub(crate) fn can_cut(&self, end: u64) -> bool {
+        self.oldest().is_some_and(|(_, oldest)| oldest.sequence < end && oldest.claim != Claim::Asked)
+    }
+
+    /// A waiting record by its number.
+    pub(crate) fn find(&mut self, sequence: u64) -> Option<&mut Queued> {
+        let (class, place) = self.place(sequence)?;
+        self.classes[class].get_mut(place)
+    }
+
+    /// Takes one record out.
+    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Queued> {
+        let (class, place) = self.place(sequence)?;
+        let queued = self.classes[class].remove(place)?;
+        self.forget(&queued);
+        Some(queued)
+    }
+
+    fn place(&self, sequence: u64) -> Option<(usize, usize)> {
+        self.classes.iter().enumerate().find_map(|(class, queue)| {
+            Some((class, queue.binary_search_by_key(&sequence, |queued| queued.sequence).ok()?))
+        })
     }
 
     /// When the oldest record was accepted.
@@ -147,9 +181,13 @@ impl Backlog {
 
     fn pop(&mut self, class: usize) -> Option<Queued> {
         let queued = self.classes[class].pop_front()?;
+        self.forget(&queued);
+        Some(queued)
+    }
+
+    fn forget(&mut self, queued: &Queued) {
         self.bytes -= queued.bytes();
         self.to_retry -= usize::from(queued.tries > 0);
-        Some(queued)
     }
 
     fn count(&mut self, queued: &Queued) {
@@ -169,7 +207,13 @@ mod tests {
     const ANY: CutLimit = CutLimit { events: usize::MAX, bytes: usize::MAX };
 
     fn queued(sequence: u64, event: TrackedEvent) -> Queued {
-        Queued { sequence, event, accepted_at: start() + Duration::from_secs(sequence), tries: 0 }
+        Queued {
+            sequence,
+            event,
+            accepted_at: start() + Duration::from_secs(sequence),
+            tries: 0,
+            claim: Claim::Local,
+        }
     }
 
     /// One moment for all, as only differences matter.
@@ -254,9 +298,9 @@ mod tests {
         }
         // The fifth record would be the sixth event.
         assert_eq!(sequences(&backlog.cut(7, CutLimit { events: 5, ..ANY })), [0, 1, 2, 3]);
-        assert!(backlog.has_before(7));
+        assert!(backlog.can_cut(7));
         assert_eq!(sequences(&backlog.cut(7, ANY)), [4, 5, 6]);
-        assert!(!backlog.has_before(7) && backlog.has_before(8));
+        assert!(!backlog.can_cut(7) && backlog.can_cut(8));
         assert_eq!(sequences(&backlog.cut(9, CutLimit { bytes: 1, ..ANY })), [7], "one always fits");
         assert!(backlog.cut(7, ANY).is_empty());
     }
@@ -276,6 +320,20 @@ mod tests {
         assert_eq!(backlog.to_retry(), 1);
         assert_eq!(sequences(&backlog.drain().collect::<Vec<_>>()), [3, 4, 5]);
         assert_eq!((backlog.len(), backlog.bytes, backlog.to_retry()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_record_waits_in_its_place_for_its_claim() {
+        let mut backlog = Backlog::new(100, usize::MAX);
+        (0..4).for_each(|sequence| backlog.push(exposure(sequence)));
+        backlog.find(1).unwrap().claim = Claim::Asked;
+        assert_eq!(sequences(&backlog.cut(4, ANY)), [0]);
+        assert!(!backlog.can_cut(4) && backlog.cut(4, ANY).is_empty());
+        assert_eq!(backlog.remove(2).map(|queued| queued.sequence), Some(2));
+        assert!(backlog.remove(2).is_none() && backlog.find(9).is_none());
+        backlog.find(1).unwrap().claim = Claim::Leased;
+        assert_eq!(sequences(&backlog.cut(4, ANY)), [1, 3]);
+        assert_eq!((backlog.len(), backlog.bytes), (0, 0));
     }
 
     #[test]

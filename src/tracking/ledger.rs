@@ -11,7 +11,8 @@ use crate::transport::TransportError;
 /// (also with goal data, which makes it two events on the wire).
 ///
 /// Always `recorded == deduplicated + delivered + pending + dropped.total()`; see
-/// [`is_balanced`](Self::is_balanced).
+/// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, what became of the records by
+/// the tracker; no total ever goes back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -48,8 +49,13 @@ pub struct Stats {
     pub breaker: BreakerState,
     /// How often the circuit breaker has opened.
     pub breaker_opened: u64,
-    /// Calls to the data store that failed.
+    /// Values of segments that were left out of delivered requests, as the endpoint refuses a request with
+    /// them: null, objects, list items that are no text, and custom segments that are no list.
+    pub segments_left_out: u64,
+    /// Answers of the data store that were failures.
     pub store_failures: u64,
+    /// Answers that the data store did not give in time; memory alone decided.
+    pub store_timeouts: u64,
     /// Visitors whose state was forgotten to make room or for its age.
     pub visitors_evicted: u64,
     /// Deduplication marks that were forgotten to make room or for their age.
@@ -70,7 +76,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PendingPlaces {
-    /// On the way to the tracker.
+    /// On the way to the tracker, or being handed over.
     pub in_channel: u64,
     /// In the open batch, not yet released.
     pub in_batch: u64,
@@ -207,8 +213,12 @@ pub(crate) struct Ledger {
     /// Written by the tracker alone, once for each step; `recorded` and `pending` hold what it has
     /// received.
     counts: Mutex<Counts>,
+    /// Records that callers have begun to hand over, refused ones included.
+    offered: [Stripe; STRIPES],
     refused_full: Refusals,
     refused_closed: Refusals,
+    /// Dropped records that a flush has told of.
+    told: AtomicU64,
 }
 
 #[derive(Default)]
@@ -216,6 +226,14 @@ struct Counts {
     stats: Stats,
     oldest_pending: Option<Instant>,
 }
+
+/// Counters that threads rarely share.
+const STRIPES: usize = 16;
+
+/// A counter with a cache line, and the one that is fetched with it, of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe(AtomicU64);
 
 /// By class.
 #[derive(Default)]
@@ -235,27 +253,44 @@ impl Ledger {
         counts.oldest_pending = oldest_pending;
     }
 
+    /// A caller begins to hand a record over.
+    #[inline]
+    pub(crate) fn count_offered(&self) {
+        // Threads have their stacks in different places, and this is a place on the caller's.
+        let here = std::ptr::from_ref(&self).addr();
+        let stripe = ((here >> 12).wrapping_mul(0x9e37_79b9) >> 16) % STRIPES;
+        self.offered[stripe].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A record that was offered is not handed over.
     pub(crate) fn count_refused(&self, refused: Refused, class: Class) {
         let counters = match refused {
             Refused::Full => &self.refused_full,
             Refused::Closed => &self.refused_closed,
         };
-        counters.0[class as usize].fetch_add(1, Ordering::Relaxed);
+        // After the offer, for whoever reads this.
+        counters.0[class as usize].fetch_add(1, Ordering::Release);
     }
 
-    /// The counts now, with `in_channel` records that the tracker has not received yet.
-    pub(crate) fn read(&self, in_channel: usize, now: Instant) -> Stats {
+    /// Of so many records dropped in all, how many no flush has told of. They are told now.
+    pub(crate) fn tell_dropped(&self, dropped: u64) -> u64 {
+        dropped.saturating_sub(self.told.fetch_max(dropped, Ordering::Relaxed))
+    }
+
+    /// The counts now. What was offered is read last: a record that has a fate was offered before.
+    pub(crate) fn read(&self, now: Instant) -> Stats {
         let (mut stats, oldest) = {
             let counts = self.lock();
             (counts.stats.clone(), counts.oldest_pending)
         };
         stats.oldest_pending_age = oldest.map(|since| now.saturating_duration_since(since));
-        let in_channel = in_channel as u64;
-        stats.recorded += in_channel;
-        stats.pending += in_channel;
-        stats.pending_places.in_channel = in_channel;
         stats.recorded += self.refused_full.add_to(&mut stats.dropped.queue_full);
         stats.recorded += self.refused_closed.add_to(&mut stats.dropped.closed);
+        let offered: u64 = self.offered.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum();
+        let in_channel = offered.saturating_sub(stats.recorded);
+        stats.recorded = offered;
+        stats.pending += in_channel;
+        stats.pending_places.in_channel = in_channel;
         stats
     }
 
@@ -269,7 +304,7 @@ impl Refusals {
     fn add_to(&self, dropped: &mut ByClass) -> u64 {
         let mut all = 0;
         for (counter, class) in self.0.iter().zip(Class::ALL) {
-            let refused = counter.load(Ordering::Relaxed);
+            let refused = counter.load(Ordering::Acquire);
             dropped.add(class, refused);
             all += refused;
         }

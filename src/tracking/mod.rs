@@ -8,7 +8,7 @@ mod payload;
 pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
 pub use ledger::{BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, PendingPlaces, Stats};
 
-pub(crate) use backlog::{Backlog, CutLimit, Queued};
-pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};
+pub(crate) use backlog::{Backlog, Claim, CutLimit, Queued};
+pub(crate) use event::{Conversion, Exposure, TrackedEvent};
 pub(crate) use ledger::{Ledger, Refused};
-pub(crate) use payload::{Envelope, REPORT_KEYS, is_report_key};
+pub(crate) use payload::{CUSTOM_SEGMENTS, Envelope, REPORT_KEYS, is_report_key};

@@ -11,9 +11,12 @@ use super::backlog::Queued;
 use super::event::{Conversion, Exposure, GoalDataKey, GoalValue, TrackedEvent};
 use crate::attributes::{Attributes, number_to_json};
 
+/// The ids of the custom segments that a visitor is in.
+pub(crate) const CUSTOM_SEGMENTS: &str = "customSegments";
+
 /// The segment keys that reports know; nothing else of a visitor leaves the process.
 pub(crate) const REPORT_KEYS: [&str; 7] =
-    ["country", "browser", "devices", "source", "campaign", "visitorType", "customSegments"];
+    ["country", "browser", "devices", "source", "campaign", "visitorType", CUSTOM_SEGMENTS];
 
 /// Bit n is set if a report key has n bytes.
 const REPORT_KEY_LENGTHS: u32 = {
@@ -59,12 +62,12 @@ struct EnvelopeWire<'a> {
 struct VisitorWire<'a> {
     visitor_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    segments: Option<SegmentsWire<'a>>,
+    segments: Option<SegmentsWire>,
     events: EventsWire<'a>,
 }
 
 /// A visitor's segments, report keys only.
-struct SegmentsWire<'a>(&'a Attributes);
+struct SegmentsWire(Vec<(&'static str, Value)>);
 
 /// A visitor's records, each as one or two events.
 struct EventsWire<'a>(Vec<&'a TrackedEvent>);
@@ -103,19 +106,18 @@ struct GoalValueWire<'a>(&'a GoalValue);
 struct PairsWire<'a>(&'a [(SmolStr, SmolStr)]);
 
 impl Envelope {
-    /// The request body of a batch. A visitor's segments are those of its first record.
-    pub(crate) fn body(&self, records: &[Queued]) -> Vec<u8> {
+    /// The request body of a batch, and how many segment values were left out of it. A visitor's
+    /// segments are those of its first record.
+    pub(crate) fn body(&self, records: &[Queued]) -> (Vec<u8>, u64) {
+        let mut left_out = 0;
         let mut places: HashMap<&str, usize> = HashMap::with_capacity(records.len());
         let mut visitors: Vec<VisitorWire<'_>> = Vec::new();
         for Queued { event, .. } in records {
             let visitor_id = event.visitor_id().as_str();
             let place = *places.entry(visitor_id).or_insert_with(|| {
-                let segments = event.segments().map(|segments| SegmentsWire(segments));
-                visitors.push(VisitorWire {
-                    visitor_id,
-                    segments: segments.filter(|segments| segments.entries().next().is_some()),
-                    events: EventsWire(Vec::new()),
-                });
+                let (segments, refused) = event.segments().map_or((None, 0), |it| sendable_segments(it));
+                left_out += refused;
+                visitors.push(VisitorWire { visitor_id, segments, events: EventsWire(Vec::new()) });
                 visitors.len() - 1
             });
             visitors[place].events.0.push(event);
@@ -128,23 +130,38 @@ impl Envelope {
             visitors,
         };
         // Texts, finite numbers and string keys: nothing here can fail to be JSON.
-        serde_json::to_vec(&envelope).unwrap_or_default()
+        (serde_json::to_vec(&envelope).unwrap_or_default(), left_out)
     }
 }
 
-impl<'a> SegmentsWire<'a> {
-    fn entries(&self) -> impl Iterator<Item = (&'static str, Value)> + use<'a> {
-        let segments = self.0;
-        // The endpoint refuses a batch for a segment without a value, and for one that is an object.
-        let sendable = |value: &Value| !(value.is_null() || value.is_object());
-        let value = move |key| segments.get(key).map(Value::from).filter(sendable);
-        REPORT_KEYS.into_iter().filter_map(move |key| value(key).map(|value| (key, value)))
+/// The segments as the endpoint takes them, if any are left, and how many values it would refuse the
+/// whole request for: null, objects, list items that are no text, and custom segments that are no list.
+fn sendable_segments(segments: &Attributes) -> (Option<SegmentsWire>, u64) {
+    let (mut entries, mut left_out) = (Vec::new(), 0);
+    for key in REPORT_KEYS {
+        let mut value = match segments.get(key) {
+            None => continue,
+            Some(value) => Value::from(value),
+        };
+        if let Value::Array(items) = &mut value {
+            let given = items.len();
+            items.retain(Value::is_string);
+            left_out += (given - items.len()) as u64;
+            if items.is_empty() && given > 0 {
+                continue;
+            }
+        } else if key == CUSTOM_SEGMENTS || value.is_null() || value.is_object() {
+            left_out += 1;
+            continue;
+        }
+        entries.push((key, value));
     }
+    ((!entries.is_empty()).then_some(SegmentsWire(entries)), left_out)
 }
 
-impl Serialize for SegmentsWire<'_> {
+impl Serialize for SegmentsWire {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.entries())
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
 

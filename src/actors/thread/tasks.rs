@@ -14,18 +14,23 @@ impl Worker {
         self.tasks.waiter()
     }
 
+    /// As [`has_ended_by`](Self::has_ended_by).
+    pub(crate) async fn ended_by(&self, limit: &mut Limit) -> bool {
+        let end = self.end();
+        poll_fn(|context| {
+            end.register(context);
+            if self.has_ended() { Poll::Ready(true) } else { limit.poll(context).map(|()| false) }
+        })
+        .await
+    }
+
     /// As [`join`](Self::join), without a thread that waits. What the system does after the body's
     /// end is not waited for.
     pub(crate) async fn ended(&self, limit: &mut Limit) -> bool {
         if self.id == current().id() {
             return false;
         }
-        let end = self.end();
-        let ended = poll_fn(|context| {
-            end.register(context);
-            if self.has_ended() { Poll::Ready(true) } else { limit.poll(context).map(|()| false) }
-        });
-        if !ended.await {
+        if !self.ended_by(limit).await {
             log::warn!("{} did not end in time", self.name);
             return false;
         }

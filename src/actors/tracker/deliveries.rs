@@ -4,11 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::effects::Effects;
 use super::flushes::Fate;
-use super::machine::Tracker;
+use super::machine::{Loss, Tracker, mark_key};
 use super::pacer::Allowance;
 use crate::actors::flusher::{Delivery, Outcome};
 use crate::events::LifecycleEvent;
-use crate::tracking::{CutLimit, DeliveryError, Queued};
+use crate::tracking::{Claim, CutLimit, DeliveryError, Queued};
 use crate::transport::TransportError;
 
 /// Events in a delivery that finds out whether a failing endpoint works again.
@@ -17,7 +17,7 @@ const PROBE_EVENTS: usize = 50;
 impl Tracker {
     /// A delivery has ended.
     pub(crate) fn ended(&mut self, outcome: Outcome, now: Instant, wall: SystemTime, effects: &mut Effects) {
-        let Outcome { delivery, result, bytes } = outcome;
+        let Outcome { delivery, result, bytes, left_out } = outcome;
         self.at_hand.end(delivery.attempt);
         self.stats.requests += 1;
         self.stats.sent_bytes += bytes as u64;
@@ -26,48 +26,66 @@ impl Tracker {
         effects.notify(|| LifecycleEvent::released(records, *reason, *retries, &result));
         match result {
             Ok(response) if response.is_success() => {
-                self.succeeded(&delivery, bytes);
+                self.stats.delivered_bytes += bytes as u64;
+                self.stats.segments_left_out += left_out;
+                self.succeeded(&delivery, effects);
                 #[cfg(test)]
                 self.plant_double_send(delivery);
             }
             Ok(response) => {
                 let cause = TransportError::Status(response.status);
-                self.failed(delivery, cause, response.retry_after, now, wall);
+                self.failed(delivery, cause, response.retry_after, now, wall, effects);
             }
-            Err(cause) => self.failed(delivery, cause, None, now, wall),
+            Err(cause) => self.failed(delivery, cause, None, now, wall, effects),
         }
     }
 
     /// The next delivery that can begin now, if there is one.
     pub(super) fn next_delivery(&mut self, now: Instant) -> Option<Delivery> {
         let at_hand = self.at_hand.deliveries();
-        if self.closing.is_some() || at_hand >= self.delivery.lanes {
+        if self.closing || at_hand >= self.delivery.lanes {
             return None;
         }
-        let limit = match self.pacer.allows(now, at_hand, self.flushes.press()) {
+        let limit = match self.pacer.allows(now, at_hand, self.next_try()) {
             Allowance::Nothing => return None,
             Allowance::Probe => CutLimit { events: self.request.events.min(PROBE_EVENTS), ..self.request },
             Allowance::One | Allowance::Any => self.request,
         };
-        let records = self.backlog.cut(self.due, limit);
-        let retries = records.iter().map(|queued| queued.tries).max()?;
         let attempt = self.next_attempt;
+        let records = self.isolation.next_half(attempt).unwrap_or_else(|| self.backlog.cut(self.due, limit));
+        let retries = records.iter().map(|queued| queued.tries).max()?;
         self.next_attempt += 1;
+        self.flushes.began(&self.pacer);
         self.at_hand.begin(attempt, &records);
         #[cfg(test)]
         self.plant_early_ack();
         Some(Delivery { attempt, records, reason: self.due_reason, retries })
     }
 
-    fn succeeded(&mut self, delivery: &Delivery, bytes: usize) {
+    /// When the endpoint may be tried again: after the backoff, or sooner for a flush.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        let until = self.pacer.until();
+        until.map(|until| self.flushes.next_try(&self.pacer).map_or(until, |sooner| sooner.min(until)))
+    }
+
+    fn succeeded(&mut self, delivery: &Delivery, effects: &mut Effects) {
         self.pacer.succeeded();
         self.flushes.succeeded();
+        self.refused_in_a_row = 0;
+        if std::mem::take(&mut self.refusing) {
+            log::info!("the endpoint takes events again");
+        }
         self.request.events = self.request.events.saturating_mul(2).min(self.delivery.max_request_events);
         self.stats.delivered += delivery.records.len() as u64;
-        self.stats.delivered_bytes += bytes as u64;
         for queued in &delivery.records {
             self.stats.delivered_events += queued.event.wire_events() as u64;
             self.flushes.resolve(queued.sequence, Fate::Delivered);
+            if self.store && queued.claim != Claim::None {
+                effects.keep(mark_key(&queued.event));
+            }
+        }
+        if let Some(rest) = self.isolation.take_rest(delivery.attempt) {
+            self.suspect(rest, effects);
         }
     }
 
@@ -79,20 +97,44 @@ impl Tracker {
         retry_after: Option<Duration>,
         now: Instant,
         wall: SystemTime,
+        effects: &mut Effects,
     ) {
-        let Delivery { attempt, records, .. } = delivery;
+        let Delivery { attempt, mut records, .. } = delivery;
+        let rest = self.isolation.take_rest(attempt);
         match remedy(&cause, records.len()) {
             Remedy::Drop => {
-                log::warn!("the endpoint refused {} records: {cause}; they are dropped", records.len());
-                for queued in &records {
-                    self.stats.dropped.rejected.count(queued.event.class());
-                    self.flushes.resolve(queued.sequence, Fate::Dropped);
+                log::warn!("the endpoint cannot take {} records: {cause}; they are dropped", records.len());
+                records.into_iter().for_each(|queued| self.drop_one(queued, Loss::Rejected, effects));
+                self.put_back(rest.unwrap_or_default(), effects);
+            }
+            Remedy::Isolate => {
+                if !std::mem::replace(&mut self.isolates, true) {
+                    log::warn!("the endpoint refused a request: {cause}; it is halved to find the reason");
+                }
+                self.put_back(rest.unwrap_or_default(), effects);
+                retried(&mut records);
+                self.suspect(records, effects);
+                if self.refused_in_a_row > 1 {
+                    // It may refuse whatever it is sent, which is no reason to hurry.
+                    self.pacer.failed(attempt, self.next_attempt, now, retry_after);
+                    self.flushes.failed(attempt);
                 }
             }
             Remedy::Split => {
                 let events: usize = records.iter().map(|queued| queued.event.wire_events()).sum();
                 self.request.events = events.div_ceil(2);
-                self.put_back(records);
+                records.extend(rest.unwrap_or_default());
+                self.put_back(records, effects);
+            }
+            Remedy::Hold => {
+                if !std::mem::replace(&mut self.refusing, true) {
+                    log::error!("the endpoint refuses events: {cause}; they are kept until they are too old");
+                    let status = cause.status().unwrap_or_default();
+                    effects.notify(|| LifecycleEvent::DeliveryRefused { status });
+                }
+                self.pacer.refused(self.next_attempt, now);
+                self.flushes.failed(attempt);
+                self.keep(records, rest, effects);
             }
             Remedy::Retry => {
                 log::warn!("delivery of {} records failed: {cause}; they are kept", records.len());
@@ -101,38 +143,66 @@ impl Tracker {
                 #[cfg(test)]
                 self.plant_no_pause();
                 self.flushes.failed(attempt);
-                self.put_back(records);
+                self.keep(records, rest, effects);
             }
         }
         self.stats.last_error = Some(DeliveryError { at: wall, cause });
     }
 
-    fn put_back(&mut self, mut records: Vec<Queued>) {
+    /// Keeps what a failed delivery carried, and what is still known of the group that it is half of.
+    fn keep(&mut self, mut records: Vec<Queued>, rest: Option<Vec<Queued>>, effects: &mut Effects) {
+        let Some(rest) = rest else { return self.put_back(records, effects) };
+        retried(&mut records);
+        records.extend(rest);
+        self.suspect(records, effects);
+    }
+
+    /// At least one of these makes the endpoint refuse the request. Alone, it is dropped.
+    fn suspect(&mut self, group: Vec<Queued>, effects: &mut Effects) {
+        if let Some(culprit) = self.isolation.suspect(group) {
+            self.refused_in_a_row += 1;
+            log::warn!("the endpoint refuses a record; it is dropped");
+            self.drop_one(culprit, Loss::Rejected, effects);
+        }
+    }
+
+    fn put_back(&mut self, mut records: Vec<Queued>, effects: &mut Effects) {
         #[cfg(test)]
         self.plant_lost_batch(&mut records);
-        records.iter_mut().for_each(|queued| queued.tries = queued.tries.saturating_add(1));
+        retried(&mut records);
         self.backlog.put_back(records);
-        self.make_room(u64::MAX);
+        self.make_room(u64::MAX, effects);
     }
+}
+
+fn retried(records: &mut [Queued]) {
+    records.iter_mut().for_each(|queued| queued.tries = queued.tries.saturating_add(1));
 }
 
 /// What to do about a failed delivery.
 enum Remedy {
     Retry,
+    /// The request is too large.
     Split,
+    /// One of the records is at fault, or several are.
+    Isolate,
+    /// Not the records are at fault but the key, the account or the route.
+    Hold,
     Drop,
 }
 
-/// Another try can help after a broken connection, a timeout, and statuses that say so; other 4xx
-/// mean that the endpoint will never take these records.
+/// Another try can help after a broken connection, a timeout, and statuses that say so. A 400 and a 422
+/// are about what the request carries; other 4xx are not, and what they are about can be mended.
 const fn remedy(cause: &TransportError, records: usize) -> Remedy {
     if matches!(cause, TransportError::InvalidRequest) {
         return Remedy::Drop;
     }
     match cause.status() {
         Some(413) if records > 1 => Remedy::Split,
+        Some(413) => Remedy::Drop,
+        Some(400 | 422) => Remedy::Isolate,
         Some(408 | 425 | 429) | None => Remedy::Retry,
-        Some(400..=499) => Remedy::Drop,
+        Some(400..=499) => Remedy::Hold,
         Some(_) => Remedy::Retry,
     }
 }
@@ -154,13 +224,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statuses_that_say_so_are_retried_and_other_4xx_are_not() {
-        for status in [400, 401, 403, 404, 405, 410, 422, 451, 499] {
-            assert!(matches!(remedy(&TransportError::Status(status), 2), Remedy::Drop), "{status}");
-        }
+    fn a_status_says_what_is_at_fault() {
         for status in [100, 301, 304, 307, 408, 425, 429, 500, 502, 503, 599] {
             assert!(matches!(remedy(&TransportError::Status(status), 2), Remedy::Retry), "{status}");
         }
+        for status in [401, 402, 403, 404, 405, 410, 451, 499] {
+            assert!(matches!(remedy(&TransportError::Status(status), 2), Remedy::Hold), "{status}");
+        }
+        for status in [400, 422] {
+            assert!(matches!(remedy(&TransportError::Status(status), 1), Remedy::Isolate), "{status}");
+        }
+        assert!(matches!(remedy(&TransportError::Status(413), 2), Remedy::Split));
+        assert!(matches!(remedy(&TransportError::Status(413), 1), Remedy::Drop));
         assert!(matches!(remedy(&TransportError::Timeout("x"), 2), Remedy::Retry));
     }
 }

@@ -3,11 +3,18 @@
 use super::Verdict;
 use crate::actors::flusher::Delivery;
 use crate::actors::reply::Reply;
+use crate::actors::store::ClaimRequest;
 use crate::events::LifecycleEvent;
 use crate::flush::FlushReport;
 
 /// One thing to be done.
 pub(crate) enum Effect {
+    /// Asks the data store whether a record is the first of its mark.
+    Claim(ClaimRequest),
+    /// A claim has been delivered.
+    Keep(String),
+    /// What was claimed has been dropped.
+    Release(String),
     Deliver(Delivery),
     Notify(LifecycleEvent),
     Report(Reply<FlushReport>, Box<FlushReport>),
@@ -37,11 +44,39 @@ impl Effects {
         self.list.push(Effect::Report(reply, Box::new(report)));
     }
 
-    pub(super) fn judge(&mut self, reply: Reply<Verdict>, verdict: Verdict) {
-        self.list.push(Effect::Judge(reply, verdict));
+    pub(super) fn judge(&mut self, reply: Option<Reply<Verdict>>, verdict: Verdict) {
+        self.list.extend(reply.map(|reply| Effect::Judge(reply, verdict)));
+    }
+
+    pub(super) fn claim(&mut self, sequence: u64, key: String) {
+        self.list.push(Effect::Claim(ClaimRequest { sequence, key }));
+    }
+
+    pub(super) fn keep(&mut self, key: String) {
+        self.list.push(Effect::Keep(key));
+    }
+
+    pub(super) fn release(&mut self, key: String) {
+        self.list.push(Effect::Release(key));
     }
 
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.list.drain(..)
+    }
+}
+
+#[cfg(test)]
+impl Effects {
+    /// Answers whoever waits for a verdict.
+    pub(super) fn take_verdicts(&mut self) {
+        for effect in self.list.extract_if(.., |effect| matches!(effect, Effect::Judge(..))) {
+            if let Effect::Judge(reply, verdict) = effect {
+                reply.send(verdict);
+            }
+        }
+    }
+
+    pub(super) fn count(&self, is_counted: impl Fn(&Effect) -> bool) -> usize {
+        self.list.iter().filter(|effect| is_counted(effect)).count()
     }
 }

@@ -1,9 +1,12 @@
 //! Flushes that wait for an answer, and what has become of the records that each covers.
 
+use std::time::Instant;
+
 use super::at_hand::AtHand;
 use super::effects::Effects;
+use super::pacer::Pacer;
 use crate::actors::reply::Reply;
-use crate::flush::FlushReport;
+use crate::flush::{FlushLimit, FlushReport};
 use crate::tracking::Stats;
 
 /// The flushes asked for and not yet answered.
@@ -12,6 +15,8 @@ pub(crate) struct Flushes(Vec<PendingFlush>);
 
 struct PendingFlush {
     reply: Reply<FlushReport>,
+    limit: FlushLimit,
+    asked_at: Instant,
     /// Covers the records before this one.
     end: u64,
     /// Covered records without a fate.
@@ -20,8 +25,12 @@ struct PendingFlush {
     dropped: u64,
     /// The first attempt that begins after the flush was asked for.
     first_attempt: u64,
+    /// Such an attempt has begun.
+    tried: bool,
     /// Such an attempt has failed.
     failed: bool,
+    /// The one attempt that a `Retry-After` past the deadline leaves has begun.
+    spent: bool,
 }
 
 /// What became of a record.
@@ -29,25 +38,52 @@ struct PendingFlush {
 pub(crate) enum Fate {
     Delivered,
     Dropped,
+    /// It repeats one that the data store knows of.
+    Repeated,
 }
 
 impl Flushes {
     /// A flush of the `remaining` records before `end`.
-    pub(crate) fn ask(&mut self, reply: Reply<FlushReport>, end: u64, remaining: u64, first_attempt: u64) {
+    pub(crate) fn ask(
+        &mut self,
+        reply: Reply<FlushReport>,
+        limit: FlushLimit,
+        now: Instant,
+        end: u64,
+        remaining: u64,
+        first_attempt: u64,
+    ) {
         self.0.push(PendingFlush {
             reply,
+            limit,
+            asked_at: now,
             end,
             remaining,
             delivered: 0,
             dropped: 0,
             first_attempt,
+            tried: false,
             failed: false,
+            spent: false,
         });
     }
 
-    /// Whether a flush that somebody waits for wants its records tried now, also during a backoff.
-    pub(crate) fn press(&self) -> bool {
-        self.0.iter().any(|flush| !flush.failed && !flush.reply.is_abandoned())
+    /// When the first of the flushes wants its records tried, where the endpoint is being left alone.
+    pub(crate) fn next_try(&self, pacer: &Pacer) -> Option<Instant> {
+        let waiting = self.0.iter().filter(|flush| flush.wants_a_try());
+        waiting
+            .filter_map(|flush| {
+                pacer.until_within(flush.asked_at, flush.tried, flush.limit.deadline, flush.spent)
+            })
+            .min()
+    }
+
+    /// An attempt begins.
+    pub(crate) fn began(&mut self, pacer: &Pacer) {
+        for flush in &mut self.0 {
+            flush.tried = true;
+            flush.spent |= pacer.asks_past(flush.limit.deadline);
+        }
     }
 
     /// An attempt has failed.
@@ -61,6 +97,7 @@ impl Flushes {
     pub(crate) fn succeeded(&mut self) {
         for flush in &mut self.0 {
             flush.failed = false;
+            flush.spent = false;
         }
     }
 
@@ -72,6 +109,12 @@ impl Flushes {
         }
     }
 
+    /// Gives every flush up.
+    #[cfg(test)]
+    pub(super) fn give_up(&mut self, now: Instant) {
+        self.0.iter_mut().for_each(|flush| flush.limit.deadline = now);
+    }
+
     /// A record has met its fate.
     pub(crate) fn resolve(&mut self, sequence: u64, fate: Fate) {
         for flush in self.0.iter_mut().filter(|flush| sequence < flush.end) {
@@ -79,58 +122,80 @@ impl Flushes {
             match fate {
                 Fate::Delivered => flush.delivered += 1,
                 Fate::Dropped => flush.dropped += 1,
+                Fate::Repeated => {}
             }
         }
     }
 
-    /// Answers the flushes that have nothing left to wait for: all covered records have a fate, or
-    /// an attempt that began after the flush has failed and no other is at hand. Those that nobody
-    /// waits for any more go too.
-    pub(crate) fn answer(&mut self, at_hand: &AtHand, stats: &Stats, effects: &mut Effects) {
+    /// When the first deadline ends.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.0.iter().map(|flush| flush.limit.deadline).min()
+    }
+
+    /// Answers the flushes whose records all have a fate, or whose time or attempts are over. Those that
+    /// nobody waits for any more go too.
+    pub(crate) fn answer(&mut self, at_hand: &AtHand, stats: &Stats, now: Instant, effects: &mut Effects) {
         self.0.retain(|flush| {
             if flush.reply.is_abandoned() {
                 return false;
             }
-            let tried = flush.failed && !at_hand.has_before(flush.end);
-            if flush.remaining > 0 && !tried {
-                return true;
+            let tried = flush.limit.single_attempt && flush.failed && !at_hand.has_before(flush.end);
+            let waits = flush.remaining > 0 && !tried && now < flush.limit.deadline;
+            if !waits {
+                flush.report(stats, effects);
             }
-            let report = FlushReport {
-                delivered: flush.delivered,
-                dropped: flush.dropped,
-                pending: flush.remaining,
-                stats: stats.clone(),
-            };
-            effects.report(flush.reply.clone(), report);
-            false
+            waits
         });
     }
 
     /// The tracker ends: what is pending is dropped.
-    pub(crate) fn abandon(&mut self, at_hand: &AtHand, stats: &Stats, effects: &mut Effects) {
-        for flush in &mut self.0 {
+    pub(crate) fn abandon(&mut self, stats: &Stats, effects: &mut Effects) {
+        for mut flush in self.0.drain(..) {
             flush.dropped += std::mem::take(&mut flush.remaining);
+            flush.report(stats, effects);
         }
-        self.answer(at_hand, stats, effects);
+    }
+}
+
+impl PendingFlush {
+    fn report(&self, stats: &Stats, effects: &mut Effects) {
+        let report = FlushReport {
+            delivered: self.delivered,
+            dropped: self.dropped,
+            pending: self.remaining,
+            stats: stats.clone(),
+        };
+        effects.report(self.reply.clone(), report);
+    }
+
+    fn wants_a_try(&self) -> bool {
+        self.remaining > 0 && !(self.limit.single_attempt && self.failed) && !self.reply.is_abandoned()
     }
 }
 
 #[cfg(all(test, feature = "async"))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::actors::Jitter;
     use crate::actors::wait::question;
+    use crate::options::DeliveryConfig;
 
     #[test]
-    fn a_flush_that_a_task_has_dropped_presses_nobody_and_leaves_no_ticket_behind() {
+    fn a_flush_that_a_task_has_dropped_wants_no_attempt() {
         let (mut flushes, mut effects) = (Flushes::default(), Effects::default());
-        let (at_hand, stats) = (AtHand::default(), Stats::default());
+        let (at_hand, stats, now) = (AtHand::default(), Stats::default(), Instant::now());
+        let mut pacer = Pacer::new(&DeliveryConfig::default(), Jitter::seeded(7));
+        pacer.failed(0, 1, now, None);
         let (reply, report) = question();
-        flushes.ask(reply, 1, 1, 0);
-        flushes.answer(&at_hand, &stats, &mut effects);
-        assert!(flushes.press() && flushes.0.len() == 1);
+        let limit = FlushLimit { deadline: now + Duration::from_secs(9), single_attempt: false };
+        flushes.ask(reply, limit, now, 1, 1, 1);
+        flushes.answer(&at_hand, &stats, now, &mut effects);
+        assert!(flushes.next_try(&pacer).is_some() && flushes.0.len() == 1);
         drop(report);
-        assert!(!flushes.press());
-        flushes.answer(&at_hand, &stats, &mut effects);
+        assert!(flushes.next_try(&pacer).is_none());
+        flushes.answer(&at_hand, &stats, now, &mut effects);
         assert!(flushes.0.is_empty() && effects.drain().next().is_none());
     }
 }

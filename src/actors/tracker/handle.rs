@@ -1,25 +1,29 @@
 //! The way to the tracker, for any thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, never, unbounded};
 
 use super::run::{Ports, TrackerThread};
-use super::{Record, TrackerCommand, TrackerSettings, Verdict};
+use super::space::Space;
+use super::{FlushRequest, Record, TrackerSettings, Verdict};
 use crate::actors::Notifier;
 use crate::actors::flusher::{Flusher, FlusherHandle, Outcome};
 use crate::actors::reply::Reply;
+use crate::actors::store::{StoreCommand, StoreHandle};
 use crate::actors::thread::Worker;
 use crate::actors::wait::Wakers;
 use crate::error::StartError;
-use crate::flush::FlushReport;
+use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{DeliveryConfig, OverflowPolicy};
-use crate::tracking::{Class, Ledger, Refused, ReleaseReason, Stats, TrackedEvent};
+use crate::tracking::{Ledger, Refused, ReleaseReason, TrackedEvent};
 
-/// Commands other than records that may wait.
-const COMMANDS: usize = 64;
+/// No caller waits longer, so that the end of its wait is a moment that the clock can name.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Flushes that may wait to be heard.
+const FLUSHES: usize = 64;
 /// Bytes of texts in a record from which on they are counted; shorter ones are bounded by the
 /// number of records.
 const LONG_BYTES: usize = 256;
@@ -34,26 +38,26 @@ pub(crate) struct TrackerHandle {
 /// What callers need of the tracker, whatever runs it.
 pub(super) struct Mailbox {
     records: Sender<Record>,
-    pub(super) commands: Sender<TrackerCommand>,
-    /// Tasks that wait for room among the commands.
+    pub(super) flushes: Sender<FlushRequest>,
+    /// Tasks that wait for room among the flushes.
     #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "no task waits without the feature"))]
     pub(super) room: Arc<Wakers>,
     /// Makes the tracker look at its inbox before its next poll.
     nudges: Sender<()>,
     /// Keeps what a racing caller still sends after the end countable.
-    remains: Receiver<Record>,
-    attention: Arc<Attention>,
+    unread: Receiver<Record>,
+    pub(super) attention: Arc<Attention>,
     admission: Admission,
-    pub(super) closed: AtomicBool,
-    ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 /// What callers and the tracker tell each other besides messages.
 pub(super) struct Attention {
     /// Bytes of long texts in the channel.
     pub(super) long_bytes: AtomicUsize,
-    /// Whether the tracker has stopped polling, and must be woken for what is not a message.
-    pub(super) resting: AtomicBool,
+    /// No more records are taken, and the tracker ends: no queue can be too full to say so.
+    pub(super) closed: AtomicBool,
+    pub(super) space: Space,
 }
 
 /// Up to how many waiting records the channel takes another one.
@@ -71,13 +75,25 @@ impl TrackerHandle {
     pub(crate) fn start(
         settings: TrackerSettings,
         flusher: Flusher,
+        store: Option<Arc<StoreHandle>>,
         notifier: Arc<Notifier>,
         ledger: Arc<Ledger>,
     ) -> Result<Self, StartError> {
         let lanes = settings.delivery.lanes;
         let (outcomes_in, outcomes) = bounded(lanes);
         let (flusher, lanes) = FlusherHandle::start(flusher, lanes, &outcomes_in)?;
-        let (mailbox, ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
+        let claimed = store.as_ref().map_or_else(never, |store| {
+            let (claimed_in, claimed) = unbounded();
+            store.tell(StoreCommand::Attach(claimed_in));
+            claimed
+        });
+        let (mailbox, mut ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
+        ports.claimed = claimed;
+        ports.store = Box::new(move |command| {
+            if let Some(store) = &store {
+                store.tell(command);
+            }
+        });
         let thread = TrackerThread::new(ports, settings);
         let tracker = Worker::start("convert-tracker", move || thread.run())?;
         Ok(Self { mailbox, tracker, lanes })
@@ -87,14 +103,14 @@ impl TrackerHandle {
     /// counted. While records flow the tracker looks for them by itself, and nobody is woken.
     #[inline]
     pub(crate) fn record(&self, event: TrackedEvent) -> Result<(), Refused> {
-        self.mailbox.offer(event, None)
+        self.mailbox.offer(event, None, None)
     }
 
     /// Hands a record over and waits for the tracker's verdict; `None` where the deadline passed. A
     /// record that the tracker's end left behind is counted there.
     pub(crate) fn confirm(&self, event: TrackedEvent, deadline: Instant) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = bounded(1);
-        self.mailbox.offer(event, Some(reply.into()))?;
+        self.mailbox.offer(event, Some(reply.into()), Some(deadline))?;
         self.mailbox.nudge();
         match self.tracker.answer(&verdict, deadline) {
             Ok(verdict) => Ok(Some(verdict)),
@@ -105,27 +121,16 @@ impl TrackerHandle {
 
     /// Asks for delivery of every record sent so far; `None` where the deadline passed, or the
     /// tracker ended, before the answer.
-    pub(crate) fn flush(&self, reason: ReleaseReason, deadline: Instant) -> Option<FlushReport> {
+    pub(crate) fn flush(&self, reason: ReleaseReason, limit: FlushLimit) -> Option<FlushReport> {
         let (reply, report) = bounded(1);
-        self.mailbox.command(TrackerCommand::Flush(reason, reply.into()), deadline)?;
-        self.tracker.answer(&report, deadline).ok()
+        self.mailbox.flush(FlushRequest { reason, limit, reply: reply.into() })?;
+        self.tracker.answer(&report, limit.deadline).ok()
     }
 
-    /// Visitor state waits to be written to the data store. A tracker that polls sees it by itself.
-    pub(crate) fn persist(&self) {
-        // Either this sees that the tracker rests, or the tracker sees the state before it does.
-        fence(Ordering::SeqCst);
-        if self.mailbox.attention.resting.load(Ordering::Relaxed) {
-            self.mailbox.nudge();
-        }
-    }
-
-    /// Refuses new records, lets the deliveries at hand end, and reports what is left; `None` where
-    /// the deadline passed first.
-    pub(crate) fn close(&self, deadline: Instant) -> Option<Stats> {
-        let (reply, stats) = bounded(1);
-        self.mailbox.close(reply.into(), deadline)?;
-        self.tracker.answer(&stats, deadline).ok()
+    /// Refuses new records and lets the deliveries at hand end, at most until then.
+    pub(crate) fn close(&self, deadline: Instant) {
+        self.mailbox.close();
+        self.tracker.has_ended_by(deadline);
     }
 
     /// Waits for the threads to end and says whether they have.
@@ -139,13 +144,11 @@ impl TrackerHandle {
         self.lanes.iter().chain([&self.tracker])
     }
 
-    /// Records that the tracker has not received yet. After its end, those that it never will are
-    /// counted as dropped.
-    pub(crate) fn in_channel(&self) -> usize {
+    /// After the tracker's end: counts what it will never receive as dropped.
+    pub(crate) fn count_unread(&self) {
         if self.tracker.has_ended() {
-            self.mailbox.count_remains();
+            self.mailbox.count_unread();
         }
-        self.mailbox.in_channel()
     }
 }
 
@@ -159,81 +162,134 @@ impl Mailbox {
         ledger: Arc<Ledger>,
     ) -> (Self, Ports) {
         let (records, inbox) = bounded(delivery.queue_capacity);
-        let (commands, control) = bounded(COMMANDS);
+        let (flushes, asked) = bounded(FLUSHES);
         let (nudges, nudged) = bounded(1);
         let room = Arc::<Wakers>::default();
-        let attention = Attention { long_bytes: AtomicUsize::new(0), resting: AtomicBool::new(true) };
+        let attention = Attention {
+            long_bytes: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            space: Space::default(),
+        };
         let mailbox = Self {
             records,
-            commands,
+            flushes,
             room: Arc::clone(&room),
             nudges,
-            remains: inbox.clone(),
+            unread: inbox.clone(),
             attention: Arc::new(attention),
             admission: Admission::new(delivery),
-            closed: AtomicBool::new(false),
             ledger: Arc::clone(&ledger),
         };
         let attention = Arc::clone(&mailbox.attention);
-        (mailbox, Ports { inbox, control, room, nudged, outcomes, flusher, notifier, ledger, attention })
+        let (claimed, store) = (never(), Box::new(|_| {}));
+        let ports = Ports {
+            inbox,
+            asked,
+            room,
+            nudged,
+            outcomes,
+            claimed,
+            store,
+            flusher,
+            notifier,
+            ledger,
+            attention,
+        };
+        (mailbox, ports)
     }
 
-    pub(super) fn command(&self, command: TrackerCommand, deadline: Instant) -> Option<()> {
-        self.commands.send_deadline(command, deadline).ok()
+    pub(super) fn flush(&self, request: FlushRequest) -> Option<()> {
+        let deadline = request.limit.deadline;
+        self.flushes.send_deadline(request, deadline).ok()
     }
 
-    /// Refuses records from now on, and asks for the end.
-    pub(super) fn close(&self, reply: Reply<Stats>, deadline: Instant) -> Option<()> {
-        self.closed.store(true, Ordering::SeqCst);
-        self.command(TrackerCommand::Close(reply), deadline)
-    }
-
-    pub(super) fn in_channel(&self) -> usize {
-        self.remains.len()
+    /// Refuses records from now on, sends those home who wait for space, and asks for the end.
+    pub(super) fn close(&self) {
+        self.attention.closed.store(true, Ordering::SeqCst);
+        self.attention.space.changed();
+        self.nudge();
     }
 
     /// After the tracker's end: counts what it will never receive.
-    pub(super) fn count_remains(&self) {
-        for record in self.remains.try_iter() {
+    pub(super) fn count_unread(&self) {
+        for record in self.unread.try_iter() {
             self.ledger.count_refused(Refused::Closed, record.event.class());
         }
     }
 
+    /// Takes a record, or counts it as refused. Where the overflow policy lets callers wait, this one
+    /// does, until its own deadline at the latest.
     #[inline]
-    pub(super) fn offer(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Result<(), Refused> {
-        let class = event.class();
-        let record = Record { long_bytes: long_bytes(&event), event, verdict };
-        self.admit(record, class).inspect_err(|refused| self.ledger.count_refused(*refused, class))
+    pub(super) fn offer(
+        &self,
+        event: TrackedEvent,
+        verdict: Option<Reply<Verdict>>,
+        deadline: Option<Instant>,
+    ) -> Result<(), Refused> {
+        let record = self.record(event, verdict);
+        let class = record.event.class();
+        let sent = match self.admit(record) {
+            Err((Refused::Full, Some(record))) => self.wait(record, deadline),
+            sent => sent.map_err(|(refused, _)| refused),
+        };
+        sent.inspect_err(|refused| self.ledger.count_refused(*refused, class))
     }
 
-    fn admit(&self, record: Record, class: Class) -> Result<(), Refused> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Refused::Closed);
+    /// A record on its way, which is counted from now on.
+    #[inline]
+    pub(super) fn record(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Record {
+        self.ledger.count_offered();
+        Record { long_bytes: long_bytes(&event), event, verdict }
+    }
+
+    /// How long a caller may wait for space; nothing at all under most policies.
+    pub(super) fn patience(&self) -> Duration {
+        self.admission.patience.unwrap_or_default()
+    }
+
+    /// Takes a record if there is space for it now; otherwise hands it back where waiting can help.
+    pub(super) fn admit(&self, record: Record) -> Result<(), (Refused, Option<Record>)> {
+        if self.attention.closed.load(Ordering::Relaxed) {
+            return Err((Refused::Closed, None));
         }
         let waiting = self.records.len();
         if waiting >= self.admission.crowded {
             self.nudge();
         }
         let long_bytes = record.long_bytes;
-        if waiting >= self.admission.room[class as usize] || !self.reserve(long_bytes) {
-            return Err(Refused::Full);
+        if waiting >= self.admission.room[record.event.class() as usize] {
+            return Err((Refused::Full, None));
         }
-        let sent = self.records.try_send(record).or_else(|unsent| self.insist(unsent));
-        if sent.is_err() && long_bytes > 0 {
-            self.attention.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
+        if !self.reserve(long_bytes) {
+            let fits = long_bytes <= self.admission.max_long_bytes;
+            return Err((Refused::Full, fits.then_some(record)));
         }
-        sent
+        self.records.try_send(record).map_err(|unsent| {
+            self.free(long_bytes);
+            match unsent {
+                TrySendError::Full(record) => (Refused::Full, Some(record)),
+                TrySendError::Disconnected(_) => (Refused::Closed, None),
+            }
+        })
     }
 
-    /// Waits for room for a record that found none, if the overflow policy says so.
+    /// Waits for space, if the overflow policy says so: until there is some, the caller's own deadline,
+    /// the end of the policy's patience, or the close.
     #[cold]
-    fn insist(&self, unsent: TrySendError<Record>) -> Result<(), Refused> {
-        let TrySendError::Full(record) = unsent else { return Err(Refused::Closed) };
+    fn wait(&self, record: Record, deadline: Option<Instant>) -> Result<(), Refused> {
         let patience = self.admission.patience.ok_or(Refused::Full)?;
-        self.records.send_timeout(record, patience).map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => Refused::Full,
-            SendTimeoutError::Disconnected(_) => Refused::Closed,
-        })
+        let now = Instant::now();
+        let patience = now + patience.min(LONGEST);
+        let deadline = deadline.map_or(patience, |own| own.min(patience));
+        let mut record = Some(record);
+        let attempt = || {
+            let waiting = record.take().ok_or(Some(Refused::Full))?;
+            self.admit(waiting).map_err(|(refused, unsent)| {
+                record = unsent;
+                record.is_none().then_some(refused)
+            })
+        };
+        self.attention.space.wait(deadline, attempt).map_err(|refused| refused.unwrap_or(Refused::Full))
     }
 
     /// Takes room for long texts, which most records do not have.
@@ -244,9 +300,15 @@ impl Mailbox {
         let before = self.attention.long_bytes.fetch_add(long_bytes, Ordering::Relaxed);
         let fits = before.saturating_add(long_bytes) <= self.admission.max_long_bytes;
         if !fits {
-            self.attention.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
+            self.free(long_bytes);
         }
         fits
+    }
+
+    fn free(&self, long_bytes: usize) {
+        if long_bytes > 0 {
+            self.attention.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn nudge(&self) {

@@ -1,20 +1,24 @@
 //! The tracker's state machine: records, outcomes and time go in, effects come out.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::at_hand::AtHand;
 use super::effects::Effects;
 use super::flushes::{Fate, Flushes};
+use super::isolation::Isolation;
 use super::pacer::Pacer;
-use super::{TrackerCommand, Verdict};
+use super::{FlushRequest, Verdict};
 use crate::actors::Jitter;
 use crate::actors::reply::Reply;
+use crate::actors::store::{ClaimAnswer, Claimed};
 use crate::events::LifecycleEvent;
 use crate::options::{DeliveryConfig, OverflowPolicy};
-use crate::state::{DataStore, MarkKind, Marks, Visitors, bucketing_key, goal_key};
-use crate::tracking::{Backlog, CutLimit, Queued, ReleaseReason, Stats, TrackedEvent};
+use crate::state::{Mark, MarkKind, Marks, bucketing_key, goal_key};
+use crate::tracking::{
+    Backlog, ByClass, Claim, CutLimit, Dropped, Queued, ReleaseReason, Stats, TrackedEvent,
+};
 
 /// Deduplication marks kept for each visitor of the visitor bound.
 const MARKS_A_VISITOR: usize = 8;
@@ -27,8 +31,8 @@ pub(crate) struct TrackerSettings {
     pub(crate) delivery: DeliveryConfig,
     pub(crate) max_visitors: NonZeroUsize,
     pub(crate) visitor_ttl: Option<Duration>,
-    pub(crate) store: Option<Arc<dyn DataStore>>,
-    pub(crate) visitors: Arc<Visitors>,
+    /// Whether a data store is asked too whether a record repeats another one.
+    pub(crate) store: bool,
     pub(crate) jitter: Jitter,
 }
 
@@ -36,11 +40,12 @@ pub(crate) struct Tracker {
     batch_size: NonZeroUsize,
     auto_flush_interval: Option<Duration>,
     pub(super) delivery: DeliveryConfig,
-    store: Option<Arc<dyn DataStore>>,
-    visitors: Arc<Visitors>,
-    visitor_ttl: Option<Duration>,
+    pub(super) store: bool,
     marks: Marks,
     pub(super) backlog: Backlog,
+    pub(super) isolation: Isolation,
+    /// Who waits for the verdict on a record that the data store has been asked about.
+    verdicts: HashMap<u64, Reply<Verdict>>,
     next_sequence: u64,
     /// Records before this one are released for delivery.
     pub(super) due: u64,
@@ -54,7 +59,13 @@ pub(crate) struct Tracker {
     pub(super) pacer: Pacer,
     next_auto_flush: Option<Instant>,
     pub(super) flushes: Flushes,
-    pub(super) closing: Option<Vec<Reply<Stats>>>,
+    pub(super) closing: bool,
+    /// The endpoint refuses requests whatever is in them.
+    pub(super) refusing: bool,
+    /// The endpoint has refused a whole request for one record.
+    pub(super) isolates: bool,
+    /// Records that the endpoint has refused alone since it took any.
+    pub(super) refused_in_a_row: u32,
     pub(super) stats: Stats,
     /// A bug that the simulation must find.
     #[cfg(test)]
@@ -71,7 +82,6 @@ impl Tracker {
             max_visitors,
             visitor_ttl,
             store,
-            visitors,
             jitter,
         } = settings;
         let marks = max_visitors.saturating_mul(NonZeroUsize::MIN.saturating_add(MARKS_A_VISITOR - 1));
@@ -79,10 +89,10 @@ impl Tracker {
             batch_size,
             auto_flush_interval,
             store,
-            visitors,
-            visitor_ttl,
             marks: Marks::new(marks, visitor_ttl),
             backlog: Backlog::new(delivery.max_pending_records, delivery.max_pending_bytes),
+            isolation: Isolation::default(),
+            verdicts: HashMap::new(),
             next_sequence: 0,
             due: 0,
             due_reason: ReleaseReason::Size,
@@ -94,49 +104,109 @@ impl Tracker {
             delivery,
             next_auto_flush: None,
             flushes: Flushes::default(),
-            closing: None,
+            closing: false,
+            refusing: false,
+            isolates: false,
+            refused_in_a_row: 0,
             stats: Stats::default(),
             #[cfg(test)]
             bug: None,
         }
     }
 
-    /// Takes one record: a repetition is counted, anything else joins the backlog.
-    pub(crate) fn record(&mut self, mut event: TrackedEvent, now: Instant, effects: &mut Effects) -> Verdict {
+    /// Takes one record: a repetition is counted, anything else joins the backlog. Where a data store is
+    /// to be asked, the verdict follows its answer.
+    pub(crate) fn record(
+        &mut self,
+        mut event: TrackedEvent,
+        verdict: Option<Reply<Verdict>>,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
         self.stats.recorded += 1;
+        let mark = self.mark_of(&event);
+        let first = !self.marks.contains(mark, now);
+        if !first && let Some(found) = repetition(&mut event) {
+            self.stats.deduplicated += 1;
+            effects.judge(verdict, found);
+            if matches!(event, TrackedEvent::Conversion(_)) {
+                effects.notify(|| LifecycleEvent::recorded(&event, true));
+            }
+            return;
+        }
         if self.delivery.overflow == OverflowPolicy::DropNewest && !self.backlog.has_room(bytes_of(&event)) {
-            // Unmarked, so that a later repetition has its chance.
+            // Without a mark, so that the caller can record it again.
             self.release(ReleaseReason::Size);
             self.stats.dropped.overflow.count(event.class());
-            return Verdict::NoRoom;
-        }
-        let first = self.mark(&event, now);
-        let repeated = match &mut event {
-            TrackedEvent::Exposure(_) => !first,
-            TrackedEvent::Conversion(conversion) => {
-                conversion.first = first;
-                !first && !conversion.force_multiple
-            }
-        };
-        let wire_events = event.wire_events();
-        let sends_nothing = repeated || wire_events == 0;
-        if !sends_nothing || matches!(event, TrackedEvent::Conversion(_)) {
-            effects.notify(|| LifecycleEvent::recorded(&event, sends_nothing));
-        }
-        if sends_nothing {
-            self.stats.deduplicated += 1;
-            // A forced repetition without goal data counts as taken, as in the official Python SDK.
-            return if repeated { Verdict::Repeated } else { Verdict::Accepted };
+            return effects.judge(verdict, Verdict::NoRoom);
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.open_events += wire_events;
-        let full = !self.backlog.has_room(bytes_of(&event));
-        if full || self.open_events >= self.batch_size.get() {
+        let claim = match (first, self.store) {
+            (false, _) => Claim::None,
+            (true, false) => Claim::Local,
+            (true, true) => Claim::Asked,
+        };
+        if first {
+            self.marks.set(mark, now);
+        }
+        if !self.backlog.has_room(bytes_of(&event)) {
             self.release(ReleaseReason::Size);
         }
-        self.backlog.push(Queued { sequence, event, accepted_at: now, tries: 0 });
-        if self.make_room(sequence) { Verdict::Accepted } else { Verdict::NoRoom }
+        if claim == Claim::Asked {
+            effects.claim(sequence, mark_key(&event));
+            self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
+            self.backlog.push(Queued { sequence, event, accepted_at: now, tries: 0, claim });
+            self.make_room(sequence, effects);
+            return;
+        }
+        self.accept(&event, effects);
+        self.backlog.push(Queued { sequence, event, accepted_at: now, tries: 0, claim });
+        let stays = self.make_room(sequence, effects);
+        effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::NoRoom });
+    }
+
+    /// The data store has answered, or will not, which leaves the decision to the memory of this process.
+    pub(crate) fn claimed(&mut self, claimed: Claimed, effects: &mut Effects) {
+        let Claimed { sequence, key, answer } = claimed;
+        let Some(queued) = self.backlog.find(sequence) else {
+            // It has been dropped meanwhile, so that what was claimed for it is free again.
+            if answer == ClaimAnswer::First {
+                effects.release(key);
+            }
+            return;
+        };
+        queued.claim = match answer {
+            ClaimAnswer::First => Claim::Leased,
+            ClaimAnswer::None => Claim::Local,
+            ClaimAnswer::Repeated => Claim::None,
+        };
+        let found = if answer == ClaimAnswer::Repeated { repetition(&mut queued.event) } else { None };
+        let event = queued.event.clone();
+        if answer == ClaimAnswer::Repeated {
+            // Whoever has the mark may release it, so the store is asked again next time.
+            self.marks.release(self.mark_of(&event));
+        }
+        let Some(found) = found else {
+            self.accept(&event, effects);
+            return effects.judge(self.verdicts.remove(&sequence), Verdict::Accepted);
+        };
+        self.backlog.remove(sequence);
+        self.stats.deduplicated += 1;
+        self.flushes.resolve(sequence, Fate::Repeated);
+        effects.judge(self.verdicts.remove(&sequence), found);
+        if matches!(event, TrackedEvent::Conversion(_)) {
+            effects.notify(|| LifecycleEvent::recorded(&event, true));
+        }
+    }
+
+    /// A record is no repetition: the events of its batch become more.
+    fn accept(&mut self, event: &TrackedEvent, effects: &mut Effects) {
+        effects.notify(|| LifecycleEvent::recorded(event, false));
+        self.open_events += event.wire_events();
+        if self.open_events >= self.batch_size.get() {
+            self.release(ReleaseReason::Size);
+        }
     }
 
     /// Whether more records may be taken: where callers wait for room, a full backlog takes none.
@@ -144,37 +214,43 @@ impl Tracker {
         !matches!(self.delivery.overflow, OverflowPolicy::Wait(_)) || self.backlog.has_room(0)
     }
 
-    pub(crate) fn command(&mut self, command: TrackerCommand) {
-        match command {
-            TrackerCommand::Flush(reason, reply) => {
-                self.release(reason);
-                let remaining = self.backlog.len() as u64 + self.at_hand.records();
-                self.flushes.ask(reply, self.next_sequence, remaining, self.next_attempt);
-            }
-            TrackerCommand::Close(reply) => self.closing.get_or_insert_default().push(reply),
-        }
+    /// Releases everything and answers when it has its fate, or when the limit is reached.
+    pub(crate) fn flush(&mut self, request: FlushRequest, now: Instant) {
+        let FlushRequest { reason, limit, reply } = request;
+        self.release(reason);
+        let remaining = (self.backlog.len() + self.isolation.len()) as u64 + self.at_hand.records();
+        self.flushes.ask(reply, limit, now, self.next_sequence, remaining, self.next_attempt);
     }
 
-    /// After each step: releases what is due by time, drops what is too old, writes waiting visitor
-    /// state, answers flushes with nothing to wait for, and begins the deliveries that can begin.
+    pub(crate) const fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// No delivery begins any more.
+    pub(crate) const fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// After each step: releases what is due by time, drops what is too old, answers flushes that have
+    /// nothing to wait for, and begins the deliveries that can begin.
     pub(crate) fn settle(&mut self, now: Instant, effects: &mut Effects) {
         if self.next_auto_flush.is_some_and(|due| due <= now) {
             self.release(ReleaseReason::Timeout);
         }
-        self.expire(now);
-        if self.visitors.has_store() {
-            let (written, left) = self.visitors.write_behind();
-            if written + left > 0 {
-                effects.notify(|| LifecycleEvent::DataStoreQueueReleased { written, left });
-            }
+        if !self.takes_records() {
+            // What would complete the batch has to wait outside.
+            self.release(ReleaseReason::Size);
         }
+        self.expire(now, effects);
         if self.open_events > 0 && self.next_auto_flush.is_none() {
             // An interval that no clock reaches is as good as none.
             self.next_auto_flush = self.auto_flush_interval.and_then(|interval| now.checked_add(interval));
         }
         self.account();
-        // First, as another try would hold up the flushes whose own has failed.
-        self.flushes.answer(&self.at_hand, &self.stats, effects);
+        #[cfg(test)]
+        self.plant_early_end(now);
+        // First, as another attempt would hold up the flushes whose only one has failed.
+        self.flushes.answer(&self.at_hand, &self.stats, now, effects);
         while let Some(delivery) = self.next_delivery(now) {
             effects.deliver(delivery);
         }
@@ -183,12 +259,11 @@ impl Tracker {
 
     /// When the machine wants to be called again though nothing happens.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        let retry =
-            (self.at_hand.deliveries() == 0 && self.closing.is_none() && self.backlog.has_before(self.due))
-                .then(|| self.pacer.until())
-                .flatten();
-        let expiry = self.backlog.oldest_at().and_then(|oldest| oldest.checked_add(self.delivery.max_age));
-        [retry, self.next_auto_flush, expiry].into_iter().flatten().min()
+        let waits = self.isolation.has_groups() || self.backlog.can_cut(self.due);
+        let idle = self.at_hand.deliveries() == 0 && !self.closing;
+        let retry = (idle && waits).then(|| self.next_try()).flatten();
+        let expiry = self.oldest_waiting().and_then(|oldest| oldest.checked_add(self.delivery.max_age));
+        [retry, self.next_auto_flush, expiry, self.flushes.next_deadline()].into_iter().flatten().min()
     }
 
     pub(crate) const fn stats(&self) -> &Stats {
@@ -197,12 +272,16 @@ impl Tracker {
 
     /// When the oldest pending record was accepted.
     pub(crate) fn oldest_pending(&self) -> Option<Instant> {
-        [self.backlog.oldest_at(), self.at_hand.oldest_at()].into_iter().flatten().min()
+        [self.oldest_waiting(), self.at_hand.oldest_at()].into_iter().flatten().min()
+    }
+
+    fn oldest_waiting(&self) -> Option<Instant> {
+        [self.backlog.oldest_at(), self.isolation.oldest_at()].into_iter().flatten().min()
     }
 
     /// Whether a close was asked for and no delivery is at hand.
-    pub(crate) fn is_done(&self) -> bool {
-        self.closing.is_some() && self.at_hand.deliveries() == 0
+    pub(crate) const fn is_done(&self) -> bool {
+        self.closing && self.at_hand.deliveries() == 0
     }
 
     /// The end: what is left, and the `unread` records behind it, is dropped and counted.
@@ -212,29 +291,22 @@ impl Tracker {
             self.stats.recorded += 1;
             self.stats.dropped.closed.count(event.class());
         }
-        for queued in self.backlog.drain() {
-            self.stats.dropped.closed.count(queued.event.class());
-        }
+        let left: Vec<_> = self.backlog.drain().chain(self.isolation.drain()).collect();
+        left.into_iter().for_each(|queued| self.drop_one(queued, Loss::Closed, effects));
+        // Whether these have arrived is not known, so that what they have claimed stays claimed.
         self.at_hand.abandon(&mut self.stats.dropped.closed);
         self.account();
         let left = self.stats.dropped.closed.total() - before;
         if left > 0 {
             log::warn!("closed with {left} records undelivered; they are dropped");
         }
-        self.flushes.abandon(&self.at_hand, &self.stats, effects);
-    }
-
-    /// Answers whoever asked for the end. Comes last, when everything is counted.
-    pub(crate) fn answer_close(&mut self) {
-        for reply in self.closing.take().unwrap_or_default() {
-            reply.send(self.stats.clone());
-        }
+        self.flushes.abandon(&self.stats, effects);
     }
 
     /// Drops what does not fit, and says whether the record with this number stays. Under the other
     /// policies what is kept stays; a flush and failed deliveries can then exceed the bound, by what the
     /// channel and the lanes hold.
-    pub(super) fn make_room(&mut self, sequence: u64) -> bool {
+    pub(super) fn make_room(&mut self, sequence: u64, effects: &mut Effects) -> bool {
         let mut stays = true;
         if self.delivery.overflow != OverflowPolicy::EvictLeastValuable {
             return stays;
@@ -243,35 +315,54 @@ impl Tracker {
             if self.stats.dropped.overflow.total() == 0 {
                 log::warn!("the backlog is full; records are dropped from now on, exposures first");
             }
-            self.stats.dropped.overflow.count(evicted.event.class());
-            self.flushes.resolve(evicted.sequence, Fate::Dropped);
             stays &= evicted.sequence != sequence;
+            self.drop_one(evicted, Loss::Overflow, effects);
         }
         stays
+    }
+
+    /// A record is lost: it is counted, and can be recorded again.
+    pub(super) fn drop_one(&mut self, queued: Queued, loss: Loss, effects: &mut Effects) {
+        let Queued { sequence, event, claim, .. } = queued;
+        loss.count_in(&mut self.stats.dropped).count(event.class());
+        self.flushes.resolve(sequence, Fate::Dropped);
+        #[cfg(test)]
+        if self.leaves_marks() {
+            return;
+        }
+        if claim != Claim::None {
+            self.marks.release(self.mark_of(&event));
+        }
+        if claim == Claim::Leased {
+            effects.release(mark_key(&event));
+        }
+        effects.judge(self.verdicts.remove(&sequence), Verdict::NoRoom);
     }
 
     /// Brings the counts up to what the machine holds.
     pub(super) fn account(&mut self) {
         let stats = &mut self.stats;
         let (kept, open) = (self.backlog.len() as u64, self.backlog.len_from(self.due) as u64);
+        let suspected = self.isolation.len() as u64;
         stats.pending_places.in_batch = open;
-        stats.pending_places.waiting = kept - open;
+        stats.pending_places.waiting = kept - open + suspected;
         stats.pending_places.in_flight = self.at_hand.records();
-        stats.pending_places.to_retry = self.backlog.to_retry() as u64;
+        stats.pending_places.to_retry = self.backlog.to_retry() as u64 + suspected;
         stats.pending = stats.pending_places.total();
         stats.breaker = self.pacer.state(self.at_hand.deliveries());
         stats.breaker_opened = self.pacer.opened();
-        stats.store_failures = self.visitors.store_failures();
-        stats.visitors_evicted = self.visitors.evicted();
         stats.marks_evicted = self.marks.evicted();
     }
 
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Instant, effects: &mut Effects) {
         let Some(limit) = now.checked_sub(self.delivery.max_age) else { return };
+        if self.isolation.oldest_at().is_some_and(|oldest| oldest <= limit) {
+            let groups = self.isolation.take_older(limit);
+            self.backlog.put_back(groups);
+        }
         let before = self.stats.dropped.expired.total();
         while let Some(expired) = self.backlog.expire(limit) {
-            self.stats.dropped.expired.count(expired.event.class());
-            self.flushes.resolve(expired.sequence, Fate::Dropped);
+            self.drop_one(expired, Loss::Expired, effects);
         }
         let dropped = self.stats.dropped.expired.total() - before;
         if dropped > 0 {
@@ -279,25 +370,9 @@ impl Tracker {
         }
     }
 
-    /// Sets the mark of a record and says whether it is the first.
-    fn mark(&mut self, event: &TrackedEvent, now: Instant) -> bool {
-        let (kind, visitor_id, entity_id) = match event {
-            TrackedEvent::Exposure(it) => (MarkKind::Exposure, &it.visitor_id, &it.experience_id),
-            TrackedEvent::Conversion(it) => (MarkKind::Conversion, &it.visitor_id, &it.goal_id),
-        };
-        let Some(store) = &self.store else { return self.marks.insert(kind, visitor_id, entity_id, now) };
-        let key = match kind {
-            MarkKind::Exposure => bucketing_key(visitor_id, entity_id),
-            MarkKind::Conversion => goal_key(visitor_id, entity_id),
-        };
-        match store.set_if_absent(&key, true.into(), self.visitor_ttl) {
-            Ok(first) => first,
-            Err(error) => {
-                // A failing store must not lose an event, nor let one go out again and again.
-                self.visitors.count_failure(&error);
-                self.marks.insert(kind, visitor_id, entity_id, now)
-            }
-        }
+    fn mark_of(&self, event: &TrackedEvent) -> Mark {
+        let (kind, visitor_id, entity_id) = parts(event);
+        self.marks.mark(kind, visitor_id, entity_id)
     }
 
     fn release(&mut self, reason: ReleaseReason) {
@@ -305,6 +380,54 @@ impl Tracker {
         self.due_reason = reason;
         self.open_events = 0;
         self.next_auto_flush = None;
+    }
+}
+
+/// Why a record is lost after it was accepted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Loss {
+    Overflow,
+    Rejected,
+    Expired,
+    Closed,
+}
+
+impl Loss {
+    const fn count_in(self, dropped: &mut Dropped) -> &mut ByClass {
+        match self {
+            Self::Overflow => &mut dropped.overflow,
+            Self::Rejected => &mut dropped.rejected,
+            Self::Expired => &mut dropped.expired,
+            Self::Closed => &mut dropped.closed,
+        }
+    }
+}
+
+/// Makes a record the repetition of an earlier one. Where nothing is sent for it, says what it is: one
+/// that is forced without goal data counts as taken, as in the official Python SDK.
+fn repetition(event: &mut TrackedEvent) -> Option<Verdict> {
+    let TrackedEvent::Conversion(conversion) = event else { return Some(Verdict::Repeated) };
+    conversion.first = false;
+    match (conversion.force_multiple, event.wire_events()) {
+        (false, _) => Some(Verdict::Repeated),
+        (true, 0) => Some(Verdict::Accepted),
+        (true, _) => None,
+    }
+}
+
+/// What the mark of a record is about.
+fn parts(event: &TrackedEvent) -> (MarkKind, &str, &str) {
+    match event {
+        TrackedEvent::Exposure(it) => (MarkKind::Exposure, &it.visitor_id, &it.experience_id),
+        TrackedEvent::Conversion(it) => (MarkKind::Conversion, &it.visitor_id, &it.goal_id),
+    }
+}
+
+/// The mark's key in the data store.
+pub(super) fn mark_key(event: &TrackedEvent) -> String {
+    match parts(event) {
+        (MarkKind::Exposure, visitor_id, experience_id) => bucketing_key(visitor_id, experience_id),
+        (MarkKind::Conversion, visitor_id, goal_id) => goal_key(visitor_id, goal_id),
     }
 }
 

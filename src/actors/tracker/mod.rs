@@ -5,11 +5,13 @@ mod deliveries;
 mod effects;
 mod flushes;
 mod handle;
+mod isolation;
 mod machine;
 mod pacer;
 mod run;
 #[cfg(test)]
 mod simulation;
+mod space;
 #[cfg(feature = "async")]
 mod tasks;
 #[cfg(test)]
@@ -19,8 +21,8 @@ pub(crate) use handle::TrackerHandle;
 pub(crate) use machine::TrackerSettings;
 
 use super::reply::Reply;
-use crate::flush::FlushReport;
-use crate::tracking::{ReleaseReason, Stats, TrackedEvent};
+use crate::flush::{FlushLimit, FlushReport};
+use crate::tracking::{ReleaseReason, TrackedEvent};
 
 /// A record, and who waits for the tracker's verdict on it.
 pub(crate) struct Record {
@@ -30,12 +32,11 @@ pub(crate) struct Record {
     long_bytes: usize,
 }
 
-/// What the tracker can be asked besides taking a record.
-pub(crate) enum TrackerCommand {
-    /// Deliver every record sent so far and report.
-    Flush(ReleaseReason, Reply<FlushReport>),
-    /// End after the deliveries at hand and report what is left.
-    Close(Reply<Stats>),
+/// A question: deliver every record sent so far, and report.
+pub(crate) struct FlushRequest {
+    reason: ReleaseReason,
+    limit: FlushLimit,
+    reply: Reply<FlushReport>,
 }
 
 /// What became of a record at the tracker.

@@ -22,6 +22,11 @@ pub(super) enum Allowance {
     Any,
 }
 
+/// The shortest wait between two attempts of a flush.
+const SHORTEST: Duration = Duration::from_millis(50);
+/// How long before its deadline a flush tries an endpoint that asked to be left alone for longer.
+const LAST_TRY: Duration = Duration::from_millis(500);
+
 /// Counts failures in a row. Deliveries at hand together that fail together count once, so that more
 /// lanes do not make the SDK give up sooner.
 pub(super) struct Pacer {
@@ -30,7 +35,11 @@ pub(super) struct Pacer {
     threshold: u32,
     jitter: Jitter,
     failures: u32,
-    until: Option<Instant>,
+    failed_at: Option<Instant>,
+    /// The end of the backoff.
+    backoff: Option<Instant>,
+    /// The end of the wait that the endpoint asked for.
+    asked: Option<Instant>,
     /// Attempts before this one began before the last counted failure.
     counted: u64,
     opened: u64,
@@ -44,7 +53,9 @@ impl Pacer {
             threshold: delivery.breaker_threshold,
             jitter,
             failures: 0,
-            until: None,
+            failed_at: None,
+            backoff: None,
+            asked: None,
             counted: 0,
             opened: 0,
         }
@@ -52,7 +63,7 @@ impl Pacer {
 
     pub(super) const fn succeeded(&mut self) {
         self.failures = 0;
-        self.until = None;
+        (self.failed_at, self.backoff, self.asked) = (None, None, None);
     }
 
     /// An attempt has failed; the next new one will have the number `next`. The endpoint can ask for a
@@ -63,37 +74,78 @@ impl Pacer {
         let together = self.failures > 0 && attempt < self.counted;
         if !together {
             self.counted = next;
-            self.failures = self.failures.saturating_add(1);
-            self.opened += u64::from(self.failures == self.threshold);
+            self.fail(self.failures.saturating_add(1));
         }
-        let waits = together && self.until.is_some_and(|until| until > now);
-        let own = if waits { self.until } else { Some(now + self.jitter.up_to(self.longest())) };
-        self.until = asked.max(own);
+        if together && self.until().is_some_and(|until| until > now) {
+            self.asked = self.asked.max(asked);
+        } else {
+            self.backoff = Some(now + self.jitter.up_to(self.longest()));
+            self.asked = asked;
+        }
+        self.failed_at = Some(now);
     }
 
-    /// What may begin, with this many deliveries at hand; one that is `urgent` does not wait for the
-    /// end of a backoff.
-    pub(super) fn allows(&self, now: Instant, at_hand: usize, urgent: bool) -> Allowance {
+    /// The endpoint refuses whatever it is sent: it is probed from now on, with the longest waits.
+    pub(super) fn refused(&mut self, next: u64, now: Instant) {
+        self.counted = next;
+        self.fail(self.failures.saturating_add(1).max(self.threshold));
+        self.backoff = Some(now + self.ceiling / 2 + self.jitter.up_to(self.ceiling / 2));
+        self.failed_at = Some(now);
+    }
+
+    fn fail(&mut self, failures: u32) {
+        self.opened += u64::from(self.failures < self.threshold && failures >= self.threshold);
+        self.failures = failures;
+    }
+
+    /// What may begin, with this many deliveries at hand, where the endpoint is left alone until then.
+    pub(super) fn allows(&self, now: Instant, at_hand: usize, until: Option<Instant>) -> Allowance {
         if self.failures == 0 {
             return Allowance::Any;
         }
-        let waits = self.until.is_some_and(|until| until > now) && !urgent;
+        let waits = until.is_some_and(|until| until > now);
         match (waits || at_hand > 0, self.is_open()) {
             (true, _) => Allowance::Nothing,
-            (false, true) if !urgent => Allowance::Probe,
-            (false, _) => Allowance::One,
+            (false, true) => Allowance::Probe,
+            (false, false) => Allowance::One,
         }
     }
 
     /// When the endpoint may be tried again; `None` means at once.
-    pub(super) const fn until(&self) -> Option<Instant> {
-        self.until
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.backoff.max(self.asked)
+    }
+
+    /// When it may be tried again for a flush. One that has not tried yet does so at once; afterwards
+    /// the backoff is cut so that several attempts fit into what is left. What the endpoint asked for is
+    /// obeyed, and if that is past the deadline one attempt is made shortly before it, unless it is
+    /// `spent`.
+    pub(super) fn until_within(
+        &self,
+        asked_at: Instant,
+        tried: bool,
+        deadline: Instant,
+        spent: bool,
+    ) -> Option<Instant> {
+        let since = self.failed_at?.max(asked_at);
+        let third = deadline.saturating_duration_since(since) / 3;
+        let backoff = if tried { self.backoff.map(|it| it.min(since + third.max(SHORTEST))) } else { None };
+        let backoff = backoff.unwrap_or(since);
+        match self.asked {
+            Some(_) if self.asks_past(deadline) => (!spent).then(|| deadline - third.min(LAST_TRY)),
+            asked => asked.max(Some(backoff)),
+        }
+    }
+
+    /// Whether the endpoint asked to be left alone for longer than that.
+    pub(super) fn asks_past(&self, deadline: Instant) -> bool {
+        self.asked.is_some_and(|asked| asked > deadline)
     }
 
     /// For a bug that the simulation must find.
     #[cfg(test)]
     pub(super) const fn forget_wait(&mut self) {
-        self.until = None;
+        (self.backoff, self.asked) = (None, None);
     }
 
     /// Failures in a row.
@@ -149,7 +201,7 @@ mod tests {
         }
         assert!(longest > 30 * SECOND);
         pacer.succeeded();
-        assert_eq!((pacer.until(), pacer.allows(start, 5, false)), (None, Allowance::Any));
+        assert_eq!((pacer.until(), pacer.allows(start, 5, pacer.until())), (None, Allowance::Any));
     }
 
     #[test]
@@ -197,7 +249,11 @@ mod tests {
         assert_eq!(pacer.failures(), 1);
         let late = start + 10 * SECOND;
         pacer.failed(3, 6, late, None);
-        assert_eq!((pacer.failures(), pacer.allows(late, 0, false)), (1, Allowance::Nothing), "a wait again");
+        assert_eq!(
+            (pacer.failures(), pacer.allows(late, 0, pacer.until())),
+            (1, Allowance::Nothing),
+            "a wait again"
+        );
     }
 
     #[test]
@@ -207,19 +263,64 @@ mod tests {
         for attempt in 0..5 {
             assert_eq!(pacer.state(0), BreakerState::Closed);
             pacer.failed(attempt, attempt + 1, start, Some(60 * SECOND));
-            assert_eq!(pacer.allows(start, 0, false), Allowance::Nothing);
-            assert_eq!(pacer.allows(start, 0, true), Allowance::One, "a flush does not wait");
+            assert_eq!(pacer.allows(start, 0, pacer.until()), Allowance::Nothing);
+            let expected = if attempt < 4 { Allowance::One } else { Allowance::Probe };
+            assert_eq!(pacer.allows(start, 0, None), expected, "a flush does not wait");
         }
         assert_eq!((pacer.state(0), pacer.opened()), (BreakerState::Open, 1));
         let later = start + 60 * SECOND;
-        assert_eq!(pacer.allows(later, 0, false), Allowance::Probe);
+        assert_eq!(pacer.allows(later, 0, pacer.until()), Allowance::Probe);
         assert_eq!(
-            (pacer.allows(later, 1, true), pacer.state(1)),
+            (pacer.allows(later, 1, None), pacer.state(1)),
             (Allowance::Nothing, BreakerState::HalfOpen)
         );
         pacer.failed(5, 6, later, Some(SECOND));
         assert_eq!((pacer.state(0), pacer.opened()), (BreakerState::Open, 1), "it did not close meanwhile");
         pacer.succeeded();
-        assert_eq!((pacer.state(0), pacer.allows(later, 1, false)), (BreakerState::Closed, Allowance::Any));
+        assert_eq!((pacer.state(0), pacer.allows(later, 1, None)), (BreakerState::Closed, Allowance::Any));
+    }
+
+    #[test]
+    fn a_flush_tries_at_once_and_then_several_times() {
+        let start = Instant::now();
+        let mut pacer = pacer();
+        for attempt in 0..9 {
+            pacer.failed(attempt, attempt + 1, start, None);
+        }
+        let asked_at = start + SECOND;
+        let deadline = asked_at + 6 * SECOND;
+        assert_eq!(pacer.until_within(asked_at, false, deadline, false), Some(asked_at));
+        let (mut now, mut attempts) = (asked_at, 0);
+        while now < deadline {
+            pacer.failed(20 + attempts, 21 + attempts, now, None);
+            let next = pacer.until_within(asked_at, true, deadline, false).unwrap();
+            assert!(next >= now && next <= now + ((deadline - now) / 3).max(SHORTEST));
+            attempts += 1;
+            now = next.max(now + SHORTEST);
+        }
+        assert!((5..40).contains(&attempts), "{attempts}");
+    }
+
+    #[test]
+    fn a_flush_obeys_a_wait_that_fits_and_spends_one_attempt_on_a_longer_one() {
+        let start = Instant::now();
+        let mut pacer = pacer();
+        pacer.failed(0, 1, start, Some(3 * SECOND));
+        let within = |pacer: &Pacer, deadline, spent| pacer.until_within(start, true, deadline, spent);
+        assert_eq!(within(&pacer, start + 5 * SECOND, true), Some(start + 3 * SECOND));
+        assert_eq!(within(&pacer, start + 2 * SECOND, false), Some(start + 3 * SECOND / 2));
+        assert_eq!(within(&pacer, start + 2 * SECOND, true), None);
+    }
+
+    #[test]
+    fn an_endpoint_that_refuses_everything_is_probed_slowly() {
+        let start = Instant::now();
+        let mut pacer = pacer();
+        pacer.refused(1, start);
+        assert_eq!((pacer.state(0), pacer.opened()), (BreakerState::Open, 1));
+        let until = pacer.until().unwrap();
+        assert!(until >= start + 30 * SECOND && until <= start + 60 * SECOND);
+        pacer.refused(2, until);
+        assert_eq!(pacer.opened(), 1);
     }
 }

@@ -1,17 +1,18 @@
 //! The tracker's thread around its state machine: waits, reads the clock, carries effects out.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvError, at, never, select};
+use crossbeam_channel::{Receiver, at, never, select};
 
 use super::effects::{Effect, Effects};
 use super::handle::Attention;
 use super::machine::{Tracker, TrackerSettings};
-use super::{Record, TrackerCommand};
+use super::{FlushRequest, Record};
 use crate::actors::Notifier;
 use crate::actors::flusher::{FlusherHandle, Outcome};
+use crate::actors::store::{Claimed, StoreCommand};
 use crate::actors::wait::Wakers;
 use crate::tracking::Ledger;
 
@@ -26,11 +27,14 @@ const REST_AFTER: Duration = Duration::from_millis(250);
 /// What the thread reads and writes.
 pub(super) struct Ports {
     pub(super) inbox: Receiver<Record>,
-    pub(super) control: Receiver<TrackerCommand>,
-    /// Tasks that wait for room among the commands.
+    pub(super) asked: Receiver<FlushRequest>,
+    /// Tasks that wait for room among the flushes.
     pub(super) room: Arc<Wakers>,
     pub(super) nudged: Receiver<()>,
     pub(super) outcomes: Receiver<Outcome>,
+    pub(super) claimed: Receiver<Vec<Claimed>>,
+    /// The way to the data store; leads nowhere without one.
+    pub(super) store: Box<dyn Fn(StoreCommand) + Send>,
     pub(super) flusher: FlusherHandle,
     pub(super) notifier: Arc<Notifier>,
     pub(super) ledger: Arc<Ledger>,
@@ -50,8 +54,9 @@ pub(super) struct TrackerThread {
 /// Everything that can happen to the tracker.
 pub(super) enum Event {
     Record(Record),
-    Command(TrackerCommand),
+    Flush(FlushRequest),
     Ended(Outcome),
+    Claimed(Vec<Claimed>),
     Nudged,
     Tick,
     Abandoned,
@@ -99,9 +104,15 @@ impl TrackerThread {
             self.active_until = Some(now + REST_AFTER);
         }
         self.watch = self.watch(now);
+        if self.ports.attention.closed.load(Ordering::SeqCst) && !self.tracker.is_closing() {
+            // What was sent before is still judged.
+            self.take_all(now);
+            self.tracker.close();
+        }
         self.tracker.settle(now, &mut self.effects);
         self.ports.ledger.publish(self.tracker.stats(), self.tracker.oldest_pending());
         self.carry_out();
+        self.ports.attention.space.changed();
         abandoned || self.tracker.is_done()
     }
 
@@ -109,29 +120,25 @@ impl TrackerThread {
         self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
         self.ports.ledger.publish(self.tracker.stats(), None);
         self.carry_out();
-        self.tracker.answer_close();
     }
 
-    /// How to wait next; said before the machine settles, which then sees all visitor state that a
-    /// caller has not woken it for.
+    /// How to wait next.
     fn watch(&self, now: Instant) -> Watch {
         let active = self.active_until.is_some_and(|until| until > now);
-        let watch = match (self.ports.inbox.is_empty() || !self.tracker.takes_records(), active) {
+        match (self.ports.inbox.is_empty() || !self.tracker.takes_records(), active) {
             (false, _) => Watch::Busy,
             (true, true) => Watch::Polling,
             (true, false) => Watch::Resting,
-        };
-        self.ports.attention.resting.store(watch == Watch::Resting, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        watch
+        }
     }
 
     fn next_event(&self, now: Instant) -> Event {
-        let Ports { inbox, control, nudged, outcomes, .. } = &self.ports;
+        let Ports { inbox, asked, nudged, outcomes, claimed, .. } = &self.ports;
         if self.watch == Watch::Busy {
             return select! {
                 recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
-                recv(control) -> command => self.commanded(command),
+                recv(claimed) -> claimed => claimed.map_or(Event::Abandoned, Event::Claimed),
+                recv(asked) -> request => request.map_or(Event::Abandoned, Event::Flush),
                 default => Event::Tick,
             };
         }
@@ -142,17 +149,12 @@ impl TrackerThread {
             if self.watch == Watch::Resting && self.tracker.takes_records() { inbox } else { &unread };
         select! {
             recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
-            recv(control) -> command => self.commanded(command),
+            recv(claimed) -> claimed => claimed.map_or(Event::Abandoned, Event::Claimed),
+            recv(asked) -> request => request.map_or(Event::Abandoned, Event::Flush),
             recv(inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
             recv(nudged) -> _ => Event::Nudged,
             recv(tick) -> _ => Event::Tick,
         }
-    }
-
-    /// A command has left the inbox, which has room again.
-    fn commanded(&self, command: Result<TrackerCommand, RecvError>) -> Event {
-        self.ports.room.wake_all();
-        command.map_or(Event::Abandoned, Event::Command)
     }
 
     /// Feeds one event and the records behind it to the machine; says whether every handle is gone.
@@ -162,12 +164,15 @@ impl TrackerThread {
             Event::Ended(outcome) => self.tracker.ended(outcome, now, wall, &mut self.effects),
             Event::Nudged | Event::Tick => {}
             Event::Abandoned => return true,
-            Event::Command(command) => {
+            Event::Claimed(claimed) => {
+                claimed.into_iter().for_each(|claimed| self.tracker.claimed(claimed, &mut self.effects));
+            }
+            Event::Flush(request) => {
+                // The request has left the queue, which has room again.
+                self.ports.room.wake_all();
                 // A flush covers what was sent before it, so those records go in first.
-                for _ in 0..self.ports.inbox.len() {
-                    self.take_next(now);
-                }
-                self.tracker.command(command);
+                self.take_all(now);
+                self.tracker.flush(request, now);
                 return false;
             }
         }
@@ -177,6 +182,13 @@ impl TrackerThread {
             }
         }
         false
+    }
+
+    /// Takes the records that are in the inbox now.
+    fn take_all(&mut self, now: Instant) {
+        for _ in 0..self.ports.inbox.len() {
+            self.take_next(now);
+        }
     }
 
     /// Takes a record from the inbox, and says whether there was one.
@@ -191,24 +203,34 @@ impl TrackerThread {
         if record.long_bytes > 0 {
             self.ports.attention.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
         }
-        let verdict = self.tracker.record(record.event, now, &mut self.effects);
-        if let Some(reply) = record.verdict {
-            self.effects.judge(reply, verdict);
-        }
+        self.tracker.record(record.event, record.verdict, now, &mut self.effects);
     }
 
     fn carry_out(&mut self) {
+        let (mut claims, mut keeps, mut releases) = (Vec::new(), Vec::new(), Vec::new());
         for effect in self.effects.drain() {
             match effect {
                 Effect::Notify(event) => self.ports.notifier.notify(event),
                 Effect::Report(reply, report) => reply.send(*report),
                 Effect::Judge(reply, verdict) => reply.send(verdict),
+                Effect::Claim(claim) => claims.push(claim),
+                Effect::Keep(key) => keeps.push(key),
+                Effect::Release(key) => releases.push(key),
                 Effect::Deliver(delivery) => {
                     if self.ports.flusher.deliver(delivery).is_err() {
-                        log::error!("the flusher is gone");
+                        log::error!("the delivery threads have exited");
                     }
                 }
             }
+        }
+        if !claims.is_empty() {
+            (self.ports.store)(StoreCommand::Claim(claims));
+        }
+        if !keeps.is_empty() {
+            (self.ports.store)(StoreCommand::Keep(keeps));
+        }
+        if !releases.is_empty() {
+            (self.ports.store)(StoreCommand::Release(releases));
         }
     }
 }

@@ -1,21 +1,31 @@
 //! The tracker's questions, as tasks ask them.
 
-use std::sync::atomic::Ordering;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
 
-use super::{TrackerCommand, TrackerHandle, Verdict};
-use crate::actors::wait::{Answer, Limit, Unanswered, answer, question, send};
-use crate::flush::FlushReport;
-use crate::tracking::{Refused, ReleaseReason, Stats, TrackedEvent};
+use super::handle::Mailbox;
+use super::{FlushRequest, Record, TrackerHandle, Verdict};
+use crate::actors::wait::{Limit, Unanswered, answer, question, send};
+use crate::flush::{FlushLimit, FlushReport};
+use crate::tracking::{Refused, ReleaseReason, TrackedEvent};
 
 impl TrackerHandle {
-    /// As [`confirm`](Self::confirm). The record is handed over when this is first polled.
+    /// How long a caller may wait for space in the channel.
+    pub(crate) fn patience(&self) -> Duration {
+        self.mailbox.patience()
+    }
+
+    /// As [`confirm`](Self::confirm). The record is handed over when this is first polled, or when there
+    /// is space for it, until `patience` ends.
     pub(crate) async fn confirm_in_task(
         &self,
         event: TrackedEvent,
+        patience: &mut Limit,
         limit: &mut Limit,
     ) -> Result<Option<Verdict>, Refused> {
         let (reply, verdict) = question();
-        self.mailbox.offer(event, Some(reply))?;
+        self.mailbox.offer_in_task(self.mailbox.record(event, Some(reply)), patience).await?;
         self.mailbox.nudge();
         match answer(&self.tracker, verdict, limit).await {
             Ok(verdict) => Ok(Some(verdict)),
@@ -28,23 +38,42 @@ impl TrackerHandle {
     pub(crate) async fn flush_in_task(
         &self,
         reason: ReleaseReason,
+        flush: FlushLimit,
         limit: &mut Limit,
     ) -> Option<FlushReport> {
         let (reply, report) = question();
-        self.ask(TrackerCommand::Flush(reason, reply), report, limit).await
+        let (worker, mailbox) = (&self.tracker, &self.mailbox);
+        let request = FlushRequest { reason, limit: flush, reply };
+        send(worker, &mailbox.room, limit, request, |request| mailbox.flushes.try_send(request))
+            .await
+            .ok()?;
+        answer(worker, report, limit).await.ok()
     }
 
     /// As [`close`](Self::close).
-    pub(crate) async fn close_in_task(&self, limit: &mut Limit) -> Option<Stats> {
-        self.mailbox.closed.store(true, Ordering::SeqCst);
-        let (reply, stats) = question();
-        self.ask(TrackerCommand::Close(reply), stats, limit).await
+    pub(crate) async fn close_in_task(&self, limit: &mut Limit) {
+        self.mailbox.close();
+        self.tracker.ended_by(limit).await;
     }
+}
 
-    async fn ask<T>(&self, command: TrackerCommand, asked: Answer<T>, limit: &mut Limit) -> Option<T> {
-        let (worker, mailbox) = (&self.tracker, &self.mailbox);
-        let try_send = |command| mailbox.commands.try_send(command);
-        send(worker, &mailbox.room, limit, command, try_send).await.ok()?;
-        answer(worker, asked, limit).await.ok()
+impl Mailbox {
+    /// As [`offer`](Self::offer), for a task that waits.
+    async fn offer_in_task(&self, record: Record, patience: &mut Limit) -> Result<(), Refused> {
+        let (class, space) = (record.event.class(), self.attention.space.tasks.waiter());
+        let (mut record, waits) = (Some(record), !self.patience().is_zero());
+        let sent = poll_fn(|context| {
+            space.register(context);
+            let Some(waiting) = record.take() else { return Poll::Ready(Err(Refused::Full)) };
+            match self.admit(waiting) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err((Refused::Full, Some(unsent))) if waits => {
+                    record = Some(unsent);
+                    patience.poll(context).map(|()| Err(Refused::Full))
+                }
+                Err((refused, _)) => Poll::Ready(Err(refused)),
+            }
+        });
+        sent.await.inspect_err(|refused| self.ledger.count_refused(*refused, class))
     }
 }

@@ -2,6 +2,9 @@
 
 use crossbeam_channel::{Receiver, bounded};
 
+mod claims;
+mod culprits;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +15,6 @@ use super::*;
 use crate::actors::Jitter;
 use crate::actors::flusher::{Delivery, Outcome};
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
-use crate::state::Visitors;
 use crate::tracking::{BreakerState, ByClass, Conversion, Exposure, GoalDataKey, GoalValue};
 use crate::transport::{TrackingResponse, TransportError};
 
@@ -46,16 +48,22 @@ impl Bench {
             delivery: delivery(DeliveryConfig::builder()).build().unwrap(),
             max_visitors: count(100),
             visitor_ttl: None,
-            store: None,
-            visitors: Arc::new(Visitors::new(count(100), None, None)),
+            store: false,
             jitter: Jitter::seeded(7),
         });
         Self { tracker, now: Instant::now(), effects: Effects::default() }
     }
 
     fn expose(&mut self, visitor: u32) {
-        let event = exposure(&visitor.to_string());
-        assert_eq!(self.tracker.record(event, self.now, &mut self.effects), Verdict::Accepted);
+        assert_eq!(self.record(exposure(&visitor.to_string())), Some(Verdict::Accepted));
+    }
+
+    /// Records an event; returns the verdict, if there is one at once.
+    fn record(&mut self, event: TrackedEvent) -> Option<Verdict> {
+        let (reply, verdict) = bounded(1);
+        self.tracker.record(event, Some(reply.into()), self.now, &mut self.effects);
+        self.effects.take_verdicts();
+        verdict.try_recv().ok()
     }
 
     fn convert(&mut self, visitor: u32) -> Verdict {
@@ -63,18 +71,7 @@ impl Bench {
     }
 
     fn convert_with(&mut self, visitor: u32, revenue: Option<f64>) -> Verdict {
-        let amount = |amount| vec![(GoalDataKey::Amount, GoalValue::Number(amount))].into();
-        let event = TrackedEvent::Conversion(Conversion {
-            visitor_id: visitor.to_string().into(),
-            goal_id: "3".into(),
-            goal_key: "buy".into(),
-            goal_data: revenue.map(amount),
-            bucketing: Arc::default(),
-            segments: None,
-            force_multiple: false,
-            first: true,
-        });
-        self.tracker.record(event, self.now, &mut self.effects)
+        self.record(conversion(visitor, revenue, false)).expect("a verdict")
     }
 
     /// Ends a step; returns the delivery that it begins.
@@ -95,13 +92,14 @@ impl Bench {
                 Effect::Report(reply, report) => reply.send(*report),
                 Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Notify(_) => {}
+                Effect::Claim(_) | Effect::Keep(_) | Effect::Release(_) => unreachable!("there is no store"),
             }
         }
         begun
     }
 
     fn end(&mut self, delivery: Delivery, result: Result<TrackingResponse, TransportError>) {
-        let outcome = Outcome { delivery, result, bytes: 1 };
+        let outcome = Outcome { delivery, result, bytes: 1, left_out: 0 };
         self.tracker.ended(outcome, self.now, SystemTime::UNIX_EPOCH, &mut self.effects);
     }
 
@@ -116,9 +114,16 @@ impl Bench {
         self.settle()
     }
 
+    /// Asks for a flush that ends in ten seconds.
     fn flush(&mut self) -> Receiver<FlushReport> {
+        self.flush_within(10 * SECOND, false)
+    }
+
+    fn flush_within(&mut self, timeout: Duration, single_attempt: bool) -> Receiver<FlushReport> {
         let (reply, report) = bounded(1);
-        self.tracker.command(TrackerCommand::Flush(ReleaseReason::Explicit, reply.into()));
+        let limit = FlushLimit { deadline: self.now + timeout, single_attempt };
+        let request = FlushRequest { reason: ReleaseReason::Explicit, limit, reply: reply.into() };
+        self.tracker.flush(request, self.now);
         report
     }
 
@@ -137,6 +142,20 @@ impl Bench {
 /// Records that come after the end.
 fn late(visitors: u32) -> impl Iterator<Item = TrackedEvent> {
     (0..visitors).map(|visitor| exposure(&format!("late-{visitor}")))
+}
+
+fn conversion(visitor: u32, revenue: Option<f64>, force_multiple: bool) -> TrackedEvent {
+    let amount = |amount| vec![(GoalDataKey::Amount, GoalValue::Number(amount))].into();
+    TrackedEvent::Conversion(Conversion {
+        visitor_id: visitor.to_string().into(),
+        goal_id: "3".into(),
+        goal_key: "buy".into(),
+        goal_data: revenue.map(amount),
+        bucketing: Arc::default(),
+        segments: None,
+        force_multiple,
+        first: true,
+    })
 }
 
 fn exposure(visitor: &str) -> TrackedEvent {
@@ -217,20 +236,19 @@ fn a_failure_is_retried_after_a_wait_that_grows_and_ends_with_a_success() {
 }
 
 #[test]
-fn an_endpoint_that_asks_for_no_wait_gets_one_and_the_flush_its_answer() {
-    // So short a backoff that its random part is nothing at all.
-    let mut bench = Bench::with(1, None, |delivery| delivery.lanes(2).backoff(Duration::from_nanos(1)));
+fn an_endpoint_that_asks_for_no_wait_gets_one() {
+    let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
+    let delivery = bench.settle().unwrap();
     let report = bench.flush();
-    let mut delivery = bench.settle().unwrap();
-    for _ in 0..3 {
-        let limited = TrackingResponse { status: 429, retry_after: Some(Duration::ZERO) };
-        bench.end(delivery, Ok(limited));
-        delivery = bench.settle().or_else(|| bench.wake()).unwrap();
-        bench.now += SECOND;
-    }
-    let report = report.try_recv().expect("answered by the first failure");
-    assert_eq!((report.pending, report.stats.requests), (1, 1));
+    let limited = || TrackingResponse { status: 429, retry_after: Some(Duration::ZERO) };
+    bench.end(delivery, Ok(limited()));
+    let delivery = bench.settle().expect("the flush has not tried yet");
+    bench.end(delivery, Ok(limited()));
+    assert!(bench.settle().is_none(), "not in the moment of the failure");
+    let delivery = bench.wake().unwrap();
+    bench.answer(delivery, 200);
+    assert_eq!(report.try_recv().unwrap().delivered, 1);
 }
 
 #[test]
@@ -257,17 +275,105 @@ fn what_is_recorded_during_a_backoff_waits_too() {
 }
 
 #[test]
-fn a_flush_tries_at_once_during_a_backoff_and_is_answered_by_that_attempt() {
+fn a_flush_of_a_single_attempt_tries_at_once_and_is_answered_by_it() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
     assert!(bench.fail(delivery).is_none());
-    let report = bench.flush();
+    let report = bench.flush_within(10 * SECOND, true);
     let delivery = bench.settle().expect("at once");
     assert!(report.is_empty());
     assert!(bench.fail(delivery).is_none(), "answered, it does not try again and again");
     let report = report.try_recv().unwrap();
     assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 1));
+}
+
+#[test]
+fn a_flush_tries_until_the_endpoint_recovers() {
+    let mut bench = Bench::new(1, 100, None);
+    bench.expose(0);
+    let report = bench.flush_within(5 * SECOND, false);
+    let mut delivery = bench.settle().unwrap();
+    for _ in 0..3 {
+        assert!(bench.answer(delivery, 503).is_none() && report.is_empty());
+        delivery = bench.wake().unwrap();
+    }
+    assert!(bench.answer(delivery, 200).is_none());
+    let report = report.try_recv().unwrap();
+    assert_eq!((report.delivered, report.pending, report.stats.requests), (1, 0, 4));
+}
+
+#[test]
+fn a_flush_ends_at_its_deadline_and_not_before() {
+    let mut bench = Bench::new(1, 100, None);
+    bench.expose(0);
+    let deadline = bench.now + 5 * SECOND;
+    let report = bench.flush_within(5 * SECOND, false);
+    let mut delivery = bench.settle();
+    let mut attempts = 0;
+    while report.is_empty() {
+        assert!(bench.now < deadline);
+        delivery = match delivery {
+            Some(delivery) => {
+                attempts += 1;
+                bench.answer(delivery, 503)
+            }
+            None => bench.wake(),
+        };
+    }
+    assert_eq!(bench.now, deadline);
+    let report = report.try_recv().unwrap();
+    assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 1));
+    assert!((4..40).contains(&attempts), "{attempts} attempts in five seconds");
+}
+
+#[test]
+fn a_flush_obeys_a_retry_after_that_fits() {
+    let mut bench = Bench::new(1, 100, None);
+    bench.expose(0);
+    let start = bench.now;
+    let _report = bench.flush_within(5 * SECOND, false);
+    let delivery = bench.settle().unwrap();
+    bench.end(delivery, Ok(TrackingResponse { status: 503, retry_after: Some(4 * SECOND) }));
+    assert!(bench.settle().is_none());
+    assert!(bench.wake().is_some());
+    assert_eq!(bench.now, start + 4 * SECOND);
+}
+
+#[test]
+fn a_flush_tries_once_more_before_a_retry_after_past_its_deadline() {
+    let mut bench = Bench::new(1, 100, None);
+    bench.expose(0);
+    let start = bench.now;
+    let report = bench.flush_within(5 * SECOND, false);
+    let mut delivery = bench.settle().unwrap();
+    for again in [true, false] {
+        bench.end(delivery, Ok(TrackingResponse { status: 429, retry_after: Some(50 * SECOND) }));
+        assert!(bench.settle().is_none() && report.is_empty());
+        let Some(next) = bench.wake() else {
+            assert!(!again && bench.now == start + 5 * SECOND);
+            assert_eq!(report.try_recv().unwrap().pending, 1);
+            return;
+        };
+        assert!(again, "once more, not again and again");
+        assert!(bench.now >= start + 4 * SECOND && bench.now < start + 5 * SECOND);
+        delivery = next;
+    }
+}
+
+#[test]
+fn an_open_breaker_probes_for_a_flush_too() {
+    let mut bench = Bench::with(1, None, |delivery| delivery.lanes(1).breaker_threshold(1));
+    (0..400).for_each(|visitor| bench.expose(visitor));
+    let delivery = bench.settle().unwrap();
+    assert!(bench.fail(delivery).is_none());
+    let report = bench.flush();
+    let probe = bench.settle().expect("at once");
+    assert_eq!(probe.records.len(), 50);
+    let rest = bench.answer(probe, 200).expect("the endpoint works again");
+    assert_eq!(rest.records.len(), 350);
+    bench.answer(rest, 200);
+    assert_eq!(report.try_recv().unwrap().delivered, 400);
 }
 
 #[test]
@@ -292,17 +398,14 @@ fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
         bench.expose(0);
         let delivery = bench.settle().unwrap();
         bench.expose(1);
-        let (reply, closed) = bounded(1);
-        bench.tracker.command(TrackerCommand::Close(reply.into()));
+        bench.tracker.close();
         let flushed = bench.flush();
         assert!(bench.settle().is_none() && !bench.tracker.is_done());
         let next = if works { bench.answer(delivery, 200) } else { bench.fail(delivery) };
         assert!(next.is_none() && bench.tracker.is_done());
         bench.tracker.finish(late(3), &mut bench.effects);
         bench.settle();
-        assert!(closed.is_empty());
-        bench.tracker.answer_close();
-        let stats = closed.try_recv().unwrap();
+        let stats = bench.tracker.stats().clone();
         let delivered = u64::from(works);
         assert_eq!(
             (stats.delivered, stats.dropped.closed.total(), stats.pending),
@@ -319,7 +422,7 @@ fn a_close_during_a_backoff_has_nothing_to_wait_for() {
     bench.expose(0);
     let delivery = bench.settle().unwrap();
     bench.fail(delivery);
-    bench.tracker.command(TrackerCommand::Close(bounded(1).0.into()));
+    bench.tracker.close();
     assert!(bench.settle().is_none());
     assert!(bench.tracker.is_done() && bench.is_asleep());
 }
@@ -390,7 +493,7 @@ fn a_failed_flush_is_answered_when_the_other_lane_has_ended_too() {
     for works in [true, false] {
         let mut bench = Bench::with(1, None, |delivery| delivery.lanes(2).max_request_events(1));
         (0..2).for_each(|visitor| bench.expose(visitor));
-        let report = bench.flush();
+        let report = bench.flush_within(10 * SECOND, true);
         let mut begun = bench.settle_all().into_iter();
         let (first, second) = (begun.next().unwrap(), begun.next().unwrap());
         assert!(bench.fail(first).is_none());
@@ -438,7 +541,7 @@ fn what_is_too_old_is_dropped_and_counted_and_a_flush_says_so() {
     let delivery = bench.settle().unwrap();
     bench.convert_with(1, Some(9.5));
     bench.settle();
-    let report = bench.flush();
+    let report = bench.flush_within(2 * day, false);
     bench.now += day;
     assert!(bench.settle().is_none());
     assert_eq!(bench.tracker.stats().dropped.expired, ByClass { revenue: 1, ..ByClass::default() });
@@ -460,7 +563,7 @@ fn the_machine_asks_to_be_called_when_the_oldest_expires() {
 }
 
 #[test]
-fn drop_newest_keeps_what_it_has_and_gives_a_repetition_its_chance() {
+fn drop_newest_keeps_what_it_has_and_a_dropped_record_can_come_again() {
     let mut bench = Bench::with(10, None, |delivery| {
         delivery.max_pending_records(1).overflow(OverflowPolicy::DropNewest)
     });
@@ -469,7 +572,22 @@ fn drop_newest_keeps_what_it_has_and_gives_a_repetition_its_chance() {
     let delivery = bench.settle().expect("what is kept goes out, as no batch can get full");
     assert_eq!(bench.tracker.stats().dropped.overflow, ByClass { revenue: 1, ..ByClass::default() });
     assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Accepted);
+    assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Repeated, "though there is no room");
+    assert_eq!(bench.tracker.stats().deduplicated, 1);
     bench.answer(delivery, 200);
+}
+
+#[test]
+fn a_full_backlog_below_the_batch_size_is_sent() {
+    for policy in [OverflowPolicy::EvictLeastValuable, OverflowPolicy::Wait(SECOND)] {
+        let mut bench = Bench::with(10, None, |delivery| delivery.max_pending_records(2).overflow(policy));
+        bench.expose(0);
+        bench.expose(1);
+        if policy == OverflowPolicy::EvictLeastValuable {
+            bench.expose(2);
+        }
+        assert!(bench.settle().is_some());
+    }
 }
 
 #[test]

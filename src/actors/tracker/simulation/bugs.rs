@@ -1,5 +1,7 @@
 //! Bugs on purpose, so that the simulation can be seen to find them.
 
+use std::time::Instant;
+
 use crate::actors::flusher::Delivery;
 use crate::actors::tracker::machine::Tracker;
 use crate::tracking::Queued;
@@ -15,6 +17,10 @@ pub(in crate::actors::tracker) enum Bug {
     DoubleSend,
     /// After a failure the endpoint is tried again at once.
     NoPause,
+    /// A dropped record leaves its deduplication mark behind.
+    LeftMark,
+    /// A flush is answered by the first failure.
+    EarlyEnd,
 }
 
 impl Tracker {
@@ -33,6 +39,16 @@ impl Tracker {
     pub(in crate::actors::tracker) fn plant_no_pause(&mut self) {
         if self.bug == Some(Bug::NoPause) {
             self.pacer.forget_wait();
+        }
+    }
+
+    pub(in crate::actors::tracker) fn leaves_marks(&self) -> bool {
+        self.bug == Some(Bug::LeftMark)
+    }
+
+    pub(in crate::actors::tracker) fn plant_early_end(&mut self, now: Instant) {
+        if self.bug == Some(Bug::EarlyEnd) && self.pacer.failures() > 0 {
+            self.flushes.give_up(now);
         }
     }
 

@@ -8,6 +8,7 @@ mod server;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 pub(super) use bugs::Bug;
 use choices::{Every, Seeded};
@@ -55,7 +56,7 @@ fn the_ledger_balances_after_every_step_of_random_runs() {
 
 #[test]
 fn each_planted_bug_is_found() {
-    for bug in [Bug::EarlyAck, Bug::LostBatch, Bug::DoubleSend, Bug::NoPause] {
+    for bug in [Bug::EarlyAck, Bug::LostBatch, Bug::DoubleSend, Bug::NoPause, Bug::EarlyEnd] {
         let finds = |seed: &u64| catch_unwind(|| random_run(*seed, Some(bug))).is_err();
         let found = silently(|| (0..SEEDS).find(finds));
         assert!(found.is_some_and(|seed| seed < 50), "{bug:?} was found by seed {found:?}");
@@ -91,6 +92,7 @@ fn small(delivery: DeliveryConfig) -> Scope {
         delivery,
         records: 0,
         flushes: 0,
+        flush_ways: vec![(Duration::from_secs(5), false)],
         closes: 0,
         forks: 0,
         faults: 0,

@@ -14,10 +14,9 @@ use crate::actors::Jitter;
 use crate::actors::flusher::{Delivery, Flusher, FlusherCommand, FlusherHandle, Outcome};
 use crate::actors::tracker::handle::Mailbox;
 use crate::actors::tracker::run::{Event, Ports, TrackerThread};
-use crate::actors::tracker::{Record, TrackerCommand, TrackerSettings};
+use crate::actors::tracker::{FlushRequest, Record, TrackerSettings};
 use crate::caught::Wall;
-use crate::flush::FlushReport;
-use crate::state::Visitors;
+use crate::flush::{FlushLimit, FlushReport};
 use crate::tracking::{
     Conversion, Envelope, Exposure, GoalDataKey, GoalValue, Ledger, ReleaseReason, Stats, TrackedEvent,
 };
@@ -31,7 +30,7 @@ pub(super) struct Process {
     pub(super) lanes: Vec<Delivery>,
     most_lanes: usize,
     inbox: Receiver<Record>,
-    control: Receiver<TrackerCommand>,
+    asked: Receiver<FlushRequest>,
     outcomes: Receiver<Outcome>,
     ended: Sender<Outcome>,
     deliveries: Receiver<FlusherCommand>,
@@ -43,7 +42,9 @@ pub(super) struct Process {
     flushes: Vec<Ticket>,
     /// When the tracker last heard of a failure, unless it has heard of a success since.
     failed_at: Option<Instant>,
-    closing: Option<Receiver<Stats>>,
+    closing: bool,
+    /// When the tracker took its last turn.
+    turned_at: Option<Instant>,
 }
 
 /// What is known of a visitor with a record.
@@ -58,6 +59,7 @@ struct Known {
 /// A flush that waits.
 struct Ticket {
     report: Receiver<FlushReport>,
+    limit: FlushLimit,
     /// Records offered, and acknowledged, when it was asked for.
     offers: u64,
     acknowledged: u64,
@@ -78,8 +80,8 @@ impl Process {
             Arc::default(),
             Arc::clone(&ledger),
         );
-        let Ports { inbox, control, .. } = &ports;
-        let (inbox, control) = (inbox.clone(), control.clone());
+        let Ports { inbox, asked, .. } = &ports;
+        let (inbox, asked) = (inbox.clone(), asked.clone());
         let count = |number| NonZeroUsize::new(number).unwrap();
         let settings = TrackerSettings {
             batch_size: count(scope.batch_size),
@@ -87,8 +89,7 @@ impl Process {
             delivery: scope.delivery.clone(),
             max_visitors: count(1_000),
             visitor_ttl: None,
-            store: None,
-            visitors: Arc::new(Visitors::new(count(1), None, None)),
+            store: false,
             jitter: Jitter::seeded(generation as u64),
         };
         let mut thread = TrackerThread::new(ports, settings);
@@ -109,7 +110,7 @@ impl Process {
             lanes: Vec::new(),
             most_lanes: lanes,
             inbox,
-            control,
+            asked,
             outcomes,
             ended,
             deliveries,
@@ -119,13 +120,14 @@ impl Process {
             acknowledged: 0,
             flushes: Vec::new(),
             failed_at: None,
-            closing: None,
+            closing: false,
+            turned_at: None,
         }
     }
 
     /// Whether records and flushes make sense.
     pub(super) fn is_open(&self) -> bool {
-        self.closing.is_none() && self.mailbox.is_some() && self.thread.is_some()
+        !self.closing && self.mailbox.is_some() && self.thread.is_some()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -142,11 +144,11 @@ impl Process {
 
     /// Whether both an outcome and a command wait.
     pub(super) fn has_a_choice(&self) -> bool {
-        !self.control.is_empty() && !self.outcomes.is_empty()
+        !self.asked.is_empty() && !self.outcomes.is_empty()
     }
 
     pub(super) fn has_messages(&self) -> bool {
-        self.thread.is_some() && !(self.control.is_empty() && self.outcomes.is_empty())
+        self.thread.is_some() && !(self.asked.is_empty() && self.outcomes.is_empty())
     }
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
@@ -169,9 +171,9 @@ impl Process {
         if self.thread.is_none()
             && let Some(mailbox) = &self.mailbox
         {
-            mailbox.count_remains();
+            mailbox.count_unread();
         }
-        self.ledger.read(self.inbox.len(), now)
+        self.ledger.read(now)
     }
 
     /// Hands a visitor's record over, each of one of three classes.
@@ -180,23 +182,21 @@ impl Process {
         let event = event(&name, visitor % 3);
         self.offers += 1;
         self.visitors.entry(name).or_default().offered = self.offers;
-        let _ = self.mailbox.as_ref().expect("an open process").offer(event, None);
+        let _ = self.mailbox.as_ref().expect("an open process").offer(event, None, None);
     }
 
-    pub(super) fn flush(&mut self) {
+    pub(super) fn flush(&mut self, limit: FlushLimit) {
         let (reply, report) = bounded(1);
         let mailbox = self.mailbox.as_ref().expect("an open process");
-        let command = TrackerCommand::Flush(ReleaseReason::Explicit, reply.into());
-        mailbox.command(command, Instant::now()).expect("room for a command");
+        let request = FlushRequest { reason: ReleaseReason::Explicit, limit, reply: reply.into() };
+        mailbox.flushes.try_send(request).expect("room for a flush");
         let (offers, acknowledged) = (self.offers, self.acknowledged);
-        self.flushes.push(Ticket { report, offers, acknowledged, failures: None });
+        self.flushes.push(Ticket { report, limit, offers, acknowledged, failures: None });
     }
 
     pub(super) fn close(&mut self) {
-        let (reply, closed) = bounded(1);
-        let mailbox = self.mailbox.as_ref().expect("an open process");
-        mailbox.close(reply.into(), Instant::now()).expect("room for a command");
-        self.closing = Some(closed);
+        self.mailbox.as_ref().expect("an open process").close();
+        self.closing = true;
     }
 
     /// Drops the last handle.
@@ -214,7 +214,7 @@ impl Process {
     /// The thread hears of a delivery that has ended, or of what was asked.
     pub(super) fn hear(&mut self, outcome_first: bool, now: Instant, wall: SystemTime) {
         let outcome = || self.outcomes.try_recv().map(Event::Ended);
-        let command = || self.control.try_recv().map(Event::Command);
+        let command = || self.asked.try_recv().map(Event::Flush);
         let heard =
             if outcome_first { outcome().or_else(|_| command()) } else { command().or_else(|_| outcome()) };
         if let Ok(event) = heard {
@@ -246,12 +246,16 @@ impl Process {
         let mut waiting = Vec::new();
         for ticket in std::mem::take(&mut self.flushes) {
             match ticket.report.try_recv() {
-                Ok(report) => self.check_report(&ticket, &report),
+                Ok(report) => self.check_report(&ticket, &report, now),
                 Err(TryRecvError::Empty) => {
+                    let heard = ticket.failures.is_some();
+                    let late = self.turned_at.is_some_and(|turned_at| turned_at >= ticket.limit.deadline);
+                    assert!(!(heard && late), "a flush goes on past its deadline: {stats:?}");
                     // One for each lane whose attempt began before it, and then for each that began after it.
+                    let failures = ticket.failures.filter(|_| ticket.limit.single_attempt);
                     assert!(
-                        ticket.failures.is_none_or(|failures| failures < 2 * self.most_lanes),
-                        "a flush has no answer after so many failures: {stats:?}"
+                        failures.is_none_or(|failures| failures < 2 * self.most_lanes),
+                        "a flush of one attempt has no answer after so many failures: {stats:?}"
                     );
                     waiting.push(ticket);
                 }
@@ -261,7 +265,9 @@ impl Process {
         self.flushes = waiting;
     }
 
-    fn check_report(&self, ticket: &Ticket, report: &FlushReport) {
+    fn check_report(&self, ticket: &Ticket, report: &FlushReport, now: Instant) {
+        let early = report.pending > 0 && !ticket.limit.single_attempt && now < ticket.limit.deadline;
+        assert!(!(early && self.thread.is_some()), "a flush gives up early: {report:?}");
         let delivered = self.acknowledged - ticket.acknowledged;
         assert!(report.delivered <= delivered, "{report:?} claims more than the {delivered} acknowledged");
         assert!(report.stats.is_balanced(), "{report:?}");
@@ -282,14 +288,14 @@ impl Process {
 
     fn acknowledge(&mut self, event: &Event, now: Instant) {
         let Event::Ended(Outcome { delivery, result, .. }) = event else {
-            if let Event::Command(TrackerCommand::Flush(..)) = event {
+            if let Event::Flush(_) = event {
                 let unheard = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
                 unheard.expect("a flush that was asked for").failures = Some(0);
             }
             return;
         };
         let worked = result.as_ref().is_ok_and(|response| response.is_success());
-        let final_refusal = result.as_ref().is_ok_and(|response| matches!(response.status, 400 | 413));
+        let final_refusal = result.as_ref().is_ok_and(|response| matches!(response.status, 400 | 413 | 422));
         if !final_refusal {
             self.failed_at = (!worked).then_some(now);
             for failures in self.flushes.iter_mut().filter_map(|ticket| ticket.failures.as_mut()) {
@@ -327,15 +333,7 @@ impl Process {
             }
             self.lanes.push(delivery);
         }
-        if let Some(closed) = &self.closing
-            && self.thread.is_none()
-        {
-            let stats = closed.try_recv();
-            assert!(
-                stats.is_ok_and(|stats| stats.is_balanced() && stats.pending == 0),
-                "a close has no answer"
-            );
-        }
+        self.turned_at = Some(now);
     }
 }
 

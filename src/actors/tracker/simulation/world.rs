@@ -9,6 +9,7 @@ use super::Bug;
 use super::choices::Choices;
 use super::process::Process;
 use super::server::{Answer, Server};
+use crate::flush::FlushLimit;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
 /// What may happen in a run.
@@ -20,6 +21,8 @@ pub(super) struct Scope {
     /// How often each thing may happen at most.
     pub(super) records: usize,
     pub(super) flushes: usize,
+    /// How long a flush may go on, and whether it is for one attempt.
+    pub(super) flush_ways: Vec<(Duration, bool)>,
     pub(super) closes: usize,
     pub(super) forks: usize,
     pub(super) faults: usize,
@@ -150,7 +153,10 @@ impl<'a, C: Choices> World<'a, C> {
             Act::Flush => {
                 self.scope.flushes -= 1;
                 self.outcome.flushes += 1;
-                self.processes[at].flush();
+                let ways = self.scope.flush_ways.clone();
+                let (timeout, single_attempt) = self.choices.pick(&ways);
+                let limit = FlushLimit { deadline: now + timeout, single_attempt };
+                self.processes[at].flush(limit);
             }
             Act::Advance => {
                 self.scope.advances -= 1;
@@ -174,7 +180,7 @@ impl<'a, C: Choices> World<'a, C> {
             }
         }
         for process in &mut self.processes {
-            process.check(now);
+            process.check(self.now);
         }
     }
 
@@ -215,10 +221,16 @@ impl<'a, C: Choices> World<'a, C> {
                     if self.processes[at].stats(self.now).pending == 0 {
                         break;
                     }
-                    self.processes[at].flush();
+                    let deadline = self.now + Duration::from_secs(1_000);
+                    self.processes[at].flush(FlushLimit { deadline, single_attempt: false });
                 }
                 if !self.processes[at].is_open() && self.processes[at].has_ended() {
                     break;
+                }
+                if self.processes[at].lanes.is_empty()
+                    && let Some(later) = self.processes[at].wake_at()
+                {
+                    self.now = self.now.max(later);
                 }
                 while !self.processes[at].lanes.is_empty() {
                     self.finish_delivery(at, 0, Answer::OK);
@@ -283,6 +295,13 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
         delivery,
         records: 10 + choices.below(60),
         flushes: choices.below(6),
+        flush_ways: vec![
+            (seconds(0), false),
+            (seconds(1), false),
+            (seconds(5), false),
+            (seconds(60), false),
+            (seconds(60), true),
+        ],
         closes: usize::from(choices.once_in(3)),
         forks: choices.below(3),
         faults: choices.below(20),
@@ -298,6 +317,7 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
             Answer::Status(408, None),
             Answer::Status(413, None),
             Answer::Status(400, None),
+            Answer::Status(401, None),
             Answer::Refused,
             Answer::LostUnheard,
             Answer::TakenUnheard,

@@ -1,0 +1,65 @@
+//! One call to the data store: what it asks, and how it is made.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::state::{DataStore, StoreError, Visitors};
+
+/// A batch for the data store.
+#[derive(Debug)]
+pub(crate) enum Call {
+    Read(Vec<String>),
+    /// Keys to be leased for a time.
+    Claim(Vec<String>, Duration),
+    Keep(Vec<String>, Option<Duration>),
+    Release(Vec<String>),
+    /// As many visitors as this.
+    Write(usize),
+}
+
+/// What the data store has answered, item by item.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Read(Vec<Result<Option<Value>, StoreError>>),
+    Claim(Vec<Result<bool, StoreError>>),
+    /// Keys kept or released; what fails is counted and left to the lease's end.
+    Told,
+    /// Visitors written and refused, and the first ticket that still waits.
+    Write {
+        written: usize,
+        refused: usize,
+        next: Option<u64>,
+    },
+}
+
+/// Makes a call to a store that gives one answer for each key. Failures are counted here, as they happen.
+pub(crate) fn perform(call: Call, store: &dyn DataStore, visitors: &Visitors) -> Done {
+    let failed = |error: &StoreError| visitors.count_failure(error);
+    match call {
+        Call::Read(keys) => Done::Read(store.get_many(&texts(&keys))),
+        Call::Claim(keys, lease) => {
+            let claimed = store.claim_many(&texts(&keys), lease);
+            claimed.iter().filter_map(|answer| answer.as_ref().err()).for_each(failed);
+            Done::Claim(claimed)
+        }
+        Call::Keep(keys, ttl) => {
+            let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), Value::Bool(true))).collect();
+            let kept = store.set_many(&entries, ttl);
+            kept.iter().filter_map(|answer| answer.as_ref().err()).for_each(failed);
+            Done::Told
+        }
+        Call::Release(keys) => {
+            keys.iter().filter_map(|key| store.delete(key).err()).for_each(|error| failed(&error));
+            Done::Told
+        }
+        Call::Write(most) => {
+            let (written, refused) = visitors.write_waiting(store, most);
+            Done::Write { written, refused, next: visitors.first_waiting() }
+        }
+    }
+}
+
+fn texts(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}

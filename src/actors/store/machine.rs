@@ -1,0 +1,314 @@
+//! The store's state machine: what waits to be asked, what is being asked, and for how long.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, Stored};
+use crate::actors::reply::Reply;
+use crate::events::LifecycleEvent;
+
+/// Keys or visitors in one call at most.
+const MOST: usize = 1_000;
+/// Of these, how many may write visitor state.
+const WRITE_LANES: usize = 4;
+/// Between two rounds of writing, so that visitors who change together are written together.
+const GAP: Duration = Duration::from_millis(10);
+/// Keys that may wait to be kept or released; what is beyond is left to the lease's end.
+const TOLD: usize = 65_536;
+
+/// What the machine wants done.
+pub(crate) enum StoreEffect {
+    /// Make this call and tell of its end by its number.
+    Call(u64, Call),
+    Claimed(Vec<Claimed>),
+    Read(Reply<Stored>, Stored),
+    Drained(Reply<()>),
+    /// So many answers did not come in time.
+    Late(u64),
+    Notify(LifecycleEvent),
+}
+
+pub(crate) struct StoreMachine {
+    /// How long an answer is waited for.
+    timeout: Duration,
+    lease: Duration,
+    ttl: Option<Duration>,
+    reads: VecDeque<Waiting<(String, Reply<Stored>)>>,
+    claims: VecDeque<Waiting<ClaimRequest>>,
+    keeps: VecDeque<String>,
+    releases: VecDeque<String>,
+    /// Visitor state waits to be written, from this moment on.
+    write_at: Option<Instant>,
+    calls: Vec<Running>,
+    next_call: u64,
+    drains: Vec<Drain>,
+    /// The last round of writing was refused.
+    refused: bool,
+    /// Keys that there was no room for, which is told once.
+    overflowed: bool,
+}
+
+/// Someone who waits for an answer, and until when.
+struct Waiting<T> {
+    due: Instant,
+    asked: T,
+}
+
+/// A call that has not ended.
+struct Running {
+    id: u64,
+    due: Instant,
+    asked: Asked,
+}
+
+/// Who waits for a call's answers, in order. Those whose time is over have been taken out from the front.
+enum Asked {
+    Read(VecDeque<Waiting<Reply<Stored>>>),
+    Claim(VecDeque<Waiting<ClaimRequest>>),
+    Told,
+    Write,
+}
+
+struct Drain {
+    ticket: u64,
+    reply: Reply<()>,
+    /// Once everything has been handed over: the calls before this one must have ended.
+    until: Option<u64>,
+}
+
+impl StoreMachine {
+    /// Calls at one time.
+    pub(crate) const LANES: usize = 8;
+
+    /// A lease lasts for `lease`; what is kept for `ttl`.
+    pub(crate) const fn new(timeout: Duration, lease: Duration, ttl: Option<Duration>) -> Self {
+        Self {
+            timeout,
+            lease,
+            ttl,
+            reads: VecDeque::new(),
+            claims: VecDeque::new(),
+            keeps: VecDeque::new(),
+            releases: VecDeque::new(),
+            write_at: None,
+            calls: Vec::new(),
+            next_call: 0,
+            drains: Vec::new(),
+            refused: false,
+            overflowed: false,
+        }
+    }
+
+    pub(crate) fn command(&mut self, command: StoreCommand, now: Instant) {
+        let due = now + self.timeout;
+        match command {
+            StoreCommand::Read(key, reply) => self.reads.push_back(Waiting { due, asked: (key, reply) }),
+            StoreCommand::Claim(claims) => {
+                self.claims.extend(claims.into_iter().map(|asked| Waiting { due, asked }));
+            }
+            StoreCommand::Keep(keys) => self.tell(keys, |machine| &mut machine.keeps),
+            StoreCommand::Release(keys) => self.tell(keys, |machine| &mut machine.releases),
+            // The thread's own.
+            StoreCommand::Attach(_) | StoreCommand::Close => {}
+            StoreCommand::Write => self.write_at = self.write_at.or(Some(now)),
+            StoreCommand::Drain(ticket, reply) => {
+                self.write_at = self.write_at.map(|_| now);
+                self.drains.push(Drain { ticket, reply, until: None });
+            }
+        }
+    }
+
+    fn tell(&mut self, mut keys: Vec<String>, queue: impl FnOnce(&mut Self) -> &mut VecDeque<String>) {
+        let room = TOLD.saturating_sub(self.keeps.len() + self.releases.len());
+        if keys.len() > room && !std::mem::replace(&mut self.overflowed, true) {
+            log::warn!("the data store is too slow to be told of every delivery; leases end by themselves");
+        }
+        keys.truncate(room);
+        queue(self).extend(keys);
+    }
+
+    /// A call has ended.
+    pub(crate) fn ended(&mut self, id: u64, done: Done, now: Instant, effects: &mut Vec<StoreEffect>) {
+        let Some(place) = self.calls.iter().position(|call| call.id == id) else { return };
+        let Running { asked, .. } = self.calls.swap_remove(place);
+        match (asked, done) {
+            (Asked::Read(waiting), Done::Read(values)) => {
+                // Those who are not waited for any more were the first.
+                let given_up = values.len() - waiting.len();
+                let answers = waiting.into_iter().zip(values.into_iter().skip(given_up));
+                effects.extend(answers.map(|(it, value)| StoreEffect::Read(it.asked, Some(value))));
+            }
+            (Asked::Claim(waiting), Done::Claim(claimed)) => {
+                let given_up = claimed.len() - waiting.len();
+                let answers = waiting.into_iter().zip(claimed.into_iter().skip(given_up));
+                let answer = |(it, claimed): (Waiting<ClaimRequest>, _)| {
+                    it.asked.answer(match claimed {
+                        Ok(true) => ClaimAnswer::First,
+                        Ok(false) => ClaimAnswer::Repeated,
+                        Err(_) => ClaimAnswer::None,
+                    })
+                };
+                effects.push(StoreEffect::Claimed(answers.map(answer).collect()));
+            }
+            (Asked::Write, Done::Write { written, refused, next }) => {
+                if written + refused > 0 {
+                    effects.push(StoreEffect::Notify(LifecycleEvent::DataStoreQueueReleased {
+                        written,
+                        left: refused,
+                    }));
+                }
+                self.refused = refused > 0;
+                // A store that refuses is left alone for a while.
+                let pause = if refused > 0 { self.timeout.max(GAP) } else { GAP };
+                self.write_at = match (self.write_at, next) {
+                    (None, None) => None,
+                    (Some(_), _) if refused == 0 => self.write_at,
+                    _ => Some(now + if written == MOST { Duration::ZERO } else { pause }),
+                };
+                for drain in self.drains.iter_mut().filter(|drain| drain.until.is_none()) {
+                    // What is refused has been tried.
+                    if refused > 0 || next.is_none_or(|next| next >= drain.ticket) {
+                        drain.until = Some(self.next_call);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// After each step: gives up what has waited for too long, and begins what can begin.
+    pub(crate) fn settle(&mut self, now: Instant, effects: &mut Vec<StoreEffect>) {
+        // A store that answers nothing any more is not waited for again and again.
+        let hangs = self.calls.len() == Self::LANES && self.calls.iter().all(|call| call.due <= now);
+        let limit = if hangs { now + self.timeout } else { now };
+        let mut late = 0;
+        let mut given_up = Vec::new();
+        for waiting in take_due(&mut self.reads, limit) {
+            late += 1;
+            effects.push(StoreEffect::Read(waiting.asked.1, None));
+        }
+        for waiting in take_due(&mut self.claims, limit) {
+            given_up.push(waiting.asked.answer(ClaimAnswer::None));
+        }
+        for call in &mut self.calls {
+            match &mut call.asked {
+                Asked::Read(replies) => {
+                    for waiting in take_due(replies, now) {
+                        late += 1;
+                        effects.push(StoreEffect::Read(waiting.asked, None));
+                    }
+                }
+                Asked::Claim(claims) => {
+                    let due = take_due(claims, now);
+                    given_up.extend(due.map(|waiting| waiting.asked.answer(ClaimAnswer::None)));
+                }
+                Asked::Told | Asked::Write => {}
+            }
+        }
+        late += given_up.len() as u64;
+        if late > 0 {
+            effects.push(StoreEffect::Late(late));
+        }
+        if !given_up.is_empty() {
+            effects.push(StoreEffect::Claimed(given_up));
+        }
+        while let Some((asked, call)) = self.next_call(now) {
+            let (id, due) = (self.next_call, now + self.timeout);
+            self.next_call += 1;
+            self.calls.push(Running { id, due, asked });
+            effects.push(StoreEffect::Call(id, call));
+        }
+        self.answer_drains(now, effects);
+    }
+
+    /// The next call that can begin: whoever waits comes first, and the last lane is kept for them.
+    fn next_call(&mut self, now: Instant) -> Option<(Asked, Call)> {
+        let free = Self::LANES - self.calls.len();
+        if free == 0 {
+            return None;
+        }
+        // A part for each lane, since a store may ask for one key after the other.
+        let part = |waiting: usize| waiting.div_ceil(free).min(MOST);
+        if !self.reads.is_empty() {
+            let batch = self.reads.drain(..part(self.reads.len()));
+            let (keys, waiting) =
+                batch.map(|Waiting { due, asked: (key, asked) }| (key, Waiting { due, asked })).unzip();
+            return Some((Asked::Read(waiting), Call::Read(keys)));
+        }
+        if !self.claims.is_empty() {
+            let batch: VecDeque<_> = self.claims.drain(..part(self.claims.len())).collect();
+            let keys = batch.iter().map(|waiting| waiting.asked.key.clone()).collect();
+            return Some((Asked::Claim(batch), Call::Claim(keys, self.lease)));
+        }
+        if free == 1 {
+            return None;
+        }
+        if !self.keeps.is_empty() {
+            let keys = self.keeps.drain(..part(self.keeps.len())).collect();
+            return Some((Asked::Told, Call::Keep(keys, self.ttl)));
+        }
+        if !self.releases.is_empty() {
+            let keys = self.releases.drain(..part(self.releases.len())).collect();
+            return Some((Asked::Told, Call::Release(keys)));
+        }
+        if self.can_write() && self.write_at.is_some_and(|at| at <= now) {
+            self.write_at = None;
+            return Some((Asked::Write, Call::Write(MOST)));
+        }
+        None
+    }
+
+    fn can_write(&self) -> bool {
+        let writing = self.calls.iter().filter(|call| matches!(call.asked, Asked::Write)).count();
+        self.calls.len() + 1 < Self::LANES && writing < WRITE_LANES
+    }
+
+    fn answer_drains(&mut self, now: Instant, effects: &mut Vec<StoreEffect>) {
+        let told = self.keeps.is_empty() && self.releases.is_empty();
+        let writes = self.write_at.is_some();
+        let next_call = self.next_call;
+        for drain in self.drains.iter_mut().filter(|drain| drain.until.is_none()) {
+            let writing = self.calls.iter().any(|call| matches!(call.asked, Asked::Write) && call.due > now);
+            if !writes && !writing {
+                drain.until = Some(next_call);
+            }
+        }
+        let runs = |until: u64| self.calls.iter().any(|call| call.id < until && call.due > now);
+        let drained = |drain: &mut Drain| told && drain.until.is_some_and(|until| !runs(until));
+        effects.extend(self.drains.extract_if(.., drained).map(|drain| StoreEffect::Drained(drain.reply)));
+    }
+
+    /// When the machine wants to be called again though nothing happens.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        let fronts = [
+            self.reads.front().map(|waiting| waiting.due),
+            self.claims.front().map(|waiting| waiting.due),
+            self.write_at.filter(|_| self.can_write()),
+        ];
+        let calls = self.calls.iter().filter_map(|call| match &call.asked {
+            Asked::Read(replies) => replies.front().map(|waiting| waiting.due),
+            Asked::Claim(claims) => claims.front().map(|waiting| waiting.due),
+            Asked::Told | Asked::Write => (!self.drains.is_empty()).then_some(call.due),
+        });
+        fronts.into_iter().flatten().chain(calls).min()
+    }
+
+    /// Whether there is nothing left to do but to wait for calls that may never end.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        let empty = self.reads.is_empty() && self.claims.is_empty() && self.keeps.is_empty();
+        let written = self.write_at.is_none() || self.refused;
+        empty && written && self.releases.is_empty() && self.calls.iter().all(|call| call.due <= now)
+    }
+}
+
+impl ClaimRequest {
+    fn answer(self, answer: ClaimAnswer) -> Claimed {
+        Claimed { sequence: self.sequence, key: self.key, answer }
+    }
+}
+
+/// Takes those whose time is over; the first ones are over first.
+fn take_due<T>(waiting: &mut VecDeque<Waiting<T>>, now: Instant) -> impl Iterator<Item = Waiting<T>> + '_ {
+    let due = waiting.partition_point(|it| it.due <= now);
+    waiting.drain(..due)
+}

@@ -1,0 +1,66 @@
+//! The store actor: all calls to the application's data store, in batches and behind deadlines.
+
+mod call;
+mod handle;
+mod machine;
+mod run;
+
+pub(crate) use call::{Call, Done, perform};
+pub(crate) use handle::{StoreHandle, StoreSettings};
+pub(crate) use machine::{StoreEffect, StoreMachine};
+
+use crossbeam_channel::Sender;
+use serde_json::Value;
+
+use super::reply::Reply;
+use crate::state::StoreError;
+
+/// What the store has under a key; `None` where it did not answer in time.
+pub(crate) type Stored = Option<Result<Option<Value>, StoreError>>;
+
+/// A record of the tracker's, and the key that it claims.
+#[derive(Debug)]
+pub(crate) struct ClaimRequest {
+    pub(crate) sequence: u64,
+    pub(crate) key: String,
+}
+
+/// The answer to a [`ClaimRequest`].
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) sequence: u64,
+    pub(crate) key: String,
+    pub(crate) answer: ClaimAnswer,
+}
+
+/// Whether a key was free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimAnswer {
+    /// It was, and is leased now.
+    First,
+    /// It was not.
+    Repeated,
+    /// The store failed, or did not answer in time.
+    None,
+}
+
+/// What the store actor can be asked.
+pub(crate) enum StoreCommand {
+    /// The value of a key.
+    Read(String, Reply<Stored>),
+    /// Send the answers to claims here.
+    Attach(Sender<Vec<Claimed>>),
+    /// Lease these keys.
+    Claim(Vec<ClaimRequest>),
+    /// What was leased has been delivered: the keys stay.
+    Keep(Vec<String>),
+    /// What was leased has been dropped: the keys are free again.
+    Release(Vec<String>),
+    /// Visitor state waits to be written.
+    Write,
+    /// Write what waits, and end.
+    Close,
+    /// Answer when everything asked before this has been tried once, visitor state up to this ticket
+    /// included.
+    Drain(u64, Reply<()>),
+}

@@ -1,0 +1,159 @@
+//! The store's thread around its state machine, and the threads that wait for the store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, SendError, Sender, at, bounded, never, select};
+
+use super::{
+    Call, ClaimAnswer, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, StoreSettings, perform,
+};
+use crate::actors::Notifier;
+use crate::actors::thread::Worker;
+use crate::state::{DataStore, Visitors};
+
+/// How long the end of a thread is waited for that has nothing left to do.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+pub(super) struct StoreThread {
+    machine: StoreMachine,
+    commands: Receiver<StoreCommand>,
+    /// Where the tracker waits for the answers to its claims.
+    claimed: Option<Sender<Vec<Claimed>>>,
+    lanes: Lanes,
+    visitors: Arc<Visitors>,
+    notifier: Arc<Notifier>,
+    ending: bool,
+}
+
+/// Threads that call the store, started by the first need. One that the store keeps is left behind.
+struct Lanes {
+    store: Arc<dyn DataStore>,
+    visitors: Arc<Visitors>,
+    calls: Sender<(u64, Call)>,
+    waiting: Receiver<(u64, Call)>,
+    ended_in: Sender<(u64, Done)>,
+    ended: Receiver<(u64, Done)>,
+    threads: Vec<Worker>,
+    running: usize,
+}
+
+impl StoreThread {
+    pub(super) fn new(settings: StoreSettings, commands: Receiver<StoreCommand>) -> Self {
+        let StoreSettings { store, visitors, notifier, timeout, lease, ttl } = settings;
+        Self {
+            machine: StoreMachine::new(timeout, lease, ttl),
+            commands,
+            claimed: None,
+            lanes: Lanes::new(store, Arc::clone(&visitors)),
+            visitors,
+            notifier,
+            ending: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut effects = Vec::new();
+        loop {
+            let tick = self.machine.wake_at().map_or_else(never, at);
+            let unheard = never();
+            let commands = if self.ending { &unheard } else { &self.commands };
+            let (command, ended) = select! {
+                recv(commands) -> command => (Some(command.unwrap_or(StoreCommand::Close)), None),
+                recv(self.lanes.ended) -> ended => (None, ended.ok()),
+                recv(tick) -> _ => (None, None),
+            };
+            let now = Instant::now();
+            if let Some(command) = command {
+                self.take(command, now);
+                while let Ok(command) = self.commands.try_recv() {
+                    self.take(command, now);
+                }
+            }
+            if let Some((id, done)) = ended {
+                self.lanes.running -= 1;
+                self.machine.ended(id, done, now, &mut effects);
+            }
+            self.machine.settle(now, &mut effects);
+            for effect in effects.drain(..) {
+                self.carry_out(effect, now);
+            }
+            if self.ending && self.machine.is_idle(now) {
+                return self.lanes.end();
+            }
+        }
+    }
+
+    fn take(&mut self, command: StoreCommand, now: Instant) {
+        match command {
+            StoreCommand::Attach(claimed) => self.claimed = Some(claimed),
+            StoreCommand::Close => {
+                // What waits is still written.
+                self.ending = true;
+                self.machine.command(StoreCommand::Write, now);
+            }
+            command => self.machine.command(command, now),
+        }
+    }
+
+    fn carry_out(&mut self, effect: StoreEffect, now: Instant) {
+        match effect {
+            StoreEffect::Call(id, call) => self.lanes.begin(id, call),
+            StoreEffect::Read(reply, value) => reply.send(value),
+            StoreEffect::Drained(reply) => reply.send(()),
+            StoreEffect::Late(answers) => self.visitors.count_late(answers),
+            StoreEffect::Notify(event) => self.notifier.notify(event),
+            StoreEffect::Claimed(claimed) => {
+                // A tracker that is gone has dropped these records.
+                let unsent = match &self.claimed {
+                    Some(tracker) => tracker.send(claimed).err().map(SendError::into_inner),
+                    None => Some(claimed),
+                };
+                if let Some(unsent) = unsent {
+                    let leased = unsent.into_iter().filter(|it| it.answer == ClaimAnswer::First);
+                    self.machine.command(StoreCommand::Release(leased.map(|it| it.key).collect()), now);
+                }
+            }
+        }
+    }
+}
+
+impl Lanes {
+    fn new(store: Arc<dyn DataStore>, visitors: Arc<Visitors>) -> Self {
+        let (calls, waiting) = bounded(StoreMachine::LANES);
+        let (ended_in, ended) = bounded(StoreMachine::LANES);
+        Self { store, visitors, calls, waiting, ended_in, ended, threads: Vec::new(), running: 0 }
+    }
+
+    /// Hands a call to a free thread, or to a new one. The machine has no more calls than there may be
+    /// threads, so that there is always room.
+    fn begin(&mut self, id: u64, call: Call) {
+        self.running += 1;
+        if self.running > self.threads.len() {
+            match self.start() {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) => log::error!("the data store has one thread less: {error}"),
+            }
+        }
+        let _ = self.calls.send((id, call));
+    }
+
+    /// Lets the threads end, and waits for them unless the store keeps one.
+    fn end(self) {
+        let Self { calls, threads, running, .. } = self;
+        drop(calls);
+        if running == 0 {
+            threads.iter().for_each(|thread| _ = thread.join(Instant::now() + LAST_WAIT));
+        }
+    }
+
+    fn start(&self) -> Result<Worker, crate::error::StartError> {
+        let (store, visitors) = (Arc::clone(&self.store), Arc::clone(&self.visitors));
+        let (waiting, ended) = (self.waiting.clone(), self.ended_in.clone());
+        Worker::start("convert-store-io", move || {
+            for (id, call) in waiting {
+                let _ = ended.send((id, perform(call, store.as_ref(), &visitors)));
+            }
+        })
+    }
+}
