@@ -341,7 +341,7 @@ impl Core {
         self.flush_with(FlushOptions::within(timeout))
     }
 
-    /// As [`flush`](Self::flush), with options.
+    /// As [`flush`](Self::flush), with options; **waits** at most for their time.
     ///
     /// # Errors
     /// As [`flush`](Self::flush); with a single attempt also that it failed.

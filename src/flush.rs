@@ -109,3 +109,18 @@ impl FlushError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_is_the_callers() {
+        let timeout = Duration::from_secs(5);
+        let before = Instant::now();
+        let limit = FlushOptions::within(timeout).limit();
+        assert!(limit.deadline >= before + timeout && limit.deadline <= Instant::now() + timeout);
+        assert!(!limit.single_attempt);
+        assert!(FlushOptions::within(timeout).single_attempt(true).limit().single_attempt);
+    }
+}

@@ -26,7 +26,7 @@ use crate::tracking::{ReleaseReason, Stats};
 /// What waits in [`Core`] is a future here, under the same name, with the same answers and errors. The
 /// futures need no runtime: any executor can poll them, and none of them blocks the thread that does.
 /// The actors stay threads of their own, exactly those of [`Core`]; a deadline is kept by one more,
-/// `convert-timer`, and visitors are asked of a synchronous data store by `convert-reader`. Both start
+/// `convert-timer`, and visitors are asked of a synchronous data store by `convert-store`. Both start
 /// when first needed, and end by themselves. Timeouts count from the first poll, and nothing happens
 /// before it.
 ///
@@ -191,7 +191,7 @@ impl AsyncCore {
     ///
     /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::AsyncDataStore) its
     /// `get` is awaited in this task. A synchronous [`DataStore`](crate::DataStore) is asked on the
-    /// thread `convert-reader`, one visitor after the other. How long a store may take is up to it.
+    /// thread `convert-store`, one visitor after the other. How long a store may take is up to it.
     ///
     /// ```
     /// # use convert_sdk::*;

@@ -11,11 +11,17 @@ use crate::caught::Wall;
 /// A store that outlives the process or is shared between processes, with the official Python
 /// SDK's methods, keys and values, so that both SDKs can use the same one.
 ///
-/// [`Core::create_context`](crate::Core::create_context) calls `get` on the caller's thread (for async
-/// callers it is called on the thread `convert-reader`); every other call comes from the tracker's thread, so that a slow store delays no decision and no
-/// recording. What a visitor's contexts change is merged over what is stored, by a `get` and a `set`:
-/// of two processes that write one visitor in the same instant, one can undo the other. A failing store is logged and counted; the SDK goes on with what it
-/// has in memory.
+/// Every call comes from threads of the SDK's own, up to eight at a time, in batches of up to 1,000 keys,
+/// and behind a deadline ([`store_timeout`](crate::SdkConfigBuilder::store_timeout), default 1 s): a slow
+/// store delays no decision, no recording and no delivery for longer than that. Only
+/// [`Core::create_context`](crate::Core::create_context) waits for an answer. What fails or comes too late
+/// is counted ([`Stats::store_failures`](crate::Stats::store_failures),
+/// [`store_timeouts`](crate::Stats::store_timeouts)) and decided by the memory of this process.
+///
+/// What a visitor's contexts change is merged over what is stored, by a read and a write: of two processes
+/// that write one visitor in the same instant, one can undo the other. Deduplication marks are claimed in
+/// one step, as a lease that outlasts every retry; they stay when the record is delivered, and go when it
+/// is dropped. What a killed process leaves is a lease that ends by itself.
 ///
 /// ```
 /// use std::time::Duration;

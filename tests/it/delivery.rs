@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project};
 use convert_sdk::{
-    Core, FlushError, LifecycleEvent, ReleaseReason, SdkConfig, TrackingResponse, TransportError,
+    AttributeValue, ConversionOptions, ConversionStatus, Core, FlushError, LifecycleEvent, ReleaseReason,
+    SdkConfig, TrackingResponse, TransportError, attributes,
 };
+use serde_json::json;
 
 use crate::support::{
-    PATIENCE, convert, direct, direct_to, keyed, network, pro, released, room, serve, shop, start,
-    start_scripted, until, visitor,
+    ONCE, PATIENCE, Posted, convert, direct, direct_to, keyed, network, pro, released, room, serve, shop,
+    start, start_scripted, until, visitor,
 };
 
 fn reason_of(event: &LifecycleEvent) -> ReleaseReason {
@@ -47,7 +49,7 @@ fn ten_events_make_a_batch_by_default_and_nine_wait() {
 #[test]
 fn a_conversion_with_goal_data_counts_as_two_events_of_a_batch() {
     let (core, script) = start_scripted(direct().batch_size(2));
-    let revenue = convert_sdk::ConversionOptions::new().revenue(1.0);
+    let revenue = ConversionOptions::new().revenue(1.0);
     assert!(visitor(&core, "v").track_conversion_with("purchase", &revenue).tracked());
     script.answer(200);
     assert_eq!(script.posted().body["visitors"][0]["events"].as_array().unwrap().len(), 2);
@@ -80,7 +82,7 @@ fn a_flush_releases_explicitly_and_counts_visitors_and_events() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let events = core.subscribe();
-    let revenue = convert_sdk::ConversionOptions::new().revenue(1.0);
+    let revenue = ConversionOptions::new().revenue(1.0);
     assert!(visitor(&core, "a").track_conversion_with("purchase", &revenue).tracked());
     pro(&core, "a").run_experience("price").unwrap();
     visitor(&core, "b").run_experience("banner").unwrap();
@@ -109,7 +111,7 @@ fn a_failed_delivery_keeps_its_records_and_a_later_flush_delivers_them() {
         let core = start(direct_to(&emulator));
         emulator.inject(Fault::track(kind.clone()).times(1));
         convert(&core, 0..3);
-        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("{kind:?}") };
+        let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("{kind:?}") };
         assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 3), "{kind:?}");
         assert_eq!((report.stats.pending, report.stats.requests), (3, 1), "{kind:?}");
         assert!(report.stats.last_error.is_some() && report.stats.is_balanced());
@@ -125,7 +127,7 @@ fn an_answer_that_got_lost_is_retried_and_counted_as_of_unknown_fate() {
     let core = start(direct_to(&emulator));
     emulator.inject(Fault::track(FaultKind::DropAfterRecording).times(1));
     convert(&core, 0..2);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("no answer") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("no answer") };
     assert_eq!((report.pending, report.stats.fate_unknown), (2, 1));
     assert_eq!(core.flush(PATIENCE).unwrap().delivered, 2);
     assert_eq!(emulator.received().totals.events, 4, "the endpoint has them twice, as the count warned");
@@ -144,19 +146,90 @@ fn a_2xx_delivers_whatever_its_body_is() {
     }
 }
 
+/// The visitor whose record the endpoint refuses a whole request for.
+fn poisoned(posted: &Posted) -> bool {
+    posted.visitors().contains(&"visitor-13")
+}
+
 #[test]
-fn a_refused_batch_is_dropped_and_counted() {
-    for status in [400, 401, 403, 404, 410, 422] {
+fn one_bad_record_does_not_cost_the_others_theirs() {
+    for status in [400, 422] {
+        let (core, script) = start_scripted(direct().batch_size(50).delivery(room(100)));
+        convert(&core, 0..50);
+        let flusher = core.clone();
+        let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
+        let (mut requests, mut taken) = (0, 0);
+        while taken < 49 {
+            let posted = script.posted();
+            requests += 1;
+            taken += if poisoned(&posted) { 0 } else { posted.visitors().len() };
+            script.answer(if poisoned(&posted) { status } else { 200 });
+        }
+        let Err(FlushError::Incomplete(report)) = flush.join().unwrap() else { panic!("one is dropped") };
+        assert_eq!((report.delivered, report.dropped, report.pending), (49, 1, 0));
+        assert_eq!(report.stats.dropped.rejected.total(), 1);
+        assert!(requests <= 2 + 6, "{requests} requests for one culprit among fifty");
+        // It can be recorded again, and what was told is not told again.
+        let again = visitor(&core, "visitor-13");
+        let confirmed = again.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE);
+        assert_eq!(confirmed.unwrap().status, ConversionStatus::Queued);
+        script.answer(200);
+        assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
+    }
+}
+
+#[test]
+fn a_refused_key_drops_nothing_and_is_told_once() {
+    for status in [401, 403, 404, 410] {
         let emulator = serve();
         let core = start(direct_to(&emulator));
-        emulator.inject(Fault::track(FaultKind::status(status)).times(1));
+        let events = core.subscribe();
+        emulator.inject(Fault::track(FaultKind::status(status)).times(3));
         convert(&core, 0..2);
-        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("{status}") };
-        assert_eq!((report.delivered, report.dropped, report.pending), (0, 2, 0));
-        assert_eq!(report.stats.dropped.rejected.total(), 2);
-        assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Status(status));
-        assert_eq!(core.flush(PATIENCE).unwrap().delivered, 0);
+        for _ in 0..3 {
+            let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("{status}") };
+            assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 2));
+            assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Status(status));
+        }
+        assert_eq!(core.flush(PATIENCE).unwrap().delivered, 2);
+        core.close();
+        let refused = |event: &LifecycleEvent| matches!(event, LifecycleEvent::DeliveryRefused { .. });
+        assert_eq!(events.filter(refused).count(), 1);
     }
+}
+
+#[test]
+fn segments_that_the_endpoint_refuses_are_left_out_and_counted() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator));
+    let odd = attributes! {
+        "country" => AttributeValue::from(json!([1])),
+        "browser" => AttributeValue::from(json!([null, "firefox"])),
+        "customSegments" => "x",
+        "source" => "mail",
+    };
+    core.create_context("odd", odd).unwrap().track_conversion("purchase");
+    convert(&core, 0..49);
+    let report = core.flush(PATIENCE).unwrap();
+    assert_eq!((report.delivered, report.stats.requests, report.stats.segments_left_out), (50, 1, 3));
+    let received = emulator.received();
+    assert_eq!((received.totals.events, received.totals.refused), (50, 0));
+    let odd = received.events.iter().find(|event| event.visitor_id == "odd").unwrap();
+    let segments = odd.segments.clone().unwrap();
+    assert_eq!(serde_json::Value::Object(segments), json!({"browser": ["firefox"], "source": "mail"}));
+}
+
+#[test]
+fn only_a_2xx_is_a_delivery() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..1);
+    for status in [100, 199, 300, 304, 307, 500] {
+        script.answer(status);
+        let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("{status}") };
+        assert_eq!((report.delivered, report.pending), (0, 1), "{status}");
+    }
+    script.answer(299);
+    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
 }
 
 #[test]
@@ -178,7 +251,7 @@ fn a_single_record_that_is_too_large_is_dropped() {
     for status in [413, 413, 413, 200, 200] {
         script.answer(status);
     }
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("one is dropped") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("one is dropped") };
     assert_eq!((report.delivered, report.dropped, report.pending), (2, 1, 0));
     let sizes: Vec<_> = script.posts.try_iter().map(|posted| posted.visitors().len()).collect();
     assert_eq!(sizes, [3, 2, 1, 1, 1]);
@@ -219,7 +292,7 @@ fn a_transport_that_panics_loses_nothing() {
     let core = Core::builder(direct().build().unwrap()).transport(Panicking).build().unwrap();
     core.initialize().unwrap();
     convert(&core, 0..1);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it panics") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it panics") };
     assert_eq!(report.pending, 1);
     assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Panicked);
     assert!(core.stats().panics > 0);
@@ -247,7 +320,7 @@ fn an_account_that_no_url_can_hold_is_dropped_and_counted() {
     config["account_id"] = "acc ount".into();
     let core = start(SdkConfig::builder().data(&config).transport(network(&emulator).build().unwrap()));
     convert(&core, 0..2);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("nothing can be sent") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("nothing can be sent") };
     assert_eq!((report.pending, report.dropped, report.stats.dropped.rejected.total()), (0, 2, 2));
     assert_eq!(report.stats.last_error.unwrap().cause, TransportError::InvalidRequest);
 }
@@ -261,7 +334,7 @@ fn a_project_id_cannot_choose_the_host() {
         network(&emulator).track_base_url("https://[project_id].example.invalid/v1").build().unwrap();
     let core = start(SdkConfig::builder().data(&config).transport(network));
     convert(&core, 0..1);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("nothing can be sent") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("nothing can be sent") };
     assert_eq!(report.stats.last_error.unwrap().cause, TransportError::InvalidRequest);
     assert_eq!(emulator.received().totals.requests, 0);
 }

@@ -218,9 +218,7 @@ fn a_failed_delivery_is_told_with_its_cause_and_the_next_with_its_attempts() {
     let events = core.subscribe();
     convert(&core, 0..2);
     script.answer(503);
-    let _ = core.flush(PATIENCE);
     script.fail(convert_sdk::TransportError::Connect);
-    let _ = core.flush(PATIENCE);
     script.answer(200);
     core.flush(PATIENCE).unwrap();
     let mut told = Vec::new();

@@ -6,8 +6,8 @@ use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{FlushError, TransportError};
 
 use crate::support::{
-    PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, room, serve, start, start_scripted,
-    until,
+    ONCE, PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, room, serve, start,
+    start_scripted, until,
 };
 
 #[test]
@@ -81,7 +81,7 @@ fn a_request_that_hangs_ends_with_its_own_timeout_and_is_of_unknown_fate() {
     let network = network(&emulator).total_timeout(Duration::from_secs(1));
     let core = start(direct().transport(network.build().unwrap()));
     convert(&core, 0..1);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it hangs") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it hangs") };
     assert_eq!(report.stats.last_error.unwrap().cause.code(), "timeout");
     assert_eq!((report.pending, report.stats.fate_unknown), (1, 1));
     assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
@@ -93,7 +93,7 @@ fn an_endpoint_that_asks_for_no_wait_is_not_asked_again_and_again() {
     emulator.inject(Fault::track(FaultKind::too_many_requests(0)));
     let core = start(keyed(&emulator));
     convert(&core, 0..1);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("refused") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("refused") };
     assert_eq!((report.delivered, report.pending, report.stats.requests), (0, 1, 1));
 }
 
@@ -113,7 +113,7 @@ fn a_failure_in_the_middle_is_told_in_numbers() {
     convert(&core, 0..1_500);
     script.answer(200);
     script.answer(503);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("half fails") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("half fails") };
     assert_eq!((report.delivered, report.dropped, report.pending), (1_000, 0, 500));
     assert_eq!((report.stats.delivered, report.stats.pending), (1_000, 500));
     script.answer(200);
@@ -144,7 +144,7 @@ fn after_an_outage_a_flush_delivers_everything() {
     let core = start(keyed_over(network(&emulator)));
     emulator.go_offline();
     convert(&core, 0..25);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("offline") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("offline") };
     assert_eq!((report.pending, report.delivered), (25, 0));
     emulator.go_online().unwrap();
     assert_eq!(core.flush(PATIENCE).unwrap().stats.delivered, 25);

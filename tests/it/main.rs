@@ -37,4 +37,5 @@ mod surface;
 mod threads;
 mod tracking;
 mod vectors;
+mod waiting;
 mod wire;

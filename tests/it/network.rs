@@ -6,7 +6,8 @@ use convert_emulator::{Fault, FaultKind, Project, RouteKind, ServerCertificate};
 use convert_sdk::{FlushError, InitializeError, LoadError, SdkConfig, TransportConfig, TransportError};
 
 use crate::support::{
-    KEY, PATIENCE, convert, direct_to, keyed, keyed_over, network, serve, serve_project, shop, start, unready,
+    KEY, ONCE, PATIENCE, convert, direct_to, keyed, keyed_over, network, serve, serve_project, shop, start,
+    unready,
 };
 
 const SECRET: &str = "bearer-secret-of-7";
@@ -23,7 +24,7 @@ fn a_certificate_of_another_authority_date_or_host_is_refused() {
         };
         let core = start(direct_to(&emulator));
         convert(&core, 0..1);
-        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("{kind:?}") };
+        let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("{kind:?}") };
         assert_eq!(report.stats.last_error.unwrap().cause.code(), "tls", "{kind:?}");
         let totals = emulator.received().totals;
         assert_eq!(totals.requests, 0, "nothing is sent before the certificate is checked");
@@ -60,7 +61,7 @@ fn a_redirect_is_not_followed_and_takes_no_secret_to_another_host() {
         assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Status(307))));
         let core = start(direct_to(&emulator));
         convert(&core, 0..1);
-        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("no redirect") };
+        let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("no redirect") };
         assert_eq!((report.pending, report.delivered), (1, 0));
     }
     let totals = other.received().totals;

@@ -146,10 +146,21 @@ fn shutdown_ends_by_its_deadline_while_connecting_in_the_handshake_and_in_the_bo
 fn shutdown_after_a_failure_says_what_was_dropped() {
     let (core, script) = start_scripted(direct());
     convert(&core, 0..3);
-    script.answer(500);
-    let Err(FlushError::Incomplete(report)) = core.shutdown(PATIENCE) else { panic!("it fails") };
-    assert_eq!((report.delivered, report.dropped, report.pending), (0, 3, 0));
-    assert_eq!((report.stats.pending, report.stats.dropped.closed.total()), (0, 3));
+    (0..1_000).for_each(|_| script.answer(500));
+    let Err(FlushError::Timeout(stats)) = core.shutdown(Duration::from_millis(400)) else {
+        panic!("it fails")
+    };
+    assert_eq!((stats.pending, stats.dropped.closed.total(), stats.delivered), (0, 3, 0));
+    assert!(script.posts.len() > 1, "it tried until its time was over");
+}
+
+#[test]
+fn a_shutdown_delivers_when_the_endpoint_recovers() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..3);
+    [503, 503, 503, 200].into_iter().for_each(|status| script.answer(status));
+    let report = core.shutdown(PATIENCE).unwrap();
+    assert_eq!((report.delivered, report.stats.dropped.total(), report.stats.requests), (3, 0, 4));
 }
 
 #[test]

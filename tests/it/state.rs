@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConversionOptions, ConversionStatus, DataStore, DecisionSource, InMemoryDataStore, StoreError, attributes,
+    ConversionOptions, ConversionStatus, DataStore, DecisionSource, DeliveryConfig, InMemoryDataStore,
+    StoreError, attributes,
 };
 use serde_json::{Value, json};
 
@@ -42,6 +43,16 @@ impl DataStore for Texts {
         Ok(())
     }
 
+    fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
+        assert!(ttl.is_some_and(|lease| lease > DeliveryConfig::DEFAULT_MAX_AGE), "a claim is a lease");
+        assert_eq!(value, true, "Python asks whether there is a value");
+        let free = !self.has(key)?;
+        if free {
+            self.put(key, "\"leased\"");
+        }
+        Ok(free)
+    }
+
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.0.lock().unwrap().remove(key);
         Ok(())
@@ -51,13 +62,14 @@ impl DataStore for Texts {
 #[test]
 fn state_and_marks_are_written_as_python_writes_them() {
     let store = Arc::new(Texts::default());
-    let core = start(direct().shared_data_store(store.clone()));
+    let emulator = serve();
+    let core = start(direct_to(&emulator).shared_data_store(store.clone()));
     let id = "vü \"1\"";
     let mut context = core.create_context(id, attributes! { "plan" => "pro", "country" => "GR" }).unwrap();
     context.set_attributes(attributes! { "age" => 30 });
     context.run_experience("price").unwrap();
     assert!(context.track_conversion("purchase").tracked());
-    core.close();
+    core.flush(PATIENCE).unwrap();
     assert_eq!(
         store.keys(),
         [
@@ -99,9 +111,14 @@ fn state_that_python_wrote_is_taken_up() {
     core.flush(PATIENCE).unwrap();
     let received = emulator.received();
     assert_eq!((received.totals.bucketing, received.totals.conversion), (1, 1), "price was exposed before");
-    let body = &crate::support::bodies(&received)[0]["visitors"][0];
-    assert_eq!(body["segments"], json!({"country": "DE", "customSegments": ["61"]}));
-    let pairs = &body["events"][1]["data"]["bucketingData"];
+    // The store answers for each record by itself, so that there may be two requests.
+    let bodies = crate::support::bodies(&received);
+    let visitors = || bodies.iter().map(|body| &body["visitors"][0]);
+    let segments = json!({"country": "DE", "customSegments": ["61"]});
+    assert!(visitors().all(|visitor| visitor["segments"] == segments));
+    let mut events = visitors().flat_map(|visitor| visitor["events"].as_array().unwrap());
+    let conversion = events.find(|event| event["eventType"] == "conversion").unwrap();
+    let pairs = &conversion["data"]["bucketingData"];
     assert_eq!(*pairs, json!({"2": "22", "3": "31", "999": "1"}), "unknown decisions are kept");
     core.close();
     let state = store.value(r#"state:["v"]"#).unwrap();
@@ -135,8 +152,8 @@ fn state_outlives_the_core() {
     let core = start(config());
     let context = pro(&core, "v");
     assert_eq!(context.run_experience("price").unwrap().source(), DecisionSource::Stored);
-    assert!(core.flush(Duration::ZERO).is_err() || core.stats().pending == 0);
-    until(&core, |stats| stats.recorded == 1 && stats.deduplicated == 1);
+    // Nobody has delivered the first one, so that it is no repetition.
+    until(&core, |stats| (stats.recorded, stats.deduplicated) == (1, 0));
 }
 
 #[test]

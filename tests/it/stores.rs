@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{DataStore, DecisionSource, InMemoryDataStore, LifecycleEvent, StoreError};
+use convert_sdk::{
+    ConversionOptions, ConversionStatus, Core, DataStore, DecisionSource, InMemoryDataStore, LifecycleEvent,
+    StoreError,
+};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::Value;
 
@@ -93,7 +96,7 @@ fn a_failing_store_is_not_asked_for_every_waiting_visitor_at_every_step() {
     for number in 0..VISITORS {
         visitor(&core, &number.to_string()).run_experience("banner").unwrap();
     }
-    script.answer(200);
+    (0..VISITORS).for_each(|_| script.answer(200));
     core.flush(PATIENCE).unwrap();
     // A mark and at most one try to write state for each step, not one for each waiting visitor.
     let sets = store.sets.load(Ordering::SeqCst);
@@ -140,4 +143,125 @@ fn a_slow_store_delays_no_decision_and_no_recording() {
     assert_eq!(pro(&core, "v").run_experience("price").unwrap().source(), DecisionSource::Stored);
     drop(go_on);
     core.close();
+}
+
+/// Hangs in every call until the test is over, or until it is let go.
+struct Hanging(Receiver<()>);
+
+impl Hanging {
+    fn hang(&self) -> Result<(), StoreError> {
+        let _ = self.0.recv();
+        Err(StoreError::new("let go"))
+    }
+}
+
+impl DataStore for Hanging {
+    fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
+        self.hang().map(|()| None)
+    }
+    fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
+        self.hang()
+    }
+    fn delete(&self, _: &str) -> Result<(), StoreError> {
+        self.hang()
+    }
+}
+
+#[test]
+fn a_store_that_hangs_holds_up_nobody() {
+    let emulator = serve();
+    let (go_on, told) = bounded(0);
+    let core = start(
+        direct_to(&emulator).data_store(Hanging(told)).store_timeout(Duration::from_millis(20)).batch_size(1),
+    );
+    convert(&core, 0..20);
+    let report = core.flush(PATIENCE).unwrap();
+    assert_eq!(report.stats.delivered, 20);
+    assert_eq!(emulator.received().totals.events, 20);
+    assert!(report.stats.store_timeouts >= 20, "each read, and then each claim: {:?}", report.stats);
+    assert_eq!(core.stats().pending, 0);
+    // Memory finds the repetitions of this process all the same.
+    convert(&core, 0..20);
+    assert_eq!(core.flush(PATIENCE).unwrap().stats.deduplicated, 20);
+    drop(go_on);
+    core.close();
+}
+
+/// Counts its calls, and holds the first ones up until everything has been recorded.
+struct Batched {
+    inner: InMemoryDataStore,
+    claims: AtomicUsize,
+    writes: AtomicUsize,
+    go_on: Receiver<()>,
+}
+
+impl DataStore for Batched {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        self.inner.get(key)
+    }
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        self.inner.set(key, value, ttl)
+    }
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.inner.delete(key)
+    }
+    fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
+        assert!((1..=1_000).contains(&entries.len()));
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.inner.set_many(entries, ttl)
+    }
+    fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
+        assert!((1..=1_000).contains(&keys.len()));
+        self.claims.fetch_add(1, Ordering::SeqCst);
+        let _ = self.go_on.recv();
+        self.inner.claim_many(keys, lease)
+    }
+}
+
+#[test]
+fn what_waits_for_a_store_is_asked_in_batches() {
+    const VISITORS: u32 = 4_000;
+    let emulator = serve();
+    let (go_on, told) = bounded(0);
+    let store = Arc::new(Batched {
+        inner: InMemoryDataStore::new(),
+        claims: AtomicUsize::new(0),
+        writes: AtomicUsize::new(0),
+        go_on: told,
+    });
+    let core = start(
+        direct_to(&emulator).shared_data_store(store.clone()).store_timeout(PATIENCE).batch_size(1_000),
+    );
+    for number in 0..VISITORS {
+        // Without a wait for the store, which is asked for claims alone.
+        assert!(visitor(&core, &number.to_string()).track_conversion("purchase").tracked());
+    }
+    drop(go_on);
+    let report = core.flush(PATIENCE).unwrap();
+    assert_eq!((report.stats.delivered, report.stats.store_timeouts), (u64::from(VISITORS), 0));
+    let (claims, writes) = (store.claims.load(Ordering::SeqCst), store.writes.load(Ordering::SeqCst));
+    assert!(claims < 200 && writes < 400, "{claims} and {writes} calls for {VISITORS} visitors");
+    assert!(store.inner.has(r#"dedup:["7", "71"]"#).unwrap());
+}
+
+#[test]
+fn a_conversion_dropped_by_one_process_can_be_recorded_by_the_next() {
+    let store = Arc::new(InMemoryDataStore::new());
+    let plain = ConversionOptions::new();
+    let confirmed = |core: &Core| {
+        let confirmed = visitor(core, "v").track_conversion_confirmed("purchase", &plain, PATIENCE);
+        confirmed.unwrap().status
+    };
+    // An outage at the end of one process.
+    let (first, _script) = start_scripted(direct().shared_data_store(store.clone()));
+    assert_eq!(confirmed(&first), ConversionStatus::Queued);
+    assert!(store.has(r#"dedup:["v", "71"]"#).unwrap(), "claimed");
+    assert_eq!(first.close().dropped.closed.total(), 1);
+    assert!(!store.has(r#"dedup:["v", "71"]"#).unwrap(), "released");
+    let (second, script) = start_scripted(direct().shared_data_store(store.clone()));
+    assert_eq!(confirmed(&second), ConversionStatus::Queued);
+    script.answer(200);
+    second.flush(PATIENCE).unwrap();
+    let (third, _script) = start_scripted(direct().shared_data_store(store));
+    assert_eq!(confirmed(&third), ConversionStatus::Deduplicated);
 }

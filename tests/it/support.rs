@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Project, Received, RouteKind};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, LifecycleEvent, SdkConfig,
+    ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, FlushOptions, LifecycleEvent, SdkConfig,
     SdkConfigBuilder, Stats, Subscription, TrackingRequest, TrackingResponse, Transport, TransportConfig,
     TransportConfigBuilder, TransportError, attributes,
 };
@@ -16,6 +16,8 @@ use serde_json::Value;
 pub(crate) const KEY: &str = "shop/key-of-7";
 /// Long enough that only a hang can exhaust it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// A flush that is answered by the first failure.
+pub(crate) const ONCE: FlushOptions = FlushOptions::within(PATIENCE).single_attempt(true);
 
 pub(crate) fn deadline() -> Instant {
     Instant::now() + PATIENCE

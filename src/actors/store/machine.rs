@@ -41,6 +41,7 @@ pub(crate) struct StoreMachine {
     write_at: Option<Instant>,
     calls: Vec<Running>,
     next_call: u64,
+    settled_at: Option<Instant>,
     drains: Vec<Drain>,
     /// The last round of writing was refused.
     refused: bool,
@@ -93,6 +94,7 @@ impl StoreMachine {
             write_at: None,
             calls: Vec::new(),
             next_call: 0,
+            settled_at: None,
             drains: Vec::new(),
             refused: false,
             overflowed: false,
@@ -109,7 +111,9 @@ impl StoreMachine {
             StoreCommand::Keep(keys) => self.tell(keys, |machine| &mut machine.keeps),
             StoreCommand::Release(keys) => self.tell(keys, |machine| &mut machine.releases),
             // The thread's own.
-            StoreCommand::Attach(_) | StoreCommand::Close => {}
+            StoreCommand::Attach(_) => {}
+            // What a store has refused is offered once more.
+            StoreCommand::Close => (self.write_at, self.refused) = (Some(now), false),
             StoreCommand::Write => self.write_at = self.write_at.or(Some(now)),
             StoreCommand::Drain(ticket, reply) => {
                 self.write_at = self.write_at.map(|_| now);
@@ -178,8 +182,9 @@ impl StoreMachine {
 
     /// After each step: gives up what has waited for too long, and begins what can begin.
     pub(crate) fn settle(&mut self, now: Instant, effects: &mut Vec<StoreEffect>) {
+        self.settled_at = Some(now);
         // A store that answers nothing any more is not waited for again and again.
-        let hangs = self.calls.len() == Self::LANES && self.calls.iter().all(|call| call.due <= now);
+        let hangs = self.hangs(now);
         let limit = if hangs { now + self.timeout } else { now };
         let mut late = 0;
         let mut given_up = Vec::new();
@@ -221,7 +226,8 @@ impl StoreMachine {
         self.answer_drains(now, effects);
     }
 
-    /// The next call that can begin: whoever waits comes first, and the last lane is kept for them.
+    /// The next call that can begin. The last lane is kept for callers that wait, the one before for them
+    /// and for claims.
     fn next_call(&mut self, now: Instant) -> Option<(Asked, Call)> {
         let free = Self::LANES - self.calls.len();
         if free == 0 {
@@ -235,12 +241,15 @@ impl StoreMachine {
                 batch.map(|Waiting { due, asked: (key, asked) }| (key, Waiting { due, asked })).unzip();
             return Some((Asked::Read(waiting), Call::Read(keys)));
         }
+        if free == 1 {
+            return None;
+        }
         if !self.claims.is_empty() {
             let batch: VecDeque<_> = self.claims.drain(..part(self.claims.len())).collect();
             let keys = batch.iter().map(|waiting| waiting.asked.key.clone()).collect();
             return Some((Asked::Claim(batch), Call::Claim(keys, self.lease)));
         }
-        if free == 1 {
+        if free == 2 {
             return None;
         }
         if !self.keeps.is_empty() {
@@ -260,11 +269,11 @@ impl StoreMachine {
 
     fn can_write(&self) -> bool {
         let writing = self.calls.iter().filter(|call| matches!(call.asked, Asked::Write)).count();
-        self.calls.len() + 1 < Self::LANES && writing < WRITE_LANES
+        self.calls.len() + 2 < Self::LANES && writing < WRITE_LANES
     }
 
     fn answer_drains(&mut self, now: Instant, effects: &mut Vec<StoreEffect>) {
-        let told = self.keeps.is_empty() && self.releases.is_empty();
+        let told = self.keeps.is_empty() && self.releases.is_empty() || self.hangs(now);
         let writes = self.write_at.is_some();
         let next_call = self.next_call;
         for drain in self.drains.iter_mut().filter(|drain| drain.until.is_none()) {
@@ -288,16 +297,23 @@ impl StoreMachine {
         let calls = self.calls.iter().filter_map(|call| match &call.asked {
             Asked::Read(replies) => replies.front().map(|waiting| waiting.due),
             Asked::Claim(claims) => claims.front().map(|waiting| waiting.due),
-            Asked::Told | Asked::Write => (!self.drains.is_empty()).then_some(call.due),
+            // It may be the last that is waited for.
+            Asked::Told | Asked::Write => Some(call.due).filter(|due| Some(*due) > self.settled_at),
         });
         fronts.into_iter().flatten().chain(calls).min()
+    }
+
+    /// Whether nothing new can be asked, as the store keeps what was asked for longer than it may.
+    fn hangs(&self, now: Instant) -> bool {
+        self.calls.len() + 2 >= Self::LANES && self.calls.iter().all(|call| call.due <= now)
     }
 
     /// Whether there is nothing left to do but to wait for calls that may never end.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let empty = self.reads.is_empty() && self.claims.is_empty() && self.keeps.is_empty();
         let written = self.write_at.is_none() || self.refused;
-        empty && written && self.releases.is_empty() && self.calls.iter().all(|call| call.due <= now)
+        let done = empty && written && self.releases.is_empty();
+        (done || self.hangs(now)) && self.calls.iter().all(|call| call.due <= now)
     }
 }
 

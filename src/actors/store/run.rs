@@ -88,9 +88,8 @@ impl StoreThread {
         match command {
             StoreCommand::Attach(claimed) => self.claimed = Some(claimed),
             StoreCommand::Close => {
-                // What waits is still written.
                 self.ending = true;
-                self.machine.command(StoreCommand::Write, now);
+                self.machine.command(StoreCommand::Close, now);
             }
             command => self.machine.command(command, now),
         }

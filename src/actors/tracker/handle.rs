@@ -15,13 +15,12 @@ use crate::actors::reply::Reply;
 use crate::actors::store::{StoreCommand, StoreHandle};
 use crate::actors::thread::Worker;
 use crate::actors::wait::Wakers;
+use crate::deadline::deadline_after;
 use crate::error::StartError;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::tracking::{Ledger, Refused, ReleaseReason, TrackedEvent};
 
-/// No caller waits longer, so that the end of its wait is a moment that the clock can name.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Flushes that may wait to be heard.
 const FLUSHES: usize = 64;
 /// Bytes of texts in a record from which on they are counted; shorter ones are bounded by the
@@ -278,8 +277,7 @@ impl Mailbox {
     #[cold]
     fn wait(&self, record: Record, deadline: Option<Instant>) -> Result<(), Refused> {
         let patience = self.admission.patience.ok_or(Refused::Full)?;
-        let now = Instant::now();
-        let patience = now + patience.min(LONGEST);
+        let patience = deadline_after(patience);
         let deadline = deadline.map_or(patience, |own| own.min(patience));
         let mut record = Some(record);
         let attempt = || {

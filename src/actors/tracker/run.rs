@@ -105,8 +105,9 @@ impl TrackerThread {
         }
         self.watch = self.watch(now);
         if self.ports.attention.closed.load(Ordering::SeqCst) && !self.tracker.is_closing() {
-            // What was sent before is still judged.
+            // What was sent before is still judged, and delivered where a batch is full.
             self.take_all(now);
+            self.tracker.settle(now, &mut self.effects);
             self.tracker.close();
         }
         self.tracker.settle(now, &mut self.effects);

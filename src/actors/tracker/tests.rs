@@ -4,6 +4,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 mod claims;
 mod culprits;
+mod mailbox;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

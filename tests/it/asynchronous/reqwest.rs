@@ -12,7 +12,7 @@ use convert_sdk::{
 use tokio::runtime::{Builder, Runtime};
 
 use super::block_on;
-use crate::support::{KEY, PATIENCE, convert, direct, network, serve, serve_project, shop};
+use crate::support::{KEY, ONCE, PATIENCE, convert, direct, network, serve, serve_project, shop};
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
@@ -161,7 +161,7 @@ fn ids_of_dots_do_not_change_where_a_request_goes() {
     let core = adapted(&runtime, SdkConfig::builder().data(&config), network(&emulator));
     core.initialize().unwrap();
     convert(&core, 0..1);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it is refused") };
+    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it is refused") };
     assert_eq!(report.stats.dropped.rejected.total(), 1);
     assert_eq!(emulator.received().totals.requests, 0);
 }
@@ -213,7 +213,7 @@ fn without_its_runtime_a_request_fails_and_the_records_are_kept() {
     core.initialize().unwrap();
     convert(&core, 0..2);
     runtime.shutdown_background();
-    let Err(FlushError::Incomplete(report)) = block_on(core.to_async().flush(PATIENCE)) else {
+    let Err(FlushError::Incomplete(report)) = block_on(core.to_async().flush_with(ONCE)) else {
         panic!("there is no runtime")
     };
     assert_eq!((report.pending, report.stats.last_error.unwrap().cause.code()), (2, "other"));

@@ -10,11 +10,11 @@ use super::{block_on, poll_once};
 use crate::support::{PATIENCE, convert, deadline, keyed, serve_project, shop, unready};
 use crate::threads::run;
 
-/// Both names, cut as the system shows them.
+/// The names, cut as the system shows them.
 fn waiting_threads() -> BTreeSet<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-    let own = ["convert-timer", "convert-reader"];
+    let own = ["convert-timer", "convert-store", "convert-store-i"];
     names.map(|name| name.trim().to_owned()).filter(|name| own.contains(&name.as_str())).collect()
 }
 
@@ -27,13 +27,13 @@ fn expect_waiting(wanted: &[&str]) {
     }
 }
 
-/// A core with both threads running.
+/// A core with all of them running.
 fn busy(emulator: &Emulator) -> AsyncCore {
     let core = unready(keyed(emulator).data_store(InMemoryDataStore::new())).to_async();
     block_on(core.initialize()).unwrap();
     expect_waiting(&["convert-timer"]);
     block_on(core.create_context("v", ())).unwrap();
-    expect_waiting(&["convert-reader", "convert-timer"]);
+    expect_waiting(&["convert-store", "convert-store-i", "convert-timer"]);
     convert(&core.to_sync(), 0..3);
     core
 }

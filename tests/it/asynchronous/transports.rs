@@ -12,7 +12,7 @@ use convert_sdk::{
 use crossbeam_channel::{Sender, bounded, unbounded};
 
 use super::block_on;
-use crate::support::{KEY, PATIENCE, convert, shop, until};
+use crate::support::{KEY, ONCE, PATIENCE, convert, shop, until};
 
 type Answer = Result<TrackingResponse, TransportError>;
 
@@ -91,7 +91,7 @@ fn a_custom_transport_is_driven_for_both_surfaces() {
 #[test]
 fn a_future_that_hangs_is_dropped_with_the_requests_timeout() {
     let (core, dropped) = moody(Mood::Hanging, network().total_timeout(Duration::from_millis(20)));
-    let Err(FlushError::Incomplete(report)) = block_on(core.to_async().flush(PATIENCE)) else {
+    let Err(FlushError::Incomplete(report)) = block_on(core.to_async().flush_with(ONCE)) else {
         panic!("it hangs")
     };
     assert_eq!(report.stats.last_error.unwrap().cause.code(), "timeout");
@@ -114,7 +114,7 @@ fn a_close_drops_a_future_that_hangs() {
 fn a_panic_in_a_call_or_its_future_is_a_failure() {
     for mood in [Mood::PanickingInTheCall, Mood::PanickingInTheFuture] {
         let (core, _) = moody(mood, network());
-        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("it panics") };
+        let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it panics") };
         assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Panicked);
         assert_eq!(report.pending, 2);
     }

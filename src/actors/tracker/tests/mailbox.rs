@@ -1,0 +1,73 @@
+//! The channel's bounds and counts, with nobody at its other end.
+
+use crate::tracking::Ledger;
+
+use super::super::handle::Mailbox;
+use super::super::run::Ports;
+use super::*;
+use crate::actors::flusher::FlusherHandle;
+use crate::tracking::Refused;
+
+fn mailbox(
+    delivery: impl FnOnce(DeliveryConfigBuilder) -> DeliveryConfigBuilder,
+) -> (Mailbox, Ports, Arc<Ledger>) {
+    let delivery = delivery(DeliveryConfig::builder()).build().unwrap();
+    let ledger = Arc::<Ledger>::default();
+    let (_, outcomes) = bounded(1);
+    let (flusher, _) = FlusherHandle::new(1);
+    let (mailbox, ports) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
+    (mailbox, ports, ledger)
+}
+
+fn long(visitor: char) -> TrackedEvent {
+    exposure(&visitor.to_string().repeat(600))
+}
+
+#[test]
+fn long_texts_are_bounded_in_bytes() {
+    let (mailbox, ports, ledger) = mailbox(|delivery| delivery.max_queued_bytes(1_000));
+    assert_eq!(mailbox.offer(long('a'), None, None), Ok(()));
+    assert_eq!(mailbox.offer(long('b'), None, None), Err(Refused::Full));
+    assert_eq!(mailbox.offer(exposure("short"), None, None), Ok(()), "short texts are not counted");
+    let stats = ledger.read(Instant::now());
+    assert_eq!((stats.recorded, stats.pending, stats.dropped.queue_full.exposures), (3, 2, 1));
+    assert!(stats.is_balanced());
+    assert_eq!(ports.inbox.len(), 2);
+}
+
+#[test]
+fn a_refused_record_gives_its_bytes_back() {
+    let (mailbox, ports, _) = mailbox(|delivery| {
+        delivery.queue_capacity(1).max_queued_bytes(1_000).overflow(OverflowPolicy::DropNewest)
+    });
+    assert_eq!(mailbox.offer(exposure("short"), None, None), Ok(()));
+    for _ in 0..3 {
+        assert_eq!(mailbox.offer(long('a'), None, None), Err(Refused::Full), "no place");
+    }
+    assert!(ports.inbox.try_recv().is_ok());
+    assert_eq!(mailbox.offer(long('a'), None, None), Ok(()), "its bytes are free");
+}
+
+#[test]
+fn what_the_tracker_leaves_behind_is_counted() {
+    let (mailbox, _ports, ledger) = mailbox(|delivery| delivery);
+    assert_eq!(mailbox.offer(exposure("racing"), None, None), Ok(()));
+    mailbox.count_unread();
+    mailbox.count_unread();
+    mailbox.close();
+    assert_eq!(mailbox.offer(exposure("late"), None, None), Err(Refused::Closed));
+    let stats = ledger.read(Instant::now());
+    assert_eq!((stats.recorded, stats.pending, stats.dropped.closed.exposures), (2, 0, 2));
+    assert!(stats.is_balanced());
+}
+
+#[test]
+fn a_flush_that_finds_no_room_loses_no_close() {
+    let (mailbox, ports, _) = mailbox(|delivery| delivery);
+    let limit = FlushLimit { deadline: Instant::now(), single_attempt: false };
+    let request = || FlushRequest { reason: ReleaseReason::Explicit, limit, reply: bounded(1).0.into() };
+    while mailbox.flush(request()).is_some() {}
+    mailbox.close();
+    assert!(ports.attention.closed.load(std::sync::atomic::Ordering::SeqCst));
+    assert!(ports.nudged.try_recv().is_ok());
+}

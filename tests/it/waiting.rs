@@ -1,0 +1,86 @@
+//! Callers that wait for room (`OverflowPolicy::Wait`), and what ends their wait.
+
+use std::time::Duration;
+
+use convert_sdk::{ConversionOptions, ConversionStatus, Core, DeliveryConfig, GoalDataKey, OverflowPolicy};
+
+use crate::support::{PATIENCE, Script, convert, direct, start_scripted, until, visitor};
+
+/// Longer than any test: only something else can end the wait.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A core with a delivery at hand, a full backlog, and a full channel of one record.
+fn full() -> (Core, Script) {
+    let delivery = DeliveryConfig::builder()
+        .lanes(1)
+        .queue_capacity(1)
+        .max_pending_records(1)
+        .max_request_events(1)
+        .max_queued_bytes(1_000)
+        .overflow(OverflowPolicy::Wait(FOR_EVER));
+    let (core, script) = start_scripted(direct().batch_size(1).delivery(delivery.build().unwrap()));
+    convert(&core, 0..1);
+    script.posted();
+    convert(&core, 1..2);
+    until(&core, |stats| stats.pending_places.waiting == 1);
+    convert(&core, 2..3);
+    until(&core, |stats| stats.pending_places.in_channel == 1);
+    (core, script)
+}
+
+#[test]
+fn a_close_sends_every_waiting_caller_home() {
+    let (core, _script) = full();
+    let callers: Vec<_> = (0..64)
+        .map(|number| {
+            let core = core.clone();
+            std::thread::spawn(move || {
+                visitor(&core, &format!("late-{number}")).track_conversion("purchase").status
+            })
+        })
+        .collect();
+    until(&core, |stats| stats.recorded == 67);
+    let stats = core.close();
+    for caller in callers {
+        assert_eq!(caller.join().unwrap(), ConversionStatus::Closed);
+    }
+    assert_eq!((stats.recorded, stats.is_balanced()), (67, true));
+    let stats = core.stats();
+    assert_eq!((stats.pending, stats.dropped.closed.total()), (0, 67));
+}
+
+#[test]
+fn a_callers_own_deadline_ends_its_wait() {
+    let (core, script) = full();
+    let plain = ConversionOptions::new();
+    let late =
+        visitor(&core, "late").track_conversion_confirmed("purchase", &plain, Duration::from_millis(10));
+    assert_eq!(late.unwrap().status, ConversionStatus::QueueFull);
+    (0..3).for_each(|_| script.answer(200));
+    until(&core, |stats| stats.delivered == 3);
+}
+
+#[test]
+fn room_ends_the_wait_for_long_texts_too() {
+    let (core, script) = full();
+    (0..8).for_each(|_| script.answer(200));
+    let order = ConversionOptions::new().data(GoalDataKey::TransactionId, "x".repeat(600));
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (core, order) = (&core, &order);
+            scope.spawn(move || {
+                let visitor = visitor(core, &format!("long-{number}"));
+                assert_eq!(visitor.track_conversion_with("purchase", order).status, ConversionStatus::Queued);
+            });
+        }
+    });
+    assert_eq!(core.flush(PATIENCE).unwrap().stats.delivered, 7);
+}
+
+#[test]
+fn a_text_that_never_fits_is_refused_at_once() {
+    let (core, _script) = full();
+    let order = ConversionOptions::new().data(GoalDataKey::TransactionId, "x".repeat(2_000));
+    let refused = visitor(&core, "long").track_conversion_with("purchase", &order);
+    assert_eq!(refused.status, ConversionStatus::QueueFull);
+}
