@@ -16,7 +16,7 @@ pub(crate) const PATIENCE_WITH_CHILD: Duration = Duration::from_secs(100);
 
 pub(crate) fn live(scene: &Scene, core: &Core, inherited: Option<&Context>, task: u64) {
     doing(1);
-    if task % 9 != 0 && !core.is_ready() {
+    if !task.is_multiple_of(9) && !core.is_ready() {
         core.initialize_within(PATIENCE).unwrap();
     }
     doing(10 + i32::try_from(task % 9).unwrap());

@@ -25,6 +25,7 @@ const SHOP: &str = include_str!("../it/shop.json");
 const KEY: &str = "shop/key-of-7";
 const FORKERS: usize = 2;
 const RACERS: usize = 5;
+const CHURN: usize = 3;
 
 /// The emulator, in a process of its own, so that no thread of it is forked.
 pub(crate) struct Server {
@@ -126,7 +127,7 @@ pub(crate) fn run(server: &Server, seed: u64, children: u32) {
     let scene = &Scene { server, seed };
     let core = &scene.core();
     // Half of them are forked from before the first config is there.
-    let first = if seed % 2 == 0 {
+    let first = if seed.is_multiple_of(2) {
         core.initialize_within(child::PATIENCE).unwrap();
         Some(core.create_context("inherited", attributes! { "plan" => "pro" }).unwrap())
     } else {
@@ -141,7 +142,8 @@ pub(crate) fn run(server: &Server, seed: u64, children: u32) {
         for (task, told) in told.iter().enumerate() {
             scope.spawn(move || {
                 begun.wait();
-                race(scene, core, task, told);
+                // Where most threads begin and end: cores that are started and closed, with lookups.
+                race(scene, core, if seed % 8 == 4 { CHURN } else { task }, told);
             });
         }
         let go = &go;
@@ -177,7 +179,7 @@ fn burst(go: &[Sender<bool>], random: &mut Random) {
     for _ in 0..random.next() % 30_000 {
         std::hint::spin_loop();
     }
-    if random.next() % 2 == 0 {
+    if random.next().is_multiple_of(2) {
         std::thread::yield_now();
     }
 }
@@ -203,7 +205,7 @@ fn race(scene: &Scene, core: &Core, task: usize, told: &Receiver<bool>) {
                 let _ = core.initialize_within(child::PATIENCE);
                 let _ = core.refresh_now_within(Duration::from_secs(1));
             }
-            3 => {
+            CHURN => {
                 let own = scene.core();
                 own.initialize_within(child::PATIENCE).unwrap();
                 let visitor = own.create_context("own", ()).unwrap();

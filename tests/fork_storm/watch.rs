@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{read_dir, read_to_string};
 use std::io::{PipeReader, Read};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -76,7 +76,8 @@ impl Watched {
             for thread in thread_ids(self.pid) {
                 // SAFETY: sends a signal to a thread of a child that was not waited for yet.
                 unsafe { libc::syscall(libc::SYS_tgkill, self.pid.as_raw(), thread, libc::SIGUSR1) };
-                self.ends_within(Duration::from_millis(500));
+                // Longer than any machine takes to read the program's symbols.
+                self.ends_within(Duration::from_secs(5));
             }
             let _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
         }
@@ -86,7 +87,8 @@ impl Watched {
         }
         let _ = writeln!(reason, "it ended with {status:?}; its report:");
         let mut bytes = vec![0; 1 << 16];
-        if PollFd::new(self.report.as_fd(), PollFlags::POLLIN).is_readable() {
+        // Siblings may hold the pipe's other end, so that its closing cannot be waited for.
+        if readable(self.report.as_fd(), PollTimeout::ZERO) {
             let read = self.report.read(&mut bytes).unwrap_or(0);
             reason += &String::from_utf8_lossy(&bytes[..read]);
         }
@@ -97,7 +99,7 @@ impl Watched {
         let deadline = Instant::now() + patience;
         while let left @ 1.. = deadline.saturating_duration_since(Instant::now()).as_millis() {
             let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            if matches!(poll(&mut [PollFd::new(self.end.as_fd(), PollFlags::POLLIN)], left), Ok(1)) {
+            if readable(self.end.as_fd(), left) {
                 return true;
             }
         }
@@ -105,16 +107,8 @@ impl Watched {
     }
 }
 
-trait Readable {
-    fn is_readable(self) -> bool;
-}
-
-impl Readable for PollFd<'_> {
-    /// Whether there is something to read at this moment. Siblings may hold the pipe's other end, so
-    /// that its closing cannot be waited for.
-    fn is_readable(self) -> bool {
-        matches!(poll(&mut [self], PollTimeout::ZERO), Ok(1))
-    }
+fn readable(descriptor: BorrowedFd<'_>, patience: PollTimeout) -> bool {
+    matches!(poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], patience), Ok(1))
 }
 
 /// Has panics and fatal signals reported with a stack, and SIGUSR1 answered with one.
