@@ -132,6 +132,7 @@ mod tests {
             assert_eq!(noticed.join().unwrap(), 1, "who is told that forks are watched is told the truth");
             watch_forks()
         });
-        assert_eq!(in_child(|| since(0)), 1);
+        assert_eq!(in_child(|| since(0) + u8::from(!GATE.is_open())), 1);
+        assert!(GATE.is_open(), "threads begin and end again after a fork");
     }
 }

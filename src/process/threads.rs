@@ -85,6 +85,11 @@ impl Gate {
         self.forks.fetch_sub(1, Ordering::SeqCst);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.forks.load(Ordering::SeqCst) == 0
+    }
+
     /// A child has one thread, which is the one that has forked.
     #[cfg(any(test, all(unix, not(miri))))]
     pub(super) fn in_child(&self) {
