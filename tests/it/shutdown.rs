@@ -163,8 +163,8 @@ fn a_flush_that_a_close_ends_says_that_its_records_are_dropped() {
     let close = std::thread::spawn(move || closer.close());
     // Whatever the order of the two, the failed records are not kept; a flush that comes first tries
     // once more.
-    script.fail(convert_sdk::TransportError::Connect);
-    script.fail(convert_sdk::TransportError::Connect);
+    script.fail(TransportError::Connect);
+    script.fail(TransportError::Connect);
     match flush.join().unwrap() {
         Err(FlushError::Incomplete(report)) => {
             assert!(report.stats.is_balanced());
