@@ -61,14 +61,14 @@ pub(super) const fn watch_exit(_: extern "C" fn()) -> bool {
 
 #[cfg(all(test, unix, not(miri)))]
 #[expect(unsafe_code, reason = "fork, and the end of its child, are unsafe calls")]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::process;
 
     /// Runs `body` in a forked child and returns its answer.
-    fn in_child(body: impl FnOnce() -> u8) -> i32 {
-        // SAFETY: the child calls only `body`, which reads atomics and forks, and `_exit`; all of it
-        // is async-signal-safe.
+    pub(in crate::process) fn in_child(body: impl FnOnce() -> u8) -> i32 {
+        // SAFETY: the child calls only `body`, which reads atomics, forks, and frees memory (which glibc
+        // makes good after a fork), and `_exit`.
         let child = unsafe { libc::fork() };
         assert!(child >= 0);
         if child == 0 {
