@@ -60,8 +60,11 @@ pub(super) const fn watch_exit(_: extern "C" fn()) -> bool {
 }
 
 #[cfg(all(test, unix, not(miri)))]
+pub(super) use self::tests::in_child;
+
+#[cfg(all(test, unix, not(miri)))]
 #[expect(unsafe_code, reason = "fork, and the end of its child, are unsafe calls")]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::process;
 

@@ -122,7 +122,7 @@ impl<T> Deref for Current<'_, T> {
 #[cfg(all(test, unix, not(miri)))]
 mod tests {
     use super::*;
-    use crate::process::hooks::tests::in_child;
+    use crate::process::hooks::in_child;
 
     /// Counts its drops.
     struct Counted<'a>(&'a AtomicU64);
