@@ -25,7 +25,7 @@ const SHOP: &str = include_str!("../it/shop.json");
 const KEY: &str = "shop/key-of-7";
 const FORKERS: usize = 2;
 const RACERS: usize = 5;
-const CHURN: usize = 3;
+const CHURN: usize = RACERS;
 
 /// The emulator, in a process of its own, so that no thread of it is forked.
 pub(crate) struct Server {
@@ -97,6 +97,12 @@ impl Transport for Answers {
 }
 
 impl Scene<'_> {
+    /// Whether threads begin and end all the time, those of lookups too: all racers start and close cores,
+    /// and children are forked one after the other and do nothing but end.
+    const fn churns(&self) -> bool {
+        self.seed % 4 == 2
+    }
+
     pub(crate) fn core(&self) -> Core {
         let mut config = SdkConfig::builder().sdk_key(KEY);
         if self.seed % 3 == 1 {
@@ -112,7 +118,7 @@ impl Scene<'_> {
                 .config_base_url(&self.server.https)
                 .track_base_url(format!("{}/v1", self.server.https))
                 .root_certificate_pem(self.server.ca.as_str()),
-            4 => TransportConfig::builder()
+            2 | 4 | 6 => TransportConfig::builder()
                 .config_base_url(&self.server.http)
                 .track_base_url(format!("{}/v1", self.server.http))
                 .danger_allow_http_on_loopback(true),
@@ -142,8 +148,7 @@ pub(crate) fn run(server: &Server, seed: u64, children: u32) {
         for (task, told) in told.iter().enumerate() {
             scope.spawn(move || {
                 begun.wait();
-                // Where most threads begin and end: cores that are started and closed, with lookups.
-                race(scene, core, if seed % 8 == 4 { CHURN } else { task }, told);
+                race(scene, core, if scene.churns() { CHURN } else { task }, told);
             });
         }
         let go = &go;
@@ -152,7 +157,7 @@ pub(crate) fn run(server: &Server, seed: u64, children: u32) {
             begun.wait();
             while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                 burst(go, &mut random);
-                let task = random.next();
+                let task = if scene.churns() { 0 } else { random.next() };
                 let child = watch::fork(|| child::live(scene, core, inherited.as_ref(), task));
                 if let Err(reason) = Watched::end(child, child::PATIENCE_WITH_CHILD) {
                     bad.fetch_add(1, Ordering::Relaxed);
@@ -206,6 +211,13 @@ fn race(scene: &Scene, core: &Core, task: usize, told: &Receiver<bool>) {
                 let _ = core.refresh_now_within(Duration::from_secs(1));
             }
             CHURN => {
+                for _ in 0..3 {
+                    let own = scene.core();
+                    own.initialize_within(child::PATIENCE).unwrap();
+                    own.close();
+                }
+            }
+            3 => {
                 let own = scene.core();
                 own.initialize_within(child::PATIENCE).unwrap();
                 let visitor = own.create_context("own", ()).unwrap();
