@@ -48,6 +48,9 @@ fn main() {
         if forked < children {
             let count = CHILDREN_OF_ONE.min(children - forked);
             forked += count;
+            if forked % 10_000 == 0 {
+                println!("{forked} children, parents with a bad end: {bad}");
+            }
             // This process has one thread and has used nothing, and so has each parent at its start.
             let run = || parent::run(&server, seed.into(), count);
             running.push_back((seed, watch::fork(run)));
