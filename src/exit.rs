@@ -117,3 +117,18 @@ fn say(flushed: Result<FlushReport, FlushError>) {
         Err(error) => log::warn!("flush at the end: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::SdkConfig;
+
+    #[test]
+    fn a_flush_at_exit_is_over_when_its_core_is_gone() {
+        let core = Core::new(SdkConfig::builder().sdk_key("k").build().unwrap());
+        let job = ExitFlush { shared: Arc::downgrade(core.shared()), timeout: Duration::ZERO };
+        assert!(!job.is_over());
+        drop(core);
+        assert!(job.is_over(), "it would stay in the list for ever");
+    }
+}

@@ -4,13 +4,14 @@
 mod tasks;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle, ThreadId, current};
+use std::thread::{JoinHandle, ThreadId, current};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, at, bounded, select};
 
 use super::wait::Wakers;
 use crate::error::StartError;
+use crate::process::start_thread;
 
 /// A running thread of the SDK.
 pub(crate) struct Worker {
@@ -39,14 +40,12 @@ impl Worker {
         let (alive, ended) = bounded(0);
         let tasks = Arc::<Wakers>::default();
         let running = Running { alive: Some(alive), tasks: Arc::clone(&tasks) };
-        let thread = Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                // Dropped when the body has returned or panicked.
-                let _running = running;
-                body();
-            })
-            .map_err(|error| StartError(error.kind()))?;
+        let thread = start_thread(name, move || {
+            // Dropped when the body has returned or panicked.
+            let _running = running;
+            body();
+        })
+        .map_err(|error| StartError(error.kind()))?;
         Ok(Self { name, id: thread.thread().id(), ended, tasks, thread: Mutex::new(Some(thread)) })
     }
 
@@ -103,7 +102,7 @@ impl Drop for Running {
 /// Runs `body` on a thread of its own and waits for its end. Of all that waits here this alone works on
 /// a thread that has lost its thread-local values.
 pub(crate) fn run_apart(name: &'static str, body: impl FnOnce() + Send + 'static) {
-    match Builder::new().name(name.to_owned()).spawn(body) {
+    match start_thread(name, body) {
         Ok(thread) => {
             if thread.join().is_err() {
                 log::error!("{name} panicked");

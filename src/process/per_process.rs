@@ -118,3 +118,40 @@ impl<T> Deref for Current<'_, T> {
         }
     }
 }
+
+#[cfg(all(test, unix, not(miri)))]
+mod tests {
+    use super::*;
+    use crate::process::hooks::in_child;
+
+    /// Counts its drops.
+    struct Counted<'a>(&'a AtomicU64);
+
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_child_drops_what_it_made_and_never_what_it_inherited() {
+        let drops = AtomicU64::new(0);
+        let new = || Counted(&drops);
+        #[expect(clippy::cast_possible_truncation, reason = "a handful of drops")]
+        let dropped = || drops.load(Ordering::Relaxed) as u8;
+        let mut slot = Some(PerProcess::new(new()));
+        let unused = in_child(|| {
+            drop(slot.take());
+            dropped()
+        });
+        assert_eq!(unused, 0, "where it was not used");
+        let used = in_child(|| {
+            slot.as_ref().map(|it| drop(it.get(|_| new(), |_| {})));
+            drop(slot.take());
+            dropped()
+        });
+        assert_eq!(used, 1, "where it was used, the child's own");
+        drop(slot.take());
+        assert_eq!(dropped(), 1, "the parent drops its own");
+    }
+}

@@ -5,8 +5,10 @@ use std::io::ErrorKind;
 use ureq::http::{HeaderMap, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, RequestBuilder};
 
+use super::lookup::Lookup;
 use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
 use crate::options::TransportConfig;
@@ -116,7 +118,7 @@ impl Transport for HttpTransport {
 
 fn new_agent(config: &TransportConfig) -> Agent {
     let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
-    Agent::config_builder()
+    let agent = Agent::config_builder()
         .tls_config(tls)
         .https_only(!config.http_on_loopback)
         .http_status_as_error(false)
@@ -129,8 +131,8 @@ fn new_agent(config: &TransportConfig) -> Agent {
         .timeout_connect(Some(config.connect_timeout))
         .timeout_resolve(Some(config.connect_timeout))
         .timeout_global(Some(config.total_timeout))
-        .build()
-        .new_agent()
+        .build();
+    Agent::with_parts(agent, DefaultConnector::default(), Lookup)
 }
 
 /// Mozilla's roots, and the configured ones besides them.

@@ -3,6 +3,7 @@
 #[cfg(feature = "async")]
 mod asynchronous;
 mod http;
+mod lookup;
 #[cfg(feature = "async-reqwest")]
 mod reqwest;
 mod routes;

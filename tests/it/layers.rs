@@ -126,14 +126,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Texts that may stand only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("ureq", &["transport/http.rs", "options/network.rs"]),
+    ("ureq", &["transport/http.rs", "transport/lookup.rs", "options/network.rs"]),
     ("arc_swap", &["config/cell.rs", "shared.rs", "process/", "actors/"]),
     ("crossbeam_channel", &["actors/", "drive.rs"]),
     ("futures_core", &["actors/notifier/stream.rs"]),
     ("reqwest::", &["transport/mod.rs", "transport/reqwest.rs"]),
     ("redis::", &["state/mod.rs", "state/redis.rs"]),
     ("tokio::", &["spawned.rs", "state/redis.rs", "transport/reqwest.rs"]),
-    ("std::thread", &["actors/thread.rs", "actors/thread/tasks.rs", "process/per_process.rs"]),
+    ("std::thread", &["actors/thread.rs", "actors/thread/tasks.rs", "process/"]),
+    ("Builder::new", &["process/threads.rs"]),
     (
         "Mutex",
         &[

@@ -10,7 +10,7 @@ use std::time::Duration;
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
     ContextError, ConversionOptions, ConversionStatus, Core, FlushError, InitializeError, LifecycleEventKind,
-    RefreshError, SdkConfig, SdkConfigBuilder, TransportConfig, attributes,
+    LoadError, RefreshError, SdkConfig, SdkConfigBuilder, TransportConfig, TransportError, attributes,
 };
 use crossbeam_channel::bounded;
 #[cfg(unix)]
@@ -174,8 +174,8 @@ fn a_flush_that_a_close_ends_says_that_its_records_are_dropped() {
     let close = std::thread::spawn(move || closer.close());
     // Whatever the order of the two, the failed records are not kept; a flush that comes first tries
     // once more.
-    script.fail(convert_sdk::TransportError::Connect);
-    script.fail(convert_sdk::TransportError::Connect);
+    script.fail(TransportError::Connect);
+    script.fail(TransportError::Connect);
     match flush.join().unwrap() {
         Err(FlushError::Incomplete(report)) => {
             assert!(report.stats.is_balanced());
@@ -283,8 +283,20 @@ fn a_close_ends_a_fetch_and_whoever_waits_for_it() {
     let initialize = std::thread::spawn(move || waiting.initialize_within(PATIENCE));
     script.fetched();
     core.close();
-    assert!(initialize.join().unwrap().is_err());
+    // Nothing but the interrupt ends this call.
+    let interrupted = InitializeError::Load(LoadError::Fetch(TransportError::Interrupted));
+    assert_eq!(initialize.join().unwrap(), Err(interrupted));
     assert!(!core.is_ready());
+}
+
+#[test]
+fn a_close_interrupts_a_delivery_that_would_never_end() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..3);
+    assert!(core.shutdown(Duration::from_millis(400)).is_err());
+    assert_eq!(script.posted().visitors().len(), 3);
+    // At once, or when the thread gets its turn; a call that goes on would keep them pending for ever.
+    until(&core, |stats| (stats.dropped.closed.total(), stats.pending) == (3, 0));
 }
 
 #[test]

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{Core, LifecycleEventKind, RefreshConfig};
+use convert_sdk::{Core, LifecycleEventKind, RefreshConfig, SdkConfig};
 use crossbeam_channel::bounded;
 
 use crate::child;
-use crate::support::{PATIENCE, convert, deadline, keyed, network, pro, serve, start, unready};
+use crate::support::{
+    KEY, PATIENCE, Script, convert, deadline, direct, keyed, network, pro, serve, start, start_scripted,
+    unready,
+};
 
 /// Names of this SDK's threads, as the system shows them: cut to 15 bytes.
 const ALL: [&str; 4] = ["convert-events", "convert-flusher", "convert-refresh", "convert-tracker"];
@@ -108,6 +111,20 @@ fn in_a_child() {
                 }
             );
         }
+        "interrupt" => {
+            let (core, script) = start_scripted(direct());
+            convert(&core, 0..1);
+            assert!(core.shutdown(Duration::from_millis(400)).is_err());
+            script.posted();
+            expect_none();
+            let script = Script::new();
+            let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
+            let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+            core.refresh_now();
+            script.fetched();
+            core.close();
+            expect_none();
+        }
         "drop" => {
             let core = busy(&emulator);
             let context = pro(&core, "v");
@@ -179,6 +196,11 @@ fn no_thread_is_alive_after_shutdown() {
 #[test]
 fn no_thread_is_alive_after_a_shutdown_that_met_a_hanging_server() {
     run("hang");
+}
+
+#[test]
+fn no_thread_is_left_in_a_call_that_would_never_end() {
+    run("interrupt");
 }
 
 #[test]

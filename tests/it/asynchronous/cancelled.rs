@@ -148,3 +148,12 @@ fn a_close_ends_the_waits_of_tasks_also_of_those_still_in_the_inbox() {
     let Err(FlushError::Incomplete(report)) = block_on(flush) else { panic!("it was interrupted") };
     assert_eq!((report.delivered, report.stats.delivered), (0, 0));
 }
+
+#[test]
+fn a_close_in_a_task_interrupts_what_would_never_end() {
+    let (core, script) = start_async_scripted(direct());
+    convert(&core.to_sync(), 0..3);
+    assert!(block_on(core.shutdown(Duration::from_millis(400))).is_err());
+    assert_eq!(script.posted().visitors().len(), 3);
+    until(&core.to_sync(), |stats| (stats.dropped.closed.total(), stats.pending) == (3, 0));
+}

@@ -14,18 +14,28 @@ use crate::support::{PATIENCE, convert, direct, serve, start, start_scripted};
 /// Lives to the end of the process, as a core must for a flush at exit.
 static CORE: LazyLock<Core> = LazyLock::new(|| start(outside().batch_size(100)));
 
-/// Runs a case to its good end and returns the emulator that it talked to.
-fn run_case(case: &str, faults: &[FaultKind]) -> Emulator {
-    let emulator = serve();
-    for fault in faults {
-        emulator.inject(Fault::track(fault.clone()));
+/// A log on the standard output, which the test reads.
+struct Printed;
+
+impl log::Log for Printed {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
     }
+    fn log(&self, record: &log::Record<'_>) {
+        println!("{}", record.args());
+    }
+    fn flush(&self) {}
+}
+
+/// Runs a case to its good end and returns the emulator that it talked to.
+fn run_case(case: &str) -> Emulator {
+    let emulator = serve();
     child::finish(spawn_before(&emulator, "process::exit::in_a_child", case), case);
     emulator
 }
 
 fn conversions(case: &str) -> u64 {
-    run_case(case, &[]).received().totals.conversion
+    run_case(case).received().totals.conversion
 }
 
 #[test]
@@ -55,6 +65,8 @@ fn in_a_child() {
             }
         }
         Some("hang") => {
+            log::set_logger(&Printed).unwrap();
+            log::set_max_level(log::LevelFilter::Warn);
             register_exit_flush(&CORE, Duration::from_secs(1)).unwrap();
             convert(&CORE, 0..3);
         }
@@ -117,7 +129,7 @@ fn a_registered_core_is_flushed_by_process_exit_on_any_thread() {
 
 #[test]
 fn a_forked_child_flushes_its_own_records_at_its_exit_and_the_parent_its_own() {
-    let emulator = run_case("forked", &[]);
+    let emulator = run_case("forked");
     let received = emulator.received();
     assert_eq!(received.totals.conversion, 5);
     let requests: Vec<_> = received.requests.iter().map(|request| request.events).collect();
@@ -126,8 +138,11 @@ fn a_forked_child_flushes_its_own_records_at_its_exit_and_the_parent_its_own() {
 
 /// It ends while the server still holds its request.
 #[test]
-fn an_exit_flush_that_hangs_ends_with_its_deadline() {
-    let emulator = run_case("hang", &[FaultKind::Hang]);
+fn an_exit_flush_that_hangs_ends_with_its_deadline_and_says_so() {
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::Hang));
+    let printed = child::finish(spawn_before(&emulator, "process::exit::in_a_child", "hang"), "hang");
+    assert!(printed.contains("flush at the end: "), "{printed}");
     let received = emulator.received();
     assert_eq!((received.totals.track_requests, received.totals.events), (1, 0));
 }

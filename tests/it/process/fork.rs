@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Received, RouteKind};
@@ -65,6 +65,7 @@ fn in_a_child() {
         Some("dropped") => dropped(),
         Some("closed") => closed(),
         Some("memory") => memory(),
+        Some("waiting") => waiting(),
         Some("handlers") => handlers(),
         Some("refresh") => refresh(),
         Some("hooks") => hooks(),
@@ -345,6 +346,52 @@ fn closed() {
     delivers(&core, 2);
 }
 
+/// A store that is down in the process that made it, and well in its children.
+struct DownInParent {
+    parent: u32,
+    written: Mutex<Vec<String>>,
+}
+
+impl DataStore for DownInParent {
+    fn get(&self, _: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        Ok(None)
+    }
+    fn set(&self, key: &str, _: serde_json::Value, _: Option<Duration>) -> Result<(), StoreError> {
+        if std::process::id() == self.parent {
+            return Err(StoreError::new("down"));
+        }
+        self.written.lock().unwrap().push(key.to_owned());
+        Ok(())
+    }
+    fn delete(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// What waits for the store when the fork comes is the parent's to write.
+fn waiting() {
+    // Of both there are some in every part of the memory.
+    const VISITORS: u32 = 200;
+    let emulator = serve();
+    let store = Arc::new(DownInParent { parent: std::process::id(), written: Mutex::default() });
+    let core = start(direct_to(&emulator).shared_data_store(Arc::clone(&store) as Arc<dyn DataStore>));
+    let decide = |who: &str| {
+        for number in 0..VISITORS {
+            assert!(pro(&core, &format!("{who}-{number}")).run_experience("price").is_some());
+        }
+    };
+    decide("parent");
+    until(&core, |stats| stats.store_failures > 0);
+    forked(|| {
+        decide("child");
+        let of = |who: &str| store.written.lock().unwrap().iter().filter(|key| key.contains(who)).count();
+        until(&core, |_| of("child") >= VISITORS as usize);
+        core.shutdown(PATIENCE).unwrap();
+        assert_eq!(of("parent"), 0, "the child has written what is its parent's to write");
+    })
+    .join();
+}
+
 /// What a visitor was and what they were shown outlives the fork, while other threads change it.
 fn memory() {
     let core = start(direct());
@@ -548,6 +595,11 @@ fn a_closed_core_is_closed_in_the_child_and_a_childs_close_is_its_own() {
 #[test]
 fn a_child_remembers_visitors_and_waits_for_no_inherited_lock() {
     run("memory");
+}
+
+#[test]
+fn a_child_does_not_write_what_waits_for_its_parents_store() {
+    run("waiting");
 }
 
 #[test]

@@ -1,0 +1,166 @@
+//! The start of every thread of the SDK. No fork is made in a thread's first and last instants.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{Builder, JoinHandle, yield_now};
+
+/// The standard library notes each thread's stack in a list, under a lock, when the thread begins and when
+/// it ends. A child that is forked meanwhile inherits the lock as held by a thread that it does not have:
+/// it can start no thread, and does not even get through its exit. So a fork waits until no thread of this
+/// SDK is there. Other threads of the application are beyond its reach.
+pub(super) static GATE: Gate = Gate::new(yield_now);
+
+/// What may wait here waits a moment, and not for ever: a thread that gets no turn for so long is a lesser
+/// evil than a fork that hangs.
+const MOST_TURNS: u32 = 100_000;
+
+pub(super) struct Gate {
+    /// Forks at hand.
+    forks: AtomicUsize,
+    /// Threads that begin or end at this moment.
+    passing: AtomicUsize,
+    /// Lets others go on.
+    turn: fn(),
+}
+
+/// A thread that begins or ends; no fork is made for as long as this lives.
+struct Passing(&'static Gate);
+
+/// Dropped when a thread's body has returned or panicked.
+struct Ending(&'static Gate);
+
+/// Starts a thread whose name is visible from outside.
+pub(crate) fn start(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    GATE.start(name, body)
+}
+
+impl Gate {
+    const fn new(turn: fn()) -> Self {
+        Self { forks: AtomicUsize::new(0), passing: AtomicUsize::new(0), turn }
+    }
+
+    fn start(
+        &'static self,
+        name: &'static str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let begins = self.pass();
+        Builder::new().name(name.to_owned()).spawn(move || {
+            drop(begins);
+            let _ending = Ending(self);
+            body();
+        })
+    }
+
+    fn pass(&'static self) -> Passing {
+        // Each side counts itself before it looks at the other, in one order for all: one sees the other.
+        self.passing.fetch_add(1, Ordering::SeqCst);
+        for _ in 0..MOST_TURNS {
+            if self.forks.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            self.passing.fetch_sub(1, Ordering::SeqCst);
+            (self.turn)();
+            self.passing.fetch_add(1, Ordering::SeqCst);
+        }
+        Passing(self)
+    }
+
+    /// Before a fork, on the thread that forks. Allocates nothing and takes no lock.
+    #[cfg(any(test, all(unix, not(miri))))]
+    pub(super) fn close(&self) {
+        self.forks.fetch_add(1, Ordering::SeqCst);
+        for _ in 0..MOST_TURNS {
+            if self.passing.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            (self.turn)();
+        }
+    }
+
+    /// After a fork, in the parent.
+    #[cfg(any(test, all(unix, not(miri))))]
+    pub(super) fn open(&self) {
+        self.forks.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.forks.load(Ordering::SeqCst) == 0
+    }
+
+    /// A child has one thread, which is the one that has forked.
+    #[cfg(any(test, all(unix, not(miri))))]
+    pub(super) fn in_child(&self) {
+        self.forks.store(0, Ordering::SeqCst);
+        self.passing.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.passing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        thread_local! {
+            // Thread-local values go when the standard library has forgotten the thread.
+            static LAST: Cell<Option<Passing>> = const { Cell::new(None) };
+        }
+        LAST.set(Some(self.0.pass()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[test]
+    fn a_fork_waits_for_threads_that_begin_or_end_but_not_for_ever() {
+        static TURNS: AtomicU32 = AtomicU32::new(0);
+        static HERE: Gate = Gate::new(|| {
+            if TURNS.fetch_add(1, Ordering::Relaxed) == 2 {
+                HERE.passing.store(0, Ordering::Relaxed);
+            }
+        });
+        HERE.close();
+        assert_eq!(TURNS.load(Ordering::Relaxed), 0, "nobody is there");
+        HERE.open();
+        std::mem::forget(HERE.pass());
+        HERE.close();
+        assert_eq!(TURNS.load(Ordering::Relaxed), 3);
+        HERE.open();
+        std::mem::forget(HERE.pass());
+        HERE.close();
+        assert_eq!(TURNS.load(Ordering::Relaxed), 3 + MOST_TURNS);
+        HERE.in_child();
+        HERE.close();
+        assert_eq!(TURNS.load(Ordering::Relaxed), 3 + MOST_TURNS, "nobody is there in a child");
+    }
+
+    #[test]
+    fn a_thread_waits_for_a_fork_when_it_begins_and_ends() {
+        static TURNS: AtomicU32 = AtomicU32::new(0);
+        static HERE: Gate = Gate::new(|| {
+            // A fork that waits as well finds nobody in its way.
+            assert_eq!(HERE.passing.load(Ordering::Relaxed), 0);
+            if TURNS.fetch_add(1, Ordering::Relaxed) == 2 {
+                HERE.open();
+            }
+        });
+        let turns = || TURNS.load(Ordering::Relaxed);
+        HERE.start("open", || assert_eq!(HERE.passing.load(Ordering::Relaxed), 0)).unwrap().join().unwrap();
+        assert_eq!(turns(), 0);
+        HERE.close();
+        HERE.start("begins", || {}).unwrap().join().unwrap();
+        assert_eq!(turns(), 3);
+        HERE.start("ends", || HERE.close()).unwrap().join().unwrap();
+        assert_eq!(turns(), 3 + MOST_TURNS, "and not for ever");
+        assert_eq!(HERE.passing.load(Ordering::Relaxed), 0);
+    }
+}
