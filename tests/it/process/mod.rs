@@ -3,6 +3,7 @@
 mod exit;
 mod fork;
 pub(crate) mod forked;
+mod killed;
 mod signals;
 
 use std::process::Child;
@@ -17,8 +18,9 @@ const URL: &str = "CONVERT_TEST_URL";
 const CA: &str = "CONVERT_TEST_CA";
 
 /// Starts a case whose SDK talks to an emulator of this process, which sees the case's end.
-fn spawn_before(emulator: &Emulator, entry: &str, case: &str) -> Child {
-    child::spawn(entry, case, &[(URL, emulator.https_url()), (CA, emulator.ca_pem())])
+fn spawn_before(emulator: &Emulator, entry: &str, case: &str, more: &[(&str, String)]) -> Child {
+    let own = [(URL, emulator.https_url()), (CA, emulator.ca_pem())];
+    child::spawn(entry, case, &[&own, more].concat())
 }
 
 /// In such a case: a config for that emulator.

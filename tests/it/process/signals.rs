@@ -89,7 +89,7 @@ fn the_sigterm_recipe_delivers_everything_and_exits_with_0() {
 #[test]
 fn a_stop_between_a_flush_and_the_next_request_loses_nothing_and_bursts_nothing() {
     let emulator = serve();
-    let child = spawn_before(&emulator, ENTRY, "between");
+    let child = spawn_before(&emulator, ENTRY, "between", &[]);
     see_it_stopped(&child);
     assert_eq!(emulator.received().totals.events, 1);
     kill(pid(&child), Signal::SIGCONT).unwrap();
@@ -102,7 +102,7 @@ fn a_stop_between_a_flush_and_the_next_request_loses_nothing_and_bursts_nothing(
 fn a_stop_during_a_delivery_loses_nothing_and_sends_nothing_twice() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Delay { ms: 200 }).times(1));
-    let child = spawn_before(&emulator, ENTRY, "at hand");
+    let child = spawn_before(&emulator, ENTRY, "at hand", &[]);
     emulator.wait_for_requests(2, PATIENCE).unwrap();
     kill(pid(&child), Signal::SIGSTOP).unwrap();
     see_it_stopped(&child);
