@@ -25,7 +25,7 @@ impl Port {
     pub(crate) fn reserve(port: u16) -> Result<Self, StartError> {
         let asked = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let taken = reserve(asked).and_then(|socket| Ok((socket.local_addr()?, socket)));
-        let (address, socket) = taken.map_err(|source| StartError::Bind { address: asked, source })?;
+        let (address, socket) = taken.map_err(|cause| StartError::Bind { address: asked, cause })?;
         Ok(Self { address, listener: None, reserved: Some(socket) })
     }
 
@@ -39,7 +39,7 @@ impl Port {
             let socket = self.reserved.take().map_or_else(|| reserve(self.address), Ok);
             let listener = socket.and_then(|socket| socket.listen(BACKLOG));
             self.listener =
-                Some(listener.map_err(|source| StartError::Bind { address: self.address, source })?);
+                Some(listener.map_err(|cause| StartError::Bind { address: self.address, cause })?);
         }
         Ok(())
     }
