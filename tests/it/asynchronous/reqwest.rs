@@ -107,15 +107,6 @@ fn a_fetch_fails_as_with_the_built_in_transport() {
     }
 }
 
-/// No body is longer in memory than the bound, however small it is on the wire.
-#[test]
-fn a_gzip_bomb_is_too_large() {
-    let (emulator, runtime) = (serve(), runtime());
-    emulator.inject(Fault::config(FaultKind::GzipBomb { bytes: 1 << 29 }));
-    let network = network(&emulator).max_response_bytes(1 << 20);
-    assert_eq!(fetch_error(&adapted(&runtime, keyed(), network)), "too_large None");
-}
-
 #[test]
 fn a_delivery_fails_as_with_the_built_in_transport() {
     let (emulator, runtime) = (serve(), runtime());

@@ -7,12 +7,17 @@ use convert_emulator::{Emulator, Fault, FaultKind, Received, RouteKind};
 
 use crate::client::{AGENT, Client, KEY, PATIENCE, demo, one_event};
 
-/// Sends this as it is, ends the sending side, and reads the whole answer.
-fn send(emulator: &Emulator, message: &str) -> String {
+/// Sends this as it is on a connection of its own.
+fn begin(emulator: &Emulator, message: &str) -> TcpStream {
     let mut stream = TcpStream::connect(emulator.http_url().trim_start_matches("http://")).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(message.as_bytes()).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
+    stream
+}
+
+/// Sends a message that ends its connection, and reads the whole answer.
+fn send(emulator: &Emulator, message: &str) -> String {
+    let mut stream = begin(emulator, message);
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     String::from_utf8(answer).unwrap()
@@ -22,6 +27,9 @@ fn post(headers: &str, body: &str) -> String {
     let fixed = format!("content-type: application/json\r\nuser-agent: {AGENT}\r\n");
     format!("POST /track/{KEY} HTTP/1.1\r\n{fixed}{headers}\r\n{body}")
 }
+
+/// The headers of a connection for one message.
+const CLOSE: &str = "host: localhost\r\nconnection: close\r\n";
 
 /// What is told of the only request.
 fn judged(emulator: &Emulator, done: impl Fn(&Received) -> bool) -> (Option<u16>, Option<String>, u64) {
@@ -47,13 +55,13 @@ fn a_message_with_both_length_and_chunks_is_refused() {
     let framings =
         [format!("{length}{chunks}"), format!("{chunks}{length}"), format!("{chunks}content-length:1\r\n")];
     for framing in framings {
-        let answer = send(&emulator, &post(&format!("host: localhost\r\n{framing}"), &chunked));
+        let answer = send(&emulator, &post(&format!("{CLOSE}{framing}"), &chunked));
         assert!(answer.starts_with("HTTP/1.1 400 "), "{framing}: {answer}");
         let (status, flaw, flawed) = judged(&emulator, answered);
         assert_eq!((status, flawed), (Some(400), 1));
         assert!(flaw.unwrap().contains("Transfer-Encoding"));
     }
-    let only = send(&emulator, &post(&format!("host: localhost\r\n{chunks}"), &chunked));
+    let only = send(&emulator, &post(&format!("{CLOSE}{chunks}"), &chunked));
     assert!(only.starts_with("HTTP/1.1 200 "), "{only}");
 }
 
@@ -76,11 +84,10 @@ fn a_message_of_http_1_1_without_one_host_is_refused() {
 #[test]
 fn each_message_of_a_connection_is_looked_at() {
     let emulator = demo();
-    let mut stream = TcpStream::connect(emulator.http_url().trim_start_matches("http://")).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let body = one_event("v").to_string();
     let mut bytes = [0; 4096];
     let right = post(&format!("host: localhost\r\ncontent-length: {}\r\n", body.len()), &body);
+    let mut stream = begin(&emulator, "");
     for _ in 0..2 {
         stream.write_all(right.as_bytes()).unwrap();
         let read = stream.read(&mut bytes).unwrap();
@@ -100,7 +107,7 @@ fn a_body_that_ends_early_is_on_record() {
     let length = format!("host: localhost\r\ncontent-length: {}\r\n", body.len() + 1);
     let chunks = "host: localhost\r\ntransfer-encoding: chunked\r\n";
     for message in [post(&length, &body), post(chunks, "5\r\n{\"a\"")] {
-        send(&emulator, &message);
+        begin(&emulator, &message).shutdown(Shutdown::Write).unwrap();
         let (status, flaw, flawed) = judged(&emulator, |received| received.totals.answered == 1);
         assert_eq!((status, flaw.as_deref(), flawed), (None, Some("the body ended early"), 1));
     }

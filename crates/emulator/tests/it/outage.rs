@@ -1,5 +1,6 @@
 //! Outages: ports that refuse, come back the same, and are freed at the end.
 
+use std::error::Error;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -91,10 +92,15 @@ fn shutting_down_frees_the_ports_and_keeps_the_record() {
 }
 
 #[test]
-fn a_taken_port_is_an_error() {
+fn a_taken_port_is_an_error_that_says_once_why() {
     let emulator = demo();
     let taken = Emulator::builder().http_port(port(&emulator.http_url())).start();
     assert!(matches!(taken, Err(StartError::Bind { .. })));
+    let broken = Emulator::builder().project(Project::from_json("[")).start();
+    for error in [taken.unwrap_err(), broken.unwrap_err()] {
+        let source = error.source().map(ToString::to_string);
+        assert!(source.is_none_or(|source| !error.to_string().contains(&source)), "{error} says it twice");
+    }
 }
 
 #[test]
