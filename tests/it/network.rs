@@ -89,6 +89,25 @@ fn an_address_without_a_route_is_a_failure_to_connect() {
     assert!(matches!(cause, TransportError::Connect | TransportError::Timeout("connecting")), "{cause:?}");
 }
 
+/// `asynchronous::reqwest` compares the other client with this one.
+#[test]
+fn an_answer_that_breaks_off_is_called_broken_wherever_it_does() {
+    let emulator = serve();
+    for (fault, code) in [
+        (FaultKind::Reset, "broken"),
+        (FaultKind::ResetBeforeBody, "broken"),
+        (FaultKind::ResetMidBody, "broken"),
+        (FaultKind::TruncatedBody, "broken"),
+        (FaultKind::GarbageBody, "not_text"),
+        (FaultKind::status(410), "status"),
+    ] {
+        emulator.inject(Fault::config(fault.clone()).times(1));
+        let error = unready(keyed(&emulator)).initialize().unwrap_err();
+        let InitializeError::Load(LoadError::Fetch(cause)) = &error else { panic!("{fault:?}: {error:?}") };
+        assert_eq!(cause.code(), code, "{fault:?}");
+    }
+}
+
 /// One answer for every request, as it is.
 pub(crate) fn serve_raw(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
