@@ -23,7 +23,8 @@ use crate::spawned::{Lost, Spawned};
 /// connections on their own tokio runtime. Needs the feature `async-reqwest`.
 ///
 /// It honours a [`TransportConfig`] as the built-in transport does: the same routes and headers, TLS
-/// with Mozilla's roots and the configured ones, no redirects, the same bounds. Requests run as tasks of
+/// with Mozilla's roots and the configured ones, no redirects, the same bounds (but that a gzip body which
+/// unpacks to next to nothing is read until the timeout, as only what it unpacks to is counted). Requests run as tasks of
 /// the runtime, which needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total
 /// timeout and the bound on a response body count besides. When the runtime is gone they fail, and the records
 /// are kept until the core is closed. Neither runtime nor client works in a forked child, which makes its own

@@ -176,6 +176,25 @@ fn a_badly_packed_config_is_a_typed_error() {
     }
 }
 
+/// What is on the wire is counted too: this body would never reach a bound on what it unpacks to.
+#[test]
+fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n").unwrap();
+        stream.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]).unwrap();
+        // Stored blocks of no bytes.
+        let empty = [0, 0, 0, 0xff, 0xff].repeat(10_000);
+        (0_u64..).take_while(|_| stream.write_all(&empty).is_ok()).count()
+    });
+    let error = unready(keyed_over(over_loopback(&url))).initialize().unwrap_err();
+    assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::TooLarge(1 << 20))));
+    assert!(server.join().unwrap() > 0, "the server was left while it sent");
+}
+
 /// Whoever has read it: what is too long is not parsed.
 #[test]
 fn what_a_transport_hands_over_has_the_bound_too() {
