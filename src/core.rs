@@ -568,7 +568,8 @@ impl std::fmt::Debug for Core {
 
 impl CoreBuilder {
     /// Uses this transport in place of the built-in one. The network settings of the config apply to
-    /// the built-in one alone, save the total timeout, which every request carries.
+    /// the built-in one alone, save the total timeout, which every request carries, and the bound on a
+    /// response body, which holds for what it hands over.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self

@@ -1,4 +1,7 @@
-//! The errors of the calls that can fail: one small enum per operation, each with a stable code.
+//! The errors of the calls that can fail: one small enum per operation, each with a stable code. A message
+//! is complete by itself; what it tells is not told again as its source.
+
+use std::fmt;
 
 use thiserror::Error;
 
@@ -32,12 +35,13 @@ impl HandleError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It could not be fetched.
-    #[error("the config could not be fetched: {0}")]
-    Fetch(#[from] TransportError),
+    /// It could not be fetched. The message of a status that refuses the SDK key (401, 403, 404, 410)
+    /// says so.
+    #[error("the config could not be fetched: {}", Refusal(.0))]
+    Fetch(TransportError),
     /// It was fetched or given, and is no config.
     #[error("the config is invalid: {0}")]
-    Config(#[from] ConfigError),
+    Config(ConfigError),
     /// It belongs to another account or project than the config in place.
     #[error("the config belongs to another account or project")]
     OtherProject,
@@ -108,7 +112,7 @@ pub enum PreviewError {
     #[error("the experience has no such variation")]
     VariationNotFound,
     /// The server could not be asked for the experience.
-    #[error("the experience could not be fetched: {0}")]
+    #[error("the experience could not be fetched: {}", Bare(.0))]
     Fetch(LoadError),
     /// The server did not answer in time.
     #[error("timed out waiting for the experience")]
@@ -141,6 +145,31 @@ pub enum ExitFlushError {
     /// The system does not tell of the exit: it is no Unix, or has no memory left for that.
     #[error("the system does not tell of the exit")]
     Unavailable,
+}
+
+/// What a failed fetch means for the SDK key, which it does not show.
+struct Refusal<'a>(&'a TransportError);
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = match self.0.status() {
+            Some(401) => "the SDK key needs a secret, or has another one",
+            Some(403) => "the SDK key or its secret was refused",
+            Some(404) => "the SDK key was not found",
+            Some(410) => "the SDK key is no longer valid",
+            _ => return self.0.fmt(f),
+        };
+        write!(f, "{key} ({})", self.0)
+    }
+}
+
+/// A failed fetch of one experience, whose status may be the experience's and not the SDK key's.
+struct Bare<'a>(&'a LoadError);
+
+impl fmt::Display for Bare<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let LoadError::Fetch(error) = self.0 { error.fmt(f) } else { self.0.fmt(f) }
+    }
 }
 
 /// The operating system gave no thread.
@@ -239,6 +268,18 @@ impl ExitFlushError {
         match self {
             Self::Unavailable => "exit_flush_unavailable",
         }
+    }
+}
+
+impl From<TransportError> for LoadError {
+    fn from(error: TransportError) -> Self {
+        Self::Fetch(error)
+    }
+}
+
+impl From<ConfigError> for LoadError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
     }
 }
 

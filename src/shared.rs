@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 
 use crate::actors::{
     Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, StoreHandle, StoreSettings, TrackerHandle,
-    TrackerSettings, Verdict,
+    TrackerSettings, Verdict, start_apart,
 };
 use crate::caught::Wall;
 use crate::config::{ConfigSnapshot, SnapshotCell};
@@ -23,7 +23,7 @@ use crate::options::{SdkConfig, Source};
 use crate::process::{Current, PerProcess, generation};
 use crate::state::{DataStore, Guarded, VisitorState, Visitors, state_key};
 use crate::tracking::{ConfigSource, Envelope, Ledger, Refused, ReleaseReason, Stats, TrackedEvent};
-use crate::transport::Transport;
+use crate::transport::{GuardedTransport, Transport};
 
 /// One SDK instance. Its actors end when the last core and context are gone. What a forked child goes
 /// on with as it is stands here; the rest is in the [`Runtime`], of which each process has its own.
@@ -51,6 +51,7 @@ pub(crate) struct Runtime {
     /// Held while a thread is started or stopped; never on the way of an evaluation or a record.
     control: Mutex<Control>,
     closed: AtomicBool,
+    interrupted: AtomicBool,
     /// What only tasks need.
     #[cfg(feature = "async")]
     tasks: tasks::Tasks,
@@ -72,6 +73,9 @@ struct Closing {
 impl Shared {
     pub(crate) fn new(config: SdkConfig, transport: Arc<dyn Transport>) -> Self {
         let wall = Wall::default();
+        let max_response_bytes = config.transport.max_response_bytes;
+        let transport: Arc<dyn Transport> =
+            Arc::new(GuardedTransport { transport, wall: wall.clone(), max_response_bytes });
         let guarded = |store| Arc::new(Guarded { store, wall: wall.clone() }) as Arc<dyn DataStore>;
         let store = config.data_store.clone().map(guarded);
         let tuning = &config.tuning;
@@ -100,7 +104,7 @@ impl Shared {
     }
 
     fn inherit(&self, parents: &Runtime) -> Runtime {
-        self.wall.caught("the transport", || self.transport.after_fork());
+        self.transport.after_fork();
         if let Some(store) = &self.store {
             store.after_fork();
         }
@@ -307,7 +311,7 @@ impl Shared {
         if let Some(tracker) = &tracker {
             tracker.close(soft);
         }
-        self.transport.interrupt();
+        runtime.interrupt();
         let mut ended = refresher.is_none_or(|refresher| refresher.join(deadline));
         if let Some(tracker) = tracker {
             ended &= tracker.join(deadline);
@@ -403,6 +407,7 @@ impl Runtime {
             store: OnceLock::new(),
             control: Mutex::default(),
             closed: AtomicBool::new(closed),
+            interrupted: AtomicBool::new(false),
             #[cfg(feature = "async")]
             tasks: tasks::Tasks::default(),
         }
@@ -432,6 +437,16 @@ impl Runtime {
         Closing { soft, tracker, refresher }
     }
 
+    /// Ends the calls at hand, once, where there can be any. A transport may take its time for that, or
+    /// never return, so nobody waits for it.
+    fn interrupt(&self) {
+        let calls = self.tracker.get().is_some() || self.control().refresher.is_some();
+        if calls && !self.interrupted.swap(true, Ordering::AcqRel) {
+            let transport = Arc::clone(&self.transport);
+            start_apart("convert-interrupt", move || transport.interrupt());
+        }
+    }
+
     /// A panic elsewhere cannot leave a handle half-made, so a poisoned lock is still good.
     fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
@@ -449,7 +464,7 @@ pub(crate) fn last_resort(time: Duration) -> Duration {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if !self.is_closed() {
-            self.transport.interrupt();
+            self.interrupt();
         }
     }
 }

@@ -23,7 +23,7 @@ pub use notifier::Subscription;
 pub use refresher::RefreshOutcome;
 pub(crate) use refresher::{RefresherHandle, RefresherSettings, compile};
 pub(crate) use store::{StoreHandle, StoreSettings, Stored};
-pub(crate) use thread::run_apart;
+pub(crate) use thread::{run_apart, start_apart};
 pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};
 #[cfg(feature = "async")]
 pub(crate) use wait::{Limit, TimerHandle};

@@ -102,14 +102,17 @@ impl Drop for Running {
 /// Runs `body` on a thread of its own and waits for its end. Of all that waits here this alone works on
 /// a thread that has lost its thread-local values.
 pub(crate) fn run_apart(name: &'static str, body: impl FnOnce() + Send + 'static) {
-    match start_thread(name, body) {
-        Ok(thread) => {
-            if thread.join().is_err() {
-                log::error!("{name} panicked");
-            }
-        }
-        Err(error) => log::error!("{name}: {}", StartError(error.kind())),
+    if start_apart(name, body).is_some_and(|thread| thread.join().is_err()) {
+        log::error!("{name} panicked");
     }
+}
+
+/// Runs `body` on a thread of its own, which need not be waited for.
+pub(crate) fn start_apart(
+    name: &'static str,
+    body: impl FnOnce() + Send + 'static,
+) -> Option<JoinHandle<()>> {
+    start_thread(name, body).inspect_err(|error| log::error!("{name}: {}", StartError(error.kind()))).ok()
 }
 
 #[cfg(test)]

@@ -150,8 +150,10 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// Bound on a response body after decompression; a longer one is an error and is not read to
-    /// its end. At least 1 KiB. Default 32 MiB.
+    /// Bound on a response body after decompression; a longer one is
+    /// [`TransportError::TooLarge`](crate::TransportError::TooLarge) and neither read nor unpacked to its
+    /// end. Holds for what a transport of the application's own hands over too, which is not parsed then.
+    /// At least 1 KiB. Default 32 MiB.
     pub const fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.plain.max_response_bytes = bytes;
         self

@@ -148,7 +148,7 @@ impl Shared {
         if let Some(tracker) = &tracker {
             tracker.close_in_task(&mut until(timer.as_ref(), soft)).await;
         }
-        self.transport.interrupt();
+        self.runtime().interrupt();
         let mut limit = until(timer.as_ref(), deadline);
         let events = self.runtime().notifier.begin_close();
         let refresher = refresher.iter().map(|refresher| refresher.worker());

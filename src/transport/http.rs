@@ -1,12 +1,12 @@
 //! The built-in transport: the official routes over ureq. The only file that opens a connection.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
 
-use ureq::http::{HeaderMap, StatusCode, Uri};
+use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
 use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, RequestBuilder};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use super::lookup::Lookup;
 use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
@@ -40,18 +40,13 @@ impl HttpTransport {
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
             .build();
-        let mut response = self.with_headers(get, request.etag).call().map_err(|e| translate(&e))?;
+        let mut response =
+            self.with_headers(get, request.etag).call().map_err(|e| unfetched(translate(&e)))?;
         match response.status() {
             StatusCode::NOT_MODIFIED if request.etag.is_some() => Ok(ConfigResponse::NotModified),
             StatusCode::OK => {
                 let etag = text_header(response.headers(), "etag");
-                let limit = self.config.max_response_bytes;
-                // ureq refuses to look past its limit, also for the end of a body of exactly that length.
-                let body = response.body_mut().with_config().limit(limit.saturating_add(1)).read_to_vec();
-                let body = body.map_err(|error| translate_body(&error, limit))?;
-                if body.len() as u64 > limit {
-                    return Err(TransportError::TooLarge(limit));
-                }
+                let body = read(&mut response, self.config.max_response_bytes)?;
                 let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
                 Ok(ConfigResponse::Fetched { body, etag })
             }
@@ -90,18 +85,23 @@ impl Transport for HttpTransport {
     }
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        let mut response = self
+        let mut body = Outgoing { rest: request.body, is_begun: false };
+        let answered = self
             .agent()
             .post(self.track_url(request)?)
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
             .build()
             .content_type("application/json")
-            .send(request.body)
-            .map_err(|error| translate(&error))?;
+            .header("content-length", request.body.len())
+            .send(SendBody::from_reader(&mut body));
+        let mut response = answered.map_err(|error| match translate(&error) {
+            error if body.is_begun => error,
+            error => unsent(error),
+        })?;
         // A connection can be used again only when its answer is read to the end; what the body says,
         // or whether it comes at all, changes nothing.
-        let _ = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+        let _ = read(&mut response, MAX_ANSWER_BYTES);
         let date = text_header(response.headers(), "date");
         let retry_after = text_header(response.headers(), "retry-after")
             .and_then(|asked| retry_after(&asked, date.as_deref()));
@@ -149,10 +149,53 @@ fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-fn translate_body(error: &ureq::Error, limit: u64) -> TransportError {
-    match error {
+/// The body of a delivery. It knows whether any of it was asked for, which is when there is a connection
+/// and the head is sent: before, the endpoint cannot have the records.
+struct Outgoing<'a> {
+    rest: &'a [u8],
+    is_begun: bool,
+}
+
+impl Read for Outgoing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.is_begun = true;
+        self.rest.read(buffer)
+    }
+}
+
+/// A body of at most this length, unpacked.
+fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportError> {
+    // What does not pack well is a little longer on the wire. A body that unpacks to nothing ends here.
+    let on_the_wire = limit.saturating_add(limit / 8).saturating_add(1024);
+    let reader = response.body_mut().with_config().limit(on_the_wire).reader();
+    let mut body = Vec::new();
+    reader.take(limit.saturating_add(1)).read_to_end(&mut body).map_err(|error| match error.into() {
         ureq::Error::BodyExceedsLimit(_) => TransportError::TooLarge(limit),
-        other => translate(other),
+        error => translate(&error),
+    })?;
+    if body.len() as u64 > limit { Err(TransportError::TooLarge(limit)) } else { Ok(body) }
+}
+
+/// What failed before anything of a delivery was sent.
+fn unsent(error: TransportError) -> TransportError {
+    match error {
+        TransportError::Broken(_) | TransportError::Protocol => TransportError::Connect,
+        TransportError::Timeout(_) => TransportError::Timeout("connecting"),
+        error => error,
+    }
+}
+
+/// Why a config was not fetched. What only a connect fails with is called so, though a route that is lost
+/// later looks the same: of a fetch no fate is unknown.
+fn unfetched(error: TransportError) -> TransportError {
+    match error {
+        TransportError::Broken(
+            ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::AddrNotAvailable,
+        ) => TransportError::Connect,
+        error => error,
     }
 }
 
@@ -170,6 +213,7 @@ fn translate(error: &ureq::Error) -> TransportError {
         ureq::Error::Tls(reason) => TransportError::Tls((*reason).into()),
         ureq::Error::Io(error) => match error.kind() {
             ErrorKind::InvalidData => TransportError::Tls(error.to_string().into()),
+            _ if is_lookup(error) => TransportError::Connect,
             kind => translate_io(kind),
         },
         // The decoder passes on what happened to the connection below it.
@@ -181,11 +225,97 @@ fn translate(error: &ureq::Error) -> TransportError {
     }
 }
 
+/// Whether a name was not resolved, for which the standard library has no name that can be written: it is
+/// the one error without a kind that does not come from a system call. Windows has numbers for it.
+fn is_lookup(error: &io::Error) -> bool {
+    let unnamed = io::Error::from_raw_os_error(i32::MAX).kind();
+    match error.raw_os_error() {
+        None => error.kind() == unnamed,
+        Some(code) => matches!(code, 11001..=11004),
+    }
+}
+
 fn translate_io(kind: ErrorKind) -> TransportError {
     match kind {
         ErrorKind::ConnectionRefused => TransportError::Connect,
         ErrorKind::NotConnected => TransportError::Interrupted,
         ErrorKind::TimedOut => TransportError::Timeout("waiting for the answer"),
         kind => TransportError::Broken(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use allocation_counter::measure;
+    use convert_emulator::{Emulator, Fault, FaultKind, Project};
+
+    use super::*;
+    use crate::options::CacheLevel;
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn transport(emulator: &Emulator) -> HttpTransport {
+        let network = TransportConfig::builder()
+            .config_base_url(emulator.config_url())
+            .track_base_url(emulator.track_url())
+            .root_certificate_pem(emulator.ca_pem())
+            .max_response_bytes(LIMIT);
+        HttpTransport::new(network.build().unwrap())
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    const FETCH: ConfigRequest<'static> = ConfigRequest {
+        sdk_key: Project::DEMO_SDK_KEY,
+        environment: None,
+        cache_level: CacheLevel::Default,
+        debug_token: None,
+        etag: None,
+        timeout: TIMEOUT,
+    };
+
+    /// Half a gigabyte is a few hundred kilobytes on the wire.
+    #[test]
+    fn a_gzip_bomb_costs_no_more_than_the_bound() {
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        emulator.inject(Fault::both(FaultKind::GzipBomb { bytes: 1 << 29 }));
+        let transport = transport(&emulator);
+        let mut fetched = Ok(ConfigResponse::NotModified);
+        let cost = measure(|| fetched = transport.fetch_config(&FETCH));
+        assert_eq!(fetched, Err(TransportError::TooLarge(LIMIT)));
+        assert!(cost.bytes_max < 4 * LIMIT, "{cost:?}");
+
+        emulator.clear_faults();
+        emulator.inject(Fault::track(FaultKind::GzipBomb { bytes: 1 << 29 }));
+        let body = r#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
+            [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#;
+        let request = TrackingRequest {
+            route_key: Project::DEMO_SDK_KEY,
+            project_id: "10034190",
+            body: body.as_bytes(),
+            timeout: TIMEOUT,
+        };
+        let mut sent = Err(TransportError::Panicked);
+        let cost = measure(|| sent = transport.send_tracking(&request));
+        assert_eq!(sent, Ok(TrackingResponse::new(200)), "what the answer says changes nothing");
+        assert!(cost.bytes_max < LIMIT, "{cost:?}");
+        let received = emulator.received();
+        assert_eq!(received.totals.events, 1);
+        let length = received.requests.back().unwrap().header("content-length").map(str::to_owned);
+        assert_eq!(length, Some(body.len().to_string()), "a delivery is not chunked");
+    }
+
+    #[test]
+    fn a_packed_body_as_long_as_the_bound_is_taken() {
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        for (bytes, taken) in [(LIMIT, true), (LIMIT + 1, false)] {
+            emulator.inject(Fault::config(FaultKind::GzipBomb { bytes }).times(1));
+            match transport(&emulator).fetch_config(&FETCH) {
+                Ok(ConfigResponse::Fetched { body, .. }) => assert!(taken && body.len() as u64 == LIMIT),
+                refused => assert!(!taken && refused == Err(TransportError::TooLarge(LIMIT))),
+            }
+        }
     }
 }

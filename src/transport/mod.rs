@@ -2,6 +2,7 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+mod guarded;
 mod http;
 mod lookup;
 #[cfg(feature = "async-reqwest")]
@@ -19,6 +20,7 @@ pub use self::reqwest::ReqwestTransport;
 pub use asynchronous::AsyncTransport;
 #[cfg(feature = "async")]
 pub(crate) use asynchronous::DrivenTransport;
+pub(crate) use guarded::GuardedTransport;
 pub(crate) use http::HttpTransport;
 
 use crate::options::CacheLevel;
@@ -58,7 +60,9 @@ pub trait Transport: Send + Sync + 'static {
     /// No answer was received, so that the batch's fate may be unknown.
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError>;
 
-    /// Ends calls in progress on other threads, because the SDK stops. Later calls may fail.
+    /// Ends calls in progress on other threads, because the SDK stops. Later calls may fail. Called at
+    /// most once for each core and process, on a thread of its own, which nobody waits for: what blocks or
+    /// panics here holds no close up.
     fn interrupt(&self) {}
 
     /// Called in a forked child before any other method, once for each core that uses this transport,
@@ -95,9 +99,11 @@ pub enum ConfigResponse {
     NotModified,
     /// A config, as served.
     Fetched {
-        /// The JSON text.
+        /// The JSON text. One longer than
+        /// [`max_response_bytes`](crate::TransportConfigBuilder::max_response_bytes) of the core's network
+        /// settings is [`TransportError::TooLarge`]; a transport does well to stop reading there.
         body: String,
-        /// Its ETag, sent back with the next fetch.
+        /// Its ETag, sent back with the next fetch if it is no longer than 8 KiB.
         etag: Option<String>,
     },
 }
@@ -131,7 +137,8 @@ pub struct TrackingResponse {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The host name does not resolve, or nothing accepts connections there.
+    /// The host name does not resolve, nothing accepts connections there, or the connection ended
+    /// before any of a delivery was sent.
     #[error("could not connect")]
     Connect,
     /// The server's certificate is not trusted, or the handshake failed.
@@ -140,13 +147,14 @@ pub enum TransportError {
     /// The time for the request was over.
     #[error("timed out ({0})")]
     Timeout(&'static str),
-    /// The connection broke before the answer was complete.
+    /// The connection broke before the answer was complete, or a compressed body ended early.
     #[error("the connection broke ({0})")]
     Broken(std::io::ErrorKind),
     /// The config endpoint answered with this status.
     #[error("the server answered with status {0}")]
     Status(u16),
-    /// The body is longer than the configured bound.
+    /// The body, unpacked, is longer than
+    /// [`max_response_bytes`](crate::TransportConfigBuilder::max_response_bytes).
     #[error("the body is longer than {0} bytes")]
     TooLarge(u64),
     /// The body is not UTF-8 text.
@@ -167,7 +175,7 @@ pub enum TransportError {
     /// A custom transport panicked.
     #[error("the transport panicked")]
     Panicked,
-    /// A custom transport's own reason.
+    /// A custom transport's own reason, of which 1 KiB is kept.
     #[error("{0}")]
     Other(Box<str>),
 }

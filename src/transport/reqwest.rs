@@ -23,9 +23,10 @@ use crate::spawned::{Lost, Spawned};
 /// connections on their own tokio runtime. Needs the feature `async-reqwest`.
 ///
 /// It honours a [`TransportConfig`] as the built-in transport does: the same routes and headers, TLS
-/// with Mozilla's roots and the configured ones, no redirects, the same bounds. Requests run as tasks of
+/// with Mozilla's roots and the configured ones, no redirects, the same bounds (but that a gzip body which
+/// unpacks to next to nothing is read until the timeout, as only what it unpacks to is counted). Requests run as tasks of
 /// the runtime, which needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total
-/// timeout counts besides. When the runtime is gone they fail, and the records
+/// timeout and the bound on a response body count besides. When the runtime is gone they fail, and the records
 /// are kept until the core is closed. Neither runtime nor client works in a forked child, which makes its own
 /// and a core over them.
 ///
@@ -226,4 +227,40 @@ fn translate(error: &reqwest::Error) -> TransportError {
         }
     }
     if error.is_connect() { TransportError::Connect } else { TransportError::Protocol }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use allocation_counter::measure;
+    use convert_emulator::{Emulator, Fault, FaultKind, Project};
+
+    use super::*;
+    use crate::options::CacheLevel;
+
+    #[test]
+    fn a_gzip_bomb_costs_no_more_than_the_bound() {
+        const LIMIT: u64 = 1 << 20;
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        emulator.inject(Fault::config(FaultKind::GzipBomb { bytes: 1 << 29 }));
+        let network = TransportConfig::builder()
+            .config_base_url(emulator.config_url())
+            .root_certificate_pem(emulator.ca_pem())
+            .max_response_bytes(LIMIT);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let transport = ReqwestTransport::new(network.build().unwrap(), runtime.handle().clone()).unwrap();
+        let request = ConfigRequest {
+            sdk_key: Project::DEMO_SDK_KEY,
+            environment: None,
+            cache_level: CacheLevel::Default,
+            debug_token: None,
+            etag: None,
+            timeout: Duration::from_secs(30),
+        };
+        let mut fetched = Ok(ConfigResponse::NotModified);
+        let cost = measure(|| fetched = runtime.block_on(transport.fetch_config(&request)));
+        assert_eq!(fetched, Err(TransportError::TooLarge(LIMIT)));
+        assert!(cost.bytes_max < 4 * LIMIT, "{cost:?}");
+    }
 }

@@ -121,7 +121,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("spawned", &[]),
     ("state", &["attributes", "caught", "deadline", "drive", "process", "spawned"]),
     ("tracking", &["attributes", "transport"]),
-    ("transport", &["deadline", "drive", "options", "process", "spawned"]),
+    ("transport", &["caught", "deadline", "drive", "options", "process", "spawned"]),
 ];
 
 /// Texts that may stand only in these files or folders of `src/`.

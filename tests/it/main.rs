@@ -14,6 +14,7 @@ mod child;
 mod config_options;
 mod delivery;
 mod dependencies;
+mod errors;
 mod events;
 mod flush;
 mod handles;

@@ -1,13 +1,20 @@
 //! What goes over the network, and what never does: certificates, plain HTTP, redirects, secrets.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project, RouteKind, ServerCertificate};
-use convert_sdk::{FlushError, InitializeError, LoadError, SdkConfig, TransportConfig, TransportError};
+use convert_sdk::{
+    Core, FlushError, InitializeError, LoadError, PreviewError, RefreshError, SdkConfig, TransportConfig,
+    TransportConfigBuilder, TransportError,
+};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::support::{
-    KEY, ONCE, PATIENCE, convert, direct_to, keyed, keyed_over, network, serve, serve_project, shop, start,
-    unready,
+    KEY, ONCE, PATIENCE, Script, convert, direct, direct_to, keyed, keyed_over, network, serve,
+    serve_project, shop, start, unready, visitor,
 };
 
 const SECRET: &str = "bearer-secret-of-7";
@@ -47,6 +54,178 @@ fn a_port_where_nobody_listens_is_named() {
     emulator.shutdown();
     let error = unready(keyed(&emulator)).initialize().unwrap_err();
     assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Connect)));
+}
+
+/// Until a delivery is sent its fate is known.
+#[test]
+fn a_host_that_cannot_be_reached_is_named_and_has_nothing() {
+    // One accepts and closes before the handshake; nobody knows the other's name.
+    let closing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = format!("https://localhost:{}", closing.local_addr().unwrap().port());
+    std::thread::spawn(move || closing.incoming().for_each(drop));
+    let mut gone = serve();
+    gone.shutdown();
+    for url in ["https://nobody.invalid".to_owned(), gone.https_url(), closed.clone()] {
+        let network = || TransportConfig::builder().config_base_url(&url).track_base_url(&url);
+        let error = unready(keyed_over(network())).initialize().unwrap_err();
+        if url != closed {
+            assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Connect)), "{url}");
+        }
+        let core = start(direct().transport(network().build().unwrap()));
+        convert(&core, 0..1);
+        let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("{url}") };
+        assert_eq!(report.stats.last_error.unwrap().cause.code(), "connect", "{url}");
+        assert_eq!(report.stats.fate_unknown, 0, "{url}");
+    }
+}
+
+/// Nothing is routed to this address (or it is answered by nobody), whatever network there is.
+#[test]
+fn an_address_without_a_route_is_a_failure_to_connect() {
+    let url = "https://[100::1]:9";
+    let network = TransportConfig::builder().config_base_url(url).connect_timeout(Duration::from_millis(300));
+    let error = unready(keyed_over(network)).initialize().unwrap_err();
+    let InitializeError::Load(LoadError::Fetch(cause)) = error else { panic!("{error:?}") };
+    assert!(matches!(cause, TransportError::Connect | TransportError::Timeout("connecting")), "{cause:?}");
+}
+
+/// `asynchronous::reqwest` compares the other client with this one.
+#[test]
+fn an_answer_that_breaks_off_is_called_broken_wherever_it_does() {
+    let emulator = serve();
+    for (fault, code) in [
+        (FaultKind::Reset, "broken"),
+        (FaultKind::ResetBeforeBody, "broken"),
+        (FaultKind::ResetMidBody, "broken"),
+        (FaultKind::TruncatedBody, "broken"),
+        (FaultKind::GarbageBody, "not_text"),
+        (FaultKind::status(410), "status"),
+    ] {
+        emulator.inject(Fault::config(fault.clone()).times(1));
+        let error = unready(keyed(&emulator)).initialize().unwrap_err();
+        let InitializeError::Load(LoadError::Fetch(cause)) = &error else { panic!("{fault:?}: {error:?}") };
+        assert_eq!(cause.code(), code, "{fault:?}");
+    }
+}
+
+/// One answer for every request, as it is.
+pub(crate) fn serve_raw(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map(Result::unwrap) {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).unwrap_or(0) == 0 {
+                    break;
+                }
+                head.extend(byte);
+            }
+            // The client may have seen enough.
+            let _ = stream.write_all(&answer);
+        }
+    });
+    url
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+/// A config packed in each of these wrong ways, and how a fetch of it must fail.
+pub(crate) fn badly_packed() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let answer = |coding: &str, body: &[u8]| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    };
+    let packed = gzip(shop().to_string().as_bytes());
+    let mut wrong_sum = packed.clone();
+    let sum = wrong_sum.len() - 8;
+    wrong_sum[sum] ^= 1;
+    let bomb = gzip(&vec![b' '; 4 << 20]);
+    vec![
+        ("twice, said once", answer("gzip", &gzip(&packed)), "not_text"),
+        ("twice, said twice", answer("gzip, gzip", &gzip(&packed)), "not_text"),
+        ("a bomb in a bomb", answer("gzip", &gzip(&bomb)), "not_text"),
+        ("cut", answer("gzip", &packed[..packed.len() / 2]), "broken"),
+        ("without its end", answer("gzip", &packed[..packed.len() - 8]), "broken"),
+        ("with a wrong sum", answer("gzip", &wrong_sum), "protocol"),
+        ("not at all", answer("gzip", shop().to_string().as_bytes()), "protocol"),
+        ("a bomb behind a member", answer("gzip", &[packed, bomb].concat()), "too_large"),
+    ]
+}
+
+pub(crate) fn over_loopback(url: &str) -> TransportConfigBuilder {
+    let network = TransportConfig::builder().danger_allow_http_on_loopback(true);
+    network.config_base_url(url).track_base_url(url).max_response_bytes(1 << 20)
+}
+
+#[test]
+fn a_badly_packed_config_is_a_typed_error() {
+    for (how, answer, code) in badly_packed() {
+        let core = unready(keyed_over(over_loopback(&serve_raw(answer))));
+        let error = core.initialize().unwrap_err();
+        let InitializeError::Load(LoadError::Fetch(cause)) = &error else { panic!("{how}: {error:?}") };
+        assert_eq!(cause.code(), code, "{how}");
+    }
+}
+
+/// What is on the wire is counted too: this body would never reach a bound on what it unpacks to.
+#[test]
+fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n").unwrap();
+        stream.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]).unwrap();
+        // Stored blocks of no bytes.
+        let empty = [0, 0, 0, 0xff, 0xff].repeat(10_000);
+        (0_u64..).take_while(|_| stream.write_all(&empty).is_ok()).count()
+    });
+    let error = unready(keyed_over(over_loopback(&url))).initialize().unwrap_err();
+    assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::TooLarge(1 << 20))));
+    assert!(server.join().unwrap() > 0, "the server was left while it sent");
+}
+
+/// Whoever has read it: what is too long is not parsed.
+#[test]
+fn what_a_transport_hands_over_has_the_bound_too() {
+    let bytes = shop().to_string().len() as u64;
+    let network = |limit| TransportConfig::builder().max_response_bytes(limit).build().unwrap();
+    let handed = |limit| {
+        let script = Script::new();
+        let config = SdkConfig::builder().sdk_key(KEY).transport(network(limit)).build().unwrap();
+        script.give_config(&shop(), "etag");
+        let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+        (core.initialize(), core, script)
+    };
+    let too_large = LoadError::Fetch(TransportError::TooLarge(bytes - 1));
+    assert_eq!(handed(bytes - 1).0, Err(InitializeError::Load(too_large)));
+
+    let (ready, core, script) = handed(bytes);
+    ready.unwrap();
+    let mut longer = shop();
+    longer["more"] = "more".into();
+    script.give_config(&longer, &"e".repeat(9_000));
+    let preview = visitor(&core, "v").set_preview("77", "1");
+    assert_eq!(preview, Err(PreviewError::Fetch(LoadError::Fetch(TransportError::TooLarge(bytes)))));
+    // The fetch of the config had an ETag; the next one has the same, as this one's is too long.
+    script.give_config(&shop(), &"e".repeat(9_000));
+    core.refresh_now_within(PATIENCE).unwrap();
+    script.configs.send(Err(TransportError::Other("r".repeat(5_000).into()))).unwrap();
+    let refused = core.refresh_now_within(PATIENCE).unwrap_err();
+    let RefreshError::Load(LoadError::Fetch(TransportError::Other(reason))) = refused else { panic!() };
+    assert_eq!(reason.len(), 1024);
+    let etags: Vec<_> = script.fetches.try_iter().map(|fetch| fetch.etag.is_some()).collect();
+    assert_eq!(etags, [false, false, true, false]);
 }
 
 #[test]

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
-    ContextError, ConversionOptions, ConversionStatus, Core, FlushError, InitializeError, LifecycleEventKind,
-    LoadError, RefreshError, SdkConfig, SdkConfigBuilder, TransportConfig, TransportError, attributes,
+    ConfigRequest, ConfigResponse, ContextError, ConversionOptions, ConversionStatus, Core, FlushError,
+    InitializeError, LifecycleEventKind, LoadError, RefreshError, SdkConfig, SdkConfigBuilder,
+    TrackingRequest, TrackingResponse, Transport, TransportConfig, TransportError, attributes,
 };
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 #[cfg(unix)]
 use nix::sys::socket::{Backlog, listen};
 
@@ -336,6 +337,67 @@ fn dropping_with_a_delivery_at_hand_interrupts_it() {
     script.posted();
     drop(core);
     assert!(events.count() > 0, "the subscription ends with the threads");
+}
+
+/// A transport whose interrupt panics, or blocks until the test has seen that nobody waits for it.
+struct Stubborn {
+    interrupts: Sender<()>,
+    go_on: Receiver<()>,
+    panics: bool,
+}
+
+impl Transport for Stubborn {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        Err(TransportError::Connect)
+    }
+
+    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        Ok(TrackingResponse::new(200))
+    }
+
+    fn interrupt(&self) {
+        let _ = self.interrupts.send(());
+        assert!(!self.panics, "planted");
+        let _ = self.go_on.recv();
+    }
+}
+
+#[test]
+fn an_interrupt_that_panics_or_blocks_reaches_nobody() {
+    for panics in [true, false] {
+        let (interrupts, interrupted) = unbounded();
+        let (hold, go_on) = bounded::<()>(0);
+        let busy = || {
+            let transport = Stubborn { interrupts: interrupts.clone(), go_on: go_on.clone(), panics };
+            let core = Core::builder(direct().build().unwrap()).transport(transport).build().unwrap();
+            core.initialize().unwrap();
+            convert(&core, 0..1);
+            core
+        };
+        let ends: [fn(Core); 4] = [
+            drop,
+            |core| drop(core.close()),
+            |core| assert!(core.shutdown(PATIENCE).is_ok(), "everything is delivered, whatever it does"),
+            |core| (0..3).for_each(|_| drop(core.close())),
+        ];
+        for end in ends {
+            let (core, (ended, end_seen)) = (busy(), bounded(1));
+            std::thread::spawn(move || {
+                end(core);
+                let _ = ended.send(());
+            });
+            interrupted.recv_timeout(PATIENCE).expect("the transport should be told");
+            assert_eq!(end_seen.recv_timeout(PATIENCE), Ok(()), "panics: {panics}");
+            assert!(interrupted.try_recv().is_err(), "once is enough");
+        }
+        let core = busy();
+        core.close();
+        interrupted.recv_timeout(PATIENCE).expect("the transport should be told");
+        if panics {
+            until(&core, |stats| stats.panics == 1);
+        }
+        drop(hold);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use convert_sdk::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, direct, direct_to, pro, serve, start, until, visitor};
+use crate::support::{KEY, PATIENCE, direct, direct_to, pro, serve, shop, start, until, visitor};
 
 /// A map that is written like a file: values are kept as text.
 #[derive(Default)]
@@ -89,6 +89,11 @@ fn state_and_marks_are_written_as_python_writes_them() {
 #[test]
 fn state_that_python_wrote_is_taken_up() {
     let emulator = serve();
+    // The decision of 999 is from an earlier config, which the endpoint remembers.
+    let mut earlier = shop();
+    earlier["experiences"].as_array_mut().unwrap().push(json!({"id": "999", "variations": [{"id": "1"}]}));
+    emulator.set_config(KEY, earlier).unwrap();
+    emulator.set_config(KEY, shop()).unwrap();
     let store = Arc::new(Texts::default());
     store.put(
         r#"state:["v"]"#,

@@ -19,10 +19,16 @@ use crate::Convert;
 pub enum ServeError {
     /// The listener failed.
     #[error("the server failed ({0})")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// Not everything recorded was delivered; the error's ledger says how much.
     #[error(transparent)]
     Flush(#[from] FlushError),
+}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 impl ServeError {

@@ -13,7 +13,7 @@ pub(crate) enum Failure {
     Input(Box<Flaw>),
     /// The output cannot be written.
     #[error("standard output: {0}")]
-    Output(#[source] io::Error),
+    Output(io::Error),
     /// The SDK did not do what a local, stubbed instance always does.
     #[error("the SDK failed: {0}")]
     Sdk(String),

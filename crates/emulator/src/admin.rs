@@ -9,17 +9,16 @@ use crate::projects::ServedProject;
 use crate::received::{Received, query_value};
 use crate::state::State;
 
-/// Every path of the admin API starts with this.
+/// What stands before the resources of the admin API.
 pub(crate) const ADMIN_PREFIX: &str = "/__admin/";
 
 pub(crate) fn answer_admin(
     state: &State,
     method: &Method,
-    path: &str,
+    resource: &str,
     query: Option<&str>,
     body: &[u8],
 ) -> Answer {
-    let resource = path.strip_prefix(ADMIN_PREFIX).unwrap_or(path);
     match (method, resource) {
         (&Method::GET, "received") => {
             ok(&received(&state.recorder.snapshot(), query_value(query, "visitor").as_deref()))

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::at::WrongField;
+use crate::bomb::gzip_bomb;
 use crate::fault::{FaultKind, RetryAfter};
 use crate::script::{Script, Step};
 use crate::socket::ResetSwitch;
@@ -19,7 +20,7 @@ const GARBAGE: &[u8] = b"<html><body>\xff\xfe not what you asked for {\"experien
 const BLANKS: [u8; 16 * 1024] = [b' '; 16 * 1024];
 
 /// An answer with its whole body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     headers: HeaderMap,
@@ -92,6 +93,14 @@ impl Answer {
                 self.body = Bytes::from_static(GARBAGE);
                 self.without_encoding().plain(switch)
             }
+            FaultKind::GzipBomb { bytes } => {
+                let [head, block, rest] = gzip_bomb(*bytes, &BLANKS);
+                let times = bytes / BLANKS.len() as u64;
+                let steps = [Step::Send(head), Step::Repeat(block, times), Step::Send(rest)];
+                let encoded =
+                    self.without_encoding().header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                encoded.with_steps(steps, switch)
+            }
             FaultKind::EmptyBody => {
                 self.body = Bytes::new();
                 self.without_encoding().plain(switch)
@@ -104,17 +113,14 @@ impl Answer {
     pub(crate) fn instead(fault: &FaultKind) -> Option<Self> {
         match fault {
             FaultKind::Status { status, retry_after } => {
-                let status = StatusCode::from_u16(*status)
-                    .ok()
-                    .filter(|status| (200..600).contains(&status.as_u16()))
-                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let answer = Self::error(status, "injected fault");
+                let answer = Self::error(final_status(*status), "injected fault");
                 Some(match retry_after {
                     Some(RetryAfter::Seconds(seconds)) => answer.header(RETRY_AFTER, (*seconds).into()),
                     Some(RetryAfter::Date(date)) => answer.text_header(RETRY_AFTER, date),
                     None => answer,
                 })
             }
+            FaultKind::Poison { status, .. } => Some(Self::error(final_status(*status), "a poisoned record")),
             FaultKind::Redirect { to } => {
                 Some(Self::empty(StatusCode::TEMPORARY_REDIRECT).text_header(LOCATION, to))
             }
@@ -137,7 +143,7 @@ impl Answer {
     }
 
     fn without_encoding(mut self) -> Self {
-        self.headers.remove(hyper::header::CONTENT_ENCODING);
+        self.headers.remove(CONTENT_ENCODING);
         self
     }
 
@@ -147,4 +153,12 @@ impl Answer {
         *response.headers_mut() = self.headers;
         response
     }
+}
+
+/// A status that can end a request.
+fn final_status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| (200..600).contains(&status.as_u16()))
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -90,6 +90,13 @@ impl<'a> At<'a> {
     }
 }
 
+impl fmt::Display for WrongField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = if self.path.is_empty() { "" } else { ": " };
+        write!(formatter, "{}{colon}{}", self.path, self.error)
+    }
+}
+
 impl fmt::Display for At<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(parent) = self.parent {

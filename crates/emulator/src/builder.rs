@@ -90,7 +90,7 @@ impl EmulatorBuilder {
         let projects = Projects::load(self.projects)?;
         let authority = self.authority.map_or_else(CertificateAuthority::generate, Ok)?;
         let tls = authority.server_config(self.certificate)?;
-        let (https, http) = (Port::bind(self.https_port)?, Port::bind(self.http_port)?);
+        let (https, http) = (Port::reserve(self.https_port)?, Port::reserve(self.http_port)?);
         let recorder = Recorder::new(self.request_history.unwrap_or(DEFAULT_REQUEST_HISTORY));
         let max_body = self.max_body.unwrap_or(DEFAULT_MAX_BODY);
         let state = State::new(projects, tls, recorder, max_body, self.log);

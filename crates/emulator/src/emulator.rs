@@ -1,7 +1,6 @@
 //! The handle of a running emulator.
 
 use std::io;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -41,18 +40,17 @@ impl Emulator {
     pub(crate) fn launch(
         state: Arc<State>,
         authority: CertificateAuthority,
-        https: TcpListener,
-        http: TcpListener,
+        mut https: Port,
+        mut http: Port,
     ) -> Result<Self, StartError> {
-        let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-        let https_port = port(&https).map_err(StartError::Thread)?;
-        let http_port = port(&http).map_err(StartError::Thread)?;
+        let (https_port, http_port) = (https.number(), http.number());
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-        let (https, http) = {
+        {
             let _entered = runtime.enter();
-            (Port::new(https).map_err(StartError::Thread)?, Port::new(http).map_err(StartError::Thread)?)
-        };
+            https.open()?;
+            http.open()?;
+        }
         let (commands, inbox) = unbounded_channel();
         let server = Server::new(Arc::clone(&state), inbox, https, http);
         let thread = std::thread::Builder::new()

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::at::{At, WrongField};
 use crate::config::KnownIds;
 use crate::received::{EventData, ReceivedEvent};
+use crate::strict_json::parse_strictly;
 
 const SEGMENT_KEYS: [&str; 7] =
     ["country", "browser", "devices", "source", "campaign", "visitorType", "customSegments"];
@@ -31,8 +32,7 @@ pub(crate) struct Expected<'a> {
 /// Checks a whole payload and returns its events in order, or the first wrong field.
 pub(crate) fn check_envelope(body: &[u8], expected: &Expected<'_>) -> Result<Vec<ReceivedEvent>, WrongField> {
     let at = At::ROOT;
-    let envelope: Value =
-        serde_json::from_slice(body).map_err(|error| at.wrong(format!("not JSON: {error}")))?;
+    let envelope = parse_strictly(body)?;
     let envelope = at.object(&envelope, &["accountId", "projectId", "enrichData", "source", "visitors"])?;
     for (key, own) in [("accountId", expected.account_id), ("projectId", expected.project_id)] {
         if at.text_field(envelope, key)? != own {
@@ -118,13 +118,7 @@ fn check_bucketing(at: &At<'_>, data: &Value, known: &KnownIds) -> Result<EventD
     let data = at.object(data, &["experienceId", "variationId"])?;
     let experience_id = at.text_field(data, "experienceId")?;
     let variation_id = at.text_field(data, "variationId")?;
-    let variations = known
-        .experiences
-        .get(experience_id)
-        .ok_or_else(|| at.key("experienceId").wrong("no such experience in the config"))?;
-    if !variations.contains(variation_id) {
-        return Err(at.key("variationId").wrong("no such variation in this experience"));
-    }
+    check_known(known, (&at.key("experienceId"), experience_id), (&at.key("variationId"), variation_id))?;
     Ok(EventData::Bucketing {
         experience_id: experience_id.to_owned(),
         variation_id: variation_id.to_owned(),
@@ -140,7 +134,8 @@ fn check_conversion(at: &At<'_>, data: &Value, known: &KnownIds) -> Result<Event
     let goal_data =
         data.get("goalData").map(|value| check_goal_data(&at.key("goalData"), value)).transpose()?;
     let bucketing_data =
-        data.get("bucketingData").map(|value| check_text_map(&at.key("bucketingData"), value)).transpose()?;
+        data.get("bucketingData").map(|value| check_decisions(&at.key("bucketingData"), value, known));
+    let bucketing_data = bucketing_data.transpose()?;
     Ok(EventData::Conversion { goal_id: goal_id.to_owned(), goal_data, bucketing_data })
 }
 
@@ -162,9 +157,34 @@ fn check_goal_data(at: &At<'_>, data: &Value) -> Result<Vec<(String, Value)>, Wr
     Ok(pairs)
 }
 
-fn check_text_map(at: &At<'_>, value: &Value) -> Result<BTreeMap<String, String>, WrongField> {
+/// Variation ids by experience id.
+fn check_decisions(
+    at: &At<'_>,
+    value: &Value,
+    known: &KnownIds,
+) -> Result<BTreeMap<String, String>, WrongField> {
     at.any_object(value)?
         .iter()
-        .map(|(key, value)| Ok((key.clone(), at.key(key).text(value)?.to_owned())))
+        .map(|(experience, variation)| {
+            let at = at.key(experience);
+            let variation = at.text(variation)?;
+            check_known(known, (&at, experience), (&at, variation))?;
+            Ok((experience.clone(), variation.to_owned()))
+        })
         .collect()
+}
+
+/// Whether a config served so far has this experience with this variation; each with its place.
+fn check_known(
+    known: &KnownIds,
+    (at_experience, experience): (&At<'_>, &str),
+    (at_variation, variation): (&At<'_>, &str),
+) -> Result<(), WrongField> {
+    let variations = known.experiences.get(experience);
+    let variations = variations.ok_or_else(|| at_experience.wrong("no such experience in the config"))?;
+    if variations.contains(variation) {
+        Ok(())
+    } else {
+        Err(at_variation.wrong("no such variation in this experience"))
+    }
 }

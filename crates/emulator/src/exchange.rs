@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
-use percent_encoding::percent_decode_str;
 
-use crate::admin::{ADMIN_PREFIX, answer_admin};
+use crate::admin::answer_admin;
 use crate::answer::Answer;
 use crate::config_route::{ConfigRequest, answer_config};
-use crate::fault::FaultKind;
+use crate::fault::{FaultKind, Met};
+use crate::head::HeadWatch;
 use crate::received::{ReceivedRequest, RouteKind};
+use crate::route::{Route, find_route};
 use crate::script::{BrokenOff, Script};
 use crate::socket::ResetSwitch;
 use crate::state::State;
-use crate::track_route::{TrackRequest, answer_track};
+use crate::track_route::{Judged, TrackRequest, answer_track, judge_track};
 
 /// The connection that a request came over.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) https: bool,
     pub(crate) switch: ResetSwitch,
+    pub(crate) head: HeadWatch,
 }
 
 /// A request that has been read to its end.
@@ -36,6 +38,10 @@ struct Exchange {
     body: ReadBody,
     route: RouteKind,
     sdk_key: String,
+    /// What is wrong with the head, which makes the answer 400 on every route.
+    framing: Option<&'static str>,
+    /// What a payload is worth, on the tracking route.
+    judged: Option<Judged>,
     number: u64,
 }
 
@@ -45,6 +51,8 @@ struct ReadBody {
     kept: Vec<u8>,
     size: u64,
     is_too_large: bool,
+    /// The connection ended first, or the body broke the rules of its coding.
+    is_cut_off: bool,
 }
 
 /// Answers one request; an error closes the connection without an answer.
@@ -55,15 +63,32 @@ pub(crate) async fn answer(
 ) -> Result<Response<Script>, BrokenOff> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let body = read_body(body, state.max_body).await?;
-    let path = parts.uri.path();
-    if path.starts_with(ADMIN_PREFIX) {
-        let answer = answer_admin(&state, &parts.method, path, parts.uri.query(), &body.kept);
-        return Ok(answer.plain(&connection.switch));
-    }
-    let (route, sdk_key) = find_route(path);
-    let number = state.recorder.arrived(describe(&parts, &connection, &body, route));
-    let exchange = Exchange { state, connection, parts, body, route, sdk_key, number };
+    let framing = connection.head.flaw(&parts);
+    let body = read_body(body, state.max_body).await;
+    let route = find_route(parts.uri.path(), &mut state.projects());
+    let (route, sdk_key) = match route {
+        Route::Public(route, sdk_key) => (route, sdk_key),
+        Route::Admin(_) if body.is_cut_off => return Err(BrokenOff),
+        Route::Admin(resource) => {
+            let answer = framing.map_or_else(
+                || answer_admin(&state, &parts.method, &resource, parts.uri.query(), &body.kept),
+                |flaw| Answer::error(StatusCode::BAD_REQUEST, flaw),
+            );
+            return Ok(answer.plain(&connection.switch));
+        }
+    };
+    let judged = (route == RouteKind::Track && !body.is_cut_off).then(|| {
+        let (method, headers) = (&parts.method, &parts.headers);
+        judge_track(&state, &TrackRequest { method, sdk_key: &sdk_key, headers, body: &body.kept })
+    });
+    let flaw = match (&judged, framing) {
+        _ if body.is_cut_off => Some("the body ended early".to_owned()),
+        (_, Some(framing)) => Some(framing.to_owned()),
+        (Some(Judged::Wrong(field)), None) if !body.is_too_large => Some(field.to_string()),
+        _ => None,
+    };
+    let number = state.recorder.arrived(describe(&parts, &connection, &body, route, flaw));
+    let exchange = Exchange { state, connection, parts, body, route, sdk_key, framing, judged, number };
     let answered = exchange.answer_with_faults().await;
     let status = answered.as_ref().ok().map(|response| response.status().as_u16());
     exchange.state.recorder.answered(number, status);
@@ -73,7 +98,15 @@ pub(crate) async fn answer(
 
 impl Exchange {
     async fn answer_with_faults(&self) -> Result<Response<Script>, BrokenOff> {
-        let faults = self.state.faults().take(self.route);
+        if self.body.is_cut_off {
+            return Err(BrokenOff);
+        }
+        let events = match &self.judged {
+            Some(Judged::Taken(events)) => events.as_slice(),
+            _ => &[],
+        };
+        let met = Met { route: self.route, sdk_key: &self.sdk_key, events };
+        let faults = self.state.faults().take(&met);
         for fault in &faults {
             self.state.recorder.fault_applied(self.number, fault.name());
             match fault {
@@ -124,6 +157,12 @@ impl Exchange {
                 "the body is larger than this emulator takes",
             );
         }
+        if let Some(flaw) = self.framing {
+            if self.route == RouteKind::Track {
+                self.state.recorder.refused();
+            }
+            return Answer::error(StatusCode::BAD_REQUEST, flaw);
+        }
         match self.route {
             RouteKind::Config => {
                 let request = ConfigRequest {
@@ -135,16 +174,10 @@ impl Exchange {
                 };
                 answer_config(&self.state, &request)
             }
-            RouteKind::Track => {
-                let request = TrackRequest {
-                    method: &self.parts.method,
-                    sdk_key: &self.sdk_key,
-                    headers: &self.parts.headers,
-                    body: &self.body.kept,
-                    number: self.number,
-                };
-                answer_track(&self.state, &request)
-            }
+            RouteKind::Track => match &self.judged {
+                Some(judged) => answer_track(&self.state, &self.parts.headers, self.number, judged),
+                None => Answer::error(StatusCode::BAD_REQUEST, "the body ended early"),
+            },
             RouteKind::Unknown => Answer::error(StatusCode::NOT_FOUND, "no such route"),
         }
     }
@@ -182,19 +215,13 @@ fn mask_unless_public(pair: &str) -> String {
     }
 }
 
-/// The route of a path and the SDK key at its end; whatever prefix a base URL carries is fine.
-fn find_route(path: &str) -> (RouteKind, String) {
-    let (route, key) = if let Some((_, key)) = path.split_once("/api/v1/config/") {
-        (RouteKind::Config, key)
-    } else if let Some((_, key)) = path.split_once("/track/") {
-        (RouteKind::Track, key)
-    } else {
-        (RouteKind::Unknown, "")
-    };
-    (route, percent_decode_str(key).decode_utf8_lossy().into_owned())
-}
-
-fn describe(parts: &Parts, connection: &Connection, body: &ReadBody, route: RouteKind) -> ReceivedRequest {
+fn describe(
+    parts: &Parts,
+    connection: &Connection,
+    body: &ReadBody,
+    route: RouteKind,
+    flaw: Option<String>,
+) -> ReceivedRequest {
     let headers = parts.headers.iter().map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });
@@ -209,6 +236,7 @@ fn describe(parts: &Parts, connection: &Connection, body: &ReadBody, route: Rout
         headers: headers.collect(),
         body_size: body.size,
         body: String::from_utf8_lossy(&body.kept).into_owned(),
+        flaw,
         events: 0,
         status: None,
         faults: Vec::new(),
@@ -216,10 +244,13 @@ fn describe(parts: &Parts, connection: &Connection, body: &ReadBody, route: Rout
 }
 
 /// Reads to the end even past the limit: closing with unread bytes would reset the connection before the 413.
-async fn read_body(mut body: Incoming, limit: usize) -> Result<ReadBody, BrokenOff> {
+async fn read_body(mut body: Incoming, limit: usize) -> ReadBody {
     let mut read = ReadBody::default();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.map_err(|_| BrokenOff)?;
+        let Ok(frame) = frame else {
+            read.is_cut_off = true;
+            break;
+        };
         let Some(data) = frame.data_ref() else { continue };
         read.size += data.len() as u64;
         read.is_too_large = read.size > limit as u64;
@@ -227,5 +258,5 @@ async fn read_body(mut body: Incoming, limit: usize) -> Result<ReadBody, BrokenO
             read.kept.extend_from_slice(data);
         }
     }
-    Ok(read)
+    read
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::received::RouteKind;
+use crate::received::{ReceivedEvent, RouteKind};
 
 /// One thing that goes wrong on one route: until cleared, for the next few requests, or by chance.
 ///
@@ -15,6 +15,8 @@ use crate::received::RouteKind;
 pub struct Fault {
     route: FaultRoute,
     fault: FaultKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sdk_key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +87,29 @@ pub enum FaultKind {
     },
     /// Records the events, then resets the connection without an answer: the client cannot know their fate.
     DropAfterRecording,
+    /// Refuses a whole payload for one poisoned record in it, and lets every other payload pass to the next
+    /// fault or the ordinary answer. A record is poisoned by either of the two; without both, none is.
+    Poison {
+        /// The visitor's id starts with this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        visitor_prefix: Option<String>,
+        /// The visitor has a list in this segment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        list_segment: Option<String>,
+        /// 400 if it is left out, 422 for instance; a number that is no status becomes 500.
+        #[serde(default = "bad_request")]
+        status: u16,
+    },
+    /// 200 with a gzip body that unpacks to this many blanks, hundreds of times what is sent. A client that
+    /// counts what arrives, and not what it unpacks, does not notice.
+    GzipBomb {
+        /// Bytes of the body, unpacked.
+        bytes: u64,
+    },
+}
+
+const fn bad_request() -> u16 {
+    400
 }
 
 /// The two forms of a `Retry-After` header.
@@ -109,19 +134,26 @@ impl Fault {
     /// A fault of the config route, until cleared.
     #[must_use]
     pub fn config(kind: FaultKind) -> Self {
-        Self { route: FaultRoute::Config, fault: kind, times: None, chance: None }
+        Self { route: FaultRoute::Config, fault: kind, sdk_key: None, times: None, chance: None }
     }
 
     /// A fault of the tracking route, until cleared.
     #[must_use]
     pub fn track(kind: FaultKind) -> Self {
-        Self { route: FaultRoute::Track, fault: kind, times: None, chance: None }
+        Self { route: FaultRoute::Track, fault: kind, sdk_key: None, times: None, chance: None }
     }
 
     /// A fault of both routes, until cleared.
     #[must_use]
     pub fn both(kind: FaultKind) -> Self {
-        Self { route: FaultRoute::Both, fault: kind, times: None, chance: None }
+        Self { route: FaultRoute::Both, fault: kind, sdk_key: None, times: None, chance: None }
+    }
+
+    /// Only for requests with this SDK key, as the client writes it.
+    #[must_use]
+    pub fn for_key(mut self, sdk_key: impl Into<String>) -> Self {
+        self.sdk_key = Some(sdk_key.into());
+        self
     }
 
     /// Only for the next `times` requests of the route.
@@ -144,12 +176,13 @@ impl Fault {
         &self.fault
     }
 
-    fn is_for(&self, route: RouteKind) -> bool {
-        match self.route {
-            FaultRoute::Config => route == RouteKind::Config,
-            FaultRoute::Track => route == RouteKind::Track,
-            FaultRoute::Both => route != RouteKind::Unknown,
-        }
+    fn is_for(&self, met: &Met<'_>) -> bool {
+        let route = match self.route {
+            FaultRoute::Config => met.route == RouteKind::Config,
+            FaultRoute::Track => met.route == RouteKind::Track,
+            FaultRoute::Both => met.route != RouteKind::Unknown,
+        };
+        route && self.sdk_key.as_ref().is_none_or(|key| key == met.sdk_key) && self.fault.strikes(met.events)
     }
 }
 
@@ -164,6 +197,28 @@ impl FaultKind {
     #[must_use]
     pub fn too_many_requests(retry_after_seconds: u64) -> Self {
         Self::Status { status: 429, retry_after: Some(RetryAfter::Seconds(retry_after_seconds)) }
+    }
+
+    /// 400 for every payload with a visitor whose id starts with this.
+    #[must_use]
+    pub fn poisoned_visitor(prefix: impl Into<String>) -> Self {
+        Self::Poison { visitor_prefix: Some(prefix.into()), list_segment: None, status: bad_request() }
+    }
+
+    /// 400 for every payload with a visitor who has a list in this segment.
+    #[must_use]
+    pub fn poisoned_segment(name: impl Into<String>) -> Self {
+        Self::Poison { visitor_prefix: None, list_segment: Some(name.into()), status: bad_request() }
+    }
+
+    /// Whether it has anything to do with these events; most kinds do not look at them.
+    fn strikes(&self, events: &[ReceivedEvent]) -> bool {
+        let Self::Poison { visitor_prefix, list_segment, .. } = self else { return true };
+        events.iter().any(|event| {
+            let list = |name: &String| event.segments.as_ref()?.get(name)?.as_array();
+            visitor_prefix.as_ref().is_some_and(|prefix| event.visitor_id.starts_with(prefix))
+                || list_segment.as_ref().and_then(list).is_some()
+        })
     }
 
     /// The name in the admin API and in the record.
@@ -183,8 +238,18 @@ impl FaultKind {
             Self::SlowDrip { .. } => "slow_drip",
             Self::Redirect { .. } => "redirect",
             Self::DropAfterRecording => "drop_after_recording",
+            Self::Poison { .. } => "poison",
+            Self::GzipBomb { .. } => "gzip_bomb",
         }
     }
+}
+
+/// What faults look at in a request.
+pub(crate) struct Met<'a> {
+    pub(crate) route: RouteKind,
+    pub(crate) sdk_key: &'a str,
+    /// Those of a payload without a flaw.
+    pub(crate) events: &'a [ReceivedEvent],
 }
 
 /// The faults that are waiting for their requests.
@@ -213,11 +278,11 @@ impl PendingFaults {
         self.faults.iter().map(|pending| pending.fault.clone()).collect()
     }
 
-    /// What happens to the next request of `route`: any number of delays, then at most one other kind.
-    pub(crate) fn take(&mut self, route: RouteKind) -> Vec<FaultKind> {
+    /// What happens to this request: any number of delays, then at most one other kind.
+    pub(crate) fn take(&mut self, met: &Met<'_>) -> Vec<FaultKind> {
         let mut taken = Vec::new();
         for pending in &mut self.faults {
-            if pending.fault.is_for(route) && pending.is_due() {
+            if pending.fault.is_for(met) && pending.is_due() {
                 taken.push(pending.fault.fault.clone());
                 if !matches!(pending.fault.fault, FaultKind::Delay { .. }) {
                     break;

@@ -23,7 +23,8 @@
 //! # Routes
 //!
 //! Both listeners serve all of them, over HTTP/1.1. An SDK key may contain a slash; a project also answers to
-//! `{account_id}/{project_id}`. Any prefix before a route is accepted, as base URLs carry versions and ids.
+//! `{account_id}/{project_id}`. Any path may come before a route, as base URLs carry versions and ids.
+//! 400 for a message with both `Content-Length` and `Transfer-Encoding`, and for HTTP/1.1 without one `Host`.
 //!
 //! **`GET /api/v1/config/{sdkKey}`** answers with the config, byte for byte as given unless something is left
 //! out, with a strong `ETag`, `If-None-Match` (304) and gzip.
@@ -35,7 +36,7 @@
 //!
 //! **`POST …/track/{sdkKey}`** takes a payload, answers `{"status":"ok"}` and records its events.
 //! - 400 `{"error": "…", "path": "visitors[0].events[2].data.goalId"}` for the first field that is wrong,
-//!   missing or unknown; for an id that no config served so far has; for a visitor listed twice; for a
+//!   missing, unknown or there twice; for an id that no config served so far has; for a visitor listed twice; for a
 //!   `Content-Type` other than `application/json` and for any `Authorization` (path `headers.…`), since the
 //!   secret must never go there.
 //! - 404 for an unknown key, 413 above [`max_body`](EmulatorBuilder::max_body).
@@ -46,7 +47,7 @@
 //! - `GET received`: totals, events per visitor, requests; `?visitor=ID`: one visitor's events. `DELETE` clears.
 //! - `GET faults`: what is pending. `POST` adds a list, `DELETE` drops all. The JSON is that of [`Fault`]:
 //!   `[{"route": "config" | "track" | "both", "times": 2, "chance": {"probability": 0.5, "seed": 7}, "fault": …}]`
-//!   with `times` and `chance` optional and a `fault` such as `"hang"`, `{"delay": {"ms": 200}}` or
+//!   with `sdk_key`, `times` and `chance` optional and a `fault` such as `"hang"`, `{"delay": {"ms": 200}}` or
 //!   `{"status": {"status": 429, "retry_after": 5}}`, named as in [`FaultKind`].
 //! - `GET projects`: ids, keys, file and number of experiences of each project.
 //!
@@ -57,6 +58,7 @@
 mod admin;
 mod answer;
 mod at;
+mod bomb;
 mod builder;
 mod certificate;
 mod config;
@@ -66,15 +68,18 @@ mod envelope;
 mod error;
 mod exchange;
 mod fault;
+mod head;
 mod port;
 mod project;
 mod projects;
 mod received;
 mod recorder;
+mod route;
 mod script;
 mod server;
 mod socket;
 mod state;
+mod strict_json;
 mod track_route;
 
 pub use builder::EmulatorBuilder;

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as BoundListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -21,30 +21,25 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Takes a port without any runtime, so that errors show before a thread is started; 0 takes a free one.
-    pub(crate) fn bind(port: u16) -> Result<BoundListener, StartError> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listen = || {
-            let listener = BoundListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        listen().map_err(|source| StartError::Bind { address, source })
+    /// Takes a port, on which nothing listens before it is opened; 0 takes a free one.
+    pub(crate) fn reserve(port: u16) -> Result<Self, StartError> {
+        let asked = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let taken = reserve(asked).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (address, socket) = taken.map_err(|cause| StartError::Bind { address: asked, cause })?;
+        Ok(Self { address, listener: None, reserved: Some(socket) })
     }
 
-    /// Takes a bound listener over; called inside the runtime.
-    pub(crate) fn new(listener: BoundListener) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        Ok(Self { address, listener: Some(TcpListener::from_std(listener)?), reserved: None })
+    pub(crate) fn number(&self) -> u16 {
+        self.address.port()
     }
 
-    /// Listens again; does nothing if it does already.
+    /// Listens, or does so again; does nothing if it does already. Called inside the runtime.
     pub(crate) fn open(&mut self) -> Result<(), StartError> {
         if self.listener.is_none() {
             let socket = self.reserved.take().map_or_else(|| reserve(self.address), Ok);
             let listener = socket.and_then(|socket| socket.listen(BACKLOG));
             self.listener =
-                Some(listener.map_err(|source| StartError::Bind { address: self.address, source })?);
+                Some(listener.map_err(|cause| StartError::Bind { address: self.address, cause })?);
         }
         Ok(())
     }

@@ -38,8 +38,8 @@ impl Projects {
         let mut keys = HashSet::new();
         for (place, project) in projects.into_iter().enumerate() {
             let name = project.name(place);
-            let project = ServedProject::load(project)
-                .map_err(|source| StartError::Project { project: name, source })?;
+            let project =
+                ServedProject::load(project).map_err(|cause| StartError::Project { project: name, cause })?;
             for key in &project.sdk_keys {
                 if !keys.insert(key.clone()) {
                     return Err(StartError::DuplicateKey(key.clone()));
@@ -138,5 +138,5 @@ impl ServedProject {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })
 }

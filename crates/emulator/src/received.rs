@@ -26,7 +26,7 @@ pub struct Totals {
     pub config_requests: u64,
     /// Requests on the tracking route.
     pub track_requests: u64,
-    /// Requests that were answered, with whatever status, or reset after recording.
+    /// Requests that were answered, with whatever status, or ended without an answer.
     pub answered: u64,
     /// Recorded events: `bucketing` plus `conversion`.
     pub events: u64,
@@ -36,6 +36,8 @@ pub struct Totals {
     pub conversion: u64,
     /// Tracking requests with a wrong field or header, answered with 400.
     pub refused: u64,
+    /// Requests with a [`flaw`](ReceivedRequest::flaw), whatever they were answered.
+    pub flawed: u64,
     /// Events of requests without the SDKs' `User-Agent`, which the real endpoint drops in silence.
     pub dropped_as_bot: u64,
     /// TLS handshakes that ended in an error, on either side.
@@ -78,6 +80,9 @@ pub struct ReceivedRequest {
     pub body_size: u64,
     /// The body as text, up to the limit for bodies.
     pub body: String,
+    /// What is wrong with the request itself: a body that ended early, framing that can be read in two ways,
+    /// or the first wrong field of a payload. Also told where a fault was answered instead.
+    pub flaw: Option<String>,
     /// Events in the body that were recorded.
     pub events: u64,
     /// The status of the answer; `None` while there is none, and for good if the connection was reset instead.

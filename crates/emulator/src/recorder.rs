@@ -31,6 +31,7 @@ impl Recorder {
             book.last_number += 1;
             request.number = book.last_number;
             book.received.totals.requests += 1;
+            book.received.totals.flawed += u64::from(request.flaw.is_some());
             match request.route {
                 RouteKind::Config => book.received.totals.config_requests += 1,
                 RouteKind::Track => book.received.totals.track_requests += 1,

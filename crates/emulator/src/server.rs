@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::StartError;
 use crate::exchange::{Connection, answer};
+use crate::head::{HeadWatch, Watched};
 use crate::port::Port;
 use crate::socket::{ResetSwitch, Socket};
 use crate::state::State;
@@ -95,7 +96,8 @@ impl Server {
         self.last_connection += 1;
         let switch = ResetSwitch::default();
         let socket = Socket::new(stream, switch.clone());
-        let connection = Connection { number: self.last_connection, https, switch };
+        let connection =
+            Connection { number: self.last_connection, https, switch, head: HeadWatch::default() };
         let state = Arc::clone(&self.state);
         self.connections.spawn(async move {
             if !https {
@@ -123,6 +125,7 @@ async fn speak_http<S>(state: Arc<State>, connection: Connection, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let stream = Watched::new(stream, connection.head.clone());
     let service = service_fn(move |request| answer(Arc::clone(&state), connection.clone(), request));
     // How a connection ends is the client's business or a fault's doing, so its error is no news.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

@@ -19,47 +19,61 @@ pub(crate) struct TrackRequest<'a> {
     pub(crate) sdk_key: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a [u8],
-    /// The number that the record has given the request.
-    pub(crate) number: u64,
 }
 
-pub(crate) fn answer_track(state: &State, request: &TrackRequest<'_>) -> Answer {
+/// What comes of a payload: its events, or why it is refused.
+pub(crate) enum Judged {
+    Taken(Vec<ReceivedEvent>),
+    Wrong(WrongField),
+    /// No payload of a project that is served.
+    Elsewhere(Answer),
+}
+
+/// Looks at a payload and records nothing yet: a fault may be answered instead.
+pub(crate) fn judge_track(state: &State, request: &TrackRequest<'_>) -> Judged {
     if request.method != Method::POST {
-        return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "the tracking route takes POST")
-            .header(ALLOW, HeaderValue::from_static("POST"));
+        let refusal = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "the tracking route takes POST");
+        return Judged::Elsewhere(refusal.header(ALLOW, HeaderValue::from_static("POST")));
     }
-    let checked = {
-        let mut projects = state.projects();
-        let Some(project) = projects.find(request.sdk_key) else {
-            return Answer::error(StatusCode::NOT_FOUND, "no project is served under this SDK key");
-        };
-        let expected = Expected {
-            account_id: &project.config.account_id,
-            project_id: &project.config.project_id,
-            known: &project.known,
-        };
-        check_headers(request.headers).and_then(|()| check_envelope(request.body, &expected))
+    let mut projects = state.projects();
+    let Some(project) = projects.find(request.sdk_key) else {
+        let refusal = Answer::error(StatusCode::NOT_FOUND, "no project is served under this SDK key");
+        return Judged::Elsewhere(refusal);
     };
-    match checked {
-        Ok(events) => {
-            record(state, request, events);
+    let expected = Expected {
+        account_id: &project.config.account_id,
+        project_id: &project.config.project_id,
+        known: &project.known,
+    };
+    match check_headers(request.headers).and_then(|()| check_envelope(request.body, &expected)) {
+        Ok(events) => Judged::Taken(events),
+        Err(field) => Judged::Wrong(field),
+    }
+}
+
+/// Records the events of a payload that is taken.
+pub(crate) fn answer_track(state: &State, headers: &HeaderMap, number: u64, judged: &Judged) -> Answer {
+    match judged {
+        Judged::Taken(events) => {
+            record(state, headers, number, events.clone());
             Answer::json(StatusCode::OK, &json!({ "status": "ok" }))
         }
-        Err(field) => {
+        Judged::Wrong(field) => {
             state.recorder.refused();
-            state.log(&format!("warning: refused payload: {} {}", field.path, field.error));
-            Answer::wrong_field(&field)
+            state.log(&format!("warning: refused payload: {field}"));
+            Answer::wrong_field(field)
         }
+        Judged::Elsewhere(answer) => answer.clone(),
     }
 }
 
-fn record(state: &State, request: &TrackRequest<'_>, mut events: Vec<ReceivedEvent>) {
-    let agent = request.headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+fn record(state: &State, headers: &HeaderMap, number: u64, mut events: Vec<ReceivedEvent>) {
+    let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
     if agent.is_some_and(|agent| agent.starts_with(SDK_USER_AGENT.as_bytes())) {
         for event in &mut events {
-            event.request = request.number;
+            event.request = number;
         }
-        state.recorder.events(request.number, events);
+        state.recorder.events(number, events);
     } else {
         state.recorder.dropped_as_bot(events.len() as u64);
     }

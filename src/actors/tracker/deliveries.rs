@@ -208,11 +208,18 @@ const fn remedy(cause: &TransportError, records: usize) -> Remedy {
 }
 
 /// Whether the endpoint may have the records although no answer came.
-const fn fate_is_unknown(cause: &TransportError) -> bool {
+fn fate_is_unknown(cause: &TransportError) -> bool {
+    match cause {
+        // Nothing of the request was sent.
+        TransportError::Timeout(doing) => *doing != "connecting",
+        cause => is_cut_off(cause),
+    }
+}
+
+const fn is_cut_off(cause: &TransportError) -> bool {
     matches!(
         cause,
-        TransportError::Timeout(_)
-            | TransportError::Broken(_)
+        TransportError::Broken(_)
             | TransportError::Protocol
             | TransportError::Interrupted
             | TransportError::Panicked

@@ -12,6 +12,7 @@ use convert_sdk::{
 use tokio::runtime::{Builder, Runtime};
 
 use super::block_on;
+use crate::network::{badly_packed, over_loopback, serve_raw};
 use crate::support::{KEY, ONCE, PATIENCE, convert, direct, network, serve, serve_project, shop};
 
 fn runtime() -> Runtime {
@@ -97,6 +98,13 @@ fn a_fetch_fails_as_with_the_built_in_transport() {
     emulator.go_offline();
     let actual = fetch_error(&adapted(&runtime, keyed(), network()));
     assert_eq!(actual, fetch_error(&built_in(keyed(), network())));
+    let nobody = || TransportConfig::builder().config_base_url("https://nobody.invalid");
+    assert_eq!(fetch_error(&adapted(&runtime, keyed(), nobody())), "connect None");
+    // Of a body of several members this client takes the first.
+    for (how, answer, code) in badly_packed().into_iter().filter(|(.., code)| *code != "too_large") {
+        let core = adapted(&runtime, keyed(), over_loopback(&serve_raw(answer)));
+        assert_eq!(fetch_error(&core), format!("{code} None"), "{how}");
+    }
 }
 
 #[test]

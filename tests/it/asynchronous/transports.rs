@@ -6,8 +6,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use convert_sdk::{
-    AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, Core, FlushError, SdkConfig, TrackingRequest,
-    TrackingResponse, TransportError,
+    AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, Core, FlushError, InitializeError, LoadError,
+    SdkConfig, TrackingRequest, TrackingResponse, TransportConfig, TransportError,
 };
 use crossbeam_channel::{Sender, bounded, unbounded};
 
@@ -77,7 +77,7 @@ fn moody(
 }
 
 fn network() -> convert_sdk::TransportConfigBuilder {
-    convert_sdk::TransportConfig::builder()
+    TransportConfig::builder()
 }
 
 #[test]
@@ -165,4 +165,14 @@ fn a_future_is_polled_again_when_it_is_woken_from_elsewhere() {
     });
     assert_eq!(block_on(core.to_async().flush(PATIENCE)).unwrap().delivered, 1);
     answering.join().unwrap();
+}
+
+#[test]
+fn what_an_async_transport_hands_over_is_bounded() {
+    let network = TransportConfig::builder().max_response_bytes(1024).build().unwrap();
+    let config = SdkConfig::builder().sdk_key(KEY).transport(network).build().unwrap();
+    let transport = Moody { mood: Mood::Well, dropped: unbounded().0 };
+    let core = Core::builder(config).async_transport(transport).build().unwrap();
+    let too_large = LoadError::Fetch(TransportError::TooLarge(1024));
+    assert_eq!(core.initialize(), Err(InitializeError::Load(too_large)));
 }

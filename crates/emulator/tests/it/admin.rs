@@ -79,9 +79,11 @@ fn every_kind_of_fault_is_known_by_its_name() {
         { "status": { "status": 500 } }, { "delay": { "ms": 1 } }, "hang", "reset", "reset_before_body",
         "reset_mid_body", "truncated_body", "garbage_body", "empty_body", { "huge_body": { "bytes": 1 } },
         { "slow_drip": { "bytes": 1, "interval_ms": 1 } }, { "redirect": { "to": "/" } }, "drop_after_recording",
+        { "poison": { "visitor_prefix": "v", "status": 422 } }, { "gzip_bomb": { "bytes": 1 } },
     ]);
     let kinds = kinds.as_array().unwrap();
-    let faults: Value = kinds.iter().map(|kind| json!({ "route": "config", "fault": kind })).collect();
+    let faults: Value =
+        kinds.iter().map(|kind| json!({ "route": "config", "sdk_key": KEY, "fault": kind })).collect();
     let reply = client.post(&format!("{}/__admin/faults", emulator.http_url()), &faults);
     assert_eq!((reply.status, reply.json()), (200, faults));
     for (fault, kind) in emulator.pending_faults().iter().zip(kinds) {

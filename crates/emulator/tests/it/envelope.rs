@@ -36,6 +36,20 @@ fn right_payloads_pass_over_both_listeners_and_any_prefix() {
     assert_eq!(client.post(&format!("{}/track/None", emulator.http_url()), &full()).status, 404);
 }
 
+#[test]
+fn any_path_may_come_before_a_route_even_another_route() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let base = emulator.http_url();
+    for prefix in ["track", "track/track", "api/v1/config", "api/v1/config/x/track", "v1/track/a%20b"] {
+        assert_eq!(client.post(&format!("{base}/{prefix}/track/{KEY}"), &full()).status, 200, "{prefix}");
+        assert_eq!(client.get(&format!("{base}/{prefix}/api/v1/config/{KEY}")).status, 200, "{prefix}");
+        let received = client.get(&format!("{base}/{prefix}/__admin/received"));
+        assert_eq!(received.json()["totals"]["track_requests"], 1, "{prefix}");
+        emulator.clear();
+    }
+}
+
 /// A pointer into [`full`], what is put there (or what is removed), and the path that must be reported.
 #[test]
 fn the_first_wrong_field_is_named() {
@@ -110,6 +124,16 @@ fn the_first_wrong_field_is_named() {
             Some(json!(8)),
             "visitors[0].events[1].data.bucketingData.7",
         ),
+        (
+            "/visitors/0/events/1/data/bucketingData/7",
+            Some(json!("100330102")),
+            "visitors[0].events[1].data.bucketingData.7",
+        ),
+        (
+            "/visitors/0/events/1/data/bucketingData/100320101",
+            Some(json!("100330111")),
+            "visitors[0].events[1].data.bucketingData.100320101",
+        ),
     ];
     let emulator = demo();
     let client = Client::of(&emulator);
@@ -142,6 +166,25 @@ fn a_body_that_is_no_json_object_is_refused() {
         let reply = client.post_with(&track_url(&emulator), body, &headers);
         assert_eq!((reply.status, reply.json()["path"].as_str()), (400, Some("")), "{body:?}");
     }
+}
+
+/// Which of the two counts is every reader's own choice.
+#[test]
+fn a_name_that_stands_twice_in_an_object_is_refused() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let whole = full().to_string();
+    for (once, twice, path) in [
+        (r#""source":"test""#, r#""source":"test","source":"test""#, "source"),
+        (r#""visitorId":"v2""#, r#""visitorId":"v2","visitorId":"v3""#, "visitors[1].visitorId"),
+        (r#""country":"DE""#, r#""country":"DE","c\u006funtry":"GR""#, "visitors[0].segments.country"),
+    ] {
+        assert!(whole.contains(once), "{once}");
+        let headers = [("content-type", "application/json"), ("user-agent", AGENT)];
+        let reply = client.post_with(&track_url(&emulator), &whole.replacen(once, twice, 1), &headers);
+        assert_eq!((reply.status, reply.json()["path"].as_str()), (400, Some(path)));
+    }
+    assert_eq!(emulator.received().totals.events, 0);
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::io::ErrorKind;
 use std::thread;
 
-use convert_emulator::{Emulator, Fault, FaultKind, RetryAfter};
-use serde_json::json;
+use convert_emulator::{Emulator, Fault, FaultKind, Project, RetryAfter};
+use serde_json::{Value, json};
 
-use crate::client::{Client, KEY, PATIENCE, bases, demo, envelope, one_event};
+use crate::client::{Client, KEY, PATIENCE, bases, bucketing, demo, envelope, one_event};
 use crate::raw::get_config;
 
 const DEMO: &str = include_str!("../../projects/demo.json");
@@ -59,7 +59,7 @@ fn bodies_are_spoilt_as_asked() {
         };
         let garbage = get(FaultKind::GarbageBody);
         assert_eq!(garbage.status, 200);
-        assert!(serde_json::from_str::<serde_json::Value>(&garbage.body).is_err());
+        assert!(serde_json::from_str::<Value>(&garbage.body).is_err());
         assert_eq!((get(FaultKind::EmptyBody).status, get(FaultKind::EmptyBody).body.as_str()), (200, ""));
         for bytes in [0, 1, 16_384, 100_001] {
             let huge = get(FaultKind::HugeBody { bytes });
@@ -115,6 +115,8 @@ fn events_are_recorded_exactly_if_the_endpoint_has_taken_them() {
         (FaultKind::HugeBody { bytes: 10 }, 1),
         (FaultKind::SlowDrip { bytes: 1, interval_ms: 0 }, 1),
         (FaultKind::DropAfterRecording, 1),
+        (FaultKind::poisoned_visitor("v"), 0),
+        (FaultKind::GzipBomb { bytes: 10 }, 1),
     ];
     for base in bases(&emulator) {
         for (kind, recorded) in &table {
@@ -140,6 +142,91 @@ fn a_wrong_payload_is_told_so_under_faults_that_take_events() {
         let reply = client.post(&format!("{}/track/{KEY}", emulator.http_url()), &envelope(json!([])));
         assert_eq!((reply.status, reply.json()["path"].as_str()), (400, Some("visitors")), "{kind:?}");
     }
+}
+
+/// As the real endpoint does: one culprit costs its request, whoever else is in it.
+#[test]
+fn a_poisoned_record_refuses_the_requests_that_carry_it() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let url = format!("{}/track/{KEY}", emulator.http_url());
+    let sent = |visitors: &[(&str, Value)]| {
+        let visitors = visitors.iter().map(|(id, country)| {
+            json!({ "visitorId": id, "segments": { "country": country }, "events": [bucketing()] })
+        });
+        client.post(&url, &envelope(visitors.collect())).status
+    };
+    let (text, list) = (json!("DE"), json!(["DE"]));
+    emulator.inject(Fault::track(FaultKind::poisoned_visitor("bad-")).times(2));
+    assert_eq!(sent(&[("good", text.clone())]), 200);
+    assert_eq!(sent(&[("good", text.clone()), ("bad-1", text.clone())]), 400);
+    assert_eq!(sent(&[("good-bad-1", text.clone())]), 200);
+    assert_eq!(sent(&[("bad-2", text.clone())]), 400);
+    assert_eq!(sent(&[("bad-3", text.clone())]), 200, "twice is over");
+    assert_eq!(emulator.received().totals.events, 3);
+
+    emulator.inject(Fault::track(FaultKind::poisoned_segment("country")));
+    emulator.inject(Fault::track(FaultKind::status(503)).times(1));
+    assert_eq!(sent(&[("good", text.clone())]), 503, "what is not poisoned meets the next fault");
+    assert_eq!(sent(&[("good", text.clone()), ("list", list)]), 400);
+    assert_eq!(sent(&[("good", text)]), 200);
+    let received = emulator.received();
+    assert_eq!(received.requests.back().unwrap().faults, [""; 0]);
+    assert_eq!((received.totals.events, received.totals.flawed), (4, 0));
+    emulator.clear_faults();
+
+    let fault = r#"[{"route": "track", "fault": {"poison": {"visitor_prefix": "v", "status": 422}}}]"#;
+    assert_eq!(client.post_with(&format!("{}/__admin/faults", emulator.http_url()), fault, &[]).status, 200);
+    assert_eq!(client.post(&url, &one_event("v")).status, 422);
+}
+
+#[test]
+fn a_key_is_refused_on_the_routes_asked_for_until_told_otherwise() {
+    let project = Project::demo().sdk_key(KEY).sdk_key("other");
+    let emulator = Emulator::builder().project(project).start().unwrap();
+    let client = Client::of(&emulator);
+    let config = |key: &str| client.get(&format!("{}/api/v1/config/{key}", emulator.http_url())).status;
+    let track =
+        |key: &str| client.post(&format!("{}/track/{key}", emulator.http_url()), &one_event("v")).status;
+    for status in [401, 403, 404, 410] {
+        emulator.inject(Fault::both(FaultKind::status(status)).for_key(KEY));
+        for _ in 0..3 {
+            assert_eq!((config(KEY), track(KEY)), (status, status));
+        }
+        assert_eq!((config("other"), track("other")), (200, 200));
+        emulator.clear_faults();
+        emulator.inject(Fault::track(FaultKind::status(status)).for_key(KEY));
+        assert_eq!((config(KEY), track(KEY)), (200, status));
+        emulator.clear_faults();
+        assert_eq!((config(KEY), track(KEY)), (200, 200));
+    }
+}
+
+#[test]
+fn the_first_requests_fail_and_the_rest_is_served() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    emulator.inject(Fault::track(FaultKind::status(503)).times(3));
+    let url = format!("{}/track/{KEY}", emulator.http_url());
+    let statuses: Vec<_> = (0..5).map(|_| client.post(&url, &one_event("v")).status).collect();
+    assert_eq!(statuses, [503, 503, 503, 200, 200]);
+    assert_eq!((emulator.received().totals.events, emulator.pending_faults()), (2, vec![]));
+}
+
+#[test]
+fn a_gzip_bomb_unpacks_to_as_much_as_asked_for() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let url = format!("{}/api/v1/config/{KEY}", emulator.http_url());
+    for bytes in [0, 1, 16_384, 100_001, 5_000_000] {
+        strike_once(&emulator, FaultKind::GzipBomb { bytes });
+        let bomb = client.get(&url);
+        assert_eq!((bomb.status, bomb.body.len() as u64), (200, bytes));
+        assert!(bomb.body.bytes().all(|byte| byte == b' '));
+    }
+    strike_once(&emulator, FaultKind::GzipBomb { bytes: 50_000_000 });
+    let packed = get_config(&emulator, false);
+    assert!(packed.bytes < 50_000_000 / 300, "{} on the wire", packed.bytes);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod envelope;
 mod faults;
+mod framing;
 mod outage;
 mod program;
 mod raw;

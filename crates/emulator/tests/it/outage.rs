@@ -1,11 +1,42 @@
 //! Outages: ports that refuse, come back the same, and are freed at the end.
 
+use std::error::Error;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
 use convert_emulator::{Emulator, Fault, FaultKind, Project, StartError};
 
 use crate::client::{Client, KEY, bases, demo, one_event};
 
 fn port(url: &str) -> u16 {
     url.rsplit(':').next().unwrap().parse().unwrap()
+}
+
+/// More clients than a system's usual backlog, while nobody accepts them.
+#[test]
+fn a_thousand_clients_may_wait_from_the_start() {
+    let (busy, is_busy) = sync_channel(1);
+    let (go_on, told) = sync_channel::<()>(0);
+    let told = Mutex::new(told);
+    let emulator = Emulator::builder()
+        .project(Project::demo().sdk_key(KEY))
+        .log_to(move |_| {
+            let _ = busy.try_send(());
+            let _ = told.lock().unwrap().recv();
+        })
+        .start()
+        .unwrap();
+    let address = emulator.http_url().trim_start_matches("http://").parse().unwrap();
+    let mut first = TcpStream::connect(address).unwrap();
+    first.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    is_busy.recv().unwrap();
+    let waiting: Vec<_> =
+        (0..1024).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()).collect();
+    drop(go_on);
+    assert_eq!(waiting.len(), 1024);
 }
 
 #[test]
@@ -61,10 +92,15 @@ fn shutting_down_frees_the_ports_and_keeps_the_record() {
 }
 
 #[test]
-fn a_taken_port_is_an_error() {
+fn a_taken_port_is_an_error_that_says_once_why() {
     let emulator = demo();
     let taken = Emulator::builder().http_port(port(&emulator.http_url())).start();
     assert!(matches!(taken, Err(StartError::Bind { .. })));
+    let broken = Emulator::builder().project(Project::from_json("[")).start();
+    for error in [taken.unwrap_err(), broken.unwrap_err()] {
+        let source = error.source().map(ToString::to_string);
+        assert!(source.is_none_or(|source| !error.to_string().contains(&source)), "{error} says it twice");
+    }
 }
 
 #[test]

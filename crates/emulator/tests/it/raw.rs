@@ -16,6 +16,8 @@ use crate::client::{KEY, PATIENCE};
 #[derive(Debug)]
 pub(crate) struct RawReply {
     pub(crate) text: String,
+    /// How many bytes it were.
+    pub(crate) bytes: usize,
     pub(crate) error: Option<io::ErrorKind>,
 }
 
@@ -44,7 +46,7 @@ fn exchange(mut stream: impl Read + Write) -> RawReply {
     stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = Vec::new();
     let error = stream.read_to_end(&mut bytes).err().map(|error| error.kind());
-    RawReply { text: String::from_utf8_lossy(&bytes).into_owned(), error }
+    RawReply { text: String::from_utf8_lossy(&bytes).into_owned(), bytes: bytes.len(), error }
 }
 
 fn trusting(pem: &str) -> Arc<ClientConfig> {

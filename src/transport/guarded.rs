@@ -1,0 +1,75 @@
+//! What stands between the SDK and any transport: bounds on what it hands over, a wall around what it is told.
+
+use std::sync::Arc;
+
+use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
+use crate::caught::Wall;
+
+const WHAT: &str = "the transport";
+/// What is kept of a reason that a transport gives, in bytes.
+const MAX_REASON: usize = 1024;
+/// A longer ETag is not sent back, so that each fetch brings the whole config.
+const MAX_ETAG: usize = 8 * 1024;
+
+/// Any transport, the built-in one too. The panics of its requests are caught where they are made.
+pub(crate) struct GuardedTransport {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) wall: Wall,
+    /// Bound on a body, whoever has read it.
+    pub(crate) max_response_bytes: u64,
+}
+
+impl GuardedTransport {
+    fn bounded(
+        &self,
+        answer: Result<ConfigResponse, TransportError>,
+    ) -> Result<ConfigResponse, TransportError> {
+        match answer.map_err(shortened)? {
+            ConfigResponse::NotModified => Ok(ConfigResponse::NotModified),
+            ConfigResponse::Fetched { body, .. } if body.len() as u64 > self.max_response_bytes => {
+                Err(TransportError::TooLarge(self.max_response_bytes))
+            }
+            ConfigResponse::Fetched { body, etag } => {
+                Ok(ConfigResponse::Fetched { body, etag: etag.filter(|etag| etag.len() <= MAX_ETAG) })
+            }
+        }
+    }
+}
+
+impl Transport for GuardedTransport {
+    fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        self.bounded(self.transport.fetch_config(request))
+    }
+
+    fn fetch_experience(
+        &self,
+        request: &ConfigRequest<'_>,
+        experience_id: &str,
+    ) -> Result<ConfigResponse, TransportError> {
+        self.bounded(self.transport.fetch_experience(request, experience_id))
+    }
+
+    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        self.transport.send_tracking(request).map_err(shortened)
+    }
+
+    fn interrupt(&self) {
+        self.wall.caught(WHAT, || self.transport.interrupt());
+    }
+
+    fn after_fork(&self) {
+        self.wall.caught(WHAT, || self.transport.after_fork());
+    }
+}
+
+/// An error is kept in the ledger and logged: not with a text of any length.
+fn shortened(error: TransportError) -> TransportError {
+    let shorten = |text: Box<str>| {
+        if text.len() > MAX_REASON { text[..text.floor_char_boundary(MAX_REASON)].into() } else { text }
+    };
+    match error {
+        TransportError::Other(text) => TransportError::Other(shorten(text)),
+        TransportError::Tls(text) => TransportError::Tls(shorten(text)),
+        other => other,
+    }
+}
