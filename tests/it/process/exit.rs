@@ -30,7 +30,7 @@ impl log::Log for Printed {
 /// Runs a case to its good end and returns the emulator that it talked to.
 fn run_case(case: &str) -> Emulator {
     let emulator = serve();
-    child::finish(spawn_before(&emulator, "process::exit::in_a_child", case), case);
+    child::finish(spawn_before(&emulator, "process::exit::in_a_child", case, &[]), case);
     emulator
 }
 
@@ -141,7 +141,7 @@ fn a_forked_child_flushes_its_own_records_at_its_exit_and_the_parent_its_own() {
 fn an_exit_flush_that_hangs_ends_with_its_deadline_and_says_so() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang));
-    let printed = child::finish(spawn_before(&emulator, "process::exit::in_a_child", "hang"), "hang");
+    let printed = child::finish(spawn_before(&emulator, "process::exit::in_a_child", "hang", &[]), "hang");
     assert!(printed.contains("flush at the end: "), "{printed}");
     let received = emulator.received();
     assert_eq!((received.totals.track_requests, received.totals.events), (1, 0));
