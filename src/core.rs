@@ -24,8 +24,8 @@ use crate::transport::{HttpTransport, Transport};
 /// No call waits but those that say so: [`initialize`](Self::initialize),
 /// [`refresh_now_within`](Self::refresh_now_within), [`flush`](Self::flush), [`close`](Self::close)
 /// and [`shutdown`](Self::shutdown). The threads (`convert-refresher`, `convert-tracker`,
-/// `convert-flusher`, and `convert-events` for handlers; Linux shows 15 bytes of a name) start when they
-/// are first needed. They end with [`close`](Self::close), or soon after the last core and context are dropped; what was not
+/// `convert-flusher`, `convert-events` for handlers, and `convert-preview` for previews of experiences
+/// that the config does not have; Linux shows 15 bytes of a name) start when they are first needed. They end with [`close`](Self::close), or soon after the last core and context are dropped; what was not
 /// delivered by then is dropped, and said in the log.
 ///
 /// # Forks
@@ -81,8 +81,9 @@ impl Core {
     }
 
     /// Puts the first config in place: compiles direct data, or fetches by SDK key and **waits** for
-    /// it, at most for the configured `initialize_timeout` (10 s unless changed). On a core that is
-    /// ready this does nothing; after a failure it may be called again.
+    /// it, at most for the configured `initialize_timeout` (10 s unless changed). Of callers at the same
+    /// time all wait for one fetch. On a core that is ready this does nothing; after a failure it may be
+    /// called again.
     ///
     /// # Errors
     /// The config cannot be had or is none, the time is over, or the core is closed.
@@ -97,7 +98,7 @@ impl Core {
     /// As [`initialize`](Self::initialize).
     pub fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
         let Some(refresher) = self.begin_initialize()? else { return Ok(()) };
-        self.end_initialize(refresher.refresh(deadline_after(timeout)))
+        self.end_initialize(refresher.initialize(deadline_after(timeout)))
     }
 
     /// The refresher to be waited for; `None` where the core is ready without it.
@@ -123,8 +124,10 @@ impl Core {
     ) -> Result<(), InitializeError> {
         match answer {
             Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
             None if self.shared.is_closed() => Err(InitializeError::Closed),
+            // Whatever became of this caller's own question.
+            _ if self.is_ready() => Ok(()),
+            Some(Err(error)) => Err(error.into()),
             None => Err(InitializeError::Timeout),
         }
     }
@@ -349,8 +352,8 @@ impl Core {
         self.flush_before(ReleaseReason::Explicit, options.limit())
     }
 
-    /// Asks for a fetch of the config and returns at once. Does nothing with direct data or on a
-    /// closed core, which the log says.
+    /// Asks for a fetch of the config and returns at once. A fetch that is under way is the one asked
+    /// for. Does nothing with direct data or on a closed core, which the log says.
     pub fn refresh_now(&self) {
         match self.shared.refresher() {
             _ if self.shared.is_closed() => log::warn!("refresh_now after close does nothing"),
@@ -360,8 +363,9 @@ impl Core {
         }
     }
 
-    /// Fetches the config and **waits** for the result, at most for `timeout`. Existing contexts
-    /// keep their config.
+    /// Fetches the config and **waits** for the result, at most for `timeout`. A fetch that is under way
+    /// is waited for instead of another, so that callers at the same time share one. Where the time is
+    /// over before a fetch has begun, none is made. Existing contexts keep their config.
     ///
     /// ```
     /// # use convert_sdk::*;

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
+#[cfg(feature = "async")]
+use crate::actors::TimerHandle;
 use crate::actors::{
-    Flusher, Jitter, Notifier, RefresherHandle, RefresherSettings, StoreHandle, StoreSettings, TrackerHandle,
-    TrackerSettings, Verdict, start_apart,
+    Fetcher, Flusher, Jitter, Notifier, Previewed, PreviewerHandle, RefresherHandle, RefresherSettings,
+    StoreHandle, StoreSettings, TrackerHandle, TrackerSettings, Verdict, Worker, start_apart,
 };
 use crate::caught::Wall;
 use crate::config::{ConfigSnapshot, SnapshotCell};
 use crate::deadline::deadline_after;
-use crate::error::{LoadError, StartError};
+use crate::error::StartError;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{SdkConfig, Source};
 use crate::process::{Current, PerProcess, generation};
@@ -52,14 +54,15 @@ pub(crate) struct Runtime {
     control: Mutex<Control>,
     closed: AtomicBool,
     interrupted: AtomicBool,
-    /// What only tasks need.
+    /// Keeps the deadlines of tasks; its thread starts with the first one that waits.
     #[cfg(feature = "async")]
-    tasks: tasks::Tasks,
+    timer: TimerHandle,
 }
 
 #[derive(Default)]
 struct Control {
     refresher: Option<Arc<RefresherHandle>>,
+    previewer: Option<Arc<PreviewerHandle>>,
 }
 
 /// A close that has begun: the actors to wait for.
@@ -68,6 +71,7 @@ struct Closing {
     soft: Instant,
     tracker: Option<Arc<TrackerHandle>>,
     refresher: Option<Arc<RefresherHandle>>,
+    previewer: Option<Arc<PreviewerHandle>>,
 }
 
 impl Shared {
@@ -247,39 +251,61 @@ impl Shared {
     }
 
     fn start_refresher(&self, runtime: &Runtime) -> Result<Option<Arc<RefresherHandle>>, StartError> {
-        let Source::SdkKey(key) = &self.config.source else { return Ok(None) };
-        let mut control = runtime.control();
-        if let Some(refresher) = &control.refresher {
-            return Ok(Some(Arc::clone(refresher)));
-        }
-        if runtime.is_closed() {
-            return Ok(None);
-        }
-        let settings = RefresherSettings {
-            sdk_key: key.clone(),
-            tuning: self.config.tuning.clone(),
-            timeout: self.config.transport.total_timeout,
-            compile: self.config.compile,
-            cell: Arc::clone(&self.cell),
-            confirmed_at: Arc::clone(&self.confirmed_at),
-            wall: self.wall.clone(),
-            jitter: Jitter::random(),
-        };
-        let (transport, notifier) = (Arc::clone(&self.transport), Arc::clone(&runtime.notifier));
-        let refresher = Arc::new(RefresherHandle::start(settings, transport, notifier)?);
-        control.refresher = Some(Arc::clone(&refresher));
-        Ok(Some(refresher))
+        self.started(
+            runtime,
+            |control| &mut control.refresher,
+            |fetcher| {
+                let settings = RefresherSettings {
+                    cell: Arc::clone(&self.cell),
+                    confirmed_at: Arc::clone(&self.confirmed_at),
+                    notifier: Arc::clone(&runtime.notifier),
+                    jitter: Jitter::random(),
+                };
+                RefresherHandle::start(fetcher, settings)
+            },
+        )
     }
 
     /// Fetches one experience for a preview; `None` where the deadline passed, or there is nowhere
     /// to fetch it from.
-    pub(crate) fn fetch_experience(
+    pub(crate) fn fetch_experience(&self, experience_id: &str, deadline: Instant) -> Option<Previewed> {
+        self.previewer()?.experience(experience_id, deadline)
+    }
+
+    /// The previewer, started by the first need.
+    fn previewer(&self) -> Option<Arc<PreviewerHandle>> {
+        let started = self.started(&self.runtime(), |control| &mut control.previewer, PreviewerHandle::start);
+        started.inspect_err(|error| log::error!("no preview: {error}")).ok().flatten()
+    }
+
+    /// An actor that fetches, started by the first need; `None` with direct data, and where it would
+    /// have to start on a closed core.
+    fn started<H>(
         &self,
-        experience_id: &str,
-        deadline: Instant,
-    ) -> Option<Result<Arc<ConfigSnapshot>, LoadError>> {
-        let refresher = self.refresher().ok().flatten()?;
-        refresher.fetch_experience(experience_id, deadline)
+        runtime: &Runtime,
+        place: impl FnOnce(&mut Control) -> &mut Option<Arc<H>>,
+        start: impl FnOnce(Fetcher) -> Result<H, StartError>,
+    ) -> Result<Option<Arc<H>>, StartError> {
+        let Source::SdkKey(key) = &self.config.source else { return Ok(None) };
+        let mut control = runtime.control();
+        let place = place(&mut control);
+        if let Some(handle) = place {
+            return Ok(Some(Arc::clone(handle)));
+        }
+        if runtime.is_closed() {
+            return Ok(None);
+        }
+        let fetcher = Fetcher {
+            transport: Arc::clone(&self.transport),
+            sdk_key: key.clone(),
+            tuning: self.config.tuning.clone(),
+            timeout: self.config.transport.total_timeout,
+            compile: self.config.compile,
+            wall: self.wall.clone(),
+        };
+        let handle = Arc::new(start(fetcher)?);
+        *place = Some(Arc::clone(&handle));
+        Ok(Some(handle))
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -296,6 +322,8 @@ impl Shared {
             Source::SdkKey(_) => ConfigSource::Fetched,
             Source::Direct(_) => ConfigSource::Direct,
         });
+        // As they happen, not when the tracker comes to them.
+        stats.store_failures = runtime.visitors.store_failures();
         stats.panics = self.wall.panics();
         stats.events_missed = runtime.notifier.missed();
         stats.fork_generation = generation();
@@ -307,13 +335,14 @@ impl Shared {
     /// deadline.
     pub(crate) fn close(&self, deadline: Instant, patience: bool) -> bool {
         let runtime = self.runtime();
-        let Closing { soft, tracker, refresher } = runtime.begin_close(deadline, patience);
-        if let Some(tracker) = &tracker {
-            tracker.close(soft);
+        let closing = runtime.begin_close(deadline, patience);
+        if let Some(tracker) = &closing.tracker {
+            tracker.close(closing.soft);
         }
         runtime.interrupt();
-        let mut ended = refresher.is_none_or(|refresher| refresher.join(deadline));
-        if let Some(tracker) = tracker {
+        // Every thread is waited for, also behind one that is late.
+        let mut ended = closing.fetchers().filter(|worker| !worker.join(deadline)).count() == 0;
+        if let Some(tracker) = &closing.tracker {
             ended &= tracker.join(deadline);
         }
         if let Some(store) = runtime.store.get() {
@@ -409,7 +438,7 @@ impl Runtime {
             closed: AtomicBool::new(closed),
             interrupted: AtomicBool::new(false),
             #[cfg(feature = "async")]
-            tasks: tasks::Tasks::default(),
+            timer: TimerHandle::default(),
         }
     }
 
@@ -422,25 +451,30 @@ impl Runtime {
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
         let soft = if patience { deadline - last_resort(left) } else { now };
-        let (tracker, refresher) = {
+        let closing = {
             // Under the lock, so that no thread starts that this does not see.
             let control = self.control();
             self.closed.store(true, Ordering::Release);
-            (self.tracker.get().cloned(), control.refresher.clone())
+            let (refresher, previewer) = (control.refresher.clone(), control.previewer.clone());
+            Closing { soft, tracker: self.tracker.get().cloned(), refresher, previewer }
         };
-        // Before the interrupt, which would let it go on with the next request.
-        if let Some(refresher) = &refresher {
+        // Before the interrupt, which would let them go on with the next request.
+        if let Some(refresher) = &closing.refresher {
             refresher.stop();
         }
+        if let Some(previewer) = &closing.previewer {
+            previewer.stop();
+        }
         #[cfg(feature = "async")]
-        self.tasks.stop();
-        Closing { soft, tracker, refresher }
+        self.timer.stop();
+        closing
     }
 
     /// Ends the calls at hand, once, where there can be any. A transport may take its time for that, or
     /// never return, so nobody waits for it.
     fn interrupt(&self) {
-        let calls = self.tracker.get().is_some() || self.control().refresher.is_some();
+        let fetches = |control: &Control| control.refresher.is_some() || control.previewer.is_some();
+        let calls = self.tracker.get().is_some() || fetches(&self.control());
         if calls && !self.interrupted.swap(true, Ordering::AcqRel) {
             let transport = Arc::clone(&self.transport);
             start_apart("convert-interrupt", move || transport.interrupt());
@@ -450,6 +484,14 @@ impl Runtime {
     /// A panic elsewhere cannot leave a handle half-made, so a poisoned lock is still good.
     fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Closing {
+    /// The threads that fetch.
+    fn fetchers(&self) -> impl Iterator<Item = &Worker> {
+        let refresher = self.refresher.iter().map(|refresher| refresher.worker());
+        refresher.chain(self.previewer.iter().map(|previewer| previewer.worker()))
     }
 }
 

@@ -25,13 +25,12 @@ use crate::tracking::{ReleaseReason, Stats};
 ///
 /// What waits in [`Core`] is a future here, under the same name, with the same answers and errors. The
 /// futures need no runtime: any executor can poll them, and none of them blocks the thread that does.
-/// The actors stay threads of their own, exactly those of [`Core`]; a deadline is kept by one more,
-/// `convert-timer`, and visitors are asked of a synchronous data store by `convert-store`. Both start
-/// when first needed, and end by themselves. Timeouts count from the first poll, and nothing happens
+/// The actors stay threads of their own, exactly those of [`Core`]; deadlines are kept by one more,
+/// `convert-timer`, however many futures wait. It starts when first needed, and ends by itself. Timeouts count from the first poll, and nothing happens
 /// before it.
 ///
-/// **Dropping a future** ends the wait and nothing else: what was asked of an actor is done, its answer
-/// goes nowhere, and no event is lost.
+/// **Dropping a future** ends the wait and nothing else: what an actor has begun is done, its answer goes
+/// nowhere, and no event is lost. A fetch or a read of a store that nobody waits for any more is not begun.
 ///
 /// **Forks**: a child uses the instance as it would a [`Core`]. A future that was pending at the fork, and
 /// an [`EventStream`] of the parent's, are the parent's: in the child that future never resolves, and that
@@ -153,7 +152,7 @@ impl AsyncCore {
         let deadline = deadline_after(timeout);
         let Some(refresher) = self.core.begin_initialize()? else { return Ok(()) };
         let mut limit = self.core.shared().until(deadline);
-        self.core.end_initialize(refresher.refresh_in_task(&mut limit).await)
+        self.core.end_initialize(refresher.initialize_in_task(&mut limit).await)
     }
 
     /// Whether a config is in place.
@@ -191,7 +190,8 @@ impl AsyncCore {
     ///
     /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::AsyncDataStore) its
     /// `get` is awaited in this task. A synchronous [`DataStore`](crate::DataStore) is asked on the
-    /// thread `convert-store`, one visitor after the other. How long a store may take is up to it.
+    /// SDK's threads for the store. Either is waited for no longer than
+    /// [`store_timeout`](crate::SdkConfigBuilder::store_timeout).
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -262,7 +262,8 @@ impl AsyncCore {
     /// of the caller's, which is emptied first; a future that is dropped leaves those decided so far.
     ///
     /// Without a data store this does not wait, so that very many visitors are better given in parts.
-    /// With one each visitor is asked of it in turn, as in [`create_context`](Self::create_context).
+    /// With one each visitor is asked of it in turn, as in [`create_context`](Self::create_context). On a
+    /// closed core memory alone is asked in place of a synchronous store.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -388,7 +389,8 @@ impl AsyncCore {
     }
 
     /// As [`Core::refresh_now_within`]: fetches the config and waits for the result, at most for
-    /// `timeout`. Dropping the future lets the fetch go on.
+    /// `timeout`. Dropping the future lets a fetch under way go on; one that nobody waits for any more is
+    /// not begun.
     ///
     /// ```
     /// # use convert_sdk::*;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
+use crate::actors::Previewed;
 use crate::config::ConfigSnapshot;
 use crate::deadline::deadline_after;
 use crate::decide::Source;
-use crate::error::{LoadError, PreviewError};
+use crate::error::PreviewError;
 use crate::results::ExperienceResult;
 
 /// The variation that a context previews, and the config in which it was found.
@@ -27,8 +28,9 @@ impl Context {
     /// is stored, recorded or announced. Features follow the visitor's own decisions.
     ///
     /// An experience that the config does not have is fetched, for which this **waits** at most
-    /// [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT); a fetched one is kept for 60 s. With direct data
-    /// there is nothing to fetch from.
+    /// [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT), on the thread `convert-preview`, one experience after
+    /// the other. A fetched one is kept for 60 s, and an answer without the experience for 5 s; a fetch
+    /// that fails is tried again by the next call. With direct data there is nothing to fetch from.
     ///
     /// ```
     /// # use convert_sdk::{Core, SdkConfig, parse_preview_param};
@@ -125,9 +127,10 @@ impl Context {
 pub(super) fn fetched_preview(
     experience_id: &str,
     variation_id: &str,
-    fetched: Option<Result<Arc<ConfigSnapshot>, LoadError>>,
+    fetched: Option<Previewed>,
 ) -> Result<Preview, PreviewError> {
-    let snapshot = fetched.ok_or(PreviewError::Timeout)?.map_err(PreviewError::Fetch)?;
+    let found = fetched.ok_or(PreviewError::Timeout)?.map_err(PreviewError::Fetch)?;
+    let snapshot = found.ok_or(PreviewError::ExperienceNotFound)?;
     let experience =
         snapshot.experience_index_by_id(experience_id).ok_or(PreviewError::ExperienceNotFound)?;
     Preview::new(&snapshot, experience, variation_id)

@@ -1,59 +1,21 @@
 //! What a core does for tasks: the questions that wait, without a thread of the caller's.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
-use super::{Closing, Shared};
-use crate::actors::{Limit, Stored, TimerHandle, TrackerHandle, Verdict};
+use super::Shared;
+use crate::actors::{Limit, Previewed, Stored, TrackerHandle, Verdict};
 use crate::config::ConfigSnapshot;
 use crate::deadline::deadline_after;
-use crate::error::LoadError;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::state::{AsyncDataStore, StoreError, VisitorState, state_key};
 use crate::tracking::{Refused, ReleaseReason, TrackedEvent};
 
-/// The thread that only tasks need, started by the first need. It ends by itself when nobody waits for it
-/// any more.
-#[derive(Default)]
-pub(super) struct Tasks(Mutex<Threads>);
-
-#[derive(Default)]
-struct Threads {
-    stopped: bool,
-    timer: Option<TimerHandle>,
-}
-
-impl Tasks {
-    /// Lets go of the threads, and keeps later ones for nobody but those who ask.
-    pub(super) fn stop(&self) {
-        let mut threads = self.lock();
-        *threads = Threads { stopped: true, ..Threads::default() };
-    }
-
-    /// `None` where the system gives no thread for it.
-    fn timer(&self) -> Option<TimerHandle> {
-        let mut threads = self.lock();
-        if let Some(timer) = &threads.timer {
-            return Some(timer.clone());
-        }
-        let timer =
-            TimerHandle::start().inspect_err(|error| log::error!("no task can wait: {error}")).ok()?;
-        threads.timer = (!threads.stopped).then(|| timer.clone());
-        Some(timer)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Threads> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Shared {
-    /// A task's wait until then. Where the system gives no thread for the timer the wait is over at
-    /// once: a call that cannot keep its deadline does not wait.
+    /// A task's wait until then.
     pub(crate) fn until(&self, deadline: Instant) -> Limit {
-        until(self.runtime().tasks.timer().as_ref(), deadline)
+        self.runtime().timer.until(deadline)
     }
 
     /// As [`confirm`](Self::confirm).
@@ -73,9 +35,8 @@ impl Shared {
         &self,
         experience_id: &str,
         deadline: Instant,
-    ) -> Option<Result<Arc<ConfigSnapshot>, LoadError>> {
-        let refresher = self.refresher().ok().flatten()?;
-        refresher.fetch_experience_in_task(experience_id, &mut self.until(deadline)).await
+    ) -> Option<Previewed> {
+        self.previewer()?.experience_in_task(experience_id, &mut self.until(deadline)).await
     }
 
     /// As [`recall`](Self::recall). An asynchronous store is asked in the task, any other one on the store's
@@ -140,21 +101,17 @@ impl Shared {
 
     /// As [`close`](Self::close).
     pub(crate) async fn close_in_task(&self, deadline: Instant, patience: bool) -> bool {
-        let (timer, Closing { soft, tracker, refresher }) = {
-            let runtime = self.runtime();
-            // Taken before the close lets go of it, so that there is one for all of this.
-            (runtime.tasks.timer(), runtime.begin_close(deadline, patience))
-        };
-        if let Some(tracker) = &tracker {
-            tracker.close_in_task(&mut until(timer.as_ref(), soft)).await;
+        let closing = self.runtime().begin_close(deadline, patience);
+        let mut soft = self.until(closing.soft);
+        if let Some(tracker) = &closing.tracker {
+            tracker.close_in_task(&mut soft).await;
         }
         self.runtime().interrupt();
-        let mut limit = until(timer.as_ref(), deadline);
+        let mut limit = self.until(deadline);
         let events = self.runtime().notifier.begin_close();
-        let refresher = refresher.iter().map(|refresher| refresher.worker());
-        let tracker = tracker.iter().flat_map(|tracker| tracker.workers());
         let mut ended = true;
-        for worker in refresher.chain(tracker).chain(events.as_deref()) {
+        let tracker = closing.tracker.iter().flat_map(|tracker| tracker.workers());
+        for worker in closing.fetchers().chain(tracker).chain(events.as_deref()) {
             // Every thread is waited for, also behind one that is late.
             ended &= worker.ended(&mut limit).await;
         }
@@ -166,6 +123,49 @@ impl Shared {
     }
 }
 
-fn until(timer: Option<&TimerHandle>, deadline: Instant) -> Limit {
-    timer.map_or(Limit::Over, |timer| timer.until(deadline))
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use crate::{AsyncCore, ConversionOptions, InMemoryDataStore, RunOptions, SdkConfig};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// What a call answers that does not wait.
+    fn at_once<T>(call: impl Future<Output = T>) -> T {
+        let mut context = Context::from_waker(Waker::noop());
+        match pin!(call).poll(&mut context) {
+            std::task::Poll::Ready(answer) => answer,
+            std::task::Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    #[test]
+    fn a_waiting_call_on_a_closed_core_starts_no_thread() {
+        let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json"));
+        let core = AsyncCore::new(config.data_store(InMemoryDataStore::new()).build().unwrap());
+        at_once(core.initialize()).unwrap();
+        let mut visitor = core.to_sync().create_context("v", ()).map(crate::AsyncContext::from).unwrap();
+        let (config, checkout) = (core.current_config().unwrap(), core.experience("checkout").unwrap());
+        core.to_sync().close();
+        for _ in 0..3 {
+            at_once(core.close());
+            at_once(core.initialize()).unwrap_err();
+            at_once(core.flush(PATIENCE)).unwrap_err();
+            at_once(core.shutdown(PATIENCE)).unwrap_err();
+            at_once(core.refresh_now_within(PATIENCE)).unwrap_err();
+            at_once(core.create_context("w", ())).unwrap_err();
+            at_once(visitor.set_preview("no-such-id", "1")).unwrap_err();
+            let (plain, mut shown) = (ConversionOptions::new(), Vec::new());
+            at_once(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE)).unwrap();
+            let unseen = [("x", &crate::Attributes::new())];
+            at_once(core.decide_many(&config, &checkout, unseen, &RunOptions::new(), &mut shown));
+            assert_eq!(shown.len(), 1);
+        }
+        let core = core.to_sync();
+        let runtime = core.shared().runtime();
+        assert!(!runtime.timer.has_started());
+    }
 }

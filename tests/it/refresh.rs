@@ -211,10 +211,33 @@ fn a_refresh_that_hangs_ends_by_the_callers_deadline_and_goes_on() {
     let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
     script.give_config(&shop(), "\"1\"");
     core.initialize().unwrap();
+    script.fetched();
     let events = core.subscribe();
+    core.refresh_now();
+    script.fetched();
     assert_eq!(core.refresh_now_within(Duration::from_millis(1)), Err(RefreshError::Timeout));
     script.give_config(&changed(), "\"2\"");
     next(&events, |event| matches!(event, LifecycleEvent::ConfigUpdated { .. }).then_some(()));
+}
+
+#[test]
+fn a_refresh_whose_caller_is_gone_is_not_begun() {
+    let script = Script::new();
+    let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
+    let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    script.give_config(&shop(), "\"1\"");
+    core.initialize().unwrap();
+    script.fetched();
+    let events = core.subscribe();
+    core.refresh_now();
+    script.fetched();
+    for _ in 0..20 {
+        assert_eq!(core.refresh_now_within(Duration::ZERO), Err(RefreshError::Timeout));
+    }
+    script.give_config(&changed(), "\"2\"");
+    next(&events, |event| matches!(event, LifecycleEvent::ConfigUpdated { .. }).then_some(()));
+    core.close();
+    assert!(script.fetches.is_empty(), "{:?}", script.fetches.try_recv());
 }
 
 #[test]

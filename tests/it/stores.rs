@@ -89,6 +89,13 @@ fn a_store_that_fails_or_panics_costs_nothing_but_its_memory() {
 }
 
 #[test]
+fn a_failure_of_the_store_is_counted_when_it_happens() {
+    let core = start(direct().shared_data_store(Moody::new(Moody::FAILING)));
+    visitor(&core, "v");
+    assert_eq!(core.stats().store_failures, 1, "nothing is recorded, so no tracker could count it");
+}
+
+#[test]
 fn a_failing_store_is_not_asked_for_every_waiting_visitor_at_every_step() {
     const VISITORS: usize = 300;
     let store = Moody::new(Moody::FAILING);

@@ -14,15 +14,12 @@ use crate::actors::flusher::{Flusher, FlusherHandle, Outcome};
 use crate::actors::reply::Reply;
 use crate::actors::store::{StoreCommand, StoreHandle};
 use crate::actors::thread::Worker;
-use crate::actors::wait::Wakers;
 use crate::deadline::deadline_after;
 use crate::error::StartError;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::tracking::{Ledger, Refused, ReleaseReason, TrackedEvent};
 
-/// Flushes that may wait to be heard.
-const FLUSHES: usize = 64;
 /// Bytes of texts in a record from which on they are counted; shorter ones are bounded by the
 /// number of records.
 const LONG_BYTES: usize = 256;
@@ -37,10 +34,8 @@ pub(crate) struct TrackerHandle {
 /// What callers need of the tracker, whatever runs it.
 pub(super) struct Mailbox {
     records: Sender<Record>,
+    /// As many as there are callers that wait: the tracker takes them out without waiting for anything.
     pub(super) flushes: Sender<FlushRequest>,
-    /// Tasks that wait for room among the flushes.
-    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "no task waits without the feature"))]
-    pub(super) room: Arc<Wakers>,
     /// Makes the tracker look at its inbox before its next poll.
     nudges: Sender<()>,
     /// Keeps what a racing caller still sends after the end countable.
@@ -121,9 +116,9 @@ impl TrackerHandle {
     /// Asks for delivery of every record sent so far; `None` where the deadline passed, or the
     /// tracker ended, before the answer.
     pub(crate) fn flush(&self, reason: ReleaseReason, limit: FlushLimit) -> Option<FlushReport> {
-        let (reply, report) = bounded(1);
-        self.mailbox.flush(FlushRequest { reason, limit, reply: reply.into() })?;
-        self.tracker.answer(&report, limit.deadline).ok()
+        let (reply, report) = Reply::to_thread();
+        self.mailbox.flush(FlushRequest { reason, limit, reply });
+        self.tracker.answer(report.answer(), limit.deadline).ok()
     }
 
     /// Refuses new records and lets the deliveries at hand end, at most until then.
@@ -161,9 +156,8 @@ impl Mailbox {
         ledger: Arc<Ledger>,
     ) -> (Self, Ports) {
         let (records, inbox) = bounded(delivery.queue_capacity);
-        let (flushes, asked) = bounded(FLUSHES);
+        let (flushes, asked) = unbounded();
         let (nudges, nudged) = bounded(1);
-        let room = Arc::<Wakers>::default();
         let attention = Attention {
             long_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -172,7 +166,6 @@ impl Mailbox {
         let mailbox = Self {
             records,
             flushes,
-            room: Arc::clone(&room),
             nudges,
             unread: inbox.clone(),
             attention: Arc::new(attention),
@@ -181,25 +174,14 @@ impl Mailbox {
         };
         let attention = Arc::clone(&mailbox.attention);
         let (claimed, store) = (never(), Box::new(|_| {}));
-        let ports = Ports {
-            inbox,
-            asked,
-            room,
-            nudged,
-            outcomes,
-            claimed,
-            store,
-            flusher,
-            notifier,
-            ledger,
-            attention,
-        };
+        let ports =
+            Ports { inbox, asked, nudged, outcomes, claimed, store, flusher, notifier, ledger, attention };
         (mailbox, ports)
     }
 
-    pub(super) fn flush(&self, request: FlushRequest) -> Option<()> {
-        let deadline = request.limit.deadline;
-        self.flushes.send_deadline(request, deadline).ok()
+    /// A tracker that has ended is asked in vain.
+    pub(super) fn flush(&self, request: FlushRequest) {
+        let _ = self.flushes.send(request);
     }
 
     /// Refuses records from now on, sends those home who wait for space, and asks for the end.
@@ -242,6 +224,7 @@ impl Mailbox {
     }
 
     /// How long a caller may wait for space; nothing at all under most policies.
+    #[cfg(feature = "async")]
     pub(super) fn patience(&self) -> Duration {
         self.admission.patience.unwrap_or_default()
     }

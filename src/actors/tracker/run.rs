@@ -13,7 +13,6 @@ use super::{FlushRequest, Record};
 use crate::actors::Notifier;
 use crate::actors::flusher::{FlusherHandle, Outcome};
 use crate::actors::store::{Claimed, StoreCommand};
-use crate::actors::wait::Wakers;
 use crate::tracking::Ledger;
 
 /// Records taken from the inbox between two looks at everything else.
@@ -28,8 +27,6 @@ const REST_AFTER: Duration = Duration::from_millis(250);
 pub(super) struct Ports {
     pub(super) inbox: Receiver<Record>,
     pub(super) asked: Receiver<FlushRequest>,
-    /// Tasks that wait for room among the flushes.
-    pub(super) room: Arc<Wakers>,
     pub(super) nudged: Receiver<()>,
     pub(super) outcomes: Receiver<Outcome>,
     pub(super) claimed: Receiver<Vec<Claimed>>,
@@ -169,11 +166,11 @@ impl TrackerThread {
                 claimed.into_iter().for_each(|claimed| self.tracker.claimed(claimed, &mut self.effects));
             }
             Event::Flush(request) => {
-                // The request has left the queue, which has room again.
-                self.ports.room.wake_all();
                 // A flush covers what was sent before it, so those records go in first.
                 self.take_all(now);
-                self.tracker.flush(request, now);
+                for request in std::iter::once(request).chain(self.ports.asked.try_iter()) {
+                    self.tracker.flush(request, now);
+                }
                 return false;
             }
         }

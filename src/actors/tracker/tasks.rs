@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::handle::Mailbox;
 use super::{FlushRequest, Record, TrackerHandle, Verdict};
-use crate::actors::wait::{Limit, Unanswered, answer, question, send};
+use crate::actors::wait::{Limit, Unanswered, answer, question};
 use crate::flush::{FlushLimit, FlushReport};
 use crate::tracking::{Refused, ReleaseReason, TrackedEvent};
 
@@ -42,12 +42,8 @@ impl TrackerHandle {
         limit: &mut Limit,
     ) -> Option<FlushReport> {
         let (reply, report) = question();
-        let (worker, mailbox) = (&self.tracker, &self.mailbox);
-        let request = FlushRequest { reason, limit: flush, reply };
-        send(worker, &mailbox.room, limit, request, |request| mailbox.flushes.try_send(request))
-            .await
-            .ok()?;
-        answer(worker, report, limit).await.ok()
+        self.mailbox.flush(FlushRequest { reason, limit: flush, reply });
+        answer(&self.tracker, report, limit).await.ok()
     }
 
     /// As [`close`](Self::close).

@@ -5,9 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crossbeam_channel::TrySendError;
-
-use super::{Limit, Wakers, wake};
+use super::{Limit, wake};
 use crate::actors::reply::Reply;
 use crate::actors::thread::Worker;
 
@@ -114,33 +112,6 @@ impl<T> Future for Answer<T> {
     }
 }
 
-/// Puts a question into a worker's inbox as soon as there is room. The worker wakes `room` whenever
-/// it has taken something out.
-pub(crate) async fn send<C>(
-    worker: &Worker,
-    room: &Arc<Wakers>,
-    limit: &mut Limit,
-    command: C,
-    try_send: impl Fn(C) -> Result<(), TrySendError<C>>,
-) -> Result<(), Unanswered> {
-    let (mut command, room, end) = (Some(command), room.waiter(), worker.end());
-    poll_fn(|context| {
-        let Some(asked) = command.take() else { return Poll::Ready(Err(Unanswered::Ended)) };
-        room.register(context);
-        end.register(context);
-        match try_send(asked) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(TrySendError::Disconnected(_)) => Poll::Ready(Err(Unanswered::Ended)),
-            Err(TrySendError::Full(_)) if worker.has_ended() => Poll::Ready(Err(Unanswered::Ended)),
-            Err(TrySendError::Full(asked)) => {
-                command = Some(asked);
-                limit.poll(context).map(|()| Err(Unanswered::Timeout))
-            }
-        }
-    })
-    .await
-}
-
 /// Waits for the answer to a question that a worker was asked. The worker's end is watched too: an
 /// inbox keeps what its receiver leaves behind, and with it the way that the answer would come.
 pub(crate) async fn answer<T>(
@@ -192,7 +163,7 @@ mod tests {
     }
 
     fn limit(wait: Duration) -> Limit {
-        TimerHandle::start().unwrap().until(Instant::now() + wait)
+        TimerHandle::default().until(Instant::now() + wait)
     }
 
     #[test]
@@ -253,29 +224,5 @@ mod tests {
         ender.join().unwrap();
         assert!(worker.join(Instant::now() + PATIENCE));
         drop(kept);
-    }
-
-    #[test]
-    fn a_question_waits_for_room_and_no_longer_than_its_deadline() {
-        let (inbox, commands) = bounded(1);
-        let room = Arc::new(Wakers::default());
-        inbox.send(1).unwrap();
-        let (go_on, told) = bounded::<()>(0);
-        let worker = Worker::start("full", move || assert!(told.recv().is_err())).unwrap();
-        let ask = |command, wait| {
-            block_on(send(&worker, &room, &mut limit(wait), command, |command| inbox.try_send(command)))
-        };
-        assert_eq!(ask(2, Duration::ZERO), Err(Unanswered::Timeout));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                assert_eq!(commands.recv(), Ok(1));
-                room.wake_all();
-            });
-            assert_eq!(ask(3, PATIENCE), Ok(()));
-        });
-        assert_eq!(commands.recv(), Ok(3));
-        inbox.send(4).unwrap();
-        drop(go_on);
-        assert_eq!(ask(5, PATIENCE), Err(Unanswered::Ended));
     }
 }

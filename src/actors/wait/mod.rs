@@ -4,7 +4,7 @@ mod ask;
 mod timer;
 mod wakers;
 
-pub(crate) use ask::{Answer, TaskReply, Unanswered, answer, question, send};
+pub(crate) use ask::{Answer, TaskReply, Unanswered, answer, question};
 pub(crate) use timer::{Limit, TimerHandle};
 pub(crate) use wakers::{Waiter, Wakers};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -14,13 +14,26 @@ use crate::actors::reply::Reply;
 use crate::actors::thread::Worker;
 use crate::error::StartError;
 
-/// The way to the timer. The thread ends when the last of these and of the waits is gone. No actor
-/// could keep the deadlines of its own answers: the one that is late is the one that hangs.
-#[derive(Clone)]
-pub(crate) struct TimerHandle {
+/// A core's one timer: started by the first wait that is not over at once, and after
+/// [`stop`](Self::stop) at work only for as long as a task waits. No actor could keep the deadlines of
+/// its own answers: the one that is late is the one that hangs.
+#[derive(Clone, Default)]
+pub(crate) struct TimerHandle(Arc<Mutex<Started>>);
+
+#[derive(Default)]
+struct Started {
+    stopped: bool,
+    /// Keeps the thread from one wait to the next.
+    kept: Option<Arc<TimerInbox>>,
+    /// The thread at work, which the waits keep alive too.
+    at_work: Weak<TimerInbox>,
+}
+
+/// The way to the thread, which ends with the last of these.
+struct TimerInbox {
     /// Without a bound, as nobody may wait here; the thread takes commands out as they come.
-    inbox: Sender<TimerCommand>,
-    next: Arc<AtomicU64>,
+    commands: Sender<TimerCommand>,
+    next: AtomicU64,
 }
 
 /// A moment, and a number that tells waits for the same one apart.
@@ -33,13 +46,18 @@ enum TimerCommand {
 }
 
 /// A task's wait.
-pub(crate) enum Limit {
-    /// For a moment; set when first polled.
-    Until { timer: TimerHandle, at: Instant, set: Option<(Key, Answer<()>)> },
-    /// For nothing, so that there is no end to it.
-    Endless,
-    /// Without a timer: over at once.
-    Over,
+pub(crate) struct Limit {
+    timer: TimerHandle,
+    at: Instant,
+    /// Set when first polled.
+    set: Option<Wait>,
+}
+
+/// A wait that the timer knows.
+pub(crate) struct Wait {
+    inbox: Arc<TimerInbox>,
+    key: Key,
+    over: Answer<()>,
 }
 
 #[derive(Default)]
@@ -48,46 +66,76 @@ struct Timer {
 }
 
 impl TimerHandle {
-    /// Starts the thread.
-    pub(crate) fn start() -> Result<Self, StartError> {
-        let (inbox, commands) = unbounded();
-        // Nobody joins it: it ends by itself, and holds nothing but wakers.
-        Worker::start("convert-timer", move || run(&commands))?;
-        Ok(Self { inbox, next: Arc::default() })
-    }
-
-    /// A wait until then, which begins when it is first polled.
+    /// A wait until then, which begins when it is first polled. Where the system gives no thread it is
+    /// over at once: a call that cannot keep its deadline does not wait.
     pub(crate) fn until(&self, at: Instant) -> Limit {
-        Limit::Until { timer: self.clone(), at, set: None }
+        Limit { timer: self.clone(), at, set: None }
     }
 
-    fn set(&self, at: Instant) -> (Key, Answer<()>) {
-        let key = (at, self.next.fetch_add(1, Ordering::Relaxed));
-        let (reply, over) = question();
-        // A reply that comes back unsent is dropped, which ends the wait.
-        let _ = self.inbox.send(TimerCommand::Set(key, reply));
-        (key, over)
+    /// Lets the thread end with the last wait.
+    pub(crate) fn stop(&self) {
+        let mut started = self.lock();
+        started.stopped = true;
+        let kept = started.kept.take();
+        drop(started);
+        drop(kept);
+    }
+
+    /// Whether there ever was a thread.
+    #[cfg(test)]
+    pub(crate) fn has_started(&self) -> bool {
+        !Weak::ptr_eq(&self.lock().at_work, &Weak::new())
+    }
+
+    fn inbox(&self) -> Result<Arc<TimerInbox>, StartError> {
+        let mut started = self.lock();
+        if let Some(inbox) = started.at_work.upgrade() {
+            return Ok(inbox);
+        }
+        let (commands, taken) = unbounded();
+        // Nobody joins it: it ends by itself, and holds nothing but wakers.
+        Worker::start("convert-timer", move || run(&taken))?;
+        let inbox = Arc::new(TimerInbox { commands, next: AtomicU64::new(0) });
+        started.at_work = Arc::downgrade(&inbox);
+        started.kept = (!started.stopped).then(|| Arc::clone(&inbox));
+        Ok(inbox)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Started> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Limit {
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Until { timer, at, set } => {
-                let (_, over) = set.get_or_insert_with(|| timer.set(*at));
-                Pin::new(over).poll(context).map(|_| ())
+        let Self { timer, at, set } = self;
+        if set.is_none() {
+            // No thread for a deadline that has passed.
+            if *at <= Instant::now() {
+                return Poll::Ready(());
             }
-            Self::Endless => Poll::Pending,
-            Self::Over => Poll::Ready(()),
+            match timer.inbox() {
+                Ok(inbox) => *set = Some(inbox.set(*at)),
+                Err(error) => log::error!("no task can wait: {error}"),
+            }
         }
+        set.as_mut().map_or(Poll::Ready(()), |wait| Pin::new(&mut wait.over).poll(context).map(|_| ()))
     }
 }
 
-impl Drop for Limit {
+impl TimerInbox {
+    fn set(self: Arc<Self>, at: Instant) -> Wait {
+        let key = (at, self.next.fetch_add(1, Ordering::Relaxed));
+        let (reply, over) = question();
+        // A reply that comes back unsent is dropped, which ends the wait.
+        let _ = self.commands.send(TimerCommand::Set(key, reply));
+        Wait { inbox: self, key, over }
+    }
+}
+
+impl Drop for Wait {
     fn drop(&mut self) {
-        if let Self::Until { timer, set: Some((key, _)), .. } = self {
-            let _ = timer.inbox.send(TimerCommand::Clear(*key));
-        }
+        let _ = self.inbox.commands.send(TimerCommand::Clear(self.key));
     }
 }
 
@@ -120,8 +168,13 @@ impl Timer {
 
     /// Takes out the waits that have ended by now.
     fn over(&mut self, now: Instant) -> Vec<Reply<()>> {
-        let later = self.waits.split_off(&(now, u64::MAX));
-        std::mem::replace(&mut self.waits, later).into_values().collect()
+        let mut over = Vec::new();
+        while let Some(first) = self.waits.first_entry()
+            && first.key().0 <= now
+        {
+            over.push(first.remove());
+        }
+        over
     }
 }
 
@@ -153,26 +206,31 @@ mod tests {
     }
 
     #[test]
-    fn without_a_timer_a_wait_is_over_and_without_an_end_it_is_never() {
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(Limit::Over.poll(&mut context).is_ready());
-        assert!(Limit::Endless.poll(&mut context).is_pending());
+    fn a_wait_that_is_over_or_endless_starts_no_thread() {
+        let (timer, mut context) = (TimerHandle::default(), Context::from_waker(Waker::noop()));
+        assert!(timer.until(Instant::now()).poll(&mut context).is_ready());
+        drop(timer.until(Instant::now() + 1_000 * SECOND));
+        assert!(!timer.has_started());
     }
 
+    /// As many waits as there are share one thread, also after the stop.
     #[test]
     fn the_thread_lives_as_long_as_a_wait_does() {
-        let timer = TimerHandle::start().unwrap();
-        let inbox = timer.inbox.clone();
-        let mut limit = timer.until(Instant::now() + 1_000 * SECOND);
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(limit.poll(&mut context).is_pending());
-        drop((timer, limit));
-        // Set, then cleared: nothing is left to wait for but the channel's end.
-        let (reply, over) = question();
-        inbox.send(TimerCommand::Set((Instant::now(), u64::MAX), reply)).unwrap();
-        let mut over = over;
-        while Pin::new(&mut over).poll(&mut context).is_pending() {
-            std::thread::yield_now();
-        }
+        let (timer, mut context) = (TimerHandle::default(), Context::from_waker(Waker::noop()));
+        let mut wait = || {
+            let mut limit = timer.until(Instant::now() + 1_000 * SECOND);
+            assert!(limit.poll(&mut context).is_pending());
+            limit
+        };
+        let before = wait();
+        let thread = timer.lock().at_work.clone();
+        timer.stop();
+        let after: Vec<_> = (0..100).map(|_| wait()).collect();
+        drop(before);
+        assert!(Weak::ptr_eq(&thread, &timer.lock().at_work));
+        assert_eq!(thread.strong_count(), 100);
+        drop(after);
+        assert_eq!(thread.strong_count(), 0, "the way to it is gone, so that it ends");
+        assert!(timer.lock().kept.is_none());
     }
 }

@@ -4,6 +4,7 @@ mod actors;
 mod cancelled;
 mod events;
 mod executors;
+mod fetches;
 #[cfg(unix)]
 mod forks;
 mod handles;

@@ -126,6 +126,44 @@ impl AsyncDataStore for Shelf {
 }
 
 #[test]
+fn a_visitor_that_no_task_waits_for_is_not_read() {
+    let gate = Gate::new(InMemoryDataStore::new());
+    let core = start_async(direct().shared_data_store(gate.clone()));
+    let mut first: BoxFuture<'_, _> = Box::pin(core.create_context("first", ()));
+    poll_once(&mut first);
+    gate.called();
+    for visitor in 0..100 {
+        let dropped = core.create_context(visitor.to_string(), ());
+        poll_once(&mut (Box::pin(dropped) as BoxFuture<'_, _>));
+    }
+    let mut last: BoxFuture<'_, _> = Box::pin(core.create_context("last", ()));
+    poll_once(&mut last);
+    gate.open();
+    block_on(first).unwrap();
+    block_on(last).unwrap();
+    gate.called();
+    assert!(gate.calls.1.is_empty(), "{} reads for nobody", gate.calls.1.len());
+}
+
+#[test]
+fn a_close_lets_tasks_go_that_wait_for_a_store_which_hangs() {
+    let gate = Gate::new(InMemoryDataStore::new());
+    let core = start_async(direct().shared_data_store(gate.clone()));
+    let visitors = 0..200;
+    let mut waiting: Vec<BoxFuture<'_, _>> = visitors
+        .map(|visitor| Box::pin(core.create_context(visitor.to_string(), ())) as BoxFuture<'_, _>)
+        .collect();
+    waiting.iter_mut().for_each(poll_once);
+    gate.called();
+    block_on(core.close());
+    let mut context = std::task::Context::from_waker(Waker::noop());
+    let answered = waiting.iter_mut().map(|future| future.as_mut().poll(&mut context).is_ready());
+    assert_eq!(answered.filter(|it| *it).count(), 199, "all but the one whose read is at hand");
+    gate.open();
+    assert!(gate.calls.1.is_empty());
+}
+
+#[test]
 fn an_asynchronous_store_is_read_in_the_task_and_written_by_the_tracker() {
     let emulator = serve();
     let shelf = Arc::new(Shelf::default());

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Fault, FaultKind};
-use convert_sdk::{AsyncCore, BoxFuture, FlushError, InMemoryDataStore};
+use convert_sdk::{AsyncCore, BoxFuture, FlushError, InMemoryDataStore, LifecycleEventKind};
+use crossbeam_channel::bounded;
 
 use super::{block_on, poll_once};
 use crate::support::{PATIENCE, convert, deadline, keyed, serve_project, shop, unready};
@@ -79,8 +80,35 @@ pub(crate) fn case(case: &str, emulator: &Emulator, expect_none: impl Fn()) {
             assert!(block_on(core.shutdown(Duration::from_millis(500))).is_err());
             expect_none();
         }
+        "async-crowd" => {
+            let core = busy(emulator);
+            let (hangs, is_hanging) = bounded(1);
+            let (go_on, told) = bounded::<()>(0);
+            core.on(LifecycleEventKind::Conversion, move |_| {
+                let _ = hangs.try_send(());
+                let _ = told.recv();
+            })
+            .unwrap();
+            convert(&core.to_sync(), 3..4);
+            is_hanging.recv_timeout(PATIENCE).unwrap();
+            let mut crowd: Vec<BoxFuture<'_, _>> = Vec::new();
+            for _ in 0..1_000 {
+                crowd.push(Box::pin(core.close()));
+            }
+            crowd.iter_mut().for_each(poll_once);
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap().count();
+            assert!(tasks < 50, "{tasks} threads");
+            drop(go_on);
+            crowd.into_iter().for_each(|close| drop(block_on(close)));
+            expect_none();
+        }
         other => panic!("no case {other}"),
     }
+}
+
+#[test]
+fn a_thousand_tasks_that_wait_share_one_timer() {
+    run("async-crowd");
 }
 
 #[test]

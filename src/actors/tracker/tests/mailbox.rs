@@ -62,11 +62,14 @@ fn what_the_tracker_leaves_behind_is_counted() {
 }
 
 #[test]
-fn a_flush_that_finds_no_room_loses_no_close() {
-    let (mailbox, ports, _) = mailbox(|delivery| delivery);
+fn a_close_needs_no_room_behind_what_waits() {
+    let (mailbox, ports, _) = mailbox(|delivery| delivery.queue_capacity(1));
     let limit = FlushLimit { deadline: Instant::now(), single_attempt: false };
-    let request = || FlushRequest { reason: ReleaseReason::Explicit, limit, reply: bounded(1).0.into() };
-    while mailbox.flush(request()).is_some() {}
+    for _ in 0..1_000 {
+        let reply = bounded(1).0.into();
+        mailbox.flush(FlushRequest { reason: ReleaseReason::Explicit, limit, reply });
+    }
+    assert_eq!(mailbox.offer(exposure("full"), None, None), Ok(()));
     mailbox.close();
     assert!(ports.attention.closed.load(std::sync::atomic::Ordering::SeqCst));
     assert!(ports.nudged.try_recv().is_ok());

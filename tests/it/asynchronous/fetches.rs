@@ -1,0 +1,154 @@
+//! One fetch answers everybody who waits, and what nobody waits for is not begun.
+
+use std::sync::Mutex;
+
+use convert_sdk::{
+    AsyncCore, BoxFuture, ConfigRequest, ConfigResponse, Core, InitializeError, PreviewError, RefreshOutcome,
+    SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportError,
+};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::{block_on, keyed_script, poll_once};
+use crate::support::{KEY, PATIENCE, shop};
+
+#[test]
+fn calls_at_the_same_time_share_one_fetch() {
+    let (core, script) = keyed_script();
+    let mut initialized: Vec<BoxFuture<'_, _>> = Vec::new();
+    let mut refreshed: Vec<BoxFuture<'_, _>> = Vec::new();
+    for caller in 0..50 {
+        initialized.push(Box::pin(core.initialize_within(PATIENCE)));
+        refreshed.push(Box::pin(core.refresh_now_within(PATIENCE)));
+        poll_once(&mut initialized[caller]);
+        if caller == 0 {
+            script.fetched();
+        }
+        poll_once(&mut refreshed[caller]);
+        core.refresh_now();
+    }
+    script.give_config(&shop(), "1");
+    for future in initialized {
+        assert_eq!(block_on(future), Ok(()));
+    }
+    for future in refreshed {
+        assert!(matches!(block_on(future), Ok(RefreshOutcome::Updated(_))));
+    }
+    block_on(core.close());
+    assert!(script.fetches.is_empty(), "another fetch was begun");
+}
+
+/// As a `select!` loop does whose other branch is ready first.
+#[test]
+fn initialize_made_anew_again_and_again_is_one_fetch() {
+    let (core, script) = keyed_script();
+    for round in 0..200 {
+        poll_once(&mut (Box::pin(core.initialize_within(PATIENCE)) as BoxFuture<'_, _>));
+        if round == 0 {
+            script.fetched();
+        }
+    }
+    let mut last: BoxFuture<'_, _> = Box::pin(core.initialize_within(PATIENCE));
+    poll_once(&mut last);
+    script.give_config(&shop(), "1");
+    assert_eq!(block_on(last), Ok(()));
+    block_on(core.close());
+    assert!(script.fetches.is_empty(), "another fetch was begun");
+}
+
+#[test]
+fn a_close_answers_all_who_wait_for_one_fetch_however_many() {
+    let (core, script) = keyed_script();
+    let mut waiting: Vec<BoxFuture<'_, _>> = Vec::new();
+    for caller in 0..200 {
+        waiting.push(Box::pin(core.initialize_within(PATIENCE)));
+        poll_once(&mut waiting[caller]);
+        if caller == 0 {
+            script.fetched();
+        }
+    }
+    core.to_sync().close();
+    for future in waiting.drain(1..) {
+        assert_eq!(block_on(future), Err(InitializeError::Closed));
+    }
+    assert!(script.fetches.is_empty());
+}
+
+/// Serves the shop at once, and experiences when it is told to.
+struct SlowPreviews {
+    asked: Sender<String>,
+    /// Taken by an interrupt.
+    running: Mutex<Option<Sender<()>>>,
+    stopped: Receiver<()>,
+    answers: Receiver<()>,
+}
+
+impl Transport for SlowPreviews {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        Ok(ConfigResponse::Fetched { body: shop().to_string(), etag: None })
+    }
+    fn fetch_experience(&self, _: &ConfigRequest<'_>, id: &str) -> Result<ConfigResponse, TransportError> {
+        self.asked.send(id.to_owned()).unwrap();
+        crossbeam_channel::select! {
+            recv(self.answers) -> _ => Ok(ConfigResponse::Fetched { body: shop().to_string(), etag: None }),
+            recv(self.stopped) -> _ => Err(TransportError::Interrupted),
+        }
+    }
+    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        Err(TransportError::Unsupported)
+    }
+    fn interrupt(&self) {
+        self.running.lock().unwrap().take();
+    }
+}
+
+/// A core that is ready, the previews that it fetches, and what lets each of them go on.
+fn slow_previews() -> (AsyncCore, Receiver<String>, Sender<()>) {
+    let (asked, previews) = unbounded();
+    let (answer, answers) = unbounded();
+    let (running, stopped) = bounded(0);
+    let transport = SlowPreviews { asked, running: Mutex::new(Some(running)), stopped, answers };
+    let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
+    let core = Core::builder(config).transport(transport).build().unwrap().to_async();
+    block_on(core.initialize()).unwrap();
+    (core, previews, answer)
+}
+
+#[test]
+fn a_refresh_is_never_behind_previews() {
+    let (core, previews, answer) = slow_previews();
+    let mut contexts: Vec<_> = (0..20).map(|_| block_on(core.create_context("v", ())).unwrap()).collect();
+    let ids: Vec<_> = (500..520).map(|id| id.to_string()).collect();
+    let asked = contexts.iter_mut().zip(&ids);
+    let mut waiting: Vec<BoxFuture<'_, _>> =
+        asked.map(|(context, id)| Box::pin(context.set_preview(id, "1")) as BoxFuture<'_, _>).collect();
+    waiting.iter_mut().for_each(poll_once);
+    assert_eq!(previews.recv_timeout(PATIENCE).unwrap(), "500");
+    assert!(matches!(core.to_sync().refresh_now_within(PATIENCE), Ok(RefreshOutcome::Updated(_))));
+    // Of those that wait behind it the callers are gone, but for the last one.
+    let mut last = waiting.pop().unwrap();
+    drop(waiting);
+    answer.send(()).unwrap();
+    assert_eq!(previews.recv_timeout(PATIENCE).unwrap(), "519");
+    answer.send(()).unwrap();
+    assert_eq!(block_on(&mut last), Err(PreviewError::ExperienceNotFound));
+    block_on(core.close());
+    assert!(previews.is_empty(), "a fetch for nobody");
+}
+
+#[test]
+fn previews_of_one_experience_at_the_same_time_are_one_fetch() {
+    let (core, previews, answer) = slow_previews();
+    let mut contexts: Vec<_> = (0..20).map(|_| block_on(core.create_context("v", ())).unwrap()).collect();
+    let mut waiting: Vec<BoxFuture<'_, _>> = contexts
+        .iter_mut()
+        .map(|context| Box::pin(context.set_preview("500", "1")) as BoxFuture<'_, _>)
+        .collect();
+    waiting.iter_mut().for_each(poll_once);
+    previews.recv_timeout(PATIENCE).unwrap();
+    answer.send(()).unwrap();
+    for future in waiting {
+        assert_eq!(block_on(future), Err(PreviewError::ExperienceNotFound));
+    }
+    block_on(core.close());
+    assert!(previews.is_empty(), "one answer is enough");
+}
