@@ -22,10 +22,10 @@ impl Future for Stopping {
 }
 
 /// Runs `work` until `stop` ends, or panics. From then on everything together has `grace`: the work, which
-/// the future that it was given tells to come to its end, gets **half** of it, and the last delivery the
-/// rest. Work that is not done by then is dropped. The core is closed in any case.
+/// the future that it was given tells to come to its end, gets **half** of it, and the last delivery what
+/// is left. Work that is not done by then is given up. The core is closed in any case.
 ///
-/// Returns the work's output, `None` where it was dropped, and what became of the last delivery. Work that
+/// Returns the work's output, `None` where it was given up, and what became of the last delivery. Work that
 /// ends before `stop` leaves all of `grace` to the delivery. Runs on tokio.
 pub async fn run_until<W: Future>(
     core: &AsyncCore,
