@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
 use convert_sdk::{Core, attributes};
-use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env};
+use convert_sdk_actix::{
+    Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env, serve, stop_signal,
+};
 
 async fn headline(visitor: Visitor) -> String {
     let shown = visitor.run_experience("homepage-headline");
@@ -19,10 +21,14 @@ async fn purchase(visitor: Visitor) -> &'static str {
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let mut stop = stop_signal()?;
     let core = Core::new(config_from_env()?.auto_flush_interval(Duration::from_secs(5)).build()?);
     let convert = Convert::new(core, VisitorCookie::plain())
         .attributes(|request| attributes! { "mobile" => request.headers().contains_key("sec-ch-ua-mobile") });
-    convert.initialize().await?;
+    tokio::select! {
+        ready = convert.initialize() => ready?,
+        () = &mut stop => return Ok(()),
+    }
 
     let around = ConvertMiddleware::new(&convert);
     let app = move || {
@@ -31,10 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .route("/purchase", web::post().to(purchase))
             .wrap(around.clone())
     };
-    let server = HttpServer::new(app).workers(2).shutdown_timeout(4).bind("127.0.0.1:0")?;
+    let server = HttpServer::new(app).workers(2).disable_signals().bind("127.0.0.1:0")?;
     println!("listening on {}", server.addrs()[0]);
-    server.run().await?;
-    let report = convert.shutdown(Duration::from_secs(4)).await?;
+    let report = serve(server.run(), &convert, stop, Duration::from_secs(8)).await?;
     println!("{} records delivered", report.stats.delivered);
     Ok(())
 }

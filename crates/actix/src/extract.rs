@@ -1,23 +1,24 @@
 //! The extractor, and what it answers where there is no context.
 
 use std::fmt;
-use std::future::{Ready, ready};
 use std::ops::{Deref, DerefMut};
-use std::rc::Rc;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
-use convert_sdk::Context;
-use convert_sdk_web::VisitorError;
+use convert_sdk::AsyncContext;
+use convert_sdk_web::{Visit, VisitorError};
 
-use crate::middleware::Ongoing;
+use crate::Actix;
 
 /// The context of the request's visitor. As an argument of a handler it answers 503 where the core is
 /// not ready or closed; `Option<Visitor>` is `None` then, and, as actix-web has it, also where the
-/// middleware is missing. Every `Visitor` of one request is the same visitor.
+/// middleware is missing. Every `Visitor` of one request is the same visitor. Its waiting calls are
+/// futures, so that no handler blocks its worker.
 #[derive(Debug)]
-pub struct Visitor(pub Context);
+pub struct Visitor(pub AsyncContext);
 
 /// Why a request has no context, as a response: the [status](VisitorError::status), and the
 /// [code](VisitorError::code) as text.
@@ -26,28 +27,29 @@ pub struct Refused(pub VisitorError);
 
 impl FromRequest for Visitor {
     type Error = Refused;
-    type Future = Ready<Result<Self, Refused>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Refused>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         // Out of the extensions first, which hooks may want to read.
-        let ongoing = request.extensions().get::<Rc<Ongoing>>().cloned();
-        let context = ongoing
-            .ok_or(VisitorError::NotInstalled)
-            .and_then(|ongoing| ongoing.visit.context(&ongoing.convert, request));
-        ready(context.map(Self).map_err(Refused))
+        let visit = request.extensions().get::<Arc<Visit<Actix>>>().cloned();
+        let context = visit.map(|visit| visit.context(request));
+        Box::pin(async move {
+            let context = context.ok_or(Refused(VisitorError::NotInstalled))?;
+            context.await.map(Self).map_err(Refused)
+        })
     }
 }
 
 impl Deref for Visitor {
-    type Target = Context;
+    type Target = AsyncContext;
 
-    fn deref(&self) -> &Context {
+    fn deref(&self) -> &AsyncContext {
         &self.0
     }
 }
 
 impl DerefMut for Visitor {
-    fn deref_mut(&mut self) -> &mut Context {
+    fn deref_mut(&mut self) -> &mut AsyncContext {
         &mut self.0
     }
 }

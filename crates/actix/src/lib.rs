@@ -5,9 +5,7 @@
 //! - [`ConvertMiddleware`] goes around the app and sets the cookie of a new visitor.
 //! - [`Visitor`] is the extractor. It answers 503 until the core is ready; `Option<Visitor>` goes on
 //!   without decisions.
-//! - [`Convert::initialize`](convert_sdk_web::Convert::initialize) belongs before the server,
-//!   [`Convert::shutdown`](convert_sdk_web::Convert::shutdown) after it: actix-web's own graceful stop
-//!   has answered the open requests by then.
+//! - [`serve()`] stops within one deadline: open requests first, then what is not delivered yet.
 //! - [`testing::core`] is a core without a network, for tests of handlers.
 //!
 //! A request costs one allocation for the middleware, and nothing more unless a handler asks for the
@@ -43,14 +41,16 @@
 mod extract;
 mod middleware;
 mod request;
+mod serve;
 
 pub use convert_sdk_web::{
     EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
-    testing,
+    stop_signal, testing,
 };
 pub use extract::{Refused, Visitor};
-pub use middleware::{ConvertFuture, ConvertMiddleware, ConvertService};
+pub use middleware::{ConvertFuture, ConvertMiddleware, ConvertService, ErrorWithCookie};
 pub use request::Actix;
+pub use serve::{ServeError, serve};
 
 /// A core, and how an actix-web request becomes a context; hooks are given the
 /// [`HttpRequest`](actix_web::HttpRequest). Here an authentication middleware further out leaves the

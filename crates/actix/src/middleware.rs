@@ -1,37 +1,40 @@
 //! The middleware: carries the settings to the extractor, and a new visitor's cookie to the response.
 
-use std::future::{Future, Ready, ready};
+use std::future::{Ready, ready};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready as ready_or_pending};
 
-use actix_web::HttpMessage;
+use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::http::header::{HeaderValue, SET_COOKIE};
-use convert_sdk_web::Visit;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE};
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
+use convert_sdk_web::{SetCookie, Visit};
 use pin_project_lite::pin_project;
 
-use crate::Convert;
+use crate::{Actix, Convert};
 
 /// Goes around an app, scope or resource whose handlers ask for a [`Visitor`](crate::Visitor). Cheap
-/// to clone into the app of every worker.
+/// to clone into the app of every worker. Of several around one handler the innermost one's settings
+/// count; the visitor is one, and so is the cookie, unless theirs have different names.
 #[derive(Debug, Clone)]
 pub struct ConvertMiddleware {
-    convert: Arc<Convert>,
+    convert: Convert,
 }
 
 /// What [`ConvertMiddleware`] makes of a service.
 #[derive(Debug)]
 pub struct ConvertService<S> {
     inner: S,
-    convert: Arc<Convert>,
+    convert: Convert,
 }
 
-/// What the middleware leaves in a request's extensions and looks at again before the response.
-pub(crate) struct Ongoing {
-    pub(crate) convert: Arc<Convert>,
-    pub(crate) visit: Visit,
+/// An error of a middleware further in, whose response sets the cookie of a new visitor too. It shows
+/// itself as that error does, and answers with its status and response.
+pub struct ErrorWithCookie {
+    cause: Error,
+    headers: HeaderMap,
 }
 
 pin_project! {
@@ -39,7 +42,7 @@ pin_project! {
     pub struct ConvertFuture<F> {
         #[pin]
         inner: F,
-        ongoing: Rc<Ongoing>,
+        visit: Arc<Visit<Actix>>,
     }
 }
 
@@ -47,13 +50,13 @@ impl ConvertMiddleware {
     /// A middleware with these settings.
     #[must_use]
     pub fn new(convert: &Convert) -> Self {
-        Self { convert: Arc::new(convert.clone()) }
+        Self { convert: convert.clone() }
     }
 }
 
 impl<S, B> Transform<S, ServiceRequest> for ConvertMiddleware
 where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -62,13 +65,13 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        ready(Ok(ConvertService { inner, convert: Arc::clone(&self.convert) }))
+        ready(Ok(ConvertService { inner, convert: self.convert.clone() }))
     }
 }
 
 impl<S, B> Service<ServiceRequest> for ConvertService<S>
 where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -79,25 +82,81 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let ongoing = Rc::new(Ongoing { convert: Arc::clone(&self.convert), visit: Visit::new() });
-        request.extensions_mut().insert(Rc::clone(&ongoing));
-        ConvertFuture { inner: self.inner.call(request), ongoing }
+        let outer = request.extensions_mut().remove::<Arc<Visit<Actix>>>();
+        let visit = Arc::new(Visit::inside(&self.convert, outer));
+        request.extensions_mut().insert(Arc::clone(&visit));
+        ConvertFuture { inner: self.inner.call(request), visit }
     }
 }
 
 impl<F, B> Future for ConvertFuture<F>
 where
-    F: Future<Output = Result<ServiceResponse<B>, actix_web::Error>>,
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
 {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready_or_pending!(this.inner.poll(cx))?;
-        if let Some(cookie) = this.ongoing.visit.set_cookie().and_then(|it| HeaderValue::from_str(it).ok()) {
-            response.headers_mut().append(SET_COOKIE, cookie);
+        let answer = ready_or_pending!(this.inner.poll(cx));
+        let Some(set) = this.visit.set_cookie() else { return Poll::Ready(answer) };
+        Poll::Ready(match answer {
+            Ok(mut response) => {
+                give(response.headers_mut(), set);
+                Ok(response)
+            }
+            Err(cause) => {
+                let mut headers = HeaderMap::new();
+                give(&mut headers, set);
+                Err(ErrorWithCookie { cause, headers }.into())
+            }
+        })
+    }
+}
+
+/// Gives a response its cookie, and says that it is not for others unless the handler said for whom.
+fn give(headers: &mut HeaderMap, set: SetCookie<'_>) {
+    let Ok(cookie) = HeaderValue::from_str(set.header) else { return };
+    headers.append(SET_COOKIE, cookie);
+    if let Some(value) = set.cache_control
+        && !headers.contains_key(CACHE_CONTROL)
+    {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
+    }
+}
+
+impl ErrorWithCookie {
+    /// The error itself, for a middleware further out that looks for one of a certain type.
+    #[must_use]
+    pub const fn cause(&self) -> &Error {
+        &self.cause
+    }
+}
+
+impl ResponseError for ErrorWithCookie {
+    fn status_code(&self) -> StatusCode {
+        self.cause.as_response_error().status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let mut response = self.cause.as_response_error().error_response();
+        for (name, value) in &self.headers {
+            if *name == SET_COOKIE || !response.headers().contains_key(name) {
+                response.headers_mut().append(name.clone(), value.clone());
+            }
         }
-        Poll::Ready(Ok(response))
+        response
+    }
+}
+
+impl std::fmt::Display for ErrorWithCookie {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for ErrorWithCookie {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.cause.fmt(f)
     }
 }
 

@@ -18,12 +18,15 @@ async fn purchase(visitor: Visitor) -> &'static str {
     "thank you"
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error>> {
+    let mut stop = stop_signal()?;
     let core = Core::new(config_from_env()?.auto_flush_interval(Duration::from_secs(5)).build()?);
     let convert = Convert::new(core, VisitorCookie::plain())
         .attributes(|request| attributes! { "mobile" => request.headers.contains_key("sec-ch-ua-mobile") });
-    convert.initialize().await?;
+    tokio::select! {
+        ready = convert.initialize() => ready?,
+        () = &mut stop => return Ok(()),
+    }
 
     let app = Router::new()
         .route("/", get(headline))
@@ -31,7 +34,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(ConvertLayer::new(&convert));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
-    let report = serve(listener, app, &convert, stop_signal()?, Duration::from_secs(8)).await?;
+    let report = serve(listener, app, &convert, stop, Duration::from_secs(8)).await?;
     println!("{} records delivered", report.stats.delivered);
     Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(run());
+    // Waits for no handler's `spawn_blocking`, as `#[tokio::main]` would.
+    runtime.shutdown_background();
+    ended
 }

@@ -7,16 +7,16 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use convert_sdk::Context;
-use convert_sdk_web::VisitorError;
+use convert_sdk::AsyncContext;
+use convert_sdk_web::{Visit, VisitorError};
 
-use crate::layer::Ongoing;
+use crate::Axum;
 
 /// The context of the request's visitor. As an argument of a handler it answers 503 where the core is
 /// not ready or closed; `Option<Visitor>` is `None` then. Every `Visitor` of one request is the same
-/// visitor.
+/// visitor. Its waiting calls are futures, so that no handler blocks its executor.
 #[derive(Debug)]
-pub struct Visitor(pub Context);
+pub struct Visitor(pub AsyncContext);
 
 /// Why a request has no context, as a response: the [status](VisitorError::status), and the
 /// [code](VisitorError::code) as text.
@@ -24,9 +24,9 @@ pub struct Visitor(pub Context);
 pub struct Refused(pub VisitorError);
 
 impl Visitor {
-    fn of(parts: &Parts) -> Result<Self, VisitorError> {
-        let ongoing = parts.extensions.get::<Arc<Ongoing>>().ok_or(VisitorError::NotInstalled)?;
-        ongoing.visit.context(&ongoing.convert, parts).map(Self)
+    async fn of(parts: &Parts) -> Result<Self, VisitorError> {
+        let visit = parts.extensions.get::<Arc<Visit<Axum>>>().ok_or(VisitorError::NotInstalled)?;
+        visit.context(parts).await.map(Self)
     }
 }
 
@@ -34,7 +34,7 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
-        Self::of(parts).map_err(Refused)
+        Self::of(parts).await.map_err(Refused)
     }
 }
 
@@ -42,7 +42,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Visitor {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Refused> {
-        match Self::of(parts) {
+        match Self::of(parts).await {
             Ok(visitor) => Ok(Some(visitor)),
             Err(error) if error.is_passing() => Ok(None),
             Err(error) => Err(Refused(error)),
@@ -51,15 +51,15 @@ impl<S: Sync> OptionalFromRequestParts<S> for Visitor {
 }
 
 impl Deref for Visitor {
-    type Target = Context;
+    type Target = AsyncContext;
 
-    fn deref(&self) -> &Context {
+    fn deref(&self) -> &AsyncContext {
         &self.0
     }
 }
 
 impl DerefMut for Visitor {
-    fn deref_mut(&mut self) -> &mut Context {
+    fn deref_mut(&mut self) -> &mut AsyncContext {
         &mut self.0
     }
 }

@@ -5,33 +5,28 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::http::header::SET_COOKIE;
+use axum::http::header::{CACHE_CONTROL, SET_COOKIE};
 use axum::http::{HeaderValue, Request, Response};
 use convert_sdk_web::Visit;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::Convert;
+use crate::{Axum, Convert};
 
 /// Goes around a router, or any tower service over HTTP, whose handlers ask for a
-/// [`Visitor`](crate::Visitor).
+/// [`Visitor`](crate::Visitor). Of several around one handler the innermost one's settings count; the
+/// visitor is one, and so is the cookie, unless theirs have different names.
 #[derive(Debug, Clone)]
 pub struct ConvertLayer {
-    convert: Arc<Convert>,
+    convert: Convert,
 }
 
 /// What [`ConvertLayer`] makes of a service.
 #[derive(Debug, Clone)]
 pub struct ConvertService<S> {
     inner: S,
-    convert: Arc<Convert>,
-}
-
-/// What the layer leaves in a request's extensions and looks at again before the response.
-pub(crate) struct Ongoing {
-    pub(crate) convert: Arc<Convert>,
-    pub(crate) visit: Visit,
+    convert: Convert,
 }
 
 pin_project! {
@@ -39,7 +34,7 @@ pin_project! {
     pub struct ConvertFuture<F> {
         #[pin]
         inner: F,
-        ongoing: Arc<Ongoing>,
+        visit: Arc<Visit<Axum>>,
     }
 }
 
@@ -47,7 +42,7 @@ impl ConvertLayer {
     /// A layer with these settings.
     #[must_use]
     pub fn new(convert: &Convert) -> Self {
-        Self { convert: Arc::new(convert.clone()) }
+        Self { convert: convert.clone() }
     }
 }
 
@@ -55,7 +50,7 @@ impl<S> Layer<S> for ConvertLayer {
     type Service = ConvertService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ConvertService { inner, convert: Arc::clone(&self.convert) }
+        ConvertService { inner, convert: self.convert.clone() }
     }
 }
 
@@ -72,9 +67,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let ongoing = Arc::new(Ongoing { convert: Arc::clone(&self.convert), visit: Visit::new() });
-        request.extensions_mut().insert(Arc::clone(&ongoing));
-        ConvertFuture { inner: self.inner.call(request), ongoing }
+        let outer = request.extensions_mut().remove::<Arc<Visit<Axum>>>();
+        let visit = Arc::new(Visit::inside(&self.convert, outer));
+        request.extensions_mut().insert(Arc::clone(&visit));
+        ConvertFuture { inner: self.inner.call(request), visit }
     }
 }
 
@@ -87,8 +83,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
-        if let Some(cookie) = this.ongoing.visit.set_cookie().and_then(|it| HeaderValue::from_str(it).ok()) {
-            response.headers_mut().append(SET_COOKIE, cookie);
+        if let Some(set) = this.visit.set_cookie()
+            && let Ok(cookie) = HeaderValue::from_str(set.header)
+        {
+            let headers = response.headers_mut();
+            headers.append(SET_COOKIE, cookie);
+            if let Some(value) = set.cache_control {
+                headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(value));
+            }
         }
         Poll::Ready(Ok(response))
     }

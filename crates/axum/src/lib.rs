@@ -45,12 +45,12 @@ mod serve;
 
 pub use convert_sdk_web::{
     EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
-    testing,
+    stop_signal, testing,
 };
 pub use extract::{Refused, Visitor};
 pub use layer::{ConvertFuture, ConvertLayer, ConvertService};
 pub use request::Axum;
-pub use serve::{ServeError, serve, stop_signal};
+pub use serve::{ServeError, serve};
 
 /// A core, and how an axum request becomes a context; hooks are given the request's
 /// [`Parts`](axum::http::request::Parts). Here an authentication layer further out leaves the login in

@@ -1,5 +1,6 @@
 //! An axum request's headers and URL.
 
+use axum::extract::OriginalUri;
 use axum::http::HeaderValue;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
@@ -17,7 +18,8 @@ impl Framework for Axum {
     }
 
     fn url<'a>(request: &'a Self::Request<'_>) -> RequestUrl<'a> {
-        let uri = &request.uri;
+        // Inside `Router::nest` the request's own has lost its prefix.
+        let uri = request.extensions.get().map_or(&request.uri, |OriginalUri(uri)| uri);
         let named = || request.headers.get(HOST).and_then(text);
         RequestUrl {
             scheme: uri.scheme_str(),

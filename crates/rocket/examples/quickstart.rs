@@ -4,7 +4,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use convert_sdk::{Core, attributes};
-use convert_sdk_rocket::{Convert, ConvertFairing, Visitor, VisitorCookie, config_from_env, launch};
+use convert_sdk_rocket::{
+    Convert, ConvertFairing, Visitor, VisitorCookie, config_from_env, launch, stop_signal,
+};
 use rocket::{get, post, routes};
 
 #[get("/")]
@@ -26,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .attributes(|request| attributes! { "mobile" => request.headers().contains("sec-ch-ua-mobile") });
 
     let app = rocket::build().mount("/", routes![headline, purchase]).attach(ConvertFairing::new(&convert));
-    let report = launch(app, &convert, Duration::from_secs(4)).await?;
+    let report = launch(app, &convert, stop_signal()?, Duration::from_secs(8)).await?;
     println!("{} records delivered", report.stats.delivered);
     Ok(())
 }

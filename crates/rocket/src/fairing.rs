@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rocket::fairing::{Fairing, Info, Kind, Result};
+use rocket::tokio::spawn;
 use rocket::{Build, Request, Response};
 
 use crate::Convert;
@@ -10,6 +11,7 @@ use crate::guard::visit;
 
 /// Makes the core ready while Rocket ignites, which it does not do where the core is not made ready in
 /// time; gives the settings to the [`Visitor`](crate::Visitor) guard; sets the cookie of a new visitor.
+/// Attached twice, the last one counts.
 #[derive(Debug)]
 pub struct ConvertFairing {
     convert: Convert,
@@ -38,14 +40,14 @@ impl ConvertFairing {
 #[rocket::async_trait]
 impl Fairing for ConvertFairing {
     fn info(&self) -> Info {
-        Info { name: "Convert Experiences", kind: Kind::Ignite | Kind::Response }
+        Info { name: "Convert Experiences", kind: Kind::Ignite | Kind::Response | Kind::Singleton }
     }
 
     async fn on_ignite(&self, rocket: rocket::Rocket<Build>) -> Result {
         let convert = self.convert.clone();
         let rocket = rocket.manage(convert.clone());
         if !self.waits {
-            rocket::tokio::spawn(async move { convert.initialize_eventually(Self::RETRY_PAUSE).await });
+            spawn(async move { convert.initialize_eventually(Self::RETRY_PAUSE).await });
             return Ok(rocket);
         }
         match convert.initialize().await {
@@ -58,8 +60,12 @@ impl Fairing for ConvertFairing {
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        if let Some(cookie) = visit(request).set_cookie() {
-            response.adjoin_raw_header("set-cookie", cookie);
+        let Some(set) = visit(request, &self.convert).set_cookie() else { return };
+        response.adjoin_raw_header("set-cookie", set.header);
+        if let Some(value) = set.cache_control
+            && !response.headers().contains("cache-control")
+        {
+            response.set_raw_header("cache-control", value);
         }
     }
 }

@@ -2,27 +2,32 @@
 
 use std::ops::{Deref, DerefMut};
 
-use convert_sdk::Context;
+use convert_sdk::AsyncContext;
 use convert_sdk_web::{Visit, VisitorError};
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Ignite, Request, Sentinel};
 
 use crate::Convert;
+use crate::request::Rocket;
 
 /// The context of the request's visitor. As a guard of a route it fails with 503 where the core is not
 /// ready or closed; `Option<Visitor>` is `None` then. Every `Visitor` of one request is the same
-/// visitor. A route that asks for it keeps Rocket from launching where the fairing is not attached.
+/// visitor. Its waiting calls are futures, so that no route blocks its executor. A route that asks for it
+/// keeps Rocket from launching where the fairing is not attached.
 #[derive(Debug)]
-pub struct Visitor(pub Context);
+pub struct Visitor(pub AsyncContext);
 
 #[rocket::async_trait]
 impl<'r> FromRequest<'r> for Visitor {
     type Error = VisitorError;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, VisitorError> {
-        let convert = request.rocket().state::<Convert>().ok_or(VisitorError::NotInstalled);
-        match convert.and_then(|convert| visit(request).context(convert, request)) {
+        let context = match request.rocket().state::<Convert>() {
+            Some(convert) => visit(request, convert).context(request).await,
+            None => Err(VisitorError::NotInstalled),
+        };
+        match context {
             Ok(context) => Outcome::Success(Self(context)),
             Err(error) => Outcome::Error((Status::new(error.status()), error)),
         }
@@ -36,20 +41,20 @@ impl Sentinel for Visitor {
 }
 
 /// What the request knows of its visitor.
-pub(crate) fn visit<'a>(request: &'a Request<'_>) -> &'a Visit {
-    request.local_cache(Visit::new)
+pub(crate) fn visit<'a>(request: &'a Request<'_>, convert: &Convert) -> &'a Visit<Rocket> {
+    request.local_cache(|| Visit::new(convert))
 }
 
 impl Deref for Visitor {
-    type Target = Context;
+    type Target = AsyncContext;
 
-    fn deref(&self) -> &Context {
+    fn deref(&self) -> &AsyncContext {
         &self.0
     }
 }
 
 impl DerefMut for Visitor {
-    fn deref_mut(&mut self) -> &mut Context {
+    fn deref_mut(&mut self) -> &mut AsyncContext {
         &mut self.0
     }
 }

@@ -1,10 +1,13 @@
 //! A launch that delivers after the last request.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use convert_sdk::{FlushError, FlushReport};
+use convert_sdk_web::run_until;
 use rocket::error::ErrorKind;
+use rocket::tokio::select;
 use rocket::tokio::time::{sleep, timeout};
 use rocket::{Build, Ignite, Rocket};
 use thiserror::Error;
@@ -38,21 +41,40 @@ impl LaunchError {
     }
 }
 
-/// Launches the server, and when Rocket has shut down gracefully delivers what is left, for at most
-/// `timeout`, and closes the core. Rocket gives open requests `shutdown.grace` and `shutdown.mercy` (2 s
-/// and 3 s unless configured), and requests that are still open then another second; all of it together
-/// belongs below the time that the supervisor leaves between its signal and the kill.
+/// Launches the server, and serves until `stop` ends, or panics. Then Rocket gives open requests its
+/// `shutdown.grace` and `shutdown.mercy` (2 s and 3 s unless configured) and another second, in all at most
+/// **half** of `grace`; what is left of `grace` goes to the last delivery, and the core is closed. A `stop`
+/// that comes while Rocket ignites ends the launch. Where something else asks Rocket to shut down, all of
+/// `grace` begins when it has.
+///
+/// `grace` belongs below the time that the supervisor leaves between its signal and the kill.
 ///
 /// # Errors
 /// Rocket failed, or not everything was delivered in time. The core is closed in any case.
 pub async fn launch(
     rocket: Rocket<Build>,
     convert: &Convert,
-    timeout: Duration,
+    stop: impl Future<Output = ()> + Send + 'static,
+    grace: Duration,
 ) -> Result<FlushReport, LaunchError> {
-    let launched = settled(rocket.launch().await).await;
-    let report = convert.shutdown(timeout).await;
-    launched.map_err(|error| {
+    let (launched, report) = run_until(convert.core(), stop, grace, |mut stopping| async move {
+        let ignited = select! {
+            ignited = rocket.ignite() => ignited?,
+            () = &mut stopping => return Ok(()),
+        };
+        let shutdown = ignited.shutdown();
+        let mut launched = pin!(ignited.launch());
+        let ended = select! {
+            ended = &mut launched => ended,
+            () = stopping => {
+                shutdown.notify();
+                launched.await
+            }
+        };
+        settled(ended).await
+    })
+    .await;
+    launched.transpose().map_err(|error| {
         // An error of Rocket's panics when it is dropped before anybody has looked at it.
         error.kind();
         LaunchError::Rocket(Box::new(error))

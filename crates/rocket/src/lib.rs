@@ -6,8 +6,8 @@
 //!   visitor.
 //! - [`Visitor`] is the guard. It fails with 503 until the core is ready; `Option<Visitor>` goes on
 //!   without decisions.
-//! - [`launch()`] delivers what is left after Rocket's graceful shutdown. A shutdown fairing would run
-//!   while requests are still open.
+//! - [`launch()`] stops within one deadline: open requests first, then what is not delivered yet. A
+//!   shutdown fairing would run while requests are still open.
 //! - [`testing::core`] is a core without a network, for tests of routes.
 //!
 //! A request costs one allocation for the fairing, and nothing more unless a route asks for the visitor.
@@ -50,7 +50,7 @@ mod request;
 
 pub use convert_sdk_web::{
     EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
-    testing,
+    stop_signal, testing,
 };
 pub use fairing::ConvertFairing;
 pub use guard::Visitor;

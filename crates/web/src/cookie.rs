@@ -5,9 +5,15 @@ use std::time::Duration;
 
 use convert_sdk::SmolStr;
 use cookie::{Cookie, CookieJar, Key};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use thiserror::Error;
 
 pub use cookie::SameSite;
+
+/// What a cookie's value cannot hold as it is (RFC 6265), and the sign of an encoded one.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%').add(b',').add(b';').add(b'\\');
+/// How long the signature in front of a signed id is: an HMAC-SHA256 in base64.
+const SIGNATURE_LEN: usize = 44;
 
 /// How a visitor's id is kept in the browser: the cookie's name, whether it is signed, and its
 /// attributes. The default is `Secure; HttpOnly; SameSite=Lax; Path=/` for 365 days from the first
@@ -15,7 +21,11 @@ pub use cookie::SameSite;
 ///
 /// What a browser sends is taken if it is 1 to [`MAX_ID_BYTES`](Self::MAX_ID_BYTES) visible ASCII
 /// characters (after percent-decoding) and, where the cookie is signed, if the signature is right.
-/// Anything else is as no cookie: the visitor is new and gets another one, never an error.
+/// Anything else is as no cookie: the visitor is new and gets another one, never an error. Names are
+/// compared as they are, so that no other spelling passes for a `__Host-` cookie.
+///
+/// What browsers would drop is refused: each setter fails where the cookie, as it is by then, would not
+/// be kept.
 ///
 /// ```
 /// use convert_sdk_web::VisitorCookie;
@@ -31,7 +41,7 @@ pub use cookie::SameSite;
 /// ```
 #[derive(Clone)]
 pub struct VisitorCookie {
-    name: Cow<'static, str>,
+    pub(crate) name: Cow<'static, str>,
     domain: Option<Box<str>>,
     max_age: Duration,
     secure: bool,
@@ -54,6 +64,18 @@ pub enum InvalidCookie {
     /// The domain is empty, or has a character that no host name has.
     #[error("the cookie's domain is not a host name")]
     Domain,
+    /// Browsers drop a cookie that is to be kept for less than a second.
+    #[error("the cookie would be kept for less than a second")]
+    MaxAge,
+    /// A name in `__Host-` is for a cookie that is `Secure` and has no domain.
+    #[error("a __Host- cookie must be Secure and have no domain")]
+    HostPrefix,
+    /// A name in `__Secure-` is for a cookie that is `Secure`.
+    #[error("a __Secure- cookie must be Secure")]
+    SecurePrefix,
+    /// Browsers take [`SameSite::None`] with `Secure` alone.
+    #[error("a cookie with SameSite=None must be Secure")]
+    SameSiteNone,
     /// A cookie that is not signed has no secret to change.
     #[error("a plain cookie has no secret")]
     NotSigned,
@@ -67,6 +89,10 @@ impl InvalidCookie {
             Self::SecretTooShort => "cookie_secret_too_short",
             Self::Name => "cookie_name",
             Self::Domain => "cookie_domain",
+            Self::MaxAge => "cookie_max_age",
+            Self::HostPrefix => "cookie_host_prefix",
+            Self::SecurePrefix => "cookie_secure_prefix",
+            Self::SameSiteNone => "cookie_same_site_none",
             Self::NotSigned => "cookie_not_signed",
         }
     }
@@ -120,10 +146,10 @@ impl VisitorCookie {
     }
 
     /// Another name, for instance that of a cookie which the site already has; its ids are taken as
-    /// they are.
+    /// they are. A name in `__Host-` keeps other hosts of the domain from setting the cookie.
     ///
     /// # Errors
-    /// It is not a token.
+    /// It is not a token, or has a prefix that this cookie may not have.
     pub fn name(mut self, name: impl Into<String>) -> Result<Self, InvalidCookie> {
         let name = name.into();
         let in_token = |byte: u8| byte.is_ascii_graphic() && !br#"()<>@,;:\"/[]?={}%"#.contains(&byte);
@@ -131,13 +157,13 @@ impl VisitorCookie {
             return Err(InvalidCookie::Name);
         }
         self.name = Cow::Owned(name);
-        Ok(self)
+        self.kept_by_browsers()
     }
 
     /// The domain whose hosts share the cookie. Default none: the host that set it alone.
     ///
     /// # Errors
-    /// It is no host name.
+    /// It is no host name, or the cookie's name begins with `__Host-`.
     pub fn domain(mut self, domain: impl Into<Box<str>>) -> Result<Self, InvalidCookie> {
         let domain = domain.into();
         let in_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
@@ -145,22 +171,27 @@ impl VisitorCookie {
             return Err(InvalidCookie::Domain);
         }
         self.domain = Some(domain);
-        Ok(self)
+        self.kept_by_browsers()
     }
 
     /// How long a browser keeps the cookie, in whole seconds. Default 365 days; browsers keep none
     /// for more than 400.
-    #[must_use]
-    pub const fn max_age(mut self, max_age: Duration) -> Self {
+    ///
+    /// # Errors
+    /// It is less than a second.
+    pub fn max_age(mut self, max_age: Duration) -> Result<Self, InvalidCookie> {
         self.max_age = max_age;
-        self
+        self.kept_by_browsers()
     }
 
     /// Whether the cookie travels over HTTPS alone. Default true; false is for local development.
-    #[must_use]
-    pub const fn secure(mut self, secure: bool) -> Self {
+    ///
+    /// # Errors
+    /// It is false, and the name begins with `__Host-` or `__Secure-`, or the cookie is
+    /// [`SameSite::None`].
+    pub fn secure(mut self, secure: bool) -> Result<Self, InvalidCookie> {
         self.secure = secure;
-        self
+        self.kept_by_browsers()
     }
 
     /// Whether scripts of the page cannot read the cookie. Default true.
@@ -170,48 +201,72 @@ impl VisitorCookie {
         self
     }
 
-    /// Which requests from other sites carry the cookie. Default [`SameSite::Lax`]; browsers take
-    /// [`SameSite::None`] with `Secure` alone.
-    #[must_use]
-    pub const fn same_site(mut self, same_site: SameSite) -> Self {
+    /// Which requests from other sites carry the cookie. Default [`SameSite::Lax`].
+    ///
+    /// # Errors
+    /// It is [`SameSite::None`], and the cookie is not `Secure`.
+    pub fn same_site(mut self, same_site: SameSite) -> Result<Self, InvalidCookie> {
         self.same_site = same_site;
-        self
+        self.kept_by_browsers()
     }
 
-    /// The id in these `Cookie` headers: of several cookies of the name, the first that can be taken.
+    /// The id in these `Cookie` headers: of several cookies of the name, the first that has the form.
+    /// Where the cookie is signed, the signature of that one alone is checked.
     pub fn read<'a>(&self, headers: impl IntoIterator<Item = &'a str>) -> Option<SmolStr> {
-        let cookies = headers.into_iter().flat_map(Cookie::split_parse_encoded).flatten();
-        cookies.filter(|cookie| cookie.name() == self.name).find_map(|cookie| self.take(cookie))
+        let pairs =
+            headers.into_iter().flat_map(|header| header.split(';')).filter_map(|pair| pair.split_once('='));
+        let mut values = pairs
+            .filter(|(name, _)| name.trim() == self.name)
+            .filter_map(|(_, value)| percent_decode_str(value.trim()).decode_utf8().ok());
+        if self.keys.is_empty() {
+            return values.find_map(|value| acceptable(&value));
+        }
+        let signed = |value: &str| value.get(SIGNATURE_LEN..).and_then(acceptable);
+        let (value, id) = values.find_map(|value| signed(&value).map(|id| (value, id)))?;
+        let cookie = Cookie::new("", value.into_owned());
+        let jar = CookieJar::new();
+        self.keys.iter().any(|key| jar.signed(key).verify(cookie.clone()).is_some()).then_some(id)
     }
 
     /// The `Set-Cookie` header for this id.
     #[must_use]
     pub fn write(&self, id: &str) -> String {
-        let mut cookie = Cookie::new(self.name.clone(), id.to_owned());
+        let mut cookie = Cookie::new("", id.to_owned());
         if let Some(key) = self.keys.first() {
             let mut jar = CookieJar::new();
             jar.signed_mut(key).add(cookie);
-            cookie = jar.get(&self.name).cloned().unwrap_or_else(|| Cookie::from(self.name.clone()));
+            cookie = jar.get("").cloned().unwrap_or_else(|| Cookie::from(""));
         }
+        let value = utf8_percent_encode(cookie.value(), ENCODED).to_string();
+        let mut cookie = Cookie::new(&*self.name, value);
         cookie.set_path("/");
         if let Some(domain) = &self.domain {
-            cookie.set_domain(domain.to_string());
+            cookie.set_domain(&**domain);
         }
         cookie.set_secure(self.secure);
         cookie.set_http_only(self.http_only);
         cookie.set_same_site(self.same_site);
         let seconds = i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX);
         cookie.set_max_age(cookie::time::Duration::seconds(seconds));
-        cookie.encoded().to_string()
+        cookie.to_string()
     }
 
-    fn take(&self, cookie: Cookie<'_>) -> Option<SmolStr> {
-        if self.keys.is_empty() {
-            return acceptable(cookie.value());
+    /// Browsers compare prefixes in any case.
+    fn kept_by_browsers(self) -> Result<Self, InvalidCookie> {
+        let begins = |prefix: &str| {
+            self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        if begins("__Host-") && !(self.secure && self.domain.is_none()) {
+            Err(InvalidCookie::HostPrefix)
+        } else if begins("__Secure-") && !self.secure {
+            Err(InvalidCookie::SecurePrefix)
+        } else if self.same_site == SameSite::None && !self.secure {
+            Err(InvalidCookie::SameSiteNone)
+        } else if self.max_age < Duration::from_secs(1) {
+            Err(InvalidCookie::MaxAge)
+        } else {
+            Ok(self)
         }
-        let jar = CookieJar::new();
-        let verified = self.keys.iter().find_map(|key| jar.signed(key).verify(cookie.clone().into_owned()));
-        acceptable(verified?.value())
     }
 }
 

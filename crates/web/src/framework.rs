@@ -19,7 +19,8 @@ pub trait Framework: 'static {
 pub struct RequestUrl<'a> {
     /// `http` or `https` where the request itself says so, which behind a proxy it does not.
     pub scheme: Option<&'a str>,
-    /// The host and port as the client named them, from the request line or `Host`.
+    /// The host and port as the client named them, from the request line or `Host`; a `user@` in front
+    /// is no part of the host and left out of the attributes.
     pub host: Option<&'a str>,
     /// The path, not decoded.
     pub path: &'a str,
@@ -42,7 +43,8 @@ impl RequestUrl<'_> {
     /// ```
     #[must_use]
     pub fn attributes(&self, scheme: &str) -> Attributes {
-        let host = self.host.unwrap_or_default();
+        let named = self.host.unwrap_or_default();
+        let host = named.rsplit_once('@').map_or(named, |(_, host)| host);
         let url = SmolStr::from(format!("{}://{host}{}", self.scheme.unwrap_or(scheme), self.path));
         let with_query = self.query.map(|query| SmolStr::from(format!("{url}?{query}")));
         attributes! {

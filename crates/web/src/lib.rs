@@ -3,7 +3,7 @@
 //!
 //! Applications use it by way of `convert-sdk-axum`, `convert-sdk-actix` or `convert-sdk-rocket`, which
 //! re-export all of it. A helper for another framework on tokio implements [`Framework`] and keeps one
-//! [`Visit`] for each request.
+//! [`Visit`] for each request. A program without a framework has [`run_until`] and [`stop_signal`].
 
 mod convert;
 mod cookie;
@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod framework;
 mod lifecycle;
+mod stop;
 pub mod testing;
 mod visit;
 
@@ -19,4 +20,5 @@ pub use cookie::{InvalidCookie, SameSite, VisitorCookie};
 pub use environment::{EnvironmentError, config_from_env};
 pub use error::VisitorError;
 pub use framework::{Framework, RequestUrl};
-pub use visit::Visit;
+pub use stop::{Stopping, run_until, stop_signal};
+pub use visit::{SetCookie, Visit};

@@ -1,19 +1,20 @@
-//! The calls that wait, made on tokio's threads for blocking work.
+//! The calls that wait, none of which takes a thread.
 
 use std::time::Duration;
 
-use convert_sdk::{Core, FlushError, FlushReport, InitializeError};
+use convert_sdk::{FlushError, FlushReport, InitializeError};
 
 use crate::{Convert, Framework};
 
 impl<F: Framework> Convert<F> {
-    /// [`Core::initialize`]: before the server takes requests, so that none is refused. A server
-    /// that would rather start without decisions calls it in a task of its own.
+    /// [`AsyncCore::initialize`](convert_sdk::AsyncCore::initialize): before the server takes requests,
+    /// so that none is refused. A server that would rather start without decisions calls it in a task of
+    /// its own.
     ///
     /// # Errors
-    /// As [`Core::initialize`]; it may be called again.
+    /// As [`AsyncCore::initialize`](convert_sdk::AsyncCore::initialize); it may be called again.
     pub async fn initialize(&self) -> Result<(), InitializeError> {
-        off_thread(self.core(), Core::initialize).await
+        self.core().initialize().await
     }
 
     /// [`initialize`](Self::initialize) again and again, with this pause in between, until the core is
@@ -33,29 +34,21 @@ impl<F: Framework> Convert<F> {
         }
     }
 
-    /// [`Core::flush`]: where a request's events must have arrived before its response.
+    /// [`AsyncCore::flush`](convert_sdk::AsyncCore::flush): where a request's events must have arrived
+    /// before its response.
     ///
     /// # Errors
-    /// As [`Core::flush`].
+    /// As [`AsyncCore::flush`](convert_sdk::AsyncCore::flush).
     pub async fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
-        off_thread(self.core(), move |core| core.flush(timeout)).await
+        self.core().flush(timeout).await
     }
 
-    /// [`Core::shutdown`]: after the last request has been answered. One deadline covers the last
-    /// delivery and the end of the threads.
+    /// [`AsyncCore::shutdown`](convert_sdk::AsyncCore::shutdown): after the last request has been
+    /// answered. One deadline covers the last delivery and the end of the threads.
     ///
     /// # Errors
-    /// As [`Core::shutdown`].
+    /// As [`AsyncCore::shutdown`](convert_sdk::AsyncCore::shutdown).
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
-        off_thread(self.core(), move |core| core.shutdown(timeout)).await
-    }
-}
-
-async fn off_thread<T: Send + 'static>(core: &Core, call: impl Fn(&Core) -> T + Clone + Send + 'static) -> T {
-    let (owned, elsewhere) = (core.clone(), call.clone());
-    match tokio::task::spawn_blocking(move || elsewhere(&owned)).await {
-        Ok(answer) => answer,
-        // The runtime takes no more work because it ends: nobody is left whom a wait would hold up.
-        Err(_) => call(core),
+        self.core().shutdown(timeout).await
     }
 }

@@ -1,16 +1,23 @@
 //! The visitor of one request.
 
-use std::sync::OnceLock;
+use std::ptr;
+use std::sync::{Arc, OnceLock};
 
-use convert_sdk::{Context, SmolStr};
+use convert_sdk::{AsyncContext, SmolStr};
 
 use crate::cookie::acceptable;
 use crate::{Convert, Framework, VisitorError};
 
 /// The visitor of one request, found out when first asked and the same from then on, so that a
-/// middleware and a handler of the request see one visitor. A helper keeps one for each request.
-#[derive(Default)]
-pub struct Visit {
+/// middleware and a handler of the request see one visitor. A helper keeps one for each request and
+/// layer.
+///
+/// Of several layers around a handler the innermost one's settings count. The visitor is one and the
+/// same for all layers whose cookies have one name (or that have none), and the outermost of them sets
+/// the cookie.
+pub struct Visit<F: Framework> {
+    convert: Convert<F>,
+    outer: Option<Arc<Self>>,
     visitor: OnceLock<Visitor>,
 }
 
@@ -19,45 +26,83 @@ struct Visitor {
     set_cookie: Option<String>,
 }
 
-impl Visit {
+/// What a response must have for a new visitor.
+#[derive(Clone, Copy)]
+pub struct SetCookie<'a> {
+    /// A `Set-Cookie` header, beside those of the handler.
+    pub header: &'a str,
+    /// A `Cache-Control` header, unless the handler gave one.
+    pub cache_control: Option<&'static str>,
+}
+
+impl<F: Framework> Visit<F> {
     /// Knows nothing yet.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { visitor: OnceLock::new() }
+    pub fn new(convert: &Convert<F>) -> Self {
+        Self { convert: convert.clone(), outer: None, visitor: OnceLock::new() }
     }
 
-    /// A context for the visitor of this request, with its attributes and location.
+    /// Knows what an outer layer knows of the same request.
+    #[must_use]
+    pub fn inside(convert: &Convert<F>, outer: Option<Arc<Self>>) -> Self {
+        Self { outer, ..Self::new(convert) }
+    }
+
+    /// A context for the visitor of this request, with its attributes and location. The request is read
+    /// at once; what is waited for is a data store.
     ///
     /// # Errors
     /// The core is not ready or closed, or there are no random bits for a new visitor's id.
-    pub fn context<F: Framework>(
+    pub fn context(
         &self,
-        convert: &Convert<F>,
         request: &F::Request<'_>,
-    ) -> Result<Context, VisitorError> {
-        let visitor = match self.visitor.get() {
-            Some(visitor) => visitor,
-            None => {
-                let found = find(convert, request)?;
-                self.visitor.get_or_init(|| found)
-            }
-        };
-        let attributes = convert.attributes_of(request);
-        let context = convert.core().create_context(&visitor.id, attributes)?;
-        Ok(context.with_location(convert.location_of(request)))
+    ) -> impl Future<Output = Result<AsyncContext, VisitorError>> + Send + use<F> {
+        let core = self.convert.core().clone();
+        let found = self.visitor_of(request).map(|visitor| visitor.id.clone());
+        let asked =
+            found.map(|id| (id, self.convert.attributes_of(request), self.convert.location_of(request)));
+        async move {
+            let (id, attributes, location) = asked?;
+            Ok(core.create_context(id, attributes).await?.with_location(location))
+        }
     }
 
-    /// The `Set-Cookie` header that the response must have: where the visitor was asked for, is new,
-    /// and cookies are in use.
+    /// What the response must have: where the visitor was asked for, is new, and cookies are in use.
     #[must_use]
-    pub fn set_cookie(&self) -> Option<&str> {
-        self.visitor.get()?.set_cookie.as_deref()
+    pub fn set_cookie(&self) -> Option<SetCookie<'_>> {
+        if !ptr::eq(self.keeper(), self) {
+            return None;
+        }
+        let header = self.visitor.get()?.set_cookie.as_deref()?;
+        Some(SetCookie { header, cache_control: self.convert.cache_control() })
+    }
+
+    fn visitor_of(&self, request: &F::Request<'_>) -> Result<&Visitor, VisitorError> {
+        let kept = &self.keeper().visitor;
+        if let Some(visitor) = kept.get() {
+            return Ok(visitor);
+        }
+        let found = find(&self.convert, request)?;
+        Ok(kept.get_or_init(|| found))
+    }
+
+    /// The outermost layer whose cookie has the same name.
+    fn keeper(&self) -> &Self {
+        let same = |outer: &&Self| outer.convert.cookie_name() == self.convert.cookie_name();
+        let outer = std::iter::successors(self.outer.as_deref(), |visit| visit.outer.as_deref());
+        outer.filter(same).last().unwrap_or(self)
     }
 }
 
-impl std::fmt::Debug for Visit {
+impl<F: Framework> std::fmt::Debug for Visit<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Visit").field("known", &self.visitor.get().is_some()).finish()
+        f.debug_struct("Visit").field("known", &self.keeper().visitor.get().is_some()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for SetCookie<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetCookie").field("cache_control", &self.cache_control).finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `GET /shop?visitor=ID` decides and records, `POST /flush/native` awaits [`AsyncCore::flush`],
 //! `POST /flush/thread` gives the blocking [`Core::flush`](convert_sdk::Core::flush) to a thread for
-//! such calls, `GET /alive` answers at once. `SIGTERM` ends it, with everything delivered or told.
+//! such calls, `GET /alive` answers at once. `SIGTERM` ends it within one deadline, with everything
+//! delivered or told; a second one ends it at once.
 //!
 //! Speaks to `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT` with `CONVERT_SDK_KEY`, trusting
 //! `CONVERT_CA_FILE` too.
@@ -10,40 +11,70 @@
 use std::env;
 use std::error::Error;
 use std::io::Write as _;
+use std::process;
 use std::time::Duration;
 
 use convert_sdk::{AsyncCore, FlushError, FlushReport, SdkConfig, TransportConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
+/// How long a flush may take that a request asks for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// From SIGTERM to the end: half for open requests, the rest for the last delivery.
+const GRACE: Duration = Duration::from_secs(8);
 /// More than any request of this example has.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let core = AsyncCore::new(configure()?);
-    core.initialize().await?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(run());
+    // Waits for no handler's `spawn_blocking`, as `#[tokio::main]` would.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut terminated = signal(SignalKind::terminate())?;
+    let core = AsyncCore::new(configure()?);
+    tokio::select! {
+        ready = core.initialize() => ready?,
+        _ = terminated.recv() => return Ok(()),
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
     std::io::stdout().flush()?;
+    let mut requests = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (stream, _) = accepted?;
                 let core = core.clone();
-                tokio::spawn(async move {
+                requests.spawn(async move {
                     if let Err(error) = serve(stream, &core).await {
                         eprintln!("{error}");
                     }
                 });
             }
+            Some(_) = requests.join_next() => {}
             _ = terminated.recv() => break,
         }
     }
-    let report = core.shutdown(PATIENCE).await?;
+    drop(listener);
+    let end = async {
+        let since = Instant::now();
+        let answered = async { while requests.join_next().await.is_some() {} };
+        // Late ones are given up.
+        let _ = timeout(GRACE / 2, answered).await;
+        core.shutdown(GRACE.saturating_sub(since.elapsed())).await
+    };
+    let report = tokio::select! {
+        report = end => report?,
+        _ = terminated.recv() => process::exit(143),
+    };
     println!("{} of {} records delivered", report.stats.delivered, report.stats.recorded);
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! What a handler gets, and what the client is answered.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::ErrorForbidden;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, Error, FromRequest, HttpMessage, test, web};
+use actix_web::{App, Error, FromRequest, HttpMessage, HttpResponse, test, web};
 use convert_sdk::{Core, SdkConfig, attributes};
-use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, testing};
+use convert_sdk_actix::{Convert, ConvertMiddleware, ErrorWithCookie, Visitor, VisitorCookie, testing};
+
+use crate::store;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHOP: &str = include_str!("../../../../examples/shop.json");
@@ -51,6 +55,20 @@ async fn before<B: MessageBody>(
     Ok(response)
 }
 
+/// Asks for the visitor, and refuses all the same.
+async fn forbid<B: MessageBody>(
+    mut request: ServiceRequest,
+    _: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let (inner, payload) = request.parts_mut();
+    let visitor = Visitor::from_request(inner, payload).await?;
+    Err(ErrorForbidden(format!("not for {}", visitor.visitor_id().len())))
+}
+
+async fn own_cache_control(_: Visitor) -> HttpResponse {
+    HttpResponse::Ok().insert_header(("cache-control", "public, max-age=60")).body("")
+}
+
 async fn log_in<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
     request.extensions_mut().insert(Login("by-login"));
     next.call(request).await
@@ -61,6 +79,7 @@ struct Answer {
     body: String,
     set_cookies: Vec<String>,
     before: Option<String>,
+    cache_control: Option<String>,
 }
 
 /// Asks an app with these settings, or one without the middleware.
@@ -70,6 +89,7 @@ async fn ask(convert: Option<&Convert>, path: &str, headers: &[(&'static str, &s
             .route("/id", web::get().to(id))
             .route("/id-or-none", web::get().to(id_or_none))
             .route("/url", web::get().to(url))
+            .route("/public", web::get().to(own_cache_control))
             .route("/old", web::get().to(decisions))
             .route("/young", web::get().to(decisions))
             .route("/buy", web::get().to(buy))
@@ -98,6 +118,7 @@ async fn ask(convert: Option<&Convert>, path: &str, headers: &[(&'static str, &s
         status: response.status().as_u16(),
         set_cookies: texts("set-cookie"),
         before: texts("x-before").pop(),
+        cache_control: texts("cache-control").pop(),
         body: String::from_utf8(test::read_body(response).await.to_vec()).unwrap(),
     }
 }
@@ -188,4 +209,59 @@ async fn what_a_handler_records_is_delivered() {
     assert_eq!(ask(Some(&convert), "/buy", &[("x-visitor", "visitor-1")]).await.status, 200);
     convert.flush(PATIENCE).await.unwrap();
     assert_eq!(deliveries.events_of("visitor-1").len(), 1);
+}
+
+#[actix_web::test]
+async fn a_middleware_that_is_installed_twice_makes_one_visitor() {
+    let convert = plain();
+    let around = || ConvertMiddleware::new(&convert);
+    let app = App::new().route("/id", web::get().to(id)).wrap(around()).wrap(from_fn(before)).wrap(around());
+    let request = test::TestRequest::get().uri("/id").to_request();
+    let response = test::call_service(&test::init_service(app).await, request).await;
+    let before = response.headers().get("x-before").cloned();
+    assert_eq!(response.headers().get_all("set-cookie").count(), 1);
+    assert_eq!(before.unwrap().as_bytes(), test::read_body(response).await);
+}
+
+#[actix_web::test]
+async fn a_middlewares_error_sets_the_cookie_of_a_new_visitor() {
+    let convert = plain();
+    let app = App::new().route("/id", web::get().to(id)).wrap(from_fn(forbid));
+    let app = test::init_service(app.wrap(ConvertMiddleware::new(&convert))).await;
+    let refused = async |cookie: &str| {
+        let request = test::TestRequest::get().uri("/id").insert_header(("cookie", cookie)).to_request();
+        test::try_call_service(&app, request).await.map(|_| ()).unwrap_err()
+    };
+    let error = refused("").await;
+    assert_eq!(error.to_string(), "not for 32");
+    assert_eq!(error.as_error::<ErrorWithCookie>().unwrap().cause().to_string(), "not for 32");
+    // As actix-web answers it.
+    let response = HttpResponse::from_error(error);
+    assert_eq!(response.status(), 403);
+    let set = response.headers().get("set-cookie").unwrap().to_str().unwrap();
+    assert!(set.starts_with("convert_visitor="), "{set}");
+    assert_eq!(response.headers().get("cache-control").unwrap(), "private");
+
+    let known = HttpResponse::from_error(refused("convert_visitor=visitor-1").await);
+    assert_eq!((known.status().as_u16(), known.headers().get("set-cookie")), (403, None));
+}
+
+#[actix_web::test]
+async fn a_response_with_a_cookie_is_private_unless_told_otherwise() {
+    let cache_control = async |convert: &Convert, path: &str, cookie: &str| {
+        ask(Some(convert), path, &[("cookie", cookie)]).await.cache_control
+    };
+    assert_eq!(cache_control(&plain(), "/id", "").await.as_deref(), Some("private"));
+    assert_eq!(cache_control(&plain(), "/id", "convert_visitor=visitor-1").await, None);
+    assert_eq!(cache_control(&plain(), "/public", "").await.as_deref(), Some("public, max-age=60"));
+    assert_eq!(cache_control(&plain().private_responses(false), "/id", "").await, None);
+}
+
+#[actix_web::test]
+async fn a_store_on_the_workers_own_runtime_is_awaited() {
+    let (core, store) = store::core(SHOP);
+    let convert = Convert::new(core, VisitorCookie::plain());
+    convert.initialize().await.unwrap();
+    assert_eq!(ask(Some(&convert), "/id", &[]).await.status, 200);
+    assert_eq!(store.answered.load(Ordering::SeqCst), 1, "the worker was blocked meanwhile");
 }

@@ -30,8 +30,13 @@ async fn before(visitor: Visitor, request: Request, next: Next) -> Response {
     response
 }
 
+async fn own_cache_control(_: Visitor) -> [(&'static str, &'static str); 1] {
+    [("cache-control", "public, max-age=60")]
+}
+
 fn app(convert: &Convert) -> Router {
     Router::new()
+        .route("/public", get(own_cache_control))
         .route("/id", get(id))
         .route("/id-or-none", get(id_or_none))
         .route("/twice", get(id).layer(from_fn(before)))
@@ -160,4 +165,58 @@ async fn what_a_handler_records_is_delivered() {
     ask(app, "/buy", &[("x-visitor", "visitor-1")]).await;
     convert.flush(PATIENCE).await.unwrap();
     assert_eq!(deliveries.events_of("visitor-1").len(), 1);
+}
+
+#[tokio::test]
+async fn the_location_keeps_the_prefix_of_a_nested_router() {
+    async fn path(visitor: Visitor) -> &'static str {
+        if visitor.location().get("path") == Some(&"/shop/cart".into()) { "yes" } else { "no" }
+    }
+    let (convert, cart) = (plain(), || Router::new().route("/cart", get(path)));
+    let layer = || ConvertLayer::new(&convert);
+    let nested = [
+        Router::new().nest("/shop", cart()).layer(layer()),
+        Router::new().nest("/shop", cart().layer(layer())),
+        Router::new().nest_service("/shop", cart().layer(layer())),
+        Router::new().nest("/shop", Router::new().merge(cart())).layer(layer()),
+    ];
+    for (number, app) in nested.into_iter().enumerate() {
+        assert_eq!(ask(app, "/shop/cart?a=1", &[]).await.body(), "yes", "case {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_is_installed_twice_makes_one_visitor() {
+    let convert = plain();
+    let layer = || ConvertLayer::new(&convert);
+    let app = Router::new().route("/id", get(id)).layer(layer()).layer(from_fn(before)).layer(layer());
+    let response = ask(app, "/id", &[]).await;
+    assert_eq!(response.headers()["x-before"], response.body().as_str());
+    assert_eq!(set_cookies(&response).len(), 1);
+}
+
+#[tokio::test]
+async fn of_several_layers_the_innermost_settings_count() {
+    async fn shown(visitor: Visitor) -> String {
+        visitor.run_experience("checkout").is_some().to_string()
+    }
+    let adult = plain().attributes(|_| attributes! { "age" => 30 });
+    let inner = Router::new().route("/checkout", get(shown)).layer(ConvertLayer::new(&adult));
+    let app = Router::new().nest("/shop", inner).layer(ConvertLayer::new(&plain()));
+    let response = ask(app, "/shop/checkout", &[]).await;
+    assert_eq!((response.body().as_str(), set_cookies(&response).len()), ("true", 1));
+}
+
+#[tokio::test]
+async fn a_response_with_a_cookie_is_private_unless_told_otherwise() {
+    let cache_control = async |convert: &Convert, path: &str, headers: &[(&str, &str)]| {
+        let response = ask(app(convert), path, headers).await;
+        response.headers().get("cache-control").map(|it| it.to_str().unwrap().to_owned())
+    };
+    let known = [("cookie", "convert_visitor=visitor-1")];
+    assert_eq!(cache_control(&plain(), "/id", &[]).await.as_deref(), Some("private"));
+    assert_eq!(cache_control(&plain(), "/id", &known).await, None);
+    assert_eq!(cache_control(&plain(), "/static", &[]).await, None);
+    assert_eq!(cache_control(&plain(), "/public", &[]).await.as_deref(), Some("public, max-age=60"));
+    assert_eq!(cache_control(&plain().private_responses(false), "/id", &[]).await, None);
 }

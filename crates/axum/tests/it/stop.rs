@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 struct Serving {
     address: SocketAddr,
@@ -100,6 +101,28 @@ async fn a_request_that_never_ends_does_not_hold_up_the_stop() {
     waiting.recv().await.unwrap();
     serving.stop.send(()).unwrap();
     let report = serving.end.await.unwrap().unwrap();
+    assert_eq!((report.stats.delivered, report.stats.pending), (1, 0));
+}
+
+#[tokio::test]
+async fn a_stop_that_panics_has_a_deadline_all_the_same() {
+    let (core, _) = testing::core(include_str!("../../../../examples/shop.json")).unwrap();
+    let (begun, mut waiting) = mpsc::unbounded_channel();
+    let endless = move || {
+        begun.send(()).unwrap();
+        std::future::pending::<()>()
+    };
+    let convert = Convert::new(core, VisitorCookie::plain());
+    let grace = Duration::from_millis(500);
+    let serving = start(convert, Router::new().route("/endless", get(endless)), grace).await;
+
+    drop(serving.bought().await);
+    let _open = serving.send("GET /endless HTTP/1.1\r\nhost: shop\r\n\r\n").await;
+    waiting.recv().await.unwrap();
+    // What it waits for is gone, and it unwraps that.
+    drop(serving.stop);
+    let ended = timeout(Duration::from_secs(30), serving.end).await;
+    let report = ended.expect("the server goes on").unwrap().unwrap();
     assert_eq!((report.stats.delivered, report.stats.pending), (1, 0));
 }
 

@@ -3,3 +3,5 @@
 
 mod readme;
 mod requests;
+#[path = "../../../web/tests/support/store.rs"]
+mod store;

@@ -1,13 +1,21 @@
 //! What a route gets, and what the client is answered.
 
+use std::future::pending;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use convert_sdk::{Core, SdkConfig, attributes};
+use convert_sdk::{
+    ConfigRequest, ConfigResponse, Core, SdkConfig, TrackingRequest, TrackingResponse, Transport,
+    TransportError, attributes,
+};
 use convert_sdk_rocket::{Convert, ConvertFairing, LaunchError, Visitor, VisitorCookie, launch, testing};
 use rocket::error::ErrorKind;
 use rocket::http::Header;
 use rocket::local::asynchronous::Client;
 use rocket::{Build, Request, Rocket, get, routes};
+
+use crate::store;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHOP: &str = include_str!("../../../../examples/shop.json");
@@ -41,6 +49,17 @@ fn decisions(visitor: Visitor) -> String {
     format!("{} {}", visitor.visitor_id(), visitor.run_experience("checkout").is_some())
 }
 
+#[get("/public")]
+fn own_cache_control(_visitor: Visitor) -> PublicPage {
+    PublicPage { body: "", cache_control: Header::new("cache-control", "public, max-age=60") }
+}
+
+#[derive(rocket::Responder)]
+struct PublicPage {
+    body: &'static str,
+    cache_control: Header<'static>,
+}
+
 #[get("/buy")]
 fn buy(visitor: Visitor) {
     visitor.track_conversion("purchase");
@@ -49,7 +68,7 @@ fn buy(visitor: Visitor) {
 fn app() -> Rocket<Build> {
     let quiet =
         rocket::Config { log_level: rocket::config::LogLevel::Off, ..rocket::Config::debug_default() };
-    let routes = routes![id, id_or_none, twice, no_visitor, url, decisions, buy];
+    let routes = routes![id, id_or_none, twice, no_visitor, url, decisions, own_cache_control, buy];
     rocket::custom(quiet).mount("/", routes)
 }
 
@@ -61,6 +80,7 @@ struct Answer {
     status: u16,
     body: String,
     set_cookies: Vec<String>,
+    cache_control: Option<String>,
 }
 
 async fn ask(client: &Client, path: &str, headers: &[(&'static str, &str)]) -> Answer {
@@ -71,6 +91,7 @@ async fn ask(client: &Client, path: &str, headers: &[(&'static str, &str)]) -> A
     Answer {
         status: response.status().code,
         set_cookies: response.headers().get("set-cookie").map(str::to_owned).collect(),
+        cache_control: response.headers().get_one("cache-control").map(str::to_owned),
         body: response.into_string().await.unwrap_or_default(),
     }
 }
@@ -127,7 +148,7 @@ async fn a_response_that_needs_no_visitor_sets_no_cookie() {
 async fn after_the_core_is_closed_a_route_refuses_or_goes_on_without() {
     let convert = plain();
     let client = serve(&convert).await;
-    convert.core().close();
+    convert.core().close().await;
     assert_eq!(ask(&client, "/id", &[]).await.status, 503);
     let degraded = ask(&client, "/id-or-none", &[]).await;
     assert_eq!((degraded.status, degraded.body.as_str()), (200, "nobody"));
@@ -186,10 +207,73 @@ async fn what_a_route_records_is_delivered() {
 #[rocket::async_test]
 async fn a_launch_that_fails_closes_the_core_too() {
     let convert = plain();
-    convert.core().create_context("visitor-1", ()).unwrap().track_conversion("purchase");
-    let error = launch(app(), &convert, PATIENCE).await.unwrap_err();
+    convert.core().create_context("visitor-1", ()).await.unwrap().track_conversion("purchase");
+    let error = launch(app(), &convert, pending(), PATIENCE).await.unwrap_err();
     assert!(matches!(error, LaunchError::Rocket(_)));
     assert_eq!(error.code(), "launch_rocket");
     let stats = convert.core().stats();
     assert_eq!((stats.delivered, stats.pending), (1, 0));
+}
+
+#[rocket::async_test]
+async fn a_fairing_that_is_attached_twice_counts_once() {
+    let convert = plain();
+    let twice = app().attach(ConvertFairing::new(&plain())).attach(ConvertFairing::new(&convert));
+    let client = Client::untracked(twice).await.unwrap();
+    let answer = ask(&client, "/id", &[]).await;
+    assert_eq!((answer.body.len(), answer.set_cookies.len()), (32, 1));
+}
+
+#[rocket::async_test]
+async fn a_response_with_a_cookie_is_private_unless_told_otherwise() {
+    let cache_control = async |convert: Convert, path: &str, cookie: &str| {
+        ask(&serve(&convert).await, path, &[("cookie", cookie)]).await.cache_control
+    };
+    assert_eq!(cache_control(plain(), "/id", "").await.as_deref(), Some("private"));
+    assert_eq!(cache_control(plain(), "/id", "convert_visitor=visitor-1").await, None);
+    assert_eq!(cache_control(plain(), "/public", "").await.as_deref(), Some("public, max-age=60"));
+    assert_eq!(cache_control(plain().private_responses(false), "/id", "").await, None);
+}
+
+#[test]
+fn a_store_on_the_servers_own_runtime_is_awaited() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (core, store) = store::core(SHOP);
+        let client = serve(&Convert::new(core, VisitorCookie::plain())).await;
+        assert_eq!(ask(&client, "/id", &[]).await.status, 200);
+        assert_eq!(store.answered.load(Ordering::SeqCst), 1, "the executor was blocked meanwhile");
+    });
+}
+
+/// Never has the config.
+struct Hanging {
+    asked: mpsc::Sender<()>,
+    answer: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Transport for Hanging {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        let _ = self.asked.send(());
+        let _ = self.answer.lock().unwrap().recv();
+        Err(TransportError::Connect)
+    }
+
+    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        Err(TransportError::Unsupported)
+    }
+}
+
+#[rocket::async_test]
+async fn a_stop_while_the_core_starts_ends_the_launch() {
+    let ((asked, was_asked), (_answer, answer)) = (mpsc::channel(), mpsc::channel());
+    let config = SdkConfig::builder().sdk_key("shop/key").initialize_timeout(10 * PATIENCE).build().unwrap();
+    let transport = Hanging { asked, answer: Mutex::new(answer) };
+    let convert =
+        Convert::new(Core::builder(config).transport(transport).build().unwrap(), VisitorCookie::plain());
+    let stop = async move { tokio::task::spawn_blocking(move || was_asked.recv()).await.unwrap().unwrap() };
+    let app = app().attach(ConvertFairing::new(&convert));
+    let grace = Duration::from_millis(500);
+    let stopped = tokio::time::timeout(PATIENCE, launch(app, &convert, stop, grace)).await;
+    assert_eq!(stopped.expect("it goes on waiting").unwrap().stats.recorded, 0);
 }

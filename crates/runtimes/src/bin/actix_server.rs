@@ -1,34 +1,51 @@
 //! A long-lived actix-web server: deliveries in the background, and a last one after its graceful stop.
 
+use std::env;
 use std::error::Error;
+use std::fs;
 use std::time::Duration;
 
+use actix_web::error::ErrorNotFound;
 use actix_web::{App, HttpServer, web};
 use convert_sdk::Core;
-use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env};
+use convert_sdk_actix::{
+    Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env, serve, stop_signal,
+};
 
 /// How late an event may be while the server runs.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
-/// Seconds that open requests get; together with the last delivery below what the supervisor leaves.
-const GRACE: u64 = 10;
-/// What the last delivery may take.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Below what the supervisor leaves: 30 s on Kubernetes.
+const GRACE: Duration = Duration::from_secs(20);
 
 async fn order(visitor: Visitor, body: String) -> String {
     visitor.track_conversion("purchase");
     body
 }
 
+/// Reads a file, which may take as long as the disk does.
+async fn terms() -> Result<String, actix_web::Error> {
+    let path = env::var_os("TERMS").ok_or_else(|| ErrorNotFound("no terms"))?;
+    Ok(web::block(|| fs::read_to_string(path)).await??)
+}
+
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let mut stop = stop_signal()?;
     let core = Core::new(config_from_env()?.auto_flush_interval(FLUSH_INTERVAL).build()?);
     let convert = Convert::new(core, VisitorCookie::plain());
-    convert.initialize().await?;
+    tokio::select! {
+        ready = convert.initialize() => ready?,
+        () = &mut stop => return Ok(()),
+    }
     let around = ConvertMiddleware::new(&convert);
-    let app = move || App::new().route("/order", web::post().to(order)).wrap(around.clone());
-    let server = HttpServer::new(app).workers(2).shutdown_timeout(GRACE).bind("127.0.0.1:0")?;
+    let app = move || {
+        App::new()
+            .route("/order", web::post().to(order))
+            .route("/terms", web::get().to(terms))
+            .wrap(around.clone())
+    };
+    let server = HttpServer::new(app).workers(2).disable_signals().bind("127.0.0.1:0")?;
     println!("listening on {}", server.addrs()[0]);
-    server.run().await?;
-    convert.shutdown(SHUTDOWN_TIMEOUT).await?;
+    serve(server.run(), &convert, stop, GRACE).await?;
     Ok(())
 }

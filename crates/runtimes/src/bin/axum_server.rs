@@ -1,12 +1,16 @@
 //! A long-lived axum server: deliveries in the background, and a last one in the graceful stop.
 
+use std::env;
 use std::error::Error;
+use std::fs;
 use std::time::Duration;
 
-use axum::{Router, routing::post};
+use axum::{Router, http::StatusCode, routing::get, routing::post};
 use convert_sdk::Core;
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::spawn_blocking;
 
 /// How late an event may be while the server runs.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
@@ -18,15 +22,35 @@ async fn order(visitor: Visitor, body: String) -> String {
     body
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let stop = stop_signal()?;
+/// Reads a file, which may take as long as the disk does.
+async fn terms() -> Result<String, StatusCode> {
+    let path = env::var_os("TERMS").ok_or(StatusCode::NOT_FOUND)?;
+    let text = spawn_blocking(|| fs::read_to_string(path)).await;
+    text.ok().and_then(Result::ok).ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let mut stop = stop_signal()?;
     let core = Core::new(config_from_env()?.auto_flush_interval(FLUSH_INTERVAL).build()?);
     let convert = Convert::new(core, VisitorCookie::plain());
-    convert.initialize().await?;
-    let app = Router::new().route("/order", post(order)).layer(ConvertLayer::new(&convert));
+    tokio::select! {
+        ready = convert.initialize() => ready?,
+        () = &mut stop => return Ok(()),
+    }
+    let app = Router::new()
+        .route("/order", post(order))
+        .route("/terms", get(terms))
+        .layer(ConvertLayer::new(&convert));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
     serve(listener, app, &convert, stop, GRACE).await?;
     Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run());
+    // Waits for no handler's `spawn_blocking`, as `#[tokio::main]` would.
+    runtime.shutdown_background();
+    ended
 }

@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // `process::exit`, an abort, or a signal that nobody handles.
     let _guard = FlushGuard::shutting_down(&core, TIMEOUT);
     let stop = Arc::new(AtomicBool::new(false));
+    // The second one ends the process at once, whatever it waits for.
+    flag::register_conditional_shutdown(SIGTERM, 128 + SIGTERM, Arc::clone(&stop))?;
     flag::register(SIGTERM, Arc::clone(&stop))?;
 
     for number in 0..100 {

@@ -14,6 +14,7 @@ use axum::{Router, routing::post};
 use convert_sdk::Core;
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 /// The most that the delivery adds to a response.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,11 +34,13 @@ async fn deliver(State(convert): State<Convert>, request: Request, next: Next) -
     response
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let stop = stop_signal()?;
+async fn run() -> Result<(), Box<dyn Error>> {
+    let mut stop = stop_signal()?;
     let convert = Convert::new(Core::new(config_from_env()?.build()?), VisitorCookie::plain());
-    convert.initialize().await?;
+    tokio::select! {
+        ready = convert.initialize() => ready?,
+        () = &mut stop => return Ok(()),
+    }
     let app = Router::new()
         .route("/checkout", post(checkout))
         .layer(from_fn_with_state(convert.clone(), deliver))
@@ -48,4 +51,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
     serve(listener, app, &convert, stop, GRACE).await?;
     Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run());
+    // Waits for no handler's `spawn_blocking`, as `#[tokio::main]` would.
+    runtime.shutdown_background();
+    ended
 }

@@ -1,7 +1,7 @@
 //! A job worker on apalis: a flush at the end of each job, so that a finished job's events are delivered.
 //!
 //! The argument says how many jobs to put into the queue, which is in memory here; a queue in a database
-//! keeps what a stopped worker leaves. SIGTERM lets the jobs at hand end.
+//! keeps what a stopped worker leaves. SIGTERM lets the jobs at hand end, and a second one nothing.
 
 use std::env;
 use std::error::Error;
@@ -9,47 +9,53 @@ use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{Data, MemoryStorage, TaskSink, WorkerBuilder, WorkerError};
-use convert_sdk::Core;
-use convert_sdk_web::config_from_env;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::spawn_blocking;
+use convert_sdk::AsyncCore;
+use convert_sdk_web::{config_from_env, run_until, stop_signal};
 
 /// Jobs at once; each waits for its own delivery.
 const CONCURRENCY: usize = 4;
 /// What the delivery may add to a job.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Half for the jobs at hand, the rest for what they could not deliver; below what the supervisor leaves.
+const GRACE: Duration = Duration::from_secs(8);
 
-async fn record_purchase(order: u32, core: Data<Core>) -> Result<(), Box<dyn Error + Send + Sync>> {
-    core.create_context(format!("visitor-{order}"), ())?.track_conversion("purchase");
-    let core = Core::clone(&core);
-    // An error fails the job. Where the queue tries it again, this process counts the conversion once.
-    spawn_blocking(move || core.flush(FLUSH_TIMEOUT)).await??;
+async fn record_purchase(order: u32, core: Data<AsyncCore>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    core.create_context(format!("visitor-{order}"), ()).await?.track_conversion("purchase");
+    // No reason to fail the job: what is not delivered goes with the next job, or at the end.
+    if let Err(error) = core.flush(FLUSH_TIMEOUT).await {
+        eprintln!("{}: {error}", error.code());
+    }
     println!("done {order}");
     Ok(())
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut stop = signal(SignalKind::terminate())?;
+    let mut stop = stop_signal()?;
     let jobs: u32 = env::args().nth(1).ok_or("how many jobs?")?.parse()?;
-    let core = Core::new(config_from_env()?.build()?);
-    let starting = core.clone();
-    spawn_blocking(move || starting.initialize()).await??;
+    let core = AsyncCore::new(config_from_env()?.build()?);
+    tokio::select! {
+        ready = core.initialize() => ready?,
+        () = &mut stop => return Ok(()),
+    }
 
     let mut queue = MemoryStorage::new();
     for order in 0..jobs {
         queue.push(order).await?;
     }
-    WorkerBuilder::new("orders")
+    let worker = WorkerBuilder::new("orders")
         .backend(queue)
         .concurrency(CONCURRENCY)
         .data(core.clone())
-        .build(record_purchase)
-        .run_until(async move {
-            stop.recv().await;
+        .build(record_purchase);
+    let (ended, delivered) = run_until(&core, stop, GRACE, |stopping| {
+        worker.run_until(async {
+            stopping.await;
             Ok::<(), WorkerError>(())
         })
-        .await?;
-    spawn_blocking(move || core.shutdown(FLUSH_TIMEOUT)).await??;
+    })
+    .await;
+    ended.transpose()?;
+    delivered?;
     Ok(())
 }

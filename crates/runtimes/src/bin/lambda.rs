@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
-use convert_sdk::Core;
+use convert_sdk::AsyncCore;
 use convert_sdk_web::config_from_env;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 /// Below the function's own timeout.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,17 +22,16 @@ struct Purchase {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let core = Core::new(config_from_env()?.build()?);
-    let starting = core.clone();
-    spawn_blocking(move || starting.initialize()).await??;
+    let core = AsyncCore::new(config_from_env()?.build()?);
+    core.initialize().await?;
     run(service_fn(|event| handle(core.clone(), event))).await
 }
 
-async fn handle(core: Core, event: LambdaEvent<Purchase>) -> Result<Value, Error> {
-    let visitor = core.create_context(event.payload.visitor_id, ())?;
+async fn handle(core: AsyncCore, event: LambdaEvent<Purchase>) -> Result<Value, Error> {
+    let visitor = core.create_context(event.payload.visitor_id, ()).await?;
     let headline = visitor.run_experience("homepage-headline").map(|it| it.variation_key().to_owned());
     visitor.track_conversion("purchase");
-    let delivered = match spawn_blocking(move || core.flush(FLUSH_TIMEOUT)).await? {
+    let delivered = match core.flush(FLUSH_TIMEOUT).await {
         Ok(report) => report.delivered,
         Err(error) => {
             eprintln!("{}: {error}", error.code());

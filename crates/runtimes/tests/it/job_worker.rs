@@ -1,6 +1,13 @@
 //! The job worker.
 
-use crate::program::{Convert, conversions_of};
+use std::time::Duration;
+
+use convert_emulator::{Fault, FaultKind, RouteKind};
+
+use crate::program::{Convert, PATIENCE, conversions_of};
+
+/// Between SIGTERM and SIGKILL.
+const SUPERVISOR_LEAVES: Duration = Duration::from_secs(10);
 
 #[test]
 fn each_finished_jobs_event_is_delivered_though_the_worker_is_stopped_in_the_middle() {
@@ -37,4 +44,36 @@ fn every_job_is_done_where_nothing_stops_the_worker() {
     program.signal("-TERM");
     assert!(program.end().success());
     assert_eq!(convert.received().totals.conversion, 25);
+}
+
+#[test]
+fn jobs_are_done_while_the_endpoint_hangs() {
+    let convert = Convert::start();
+    convert.emulator.inject(Fault::track(FaultKind::Hang));
+    let program = convert.run(env!("CARGO_BIN_EXE_job_worker"), &["8"], &[]);
+    let mut done: Vec<u32> = (0..8).map(|_| program.says("done ").parse().unwrap()).collect();
+    done.sort_unstable();
+    assert!(done.into_iter().eq(0..8));
+    assert_eq!(convert.received().totals.conversion, 0);
+
+    convert.emulator.clear_faults();
+    convert.emulator.close_connections();
+    program.signal("-TERM");
+    assert!(program.end().success());
+    let received = convert.received();
+    for order in 0..8 {
+        assert_eq!(conversions_of(&received, &format!("visitor-{order}")), 1, "job {order}");
+    }
+}
+
+#[test]
+fn a_hanging_endpoint_does_not_hold_up_the_end() {
+    let convert = Convert::start();
+    convert.emulator.inject(Fault::track(FaultKind::Hang));
+    let program = convert.run(env!("CARGO_BIN_EXE_job_worker"), &["40"], &[]);
+    let asked = |it: &convert_emulator::Received| it.requests_on(RouteKind::Track).count() > 0;
+    convert.emulator.wait_until(PATIENCE, asked).unwrap();
+    program.signal("-TERM");
+    // Not killed: it says that something was not delivered.
+    assert_eq!(program.end_or_kill(SUPERVISOR_LEAVES).code(), Some(1));
 }

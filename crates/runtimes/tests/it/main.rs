@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod batch;
-mod blocking_flush;
 mod cloud_run;
 mod guide;
 mod http;
@@ -14,3 +13,4 @@ mod program;
 mod quickstarts;
 mod runtime_api;
 mod servers;
+mod stop;

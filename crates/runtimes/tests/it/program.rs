@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// Long enough that only a hang can exhaust it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Signals that come at once count as one.
+const BETWEEN_SIGNALS: Duration = Duration::from_millis(20);
+
 /// Rocket's settings: a free port, and plain lines that say which.
 pub(crate) const ROCKET: [(&str, &str); 4] = [
     ("ROCKET_ADDRESS", "127.0.0.1"),
@@ -111,6 +114,20 @@ impl Program {
     pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Signals SIGTERM again and again until it ends.
+    pub(crate) fn insist(mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.signal("-TERM");
+            match self.lines.recv_timeout(BETWEEN_SIGNALS) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => assert!(Instant::now() < deadline, "it does not end"),
+            }
+        }
+        self.child.wait().unwrap()
     }
 
     /// Stops it as Lambda freezes a sandbox, and returns when it stands still.

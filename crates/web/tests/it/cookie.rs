@@ -25,11 +25,11 @@ fn every_attribute_can_be_chosen() {
     let cookie = VisitorCookie::plain()
         .name("_shop_visitor")
         .and_then(|it| it.domain("example.com"))
+        .and_then(|it| it.max_age(Duration::from_secs(60)))
+        .and_then(|it| it.secure(false))
+        .and_then(|it| it.same_site(SameSite::Strict))
         .unwrap()
-        .max_age(Duration::from_secs(60))
-        .secure(false)
-        .http_only(false)
-        .same_site(SameSite::Strict);
+        .http_only(false);
     assert_eq!(
         cookie.write("visitor-1"),
         "_shop_visitor=visitor-1; SameSite=Strict; Path=/; Domain=example.com; Max-Age=60"
@@ -93,6 +93,66 @@ fn a_signed_cookie_cannot_be_made_up_or_changed() {
     }
     // A forged one in front does not hide the good one.
     assert_eq!(cookie.read([forged[0].as_str(), good]).as_deref(), Some("visitor-1"));
+}
+
+#[test]
+fn one_signature_of_a_request_is_checked() {
+    let cookie = VisitorCookie::signed(SECRET).unwrap();
+    let other = VisitorCookie::signed(OTHER).unwrap().write("visitor-2");
+    let own = cookie.write("visitor-1");
+    let forged = format!("{}; ", sent(&other)).repeat(100);
+    assert_eq!(cookie.read([format!("{forged}{}", sent(&own)).as_str()]), None);
+    assert_eq!(cookie.read([format!("{}; {forged}", sent(&own)).as_str()]).as_deref(), Some("visitor-1"));
+}
+
+#[test]
+fn another_spelling_of_the_name_is_another_cookie() {
+    let cookie = VisitorCookie::plain().name("__Host-visitor").unwrap();
+    for spelling in ["__%48ost-visitor", "__host-visitor", "%5F_Host-visitor"] {
+        assert_eq!(cookie.read([format!("{spelling}=planted").as_str()]), None, "{spelling}");
+    }
+    let both = ["__%48ost-visitor=planted; __Host-visitor=visitor-1"];
+    assert_eq!(cookie.read(both).as_deref(), Some("visitor-1"));
+}
+
+#[test]
+fn a_name_is_written_as_it_is() {
+    let name = "a|b#c^d'e~f!g&h*i";
+    let cookie = VisitorCookie::plain().name(name).unwrap();
+    let set = cookie.write("visitor-1");
+    assert!(set.starts_with(&format!("{name}=visitor-1; ")), "{set}");
+    assert_eq!(cookie.read([sent(&set)]).as_deref(), Some("visitor-1"));
+}
+
+#[test]
+fn what_browsers_would_drop_is_refused() {
+    let plain = VisitorCookie::plain;
+    let host = |name: &str| plain().name(name).unwrap();
+    let dropped = [
+        (host("__Host-a").domain("example.com"), "cookie_host_prefix"),
+        (host("__hOST-a").domain("example.com"), "cookie_host_prefix"),
+        (host("__Host-a").secure(false), "cookie_host_prefix"),
+        (plain().domain("example.com").unwrap().name("__Host-a"), "cookie_host_prefix"),
+        (plain().secure(false).unwrap().name("__Host-a"), "cookie_host_prefix"),
+        (host("__Secure-a").secure(false), "cookie_secure_prefix"),
+        (plain().secure(false).unwrap().name("__Secure-a"), "cookie_secure_prefix"),
+        (plain().same_site(SameSite::None).unwrap().secure(false), "cookie_same_site_none"),
+        (plain().secure(false).unwrap().same_site(SameSite::None), "cookie_same_site_none"),
+        (plain().max_age(Duration::from_millis(999)), "cookie_max_age"),
+    ];
+    for (number, (made, code)) in dropped.into_iter().enumerate() {
+        assert_eq!(made.map_err(|error| error.code()).unwrap_err(), code, "case {number}");
+    }
+    let kept = [
+        plain().name("__Host-a"),
+        host("__Secure-a").domain("example.com"),
+        plain().same_site(SameSite::None),
+        plain().max_age(Duration::from_secs(1)),
+        host("Host-a").secure(false),
+    ];
+    for (number, made) in kept.into_iter().enumerate() {
+        assert!(made.is_ok(), "case {number}");
+    }
 }
 
 #[test]

@@ -68,7 +68,7 @@ async fn a_core_that_fails_at_first_is_ready_eventually() {
     convert.initialize_eventually(Duration::from_millis(1)).await.unwrap();
     assert!(convert.core().is_ready());
 
-    convert.core().close();
+    convert.core().close().await;
     let closed = convert.initialize_eventually(Duration::from_millis(1)).await;
     assert_eq!(closed.unwrap_err().code(), "closed");
 }
@@ -77,7 +77,8 @@ async fn a_core_that_fails_at_first_is_ready_eventually() {
 async fn flush_and_shutdown_deliver() {
     let (core, deliveries) = testing::core(SHOP).unwrap();
     let convert = of(core);
-    let convert_one = |id: &str| convert.core().create_context(id, ()).unwrap().track_conversion("purchase");
+    let convert_one =
+        |id: &str| convert.core().to_sync().create_context(id, ()).unwrap().track_conversion("purchase");
     convert_one("visitor-1");
     assert_eq!(convert.flush(PATIENCE).await.unwrap().delivered, 1);
     assert_eq!(deliveries.events_of("visitor-1").len(), 1);

@@ -1,6 +1,9 @@
 //! Who the visitor of a request is.
 
-use convert_sdk::{Core, SdkConfig, attributes};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use convert_sdk::{AsyncContext, Core, SdkConfig, attributes};
 use convert_sdk_web::testing::{self, Deliveries};
 use convert_sdk_web::{Convert, Framework, RequestUrl, Visit, VisitorCookie, VisitorError};
 
@@ -37,20 +40,33 @@ fn plain() -> Convert<Lists> {
     Convert::new(shop().0, VisitorCookie::plain())
 }
 
+/// Without a data store there is nothing to wait for.
+fn ask(visit: &Visit<Lists>, request: Request) -> Result<AsyncContext, VisitorError> {
+    let context = std::pin::pin!(visit.context(&request));
+    match context.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(context) => context,
+        Poll::Pending => unreachable!("nothing is waited for"),
+    }
+}
+
+fn id_of(visit: &Visit<Lists>, request: Request) -> String {
+    ask(visit, request).unwrap().visitor_id().to_owned()
+}
+
 /// The visitor's id, and whether a cookie is set.
 fn visitor(convert: &Convert<Lists>, request: Request) -> (String, bool) {
-    let visit = Visit::new();
-    let id = visit.context(convert, &request).unwrap().visitor_id().to_owned();
+    let visit = Visit::new(convert);
+    let id = id_of(&visit, request);
     (id, visit.set_cookie().is_some())
 }
 
 #[test]
 fn a_visitor_without_a_cookie_is_new_and_gets_one() {
     let convert = plain();
-    let visit = Visit::new();
-    let id = visit.context(&convert, &NOBODY).unwrap().visitor_id().to_owned();
+    let visit = Visit::new(&convert);
+    let id = id_of(&visit, NOBODY);
     assert!(id.len() == 32 && id.bytes().all(|it| it.is_ascii_hexdigit()), "{id}");
-    let set = visit.set_cookie().unwrap();
+    let set = visit.set_cookie().unwrap().header;
     assert!(set.starts_with(&format!("convert_visitor={id}; ")), "{set}");
     assert_ne!(visitor(&convert, NOBODY).0, id, "the next one is somebody else");
 }
@@ -58,15 +74,38 @@ fn a_visitor_without_a_cookie_is_new_and_gets_one() {
 #[test]
 fn a_request_has_one_visitor_however_often_it_is_asked_for() {
     let convert = plain();
-    let visit = Visit::new();
-    let ids: Vec<_> =
-        (0..3).map(|_| visit.context(&convert, &NOBODY).unwrap().visitor_id().to_owned()).collect();
+    let visit = Visit::new(&convert);
+    let ids: Vec<_> = (0..3).map(|_| id_of(&visit, NOBODY)).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
 }
 
 #[test]
+fn layers_share_a_visitor_where_their_cookies_have_one_name() {
+    let named = |name: &str| Convert::<Lists>::new(shop().0, VisitorCookie::plain().name(name).unwrap());
+    let (shared, apart) = (named("shared"), named("apart"));
+    let outermost = Arc::new(Visit::new(&shared));
+    let between = Arc::new(Visit::inside(&apart, Some(Arc::clone(&outermost))));
+    let innermost = Visit::inside(&shared, Some(Arc::clone(&between)));
+
+    let id = id_of(&innermost, NOBODY);
+    assert_eq!(id_of(&outermost, NOBODY), id);
+    assert_ne!(id_of(&between, NOBODY), id);
+    assert!(innermost.set_cookie().is_none(), "the outermost sets it");
+    assert!(outermost.set_cookie().unwrap().header.starts_with(&format!("shared={id}; ")));
+    assert!(between.set_cookie().unwrap().header.starts_with("apart="));
+}
+
+#[test]
+fn a_host_attribute_has_no_userinfo() {
+    let request: Request = &[("host", "user:secret@shop.example.com:8443")];
+    let location = ask(&Visit::new(&plain()), request).unwrap().location().clone();
+    assert!(location.get("host") == Some(&"shop.example.com:8443".into()));
+    assert!(location.get("url") == Some(&"https://shop.example.com:8443/cart".into()));
+}
+
+#[test]
 fn a_visitor_who_is_not_asked_for_gets_no_cookie() {
-    assert_eq!(Visit::new().set_cookie(), None);
+    assert!(Visit::new(&plain()).set_cookie().is_none());
 }
 
 #[test]
@@ -100,7 +139,7 @@ fn without_a_cookie_none_is_read_or_set() {
 #[test]
 fn the_location_is_the_url_unless_the_application_says_otherwise() {
     let location = |convert: &Convert<Lists>, request: Request| {
-        Visit::new().context(convert, &request).unwrap().location().clone()
+        ask(&Visit::new(convert), request).unwrap().location().clone()
     };
     let of_url = attributes! {
         "host" => "shop.example.com", "path" => "/cart", "query_string" => "a=1",
@@ -117,9 +156,8 @@ fn the_location_is_the_url_unless_the_application_says_otherwise() {
 #[test]
 fn attributes_come_from_the_request() {
     let convert = plain().attributes(|request| attributes! { "age" => request.len() as f64 * 10.0 });
-    let shown = |request: Request| {
-        Visit::new().context(&convert, &request).unwrap().run_experience("checkout").is_some()
-    };
+    let shown =
+        |request: Request| ask(&Visit::new(&convert), request).unwrap().run_experience("checkout").is_some();
     assert!(!shown(NOBODY) && shown(BY_COOKIE));
 }
 
@@ -127,12 +165,12 @@ fn attributes_come_from_the_request() {
 fn a_core_that_is_not_ready_is_an_error_that_passes() {
     let config = SdkConfig::builder().data_json("{}").build().unwrap();
     let convert = Convert::<Lists>::new(Core::new(config), VisitorCookie::plain());
-    let error = Visit::new().context(&convert, &NOBODY).unwrap_err();
+    let error = ask(&Visit::new(&convert), NOBODY).unwrap_err();
     assert_eq!((error.code(), error.status(), error.is_passing()), ("not_ready", 503, true));
 
     let convert = plain();
-    convert.core().close();
-    let error = Visit::new().context(&convert, &NOBODY).unwrap_err();
+    convert.core().to_sync().close();
+    let error = ask(&Visit::new(&convert), NOBODY).unwrap_err();
     assert_eq!((error.code(), error.status(), error.is_passing()), ("closed", 503, true));
 
     let missing = VisitorError::NotInstalled;
@@ -141,9 +179,11 @@ fn a_core_that_is_not_ready_is_an_error_that_passes() {
 
 #[test]
 fn nothing_about_visitors_or_secrets_is_shown() {
-    let visit = Visit::new();
-    visit.context(&plain(), &BY_COOKIE).unwrap();
-    assert_eq!(format!("{visit:?}"), "Visit { known: true }");
+    let visit = Visit::new(&plain());
+    id_of(&visit, NOBODY);
+    assert_eq!(format!("{visit:?}"), "Visit { known: true, .. }");
+    let set = visit.set_cookie().unwrap();
+    assert_eq!(format!("{set:?}"), "SetCookie { cache_control: Some(\"private\"), .. }");
     let secret = b"a secret of more than thirty-two bytes";
     let convert = Convert::<Lists>::new(shop().0, VisitorCookie::signed(secret).unwrap());
     assert!(!format!("{convert:?}").contains("secret"));

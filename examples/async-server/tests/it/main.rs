@@ -17,17 +17,27 @@ struct Server {
     address: SocketAddr,
 }
 
+/// A program that knows this emulator by its environment.
+fn spawn(emulator: &Emulator, ca: &str) -> Child {
+    emulator.write_ca(ca).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_async-server"))
+        .env("CONVERT_SDK_KEY", Project::DEMO_SDK_KEY)
+        .env("CONVERT_CONFIG_ENDPOINT", emulator.config_url())
+        .env("CONVERT_TRACK_ENDPOINT", emulator.track_url())
+        .env("CONVERT_CA_FILE", ca)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Sends SIGTERM.
+fn signal(child: &Child) {
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+}
+
 impl Server {
     fn start(emulator: &Emulator, ca: &str) -> Self {
-        emulator.write_ca(ca).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_async-server"))
-            .env("CONVERT_SDK_KEY", Project::DEMO_SDK_KEY)
-            .env("CONVERT_CONFIG_ENDPOINT", emulator.config_url())
-            .env("CONVERT_TRACK_ENDPOINT", emulator.track_url())
-            .env("CONVERT_CA_FILE", ca)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = spawn(emulator, ca);
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
@@ -47,9 +57,13 @@ impl Server {
     }
 
     /// Ends the program in order, and gives its last words.
-    fn terminate(mut self) -> String {
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(killed.success());
+    fn terminate(self) -> String {
+        signal(&self.child);
+        self.last_words()
+    }
+
+    /// What it says until its end, which is one in order.
+    fn last_words(mut self) -> String {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
         assert!(self.child.wait().unwrap().success());
@@ -104,4 +118,48 @@ fn the_native_flush_delivers_and_leaves_the_executor_free() {
 #[test]
 fn the_blocking_flush_on_its_thread_delivers_and_leaves_the_executor_free() {
     flush("thread");
+}
+
+#[test]
+fn sigterm_while_the_config_hangs_ends_the_program_in_order() {
+    let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+    emulator.inject(Fault::config(FaultKind::Hang));
+    let mut child = spawn(&emulator, concat!(env!("CARGO_TARGET_TMPDIR"), "/start-ca.pem"));
+    emulator.wait_for_requests(1, PATIENCE).unwrap();
+    signal(&child);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn an_open_request_is_answered_and_delivered_before_the_end() {
+    let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+    let server = Server::start(&emulator, concat!(env!("CARGO_TARGET_TMPDIR"), "/open-ca.pem"));
+    let mut open = TcpStream::connect(server.address).unwrap();
+    open.write_all(b"GET /shop?visitor=visitor-1 HTTP/1.1\r\n").unwrap();
+    // Accepted after it, and answered.
+    assert_eq!(server.ask("GET", "/alive").0, 200);
+    signal(&server.child);
+    while TcpStream::connect(server.address).is_ok() {
+        std::thread::yield_now();
+    }
+    open.write_all(b"host: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    open.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let words = server.last_words();
+    let events = emulator.received().totals.events;
+    assert!(events > 0);
+    assert_eq!(words.trim(), format!("{events} of {events} records delivered"));
+}
+
+#[test]
+fn a_second_sigterm_ends_the_program_at_once() {
+    let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+    let mut server = Server::start(&emulator, concat!(env!("CARGO_TARGET_TMPDIR"), "/second-ca.pem"));
+    assert_eq!(server.ask("GET", "/shop?visitor=visitor-1").0, 200);
+    emulator.inject(Fault::track(FaultKind::Hang));
+    signal(&server.child);
+    emulator.wait_until(PATIENCE, |received| received.totals.track_requests == 1).unwrap();
+    signal(&server.child);
+    assert_eq!(server.child.wait().unwrap().code(), Some(143));
 }

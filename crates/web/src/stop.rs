@@ -1,0 +1,96 @@
+//! The end of a program that a signal stops, within one deadline.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use convert_sdk::{AsyncCore, FlushError, FlushReport};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+/// Tells the work of [`run_until`] to come to its end: a future that is ready from then on.
+#[derive(Debug)]
+pub struct Stopping(oneshot::Receiver<()>);
+
+impl Future for Stopping {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(|_| ())
+    }
+}
+
+/// Runs `work` until `stop` ends, or panics. From then on everything together has `grace`: the work, which
+/// the future that it was given tells to come to its end, gets **half** of it, and the last delivery what
+/// is left. Work that is not done by then is given up. The core is closed in any case.
+///
+/// Returns the work's output, `None` where it was given up, and what became of the last delivery. Work that
+/// ends before `stop` leaves all of `grace` to the delivery. Runs on tokio.
+pub async fn run_until<W: Future>(
+    core: &AsyncCore,
+    stop: impl Future<Output = ()> + Send + 'static,
+    grace: Duration,
+    work: impl FnOnce(Stopping) -> W,
+) -> (Option<W::Output>, Result<FlushReport, FlushError>) {
+    let (stopping, told) = oneshot::channel();
+    let mut work = pin!(work(Stopping(told)));
+    // As a task of its own, whose panic is an answer like another.
+    let mut stop = tokio::spawn(stop);
+    tokio::select! {
+        output = &mut work => {
+            stop.abort();
+            return (Some(output), core.shutdown(grace).await);
+        }
+        stopped = &mut stop => {
+            if stopped.is_err() {
+                log::error!("the stop signal panicked: stopping");
+            }
+        }
+    }
+    let since = Instant::now();
+    drop(stopping);
+    let output = timeout(grace / 2, work).await.ok();
+    (output, core.shutdown(grace.saturating_sub(since.elapsed())).await)
+}
+
+/// Ends with the first SIGTERM or SIGINT from this call on, which does not end the process by itself
+/// any more. **A second one does**, at once and without a delivery, with the exit code 128 + signal, even
+/// while no task of the runtime gets to run. These are signal handlers, which the SDK itself never
+/// installs; they stay when the future is dropped. Where there are no such signals it ends with Ctrl-C.
+/// Runs on tokio.
+///
+/// # Errors
+/// The operating system refused a handler.
+pub fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + Unpin + 'static> {
+    #[cfg(unix)]
+    {
+        use std::sync::Arc;
+        use std::sync::atomic::AtomicBool;
+
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        use signal_hook::flag;
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let asked = Arc::new(AtomicBool::new(false));
+        for number in [SIGTERM, SIGINT] {
+            // In this order: the first signal finds the flag as it was before.
+            flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&asked))?;
+            flag::register(number, Arc::clone(&asked))?;
+        }
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Box::pin(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }))
+    }
+    #[cfg(not(unix))]
+    Ok(Box::pin(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }))
+}
