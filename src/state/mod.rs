@@ -22,7 +22,7 @@ pub use store::{DataStore, StoreError};
 pub(crate) use async_store::DrivenStore;
 pub(crate) use store::Guarded;
 
-pub(crate) use envelope::VisitorState;
+pub(crate) use envelope::{CUSTOM_SEGMENTS, VisitorState};
 #[cfg(feature = "async")]
 pub(crate) use keys::state_key;
 pub(crate) use keys::{bucketing_key, goal_key};
