@@ -7,6 +7,9 @@ use smol_str::SmolStr;
 
 use crate::short::same;
 
+/// Where the ids of the custom segments that a visitor is in are kept among the segments.
+pub(crate) const CUSTOM_SEGMENTS: &str = "customSegments";
+
 /// One attribute value. Numbers are doubles, as in the official JavaScript SDK: an integer beyond
 /// 2^53 is rounded to the nearest double before a rule sees it.
 ///

@@ -43,6 +43,9 @@ pub enum Undecided {
     /// The experience is archived.
     #[error("the experience is archived")]
     Archived,
+    /// The id of the experience is `0`, `false` or empty, with which nobody is decided.
+    #[error("the experience has no usable id")]
+    NoId,
     /// The experience runs in another environment.
     #[error("the experience runs in another environment")]
     Environment,
@@ -61,6 +64,13 @@ pub enum Undecided {
     /// The visitor's bucket belongs to no variation that takes visitors.
     #[error("the bucket {bucket} belongs to no variation")]
     NotBucketed {
+        /// The bucket value.
+        bucket: u32,
+    },
+    /// An experience before this one has the same id, and does not have the variation that the
+    /// visitor's bucket belongs to.
+    #[error("the bucket {bucket} belongs to a variation that the first experience with this id lacks")]
+    OtherVariations {
         /// The bucket value.
         bucket: u32,
     },
@@ -334,12 +344,14 @@ impl Undecided {
             Self::NotInConfig => "experience_not_found",
             Self::NoVisitor => Miss::NoVisitor.code(),
             Self::Archived => Miss::Archived.code(),
+            Self::NoId => Miss::NoId.code(),
             Self::Environment => Miss::Environment.code(),
             Self::Location => Miss::Location.code(),
             Self::Audience => Miss::Audience.code(),
             Self::Segments => Miss::Segments.code(),
             Self::NoVariations => Miss::NoVariations.code(),
             Self::NotBucketed { bucket } => Miss::NotDecided { bucket: *bucket }.code(),
+            Self::OtherVariations { bucket } => Miss::OtherVariations { bucket: *bucket }.code(),
         }
     }
 }
@@ -349,12 +361,14 @@ impl From<Miss> for Undecided {
         match miss {
             Miss::NoVisitor => Self::NoVisitor,
             Miss::Archived => Self::Archived,
+            Miss::NoId => Self::NoId,
             Miss::Environment => Self::Environment,
             Miss::Location => Self::Location,
             Miss::Audience => Self::Audience,
             Miss::Segments => Self::Segments,
             Miss::NoVariations => Self::NoVariations,
             Miss::NotDecided { bucket } => Self::NotBucketed { bucket },
+            Miss::OtherVariations { bucket } => Self::OtherVariations { bucket },
         }
     }
 }

@@ -1,8 +1,10 @@
 //! From the served text to the snapshot. Only what makes the config unusable as a whole is an
 //! error; whatever else is malformed becomes a warning and never matches.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Arguments;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,7 +13,7 @@ use smol_str::SmolStr;
 use super::cell::next_serial;
 use super::entity::{Audience, Entities, Exclusion, Experience, Feature, RuledEntity, Span};
 use super::experience::{Positions, Referred};
-use super::layout::BucketOrder;
+use super::layout::{BucketOrder, Edge};
 use super::rules::{RuleSet, exclusion};
 use super::shape::{ListWire, ObjectWire, RulesWire, ValueWire};
 use super::snapshot::ConfigSnapshot;
@@ -112,9 +114,10 @@ impl<'a> Compiler<'a> {
         let project = root.project.0.ok_or(ConfigError::MissingField("project"))?;
         let project_id = required(&project.id, "project.id")?;
 
-        let features = listed(root.features, "features")?;
+        let features = self.listed(root.features, "features")?;
         let mut features = Entities::new(self.each("features", &features, Self::feature));
-        let audiences = listed(root.audiences, "audiences")?;
+        group(&mut features);
+        let audiences = self.listed(root.audiences, "audiences")?;
         let mut audiences = self.each("audiences", &audiences, Self::audience);
         let locations = self.ruled("locations", root.locations)?;
         let segments = self.ruled("segments", root.segments)?;
@@ -127,14 +130,17 @@ impl<'a> Compiler<'a> {
             audiences: Positions::new(audiences.iter().map(|audience| &audience.id)),
             locations: Positions::new(locations.list.iter().map(|location| &location.id)),
             segments: Positions::new(segments.list.iter().map(|segment| &segment.id)),
+            declared: declared(&features),
             features: &features,
         };
-        let experiences = listed(root.experiences, "experiences")?;
-        let experiences =
+        let experiences = self.listed(root.experiences, "experiences")?;
+        let mut experiences =
             self.each("experiences", &experiences, |this, path, raw| this.experience(path, raw, &referred));
+        share_ids(&mut experiences);
         let experiences = Entities::new(experiences);
         for excluding in audiences.iter_mut().filter_map(|audience| audience.exclusion.as_mut()) {
-            excluding.experience = experiences.find(&excluding.experience_key).map(position);
+            let found = experiences.find(&excluding.experience_key);
+            excluding.experience = found.map(|at| experiences.list[at].home);
         }
         let audiences = Entities::new(audiences);
         let keyed: Box<[u32]> = experiences
@@ -172,14 +178,19 @@ impl<'a> Compiler<'a> {
         section: &'static str,
         list: ListWire<&'a RawValue>,
     ) -> Result<Entities<RuledEntity>, ConfigError> {
-        let raws = listed(list, section)?;
+        let raws = self.listed(list, section)?;
         Ok(Entities::new(self.each(section, &raws, |this, path, raw| {
             let wire = this.read_ruled(path, raw)?;
             // Not to have rules and to have rules that never match are different for a goal.
             let has_rules = wire.rules.truthy;
-            let (id, key) = (this.id(path, &wire.id)?, text_or_empty(&wire.key));
-            let rules = has_rules.then(|| this.rules(format_args!("{path}.rules"), wire.rules));
-            Some(RuledEntity { id, key, rules, span: this.span(raw) })
+            Some(RuledEntity {
+                id: this.id(path, &wire.id)?,
+                has_id: wire.id.is_truthy(),
+                key: wire.key.text_or_undefined(),
+                has_text_key: wire.key.is_text(),
+                rules: has_rules.then(|| this.rules(format_args!("{path}.rules"), wire.rules)),
+                span: this.span(raw),
+            })
         })))
     }
 
@@ -192,7 +203,7 @@ impl<'a> Compiler<'a> {
         });
         Some(Audience {
             id: self.id(path, &wire.id)?,
-            key: text_or_empty(&wire.key),
+            key: wire.key.text_or_undefined(),
             permanent: matches!(&wire.kind.0, Some(AttributeValue::String(kind)) if kind == "permanent"),
             // An excluding audience is decided without its rules.
             rules: match exclusion {
@@ -216,12 +227,30 @@ impl<'a> Compiler<'a> {
         }
         Some(Feature {
             id: self.id(path, &wire.id)?,
-            key: text_or_empty(&wire.key),
+            key: wire.key.text_or_undefined(),
             name: wire.name.text(),
             variables: variables.into_boxed_slice(),
+            group: if wire.key.is_text() { 0 } else { Feature::NO_GROUP },
             carriers: Box::default(),
             span: self.span(raw),
         })
+    }
+
+    /// The items of a section. What JavaScript counts as no list has none, with a warning.
+    fn listed(
+        &mut self,
+        list: ListWire<&'a RawValue>,
+        section: &'static str,
+    ) -> Result<Vec<&'a RawValue>, ConfigError> {
+        match list {
+            ListWire::Items(items) => return Ok(items),
+            ListWire::NotAList => return Err(ConfigError::ListExpected(section)),
+            ListWire::Blank => {
+                self.warnings.push(ConfigWarning::new(section, "read as empty: it is not a list"))
+            }
+            ListWire::Absent => {}
+        }
+        Ok(Vec::new())
     }
 
     pub(super) fn rules(&mut self, path: Arguments<'_>, rules: RulesWire) -> RuleSet {
@@ -256,7 +285,7 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn id(&mut self, path: Arguments<'_>, id: &ValueWire) -> Option<SmolStr> {
-        let id = id.0.as_ref().filter(|id| !matches!(id, AttributeValue::Null)).and_then(|_| id.text());
+        let id = non_null_text(id);
         if id.is_none() {
             self.warnings.push(ConfigWarning::new(path.to_string(), "not used: it has no `id`"));
         }
@@ -270,13 +299,65 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Notes with every feature which experiences can carry it.
+/// Has every feature know the first with its key.
+fn group(features: &mut Entities<Feature>) {
+    for at in 0..features.list.len() {
+        if features.list[at].group != Feature::NO_GROUP {
+            features.list[at].group =
+                features.find(&features.list[at].key).map_or(Feature::NO_GROUP, position);
+        }
+    }
+}
+
+/// The declarations by id; of an id that stands twice the last one counts, unlike anywhere else.
+fn declared(features: &Entities<Feature>) -> HashMap<SmolStr, u32> {
+    features.list.iter().enumerate().map(|(at, feature)| (feature.id.clone(), position(at))).collect()
+}
+
+/// Gives experiences with one id the variations of the first of them, and its decisions. The bucket
+/// of a visitor is that of the experience's own variations.
+fn share_ids(experiences: &mut [Experience]) {
+    let mut first_of: HashMap<SmolStr, (usize, Option<HashMap<SmolStr, u32>>)> =
+        HashMap::with_capacity(experiences.len());
+    for at in 0..experiences.len() {
+        let (before, rest) = experiences.split_at_mut(at);
+        let Some(experience) = rest.first_mut() else { break };
+        let (first, ids) = match first_of.entry(experience.id.clone()) {
+            Entry::Vacant(new) => {
+                new.insert((at, None));
+                experience.home = position(at);
+                continue;
+            }
+            Entry::Occupied(known) => {
+                let (first, ids) = known.into_mut();
+                (*first, ids)
+            }
+        };
+        experience.home = position(first);
+        // Without variations of its own an experience decides nobody.
+        if experience.variations.is_empty() {
+            continue;
+        }
+        let theirs = &before[first].variations;
+        let ids = ids.get_or_insert_with(|| {
+            // From the end, so that the first of an id stays.
+            theirs.iter().enumerate().rev().map(|(at, one)| (one.id.clone(), position(at))).collect()
+        });
+        for edge in &mut experience.layout.edges {
+            let own = &experience.variations[edge.variation as usize].id;
+            edge.variation = ids.get(own).copied().unwrap_or(Edge::NO_VARIATION);
+        }
+        experience.variations = Arc::clone(theirs);
+    }
+}
+
+/// Notes with every feature which experiences can carry one of its key.
 fn carriers(features: &mut Entities<Feature>, experiences: &Entities<Experience>, keyed: &[u32]) {
     let mut carriers = vec![Vec::new(); features.list.len()];
     for at in keyed {
         let Some(experience) = experiences.list.get(*at as usize) else { continue };
         for carried in experience.variations.iter().flat_map(|variation| &variation.features) {
-            let carriers = &mut carriers[carried.feature as usize];
+            let Some(carriers) = carriers.get_mut(carried.group as usize) else { continue };
             if carriers.last() != Some(at) {
                 carriers.push(*at);
             }
@@ -287,21 +368,14 @@ fn carriers(features: &mut Entities<Feature>, experiences: &Entities<Experience>
     }
 }
 
-fn listed<'a>(list: ListWire<&'a RawValue>, section: &'static str) -> Result<Vec<&'a RawValue>, ConfigError> {
-    match list {
-        ListWire::Items(items) => Ok(items),
-        ListWire::Absent => Ok(Vec::new()),
-        ListWire::NotAList => Err(ConfigError::ListExpected(section)),
-    }
-}
-
 fn required(value: &ValueWire, field: &'static str) -> Result<SmolStr, ConfigError> {
-    let present = value.0.as_ref().is_some_and(truthy).then(|| value.text()).flatten();
+    let present = value.is_truthy().then(|| value.text()).flatten();
     present.ok_or(ConfigError::MissingField(field))
 }
 
-pub(super) fn text_or_empty(value: &ValueWire) -> SmolStr {
-    value.text().unwrap_or_default()
+/// The value as text, unless it is `null` or missing.
+pub(super) fn non_null_text(value: &ValueWire) -> Option<SmolStr> {
+    value.text().filter(|_| !matches!(value.0, Some(AttributeValue::Null)))
 }
 
 /// A position within the text, whose length was checked.

@@ -1,6 +1,8 @@
 //! The entities of a config in the shape in which they are evaluated. Ids and keys are cheap to
 //! clone into events.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -18,7 +20,7 @@ pub(crate) struct Span {
     pub(super) end: u32,
 }
 
-/// What every entity has. A key that is not served is empty and never found.
+/// What every entity has. A key that is not served is the text `undefined`, as in JavaScript.
 pub(crate) trait Entity {
     fn id(&self) -> &str;
     fn key(&self) -> &str;
@@ -35,19 +37,40 @@ pub(crate) struct Entities<T> {
 pub(crate) struct Experience {
     pub(crate) id: SmolStr,
     pub(crate) key: SmolStr,
+    /// Lists of keys name only what was served with a text.
+    pub(crate) has_text_key: bool,
     pub(crate) name: Option<SmolStr>,
-    pub(crate) archived: bool,
-    /// The one environment in which the experience runs, if it names one.
-    pub(crate) environment: Option<SmolStr>,
+    pub(crate) standing: Standing,
+    /// The position of the first experience with this id, under which decisions are remembered.
+    pub(crate) home: u32,
+    pub(crate) environment: Environment,
     pub(crate) place: Place,
     pub(crate) audiences: AudienceCheck,
     /// Custom segments of which the visitor must have one, if there are any.
     pub(crate) segments: Box<[u32]>,
-    pub(crate) variations: Box<[Variation]>,
+    /// Those of the first experience with this id, whichever of them this is.
+    pub(crate) variations: Arc<[Variation]>,
     pub(crate) layout: Layout,
     /// The hash of what precedes the visitor id.
     pub(crate) hash: Murmur3,
     pub(super) span: Span,
+}
+
+/// Whether an experience decides at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Running,
+    Archived,
+    /// Its id is `0`, `false` or empty, with which JavaScript decides nobody.
+    NoId,
+}
+
+/// The environment in which an experience runs.
+pub(crate) enum Environment {
+    Any,
+    Named(SmolStr),
+    /// Something else than a text, as JavaScript would write it: no environment equals that.
+    Nowhere(SmolStr),
 }
 
 /// Where an experience runs.
@@ -66,6 +89,7 @@ pub(crate) struct AudienceCheck {
 }
 
 pub(crate) struct Variation {
+    /// Empty, and so never found, where the config gives none or `null`.
     pub(crate) id: SmolStr,
     pub(crate) key: SmolStr,
     pub(crate) name: Option<SmolStr>,
@@ -80,6 +104,8 @@ pub(crate) struct Variation {
 pub(crate) struct CarriedFeature {
     /// The position of the feature.
     pub(crate) feature: u32,
+    /// As [`Feature::group`].
+    pub(crate) group: u32,
     /// In the order of their keys; `None` when the change has no variables at all.
     pub(crate) variables: Option<Box<[Variable]>>,
 }
@@ -98,7 +124,11 @@ pub(crate) struct Feature {
     pub(crate) key: SmolStr,
     pub(crate) name: Option<SmolStr>,
     pub(super) variables: Box<[(SmolStr, Option<VariableType>)]>,
-    /// The experiences with a variation that carries it, in the order in which they are decided.
+    /// The position of the first feature with this key, by which all features with one key are asked
+    /// for; [`NO_GROUP`](Self::NO_GROUP) where the key was not served as text.
+    pub(crate) group: u32,
+    /// Of the first of a group: the experiences with a variation that carries one of them, in the
+    /// order in which they are decided.
     pub(super) carriers: Box<[u32]>,
     pub(super) span: Span,
 }
@@ -106,7 +136,11 @@ pub(crate) struct Feature {
 /// A location, a segment or a goal.
 pub(crate) struct RuledEntity {
     pub(crate) id: SmolStr,
+    /// Whether the id is true to JavaScript, which overlooks goals and segments of any other.
+    pub(crate) has_id: bool,
     pub(crate) key: SmolStr,
+    /// Lists of keys name only what was served with a text.
+    pub(crate) has_text_key: bool,
     pub(crate) rules: Option<RuleSet>,
     pub(super) span: Span,
 }
@@ -132,8 +166,8 @@ pub(crate) struct Exclusion {
 impl<T: Entity> Entities<T> {
     pub(super) fn new(list: Vec<T>) -> Self {
         let list = list.into_boxed_slice();
-        let by_key = Index::build(list.iter().map(|entity| Some(entity.key()).filter(|key| !key.is_empty())));
-        let by_id = Index::build(list.iter().map(|entity| Some(entity.id())));
+        let by_key = Index::build(list.iter().map(Entity::key));
+        let by_id = Index::build(list.iter().map(Entity::id));
         Self { list, by_key, by_id }
     }
 
@@ -168,8 +202,13 @@ entities!(Experience, Feature, RuledEntity, Audience);
 impl Experience {
     /// The first variation with this id.
     pub(crate) fn variation_index(&self, id: &str) -> Option<usize> {
-        self.variations.iter().position(|variation| variation.id == id)
+        let found = self.variations.iter().position(|variation| variation.id == id);
+        found.filter(|_| !id.is_empty())
     }
+}
+
+impl Feature {
+    pub(super) const NO_GROUP: u32 = u32::MAX;
 }
 
 impl Variation {

@@ -1,14 +1,16 @@
 //! Experiences with their variations: references resolved, buckets laid out, features carried.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Arguments;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::compile::{Compiler, position, text_or_empty};
+use super::compile::{Compiler, non_null_text, position};
 use super::entity::{
-    AudienceCheck, CarriedFeature, Entities, Experience, Feature, Place, Span, Variable, Variation,
+    AudienceCheck, CarriedFeature, Entities, Environment, Experience, Feature, Place, Span, Standing,
+    Variable, Variation,
 };
 use super::layout::{Layout, Share};
 use super::shape::{ObjectWire, ValueWire};
@@ -25,6 +27,8 @@ pub(super) struct Referred<'a> {
     pub(super) locations: Positions,
     pub(super) segments: Positions,
     pub(super) features: &'a Entities<Feature>,
+    /// The features that changes refer to, by their ids.
+    pub(super) declared: HashMap<SmolStr, u32>,
 }
 
 /// Finds the entities that a list of ids names, in config order, repeated ids included.
@@ -59,7 +63,7 @@ impl<'a> Compiler<'a> {
         raw: &'a RawValue,
         referred: &Referred<'_>,
     ) -> Option<Experience> {
-        let (wire, variations) = self.read_experience(path, raw)?;
+        let (wire, variations, is_whole) = self.read_experience(path, raw)?;
         let id = self.id(path, &wire.id)?;
         let locations = wire.locations.into_vec();
         let place = if !locations.is_empty() {
@@ -75,16 +79,29 @@ impl<'a> Compiler<'a> {
             |matching| matches!(&matching.audiences.0, Some(AttributeValue::String(how)) if how == "all"),
         );
 
-        let (variations, layout) =
-            self.variations(path, self.span(raw), variations, &wire.version, referred.features);
+        let (variations, shares) = self.variations(path, self.span(raw), variations, referred);
+        // Without one of its variations the buckets of an experience would belong to other
+        // variations than they do elsewhere; nobody new is bucketed then.
+        let layout = if is_whole {
+            Layout::new(&wire.version, shares, self.options.bucket_order)
+        } else {
+            Layout::empty()
+        };
         let hash = Murmur3::new(self.options.hash_seed);
         Some(Experience {
-            key: text_or_empty(&wire.key),
+            key: wire.key.text_or_undefined(),
+            has_text_key: wire.key.is_text(),
             name: wire.name.text(),
-            archived: referred.archived.contains(&id),
-            environment: match wire.environment.0 {
-                Some(AttributeValue::String(name)) if !name.is_empty() => Some(name),
-                _ => None,
+            standing: match wire.id.is_truthy() {
+                _ if referred.archived.contains(&id) => Standing::Archived,
+                true => Standing::Running,
+                false => Standing::NoId,
+            },
+            home: 0,
+            environment: match &wire.environment.0 {
+                Some(AttributeValue::String(name)) if !name.is_empty() => Environment::Named(name.clone()),
+                Some(other) if truthy(other) => Environment::Nowhere(wire.environment.text_or_undefined()),
+                _ => Environment::Any,
             },
             place,
             audiences: AudienceCheck { audiences: referred.audiences.of(&audiences), all },
@@ -98,22 +115,27 @@ impl<'a> Compiler<'a> {
     }
 
     /// Reads an experience in one go; where that fails, its variations one by one, so that a malformed
-    /// one fails alone.
+    /// one fails alone. Says whether every variation was read that is one: what is no object has no
+    /// place in a layout.
     fn read_experience(
         &mut self,
         path: Arguments<'_>,
         raw: &'a RawValue,
-    ) -> Option<(ExperienceWire<()>, Vec<Option<VariationWire<'a>>>)> {
+    ) -> Option<(ExperienceWire<()>, Vec<Option<VariationWire<'a>>>, bool)> {
         type Read<'a> = ExperienceWire<ObjectWire<VariationWire<'a>>>;
         if let Ok(ObjectWire(Some(wire))) = serde_json::from_str::<ObjectWire<Read<'a>>>(raw.get()) {
             let (wire, variations) = wire.split();
             if variations.iter().all(|ObjectWire(variation)| variation.is_some()) {
-                return Some((wire, variations.into_iter().map(|ObjectWire(variation)| variation).collect()));
+                let variations = variations.into_iter().map(|ObjectWire(variation)| variation);
+                return Some((wire, variations.collect(), true));
             }
         }
         let (wire, raws) = self.read::<ExperienceWire<&'a RawValue>>(path, raw)?.split();
         let one = |(at, raw): (usize, &&'a RawValue)| self.read(format_args!("{path}.variations[{at}]"), raw);
-        Some((wire, raws.iter().enumerate().map(one).collect()))
+        let variations: Vec<_> = raws.iter().enumerate().map(one).collect();
+        let is_whole =
+            raws.iter().zip(&variations).all(|(raw, read)| read.is_some() || !raw.get().starts_with('{'));
+        Some((wire, variations, is_whole))
     }
 
     fn variations(
@@ -121,36 +143,28 @@ impl<'a> Compiler<'a> {
         path: Arguments<'_>,
         experience: Span,
         wires: Vec<Option<VariationWire<'a>>>,
-        version: &ValueWire,
-        features: &Entities<Feature>,
-    ) -> (Box<[Variation]>, Layout) {
+        referred: &Referred<'_>,
+    ) -> (Arc<[Variation]>, Vec<Share>) {
         let served = wires.len();
         let mut variations: Vec<Variation> = Vec::with_capacity(served);
         let mut shares = Vec::with_capacity(served);
+        let mut first_of: HashMap<SmolStr, u32> = HashMap::with_capacity(served);
         for (at, wire) in wires.into_iter().enumerate() {
             let Some(wire) = wire else { continue };
-            let id = text_or_empty(&wire.id);
-            let known = variations.iter().position(|variation| variation.id == id);
-            let variation = position(known.unwrap_or(variations.len()));
+            let id = non_null_text(&wire.id).unwrap_or_default();
+            let variation = *first_of.entry(id.clone()).or_insert(position(variations.len()));
             shares.push(Share::new(id.clone(), &wire.id, &wire.status, &wire.traffic_allocation, variation));
-            let changes = wire.changes.into_vec().into_iter().filter_map(|ObjectWire(change)| change);
+            let changes = wire.changes.0.into_iter().filter_map(|ObjectWire(change)| change);
             variations.push(Variation {
                 id,
-                key: text_or_empty(&wire.key),
+                key: wire.key.text().unwrap_or_default(),
                 name: wire.name.text(),
-                features: changes.filter_map(|change| self.carried(path, at, &change, features)).collect(),
+                features: changes.filter_map(|change| self.carried(path, at, &change, referred)).collect(),
                 experience,
                 at: position(at),
             });
         }
-        // Without one of its variations the buckets of an experience would belong to other
-        // variations than they do elsewhere; nobody new is bucketed then.
-        let layout = if variations.len() == served {
-            Layout::new(version, shares, self.options.bucket_order)
-        } else {
-            Layout::empty()
-        };
-        (variations.into_boxed_slice(), layout)
+        (variations.into(), shares)
     }
 
     fn carried(
@@ -158,16 +172,17 @@ impl<'a> Compiler<'a> {
         path: Arguments<'_>,
         variation: usize,
         change: &ChangeWire<'a>,
-        features: &Entities<Feature>,
+        referred: &Referred<'_>,
     ) -> Option<CarriedFeature> {
         if !matches!(&change.kind.0, Some(AttributeValue::String(kind)) if kind == "fullStackFeature") {
             return None;
         }
         let wire: FeatureChangeWire =
             self.read(format_args!("{path}.variations[{variation}].changes"), change.data?)?;
-        let id = wire.feature_id.0.as_ref().is_some_and(truthy).then(|| wire.feature_id.text())??;
-        let feature = features.find_id(&id)?;
-        let declared = &features.list.get(feature)?.variables;
+        let id = wire.feature_id.is_truthy().then(|| wire.feature_id.text())??;
+        let position = *referred.declared.get(&id)?;
+        let feature = referred.features.list.get(position as usize)?;
+        let declared = &feature.variables;
         let variables = wire.variables_data.0.map(|pairs| {
             let cast_one = |(key, served): (SmolStr, serde_json::Value)| {
                 let declared = declared.iter().find(|(name, _)| *name == key).and_then(|(_, kind)| *kind);
@@ -178,6 +193,6 @@ impl<'a> Compiler<'a> {
             };
             pairs.into_iter().map(cast_one).collect()
         });
-        Some(CarriedFeature { feature: position(feature), variables })
+        Some(CarriedFeature { feature: position, group: feature.group, variables })
     }
 }

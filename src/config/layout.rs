@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use super::shape::ValueWire;
 use crate::attributes::AttributeValue;
 use crate::js::number::number;
-use crate::js::text::truthy;
+use crate::js::text::{array_index, truthy};
 
 /// The bucket space of the anchored layout, whatever the configured traffic is.
 const ANCHORED_SPACE: f64 = 10_000.0;
@@ -57,6 +57,11 @@ pub(super) struct Share {
     weight: Option<f64>,
     /// The position of the first variation with the same id, which is what a selection returns.
     variation: u32,
+}
+
+impl Edge {
+    /// The buckets of a variation that the experience of this id does not have.
+    pub(crate) const NO_VARIATION: u32 = u32::MAX;
 }
 
 impl Share {
@@ -141,15 +146,6 @@ impl Layout {
     pub(super) fn empty() -> Self {
         Self { kind: LayoutKind::Packed, edges: Box::default() }
     }
-}
-
-/// The id as the index of a JavaScript array, which objects list before every other property.
-fn array_index(id: &str) -> Option<u32> {
-    let canonical = id == "0" || (!id.starts_with('0') && id.bytes().all(|byte| byte.is_ascii_digit()));
-    if !canonical {
-        return None;
-    }
-    id.parse().ok().filter(|index| *index < u32::MAX)
 }
 
 impl LayoutKind {

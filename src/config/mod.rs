@@ -23,6 +23,8 @@ pub use layout::BucketOrder;
 
 pub(crate) use cell::SnapshotCell;
 pub(crate) use compile::CompileOptions;
-pub(crate) use entity::{Audience, CarriedFeature, Experience, Feature, Place, RuledEntity, Variation};
+pub(crate) use entity::{
+    Audience, CarriedFeature, Environment, Experience, Feature, Place, RuledEntity, Standing, Variation,
+};
 pub(crate) use layout::{Edge, Layout};
 pub(crate) use rules::{Item, Next, Operand, RuleSet, Test, item_path};

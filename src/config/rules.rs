@@ -11,7 +11,7 @@ use super::wire::{ItemWire, OrWire};
 use crate::attributes::AttributeValue;
 use crate::js::number::numeric_text;
 use crate::js::regex::Pattern;
-use crate::js::text::{is_white, lowered, text};
+use crate::js::text::{has_text, is_white, lowered, text, truthy};
 
 /// The rule type of an item that asks whether the visitor is bucketed into another experience.
 const EXCLUSION: &str = "bucketed_into_experience_key";
@@ -61,6 +61,8 @@ pub(crate) struct Item {
 pub(crate) enum Test {
     /// The operand in lower case, and as it is.
     Equals(Box<str>, Box<EqualsOperand>),
+    /// `equals` of an operand that has no text: no list holds it, and nothing else compares with it.
+    EqualsNothing,
     Order(Operand),
     OrderOrEqual(Operand),
     /// `contains` of nothing but white space.
@@ -85,6 +87,7 @@ pub(crate) enum Flaw {
     Value,
     MatchType,
     Pattern,
+    NoText,
 }
 
 pub(crate) struct EqualsOperand {
@@ -233,20 +236,30 @@ pub(super) fn exclusion(set: &OrWire) -> Option<ExclusionWire> {
     let is_exclusion = |item: &&ItemWire| matches!(&item.rule_type.0, Some(AttributeValue::String(kind)) if kind == EXCLUSION);
     items.into_iter().find(is_exclusion).map(|item| {
         let negated = item.matching.0.as_ref().and_then(|matching| matching.negated.0.as_ref());
-        let experience_key = item.value.text().unwrap_or_else(|| SmolStr::new_static("undefined"));
-        ExclusionWire { experience_key, negated: negated.is_some_and(crate::js::text::truthy) }
+        let experience_key = item.value.text_or_undefined();
+        ExclusionWire { experience_key, negated: negated.is_some_and(truthy) }
     })
 }
 
 fn each<T>(list: &ListWire<ObjectWire<T>>) -> impl Iterator<Item = &T> {
     let items: &[ObjectWire<T>] = match list {
         ListWire::Items(items) => items,
-        ListWire::Absent | ListWire::NotAList => &[],
+        ListWire::Absent | ListWire::Blank | ListWire::NotAList => &[],
     };
     items.iter().filter_map(|ObjectWire(object)| object.as_ref())
 }
 
 impl ValueWire {
+    /// Whether the value is a text, and not only written as one.
+    pub(super) const fn is_text(&self) -> bool {
+        matches!(&self.0, Some(AttributeValue::String(_)))
+    }
+
+    /// Whether JavaScript counts the value as true; a missing field is false.
+    pub(super) fn is_truthy(&self) -> bool {
+        self.0.as_ref().is_some_and(truthy)
+    }
+
     /// The value as JavaScript text, unless the field is missing.
     pub(super) fn text(&self) -> Option<SmolStr> {
         match &self.0 {
@@ -254,6 +267,11 @@ impl ValueWire {
             Some(value) => Some(text(value, &mut Buffer::new()).into()),
             None => None,
         }
+    }
+
+    /// The value as JavaScript text, which a missing field has, too.
+    pub(super) fn text_or_undefined(&self) -> SmolStr {
+        self.text().unwrap_or(const { SmolStr::new_static("undefined") })
     }
 }
 
@@ -304,6 +322,17 @@ impl Test {
             _ => {}
         }
         let Some(value) = value else { return Self::Never(Flaw::Value) };
+        if !has_text(&value) {
+            match (match_type, &value) {
+                (MatchType::Equals | MatchType::EqualsNumber | MatchType::Matches, _) => {
+                    return Self::EqualsNothing;
+                }
+                // These do not ask for its text.
+                (MatchType::NotExists | MatchType::Unknown, _)
+                | (MatchType::IsIn, AttributeValue::Object(_)) => {}
+                _ => return Self::Never(Flaw::NoText),
+            }
+        }
         let mut buffer = Buffer::new();
         let exact = match &value {
             AttributeValue::String(text) => text.clone(),
@@ -340,6 +369,20 @@ impl Test {
     }
 }
 
+impl Test {
+    /// Whether the test writes this attribute as text.
+    pub(crate) const fn asks_for_text(&self, value: &AttributeValue) -> bool {
+        match self {
+            // Elements of a list and names of an object are compared as they are.
+            Self::Equals(..) | Self::EqualsNothing => {
+                !matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_))
+            }
+            Self::Exists | Self::DoesNotExist | Self::Never(_) => false,
+            _ => true,
+        }
+    }
+}
+
 impl Operand {
     fn compile(value: AttributeValue) -> Self {
         match value {
@@ -362,6 +405,7 @@ impl Flaw {
             Self::Value => "`value` is missing",
             Self::MatchType => "the match type is unknown",
             Self::Pattern => "the regular expression is not valid",
+            Self::NoText => "`value` has a `toString` of its own, and so no text",
         }
     }
 }

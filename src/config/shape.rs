@@ -1,6 +1,7 @@
 //! Readers that take any JSON type where one is expected and remember what came instead.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -11,7 +12,7 @@ use smol_str::SmolStr;
 
 use super::wire::OrWire;
 use crate::attributes::{AttributeValue, Attributes};
-use crate::js::text::truthy;
+use crate::js::text::{array_index, truthy};
 
 /// Any JSON value, or none: a missing field and a `null` are not the same to JavaScript.
 #[derive(Default)]
@@ -23,8 +24,14 @@ pub(super) enum ListWire<T> {
     #[default]
     Absent,
     Items(Vec<T>),
+    /// Something that JavaScript counts as no list at all: what is false to it, or an empty object.
+    Blank,
     NotAList,
 }
+
+/// The items of a list, or the values of an object in the order in which JavaScript goes through them.
+#[derive(Default)]
+pub(super) struct ItemsWire<T>(pub(super) Vec<T>);
 
 /// An object, or `None` for a missing field and for every other JSON type.
 pub(super) struct ObjectWire<T>(pub(super) Option<T>);
@@ -50,7 +57,7 @@ impl<T> ListWire<T> {
     pub(super) fn into_vec(self) -> Vec<T> {
         match self {
             Self::Items(items) => items,
-            Self::Absent | Self::NotAList => Vec::new(),
+            Self::Absent | Self::Blank | Self::NotAList => Vec::new(),
         }
     }
 }
@@ -126,6 +133,7 @@ read_shape!(
     [] PairsWire,
     [] RulesWire,
     [T: Deserialize<'de>] ListWire<T>,
+    [T: Deserialize<'de>] ItemsWire<T>,
     [T: Deserialize<'de>] ObjectWire<T>,
 );
 
@@ -155,7 +163,19 @@ impl<'de> Shape<'de> for ValueWire {
 
 impl<'de, T: Deserialize<'de>> Shape<'de> for ListWire<T> {
     fn scalar(value: AttributeValue) -> Self {
-        if matches!(value, AttributeValue::Null) { Self::Absent } else { Self::NotAList }
+        match value {
+            AttributeValue::Null => Self::Absent,
+            value if truthy(&value) => Self::NotAList,
+            _ => Self::Blank,
+        }
+    }
+
+    fn object<A: MapAccess<'de>>(mut entries: A) -> Result<Self, A::Error> {
+        let mut list = Self::Blank;
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            list = Self::NotAList;
+        }
+        Ok(list)
     }
 
     fn list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
@@ -164,6 +184,32 @@ impl<'de, T: Deserialize<'de>> Shape<'de> for ListWire<T> {
             read.push(item);
         }
         Ok(Self::Items(read))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Shape<'de> for ItemsWire<T> {
+    fn scalar(_: AttributeValue) -> Self {
+        Self(Vec::new())
+    }
+
+    fn list<A: SeqAccess<'de>>(items: A) -> Result<Self, A::Error> {
+        <ListWire<T> as Shape<'de>>::list(items).map(|items| Self(items.into_vec()))
+    }
+
+    fn object<A: MapAccess<'de>>(mut entries: A) -> Result<Self, A::Error> {
+        // A repeated name keeps its place and takes the last value.
+        let (mut places, mut values) = (HashMap::new(), Vec::new());
+        while let Some((name, value)) = entries.next_entry::<SmolStr, T>()? {
+            match places.entry(name) {
+                Entry::Vacant(place) => {
+                    values.push((array_index(place.key()), value));
+                    place.insert(values.len() - 1);
+                }
+                Entry::Occupied(place) => values[*place.get()].1 = value,
+            }
+        }
+        values.sort_by_key(|(index, _)| (index.is_none(), *index));
+        Ok(Self(values.into_iter().map(|(_, value)| value).collect()))
     }
 }
 

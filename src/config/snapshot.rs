@@ -138,7 +138,7 @@ impl ConfigSnapshot {
         self.keyed.iter().map(|position| *position as usize)
     }
 
-    /// The experiences with a variation that carries a feature, by position.
+    /// The experiences with a variation that carries a feature of this one's key, by position.
     pub(crate) fn carriers(&self, feature: usize) -> impl ExactSizeIterator<Item = usize> {
         let carriers = self.features.list.get(feature).map_or(&[][..], |feature| &feature.carriers);
         carriers.iter().map(|position| *position as usize)
@@ -168,8 +168,9 @@ impl ConfigSnapshot {
         &self.goals.list
     }
 
+    /// The first goal with that key, unless its id is none to JavaScript.
     pub(crate) fn goal_index(&self, key: &str) -> Option<usize> {
-        self.goals.find(key)
+        self.goals.find(key).filter(|position| self.goals.list[*position].has_id)
     }
 
     pub(crate) fn audiences(&self) -> &[Audience] {
@@ -255,7 +256,7 @@ impl ConfigSnapshot {
     }
 
     fn variation(&self, wanted: impl Fn(&Variation) -> bool) -> Option<&Variation> {
-        self.experiences.list.iter().flat_map(|experience| &experience.variations).find(|one| wanted(one))
+        self.experiences.list.iter().flat_map(|experience| &*experience.variations).find(|one| wanted(one))
     }
 
     fn changes<T: Entity>(&self, now: &Entities<T>, previous: &Self, before: &Entities<T>) -> ChangeCounts {

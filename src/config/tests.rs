@@ -54,7 +54,7 @@ fn rich() -> Value {
 struct Nothing;
 
 impl StoredDecisions for Nothing {
-    fn stored(&self, _: usize) -> Stored<'_> {
+    fn stored(&self, _: usize) -> Stored {
         Stored::None
     }
 }
@@ -87,7 +87,8 @@ fn a_config_that_cannot_be_used_at_all_says_why() {
         (r#"{"account_id":"1","project":null}"#, "config_missing_field"),
         (r#"{"account_id":"1","project":{"id":null}}"#, "config_missing_field"),
         (r#"{"account_id":"1","project":{"id":"2"},"error":"no"}"#, "config_served_error"),
-        (r#"{"account_id":"1","project":{"id":"2"},"goals":{}}"#, "config_list_expected"),
+        (r#"{"account_id":"1","project":{"id":"2"},"goals":{"1":{}}}"#, "config_list_expected"),
+        (r#"{"account_id":"1","project":{"id":"2"},"goals":true}"#, "config_list_expected"),
     ];
     for (text, code) in cases {
         assert_eq!(compile(text).unwrap_err().code(), code, "{text}");
@@ -103,6 +104,15 @@ fn a_byte_order_mark_null_lists_and_repeated_sections_are_read_as_javascript_doe
     assert_eq!(snapshot.project_id(), "2");
     assert_eq!(snapshot.goal_keys().collect::<Vec<_>>(), ["new"]);
     assert_eq!(snapshot.entity(EntityKind::Goal, "new"), Some(json!({"id": "g2", "key": "new"})));
+}
+
+#[test]
+fn a_section_that_is_no_list_to_javascript_is_empty_with_a_warning() {
+    for blank in [json!(false), json!(0), json!(""), json!({})] {
+        let compiled = compile(with(json!({"goals": blank})).to_string()).unwrap();
+        let warnings: Vec<_> = compiled.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings, ["goals: read as empty: it is not a list"], "{blank}");
+    }
 }
 
 #[test]
@@ -167,11 +177,28 @@ fn a_broken_audience_closes_its_experience() {
 #[test]
 fn a_broken_variation_leaves_nobody_in_the_buckets_of_another() {
     let mut config = rich();
-    config["experiences"][0]["variations"][1] = json!(null);
-    let compiled = compile(config.to_string()).unwrap();
+    config["experiences"][0]["variations"][1] = json!("@twice");
+    let twice = config.to_string().replace("\"@twice\"", "{\"id\":\"v2\",\"id\":\"v2\"}");
+    let compiled = compile(twice).unwrap();
     assert_eq!(compiled.warnings[0].path(), "experiences[0].variations[1]");
-    assert_eq!(compiled.warnings[0].message(), "not used: it is not an object");
+    assert!(compiled.warnings[0].message().starts_with("not used: duplicate field"));
     assert!(matches!(decide(&compiled.snapshot, "first"), Outcome::Undecided(Miss::NotDecided { .. })));
+}
+
+#[test]
+fn a_stranger_among_variations_leaves_the_others_their_buckets() {
+    for stranger in [json!(null), json!(5), json!("v2"), json!([])] {
+        let mut config = rich();
+        let whole = compile(config.to_string()).unwrap().snapshot;
+        config["experiences"][0]["variations"].as_array_mut().unwrap().insert(0, stranger);
+        let compiled = compile(config.to_string()).unwrap();
+        assert_eq!(compiled.warnings[0].path(), "experiences[0].variations[0]");
+        assert_eq!(compiled.warnings[0].message(), "not used: it is not an object");
+        assert!(matches!(decide(&whole, "first"), Outcome::Decided { .. }));
+        assert_eq!(decide(&compiled.snapshot, "first"), decide(&whole, "first"));
+        let first = &compiled.snapshot.experiences()[0].variations[0];
+        assert_eq!((first.id.as_str(), &first.raw(&compiled.snapshot)["key"]), ("v1", &json!("one")));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::shape::{ListWire, ObjectWire, PairsWire, RulesWire, ValueWire};
+use super::shape::{ItemsWire, ListWire, ObjectWire, PairsWire, RulesWire, ValueWire};
 
 /// The config document. Written by hand instead of derived, so that a repeated section is read as
 /// JavaScript reads it (the last one wins) and does not fail the whole config.
@@ -83,7 +83,7 @@ pub(super) struct VariationWire<'a> {
     #[serde(default)]
     pub(super) status: ValueWire,
     #[serde(default, borrow)]
-    pub(super) changes: ListWire<ObjectWire<ChangeWire<'a>>>,
+    pub(super) changes: ItemsWire<ObjectWire<ChangeWire<'a>>>,
 }
 
 #[derive(serde::Deserialize)]

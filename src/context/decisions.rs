@@ -90,10 +90,10 @@ impl Decisions {
         }
         let known = (0..snapshot.experiences().len()).filter_map(|position| match self.stored(position) {
             Stored::Variation(variation) => Some(pair((position, variation))),
-            Stored::None | Stored::Stale(_) => None,
+            Stored::None | Stored::Stale | Stored::Empty => None,
         });
         let current = |foreign: &&Foreign| {
-            foreign.experience.is_none_or(|position| matches!(self.stored(position), Stored::Stale(_)))
+            foreign.experience.is_none_or(|position| self.note(position) & !EXPOSED == STALE)
         };
         let foreign = self.foreign.iter().filter(current);
         known.chain(foreign.map(|it| (it.experience_id.clone(), it.variation_id.clone()))).collect()
@@ -109,6 +109,12 @@ impl Decisions {
                 visit((slot >> 32) as usize - 1, variation as usize - 1);
             }
         }
+    }
+
+    #[cold]
+    fn stale(&self, experience: usize) -> Stored {
+        let stale = self.foreign.iter().find(|it| it.experience == Some(experience));
+        if stale.is_none_or(|it| it.variation_id.is_empty()) { Stored::Empty } else { Stored::Stale }
     }
 
     #[inline]
@@ -164,13 +170,10 @@ const fn low(slot: u64) -> u32 {
 
 impl StoredDecisions for Decisions {
     #[inline]
-    fn stored(&self, experience: usize) -> Stored<'_> {
+    fn stored(&self, experience: usize) -> Stored {
         match self.note(experience) & !EXPOSED {
             0 => Stored::None,
-            STALE => {
-                let stale = self.foreign.iter().find(|it| it.experience == Some(experience));
-                Stored::Stale(stale.map_or("", |it| &it.variation_id))
-            }
+            STALE => self.stale(experience),
             variation => Stored::Variation(variation as usize - 1),
         }
     }

@@ -100,11 +100,9 @@ impl Context {
             for (position, experience) in self.snapshot.experiences().iter().enumerate() {
                 let carries = |variation: usize| {
                     let carried = carried_features(&self.snapshot, position, variation);
-                    carried.iter().any(|carried| carried.feature as usize == feature)
+                    carried.iter().any(|carried| carried.group as usize == feature)
                 };
-                let named = options.experience_keys.is_empty()
-                    || options.experience_keys.iter().any(|key| **key == *experience.key);
-                if !named || !(0..experience.variations.len()).any(carries) {
+                if !options.asks_for(experience) || !(0..experience.variations.len()).any(carries) {
                     continue;
                 }
                 let (outcome, explanation) = self.explain(position, options);

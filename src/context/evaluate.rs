@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use super::decisions::Decisions;
 use super::visitor::overlaid;
 use super::{Context, RunOptions};
-use crate::config::ConfigSnapshot;
+use crate::config::{CarriedFeature, ConfigSnapshot};
 use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience};
 use crate::handles::{ExperienceHandle, FeatureHandle};
 use crate::results::{ExperienceResult, FeatureOff, FeatureResult, Undecided};
@@ -119,9 +119,14 @@ impl Context {
     /// As [`run_experiences`](Self::run_experiences), with options for this call.
     pub fn run_experiences_with(&self, options: &RunOptions) -> Vec<ExperienceResult<'_>> {
         self.with_facts(options, |facts| {
+            // A previewed experience is listed once, however often its key stands in the config.
+            let mut is_shown = false;
             let decided = |position: usize| {
                 let key = self.snapshot.experiences()[position].key.as_str();
-                self.previewed(key).or_else(|| self.resolve(position, facts, options).ok())
+                match self.previewed(key) {
+                    Some(forced) => (!std::mem::replace(&mut is_shown, true)).then_some(forced),
+                    None => self.resolve(position, facts, options).ok(),
+                }
             };
             let mut results: Vec<_> = self.snapshot.keyed_experiences().filter_map(decided).collect();
             results.extend(self.previewed_elsewhere());
@@ -210,8 +215,9 @@ impl Context {
 
     /// As [`run_features`](Self::run_features), with options for this call.
     pub fn run_features_with(&self, options: &RunOptions) -> Vec<FeatureResult<'_>> {
-        let mut results: Vec<(usize, FeatureResult<'_>)> = Vec::new();
-        self.each_carried(self.snapshot.keyed_experiences(), options, |result, position| {
+        let mut results: Vec<(u32, FeatureResult<'_>)> = Vec::new();
+        self.each_carried(self.snapshot.keyed_experiences(), options, |result, carried| {
+            let position = carried.feature;
             if let Err(at) = results.binary_search_by_key(&position, |(known, _)| *known) {
                 results.insert(at, (position, result));
             }
@@ -221,8 +227,8 @@ impl Context {
 
     fn feature_at(&self, feature: usize, options: &RunOptions) -> Option<FeatureResult<'_>> {
         let mut first = None;
-        let keep_first = |result, position: usize| {
-            if position == feature && first.is_none() {
+        let keep_first = |result, carried: &CarriedFeature| {
+            if carried.group as usize == feature && first.is_none() {
                 first = Some(result);
             }
         };
@@ -241,19 +247,16 @@ impl Context {
         &'a self,
         experiences: impl Iterator<Item = usize>,
         options: &RunOptions,
-        mut visit: impl FnMut(FeatureResult<'a>, usize),
+        mut visit: impl FnMut(FeatureResult<'a>, &CarriedFeature),
     ) {
-        let wanted = |position: &usize| {
-            let key = self.snapshot.experiences()[*position].key.as_str();
-            options.experience_keys.is_empty() || options.experience_keys.iter().any(|it| **it == *key)
-        };
+        let wanted = |position: &usize| options.asks_for(&self.snapshot.experiences()[*position]);
         self.with_facts(options, |facts| {
             for position in experiences.filter(wanted) {
                 let Ok((variation, _)) = self.outcome(position, facts, options) else { continue };
                 for carried in carried_features(&self.snapshot, position, variation) {
                     let casting = options.type_casting;
                     let result = FeatureResult::new(&self.snapshot, position, variation, carried, casting);
-                    visit(result, carried.feature as usize);
+                    visit(result, carried);
                 }
             }
         });
@@ -318,11 +321,13 @@ impl Context {
             Outcome::Undecided(miss) => return Err(miss.into()),
         };
         if self.preview.is_none() {
+            // What is remembered and reported are ids, of which the first experience is the home.
+            let home = self.snapshot.experiences()[experience].home as usize;
             if source != Source::Stored && options.enable_storage {
-                self.store(experience, variation);
+                self.store(home, variation);
             }
             if options.enable_tracking && self.shared.config.tuning.tracking {
-                self.expose(experience, variation);
+                self.expose(home, variation);
             }
         }
         Ok((variation, source))

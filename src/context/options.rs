@@ -1,6 +1,7 @@
 //! What one evaluation call may say besides the key.
 
 use crate::attributes::Attributes;
+use crate::config::Experience;
 
 /// Options of one evaluation call. The default changes nothing.
 ///
@@ -90,6 +91,12 @@ impl RunOptions {
     pub fn force_variation_id(mut self, id: impl Into<Box<str>>) -> Self {
         self.force_variation_id = Some(id.into());
         self
+    }
+
+    /// Whether a feature call looks at this experience.
+    pub(super) fn asks_for(&self, experience: &Experience) -> bool {
+        let keys = &self.experience_keys;
+        keys.is_empty() || experience.has_text_key && keys.iter().any(|key| **key == *experience.key)
     }
 }
 

@@ -89,7 +89,7 @@ impl Context {
     pub(super) fn previewed_elsewhere(&self) -> Option<ExperienceResult<'_>> {
         let preview = self.preview_of_somebody()?;
         let key = &preview.snapshot.experiences()[preview.experience].key;
-        (!key.is_empty() && self.snapshot.experience_index(key).is_none()).then(|| preview.result())
+        self.snapshot.experience_index(key).is_none().then(|| preview.result())
     }
 
     /// Without a visitor nothing is decided, and no preview shown.

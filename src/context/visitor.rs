@@ -6,13 +6,13 @@ use smol_str::SmolStr;
 
 use super::Context;
 use super::decisions::Decisions;
-use crate::attributes::{AttributeValue, Attributes};
+use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS};
 use crate::config::ConfigSnapshot;
 use crate::decide::match_custom_segments;
 use crate::results::CustomSegmentsResult;
 use crate::shared::Shared;
 use crate::state::VisitorState;
-use crate::tracking::{CUSTOM_SEGMENTS, REPORT_KEYS, is_report_key};
+use crate::tracking::{REPORT_KEYS, is_report_key};
 
 /// What is remembered of a visitor.
 #[derive(Default)]
@@ -213,9 +213,7 @@ impl Context {
         };
         let matched = match_custom_segments(&self.snapshot, keys, facts, self.custom_segments());
         if !matched.is_empty() {
-            let recorded = self.custom_segments().iter().cloned();
-            let ids = recorded.chain(matched.iter().cloned().map(AttributeValue::String)).collect();
-            self.add_segments(&Attributes::new().with(CUSTOM_SEGMENTS, AttributeValue::Array(ids)));
+            self.record_segments(&matched);
         }
         CustomSegmentsResult::new(matched)
     }
@@ -263,6 +261,25 @@ impl Context {
         self.remember(|state| state.segments.merge(added));
     }
 
+    /// Adds ids to the custom segments recorded so far.
+    fn record_segments(&mut self, ids: &[SmolStr]) {
+        let with_ids = |before: &Option<Arc<Attributes>>| {
+            let mut segments = before.as_deref().cloned().unwrap_or_default();
+            record(&mut segments, ids);
+            Some(Arc::new(segments))
+        };
+        if self.preview.is_none() {
+            self.persistent_segments = with_ids(&self.persistent_segments);
+        }
+        self.segments = with_ids(&self.segments);
+        self.merge();
+        let recorded = match self.persistent_segments.as_ref().and_then(|it| it.get(CUSTOM_SEGMENTS)) {
+            Some(list @ AttributeValue::Array(_)) => list.clone(),
+            _ => ids.to_vec().into(),
+        };
+        self.remember(|state| state.unite_segments(&Attributes::new().with(CUSTOM_SEGMENTS, recorded)));
+    }
+
     fn merge(&mut self) {
         self.merged = self.segments.is_some().then(|| self.rule_data_with(&Attributes::new()));
     }
@@ -283,6 +300,23 @@ pub(super) fn rule_data(segments: &Attributes, mut attributes: Attributes, call:
     let mut data = segments.clone();
     data.merge(&attributes);
     data
+}
+
+/// Adds ids to the custom segments. As in the JavaScript SDK, by that no list among the segments holds
+/// anything twice any more, but for lists and objects.
+fn record(segments: &mut Attributes, ids: &[SmolStr]) {
+    match segments.get(CUSTOM_SEGMENTS) {
+        Some(AttributeValue::Array(known)) => {
+            let all = known.iter().cloned().chain(ids.iter().cloned().map(AttributeValue::String));
+            segments.insert(CUSTOM_SEGMENTS, AttributeValue::Array(all.collect()));
+        }
+        _ => segments.merge(&Attributes::new().with(CUSTOM_SEGMENTS, ids.to_vec())),
+    }
+    let is_list = |(_, value): &(&str, &AttributeValue)| matches!(value, AttributeValue::Array(_));
+    let nothing = || AttributeValue::Array(Vec::new());
+    let lists: Attributes =
+        segments.iter().filter(is_list).map(|(name, _)| (SmolStr::new(name), nothing())).collect();
+    segments.merge(&lists);
 }
 
 /// The ids of the custom segments among segments.

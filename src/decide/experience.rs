@@ -4,7 +4,7 @@ use super::bucketing::{bucket, select};
 use super::rules::matches;
 use super::trace::Trace;
 use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
-use crate::config::{Audience, ConfigSnapshot, Experience, Place};
+use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, Standing};
 
 #[inline]
 pub(super) fn decide<D, T>(
@@ -24,22 +24,25 @@ where
     if facts.visitor_id.is_empty() {
         return Outcome::Undecided(Miss::NoVisitor);
     }
-    trace.archived(subject.archived);
-    if subject.archived {
-        return Outcome::Undecided(Miss::Archived);
+    trace.archived(subject.standing == Standing::Archived);
+    match subject.standing {
+        Standing::Running => {}
+        Standing::Archived => return Outcome::Undecided(Miss::Archived),
+        Standing::NoId => return Outcome::Undecided(Miss::NoId),
     }
     let in_environment = match (&subject.environment, facts.environment) {
-        (Some(required), Some(given)) => required == given,
-        _ => true,
+        (Environment::Any, _) | (Environment::Named(_), None) => true,
+        (Environment::Named(required), Some(given)) => required == given,
+        (Environment::Nowhere(_), _) => false,
     };
     trace.environment(subject, facts.environment, in_environment);
     if !in_environment {
         return Outcome::Undecided(Miss::Environment);
     }
-    let (stored, stale) = match facts.decisions.stored(experience) {
+    let (stored, stale) = match facts.decisions.stored(subject.home as usize) {
         Stored::Variation(variation) if variation < subject.variations.len() => (Some(variation), false),
         Stored::None => (None, false),
-        Stored::Variation(_) | Stored::Stale(_) => (None, true),
+        Stored::Variation(_) | Stored::Stale | Stored::Empty => (None, true),
     };
     trace.stored(subject, stored, stale);
     let located = at_location(snapshot, subject, facts, trace);
@@ -78,7 +81,10 @@ where
     let variation = select(&subject.layout, bucket).map(|edge| edge.variation as usize);
     trace.bucketed(subject, hash, bucket, variation);
     match variation {
-        Some(variation) => Outcome::Decided { variation, source: Source::Hashed { bucket } },
+        Some(variation) if variation < subject.variations.len() => {
+            Outcome::Decided { variation, source: Source::Hashed { bucket } }
+        }
+        Some(_) => Outcome::Undecided(Miss::OtherVariations { bucket }),
         None => Outcome::Undecided(Miss::NotDecided { bucket }),
     }
 }
@@ -156,9 +162,8 @@ where
         return matched;
     };
     let bucketed = exclusion.experience.map(|experience| match facts.decisions.stored(experience as usize) {
-        Stored::None => false,
-        Stored::Variation(_) => true,
-        Stored::Stale(id) => !id.is_empty(),
+        Stored::None | Stored::Empty => false,
+        Stored::Variation(_) | Stored::Stale => true,
     });
     // Nobody is bucketed into an experience that does not exist.
     let matched = bucketed.unwrap_or(false) != exclusion.negated;
@@ -175,5 +180,5 @@ where
         || required
             .iter()
             .filter_map(|at| snapshot.segments().get(*at as usize))
-            .any(|segment| super::segments::is_recorded(&segment.id, facts.custom_segments))
+            .any(|segment| segment.has_id && super::segments::is_recorded(&segment.id, facts.custom_segments))
 }

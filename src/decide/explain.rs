@@ -6,7 +6,9 @@ use super::rules::Verdict;
 use super::trace::Trace;
 use super::{Facts, Outcome, Source, StoredDecisions, experience};
 use crate::attributes::AttributeValue;
-use crate::config::{Audience, ConfigSnapshot, Experience, Item, Place, RuledEntity, Test, item_path};
+use crate::config::{
+    Audience, ConfigSnapshot, Environment, Experience, Item, Place, RuledEntity, Test, item_path,
+};
 
 /// Why one experience was decided, or not, for one visitor. The last of its steps is the one that
 /// settled it.
@@ -41,7 +43,8 @@ pub enum Step {
     },
     /// Whether the experience runs in the environment of the SDK.
     Environment {
-        /// The environment of the experience; none runs everywhere.
+        /// The environment of the experience; none runs everywhere. What is no text in the config is
+        /// written as JavaScript writes it, and runs nowhere.
         required: Option<String>,
         /// The environment of the SDK; none passes every experience.
         given: Option<String>,
@@ -235,7 +238,10 @@ impl Trace for Collector<'_> {
     }
 
     fn environment(&mut self, experience: &Experience, given: Option<&str>, passed: bool) {
-        let required = experience.environment.as_deref().map(str::to_owned);
+        let required = match &experience.environment {
+            Environment::Any => None,
+            Environment::Named(required) | Environment::Nowhere(required) => Some(required.to_string()),
+        };
         self.steps.push(Step::Environment { required, given: given.map(str::to_owned), passed });
     }
 

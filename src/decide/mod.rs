@@ -25,20 +25,22 @@ pub(crate) use goal::goal_matches;
 pub(crate) use segments::match_custom_segments;
 
 /// What is stored for a visitor and an experience.
-pub(crate) enum Stored<'a> {
+pub(crate) enum Stored {
     /// Nothing.
     None,
     /// This variation of the experience, by position.
     Variation(usize),
-    /// A variation id that the experience does not have any more. It is no decision, but it does
-    /// count where another experience asks whether the visitor is bucketed into this one.
-    Stale(&'a str),
+    /// A variation id that the experience does not have, or not as text. It is no decision, but it
+    /// does count where another experience asks whether the visitor is bucketed into this one.
+    Stale,
+    /// An empty variation id, which counts nowhere.
+    Empty,
 }
 
 /// The stored decisions of one visitor.
 pub(crate) trait StoredDecisions {
-    /// The stored decision for an experience, by its position in the snapshot.
-    fn stored(&self, experience: usize) -> Stored<'_>;
+    /// The stored decision for an experience, by the position of the first one with its id.
+    fn stored(&self, experience: usize) -> Stored;
 }
 
 /// Everything about the visitor and the call that a decision may depend on.
@@ -85,6 +87,8 @@ pub(crate) enum Source {
 pub(crate) enum Miss {
     NoVisitor,
     Archived,
+    /// The id of the experience is false to JavaScript.
+    NoId,
     Environment,
     Location,
     Audience,
@@ -92,6 +96,10 @@ pub(crate) enum Miss {
     NoVariations,
     /// The bucket belongs to no variation that takes visitors.
     NotDecided {
+        bucket: u32,
+    },
+    /// The bucket belongs to a variation that the first experience with this id does not have.
+    OtherVariations {
         bucket: u32,
     },
 }
@@ -102,12 +110,14 @@ impl Miss {
         match self {
             Self::NoVisitor => "no_visitor",
             Self::Archived => "archived",
+            Self::NoId => "no_id",
             Self::Environment => "environment_mismatch",
             Self::Location => "location_mismatch",
             Self::Audience => "audience_mismatch",
             Self::Segments => "segment_mismatch",
             Self::NoVariations => "no_variations",
             Self::NotDecided { .. } => "variation_not_decided",
+            Self::OtherVariations { .. } => "id_of_another_experience",
         }
     }
 }

@@ -10,7 +10,8 @@ use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{Item, Next, Operand, RuleSet, Test};
 use crate::js::number::{number, number_of_text, numeric_text};
 use crate::js::text::{
-    compare_utf16, contains_lowered, ends_with_lowered, equals_lowered, lowered, starts_with_lowered, text,
+    compare_utf16, contains_lowered, ends_with_lowered, equals_lowered, has_text, lowered,
+    starts_with_lowered, text,
 };
 
 /// The answer of one item.
@@ -80,6 +81,10 @@ fn judge(item: &Item, value: Option<&AttributeValue>) -> Verdict {
 
 fn compare(test: &Test, value: &AttributeValue) -> Verdict {
     let mut buffer = Buffer::new();
+    // JavaScript throws, and so does not negate.
+    if !has_text(value) && test.asks_for_text(value) {
+        return Verdict::Incomparable;
+    }
     let mut on_text = |compare: fn(&str, &str) -> bool, lower: &str| -> Verdict {
         compare(&text(value, &mut buffer), lower).into()
     };
@@ -91,6 +96,8 @@ fn compare(test: &Test, value: &AttributeValue) -> Verdict {
             AttributeValue::Object(map) if !map.is_empty() => map.get(&operand.exact).is_some().into(),
             _ => on_text(equals_lowered, lower),
         },
+        Test::EqualsNothing if matches!(value, AttributeValue::Array(_)) => Verdict::NotMatched,
+        Test::EqualsNothing => Verdict::Incomparable,
         Test::Order(operand) => order(value, operand, |order| order == Ordering::Less),
         Test::OrderOrEqual(operand) => order(value, operand, |order| order != Ordering::Greater),
         Test::Anything => Verdict::Matched,

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use super::rules::matches;
 use super::trace::Untraced;
 use crate::attributes::{AttributeValue, Attributes};
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, RuledEntity};
 use crate::js::text::text;
 
 /// The ids of the segments with one of these keys that match and are not recorded yet, in config
@@ -20,7 +20,8 @@ pub(crate) fn match_custom_segments(
 ) -> Vec<SmolStr> {
     let mut matched = false;
     let mut ids: Vec<SmolStr> = Vec::new();
-    for segment in snapshot.segments().iter().filter(|segment| keys.contains(&segment.key.as_str())) {
+    let asked = |segment: &&RuledEntity| segment.has_text_key && keys.contains(&segment.key.as_str());
+    for segment in snapshot.segments().iter().filter(asked) {
         matched =
             matched || segment.rules.as_ref().is_some_and(|rules| matches(rules, attributes, &mut Untraced));
         if matched && !is_recorded(&segment.id, recorded) && !ids.contains(&segment.id) {

@@ -15,12 +15,13 @@ struct Decisions(Vec<Option<&'static str>>);
 struct OnSnapshot<'a>(&'a ConfigSnapshot, &'a Decisions);
 
 impl StoredDecisions for OnSnapshot<'_> {
-    fn stored(&self, experience: usize) -> Stored<'_> {
+    fn stored(&self, experience: usize) -> Stored {
         match self.1.0.get(experience).copied().flatten() {
             None => Stored::None,
             Some(id) => match self.0.experiences()[experience].variation_index(id) {
                 Some(variation) => Stored::Variation(variation),
-                None => Stored::Stale(id),
+                None if id.is_empty() => Stored::Empty,
+                None => Stored::Stale,
             },
         }
     }
@@ -148,7 +149,7 @@ fn a_stored_position_that_the_experience_does_not_have_is_no_decision() {
     struct Beyond(usize);
 
     impl StoredDecisions for Beyond {
-        fn stored(&self, _: usize) -> Stored<'_> {
+        fn stored(&self, _: usize) -> Stored {
             Stored::Variation(self.0)
         }
     }

@@ -1,6 +1,7 @@
 //! Parity with the JavaScript SDK, vector by vector. `tests/parity/README.md` describes the files.
 
 mod public;
+mod scripts;
 
 use std::io::Read;
 use std::path::PathBuf;

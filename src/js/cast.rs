@@ -4,7 +4,7 @@ use ryu_js::Buffer;
 use serde_json::Value;
 
 use super::number::{parse_float, parse_int};
-use super::text::{text, truthy};
+use super::text::{has_text, text, truthy};
 use crate::attributes::{AttributeValue, number_to_json};
 
 /// The declared type of a feature variable.
@@ -31,8 +31,8 @@ impl VariableType {
     }
 }
 
-/// The value as its declared type, or `None` where JavaScript yields NaN or an infinity: JSON and
-/// integers have neither, so the caller keeps the value as served.
+/// The value as its declared type, or `None` where JavaScript yields NaN or an infinity, or throws: JSON
+/// and integers have neither, so the caller keeps the value as served.
 pub(crate) fn cast(value: &Value, declared: VariableType) -> Option<Value> {
     let flat = AttributeValue::from(value.clone());
     let mut buffer = Buffer::new();
@@ -41,6 +41,7 @@ pub(crate) fn cast(value: &Value, declared: VariableType) -> Option<Value> {
             AttributeValue::String(text) if text == "false" => false,
             other => truthy(other),
         })),
+        VariableType::Integer | VariableType::Float | VariableType::String if !has_text(&flat) => None,
         VariableType::Integer => finite(parsed(&flat, parse_int)),
         VariableType::Float => finite(parsed(&flat, parse_float)),
         VariableType::String => Some(Value::String(text(&flat, &mut buffer).into_owned())),

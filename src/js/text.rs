@@ -29,6 +29,16 @@ pub(crate) fn text<'a>(value: &'a AttributeValue, buffer: &'a mut Buffer) -> Cow
     }
 }
 
+/// Whether `String(value)` has an answer: an object with a `toString` of its own, which JSON cannot make
+/// a function, has none, nor has a list that holds one. JavaScript throws there.
+pub(crate) fn has_text(value: &AttributeValue) -> bool {
+    match value {
+        AttributeValue::Object(map) => map.get("toString").is_none(),
+        AttributeValue::Array(values) => values.iter().all(has_text),
+        _ => true,
+    }
+}
+
 /// `String(number)`: the shortest text that reads back as the same double, in ECMAScript's notation.
 pub(crate) fn number_text(number: f64, buffer: &mut Buffer) -> &str {
     if number == 0.0 {
@@ -60,6 +70,15 @@ pub(crate) fn truthy(value: &AttributeValue) -> bool {
         AttributeValue::String(text) => !text.is_empty(),
         AttributeValue::Array(_) | AttributeValue::Object(_) => true,
     }
+}
+
+/// A name as the index of a JavaScript array, which objects list before every other property.
+pub(crate) fn array_index(name: &str) -> Option<u32> {
+    let canonical = name == "0" || (!name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit()));
+    if !canonical {
+        return None;
+    }
+    name.parse().ok().filter(|index| *index < u32::MAX)
 }
 
 /// White space and line ends as `trim()` and `\s` know them: with U+FEFF, without U+0085.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
-use crate::attributes::Attributes;
+use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS};
 
 /// What outlives a context: attributes made persistent, segments, and stored decisions.
 #[derive(Clone, Default)]
@@ -26,10 +26,26 @@ impl VisitorState {
     /// Lays later changes over this state, as the official JavaScript SDK does with every write.
     pub(crate) fn merge(&mut self, later: &Self) {
         self.attributes.extend(later.attributes.clone());
-        self.segments.merge(&later.segments);
+        self.unite_segments(&later.segments);
         for (experience_id, variation_id) in &later.bucketing {
             self.decide(experience_id, variation_id);
         }
+    }
+
+    /// Lays later segments over these. Lists and objects among the custom segments, which are never
+    /// the same to a merge, stand once where they are equal: they were stored from here.
+    pub(crate) fn unite_segments(&mut self, later: &Attributes) {
+        let lists = (self.segments.get(CUSTOM_SEGMENTS), later.get(CUSTOM_SEGMENTS));
+        if let (Some(AttributeValue::Array(mine)), Some(AttributeValue::Array(theirs))) = lists {
+            let is_nested = |value: &&AttributeValue| {
+                matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_))
+            };
+            let again =
+                |value: &&AttributeValue| theirs.iter().filter(is_nested).any(|other| other == *value);
+            let mine: Vec<_> = mine.iter().filter(|value| !again(value)).cloned().collect();
+            self.segments.insert(CUSTOM_SEGMENTS, AttributeValue::Array(mine));
+        }
+        self.segments.merge(later);
     }
 
     /// The Python SDK's envelope: `{"attributes": …, "segments": …, "bucketing": …}`.
@@ -95,6 +111,18 @@ mod tests {
         );
         let read = VisitorState::from_envelope(envelope.clone()).unwrap();
         assert_eq!(read.to_envelope(), envelope);
+    }
+
+    #[test]
+    fn what_is_no_text_among_custom_segments_is_stored_once() {
+        let ids = json!([["x"], {}, "1", "1"]);
+        let read = |custom: &Value| {
+            let envelope = json!({"attributes": {}, "segments": {"customSegments": custom}});
+            VisitorState::from_envelope(envelope).unwrap()
+        };
+        let mut stored = read(&ids);
+        stored.merge(&read(&json!([["x"], {}, "1", "2"])));
+        assert_eq!(stored.to_envelope()["segments"]["customSegments"], json!([["x"], {}, "1", "2"]));
     }
 
     #[test]

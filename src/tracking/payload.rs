@@ -9,10 +9,7 @@ use smol_str::SmolStr;
 
 use super::backlog::Queued;
 use super::event::{Conversion, Exposure, GoalDataKey, GoalValue, TrackedEvent};
-use crate::attributes::{Attributes, number_to_json};
-
-/// The ids of the custom segments that a visitor is in.
-pub(crate) const CUSTOM_SEGMENTS: &str = "customSegments";
+use crate::attributes::{Attributes, CUSTOM_SEGMENTS, number_to_json};
 
 /// The segment keys that reports know; nothing else of a visitor leaves the process.
 pub(crate) const REPORT_KEYS: [&str; 7] =

@@ -56,7 +56,7 @@ fn a_text_that_is_no_config_is_named() {
         (r#"{"account_id": "1", "project": {}}"#, "config_missing_field"),
         (r#"{"account_id": "", "project": {"id": "2"}}"#, "config_missing_field"),
         (r#"{"account_id": "1", "project": {"id": "2"}, "error": "no"}"#, "config_served_error"),
-        (r#"{"account_id": "1", "project": {"id": "2"}, "goals": {}}"#, "config_list_expected"),
+        (r#"{"account_id": "1", "project": {"id": "2"}, "goals": {"1": {}}}"#, "config_list_expected"),
     ];
     for (text, code) in table {
         let core = from_text(text);
@@ -85,9 +85,10 @@ fn a_broken_entity_of_each_kind_fails_alone() {
 #[test]
 fn a_broken_part_of_an_experience_lets_nobody_new_in() {
     let mut config = shop();
-    config["experiences"][0]["variations"].as_array_mut().unwrap().push(json!(7));
+    config["experiences"][0]["variations"].as_array_mut().unwrap().push(json!("@twice"));
     config["audiences"][0]["rules"] = json!({"OR": "not a list"});
-    let core = start(SdkConfig::builder().data(&config));
+    let text = config.to_string().replace("\"@twice\"", r#"{"id":"19","id":"19"}"#);
+    let core = start(SdkConfig::builder().data_json(text));
     let visitor = crate::support::pro(&core, "v");
     assert!(visitor.run_experience("banner").is_none());
     assert!(visitor.run_experience("price").is_none());

@@ -23,6 +23,7 @@ mod layers;
 mod ledger;
 mod naive;
 mod network;
+mod odd_configs;
 mod preview;
 #[cfg(unix)]
 mod process;

@@ -48,6 +48,26 @@ pub(crate) fn same(left: &Value, right: &Value) -> bool {
     }
 }
 
+/// `String(value)` of an id or a key; a missing one is `undefined`.
+pub(crate) fn text(value: Option<&Value>) -> String {
+    match value {
+        None => "undefined".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => (number.as_f64().unwrap_or(f64::NAN) + 0.0).to_string(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Whether JavaScript counts a value as true.
+pub(crate) fn truthy(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Bool(true) | Value::Array(_) | Value::Object(_)) => true,
+    }
+}
+
 /// The name in `{"$js": name}`, which stands for what JSON cannot hold.
 pub(crate) fn special(value: &Value) -> Option<&str> {
     value.as_object().filter(|object| object.len() == 1)?.get("$js")?.as_str()
@@ -114,6 +134,15 @@ mod tests {
         let field = |text| parse::<Line>(text).err().map(|flaw| flaw.field);
         assert_eq!(field(r#"{"list":[{"id":"a"},{"id":1}]}"#).as_deref(), Some("list[1].id"));
         assert_eq!(field("nonsense").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn ids_are_written_as_javascript_does() {
+        let text = |json: &str| text(Some(&serde_json::from_str(json).unwrap()));
+        assert_eq!(
+            ["5.0", "-0", "1e3", "9007199254740993", "true"].map(text),
+            ["5", "0", "1000", "9007199254740992", "true"]
+        );
     }
 
     #[test]

@@ -5,16 +5,24 @@ use serde_json::Value;
 
 use super::js::{string, truthy};
 use super::rules::{items, matches};
-use super::{Call, Data, Decision, Naive, Visitor, find, listed, text_of};
+use super::{Call, Data, Decision, Naive, Visitor, find, listed, merge, text_of, without_repetitions};
 
 impl Naive<'_> {
     pub(crate) fn run(&self, visitor: &mut Visitor, key: &str, call: &Call) -> Option<Decision> {
         let experience = find(self.config, "experiences", "key", key)?;
         let id = text_of(experience, "id");
-        let variations = listed(experience, "variations");
-        let has = |asked: &String| variations.iter().any(|variation| text_of(variation, "id") == *asked);
+        // Those of the first experience with this id are all that can be returned.
+        let variations = listed(find(self.config, "experiences", "id", &id)?, "variations");
+        let has = |asked: &String| {
+            variations
+                .iter()
+                .any(|one| !one["id"].is_null() && text_of(one, "id") == *asked && !asked.is_empty())
+        };
 
         if visitor.id.is_empty() || self.is_archived(&id) || !self.in_environment(experience, call) {
+            return None;
+        }
+        if !truthy(experience.get("id")) {
             return None;
         }
         let sticky = visitor.bucketing.get(&id).filter(|stored| has(stored)).cloned();
@@ -22,7 +30,7 @@ impl Naive<'_> {
         let passes = self.at_location(experience, &visitor.location)
             && self.in_audiences(experience, visitor, &data, sticky.is_some())
             && self.in_segments(experience, visitor);
-        if !passes || variations.is_empty() {
+        if !passes || listed(experience, "variations").is_empty() {
             return None;
         }
         let forced = call.forced.clone().filter(|forced| has(forced) && sticky.as_ref() != Some(forced));
@@ -32,7 +40,7 @@ impl Naive<'_> {
             (stored, DecisionSource::Stored)
         } else {
             let bucket = self.bucket(&id, &visitor.id);
-            (self.selected(experience, bucket)?, DecisionSource::Hashed { bucket })
+            (self.selected(experience, bucket).filter(has)?, DecisionSource::Hashed { bucket })
         };
         if call.store {
             visitor.bucketing.insert(id, variation_id.clone());
@@ -56,7 +64,8 @@ impl Naive<'_> {
         let data = visitor.data(rule_data);
         let (mut recorded, mut matched, mut new) = (recorded(visitor), false, Vec::new());
         for segment in listed(self.config, "segments") {
-            if !keys.contains(&text_of(segment, "key").as_str()) {
+            // A key that is no text is in no list.
+            if !segment["key"].as_str().is_some_and(|key| keys.contains(&key)) {
                 continue;
             }
             matched = matched || segment.get("rules").is_some_and(|rules| matches(rules, &data));
@@ -67,14 +76,23 @@ impl Naive<'_> {
             }
         }
         if !new.is_empty() {
-            visitor.segments.insert("customSegments".to_owned(), recorded.into());
+            let mut segments = visitor.segments.clone();
+            let added = new.iter().cloned().map(Value::from);
+            match segments.get_mut("customSegments") {
+                Some(Value::Array(known)) => known.extend(added),
+                _ => {
+                    let added: Data = [("customSegments".to_owned(), added.collect())].into_iter().collect();
+                    segments = merge(&segments, &added);
+                }
+            }
+            visitor.segments = without_repetitions(&segments);
         }
         new
     }
 
     /// Whether a goal takes a conversion with this rule data; `None` where there is no such goal.
     pub(crate) fn goal_takes(&self, key: &str, rule_data: &Data) -> Option<bool> {
-        let goal = find(self.config, "goals", "key", key)?;
+        let goal = find(self.config, "goals", "key", key).filter(|goal| truthy(goal.get("id")))?;
         Some(goal.get("rules").is_some_and(|rules| matches(rules, rule_data)))
     }
 
@@ -85,9 +103,11 @@ impl Naive<'_> {
     /// Without a configured environment there is nothing to compare.
     fn in_environment(&self, experience: &Value, call: &Call) -> bool {
         let given = call.environment.as_deref().or(self.settings.environment.as_deref());
-        match (experience["environment"].as_str(), given) {
-            (Some(required), Some(given)) if !required.is_empty() => required == given,
-            _ => true,
+        match (&experience["environment"], given) {
+            (required, _) if !truthy(Some(required)) => true,
+            (Value::String(required), Some(given)) => required == given,
+            (Value::String(_), None) => true,
+            _ => false,
         }
     }
 
@@ -134,7 +154,8 @@ impl Naive<'_> {
         let asked = listed(experience, "audiences");
         let mut required = listed(self.config, "segments").iter().filter(|it| names(asked, it)).peekable();
         let recorded = recorded(visitor);
-        required.peek().is_none() || required.any(|segment| recorded.contains(&text_of(segment, "id")))
+        required.peek().is_none()
+            || required.any(|it| truthy(it.get("id")) && recorded.contains(&text_of(it, "id")))
     }
 }
 

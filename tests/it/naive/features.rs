@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::js::{parse_float, parse_int, string, truthy};
+use super::js::{has_text, parse_float, parse_int, string, truthy};
 use super::{Call, Data, Naive, Visitor, find, listed, text_of};
 
 /// One feature of one variation.
@@ -18,7 +18,11 @@ impl Naive<'_> {
     /// Each declared feature that is carried, in the order of declaration, as its first carrier has it.
     pub(crate) fn features(&self, visitor: &mut Visitor, call: &Call) -> Vec<Carried> {
         let mut carried = self.carried(visitor, call);
-        let declared = listed(self.config, "features").iter().map(|feature| text_of(feature, "id"));
+        let features = listed(self.config, "features");
+        let last = features
+            .iter()
+            .filter(|one| self.declared(&text_of(one, "id")).is_some_and(|it| std::ptr::eq(it, *one)));
+        let declared = last.map(|feature| text_of(feature, "id"));
         let first =
             |id: String| carried.iter().position(|it| it.feature_id == id).map(|at| carried.remove(at));
         declared.filter_map(first).collect()
@@ -26,23 +30,26 @@ impl Naive<'_> {
 
     /// Every feature carried, in config order. All experiences are decided before any is looked into.
     fn carried(&self, visitor: &mut Visitor, call: &Call) -> Vec<Carried> {
-        let keys = listed(self.config, "experiences").iter().map(|experience| text_of(experience, "key"));
-        let wanted = |key: &String| call.experience_keys.is_empty() || call.experience_keys.contains(key);
-        let decisions: Vec<_> = keys.filter(wanted).filter_map(|key| self.run(visitor, &key, call)).collect();
+        let all = call.experience_keys.is_empty();
+        let asked = |key: &str| call.experience_keys.iter().any(|asked| asked == key);
+        let wanted = |it: &&Value| all || it["key"].as_str().is_some_and(asked);
+        let keys = listed(self.config, "experiences").iter().filter(wanted).map(|it| text_of(it, "key"));
+        let decisions: Vec<_> = keys.filter_map(|key| self.run(visitor, &key, call)).collect();
         let mut features = Vec::new();
         for decision in decisions {
             let experience = find(self.config, "experiences", "key", &decision.experience_key).unwrap();
-            let variation = listed(experience, "variations")
+            let first = find(self.config, "experiences", "id", &text_of(experience, "id")).unwrap();
+            let variation = listed(first, "variations")
                 .iter()
                 .find(|variation| text_of(variation, "id") == decision.variation_id)
                 .unwrap();
-            for change in listed(variation, "changes") {
+            for change in iterated(&variation["changes"]) {
                 if change["type"] != "fullStackFeature" || !truthy(change["data"].get("feature_id")) {
                     continue;
                 }
                 let feature_id = text_of(&change["data"], "feature_id");
                 // What the config does not declare has no key, and no result here.
-                let Some(feature) = find(self.config, "features", "id", &feature_id) else { continue };
+                let Some(feature) = self.declared(&feature_id) else { continue };
                 features.push(Carried {
                     feature_id,
                     experience_key: decision.experience_key.clone(),
@@ -54,11 +61,25 @@ impl Naive<'_> {
         features
     }
 
-    /// The first of them that is this feature.
+    /// The first of them whose feature has this key.
     pub(crate) fn feature(&self, visitor: &mut Visitor, key: &str, call: &Call) -> Option<Carried> {
-        let id = text_of(find(self.config, "features", "key", key)?, "id");
-        self.features(visitor, call).into_iter().find(|carried| carried.feature_id == id)
+        find(self.config, "features", "key", key)?;
+        let has_key = |id: &str| self.declared(id).is_some_and(|feature| feature["key"] == key);
+        self.carried(visitor, call).into_iter().find(|carried| has_key(&carried.feature_id))
     }
+
+    /// The feature of an id: the last one.
+    fn declared(&self, id: &str) -> Option<&Value> {
+        listed(self.config, "features").iter().rev().find(|feature| text_of(feature, "id") == id)
+    }
+}
+
+/// What `for in` goes through: a list, or the values of an object, array indexes first.
+fn iterated(value: &Value) -> Vec<&Value> {
+    let Value::Object(map) = value else { return value.as_array().into_iter().flatten().collect() };
+    let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.parse::<u32>().ok(), value)).collect();
+    entries.sort_by_key(|(index, _)| (index.is_none(), *index));
+    entries.into_iter().map(|(_, value)| value).collect()
 }
 
 /// The same value with every number as a double, which is all that JavaScript has.
@@ -92,6 +113,7 @@ fn cast(value: &Value, declared: &str) -> Value {
             Some("false") => false.into(),
             _ => truthy(Some(value)).into(),
         },
+        "integer" | "float" | "string" if !has_text(value) => value.clone(),
         "integer" => number(parse_int),
         "float" => number(parse_float),
         "string" => string(value).into(),

@@ -26,6 +26,15 @@ pub(super) fn string(value: &Value) -> String {
     }
 }
 
+/// Whether `String(x)` does not throw: JSON cannot make `toString` a function.
+pub(super) fn has_text(value: &Value) -> bool {
+    match value {
+        Value::Array(elements) => elements.iter().all(has_text),
+        Value::Object(map) => !map.contains_key("toString"),
+        _ => true,
+    }
+}
+
 /// `String(x)` and lower case, as most comparisons take it.
 pub(super) fn lower(value: &Value) -> String {
     string(value).to_lowercase()

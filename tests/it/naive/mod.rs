@@ -132,9 +132,15 @@ fn listed<'a>(within: &'a Value, section: &str) -> &'a [Value] {
     within.get(section).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The text of a field: ids and keys compare as text.
+/// The text of a field, missing ones included: ids and keys compare as text.
 fn text_of(entity: &Value, field: &str) -> String {
-    entity.get(field).map(js::string).unwrap_or_default()
+    entity.get(field).map_or_else(|| "undefined".to_owned(), js::string)
+}
+
+/// Every list of a map without what it holds twice.
+fn without_repetitions(map: &Data) -> Data {
+    let lists = map.iter().filter(|(_, value)| value.is_array());
+    merge(map, &lists.map(|(key, _)| (key.clone(), Value::Array(Vec::new()))).collect())
 }
 
 /// The first entity of a section whose field has this text.

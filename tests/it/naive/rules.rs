@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use regress::Regex;
 use serde_json::Value;
 
-use super::js::{is_white, lower, numeric, order, strictly_equal, string};
+use super::js::{has_text, is_white, lower, numeric, order, strictly_equal, string};
 use super::{Data, listed};
 
 /// Whether a rule set matches. Whatever is not the expected shape is false at its level.
@@ -47,6 +47,20 @@ fn holds(item: &Value, data: &Data) -> bool {
 /// One comparison; `None` is false whether it is negated or not.
 fn compare(kind: &str, data: &Value, value: &Value) -> Option<bool> {
     let blank = data.is_null() || data == "";
+    // Where JavaScript throws.
+    let writes = match kind {
+        "equals" | "equalsNumber" | "matches" => match data {
+            Value::Array(_) => true,
+            Value::Object(map) if !map.is_empty() => has_text(value),
+            _ => has_text(data) && has_text(value),
+        },
+        "isIn" => has_text(data) && (!value.is_array() || has_text(value)),
+        "exists" | "not_exists" | "doesNotExist" => true,
+        _ => has_text(data) && has_text(value),
+    };
+    if !writes {
+        return None;
+    }
     Some(match kind {
         "equals" | "equalsNumber" | "matches" => match data {
             Value::Array(elements) => elements.iter().any(|one| strictly_equal(one, value)),

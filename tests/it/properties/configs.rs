@@ -11,6 +11,8 @@ pub(super) struct Kinds {
     /// Audiences that look at stored decisions, so that one call may change the answer of another:
     /// exclusions, and permanent ones, which are not asked any more after a decision.
     pub(super) stored: bool,
+    /// Malformed fields, and names that stand twice.
+    pub(super) odd: bool,
 }
 
 const EXPERIENCES: usize = 6;
@@ -26,7 +28,7 @@ pub(super) fn config(random: &mut Random, kinds: Kinds) -> Value {
         experiences[4]["key"] = experiences[1]["key"].clone();
     }
     let archived = if random.percent(15) { json!([random.pick(&["1", "3"]), 5]) } else { json!([]) };
-    json!({
+    let mut config = json!({
         "account_id": "1", "project": {"id": "2"}, "archived_experiences": archived,
         "experiences": experiences,
         "audiences": random.several(5, |random, at| audience(random, at, kinds)),
@@ -34,7 +36,61 @@ pub(super) fn config(random: &mut Random, kinds: Kinds) -> Value {
         "segments": random.several(3, |random, at| ruled(random, "s", at)),
         "goals": random.several(3, |random, at| ruled(random, "g", at)),
         "features": random.several(3, feature),
-    })
+    });
+    if kinds.odd {
+        for _ in 0..random.below(4) {
+            make_odd(random, &mut config, kinds);
+        }
+    }
+    config
+}
+
+/// Changes one thing into what a config should not hold.
+fn make_odd(random: &mut Random, config: &mut Value, kinds: Kinds) {
+    let none = [json!(0), json!(""), json!(false)];
+    let experience = random.below(EXPERIENCES);
+    let (pointer, value) = match random.below(14) {
+        0 => (
+            format!("/experiences/{experience}/environment"),
+            random.pick(&[json!(true), json!(5), json!([]), json!({}), json!(["production"])]),
+        ),
+        // Experiences with one id share what is stored.
+        1 if kinds.stored => (format!("/experiences/{experience}/id"), json!(random.below(3).to_string())),
+        1 | 2 => (format!("/experiences/{experience}/id"), random.pick(&none)),
+        3 => (format!("/experiences/{experience}/key"), random.pick(&[json!(""), json!(5), json!("e0")])),
+        4 => (
+            format!("/experiences/{experience}/variations/0/id"),
+            random.pick(&[json!(null), json!(true), json!(10), json!(0), json!("null"), json!("")]),
+        ),
+        5 => (format!("/features/{}/id", random.below(3)), random.pick(&[json!("1"), json!(1)])),
+        6 => (format!("/features/{}/key", random.below(3)), random.pick(&[json!("f1"), json!(""), json!(5)])),
+        7 => {
+            (format!("/segments/{}/key", random.below(3)), random.pick(&[json!(5), json!("s-1"), json!("")]))
+        }
+        8 => (format!("/segments/{}/id", random.below(3)), random.pick(&[json!("s1"), json!(0)])),
+        9 => (format!("/goals/{}/id", random.below(3)), random.pick(&none)),
+        10 => (format!("/goals/{}/key", random.below(3)), random.pick(&[json!(""), json!("g-1")])),
+        11 => {
+            let variations = config.pointer(&format!("/experiences/{experience}/variations"));
+            let mut variations = variations.and_then(Value::as_array).cloned().unwrap_or_default();
+            variations.insert(0, random.pick(&[json!(null), json!(5), json!("10"), json!([])]));
+            (format!("/experiences/{experience}/variations"), variations.into())
+        }
+        12 => {
+            let changes = changes(random).into_iter().zip(["10", "b", "2", "a"]);
+            let changes = changes.map(|(change, name)| (name.to_owned(), change)).collect();
+            (format!("/experiences/{experience}/variations/0/changes"), Value::Object(changes))
+        }
+        _ => {
+            let section = random.pick(&["goals", "locations", "segments", "audiences", "features"]);
+            (format!("/{section}"), random.pick(&[json!(false), json!(""), json!({})]))
+        }
+    };
+    if let Some((within, field)) = pointer.rsplit_once('/')
+        && let Some(Value::Object(within)) = config.pointer_mut(within)
+    {
+        within.insert(field.to_owned(), value);
+    }
 }
 
 /// One experience, with an id and a key by its place.

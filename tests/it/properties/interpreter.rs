@@ -17,7 +17,7 @@ use super::visitors::{self, Given};
 use super::{check, rules};
 use crate::naive::{Carried, Decision, Naive, Settings, Visitor, in_doubles};
 
-const CONFIGS: u64 = 400;
+const CONFIGS: u64 = 500;
 const VISITORS: usize = 6;
 const CALLS: usize = 6;
 
@@ -28,7 +28,7 @@ type Tally = RefCell<BTreeMap<&'static str, u32>>;
 fn the_compiled_config_and_the_naive_interpreter_agree_on_every_visit() {
     let tally = Tally::default();
     check(CONFIGS, |random| {
-        let config = configs::config(random, Kinds { stored: true });
+        let config = configs::config(random, Kinds { stored: true, odd: true });
         let naive = Naive { config: &config, settings: visitors::settings(random) };
         let given = random.several(VISITORS, |random, at| Given::new(random, &config, at));
         let store = Arc::new(InMemoryDataStore::new());
@@ -65,8 +65,8 @@ fn visit(
     let call = visitors::call(random, naive.config);
     let options = visitors::options(&call);
     let about = || format!("\n{call:?}\n{:?}\n{}", naive.settings, naive.config);
-    let key = random.pick(&["e0", "e1", "e2", "e3", "e4", "e5", "nowhere"]);
-    let feature = random.pick(&["f0", "f1", "f2", "nowhere"]);
+    let key = random.pick(&["e0", "e1", "e2", "e3", "e4", "e5", "nowhere", "", "5"]);
+    let feature = random.pick(&["f0", "f1", "f2", "nowhere", "", "5"]);
     match random.below(10) {
         0..=3 => {
             let diagnosed = context.diagnose_experience_with(key, &options);
@@ -95,7 +95,7 @@ fn visit(
             assert_eq!(actual, naive.feature(visitor, feature, &call), "{feature} {}", about());
         }
         8 => {
-            let keys = ["s-0", "s-2", "nowhere", "s-1"];
+            let keys = ["5", "s-0", "s-2", "nowhere", "s-1", ""];
             let keys = &keys[random.below(keys.len())..];
             let matched = context.run_custom_segments_with(keys, call.attributes.clone());
             let actual: Vec<_> = matched.matched_segment_ids().collect();
@@ -105,7 +105,7 @@ fn visit(
             assert_eq!(actual, naive.custom_segments(visitor, keys, &call.attributes), "{}", about());
         }
         _ => {
-            let (goal, data) = (random.pick(&["g-0", "g-1", "nowhere"]), rules::data(random));
+            let (goal, data) = (random.pick(&["g-0", "g-1", "nowhere", ""]), rules::data(random));
             let options = ConversionOptions::new().rule_data(data.clone());
             let expected = match naive.goal_takes(goal, &data) {
                 None => ConversionStatus::GoalNotFound,

@@ -52,7 +52,13 @@ pub(super) fn value(random: &mut Random) -> Value {
         }
         8 => random.percent(50).into(),
         9 => random.pick(&[json!(["a", "pro"]), json!([5, null]), json!([]), json!([["a"], true])]),
-        10 => random.pick(&[json!({"a": 1, "5": 2}), json!({}), json!({"pro": {"b": [1]}})]),
+        10 => random.pick(&[
+            json!({"a": 1, "5": 2}),
+            json!({}),
+            json!({"pro": {"b": [1]}}),
+            json!({"toString": "pro"}),
+            json!(["a", {"toString": 1}]),
+        ]),
         _ => random.pick(&[json!(null), json!(1e21), json!(1e-7), json!(9_007_199_254_740_993_u64)]),
     }
 }

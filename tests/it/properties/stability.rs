@@ -14,7 +14,7 @@ const VISITORS: usize = 8;
 /// No decision depends on another, nor on itself when it is made again: where a permanent audience
 /// stands beside another one under "any", a visitor whom only the permanent one let in is asked for
 /// the other one later, and loses the variation. JavaScript does so too.
-const INDEPENDENT: Kinds = Kinds { stored: false };
+const INDEPENDENT: Kinds = Kinds { stored: false, odd: true };
 
 #[test]
 fn the_same_visitor_gets_the_same_variations_from_any_context_of_any_core_in_any_order() {
@@ -39,7 +39,7 @@ fn the_same_visitor_gets_the_same_variations_from_any_context_of_any_core_in_any
 #[test]
 fn the_order_of_attributes_changes_nothing() {
     check(CONFIGS, |random| {
-        let config = configs::config(random, Kinds { stored: true });
+        let config = configs::config(random, Kinds { stored: true, odd: true });
         let (core, other) = (decide_by(&config), decide_by(&config));
         for at in 0..VISITORS {
             let given = Given::new(random, &config, at);
@@ -60,7 +60,7 @@ fn the_order_of_attributes_changes_nothing() {
 #[test]
 fn an_unrelated_experience_changes_nothing_for_the_others() {
     check(CONFIGS, |random| {
-        let config = configs::config(random, Kinds { stored: true });
+        let config = configs::config(random, Kinds { stored: true, odd: true });
         let mut more = config.clone();
         let mut unrelated = configs::experience(random, 9);
         unrelated["audiences"] = json!([]);

@@ -29,7 +29,7 @@ impl Given {
         for experience in config["experiences"].as_array().unwrap() {
             if random.percent(15) {
                 let stored = any_variation(random, experience).unwrap_or_else(|| "gone".to_owned());
-                bucketing.insert(experience["id"].as_str().unwrap().to_owned(), stored);
+                bucketing.insert(id_of(experience), stored);
             }
         }
         let mut segments = Data::new();
@@ -100,5 +100,11 @@ fn any_variation(random: &mut Random, experience: &Value) -> Option<String> {
         return None;
     }
     let at = random.below(variations.len());
-    variations[at]["id"].as_str().map(str::to_owned)
+    Some(id_of(&variations[at]))
+}
+
+/// Ids are texts, whatever else was served.
+fn id_of(entity: &Value) -> String {
+    let id = &entity["id"];
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }

@@ -9,10 +9,11 @@ use super::findings::Findings;
 use super::line::RequestLine;
 use super::parts::{Parts, is_no_visitor, list};
 use super::request::Fresh;
+use super::served::Served;
 use super::subject::Ready;
 use super::surface::Visitor;
 use crate::error::Trouble;
-use crate::json::{Object, is_special_number, is_throw, same, special};
+use crate::json::{Object, is_special_number, is_throw, same, special, text};
 
 /// The contexts for one feature.
 struct Asked {
@@ -54,7 +55,9 @@ pub(crate) fn compare(
     for Asked { key, expected, all, first } in &asked {
         let results = of_each_experience(all, key, &options, &named);
         let expected = first_of(enabled(expected), "experience_key");
-        check_entries(&format!("features.{key}"), &expected, all, &results, findings);
+        // No list of keys names an experience whose key is no text.
+        let asked: Vec<_> = expected.iter().copied().filter(|it| it["experience_key"].is_string()).collect();
+        check_entries(&format!("features.{key}"), &asked, all, &results, findings);
         let single: Vec<_> = first.run_feature_with(key, &single).into_iter().collect();
         let part = format!("features.{key}.first");
         check_entries(&part, &expected[..expected.len().min(1)], first, &single, findings);
@@ -68,7 +71,7 @@ pub(crate) fn compare(
         check_entries("run_features", &[], &context, &context.run_features_with(&options), findings);
         return Ok(());
     }
-    check_together(&list("run_features", expected)?, &context, &options, findings);
+    check_together(&list("run_features", expected)?, &context, &options, &ready.served, findings);
     Ok(())
 }
 
@@ -97,16 +100,29 @@ fn first_of<'a>(entries: Vec<&'a Value>, field: &str) -> Vec<&'a Value> {
 }
 
 /// All features: the enabled ones in order, the disabled ones as the rest of those declared.
-fn check_together(expected: &[Value], context: &Context, options: &RunOptions, findings: &mut Findings) {
+fn check_together(
+    expected: &[Value],
+    context: &Context,
+    options: &RunOptions,
+    served: &Served,
+    findings: &mut Findings,
+) {
     let results = context.run_features_with(options);
     let mut enabled = first_of(enabled(expected), "id");
-    enabled.sort_by_key(|entry| context.config().feature_keys().position(|key| entry["key"] == key));
+    let declared = served.features();
+    enabled.sort_by_key(|entry| {
+        let id = text(entry.get("id"));
+        declared.iter().position(|(known, _)| *known == id)
+    });
     check_entries("run_features", &enabled, context, &results, findings);
+    // A feature whose id is a number is enabled and disabled at once in JavaScript.
+    let on: BTreeSet<String> = enabled.iter().map(|entry| text(entry.get("id"))).collect();
     let disabled = expected.iter().filter(|entry| entry["status"] == "disabled");
-    let expected: BTreeSet<&str> = disabled.filter_map(|entry| entry["key"].as_str()).collect();
-    let ours: BTreeSet<&str> = results.iter().map(FeatureResult::feature_key).collect();
-    let declared = context.config().feature_keys().filter(|key| !ours.contains(key));
-    let actual: BTreeSet<&str> = declared.collect();
+    let disabled = disabled.filter(|entry| !has_no_key(entry) && !on.contains(&text(entry.get("id"))));
+    let expected: BTreeSet<String> = disabled.map(|entry| text(entry.get("key"))).collect();
+    let ours: BTreeSet<&str> = results.iter().map(FeatureResult::feature_id).collect();
+    let rest = declared.iter().filter(|(id, _)| !ours.contains(id.as_str()));
+    let actual: BTreeSet<&String> = rest.map(|(_, key)| key).collect();
     findings.check("run_features.disabled", &json!(expected), &json!(actual));
 }
 
@@ -176,10 +192,10 @@ fn entry(result: &FeatureResult<'_>) -> Value {
 fn is_entry(expected: &Value, context: &Context, result: &FeatureResult<'_>) -> bool {
     let Value::Object(fields) = expected else { return false };
     fields.iter().all(|(field, expected)| match field.as_str() {
-        "key" => expected == result.feature_key(),
-        "id" => expected == result.feature_id(),
+        "key" => text(Some(expected)) == result.feature_key(),
+        "id" => text(Some(expected)) == result.feature_id(),
         "status" => expected == result.status().as_str(),
-        "experience_key" => expected == result.experience_key(),
+        "experience_key" => text(Some(expected)) == result.experience_key(),
         "variables" => are_variables(expected, context, result),
         _ => false,
     })
@@ -208,15 +224,15 @@ fn are_variables(expected: &Value, context: &Context, result: &FeatureResult<'_>
 
 /// What the config holds for a variable of the result.
 fn served(context: &Context, result: &FeatureResult<'_>, name: &str) -> impl Iterator<Item = Value> + use<> {
-    let experience = context.get_config_entity(EntityKind::Experience, result.experience_key());
+    let experience = context.get_config_entity_by_id(EntityKind::Experience, result.experience_id());
     let mut values = Vec::new();
     for variation in entries(experience.as_ref(), "variations") {
-        if !is_id(&variation["id"], result.variation_id()) {
+        if text(variation.get("id")) != result.variation_id() {
             continue;
         }
         for change in entries(Some(variation), "changes") {
             let data = &change["data"];
-            if is_id(&data["feature_id"], result.feature_id()) {
+            if text(data.get("feature_id")) == result.feature_id() {
                 values.extend(data["variables_data"].get(name).cloned());
             }
         }
@@ -226,13 +242,4 @@ fn served(context: &Context, result: &FeatureResult<'_>, name: &str) -> impl Ite
 
 fn entries<'a>(entity: Option<&'a Value>, list: &str) -> impl Iterator<Item = &'a Value> {
     entity.and_then(|entity| entity[list].as_array()).into_iter().flatten()
-}
-
-/// Ids compare as text.
-fn is_id(served: &Value, id: &str) -> bool {
-    match served {
-        Value::String(text) => text == id,
-        Value::Number(number) => *id == number.to_string(),
-        _ => false,
-    }
 }

@@ -1,5 +1,7 @@
 //! What the comparison of one line has found.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::json::same;
@@ -13,8 +15,11 @@ pub(crate) struct Findings {
     /// Why the whole line could not be asked.
     pub(crate) skipped: Option<&'static str>,
     /// What of the line could not be asked, and how often.
-    pub(crate) left_out: Option<(&'static str, u64)>,
+    pub(crate) left_out: BTreeMap<&'static str, u64>,
 }
+
+/// Why an answer is not compared where JavaScript has none.
+pub(crate) const JAVASCRIPT_THROWS: &str = "JavaScript throws there, and nothing is recommended";
 
 /// A part of an answer that is not the expected one.
 pub(crate) struct Mismatch {
@@ -42,6 +47,11 @@ impl Findings {
     /// A part is not the expected one.
     pub(crate) fn differ(&mut self, part: &str, expected: Value, actual: Value) {
         self.mismatches.push(Mismatch { part: part.to_owned(), expected, actual });
+    }
+
+    /// An answer is not compared.
+    pub(crate) fn leave_out(&mut self, reason: &'static str) {
+        *self.left_out.entry(reason).or_default() += 1;
     }
 
     /// Whether there is nothing to print.

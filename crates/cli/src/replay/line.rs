@@ -1,4 +1,4 @@
-//! The lines of a parity file that hold whole requests.
+//! The lines of a parity file that hold whole requests, and scripts.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -98,6 +98,71 @@ pub(crate) struct State {
     pub(crate) goals: Vec<String>,
     pub(crate) custom_segments: Option<Vec<Value>>,
     pub(crate) segments: Object,
+}
+
+/// A sequence of calls on one context, and its answers.
+#[derive(Deserialize)]
+pub(crate) struct ScriptLine<'a> {
+    #[serde(borrow)]
+    pub(crate) id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) config_ref: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) script: Script<'a>,
+    pub(crate) expected: ScriptAnswers,
+}
+
+/// The context of a script, and the calls.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Script<'a> {
+    #[serde(borrow)]
+    pub(crate) visitor_id: Cow<'a, str>,
+    #[serde(default)]
+    pub(crate) state: State,
+    #[serde(default)]
+    pub(crate) attributes: Option<Object>,
+    #[serde(default)]
+    pub(crate) default_segments: Option<Object>,
+    pub(crate) ops: Vec<Operation>,
+}
+
+/// One call of a script.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(crate) enum Operation {
+    Run(RunCall),
+    RunAll(RunCall),
+    Feature(RunCall),
+    Features(RunCall),
+    Custom(CustomSegments),
+    Segments { segments: Object },
+    Convert(ConversionCall),
+}
+
+/// An evaluating call of a script.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunCall {
+    #[serde(default)]
+    pub(crate) key: String,
+    #[serde(default)]
+    pub(crate) call_attributes: Option<Object>,
+    #[serde(default)]
+    pub(crate) location: Option<Object>,
+    #[serde(default)]
+    pub(crate) force: Option<String>,
+    #[serde(default)]
+    pub(crate) experience_keys: Vec<String>,
+}
+
+/// One answer for each call up to the first that throws, and what was sent for all of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScriptAnswers {
+    pub(crate) answers: Vec<Value>,
+    #[serde(default)]
+    pub(crate) visitors: Option<Vec<Value>>,
 }
 
 /// A call that records custom segments.

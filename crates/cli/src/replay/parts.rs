@@ -1,8 +1,13 @@
 //! The answers to give: JavaScript's, or the recommended ones where there are some.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
+use super::findings::Findings;
 use super::line::RequestLine;
+use super::rulings::{mark_by_id, record_once, send_report_segments};
+use super::served::Served;
 use crate::error::FieldFlaw;
 use crate::json::{Object, is_throw};
 
@@ -12,8 +17,9 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Lays the recommended answers over JavaScript's: whole parts, or only keys of them.
-    pub(crate) fn new(line: &RequestLine<'_>) -> Self {
+    /// Lays the recommended answers over JavaScript's: whole parts, or only keys of them. Then come
+    /// the rulings of which the vectors say nothing.
+    pub(crate) fn new(line: &RequestLine<'_>, served: &Served, findings: &mut Findings) -> Self {
         let mut left = line.expected.clone();
         for (part, recommended) in &line.recommended {
             match (left.get_mut(part), recommended) {
@@ -25,6 +31,30 @@ impl Parts {
                 (Some(whole), _) => *whole = recommended.clone(),
             }
         }
+        if contradicts_itself(line) {
+            for part in OF_ALL {
+                if left.remove(part).is_some() {
+                    findings
+                        .leave_out("the recommended list has another answer than JavaScript gives for one");
+                }
+            }
+        }
+        let matched = left.get_mut("custom_segments").and_then(|part| part.get_mut("matched"));
+        let (mut twice, mut recorded) = (HashSet::new(), None);
+        if let Some(matched) = matched {
+            twice = record_once(matched);
+            // What JavaScript sent after it threw lacks what is recorded here.
+            let thrown = line.expected.get("custom_segments").is_some_and(is_throw);
+            recorded = (thrown && !line.recommended.contains_key("payload")).then(|| matched.clone());
+        }
+        for visitor in left.get_mut("payload").and_then(Value::as_array_mut).into_iter().flatten() {
+            let is_object = visitor["segments"]["customSegments"].is_object();
+            if let Some(recorded) = recorded.as_ref().filter(|ids| **ids != json!([]) && !is_object) {
+                visitor["segments"]["customSegments"] = recorded.clone();
+            }
+            send_report_segments(visitor, &twice);
+        }
+        mark_goals(line, served, &mut left);
         Self { left }
     }
 
@@ -57,6 +87,42 @@ impl Parts {
             }
         }
     }
+}
+
+/// What follows from the decisions on all experiences.
+const OF_ALL: [&str; 4] = ["run_experiences", "run_experiences_again", "features", "run_features"];
+
+/// Whether JavaScript throws for all experiences together, and the list that is recommended then has
+/// another answer for one of them than JavaScript gives for it alone.
+fn contradicts_itself(line: &RequestLine<'_>) -> bool {
+    let thrown = line.expected.get("run_experiences").is_some_and(is_throw);
+    let Some(all) = line.recommended.get("run_experiences").and_then(Value::as_array) else { return false };
+    let recommended = line.recommended.get("decisions").and_then(Value::as_object);
+    let decisions = line.expected.get("decisions").and_then(Value::as_object);
+    thrown
+        && decisions.into_iter().flatten().any(|(key, decision)| {
+            let listed = all.iter().find(|pair| pair[0] == key.as_str()).map(|pair| &pair[1]);
+            let is_answer = !is_throw(decision) && !recommended.is_some_and(|all| all.contains_key(key));
+            is_answer && decision.get("variation_id") != listed
+        })
+}
+
+/// Brings the conversions and what was sent for them to marks by id.
+fn mark_goals(line: &RequestLine<'_>, served: &Served, left: &mut Object) {
+    let Some(Value::Array(mut answers)) = left.get("conversions").cloned() else { return };
+    let calls: Vec<_> = line.request.conversions.iter().collect();
+    let mut accepted: Vec<bool> = answers.iter().map(|answer| answer["accepted"] == true).collect();
+    if accepted.len() != calls.len() {
+        return;
+    }
+    let visitors = left.get_mut("payload").and_then(Value::as_array_mut);
+    let counts = mark_by_id(served, &line.request.state.goals, &calls, &mut accepted, visitors);
+    for ((answer, accepted), events) in answers.iter_mut().zip(accepted).zip(counts) {
+        if let Some(events) = events {
+            *answer = json!({"accepted": accepted, "events": events});
+        }
+    }
+    left.insert("conversions".to_owned(), Value::Array(answers));
 }
 
 /// Whether an answer says that the visitor id is empty.

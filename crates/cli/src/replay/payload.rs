@@ -13,11 +13,12 @@
 //! Ids are texts (D16): where JavaScript passes on a numeric id of the config as a number, its text is
 //! expected.
 
-use convert_sdk::SmolStr;
+use convert_sdk::{DecisionSource, ExperienceResult, SmolStr};
 use serde_json::{Value, json};
 
 use super::findings::Findings;
 use super::line::ConversionCall;
+use crate::json::text;
 
 /// The exposure that a returned experience must lead to.
 pub(crate) struct Exposure {
@@ -28,6 +29,15 @@ pub(crate) struct Exposure {
 }
 
 impl Exposure {
+    /// The exposure of a result.
+    pub(crate) fn of(result: &ExperienceResult<'_>) -> Self {
+        Self {
+            experience_id: result.experience_id().to_owned(),
+            variation_id: result.variation_id().to_owned(),
+            stored: result.source() == DecisionSource::Stored,
+        }
+    }
+
     fn event(&self) -> Value {
         let data = json!({"experienceId": self.experience_id, "variationId": self.variation_id});
         json!({"eventType": "bucketing", "data": data})
@@ -37,7 +47,7 @@ impl Exposure {
 /// Compares the `visitors` of a sequence.
 pub(crate) fn compare(
     visitor: &str,
-    mut expected: Vec<Value>,
+    expected: Vec<Value>,
     actual: Vec<Value>,
     exposures: &[Exposure],
     findings: &mut Findings,
@@ -46,13 +56,17 @@ pub(crate) fn compare(
     let sent = events(&actual, visitor).filter(|event| is_bucketing(event)).cloned().collect();
     findings.check("payload.exposures", &Value::Array(wanted), &Value::Array(sent));
 
-    expected.iter_mut().for_each(write_ids);
     let stored: Vec<Value> =
         exposures.iter().filter(|exposure| exposure.stored).map(Exposure::event).collect();
-    let actual = without(actual, &stored);
+    compare_visitors(expected, &without(actual, &stored), findings);
+}
+
+/// Compares everything of the visitors that is left.
+pub(crate) fn compare_visitors(mut expected: Vec<Value>, actual: &[Value], findings: &mut Findings) {
+    expected.iter_mut().for_each(write_ids);
     let ids = |visitors: &[Value]| visitors.iter().map(|it| it["visitorId"].clone()).collect::<Value>();
-    findings.check("payload.visitors", &ids(&expected), &ids(&actual));
-    for (expected, actual) in expected.iter().zip(&actual) {
+    findings.check("payload.visitors", &ids(&expected), &ids(actual));
+    for (expected, actual) in expected.iter().zip(actual) {
         if expected["visitorId"] == actual["visitorId"] {
             findings.check("payload.segments", &expected["segments"], &actual["segments"]);
             findings.check("payload.events", &expected["events"], &actual["events"]);
@@ -109,7 +123,7 @@ fn without(mut visitors: Vec<Value>, unwanted: &[Value]) -> Vec<Value> {
 fn write_ids(visitor: &mut Value) {
     let as_text = |id: &mut Value| {
         if id.is_number() {
-            *id = Value::String(id.to_string());
+            *id = Value::String(text(Some(id)));
         }
     };
     for event in visitor["events"].as_array_mut().into_iter().flatten() {

@@ -10,7 +10,7 @@ use super::request::{Fresh, decision};
 use super::sequence;
 use super::subject::Ready;
 use crate::error::{FieldFlaw, Trouble};
-use crate::json::{Object, is_throw};
+use crate::json::{Object, is_throw, text};
 
 /// Compares the part `preview`.
 pub(crate) fn compare(
@@ -39,12 +39,13 @@ pub(crate) fn compare(
         let Value::Object(mut decisions) = decisions else {
             return Err(FieldFlaw::new("expected.preview.decisions", "is not an object").into());
         };
-        recommend(&mut decisions, line);
+        let forced = if active { forced_key(&context, call) } else { None };
+        recommend(&mut decisions, line, forced.as_deref());
         for (key, expected) in decisions.iter().filter(|(_, expected)| !is_throw(expected)) {
             let actual = decision(&context, key, &options);
             findings.check_decision("preview.decisions", key, expected, &actual);
         }
-        one_by_one = all_of(&decisions, &context);
+        one_by_one = all_of(&decisions, &context, forced.as_deref());
     }
     if let Some(expected) = expected.remove("run_experiences") {
         let actual = sequence::run(&context, &options).0;
@@ -80,12 +81,19 @@ pub(crate) fn compare(
     }
 }
 
-/// The recommended decisions hold in a preview too, where it does not force another.
-fn recommend(decisions: &mut Object, line: &RequestLine<'_>) {
+/// The key of the experience that a preview forces.
+fn forced_key(context: &Context, call: &PreviewCall) -> Option<String> {
+    let forced = context.get_config_entity_by_id(EntityKind::Experience, &call.experience_id)?;
+    Some(text(forced.get("key")))
+}
+
+/// The recommended decisions hold in a preview too, but on the experience that it forces.
+fn recommend(decisions: &mut Object, line: &RequestLine<'_>, forced: Option<&str>) {
     let (before, after) = (line.expected.get("decisions"), line.recommended.get("decisions"));
     let recommended = after.and_then(Value::as_object).into_iter().flatten();
     for (key, recommended) in recommended {
-        if let Some(decision) = decisions.get_mut(key)
+        if Some(key.as_str()) != forced
+            && let Some(decision) = decisions.get_mut(key)
             && before.is_some_and(|before| before[key] == *decision)
         {
             *decision = recommended.clone();
@@ -93,10 +101,14 @@ fn recommend(decisions: &mut Object, line: &RequestLine<'_>) {
     }
 }
 
-/// The list of all decisions, made of those on each experience; `None` where one is missing.
-fn all_of(decisions: &Object, context: &Context) -> Option<Vec<Value>> {
-    let mut all = Vec::new();
+/// The list of all decisions, made of those on each experience; `None` where one is missing. What is
+/// forced is there once.
+fn all_of(decisions: &Object, context: &Context, forced: Option<&str>) -> Option<Vec<Value>> {
+    let mut all: Vec<Value> = Vec::new();
     for key in context.config().experience_keys() {
+        if Some(key) == forced && all.iter().any(|pair| pair[0] == key) {
+            continue;
+        }
         let decision = decisions.get(key).filter(|decision| !is_throw(decision))?;
         all.extend(decision.get("variation_id").map(|variation| json!([key, variation])));
     }
@@ -119,21 +131,12 @@ impl Traces {
     }
 }
 
-/// JavaScript lists the forced experience last, this SDK in its place in the config (P3).
+/// JavaScript lists the forced experience last, this SDK where its key first stands in the config (P3).
 fn move_forced(expected: &mut Vec<Value>, context: &Context, call: &PreviewCall) {
-    let position = |key: &Value| {
-        let key = key.as_str()?;
-        context.config().experience_keys().position(|known| known == key)
-    };
-    let forced = context.get_config_entity_by_id(EntityKind::Experience, &call.experience_id);
-    let forced_at = forced.as_ref().and_then(|forced| position(&forced["key"]));
-    let is_last = expected.last().is_some_and(|last| forced.is_some_and(|forced| last[0] == forced["key"]));
-    if !is_last {
-        return;
-    }
-    let before = expected[..expected.len() - 1].iter();
-    let place = before.filter(|entry| position(&entry[0]) < forced_at).count();
-    if let Some(last) = expected.pop() {
-        expected.insert(place, last);
-    }
+    let Some(forced) = forced_key(context, call) else { return };
+    let Some(last) = expected.pop_if(|last| last[0] == forced.as_str()) else { return };
+    // A key that stands before it as often as it may is listed that often, if it is listed at all.
+    let before = context.config().experience_keys().take_while(|key| *key != forced);
+    let place = before.filter(|key| expected.iter().any(|entry| entry[0] == *key)).count();
+    expected.insert(place, last);
 }

@@ -29,6 +29,8 @@ pub(crate) struct Line {
 pub(crate) enum Task {
     /// A request, and the config that it names.
     Request(Arc<ConfigText>),
+    /// A script, and the config that it names.
+    Script(Arc<ConfigText>),
     /// A unit line of this kind and id.
     Unit { kind: String, id: String },
 }
@@ -105,14 +107,17 @@ fn take(
             configs.push_back((line.id.into_owned(), config));
             return Ok(None);
         }
-        "request" => {
+        kind @ ("request" | "script") => {
             let wanted = head.config_ref.ok_or_else(|| FieldFlaw::new("config_ref", "is missing"))?;
             // Most requests name the latest config.
             let found = configs.iter().rev().find(|(id, _)| *id == wanted);
             let (_, config) = found.ok_or_else(|| {
                 FieldFlaw::new("config_ref", format!("names none of the last {KEPT} configs before it"))
             })?;
-            Task::Request(Arc::clone(config))
+            match kind {
+                "request" => Task::Request(Arc::clone(config)),
+                _ => Task::Script(Arc::clone(config)),
+            }
         }
         kind => Task::Unit {
             kind: kind.to_owned(),

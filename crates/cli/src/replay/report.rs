@@ -45,7 +45,7 @@ impl Report {
     /// Counts a line and prints what differs.
     pub(crate) fn record(&mut self, case: &Case<'_>, findings: Findings) -> io::Result<()> {
         self.decisions += findings.decisions;
-        if let Some((reason, times)) = findings.left_out {
+        for (reason, times) in &findings.left_out {
             *self.left_out.entry(reason).or_default() += times;
         }
         if let Some(reason) = findings.skipped {

@@ -3,14 +3,15 @@
 use convert_sdk::{Attributes, Context, RunOptions};
 use serde_json::{Value, json};
 
-use super::findings::Findings;
+use super::findings::{Findings, JAVASCRIPT_THROWS};
 use super::line::{Request, RequestLine};
 use super::parts::{Parts, is_no_visitor};
+use super::rulings::merged;
 use super::subject::{Ready, Subject, segments};
 use super::surface::{Sdk, Visitor};
 use super::{features, preview, sequence};
 use crate::error::Trouble;
-use crate::json::Object;
+use crate::json::{Object, is_throw};
 
 /// Asks what a line asks and compares what it expects.
 ///
@@ -30,7 +31,7 @@ pub(crate) fn replay(
         }
     };
     let request = &line.request;
-    let mut parts = Parts::new(line);
+    let mut parts = Parts::new(line, &ready.served, findings);
     let prepared = Prepared::new(ready, request)?;
     if let Some(expected) = parts.take("custom_segments") {
         let nothing = request.visitor_id.is_empty() && is_no_visitor(&expected);
@@ -41,7 +42,11 @@ pub(crate) fn replay(
         let quiet = prepared.options.clone().enable_storage(false).enable_tracking(false);
         for (key, expected) in &expected {
             let actual = decision(&prepared.context, key, &quiet);
-            findings.check_decision("decisions", key, expected, &actual);
+            if is_throw(expected) {
+                findings.leave_out(JAVASCRIPT_THROWS);
+            } else {
+                findings.check_decision("decisions", key, expected, &actual);
+            }
         }
     }
     if parts.has_any(&["preview", "features", "run_features"]) {
@@ -70,7 +75,7 @@ impl Prepared {
     fn new(ready: &mut Ready, request: &Request<'_>) -> Result<Self, Trouble> {
         ready.seed(&request.visitor_id, &request.state)?;
         let stored: Attributes = segments(&request.state).as_object().cloned().unwrap_or_default().into();
-        let attributes = attributes(request.attributes.as_ref());
+        let attributes = merged(request.attributes.as_ref());
         let mut context = create(ready, &request.visitor_id, attributes)?;
         if let Some(segments) = &request.default_segments {
             context.set_segments(segments.clone());
@@ -78,7 +83,7 @@ impl Prepared {
         let mut matched = Vec::new();
         if let Some(call) = &request.custom_segments {
             let keys: Vec<&str> = call.keys.iter().map(String::as_str).collect();
-            let result = context.run_custom_segments_with(&keys, self::attributes(call.rule_data.as_ref()));
+            let result = context.run_custom_segments_with(&keys, merged(call.rule_data.as_ref()));
             matched.extend(result.matched_segment_ids().map(str::to_owned));
         }
         let changed = *context.segments() != stored;
@@ -86,7 +91,7 @@ impl Prepared {
             ready.unsettle(&request.visitor_id);
         }
         let options = RunOptions::new()
-            .attributes(self::attributes(request.call_attributes.as_ref()))
+            .attributes(merged(request.call_attributes.as_ref()))
             .location(self::attributes(request.location.as_ref()));
         Ok(Self { context, options, matched, changed })
     }
@@ -125,7 +130,7 @@ fn create(ready: &Ready, visitor: &str, attributes: Attributes) -> Result<Visito
 }
 
 /// The attributes of a field; `null` and a missing one are an empty map.
-pub(crate) fn attributes(object: Option<&Object>) -> Attributes {
+pub(super) fn attributes(object: Option<&Object>) -> Attributes {
     object.cloned().map(Attributes::from).unwrap_or_default()
 }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use convert_sdk::{Core, DeliveryConfig, InvalidOption, SdkConfig};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::line::{ConfigLine, State};
+use super::served::Served;
 use super::store::Store;
 use super::surface::{Sdk, Surface};
 use super::wire::Wire;
 use crate::error::{FieldFlaw, Trouble};
+use crate::json;
 
 /// More events than a request makes, so that its sequence goes out in one body.
 const BATCH: usize = 10_000;
@@ -32,6 +34,7 @@ pub(crate) struct Ready {
     pub(crate) core: Sdk,
     pub(crate) store: Arc<Store>,
     pub(crate) wire: Arc<Wire>,
+    pub(crate) served: Served,
     /// Visitors whose state may still be on its way to the store.
     unsettled: HashSet<String>,
 }
@@ -61,10 +64,11 @@ impl Subject {
         let config = config.build().map_err(refused)?;
         let core = Core::builder(config).shared_transport(Arc::clone(&wire) as Arc<_>).build();
         let core = Sdk::new(core.map_err(|error| Trouble::Sdk(error.to_string()))?, surface);
-        Ok(match core.initialize() {
-            Ok(()) => Self::Ready(Ready { core, store, wire, unsettled: HashSet::new() }),
-            Err(error) => Self::Refused(error.to_string()),
-        })
+        if let Err(error) = core.initialize() {
+            return Ok(Self::Refused(error.to_string()));
+        }
+        let served = Served::new(&json::parse(line.config.get()).map_err(|flaw| flaw.within("config"))?);
+        Ok(Self::Ready(Ready { core, store, wire, served, unsettled: HashSet::new() }))
     }
 }
 
@@ -74,12 +78,13 @@ impl Ready {
         if self.unsettled.contains(visitor) {
             self.settle()?;
         }
-        let goal_ids = self.goal_ids(&state.goals)?;
         let segments = segments(state);
-        let empty = segments.as_object().is_none_or(serde_json::Map::is_empty);
+        let empty = segments.as_object().is_none_or(Map::is_empty);
         let envelope = (!empty || !state.bucketing.is_empty())
             .then(|| json!({"attributes": {}, "segments": segments, "bucketing": state.bucketing}));
-        self.store.seed(visitor, envelope, goal_ids.iter().map(String::as_str));
+        // The SDK marks goals by id, the vectors by key.
+        let goal_ids = state.goals.iter().filter_map(|key| self.served.goal_id(key));
+        self.store.seed(visitor, envelope, goal_ids);
         Ok(())
     }
 
@@ -95,16 +100,6 @@ impl Ready {
         self.core.flush()?;
         self.unsettled.clear();
         Ok(())
-    }
-
-    /// The SDK marks goals by id, the vectors by key.
-    fn goal_ids(&self, keys: &[String]) -> Result<Vec<String>, Trouble> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let context = self.core.create_context("", ()).map_err(|error| Trouble::Sdk(error.to_string()))?;
-        let ids = keys.iter().filter_map(|key| context.diagnose_goal(key).goal_id);
-        Ok(ids.map(|id| id.to_string()).collect())
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::findings::Findings;
-use super::line::{ConfigLine, RequestLine};
+use super::line::{ConfigLine, RequestLine, ScriptLine};
 use super::reader::{Chunk, ConfigText, Line, Task};
 use super::request;
+use super::script;
 use super::subject::Subject;
 use super::surface::Surface;
 use super::units::{Batch, Unit};
@@ -71,6 +72,14 @@ impl<'a> Worker<'a> {
                 let line: RequestLine<'_> = json::parse(&text).map_err(|flaw| flaw.at(file, Some(number)))?;
                 let mut findings = Findings::default();
                 let outcome = request::replay(self.subject(&config)?, &line, &mut findings);
+                outcome.map_err(|trouble| trouble.at(file, number))?;
+                let config_ref = Some(line.config_ref.into_owned());
+                answers.lines.push((number, Name { id: line.id.into_owned(), config_ref }, findings));
+            }
+            Task::Script(config) => {
+                let line: ScriptLine<'_> = json::parse(&text).map_err(|flaw| flaw.at(file, Some(number)))?;
+                let mut findings = Findings::default();
+                let outcome = script::replay(self.subject(&config)?, &line, &mut findings);
                 outcome.map_err(|trouble| trouble.at(file, number))?;
                 let config_ref = Some(line.config_ref.into_owned());
                 answers.lines.push((number, Name { id: line.id.into_owned(), config_ref }, findings));

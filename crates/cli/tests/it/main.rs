@@ -5,5 +5,6 @@ mod evaluate;
 mod input;
 mod parts;
 mod program;
+mod scripts;
 mod split;
 mod vectors;

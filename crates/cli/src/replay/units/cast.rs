@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{ConfigText, Probe, context};
 use crate::error::FieldFlaw;
-use crate::json::{self, is_special_number};
-use crate::replay::findings::Findings;
+use crate::json::{self, is_special_number, is_throw};
+use crate::replay::findings::{Findings, JAVASCRIPT_THROWS};
 use crate::replay::surface::Sdk;
 
 /// A line `cast`.
@@ -53,6 +53,10 @@ impl Probe for Cast {
     }
 
     fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
+        if is_throw(&self.expected) {
+            findings.skipped = Some(JAVASCRIPT_THROWS);
+            return Ok(());
+        }
         let key = at.to_string();
         let context = context(core, "visitor", Attributes::new())?;
         let options = RunOptions::new().enable_storage(false).experience_keys([key.as_str()]);

@@ -46,8 +46,8 @@ impl Probe for Regex {
             findings.check(&format!("regex.{text}"), &expected, &actual);
         }
         if changed > 0 {
-            findings.left_out =
-                Some(("rules lower a text before the search, and these then match differently", changed));
+            let reason = "rules lower a text before the search, and these then match differently";
+            findings.left_out.insert(reason, changed);
         }
         Ok(())
     }
