@@ -64,6 +64,14 @@ struct Admission {
     patience: Option<Duration>,
 }
 
+/// What became of a record at the channel.
+pub(super) enum Admitted {
+    Taken,
+    Refused(Refused),
+    /// There is no space, for which a caller can wait.
+    NotNow(Record),
+}
+
 impl TrackerHandle {
     /// Starts the tracker and its flusher.
     pub(crate) fn start(
@@ -210,8 +218,9 @@ impl Mailbox {
         let record = self.record(event, verdict);
         let class = record.event.class();
         let sent = match self.admit(record) {
-            Err((Refused::Full, Some(record))) => self.wait(record, deadline),
-            sent => sent.map_err(|(refused, _)| refused),
+            Admitted::Taken => Ok(()),
+            Admitted::Refused(refused) => Err(refused),
+            Admitted::NotNow(record) => self.wait(record, deadline),
         };
         sent.inspect_err(|refused| self.ledger.count_refused(*refused, class))
     }
@@ -229,10 +238,10 @@ impl Mailbox {
         self.admission.patience.unwrap_or_default()
     }
 
-    /// Takes a record if there is space for it now; otherwise hands it back where waiting can help.
-    pub(super) fn admit(&self, record: Record) -> Result<(), (Refused, Option<Record>)> {
+    /// Takes a record if there is space for it now.
+    pub(super) fn admit(&self, record: Record) -> Admitted {
         if self.attention.closed.load(Ordering::Relaxed) {
-            return Err((Refused::Closed, None));
+            return Admitted::Refused(Refused::Closed);
         }
         let waiting = self.records.len();
         if waiting >= self.admission.crowded {
@@ -240,37 +249,38 @@ impl Mailbox {
         }
         let long_bytes = record.long_bytes;
         if waiting >= self.admission.room[record.event.class() as usize] {
-            return Err((Refused::Full, None));
+            return Admitted::Refused(Refused::Full);
         }
         if !self.reserve(long_bytes) {
             let fits = long_bytes <= self.admission.max_long_bytes;
-            return Err((Refused::Full, fits.then_some(record)));
+            return if fits { Admitted::NotNow(record) } else { Admitted::Refused(Refused::Full) };
         }
-        self.records.try_send(record).map_err(|unsent| {
-            self.free(long_bytes);
-            match unsent {
-                TrySendError::Full(record) => (Refused::Full, Some(record)),
-                TrySendError::Disconnected(_) => (Refused::Closed, None),
-            }
-        })
+        let Err(unsent) = self.records.try_send(record) else { return Admitted::Taken };
+        self.free(long_bytes);
+        match unsent {
+            TrySendError::Full(record) => Admitted::NotNow(record),
+            TrySendError::Disconnected(_) => Admitted::Refused(Refused::Closed),
+        }
     }
 
     /// Waits for space, if the overflow policy says so: until there is some, the caller's own deadline,
     /// the end of the policy's patience, or the close.
     #[cold]
     fn wait(&self, record: Record, deadline: Option<Instant>) -> Result<(), Refused> {
-        let patience = self.admission.patience.ok_or(Refused::Full)?;
-        let patience = deadline_after(patience);
+        let patience = deadline_after(self.admission.patience.ok_or(Refused::Full)?);
         let deadline = deadline.map_or(patience, |own| own.min(patience));
         let mut record = Some(record);
-        let attempt = || {
-            let waiting = record.take().ok_or(Some(Refused::Full))?;
-            self.admit(waiting).map_err(|(refused, unsent)| {
-                record = unsent;
-                record.is_none().then_some(refused)
+        self.attention
+            .space
+            .wait(deadline, || match self.admit(record.take()?) {
+                Admitted::Taken => Some(Ok(())),
+                Admitted::Refused(refused) => Some(Err(refused)),
+                Admitted::NotNow(unsent) => {
+                    record = Some(unsent);
+                    None
+                }
             })
-        };
-        self.attention.space.wait(deadline, attempt).map_err(|refused| refused.unwrap_or(Refused::Full))
+            .unwrap_or(Err(Refused::Full))
     }
 
     /// Takes room for long texts, which most records do not have.

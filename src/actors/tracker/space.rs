@@ -17,25 +17,20 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// Tries again and again, whenever there may be more space. Returns the last failure after the
+    /// Tries whenever there may be more space, until an attempt says what became of it; `None` after the
     /// deadline.
-    pub(super) fn wait<T, E>(
-        &self,
-        deadline: Instant,
-        mut attempt: impl FnMut() -> Result<T, Option<E>>,
-    ) -> Result<T, Option<E>> {
+    pub(super) fn wait<T>(&self, deadline: Instant, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let result = loop {
             // Either this attempt sees the space, or whoever made it sees that somebody waits.
             fence(Ordering::SeqCst);
-            match attempt() {
-                Err(None) => {}
-                done => break done,
+            if let Some(result) = attempt() {
+                break Some(result);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break Err(None);
+                break None;
             }
             guard =
                 self.changed.wait_timeout(guard, left).map_or_else(|poison| poison.into_inner().0, |it| it.0);

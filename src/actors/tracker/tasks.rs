@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::handle::Mailbox;
+use super::handle::{Admitted, Mailbox};
 use super::{FlushRequest, Record, TrackerHandle, Verdict};
 use crate::actors::wait::{Limit, Unanswered, answer, question};
 use crate::flush::{FlushLimit, FlushReport};
@@ -62,12 +62,13 @@ impl Mailbox {
             space.register(context);
             let Some(waiting) = record.take() else { return Poll::Ready(Err(Refused::Full)) };
             match self.admit(waiting) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err((Refused::Full, Some(unsent))) if waits => {
+                Admitted::Taken => Poll::Ready(Ok(())),
+                Admitted::Refused(refused) => Poll::Ready(Err(refused)),
+                Admitted::NotNow(_) if !waits => Poll::Ready(Err(Refused::Full)),
+                Admitted::NotNow(unsent) => {
                     record = Some(unsent);
                     patience.poll(context).map(|()| Err(Refused::Full))
                 }
-                Err((refused, _)) => Poll::Ready(Err(refused)),
             }
         });
         sent.await.inspect_err(|refused| self.ledger.count_refused(*refused, class))
