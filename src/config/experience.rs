@@ -8,8 +8,10 @@ use smol_str::SmolStr;
 
 use super::compile::{Compiler, position, text_or_empty};
 use super::entity::{
-    AudienceCheck, CarriedFeature, Entities, Experience, Feature, Place, Span, Variable, Variation,
+    Audience, AudienceCheck, CarriedFeature, Entities, Entity, Experience, Feature, Place, RuledEntity, Span,
+    Variable, Variation,
 };
+use super::index::Index;
 use super::layout::{Layout, Share};
 use super::shape::{ObjectWire, ValueWire};
 use super::wire::{ChangeWire, ExperienceWire, FeatureChangeWire, VariationWire};
@@ -21,35 +23,19 @@ use crate::murmur::Murmur3;
 /// What experiences refer to.
 pub(super) struct Referred<'a> {
     pub(super) archived: &'a HashSet<SmolStr>,
-    pub(super) audiences: Positions,
-    pub(super) locations: Positions,
-    pub(super) segments: Positions,
+    pub(super) audiences: &'a Entities<Audience>,
+    pub(super) locations: &'a Entities<RuledEntity>,
+    pub(super) segments: &'a Entities<RuledEntity>,
     pub(super) features: &'a Entities<Feature>,
 }
 
-/// Finds the entities that a list of ids names, in config order, repeated ids included.
-pub(super) struct Positions {
-    sorted: Vec<(SmolStr, u32)>,
-}
-
-impl Positions {
-    pub(super) fn new<'i>(ids: impl Iterator<Item = &'i SmolStr>) -> Self {
-        let mut sorted: Vec<_> = ids.enumerate().map(|(at, id)| (id.clone(), position(at))).collect();
-        sorted.sort_unstable();
-        Self { sorted }
-    }
-
-    fn of(&self, ids: &[ValueWire]) -> Box<[u32]> {
-        let mut positions = Vec::new();
-        for id in ids.iter().filter_map(ValueWire::text) {
-            let first = self.sorted.partition_point(|(known, _)| *known < id);
-            let same = self.sorted[first..].iter().take_while(|(known, _)| *known == id);
-            positions.extend(same.map(|(_, position)| *position));
-        }
-        positions.sort_unstable();
-        positions.dedup();
-        positions.into_boxed_slice()
-    }
+/// Finds the entities that a list of ids names, in config order: the first of each id.
+fn named<T: Entity>(entities: &Entities<T>, ids: &[ValueWire]) -> Box<[u32]> {
+    let named = ids.iter().filter_map(ValueWire::text).filter_map(|id| entities.find_id(&id));
+    let mut positions: Vec<u32> = named.map(position).collect();
+    positions.sort_unstable();
+    positions.dedup();
+    positions.into_boxed_slice()
 }
 
 impl<'a> Compiler<'a> {
@@ -63,7 +49,7 @@ impl<'a> Compiler<'a> {
         let id = self.id(path, &wire.id)?;
         let locations = wire.locations.into_vec();
         let place = if !locations.is_empty() {
-            Place::Locations(referred.locations.of(&locations))
+            Place::Locations(named(referred.locations, &locations))
         } else if wire.site_area.truthy {
             Place::SiteArea(Box::new(self.rules(format_args!("{path}.site_area"), wire.site_area)))
         } else {
@@ -87,8 +73,8 @@ impl<'a> Compiler<'a> {
                 _ => None,
             },
             place,
-            audiences: AudienceCheck { audiences: referred.audiences.of(&audiences), all },
-            segments: referred.segments.of(&audiences),
+            audiences: AudienceCheck { audiences: named(referred.audiences, &audiences), all },
+            segments: named(referred.segments, &audiences),
             variations,
             layout,
             hash: if self.options.exclude_experience_id_hash { hash } else { hash.update(id.as_bytes()) },
@@ -130,8 +116,7 @@ impl<'a> Compiler<'a> {
         for (at, wire) in wires.into_iter().enumerate() {
             let Some(wire) = wire else { continue };
             let id = text_or_empty(&wire.id);
-            let known = variations.iter().position(|variation| variation.id == id);
-            let variation = position(known.unwrap_or(variations.len()));
+            let variation = position(variations.len());
             shares.push(Share::new(id.clone(), &wire.id, &wire.status, &wire.traffic_allocation, variation));
             let changes = wire.changes.into_vec().into_iter().filter_map(|ObjectWire(change)| change);
             variations.push(Variation {
@@ -143,6 +128,9 @@ impl<'a> Compiler<'a> {
                 at: position(at),
             });
         }
+        let ids = Index::build(variations.iter().map(|variation| Some(variation.id.as_str())));
+        let first = |id: &str| ids.find(id, |at| variations.get(at).map(|variation| variation.id.as_str()));
+        shares.iter_mut().for_each(|share| share.give_to_first(first));
         // Without one of its variations the buckets of an experience would belong to other
         // variations than they do elsewhere; nobody new is bucketed then.
         let layout = if variations.len() == served {
@@ -168,13 +156,16 @@ impl<'a> Compiler<'a> {
         let id = wire.feature_id.0.as_ref().is_some_and(truthy).then(|| wire.feature_id.text())??;
         let feature = features.find_id(&id)?;
         let declared = &features.list.get(feature)?.variables;
+        let declared_as = |key: &SmolStr| {
+            let at = declared.binary_search_by(|(name, _)| name.cmp(key)).ok()?;
+            declared[at].1
+        };
         let variables = wire.variables_data.0.map(|pairs| {
-            let cast_one = |(key, served): (SmolStr, serde_json::Value)| {
-                let declared = declared.iter().find(|(name, _)| *name == key).and_then(|(_, kind)| *kind);
-                match declared.and_then(|declared| cast(&served, declared)) {
-                    Some(value) if value != served => Variable { key, value, served: Some(Box::new(served)) },
-                    _ => Variable { key, value: served, served: None },
-                }
+            let cast_one = |(key, served): (SmolStr, serde_json::Value)| match declared_as(&key)
+                .and_then(|declared| cast(&served, declared))
+            {
+                Some(value) if value != served => Variable { key, value, served: Some(Box::new(served)) },
+                _ => Variable { key, value: served, served: None },
             };
             pairs.into_iter().map(cast_one).collect()
         });

@@ -2,6 +2,7 @@
 
 use smol_str::SmolStr;
 
+use super::compile::position;
 use super::shape::ValueWire;
 use crate::attributes::AttributeValue;
 use crate::js::number::number;
@@ -76,6 +77,11 @@ impl Share {
         Self { id, has_id, active, weight: weight.0.as_ref().map(number), variation }
     }
 
+    /// Gives what is selected to the first variation with the same id.
+    pub(super) fn give_to_first(&mut self, first: impl Fn(&str) -> Option<usize>) {
+        self.variation = first(&self.id).map_or(self.variation, position);
+    }
+
     /// Whether the variation may be selected at all.
     fn is_on(&self) -> bool {
         self.active && self.weight.is_none_or(|weight| weight > 0.0 || weight.is_nan())
@@ -90,11 +96,17 @@ impl Layout {
 
     fn packed(shares: Vec<Share>, order: BucketOrder) -> Self {
         let mut packed: Vec<Share> = Vec::with_capacity(shares.len());
+        // The place among the packed ones, by variation.
+        let mut places = vec![usize::MAX; shares.len()];
         for share in shares.into_iter().filter(|share| share.has_id && share.is_on()) {
+            let Some(place) = places.get_mut(share.variation as usize) else { continue };
             // A repeated id keeps its place and takes the last weight, as a property of an object.
-            match packed.iter_mut().find(|known| known.variation == share.variation) {
+            match packed.get_mut(*place) {
                 Some(known) => known.weight = share.weight,
-                None => packed.push(share),
+                None => {
+                    *place = packed.len();
+                    packed.push(share);
+                }
             }
         }
         if order == BucketOrder::JavaScript {

@@ -25,4 +25,4 @@ pub(crate) use cell::SnapshotCell;
 pub(crate) use compile::CompileOptions;
 pub(crate) use entity::{Audience, CarriedFeature, Experience, Feature, Place, RuledEntity, Variation};
 pub(crate) use layout::{Edge, Layout};
-pub(crate) use rules::{Item, Next, Operand, RuleSet, Test, item_path};
+pub(crate) use rules::{Item, ItemPath, Next, Operand, RuleSet, Test};

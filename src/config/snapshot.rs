@@ -172,12 +172,16 @@ impl ConfigSnapshot {
         self.goals.find(key)
     }
 
-    pub(crate) fn audiences(&self) -> &[Audience] {
-        &self.audiences.list
+    /// The audiences with the id of this one, which is their first.
+    #[inline]
+    pub(crate) fn audiences_alike(&self, first: u32) -> impl Iterator<Item = &Audience> {
+        self.audiences.alike(first)
     }
 
-    pub(crate) fn locations(&self) -> &[RuledEntity] {
-        &self.locations.list
+    /// The locations with the id of this one, which is their first.
+    #[inline]
+    pub(crate) fn locations_alike(&self, first: u32) -> impl Iterator<Item = &RuledEntity> {
+        self.locations.alike(first)
     }
 
     pub(crate) fn segments(&self) -> &[RuledEntity] {

@@ -7,6 +7,7 @@ use super::rules::matches;
 use super::trace::Untraced;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::ConfigSnapshot;
+use crate::js::regex::Steps;
 use crate::js::text::text;
 
 /// The ids of the segments with one of these keys that match and are not recorded yet, in config
@@ -18,11 +19,11 @@ pub(crate) fn match_custom_segments(
     attributes: &Attributes,
     recorded: &[AttributeValue],
 ) -> Vec<SmolStr> {
-    let mut matched = false;
+    let (mut matched, mut steps) = (false, Steps::of_a_decision());
     let mut ids: Vec<SmolStr> = Vec::new();
     for segment in snapshot.segments().iter().filter(|segment| keys.contains(&segment.key.as_str())) {
-        matched =
-            matched || segment.rules.as_ref().is_some_and(|rules| matches(rules, attributes, &mut Untraced));
+        let rules = segment.rules.as_ref();
+        matched = matched || rules.is_some_and(|rules| matches(rules, attributes, &mut steps, &mut Untraced));
         if matched && !is_recorded(&segment.id, recorded) && !ids.contains(&segment.id) {
             ids.push(segment.id.clone());
         }
