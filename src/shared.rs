@@ -70,7 +70,8 @@ impl Shared {
         let guarded = |store| Arc::new(Guarded { store, wall: wall.clone() }) as Arc<dyn DataStore>;
         let store = config.data_store.clone().map(guarded);
         let tuning = &config.tuning;
-        let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.clone());
+        let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.clone())
+            .with_max_bytes(tuning.max_visitor_bytes.get());
         let runtime = Runtime::new(visitors, Notifier::new(wall.clone()), Arc::clone(&transport), false);
         Self {
             config,

@@ -61,8 +61,16 @@ pub(crate) struct Tuning {
     pub(crate) initialize_timeout: Duration,
     pub(crate) delivery: DeliveryConfig,
     pub(crate) max_visitors: NonZeroUsize,
+    pub(crate) max_visitor_bytes: NonZeroUsize,
     pub(crate) visitor_ttl: Option<Duration>,
 }
+
+/// Bytes that each visitor may take by default, on average.
+const BYTES_OF_A_VISITOR: usize = 2 << 10;
+
+/// The least default of all bytes of visitors, and the least that may be configured.
+const LEAST_DEFAULT_BYTES: usize = 64 << 20;
+const LEAST_VISITOR_BYTES: usize = 1 << 20;
 
 /// How much the config CDN may cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +91,7 @@ pub struct SdkConfigBuilder {
     tuning: Tuning,
     batch_size: usize,
     max_visitors: usize,
+    max_visitor_bytes: Option<usize>,
     transport: TransportConfig,
     data_store: Option<Arc<dyn DataStore>>,
     #[cfg(feature = "async")]
@@ -122,10 +131,12 @@ impl SdkConfig {
                 initialize_timeout: Self::DEFAULT_INITIALIZE_TIMEOUT,
                 delivery: DeliveryConfig::default(),
                 max_visitors: NonZeroUsize::MIN,
+                max_visitor_bytes: NonZeroUsize::MIN,
                 visitor_ttl: None,
             },
             batch_size: Self::DEFAULT_BATCH_SIZE,
             max_visitors: Self::DEFAULT_MAX_VISITORS,
+            max_visitor_bytes: None,
             transport: TransportConfig::default(),
             data_store: None,
             #[cfg(feature = "async")]
@@ -285,6 +296,15 @@ impl SdkConfigBuilder {
         self
     }
 
+    /// Bytes that the state of all remembered visitors may take, about; the oldest are forgotten first,
+    /// which [`Stats`](crate::Stats) counts, and who alone takes more than a sixteenth is not remembered.
+    /// At least 1 MiB. Default 2 KiB for each of [`max_visitors`](Self::max_visitors), but at least
+    /// 64 MiB: a visitor with a decision or two takes about 500 bytes.
+    pub const fn max_visitor_bytes(mut self, bytes: usize) -> Self {
+        self.max_visitor_bytes = Some(bytes);
+        self
+    }
+
     /// Forgets visitor state that was not changed, and deduplication marks that were set, this long
     /// ago; at least 1 s. Goes to the data store with each write. Default none: what is remembered is
     /// kept within its bound, as in the official SDKs.
@@ -333,6 +353,7 @@ impl SdkConfigBuilder {
             mut tuning,
             batch_size,
             max_visitors,
+            max_visitor_bytes,
             transport,
             data_store,
             #[cfg(feature = "async")]
@@ -348,6 +369,11 @@ impl SdkConfigBuilder {
         }
         tuning.batch_size = check_count("batch_size", batch_size, 10_000, "from 1 to 10,000")?;
         tuning.max_visitors = check_count("max_visitors", max_visitors, usize::MAX, "at least 1")?;
+        let bytes = max_visitor_bytes
+            .unwrap_or_else(|| max_visitors.saturating_mul(BYTES_OF_A_VISITOR).max(LEAST_DEFAULT_BYTES));
+        tuning.max_visitor_bytes = NonZeroUsize::new(bytes)
+            .filter(|bytes| bytes.get() >= LEAST_VISITOR_BYTES)
+            .ok_or(out_of_range("max_visitor_bytes", "at least 1 MiB"))?;
         if tuning.auto_flush_interval.is_some_and(|every| every < Duration::from_millis(1)) {
             return Err(out_of_range("auto_flush_interval", "at least 1 ms"));
         }

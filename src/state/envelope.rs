@@ -3,31 +3,49 @@
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
-use crate::attributes::Attributes;
+use super::bucketing::Bucketing;
+use crate::attributes::{Attributes, LONGEST_SEGMENT, Measured};
 
 /// What outlives a context: attributes made persistent, segments, and stored decisions.
 #[derive(Clone, Default)]
 pub(crate) struct VisitorState {
-    pub(crate) attributes: Attributes,
-    pub(crate) segments: Attributes,
-    /// Experience id to variation id, in the order of the first decision.
-    pub(crate) bucketing: Vec<(SmolStr, SmolStr)>,
+    pub(crate) attributes: Measured,
+    pub(crate) segments: Measured,
+    /// Experience id to variation id.
+    pub(crate) bucketing: Bucketing,
 }
 
 impl VisitorState {
+    pub(crate) fn new(attributes: Attributes, segments: Attributes, bucketing: Bucketing) -> Self {
+        let (attributes, segments) = (Measured::new(attributes), Measured::new(segments));
+        Self { attributes, segments, bucketing }
+    }
+
+    /// About how many bytes it takes on the heap; costs the same for every state.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.attributes.bytes() + self.segments.bytes() + self.bucketing.bytes()
+    }
+
     /// Remembers a decision; a later one for the same experience replaces it.
     pub(crate) fn decide(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
-        match self.bucketing.iter_mut().find(|(experience, _)| experience == experience_id) {
-            Some((_, variation)) => *variation = variation_id.clone(),
-            None => self.bucketing.push((experience_id.clone(), variation_id.clone())),
-        }
+        self.bucketing.decide(experience_id, variation_id);
+    }
+
+    /// Lays attributes over the others; same names replace.
+    pub(crate) fn set_attributes(&mut self, attributes: Attributes) {
+        self.attributes.change(|before| before.extend(attributes));
+    }
+
+    /// Merges segments; lists are united.
+    pub(crate) fn add_segments(&mut self, segments: &Attributes) {
+        self.segments.change(|before| before.merge_up_to(LONGEST_SEGMENT, segments));
     }
 
     /// Lays later changes over this state, as the official JavaScript SDK does with every write.
     pub(crate) fn merge(&mut self, later: &Self) {
-        self.attributes.extend(later.attributes.clone());
-        self.segments.merge(&later.segments);
-        for (experience_id, variation_id) in &later.bucketing {
+        self.set_attributes(Attributes::clone(&later.attributes));
+        self.add_segments(&later.segments);
+        for (experience_id, variation_id) in later.bucketing.iter() {
             self.decide(experience_id, variation_id);
         }
     }
@@ -40,8 +58,8 @@ impl VisitorState {
             .map(|(experience, variation)| (experience.to_string(), Value::from(variation.as_str())))
             .collect();
         let mut envelope = Map::with_capacity(3);
-        envelope.insert("attributes".to_owned(), (&self.attributes).into());
-        envelope.insert("segments".to_owned(), (&self.segments).into());
+        envelope.insert("attributes".to_owned(), (&*self.attributes).into());
+        envelope.insert("segments".to_owned(), (&*self.segments).into());
         envelope.insert("bucketing".to_owned(), Value::Object(bucketing));
         Value::Object(envelope)
     }
@@ -54,7 +72,7 @@ impl VisitorState {
             return None;
         }
         if !envelope.contains_key("attributes") && !envelope.contains_key("segments") {
-            return Some(Self { attributes: envelope.into(), ..Self::default() });
+            return Some(Self::new(envelope.into(), Attributes::new(), Bucketing::default()));
         }
         let mut map = |name: &str| match envelope.remove(name) {
             Some(Value::Object(map)) => map,
@@ -64,14 +82,11 @@ impl VisitorState {
             Value::String(text) => text.as_str().into(),
             other => SmolStr::from(other.to_string()),
         };
-        Some(Self {
-            attributes: map("attributes").into(),
-            segments: map("segments").into(),
-            bucketing: map("bucketing")
-                .iter()
-                .map(|(experience, variation)| (experience.as_str().into(), text(variation)))
-                .collect(),
-        })
+        let (attributes, segments) = (map("attributes").into(), map("segments").into());
+        let bucketing = map("bucketing");
+        let pairs =
+            bucketing.iter().map(|(experience, variation)| (experience.as_str().into(), text(variation)));
+        Some(Self::new(attributes, segments, pairs.collect()))
     }
 }
 
@@ -84,8 +99,8 @@ mod tests {
     #[test]
     fn an_envelope_comes_back_as_it_went() {
         let mut state = VisitorState::default();
-        state.attributes.insert("plan", "pro");
-        state.segments.insert("country", "GR");
+        state.set_attributes(Attributes::new().with("plan", "pro"));
+        state.add_segments(&Attributes::new().with("country", "GR"));
         state.decide(&"10".into(), &"20".into());
         state.decide(&"10".into(), &"21".into());
         let envelope = state.to_envelope();

@@ -28,6 +28,7 @@ pub(crate) struct Visitors {
     /// Whether anything was ever remembered; until then nobody needs to look.
     used: AtomicBool,
     shard_capacity: usize,
+    shard_bytes: usize,
     ttl: Option<Duration>,
     store: Option<Arc<dyn DataStore>>,
     evicted: AtomicU64,
@@ -43,6 +44,8 @@ struct Shard {
     states: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
     /// Visitors by age. With a store: those to be written.
     order: VecDeque<u64>,
+    /// What the states take, about.
+    bytes: usize,
 }
 
 /// The hash of a hash is itself.
@@ -71,6 +74,23 @@ struct Entry {
     changed_at: Option<Instant>,
 }
 
+impl Shard {
+    /// Every entry leaves by this, so that the bytes are right.
+    fn forget(&mut self, hash: u64) {
+        if let Some(entry) = self.states.remove(&hash) {
+            self.bytes -= entry.bytes();
+        }
+    }
+}
+
+impl Entry {
+    /// What it takes with its places in the table and the order, about.
+    fn bytes(&self) -> usize {
+        let long_id = if self.visitor_id.is_heap_allocated() { self.visitor_id.len() } else { 0 };
+        size_of::<(u64, Self, u64)>() + long_id + self.state.bytes()
+    }
+}
+
 impl Visitors {
     pub(crate) fn new(
         capacity: NonZeroUsize,
@@ -82,12 +102,18 @@ impl Visitors {
             hashes: RandomState::new(),
             used: AtomicBool::new(false),
             shard_capacity: capacity.get().div_ceil(SHARDS),
+            shard_bytes: usize::MAX,
             ttl,
             store,
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
         }
+    }
+
+    /// The same with a bound on the bytes of all states together.
+    pub(crate) fn with_max_bytes(self, bytes: usize) -> Self {
+        Self { shard_bytes: bytes.div_ceil(SHARDS), ..self }
     }
 
     /// What a forked child begins with: the memory, but for shards that another thread was changing at
@@ -100,6 +126,7 @@ impl Visitors {
             hashes: self.hashes.clone(),
             used: AtomicBool::new(self.used.load(Ordering::Relaxed)),
             shard_capacity: self.shard_capacity,
+            shard_bytes: self.shard_bytes,
             ttl: self.ttl,
             store: self.store.clone(),
             evicted: AtomicU64::new(0),
@@ -181,11 +208,12 @@ impl Visitors {
         }
         let (now, hash) = (self.now(), self.hashes.hash_one(visitor_id.as_str()));
         let mut shard = self.lock(place(hash));
-        let Shard { states, order } = &mut *shard;
+        let Shard { states, order, bytes } = &mut *shard;
         let begin = || if self.has_store() { VisitorState::default() } else { known() };
         let slot = match states.entry(hash) {
             hash_map::Entry::Occupied(mut held) => {
                 let entry = held.get_mut();
+                let before = entry.bytes();
                 if entry.visitor_id != *visitor_id || self.is_over(entry, now) {
                     entry.visitor_id = visitor_id.clone();
                     entry.state = begin();
@@ -194,20 +222,48 @@ impl Visitors {
                 change(&mut entry.state);
                 entry.version += 1;
                 entry.changed_at = now;
+                let after = entry.bytes();
+                *bytes = *bytes - before + after;
+                if *bytes > self.shard_bytes {
+                    self.make_room(&mut shard, hash, after);
+                }
                 return;
             }
             hash_map::Entry::Vacant(slot) => slot,
         };
         let mut state = begin();
         change(&mut state);
-        slot.insert(Entry { visitor_id: visitor_id.clone(), state, version: 0, changed_at: now });
-        if order.len() >= self.shard_capacity
-            && let Some(oldest) = order.pop_front()
-        {
-            states.remove(&oldest);
+        let entry = Entry { visitor_id: visitor_id.clone(), state, version: 0, changed_at: now };
+        let taken = entry.bytes();
+        *bytes += taken;
+        slot.insert(entry);
+        let full = order.len() >= self.shard_capacity;
+        order.push_back(hash);
+        if full {
+            self.forget_oldest(&mut shard);
+        }
+        if shard.bytes > self.shard_bytes {
+            self.make_room(&mut shard, hash, taken);
+        }
+    }
+
+    /// Forgets the oldest visitors until the rest fits; a visitor who alone does not fit goes instead.
+    #[cold]
+    fn make_room(&self, shard: &mut Shard, changed: u64, taken: usize) {
+        if taken > self.shard_bytes {
+            shard.forget(changed);
+            shard.order.retain(|hash| *hash != changed);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        order.push_back(hash);
+        while shard.bytes > self.shard_bytes && self.forget_oldest(shard) {}
+    }
+
+    /// Whether there was one.
+    fn forget_oldest(&self, shard: &mut Shard) -> bool {
+        let Some(oldest) = shard.order.pop_front() else { return false };
+        shard.forget(oldest);
+        self.evicted.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// Writes what waits to the store, and keeps what could not be written for the next time. A round
@@ -272,7 +328,7 @@ impl Visitors {
             }
             let mut shard = self.lock(index);
             if shard.states.get(&hash).is_none_or(|entry| entry.version == version) {
-                shard.states.remove(&hash);
+                shard.forget(hash);
                 return true;
             }
         }
@@ -312,7 +368,7 @@ mod tests {
         let visitors = Visitors::new(capacity(10), None, None);
         assert!(visitors.recall("v", |_| ()).is_none());
         decide(&visitors, "v", "2");
-        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "2".into())]);
+        assert_eq!(*visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "2".into())]);
     }
 
     #[test]
@@ -325,6 +381,35 @@ mod tests {
             (0..1_000).filter(|visitor| visitors.recall(&visitor.to_string(), |_| ()).is_some()).count();
         assert!(kept <= SHARDS);
         assert_eq!(visitors.evicted(), 1_000 - kept as u64);
+    }
+
+    #[test]
+    fn memory_is_bounded_in_bytes_and_the_oldest_leave_first() {
+        let visitors = Visitors::new(capacity(100_000), None, None).with_max_bytes(SHARDS * 400_000);
+        let names: Vec<_> = (0..1_000).map(|visitor: u32| SmolStr::from(visitor.to_string())).collect();
+        let segments = Attributes::new().with("country", "x".repeat(100_000));
+        let change = |name: &SmolStr, segments: &Attributes| {
+            visitors.update(name, VisitorState::default, |state| state.add_segments(segments));
+        };
+        names.iter().for_each(|name| change(name, &segments));
+        let kept = |shard: usize| visitors.lock(shard).states.len();
+        assert!((0..SHARDS).all(|shard| kept(shard) == 3), "a fourth of 100 kB would be too many");
+        assert_eq!(visitors.evicted(), 1_000 - 3 * SHARDS as u64);
+        let newest = visitors.recall(names.last().unwrap(), |state| state.segments.len());
+        assert_eq!(newest, Some(1));
+        // Who alone takes more than there is does not drive the others out.
+        change(&"heavy".into(), &Attributes::new().with("country", "x".repeat(400_000)));
+        assert!(visitors.recall("heavy", |_| ()).is_none());
+        assert!((0..SHARDS).all(|shard| kept(shard) == 3));
+        // One who grows while remembered counts with what he has grown to.
+        change(names.last().unwrap(), &Attributes::new().with("browser", "x".repeat(250_000)));
+        assert_eq!((0..SHARDS).map(kept).sum::<usize>(), 3 * SHARDS - 2);
+        // All that is counted is what is there.
+        for shard in 0..SHARDS {
+            let shard = visitors.lock(shard);
+            assert_eq!(shard.bytes, shard.states.values().map(Entry::bytes).sum::<usize>());
+            assert_eq!(shard.order.len(), shard.states.len());
+        }
     }
 
     #[test]
@@ -351,7 +436,7 @@ mod tests {
         visitors.lock(place(hash)).states.get_mut(&hash).unwrap().visitor_id = "other".into();
         assert!(visitors.recall("v", |_| ()).is_none(), "the other one's state is not v's");
         decide(&visitors, "v", "3");
-        assert_eq!(visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "3".into())]);
+        assert_eq!(*visitors.recall("v", VisitorState::clone).unwrap().bucketing, [("1".into(), "3".into())]);
         assert_eq!(visitors.evicted(), 1);
     }
 
@@ -434,9 +519,8 @@ mod tests {
         let store = Arc::new(InMemoryDataStore::new());
         let visitors = Visitors::new(capacity(10), None, Some(Arc::clone(&store) as Arc<dyn DataStore>));
         let older = VisitorState::default;
-        visitors.update(&"v".into(), older, |state| {
-            state.segments.merge(&Attributes::new().with("country", "GR"))
-        });
+        visitors
+            .update(&"v".into(), older, |state| state.add_segments(&Attributes::new().with("country", "GR")));
         visitors.write_behind();
         visitors.update(&"v".into(), older, |state| state.decide(&"1".into(), &"2".into()));
         let seen = visitors.recall("v", VisitorState::clone).unwrap();
