@@ -214,6 +214,8 @@ impl Shared {
             Source::SdkKey(_) => ConfigSource::Fetched,
             Source::Direct(_) => ConfigSource::Direct,
         });
+        // Visitors are forgotten without the tracker too.
+        stats.visitors_evicted = runtime.visitors.evicted();
         stats.panics = self.wall.panics();
         stats.events_missed = runtime.notifier.missed();
         stats.fork_generation = generation();

@@ -326,14 +326,19 @@ impl Test {
             MatchType::Contains => Self::Contains(lower()),
             MatchType::StartsWith => Self::StartsWith(lower()),
             MatchType::EndsWith => Self::EndsWith(lower()),
-            MatchType::IsIn => Self::IsIn(match &value {
-                AttributeValue::String(list) => list.split('|').map(|one| lowered(one).into()).collect(),
-                AttributeValue::Array(values) => {
-                    let mut buffer = Buffer::new();
-                    values.iter().map(|one| lowered(&text(one, &mut buffer)).into()).collect()
-                }
-                _ => Box::default(),
-            }),
+            MatchType::IsIn => {
+                let mut elements: Vec<Box<str>> = match &value {
+                    AttributeValue::String(list) => list.split('|').map(|one| lowered(one).into()).collect(),
+                    AttributeValue::Array(values) => {
+                        let mut buffer = Buffer::new();
+                        values.iter().map(|one| lowered(&text(one, &mut buffer)).into()).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                elements.sort_unstable();
+                elements.dedup();
+                Self::IsIn(elements.into_boxed_slice())
+            }
             MatchType::RegexMatches => match Pattern::compile(&exact) {
                 Some(pattern) => Self::Regex(Box::new(pattern)),
                 None => Self::Never(Flaw::Pattern),

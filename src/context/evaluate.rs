@@ -1,5 +1,7 @@
 //! Experiences and features of the visitor: decided, remembered, and reported as exposures.
 
+use std::collections::HashSet;
+
 use smol_str::SmolStr;
 
 use super::decisions::Decisions;
@@ -10,6 +12,9 @@ use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience}
 use crate::handles::{ExperienceHandle, FeatureHandle};
 use crate::results::{ExperienceResult, FeatureOff, FeatureResult, Undecided};
 use crate::tracking::{Exposure, TrackedEvent};
+
+/// Up to so many keys are looked through for each experience.
+const FEW: usize = 8;
 
 /// The options of a call that gives none.
 pub(super) static PLAIN: RunOptions = RunOptions::new();
@@ -212,10 +217,11 @@ impl Context {
     pub fn run_features_with(&self, options: &RunOptions) -> Vec<FeatureResult<'_>> {
         let mut results: Vec<(usize, FeatureResult<'_>)> = Vec::new();
         self.each_carried(self.snapshot.keyed_experiences(), options, |result, position| {
-            if let Err(at) = results.binary_search_by_key(&position, |(known, _)| *known) {
-                results.insert(at, (position, result));
-            }
+            results.push((position, result));
         });
+        // By feature, the first of each.
+        results.sort_by_key(|(position, _)| *position);
+        results.dedup_by_key(|(position, _)| *position);
         results.into_iter().map(|(_, result)| result).collect()
     }
 
@@ -243,9 +249,18 @@ impl Context {
         options: &RunOptions,
         mut visit: impl FnMut(FeatureResult<'a>, usize),
     ) {
+        let asked = &options.experience_keys;
+        let many: HashSet<&str> =
+            if asked.len() > FEW { asked.iter().map(|it| &**it).collect() } else { HashSet::new() };
+        let mut next = 0;
         let wanted = |position: &usize| {
+            // A key that stands twice means the same experience again, which carries nothing new.
+            if *position < next {
+                return false;
+            }
+            next = *position + 1;
             let key = self.snapshot.experiences()[*position].key.as_str();
-            options.experience_keys.is_empty() || options.experience_keys.iter().any(|it| **it == *key)
+            asked.is_empty() || many.contains(key) || many.is_empty() && asked.iter().any(|it| **it == *key)
         };
         self.with_facts(options, |facts| {
             for position in experiences.filter(wanted) {

@@ -1,5 +1,7 @@
 //! Custom segments: which of the asked ones the visitor newly belongs to.
 
+use std::collections::HashSet;
+
 use ryu_js::Buffer;
 use smol_str::SmolStr;
 
@@ -20,11 +22,14 @@ pub(crate) fn match_custom_segments(
     recorded: &[AttributeValue],
 ) -> Vec<SmolStr> {
     let (mut matched, mut steps) = (false, Steps::of_a_decision());
+    let keys: HashSet<&str> = keys.iter().copied().collect();
+    let mut known: HashSet<SmolStr> = recorded.iter().map(|id| text(id, &mut Buffer::new()).into()).collect();
     let mut ids: Vec<SmolStr> = Vec::new();
-    for segment in snapshot.segments().iter().filter(|segment| keys.contains(&segment.key.as_str())) {
+    for segment in snapshot.segments().iter().filter(|segment| keys.contains(segment.key.as_str())) {
         let rules = segment.rules.as_ref();
-        matched = matched || rules.is_some_and(|rules| matches(rules, attributes, &mut steps, &mut Untraced));
-        if matched && !is_recorded(&segment.id, recorded) && !ids.contains(&segment.id) {
+        matched =
+            matched || rules.is_some_and(|rules| matches(rules, attributes, &mut steps, &mut Untraced));
+        if matched && known.insert(segment.id.clone()) {
             ids.push(segment.id.clone());
         }
     }
