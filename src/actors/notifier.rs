@@ -134,8 +134,10 @@ impl Notifier {
             return notifier;
         }
         let handlers = self.handlers.load();
-        let idle =
-            handlers.iter().flat_map(|block| &**block).filter(|it| !matches!(it.handler.try_lock(), Err(TryLockError::WouldBlock)));
+        let idle = handlers
+            .iter()
+            .flat_map(|block| &**block)
+            .filter(|it| !matches!(it.handler.try_lock(), Err(TryLockError::WouldBlock)));
         let idle: Arc<[_]> = idle.cloned().collect();
         let inbox = notifier.lock().inbox();
         for registered in &*idle {

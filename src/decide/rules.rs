@@ -100,7 +100,10 @@ fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> Verdict {
         Test::EndsWith(lower) => on_text(ends_with_lowered, lower),
         Test::IsIn(elements) => {
             let tokens = text(value, &mut buffer);
-            tokens.split('|').any(|token| elements.binary_search_by(|element| (**element).cmp(token)).is_ok()).into()
+            tokens
+                .split('|')
+                .any(|token| elements.binary_search_by(|element| (**element).cmp(token)).is_ok())
+                .into()
         }
         Test::Regex(pattern) => match pattern.is_match(&lowered(&text(value, &mut buffer)), steps) {
             Some(matched) => matched.into(),

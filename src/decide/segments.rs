@@ -27,8 +27,7 @@ pub(crate) fn match_custom_segments(
     let mut ids: Vec<SmolStr> = Vec::new();
     for segment in snapshot.segments().iter().filter(|segment| keys.contains(segment.key.as_str())) {
         let rules = segment.rules.as_ref();
-        matched =
-            matched || rules.is_some_and(|rules| matches(rules, attributes, &mut steps, &mut Untraced));
+        matched = matched || rules.is_some_and(|rules| matches(rules, attributes, &mut steps, &mut Untraced));
         if matched && known.insert(segment.id.clone()) {
             ids.push(segment.id.clone());
         }

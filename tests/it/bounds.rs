@@ -38,9 +38,8 @@ fn a_list_that_is_too_long_is_cut_where_it_comes_in() {
     let core = start(direct());
     let given = attributes! { "source" => names(0..5_000), "ids" => names(0..20_000) };
     let mut context = core.create_context("v", given).unwrap();
-    let lengths = |it: &convert_sdk::Context| {
-        [list(it.segments(), "source").len(), list(it.attributes(), "ids").len()]
-    };
+    let lengths =
+        |it: &convert_sdk::Context| [list(it.segments(), "source").len(), list(it.attributes(), "ids").len()];
     assert_eq!(lengths(&context), [1_000, 10_000]);
     context.set_segments(attributes! { "source" => names(5_000..10_000) });
     context.set_attributes(attributes! { "ids" => names(0..30_000) });
