@@ -532,7 +532,8 @@ mod tests {
         let mut mixed: Attributes = names(7_919).map(|name| (name, 1)).collect();
         assert!(matches!(mixed.entries, Entries::Tree(_)), "20,000 are not shifted for each of them");
         assert_eq!((mixed.len(), mixed.iter().len()), (20_000, 20_000));
-        assert!(mixed == sorted && sorted == mixed);
+        assert!(mixed == sorted);
+        assert!(sorted == mixed);
         assert!(mixed.iter().is_sorted_by_key(|(name, _)| name));
         assert_eq!(mixed.insert("5", 2), Some(AttributeValue::Number(1.0)));
         assert!(mixed != sorted && mixed.get("5") == Some(&AttributeValue::Number(2.0)));

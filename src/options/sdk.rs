@@ -290,7 +290,7 @@ impl SdkConfigBuilder {
     /// Visitors whose state is remembered in memory, and eight deduplication marks for each; the
     /// oldest are forgotten first, which [`Stats`](crate::Stats) counts. At least 1. Default 100,000.
     ///
-    /// A million visitors with one decision each take about 475 MB, a million marks about 71 MB.
+    /// A million visitors with one decision each take about 500 MB, a million marks about 71 MB.
     pub const fn max_visitors(mut self, visitors: usize) -> Self {
         self.max_visitors = visitors;
         self

@@ -13,6 +13,7 @@ const FEW: usize = 32;
 pub(crate) struct Bucketing {
     pairs: Vec<(SmolStr, SmolStr)>,
     /// Where the decision about an experience is, from the first search among many.
+    #[expect(clippy::box_collection, reason = "most visitors have none, and there are many")]
     places: Option<Box<HashMap<SmolStr, usize>>>,
 }
 

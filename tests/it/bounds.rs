@@ -48,7 +48,7 @@ fn a_list_that_is_too_long_is_cut_where_it_comes_in() {
 
 fn heavy(core: &convert_sdk::Core, visitor: u32) {
     let given = attributes! { "country" => "x".repeat(100_000), "plan" => "pro" };
-    let context = core.create_context(&format!("v{visitor}"), given).unwrap();
+    let context = core.create_context(format!("v{visitor}"), given).unwrap();
     assert!(context.run_experience("price").is_some());
 }
 
@@ -80,7 +80,7 @@ fn visitors_are_forgotten_by_bytes_too_and_counted() {
     let evicted = core.stats().visitors_evicted;
     assert!(evicted >= 400 - 168, "{evicted}: of 100 kB each, 16 MiB hold 167");
     let known = (0..400).filter(|visitor| {
-        let context = core.create_context(&format!("v{visitor}"), ()).unwrap();
+        let context = core.create_context(format!("v{visitor}"), ()).unwrap();
         !context.segments().is_empty()
     });
     assert_eq!(known.count() as u64 + evicted, 400);
