@@ -531,6 +531,7 @@ mod tests {
         assert!(matches!(sorted.entries, Entries::Row(_)));
         let mut mixed: Attributes = names(7_919).map(|name| (name, 1)).collect();
         assert!(matches!(mixed.entries, Entries::Tree(_)), "20,000 are not shifted for each of them");
+        assert_eq!(size_of::<Attributes>(), size_of::<Vec<u8>>());
         assert_eq!((mixed.len(), mixed.iter().len()), (20_000, 20_000));
         assert!(mixed == sorted);
         assert!(sorted == mixed);

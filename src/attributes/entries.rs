@@ -17,7 +17,8 @@ const LONGEST_SHIFTED: usize = 128;
 #[derive(Clone)]
 pub(super) enum Entries {
     Row(Vec<(SmolStr, AttributeValue)>),
-    Tree(BTreeMap<SmolStr, AttributeValue>),
+    /// Boxed, so that a map takes no more room within a value than a row does.
+    Tree(Box<BTreeMap<SmolStr, AttributeValue>>),
 }
 
 pub(super) enum Iter<'a> {
@@ -71,7 +72,7 @@ impl Entries {
                 Err(_) => {
                     let mut tree = grown(row);
                     tree.insert(name, value);
-                    *self = Self::Tree(tree);
+                    *self = Self::Tree(Box::new(tree));
                     None
                 }
             },
@@ -88,7 +89,7 @@ impl Entries {
                 }
                 let mut tree = grown(row);
                 let removed = tree.remove(name);
-                *self = Self::Tree(tree);
+                *self = Self::Tree(Box::new(tree));
                 removed
             }
             Self::Tree(tree) => tree.remove(name),
