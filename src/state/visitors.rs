@@ -259,6 +259,7 @@ impl Visitors {
     }
 
     /// Whether there was one.
+    #[inline(never)]
     fn forget_oldest(&self, shard: &mut Shard) -> bool {
         let Some(oldest) = shard.order.pop_front() else { return false };
         shard.forget(oldest);
