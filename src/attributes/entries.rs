@@ -17,7 +17,7 @@ const LONGEST_SHIFTED: usize = 128;
 #[derive(Clone)]
 pub(super) enum Entries {
     Row(Vec<(SmolStr, AttributeValue)>),
-    /// Boxed, so that a map takes no more room within a value than a row does.
+    #[expect(clippy::box_collection, reason = "a map takes no more room within a value than a row does")]
     Tree(Box<BTreeMap<SmolStr, AttributeValue>>),
 }
 
