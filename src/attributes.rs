@@ -106,6 +106,7 @@ impl Attributes {
     }
 
     /// Sets one entry and returns the value that it replaced.
+    #[inline]
     pub fn insert(
         &mut self,
         name: impl Into<SmolStr>,
@@ -163,12 +164,16 @@ impl Attributes {
         self.merge_up_to(LONGEST_LIST, later);
     }
 
+    /// Whether any entry is one that is wanted.
+    #[inline]
+    pub(crate) fn any(&self, wanted: impl FnMut(&str, &AttributeValue) -> bool) -> bool {
+        self.entries.any(wanted)
+    }
+
     /// Shortens lists to so many values, and returns how many are left out.
     pub(crate) fn shorten(&mut self, longest: usize) -> usize {
-        let is_long =
-            |value: &AttributeValue| matches!(value, AttributeValue::Array(values) if values.len() > longest);
-        let long: Vec<SmolStr> =
-            self.iter().filter(|(_, value)| is_long(value)).map(|(name, _)| name.into()).collect();
+        let long = self.iter().filter(|(_, value)| value.is_longer_than(longest));
+        let long: Vec<SmolStr> = long.map(|(name, _)| name.into()).collect();
         let mut left_out = 0;
         for name in long {
             if let Some(AttributeValue::Array(values)) = self.entries.get_mut(&name) {
@@ -262,6 +267,11 @@ impl AttributeValue {
                 0
             }
         }
+    }
+
+    /// Whether it is a list of more values.
+    pub(crate) const fn is_longer_than(&self, longest: usize) -> bool {
+        matches!(self, Self::Array(values) if values.len() > longest)
     }
 
     /// What tells scalars apart in a set; `NaN` is one value there, and so are both zeros.

@@ -17,7 +17,7 @@ const LONGEST_SHIFTED: usize = 128;
 #[derive(Clone)]
 pub(super) enum Entries {
     Row(Vec<(SmolStr, AttributeValue)>),
-    /// Boxed, so that a map takes no more room within a value than a row does.
+    #[expect(clippy::box_collection, reason = "a map takes no more room within a value than a row does")]
     Tree(Box<BTreeMap<SmolStr, AttributeValue>>),
 }
 
@@ -51,6 +51,15 @@ impl Entries {
         }
     }
 
+    /// Whether any entry is one that is wanted.
+    #[inline]
+    pub(super) fn any(&self, mut wanted: impl FnMut(&str, &AttributeValue) -> bool) -> bool {
+        match self {
+            Self::Row(row) => row.iter().any(|(name, value)| wanted(name, value)),
+            Self::Tree(tree) => tree.iter().any(|(name, value)| wanted(name, value)),
+        }
+    }
+
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut AttributeValue> {
         match self {
             Self::Row(row) => position(row, name).ok().map(|at| &mut row[at].1),
@@ -58,14 +67,27 @@ impl Entries {
         }
     }
 
+    #[inline]
     pub(super) fn insert(&mut self, name: SmolStr, value: AttributeValue) -> Option<AttributeValue> {
+        match self {
+            // Names often come in their order.
+            Self::Row(row) if row.last().is_none_or(|(last, _)| last.as_str() < name.as_str()) => {
+                if row.capacity() == 0 {
+                    row.reserve_exact(4);
+                }
+                row.push((name, value));
+                None
+            }
+            _ => self.insert_within(name, value),
+        }
+    }
+
+    #[inline(never)]
+    fn insert_within(&mut self, name: SmolStr, value: AttributeValue) -> Option<AttributeValue> {
         match self {
             Self::Row(row) => match position(row, &name) {
                 Ok(at) => Some(std::mem::replace(&mut row[at].1, value)),
                 Err(at) if row.len() - at <= LONGEST_SHIFTED => {
-                    if row.capacity() == 0 {
-                        *row = Vec::with_capacity(4);
-                    }
                     row.insert(at, (name, value));
                     None
                 }
@@ -127,10 +149,6 @@ fn grown(row: &mut Vec<(SmolStr, AttributeValue)>) -> BTreeMap<SmolStr, Attribut
 }
 
 fn position(row: &[(SmolStr, AttributeValue)], name: &str) -> Result<usize, usize> {
-    // Names often come in their order.
-    if row.last().is_none_or(|(last, _)| last.as_str() < name) {
-        return Err(row.len());
-    }
     row.binary_search_by(|(entry, _)| entry.as_str().cmp(name))
 }
 

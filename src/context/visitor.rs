@@ -242,10 +242,14 @@ impl Context {
         if self.visitor_id.is_empty() || self.preview.is_some() {
             return;
         }
-        let known = || {
-            let segments =
-                self.persistent_segments.as_deref().map_or_else(Attributes::new, |it| Attributes::clone(it));
-            VisitorState::new(self.persistent.clone(), segments, self.decisions.pairs(&self.snapshot))
+        let known = || VisitorState {
+            attributes: if self.persistent.is_empty() {
+                Measured::default()
+            } else {
+                Measured::new(self.persistent.clone())
+            },
+            segments: self.persistent_segments.as_deref().cloned().unwrap_or_default(),
+            bucketing: self.decisions.pairs(&self.snapshot),
         };
         self.shared.runtime().visitors.update(&self.visitor_id, known, change);
         self.shared.persist();
@@ -334,15 +338,15 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
 /// Takes the report keys out of attributes, and leaves out what is beyond the bounds of lists.
 pub(super) fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
     let mut segments = Attributes::new();
-    if attributes.iter().any(|(name, _)| is_report_key(name)) {
+    // One look for both: most attributes are neither.
+    if attributes.any(|name, value| is_report_key(name) || value.is_longer_than(LONGEST_SEGMENT)) {
         for key in REPORT_KEYS {
             if let Some(value) = attributes.remove(key) {
                 segments.insert(key, value);
             }
         }
-        tell_of(segments.shorten(LONGEST_SEGMENT));
+        tell_of(segments.shorten(LONGEST_SEGMENT) + attributes.shorten(LONGEST_LIST));
     }
-    tell_of(attributes.shorten(LONGEST_LIST));
     (attributes, segments)
 }
 

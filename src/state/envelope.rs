@@ -18,11 +18,6 @@ pub(crate) struct VisitorState {
 }
 
 impl VisitorState {
-    pub(crate) fn new(attributes: Attributes, segments: Attributes, bucketing: Bucketing) -> Self {
-        let (attributes, segments) = (Measured::new(attributes), Measured::new(segments));
-        Self { attributes, segments, bucketing }
-    }
-
     /// About how many bytes it takes on the heap; costs the same for every state.
     pub(crate) const fn bytes(&self) -> usize {
         self.attributes.bytes() + self.segments.bytes() + self.bucketing.bytes()
@@ -91,7 +86,7 @@ impl VisitorState {
             return None;
         }
         if !envelope.contains_key("attributes") && !envelope.contains_key("segments") {
-            return Some(Self::new(envelope.into(), Attributes::new(), Bucketing::default()));
+            return Some(Self { attributes: Measured::new(envelope.into()), ..Self::default() });
         }
         let mut map = |name: &str| match envelope.remove(name) {
             Some(Value::Object(map)) => map,
@@ -101,11 +96,11 @@ impl VisitorState {
             Value::String(text) => text.as_str().into(),
             other => SmolStr::from(other.to_string()),
         };
-        let (attributes, segments) = (map("attributes").into(), map("segments").into());
+        let [attributes, segments] = ["attributes", "segments"].map(|name| Measured::new(map(name).into()));
         let bucketing = map("bucketing");
         let pairs =
             bucketing.iter().map(|(experience, variation)| (experience.as_str().into(), text(variation)));
-        Some(Self::new(attributes, segments, pairs.collect()))
+        Some(Self { attributes, segments, bucketing: pairs.collect() })
     }
 }
 

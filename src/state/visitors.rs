@@ -272,6 +272,7 @@ impl Visitors {
     }
 
     /// Whether there was one.
+    #[inline(never)]
     fn forget_oldest(&self, shard: &mut Shard) -> bool {
         let oldest = shard.order.pop_front();
         oldest.inspect(|(_, hash)| self.evict(shard, *hash)).is_some()
