@@ -7,7 +7,7 @@ use ryu_js::Buffer;
 use smol_str::SmolStr;
 
 use super::compile::position;
-use super::shape::{ListWire, ObjectWire, RulesWire, ValueWire};
+use super::shape::{ListWire, ObjectWire, RulesWire};
 use super::wire::{ItemWire, OrWire};
 use crate::attributes::AttributeValue;
 use crate::js::number::numeric_text;
@@ -253,32 +253,6 @@ fn each<T>(list: &ListWire<ObjectWire<T>>) -> impl Iterator<Item = &T> {
         ListWire::Absent | ListWire::Blank | ListWire::NotAList => &[],
     };
     items.iter().filter_map(|ObjectWire(object)| object.as_ref())
-}
-
-impl ValueWire {
-    /// Whether the value is a text, and not only written as one.
-    pub(super) const fn is_text(&self) -> bool {
-        matches!(&self.0, Some(AttributeValue::String(_)))
-    }
-
-    /// Whether JavaScript counts the value as true; a missing field is false.
-    pub(super) fn is_truthy(&self) -> bool {
-        self.0.as_ref().is_some_and(truthy)
-    }
-
-    /// The value as JavaScript text, unless the field is missing.
-    pub(super) fn text(&self) -> Option<SmolStr> {
-        match &self.0 {
-            Some(AttributeValue::String(text)) => Some(text.clone()),
-            Some(value) => Some(text(value, &mut Buffer::new()).into()),
-            None => None,
-        }
-    }
-
-    /// The value as JavaScript text, which a missing field has, too.
-    pub(super) fn text_or_undefined(&self) -> SmolStr {
-        self.text().unwrap_or(const { SmolStr::new_static("undefined") })
-    }
 }
 
 impl Item {

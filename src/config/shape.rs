@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::marker::PhantomData;
 
+use ryu_js::Buffer;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -12,7 +13,7 @@ use smol_str::SmolStr;
 
 use super::wire::OrWire;
 use crate::attributes::{AttributeValue, Attributes};
-use crate::js::text::{array_index, truthy};
+use crate::js::text::{array_index, text, truthy};
 
 /// Any JSON value, or none: a missing field and a `null` are not the same to JavaScript.
 #[derive(Default)]
@@ -50,6 +51,32 @@ pub(super) struct PairsWire(pub(super) Option<BTreeMap<SmolStr, Value>>);
 impl<T> Default for ObjectWire<T> {
     fn default() -> Self {
         Self(None)
+    }
+}
+
+impl ValueWire {
+    /// Whether the value is a text, and not only written as one.
+    pub(super) const fn is_text(&self) -> bool {
+        matches!(&self.0, Some(AttributeValue::String(_)))
+    }
+
+    /// Whether JavaScript counts the value as true; a missing field is false.
+    pub(super) fn is_truthy(&self) -> bool {
+        self.0.as_ref().is_some_and(truthy)
+    }
+
+    /// The value as JavaScript text, unless the field is missing.
+    pub(super) fn text(&self) -> Option<SmolStr> {
+        match &self.0 {
+            Some(AttributeValue::String(text)) => Some(text.clone()),
+            Some(value) => Some(text(value, &mut Buffer::new()).into()),
+            None => None,
+        }
+    }
+
+    /// The value as JavaScript text, which a missing field has, too.
+    pub(super) fn text_or_undefined(&self) -> SmolStr {
+        self.text().unwrap_or(const { SmolStr::new_static("undefined") })
     }
 }
 

@@ -140,7 +140,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "Mutex",
         &[
             "shared.rs",
-            "shared/tasks.rs",
             "drive.rs",
             "actors/thread.rs",
             "actors/inbox.rs",

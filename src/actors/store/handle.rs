@@ -8,6 +8,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use super::run::StoreThread;
 use super::{StoreCommand, Stored};
 use crate::actors::Notifier;
+use crate::actors::reply::Reply;
 use crate::actors::thread::Worker;
 #[cfg(feature = "async")]
 use crate::actors::wait::{Limit, answer, question};
@@ -58,9 +59,9 @@ impl StoreHandle {
 
     /// Reads a key; `None` where no answer came in time.
     pub(crate) fn read(&self, key: String, deadline: Instant) -> Stored {
-        let (reply, value) = bounded(1);
-        self.tell(StoreCommand::Read(key, reply.into()));
-        self.worker.answer(&value, deadline).ok().flatten()
+        let (reply, value) = Reply::to_thread();
+        self.tell(StoreCommand::Read(key, reply));
+        self.worker.answer(value.answer(), deadline).ok().flatten()
     }
 
     /// Waits until what was asked so far has been tried, and visitor state written.

@@ -42,6 +42,8 @@ pub(crate) struct StoreMachine {
     calls: Vec<Running>,
     next_call: u64,
     settled_at: Option<Instant>,
+    /// Nobody is kept waiting any more.
+    closed: bool,
     drains: Vec<Drain>,
     /// The last round of writing was refused.
     refused: bool,
@@ -95,6 +97,7 @@ impl StoreMachine {
             calls: Vec::new(),
             next_call: 0,
             settled_at: None,
+            closed: false,
             drains: Vec::new(),
             refused: false,
             overflowed: false,
@@ -112,8 +115,11 @@ impl StoreMachine {
             StoreCommand::Release(keys) => self.tell(keys, |machine| &mut machine.releases),
             // The thread's own.
             StoreCommand::Attach(_) => {}
-            // What a store has refused is offered once more.
-            StoreCommand::Close => (self.write_at, self.refused) = (Some(now), false),
+            StoreCommand::Close => {
+                self.closed = true;
+                // What a store has refused is offered once more.
+                (self.write_at, self.refused) = (Some(now), false);
+            }
             StoreCommand::Write => self.write_at = self.write_at.or(Some(now)),
             StoreCommand::Drain(ticket, reply) => {
                 self.write_at = self.write_at.map(|_| now);
@@ -185,7 +191,8 @@ impl StoreMachine {
         self.settled_at = Some(now);
         // A store that answers nothing any more is not waited for again and again.
         let hangs = self.hangs(now);
-        let limit = if hangs { now + self.timeout } else { now };
+        let at_hand = if self.closed { now + self.timeout } else { now };
+        let limit = if hangs { now + self.timeout } else { at_hand };
         let mut late = 0;
         let mut given_up = Vec::new();
         for waiting in take_due(&mut self.reads, limit) {
@@ -198,7 +205,7 @@ impl StoreMachine {
         for call in &mut self.calls {
             match &mut call.asked {
                 Asked::Read(replies) => {
-                    for waiting in take_due(replies, now) {
+                    for waiting in take_due(replies, at_hand) {
                         late += 1;
                         effects.push(StoreEffect::Read(waiting.asked, None));
                     }
@@ -235,6 +242,7 @@ impl StoreMachine {
         }
         // A part for each lane, since a store may ask for one key after the other.
         let part = |waiting: usize| waiting.div_ceil(free).min(MOST);
+        self.reads.retain(|waiting| !waiting.asked.1.is_abandoned());
         if !self.reads.is_empty() {
             let batch = self.reads.drain(..part(self.reads.len()));
             let (keys, waiting) =
