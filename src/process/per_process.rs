@@ -146,7 +146,9 @@ mod tests {
         });
         assert_eq!(unused, 0, "where it was not used");
         let used = in_child(|| {
-            slot.as_ref().map(|it| drop(it.get(|_| new(), |_| {})));
+            if let Some(it) = slot.as_ref() {
+                drop(it.get(|_| new(), |_| {}));
+            }
             drop(slot.take());
             dropped()
         });

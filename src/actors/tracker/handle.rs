@@ -230,6 +230,7 @@ impl Mailbox {
     }
 
     /// Takes a record if there is space for it now; otherwise hands it back where waiting can help.
+    #[expect(clippy::result_large_err, reason = "a record that finds no room goes back to be offered again")]
     pub(super) fn admit(&self, record: Record) -> Result<(), (Refused, Option<Record>)> {
         if self.attention.closed.load(Ordering::Relaxed) {
             return Err((Refused::Closed, None));
