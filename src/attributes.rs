@@ -1,11 +1,22 @@
 //! Visitor and location attributes: every JSON type, built without ceremony, never printed.
 
+mod entries;
+
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::Deref;
 
 use smol_str::SmolStr;
 
-use crate::short::same;
+use self::entries::Entries;
+
+/// How many values a list of attributes may have; lists of segments have
+/// [a bound of their own](LONGEST_SEGMENT).
+pub(crate) const LONGEST_LIST: usize = 10_000;
+
+/// How many values one segment may have.
+pub(crate) const LONGEST_SEGMENT: usize = 1_000;
 
 /// Where the ids of the custom segments that a visitor is in are kept among the segments.
 pub(crate) const CUSTOM_SEGMENTS: &str = "customSegments";
@@ -46,9 +57,16 @@ pub enum AttributeValue {
 /// assert_eq!(inline, stepwise);
 /// assert_eq!(format!("{inline:?}"), "Attributes(3 entries)");
 /// ```
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone)]
 pub struct Attributes {
-    entries: Vec<(SmolStr, AttributeValue)>,
+    entries: Entries,
+}
+
+/// Attributes with the bytes that they take on the heap, which are counted once.
+#[derive(Clone, Default)]
+pub(crate) struct Measured {
+    map: Attributes,
+    bytes: usize,
 }
 
 /// Builds [`Attributes`] from `name => value` pairs; names are texts, and not copied if they are written
@@ -73,14 +91,11 @@ macro_rules! attributes {
     };
 }
 
-/// Up to so many entries are searched in a row.
-const FEW: usize = 8;
-
 impl Attributes {
     /// An empty map; allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Entries::new() }
     }
 
     /// This map with one more entry.
@@ -91,38 +106,25 @@ impl Attributes {
     }
 
     /// Sets one entry and returns the value that it replaced.
+    #[inline]
     pub fn insert(
         &mut self,
         name: impl Into<SmolStr>,
         value: impl Into<AttributeValue>,
     ) -> Option<AttributeValue> {
-        let (name, value) = (name.into(), value.into());
-        match self.position(&name) {
-            Ok(at) => Some(std::mem::replace(&mut self.entries[at].1, value)),
-            Err(at) => {
-                if self.entries.capacity() == 0 {
-                    self.entries = Vec::with_capacity(4);
-                }
-                self.entries.insert(at, (name, value));
-                None
-            }
-        }
+        self.entries.insert(name.into(), value.into())
     }
 
     /// Removes one entry and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<AttributeValue> {
-        self.position(name).ok().map(|at| self.entries.remove(at).1)
+        self.entries.remove(name)
     }
 
     /// The value of `name`, exactly as written.
     #[must_use]
     #[inline]
     pub fn get(&self, name: &str) -> Option<&AttributeValue> {
-        // Comparing lengths tells most names apart, so few of them are found faster one by one.
-        if self.entries.len() <= FEW {
-            return self.entries.iter().find(|(entry, _)| same(entry, name)).map(|(_, value)| value);
-        }
-        self.position(name).ok().map(|at| &self.entries[at].1)
+        self.entries.get(name)
     }
 
     /// How many entries there are.
@@ -134,32 +136,102 @@ impl Attributes {
     /// Whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     /// The entries in the order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &AttributeValue)> {
-        self.entries.iter().map(|(name, value)| (name.as_str(), value))
+        self.entries.iter()
     }
 
     /// The JavaScript SDK's deep merge, `later` winning: objects merge by key, arrays unite with
     /// the later one first and equal elements dropped, an array that meets an object counts as an
-    /// object whose keys are the positions, anything else is replaced.
-    pub(crate) fn merge(&mut self, later: &Attributes) {
-        for (name, value) in &later.entries {
-            match self.position(name) {
-                Ok(at) => self.entries[at].1.merge(value),
-                Err(at) => self.entries.insert(at, (name.clone(), value.clone())),
+    /// object whose keys are the positions, anything else is replaced. Of an array that is united the
+    /// first `longest` values are kept; returns how many are left out.
+    pub(crate) fn merge_up_to(&mut self, longest: usize, later: &Self) -> usize {
+        let mut left_out = 0;
+        for (name, value) in later.iter() {
+            match self.entries.get_mut(name) {
+                Some(mine) => left_out += mine.merge_up_to(longest, value),
+                None => drop(self.insert(name, value.clone())),
             }
         }
+        left_out
     }
 
-    fn position(&self, name: &str) -> Result<usize, usize> {
-        // Names often come in their order.
-        if self.entries.last().is_none_or(|(last, _)| last.as_str() < name) {
-            return Err(self.entries.len());
+    /// As [`merge_up_to`](Self::merge_up_to) the bound on attributes.
+    pub(crate) fn merge(&mut self, later: &Self) {
+        self.merge_up_to(LONGEST_LIST, later);
+    }
+
+    /// Whether any entry is one that is wanted.
+    #[inline]
+    pub(crate) fn any(&self, wanted: impl FnMut(&str, &AttributeValue) -> bool) -> bool {
+        self.entries.any(wanted)
+    }
+
+    /// Shortens lists to so many values, and returns how many are left out.
+    pub(crate) fn shorten(&mut self, longest: usize) -> usize {
+        let long = self.iter().filter(|(_, value)| value.is_longer_than(longest));
+        let long: Vec<SmolStr> = long.map(|(name, _)| name.into()).collect();
+        let mut left_out = 0;
+        for name in long {
+            if let Some(AttributeValue::Array(values)) = self.entries.get_mut(&name) {
+                left_out += values.len() - longest;
+                values.truncate(longest);
+                values.shrink_to_fit();
+            }
         }
-        self.entries.binary_search_by(|(entry, _)| entry.as_str().cmp(name))
+        left_out
+    }
+
+    /// About how many bytes the map takes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let entries = self.iter().map(|(name, value)| long_text(name.len()) + value.heap_bytes());
+        self.entries.row_bytes() + entries.sum::<usize>()
+    }
+}
+
+/// What a text of this length takes on the heap.
+const fn long_text(length: usize) -> usize {
+    if length > 23 { length } else { 0 }
+}
+
+impl Measured {
+    pub(crate) fn new(map: Attributes) -> Self {
+        let bytes = map.heap_bytes();
+        Self { map, bytes }
+    }
+
+    pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut Attributes) -> R) -> R {
+        let answer = change(&mut self.map);
+        self.bytes = self.map.heap_bytes();
+        answer
+    }
+
+    /// What they take on the heap, about.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Deref for Measured {
+    type Target = Attributes;
+
+    fn deref(&self) -> &Attributes {
+        &self.map
+    }
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialEq for Attributes {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }
 
@@ -175,30 +247,54 @@ impl AttributeValue {
         }
     }
 
-    fn merge(&mut self, later: &Self) {
+    fn merge_up_to(&mut self, longest: usize, later: &Self) -> usize {
         match (self, later) {
-            (Self::Object(mine), Self::Object(theirs)) => mine.merge(theirs),
+            (Self::Object(mine), Self::Object(theirs)) => mine.merge_up_to(longest, theirs),
             (Self::Array(mine), Self::Array(theirs)) => {
-                let mut union: Vec<Self> = Vec::with_capacity(theirs.len() + mine.len());
-                for value in theirs.iter().chain(mine.iter()) {
-                    if !union.iter().any(|kept| kept.strict_eq(value) || kept.is_nan() && value.is_nan()) {
-                        union.push(value.clone());
-                    }
-                }
+                let (union, left_out) = united(theirs, mine, longest);
                 *mine = union;
+                left_out
             }
             (mine @ Self::Array(_), Self::Object(theirs)) => {
                 let mut merged = mine.by_position();
-                merged.merge(theirs);
+                let left_out = merged.merge_up_to(longest, theirs);
                 *mine = Self::Object(merged);
+                left_out
             }
-            (Self::Object(mine), theirs @ Self::Array(_)) => mine.merge(&theirs.by_position()),
-            (mine, theirs) => *mine = theirs.clone(),
+            (Self::Object(mine), theirs @ Self::Array(_)) => mine.merge_up_to(longest, &theirs.by_position()),
+            (mine, theirs) => {
+                *mine = theirs.clone();
+                0
+            }
         }
     }
 
-    const fn is_nan(&self) -> bool {
-        matches!(self, Self::Number(number) if number.is_nan())
+    /// Whether it is a list of more values.
+    pub(crate) const fn is_longer_than(&self, longest: usize) -> bool {
+        matches!(self, Self::Array(values) if values.len() > longest)
+    }
+
+    /// What tells scalars apart in a set; `NaN` is one value there, and so are both zeros.
+    fn scalar(&self) -> Option<Scalar<'_>> {
+        match self {
+            Self::Null => Some(Scalar::Null),
+            Self::Bool(value) => Some(Scalar::Bool(*value)),
+            Self::Number(value) if value.is_nan() => Some(Scalar::Number(f64::NAN.to_bits())),
+            Self::Number(value) => Some(Scalar::Number((value + 0.0).to_bits())),
+            Self::String(text) => Some(Scalar::Text(text)),
+            Self::Array(_) | Self::Object(_) => None,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => 0,
+            Self::String(text) => long_text(text.len()),
+            Self::Array(values) => {
+                values.capacity() * size_of::<Self>() + values.iter().map(Self::heap_bytes).sum::<usize>()
+            }
+            Self::Object(map) => map.heap_bytes(),
+        }
     }
 
     /// The elements of an array, each under the text of its position.
@@ -224,6 +320,36 @@ impl AttributeValue {
             Self::Object(_) => "object",
         }
     }
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Scalar<'a> {
+    Null,
+    Bool(bool),
+    Number(u64),
+    Text(&'a str),
+}
+
+/// The values of both lists, each scalar once, up to so many; and how many are left out.
+fn united(
+    first: &[AttributeValue],
+    second: &[AttributeValue],
+    longest: usize,
+) -> (Vec<AttributeValue>, usize) {
+    let mut seen = HashSet::with_capacity(first.len() + second.len());
+    let mut union: Vec<AttributeValue> = Vec::with_capacity((first.len() + second.len()).min(longest));
+    let mut left_out = 0;
+    for value in first.iter().chain(second) {
+        if value.scalar().is_some_and(|scalar| !seen.insert(scalar)) {
+            continue;
+        }
+        if union.len() < longest {
+            union.push(value.clone());
+        } else {
+            left_out += 1;
+        }
+    }
+    (union, left_out)
 }
 
 impl fmt::Debug for AttributeValue {
@@ -393,7 +519,7 @@ impl IntoIterator for Attributes {
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
+        self.entries.into_row().into_iter()
     }
 }
 
@@ -405,6 +531,58 @@ mod tests {
         let mut map = Attributes::new().with("k", earlier);
         map.merge(&Attributes::new().with("k", later));
         serde_json::Value::from(&map)["k"].take()
+    }
+
+    #[test]
+    fn names_in_any_order_make_the_same_map() {
+        let names = |step: usize| (0..20_000).map(move |at| (at * step % 20_000).to_string());
+        let sorted: Attributes = {
+            let mut names: Vec<_> = names(1).collect();
+            names.sort();
+            names.into_iter().map(|name| (name, 1)).collect()
+        };
+        assert!(matches!(sorted.entries, Entries::Row(_)));
+        let mut mixed: Attributes = names(7_919).map(|name| (name, 1)).collect();
+        assert!(matches!(mixed.entries, Entries::Tree(_)), "20,000 are not shifted for each of them");
+        assert_eq!(size_of::<Attributes>(), size_of::<Vec<u8>>());
+        assert_eq!((mixed.len(), mixed.iter().len()), (20_000, 20_000));
+        assert!(mixed == sorted);
+        assert!(sorted == mixed);
+        assert!(mixed.iter().is_sorted_by_key(|(name, _)| name));
+        assert_eq!(mixed.insert("5", 2), Some(AttributeValue::Number(1.0)));
+        assert!(mixed != sorted && mixed.get("5") == Some(&AttributeValue::Number(2.0)));
+        let (mut removed, mut clone) = (sorted.clone(), mixed.clone());
+        for name in names(7_919).filter(|name| name.len() < 5) {
+            assert_eq!(removed.remove(&name), Some(AttributeValue::Number(1.0)));
+            assert!(clone.remove(&name).is_some() && clone.get(&name).is_none());
+        }
+        assert!(removed == clone && removed.len() == 10_000);
+        assert!(removed.heap_bytes() > 0 && removed.into_iter().map(|(name, _)| name).is_sorted());
+    }
+
+    #[test]
+    fn lists_unite_up_to_their_bound_and_the_rest_is_counted() {
+        let list = |range: std::ops::Range<i32>| Attributes::new().with("k", range.collect::<Vec<_>>());
+        let mut map = list(0..600);
+        assert_eq!(map.merge_up_to(1_000, &list(300..900)), 0);
+        assert_eq!(map.merge_up_to(1_000, &list(5_000..5_300)), 200);
+        let Some(AttributeValue::Array(values)) = map.get("k") else { panic!("a list") };
+        assert_eq!((values.len(), &values[0]), (1_000, &AttributeValue::Number(5_000.0)));
+        assert_eq!(map.shorten(10), 990);
+        assert_eq!(map.shorten(10), 0);
+        assert_eq!(map, list(5_000..5_010));
+    }
+
+    #[test]
+    fn a_union_has_each_scalar_once_and_every_list_and_object() {
+        use serde_json::json;
+        let nan = || AttributeValue::Number(f64::NAN);
+        let earlier = AttributeValue::Array(vec![nan(), 0.0.into(), "0".into(), json!({}).into()]);
+        let later = AttributeValue::Array(vec![nan(), (-0.0).into(), AttributeValue::Null, json!({}).into()]);
+        let mut map = Attributes::new().with("k", earlier);
+        map.merge(&Attributes::new().with("k", later));
+        assert_eq!(serde_json::Value::from(&map), json!({"k": [null, 0, null, {}, "0", {}]}));
+        assert_eq!(merged(json!([1, 1, true]), json!([true, "1", false])), json!([true, "1", false, 1]));
     }
 
     /// Each answer is that of the JavaScript SDK 4.4.3 for attributes of a context and of a call.

@@ -69,6 +69,9 @@ mod error;
 mod events;
 mod exit;
 mod flush;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handles;
 mod js;
 mod murmur;

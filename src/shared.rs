@@ -83,7 +83,8 @@ impl Shared {
         let guarded = |store| Arc::new(Guarded { store, wall: wall.clone() }) as Arc<dyn DataStore>;
         let store = config.data_store.clone().map(guarded);
         let tuning = &config.tuning;
-        let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.is_some());
+        let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.is_some())
+            .with_max_bytes(tuning.max_visitor_bytes.get());
         let runtime = Runtime::new(visitors, Notifier::new(wall.clone()), Arc::clone(&transport), false);
         Self {
             config,
@@ -314,6 +315,7 @@ impl Shared {
             tracker.count_unread();
         }
         let mut stats = runtime.ledger.read(Instant::now());
+        // As it happens, not when the tracker comes to it.
         stats.store_failures = runtime.visitors.store_failures();
         stats.store_timeouts = runtime.visitors.store_timeouts();
         stats.visitors_evicted = runtime.visitors.evicted();
@@ -322,8 +324,6 @@ impl Shared {
             Source::SdkKey(_) => ConfigSource::Fetched,
             Source::Direct(_) => ConfigSource::Direct,
         });
-        // As they happen, not when the tracker comes to them.
-        stats.store_failures = runtime.visitors.store_failures();
         stats.panics = self.wall.panics();
         stats.events_missed = runtime.notifier.missed();
         stats.fork_generation = generation();

@@ -23,7 +23,7 @@ const NUMBERS: [f64; 14] = [
 ];
 
 /// Texts that JavaScript, a parser, a hash or a regular expression could take for something else.
-const TEXTS: [&str; 28] = [
+const TEXTS: [&str; 31] = [
     "",
     " ",
     "0",
@@ -52,6 +52,9 @@ const TEXTS: [&str; 28] = [
     "(",
     "\\u{1F600}\\cA\\x41",
     "(?:(?:a?){9}){9}",
+    "^(?:(?=(a))a)*$",
+    "(?<=(?<n>a|b))(?!\\k<n>)",
+    ".*a.*b.*c",
 ];
 
 /// Up to so many levels around a value.

@@ -44,8 +44,9 @@ struct Listener {
     task: Option<Arc<stream::Heard>>,
 }
 
-/// The handlers, oldest first; emptied by their thread when it ends.
-type HandlerList = ArcSwap<Vec<Arc<Registered>>>;
+/// The handlers, oldest first, in blocks of which each is longer than the next; emptied by their thread
+/// when it ends.
+type HandlerList = ArcSwap<Vec<Arc<[Arc<Registered>]>>>;
 
 struct Registered {
     kind: LifecycleEventKind,
@@ -119,7 +120,7 @@ impl Notifier {
         self.start_thread(&mut control)?;
         let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
         // Before the listener, so that the thread finds it with the first event it is meant for.
-        self.handlers.rcu(|now| now.iter().chain([&registered]).cloned().collect::<Vec<_>>());
+        self.handlers.rcu(|now| with(now, &registered));
         self.listen(kind, inbox);
         Ok(())
     }
@@ -133,14 +134,16 @@ impl Notifier {
             return notifier;
         }
         let handlers = self.handlers.load();
-        let idle =
-            handlers.iter().filter(|it| !matches!(it.handler.try_lock(), Err(TryLockError::WouldBlock)));
-        let idle: Vec<_> = idle.cloned().collect();
+        let idle = handlers
+            .iter()
+            .flat_map(|block| &**block)
+            .filter(|it| !matches!(it.handler.try_lock(), Err(TryLockError::WouldBlock)));
+        let idle: Arc<[_]> = idle.cloned().collect();
         let inbox = notifier.lock().inbox();
-        for registered in &idle {
+        for registered in &*idle {
             notifier.listen(registered.kind, inbox.clone());
         }
-        notifier.handlers.store(Arc::new(idle));
+        notifier.handlers.store(Arc::new(if idle.is_empty() { Vec::new() } else { vec![idle] }));
         notifier
     }
 
@@ -244,10 +247,23 @@ impl Listener {
     }
 }
 
+/// The blocks with one more handler. Blocks at the end that are not longer are joined with it, so that
+/// a handler is copied once for each doubling and not for each handler after it.
+fn with(blocks: &[Arc<[Arc<Registered>]>], added: &Arc<Registered>) -> Vec<Arc<[Arc<Registered>]>> {
+    let (mut kept, mut joined) = (blocks.len(), 1);
+    while kept > 0 && blocks[kept - 1].len() <= joined {
+        kept -= 1;
+        joined += blocks[kept].len();
+    }
+    let last = blocks[kept..].iter().flat_map(|block| &**block).chain([added]).cloned().collect();
+    blocks[..kept].iter().cloned().chain([last]).collect()
+}
+
 /// Hands each event to its handlers until every sender is gone.
 fn run(events: &Receiver<LifecycleEvent>, handlers: &HandlerList, wall: &Wall) {
     for event in events {
-        for registered in handlers.load_full().iter().filter(|it| it.kind == event.kind()) {
+        let blocks = handlers.load_full();
+        for registered in blocks.iter().flat_map(|block| &**block).filter(|it| it.kind == event.kind()) {
             let mut handler = registered.handler.lock().unwrap_or_else(PoisonError::into_inner);
             wall.caught("a lifecycle handler", || handler(&event));
         }
@@ -280,5 +296,39 @@ impl Iterator for Subscription {
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Subscription({} waiting)", self.events.peek().map_or(0, |events| events.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_is_copied_once_for_each_doubling_of_their_number() {
+        let (mut blocks, mut copied) = (Vec::new(), 0);
+        for _ in 0..8_000 {
+            let handler: Handler = Box::new(|_| ());
+            let kind = LifecycleEventKind::Ready;
+            let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
+            let next = with(&blocks, &registered);
+            copied += next.len() + next.last().map_or(0, |last| last.len());
+            blocks = next;
+        }
+        assert_eq!(blocks.iter().map(|block| block.len()).sum::<usize>(), 8_000);
+        assert!(copied < 8_000 * 2 * 14, "{copied} copies for 8,000 handlers");
+    }
+
+    #[test]
+    fn handlers_stay_in_the_order_in_which_they_came() {
+        let (told, said) = bounded(100);
+        let notifier = Notifier::default();
+        for number in 0..37 {
+            let told = told.clone();
+            notifier.on(LifecycleEventKind::Ready, Box::new(move |_| told.send(number).unwrap())).unwrap();
+        }
+        drop(told);
+        notifier.notify(LifecycleEvent::Ready { account_id: "1".into(), project_id: "2".into() });
+        assert!(notifier.begin_close().is_some());
+        assert_eq!(said.iter().collect::<Vec<_>>(), (0..37).collect::<Vec<_>>());
     }
 }

@@ -157,5 +157,8 @@ pub(crate) fn compile(body: String, options: &CompileOptions) -> Result<Arc<Conf
     for warning in &compiled.warnings {
         log::warn!("config: {warning}");
     }
+    if compiled.more_warnings > 0 {
+        log::warn!("config: {} more warnings", compiled.more_warnings);
+    }
     Ok(Arc::new(compiled.snapshot))
 }

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 
 use super::cell::next_serial;
 use super::entity::{Audience, Entities, Exclusion, Experience, Feature, RuledEntity, Span};
-use super::experience::{Positions, Referred};
+use super::experience::Referred;
 use super::layout::{BucketOrder, Edge};
 use super::rules::{RuleSet, exclusion};
 use super::shape::{ListWire, ObjectWire, RulesWire, ValueWire};
@@ -44,11 +44,17 @@ impl Default for CompileOptions {
     }
 }
 
+/// How many warnings of one config are told one by one; more are counted.
+pub(super) const WARNINGS_TOLD: usize = 10;
+
 /// A snapshot and what of it is malformed.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) snapshot: ConfigSnapshot,
+    /// The first ten.
     pub(crate) warnings: Vec<ConfigWarning>,
+    /// How many more there are.
+    pub(crate) more_warnings: usize,
 }
 
 impl ConfigSnapshot {
@@ -57,9 +63,9 @@ impl ConfigSnapshot {
         if u32::try_from(text.len()).is_err() {
             return Err(ConfigError::TooLarge);
         }
-        let mut compiler = Compiler { text: &text, options, warnings: Vec::new() };
+        let mut compiler = Compiler { text: &text, options, warnings: Vec::new(), more_warnings: 0 };
         let parts = compiler.compile()?;
-        let warnings = compiler.warnings;
+        let Compiler { warnings, more_warnings, .. } = compiler;
         let snapshot = Self {
             serial: next_serial(),
             keyed: parts.keyed,
@@ -74,7 +80,7 @@ impl ConfigSnapshot {
             bucketing: *options,
             text: text.into_boxed_str(),
         };
-        Ok(Compiled { snapshot, warnings })
+        Ok(Compiled { snapshot, warnings, more_warnings })
     }
 }
 
@@ -95,6 +101,7 @@ pub(super) struct Compiler<'a> {
     text: &'a str,
     pub(super) options: &'a CompileOptions,
     warnings: Vec<ConfigWarning>,
+    more_warnings: usize,
 }
 
 impl<'a> Compiler<'a> {
@@ -118,7 +125,7 @@ impl<'a> Compiler<'a> {
         let mut features = Entities::new(self.each("features", &features, Self::feature));
         group(&mut features);
         let audiences = self.listed(root.audiences, "audiences")?;
-        let mut audiences = self.each("audiences", &audiences, Self::audience);
+        let mut audiences = Entities::new(self.each("audiences", &audiences, Self::audience));
         let locations = self.ruled("locations", root.locations)?;
         let segments = self.ruled("segments", root.segments)?;
         let goals = self.ruled("goals", root.goals)?;
@@ -127,9 +134,9 @@ impl<'a> Compiler<'a> {
 
         let referred = Referred {
             archived: &archived,
-            audiences: Positions::new(audiences.iter().map(|audience| &audience.id)),
-            locations: Positions::new(locations.list.iter().map(|location| &location.id)),
-            segments: Positions::new(segments.list.iter().map(|segment| &segment.id)),
+            audiences: &audiences,
+            locations: &locations,
+            segments: &segments,
             declared: declared(&features),
             features: &features,
         };
@@ -138,11 +145,10 @@ impl<'a> Compiler<'a> {
             self.each("experiences", &experiences, |this, path, raw| this.experience(path, raw, &referred));
         share_ids(&mut experiences);
         let experiences = Entities::new(experiences);
-        for excluding in audiences.iter_mut().filter_map(|audience| audience.exclusion.as_mut()) {
+        for excluding in audiences.list.iter_mut().filter_map(|audience| audience.exclusion.as_mut()) {
             let found = experiences.find(&excluding.experience_key);
             excluding.experience = found.map(|at| experiences.list[at].home);
         }
-        let audiences = Entities::new(audiences);
         let keyed: Box<[u32]> = experiences
             .list
             .iter()
@@ -229,7 +235,7 @@ impl<'a> Compiler<'a> {
             id: self.id(path, &wire.id)?,
             key: wire.key.text_or_undefined(),
             name: wire.name.text(),
-            variables: variables.into_boxed_slice(),
+            variables: by_key(variables),
             group: if wire.key.is_text() { 0 } else { Feature::NO_GROUP },
             carriers: Box::default(),
             span: self.span(raw),
@@ -246,7 +252,7 @@ impl<'a> Compiler<'a> {
             ListWire::Items(items) => return Ok(items),
             ListWire::NotAList => return Err(ConfigError::ListExpected(section)),
             ListWire::Blank => {
-                self.warnings.push(ConfigWarning::new(section, "read as empty: it is not a list"))
+                self.warn(format_args!("{section}"), format_args!("read as empty: it is not a list"));
             }
             ListWire::Absent => {}
         }
@@ -256,8 +262,7 @@ impl<'a> Compiler<'a> {
     pub(super) fn rules(&mut self, path: Arguments<'_>, rules: RulesWire) -> RuleSet {
         let set = RuleSet::compile(rules);
         for (item, flaw) in set.flaws() {
-            let message = format!("never matches: {}", flaw.message());
-            self.warnings.push(ConfigWarning::new(format!("{path}.{item}"), message));
+            self.warn(format_args!("{path}.{item}"), format_args!("never matches: {}", flaw.message()));
         }
         set
     }
@@ -275,19 +280,27 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn read<T: Deserialize<'a>>(&mut self, path: Arguments<'_>, raw: &'a RawValue) -> Option<T> {
-        let message = match serde_json::from_str::<ObjectWire<T>>(raw.get()) {
+        match serde_json::from_str::<ObjectWire<T>>(raw.get()) {
             Ok(ObjectWire(Some(wire))) => return Some(wire),
-            Ok(ObjectWire(None)) => "not used: it is not an object".to_owned(),
-            Err(error) => format!("not used: {error}"),
-        };
-        self.warnings.push(ConfigWarning::new(path.to_string(), message));
+            Ok(ObjectWire(None)) => self.warn(path, format_args!("not used: it is not an object")),
+            Err(error) => self.warn(path, format_args!("not used: {error}")),
+        }
         None
+    }
+
+    /// Tells of the first warnings and counts the rest: a config of flaws alone has one for every few bytes.
+    pub(super) fn warn(&mut self, path: Arguments<'_>, message: Arguments<'_>) {
+        if self.warnings.len() < WARNINGS_TOLD {
+            self.warnings.push(ConfigWarning::new(path.to_string(), message.to_string()));
+        } else {
+            self.more_warnings += 1;
+        }
     }
 
     pub(super) fn id(&mut self, path: Arguments<'_>, id: &ValueWire) -> Option<SmolStr> {
         let id = non_null_text(id);
         if id.is_none() {
-            self.warnings.push(ConfigWarning::new(path.to_string(), "not used: it has no `id`"));
+            self.warn(path, format_args!("not used: it has no `id`"));
         }
         id
     }
@@ -354,7 +367,13 @@ fn share_ids(experiences: &mut [Experience]) {
 /// Notes with every feature which experiences can carry one of its key.
 fn carriers(features: &mut Entities<Feature>, experiences: &Entities<Experience>, keyed: &[u32]) {
     let mut carriers = vec![Vec::new(); features.list.len()];
+    let mut next = 0;
     for at in keyed {
+        // An experience whose key stands again comes again, after itself.
+        if *at < next {
+            continue;
+        }
+        next = *at + 1;
         let Some(experience) = experiences.list.get(*at as usize) else { continue };
         for carried in experience.variations.iter().flat_map(|variation| &variation.features) {
             let Some(carriers) = carriers.get_mut(carried.group as usize) else { continue };
@@ -366,6 +385,13 @@ fn carriers(features: &mut Entities<Feature>, experiences: &Entities<Experience>
     for (feature, carriers) in features.list.iter_mut().zip(carriers) {
         feature.carriers = carriers.into_boxed_slice();
     }
+}
+
+/// What is declared of variables, by key; the first of a key counts.
+fn by_key(mut variables: Vec<(SmolStr, Option<VariableType>)>) -> Box<[(SmolStr, Option<VariableType>)]> {
+    variables.sort_by(|(one, _), (other, _)| one.cmp(other));
+    variables.dedup_by(|(later, _), (earlier, _)| later == earlier);
+    variables.into_boxed_slice()
 }
 
 fn required(value: &ValueWire, field: &'static str) -> Result<SmolStr, ConfigError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use super::compile::position;
 use super::index::Index;
 use super::layout::Layout;
 use super::rules::RuleSet;
@@ -32,6 +33,9 @@ pub(crate) struct Entities<T> {
     pub(super) list: Box<[T]>,
     by_key: Index,
     by_id: Index,
+    /// For each entity the next one with its id; empty where no id stands twice. References name the
+    /// first, so that they take the room of their text however many entities have one id.
+    next_alike: Box<[u32]>,
 }
 
 pub(crate) struct Experience {
@@ -46,7 +50,7 @@ pub(crate) struct Experience {
     pub(crate) environment: Environment,
     pub(crate) place: Place,
     pub(crate) audiences: AudienceCheck,
-    /// Custom segments of which the visitor must have one, if there are any.
+    /// Custom segments of which the visitor must have one, if there are any; the first of each id.
     pub(crate) segments: Box<[u32]>,
     /// Those of the first experience with this id, whichever of them this is.
     pub(crate) variations: Arc<[Variation]>,
@@ -76,12 +80,12 @@ pub(crate) enum Environment {
 /// Where an experience runs.
 pub(crate) enum Place {
     Anywhere,
-    /// At any of these locations; at none if the list is empty.
+    /// At any of these locations and those alike; at none if the list is empty.
     Locations(Box<[u32]>),
     SiteArea(Box<RuleSet>),
 }
 
-/// The audiences of an experience, by position; none means everybody.
+/// The audiences of an experience, the first of each id by position; none means everybody.
 pub(crate) struct AudienceCheck {
     pub(crate) audiences: Box<[u32]>,
     /// Whether all of them must match.
@@ -123,6 +127,7 @@ pub(crate) struct Feature {
     pub(crate) id: SmolStr,
     pub(crate) key: SmolStr,
     pub(crate) name: Option<SmolStr>,
+    /// By key, the first of each.
     pub(super) variables: Box<[(SmolStr, Option<VariableType>)]>,
     /// The position of the first feature with this key, by which all features with one key are asked
     /// for; [`NO_GROUP`](Self::NO_GROUP) where the key was not served as text.
@@ -168,7 +173,37 @@ impl<T: Entity> Entities<T> {
         let list = list.into_boxed_slice();
         let by_key = Index::build(list.iter().map(Entity::key));
         let by_id = Index::build(list.iter().map(Entity::id));
-        Self { list, by_key, by_id }
+        let mut entities = Self { list, by_key, by_id, next_alike: Box::default() };
+        entities.next_alike = entities.find_alike();
+        entities
+    }
+
+    fn find_alike(&self) -> Box<[u32]> {
+        let firsts = || self.list.iter().enumerate().map(|(at, entity)| (at, self.find_id(entity.id())));
+        if firsts().all(|(at, first)| first == Some(at)) {
+            return Box::default();
+        }
+        let mut next = vec![u32::MAX; self.list.len()];
+        let mut last = vec![0; self.list.len()];
+        for (at, first) in firsts() {
+            let first = first.unwrap_or(at);
+            if first != at {
+                next[last[first]] = position(at);
+            }
+            last[first] = at;
+        }
+        next.into_boxed_slice()
+    }
+
+    /// The entities with the id of this one, which is their first, in config order.
+    #[inline]
+    pub(crate) fn alike(&self, first: u32) -> impl Iterator<Item = &T> {
+        let mut at = first as usize;
+        std::iter::from_fn(move || {
+            let entity = self.list.get(at)?;
+            at = self.next_alike.get(at).map_or(usize::MAX, |next| *next as usize);
+            Some(entity)
+        })
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<usize> {

@@ -9,8 +9,8 @@ use smol_str::SmolStr;
 
 use super::compile::{Compiler, non_null_text, position};
 use super::entity::{
-    AudienceCheck, CarriedFeature, Entities, Environment, Experience, Feature, Place, Span, Standing,
-    Variable, Variation,
+    Audience, AudienceCheck, CarriedFeature, Entities, Entity, Environment, Experience, Feature, Place,
+    RuledEntity, Span, Standing, Variable, Variation,
 };
 use super::layout::{Layout, Share};
 use super::shape::{ObjectWire, ValueWire};
@@ -23,37 +23,21 @@ use crate::murmur::Murmur3;
 /// What experiences refer to.
 pub(super) struct Referred<'a> {
     pub(super) archived: &'a HashSet<SmolStr>,
-    pub(super) audiences: Positions,
-    pub(super) locations: Positions,
-    pub(super) segments: Positions,
+    pub(super) audiences: &'a Entities<Audience>,
+    pub(super) locations: &'a Entities<RuledEntity>,
+    pub(super) segments: &'a Entities<RuledEntity>,
     pub(super) features: &'a Entities<Feature>,
     /// The features that changes refer to, by their ids.
     pub(super) declared: HashMap<SmolStr, u32>,
 }
 
-/// Finds the entities that a list of ids names, in config order, repeated ids included.
-pub(super) struct Positions {
-    sorted: Vec<(SmolStr, u32)>,
-}
-
-impl Positions {
-    pub(super) fn new<'i>(ids: impl Iterator<Item = &'i SmolStr>) -> Self {
-        let mut sorted: Vec<_> = ids.enumerate().map(|(at, id)| (id.clone(), position(at))).collect();
-        sorted.sort_unstable();
-        Self { sorted }
-    }
-
-    fn of(&self, ids: &[ValueWire]) -> Box<[u32]> {
-        let mut positions = Vec::new();
-        for id in ids.iter().filter_map(ValueWire::text) {
-            let first = self.sorted.partition_point(|(known, _)| *known < id);
-            let same = self.sorted[first..].iter().take_while(|(known, _)| *known == id);
-            positions.extend(same.map(|(_, position)| *position));
-        }
-        positions.sort_unstable();
-        positions.dedup();
-        positions.into_boxed_slice()
-    }
+/// Finds the entities that a list of ids names, in config order: the first of each id.
+fn named<T: Entity>(entities: &Entities<T>, ids: &[ValueWire]) -> Box<[u32]> {
+    let named = ids.iter().filter_map(ValueWire::text).filter_map(|id| entities.find_id(&id));
+    let mut positions: Vec<u32> = named.map(position).collect();
+    positions.sort_unstable();
+    positions.dedup();
+    positions.into_boxed_slice()
 }
 
 impl<'a> Compiler<'a> {
@@ -67,7 +51,7 @@ impl<'a> Compiler<'a> {
         let id = self.id(path, &wire.id)?;
         let locations = wire.locations.into_vec();
         let place = if !locations.is_empty() {
-            Place::Locations(referred.locations.of(&locations))
+            Place::Locations(named(referred.locations, &locations))
         } else if wire.site_area.truthy {
             Place::SiteArea(Box::new(self.rules(format_args!("{path}.site_area"), wire.site_area)))
         } else {
@@ -104,8 +88,8 @@ impl<'a> Compiler<'a> {
                 _ => Environment::Any,
             },
             place,
-            audiences: AudienceCheck { audiences: referred.audiences.of(&audiences), all },
-            segments: referred.segments.of(&audiences),
+            audiences: AudienceCheck { audiences: named(referred.audiences, &audiences), all },
+            segments: named(referred.segments, &audiences),
             variations,
             layout,
             hash: if self.options.exclude_experience_id_hash { hash } else { hash.update(id.as_bytes()) },
@@ -183,13 +167,16 @@ impl<'a> Compiler<'a> {
         let position = *referred.declared.get(&id)?;
         let feature = referred.features.list.get(position as usize)?;
         let declared = &feature.variables;
+        let declared_as = |key: &SmolStr| {
+            let at = declared.binary_search_by(|(name, _)| name.cmp(key)).ok()?;
+            declared[at].1
+        };
         let variables = wire.variables_data.0.map(|pairs| {
-            let cast_one = |(key, served): (SmolStr, serde_json::Value)| {
-                let declared = declared.iter().find(|(name, _)| *name == key).and_then(|(_, kind)| *kind);
-                match declared.and_then(|declared| cast(&served, declared)) {
-                    Some(value) if value != served => Variable { key, value, served: Some(Box::new(served)) },
-                    _ => Variable { key, value: served, served: None },
-                }
+            let cast_one = |(key, served): (SmolStr, serde_json::Value)| match declared_as(&key)
+                .and_then(|declared| cast(&served, declared))
+            {
+                Some(value) if value != served => Variable { key, value, served: Some(Box::new(served)) },
+                _ => Variable { key, value: served, served: None },
             };
             pairs.into_iter().map(cast_one).collect()
         });

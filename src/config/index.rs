@@ -1,5 +1,7 @@
 //! Finds an entity by its key or id: one probe into a table of positions.
 
+use std::hash::{BuildHasher, RandomState};
+
 use crate::short::same;
 
 /// An open-addressing table from text to position. The text itself stays in the entities, so that
@@ -8,7 +10,14 @@ use crate::short::same;
 pub(crate) struct Index {
     /// Positions plus one; 0 is an empty slot. The length is a power of two, or zero.
     slots: Box<[u32]>,
+    seed: u64,
 }
+
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Probes for each text above which the texts were chosen to collide. At most half of the slots are
+/// taken, so that others need one or two.
+const MOST_PROBES: usize = 16;
 
 impl Index {
     /// Indexes `texts` by their position.
@@ -17,12 +26,22 @@ impl Index {
         if texts.is_empty() {
             return Self::default();
         }
-        // At most half full, so that a probe ends after one or two steps.
+        // Whoever chose texts that collide did not know a seed that is drawn now.
+        let drawn = || RandomState::new().hash_one(SEED);
+        Self::seeded(&texts, SEED, MOST_PROBES * texts.len())
+            .or_else(|| Self::seeded(&texts, drawn(), MOST_PROBES * texts.len()))
+            .or_else(|| Self::seeded(&texts, drawn(), usize::MAX))
+            .unwrap_or_default()
+    }
+
+    /// `None` where it takes more probes than that.
+    fn seeded(texts: &[&str], seed: u64, mut probes: usize) -> Option<Self> {
         let mut slots = vec![0_u32; (texts.len() * 2).next_power_of_two()].into_boxed_slice();
         let mask = slots.len() - 1;
         for (position, text) in texts.iter().enumerate() {
-            let mut slot = hash(text) as usize & mask;
+            let mut slot = hash(text, seed) as usize & mask;
             loop {
+                probes = probes.checked_sub(1)?;
                 match slots[slot] {
                     0 => {
                         slots[slot] = u32::try_from(position + 1).unwrap_or(0);
@@ -33,13 +52,13 @@ impl Index {
                 }
             }
         }
-        Self { slots }
+        Some(Self { slots, seed })
     }
 
     /// The first position whose text, as `text_at` tells it, is `text`.
     pub(crate) fn find<'a>(&self, text: &str, text_at: impl Fn(usize) -> Option<&'a str>) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
-        let mut slot = hash(text) as usize & mask;
+        let mut slot = hash(text, self.seed) as usize & mask;
         loop {
             let position = self.slots[slot].checked_sub(1)? as usize;
             if text_at(position).is_some_and(|known| same(known, text)) {
@@ -51,11 +70,9 @@ impl Index {
 }
 
 /// A multiplicative hash over eight bytes at a time. Both halves of each product are kept, so that a
-/// difference in the last letter reaches the low bits, which choose the slot. The texts come from
-/// the customer's own config: nobody chooses them to collide.
-fn hash(text: &str) -> u64 {
-    const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut hash = SEED ^ text.len() as u64;
+/// difference in the last letter reaches the low bits, which choose the slot.
+fn hash(text: &str, seed: u64) -> u64 {
+    let mut hash = seed ^ text.len() as u64;
     let mut add = |word: u64| {
         let product = u128::from(hash ^ word) * u128::from(SEED);
         #[expect(clippy::cast_possible_truncation, reason = "the low half and the high half")]
@@ -98,6 +115,28 @@ mod tests {
             }
             assert!(looks.get() < 3000, "{} looks for keys of {length}", looks.get());
         }
+    }
+
+    /// Texts whose hashes by the usual seed end alike.
+    fn colliding(count: usize) -> Vec<String> {
+        let low = |text: &str| hash(text, SEED) & 0x1ff;
+        let wanted = low("0");
+        (0_u64..).map(|n| n.to_string()).filter(|text| low(text) == wanted).take(count).collect()
+    }
+
+    #[test]
+    fn texts_chosen_to_collide_are_found_all_the_same() {
+        let keys = colliding(200);
+        let index = Index::build(keys.iter().map(String::as_str));
+        let looks = std::cell::Cell::new(0);
+        for (position, key) in keys.iter().enumerate() {
+            let text_at = |position: usize| {
+                looks.set(looks.get() + 1);
+                keys.get(position).map(String::as_str)
+            };
+            assert_eq!(index.find(key, text_at), Some(position));
+        }
+        assert!(looks.get() <= 200 * MOST_PROBES, "{} looks for 200 keys", looks.get());
     }
 
     #[test]

@@ -95,11 +95,17 @@ impl Layout {
 
     fn packed(shares: Vec<Share>, order: BucketOrder) -> Self {
         let mut packed: Vec<Share> = Vec::with_capacity(shares.len());
+        // The place among the packed ones, by variation.
+        let mut places = vec![usize::MAX; shares.len()];
         for share in shares.into_iter().filter(|share| share.has_id && share.is_on()) {
+            let Some(place) = places.get_mut(share.variation as usize) else { continue };
             // A repeated id keeps its place and takes the last weight, as a property of an object.
-            match packed.iter_mut().find(|known| known.variation == share.variation) {
+            match packed.get_mut(*place) {
                 Some(known) => known.weight = share.weight,
-                None => packed.push(share),
+                None => {
+                    *place = packed.len();
+                    packed.push(share);
+                }
             }
         }
         if order == BucketOrder::JavaScript {

@@ -27,4 +27,4 @@ pub(crate) use entity::{
     Audience, CarriedFeature, Environment, Experience, Feature, Place, RuledEntity, Standing, Variation,
 };
 pub(crate) use layout::{Edge, Layout};
-pub(crate) use rules::{Item, Next, Operand, RuleSet, Test, item_path};
+pub(crate) use rules::{Item, ItemPath, Next, Operand, RuleSet, Test};

@@ -1,5 +1,6 @@
 //! Rule sets in the shape in which they are evaluated: operands lowered, parsed and compiled once.
 
+use std::fmt;
 use std::ops::Range;
 
 use ryu_js::Buffer;
@@ -211,17 +212,22 @@ impl RuleSet {
     }
 
     /// The items that never match, with their place, for warnings.
-    pub(super) fn flaws(&self) -> impl Iterator<Item = (String, Flaw)> {
+    pub(super) fn flaws(&self) -> impl Iterator<Item = (ItemPath, Flaw)> {
         self.items.iter().filter_map(|item| match item.test {
-            Test::Never(flaw) => Some((item_path(item.place), flaw)),
+            Test::Never(flaw) => Some((ItemPath(item.place), flaw)),
             _ => None,
         })
     }
 }
 
-/// Where an item stands in its rule set.
-pub(crate) fn item_path([or, and, item]: [u32; 3]) -> String {
-    format!("OR[{or}].AND[{and}].OR_WHEN[{item}]")
+/// Where an item stands in its rule set, as text.
+pub(crate) struct ItemPath(pub(crate) [u32; 3]);
+
+impl fmt::Display for ItemPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [or, and, item] = self.0;
+        write!(f, "OR[{or}].AND[{and}].OR_WHEN[{item}]")
+    }
 }
 
 fn objects<T>(list: Option<ListWire<ObjectWire<T>>>) -> impl Iterator<Item = Option<T>> {
@@ -323,14 +329,19 @@ impl Test {
             MatchType::Contains => Self::Contains(lower()),
             MatchType::StartsWith => Self::StartsWith(lower()),
             MatchType::EndsWith => Self::EndsWith(lower()),
-            MatchType::IsIn => Self::IsIn(match &value {
-                AttributeValue::String(list) => list.split('|').map(|one| lowered(one).into()).collect(),
-                AttributeValue::Array(values) => {
-                    let mut buffer = Buffer::new();
-                    values.iter().map(|one| lowered(&text(one, &mut buffer)).into()).collect()
-                }
-                _ => Box::default(),
-            }),
+            MatchType::IsIn => {
+                let mut elements: Vec<Box<str>> = match &value {
+                    AttributeValue::String(list) => list.split('|').map(|one| lowered(one).into()).collect(),
+                    AttributeValue::Array(values) => {
+                        let mut buffer = Buffer::new();
+                        values.iter().map(|one| lowered(&text(one, &mut buffer)).into()).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                elements.sort_unstable();
+                elements.dedup();
+                Self::IsIn(elements.into_boxed_slice())
+            }
             MatchType::RegexMatches => match Pattern::compile(&exact) {
                 Some(pattern) => Self::Regex(Box::new(pattern)),
                 None => Self::Never(Flaw::Pattern),

@@ -173,12 +173,21 @@ impl ConfigSnapshot {
         self.goals.find(key).filter(|position| self.goals.list[*position].has_id)
     }
 
-    pub(crate) fn audiences(&self) -> &[Audience] {
-        &self.audiences.list
+    /// The audiences with the id of this one, which is their first.
+    #[inline]
+    pub(crate) fn audiences_alike(&self, first: u32) -> impl Iterator<Item = &Audience> {
+        self.audiences.alike(first)
     }
 
-    pub(crate) fn locations(&self) -> &[RuledEntity] {
-        &self.locations.list
+    /// The locations with the id of this one, which is their first.
+    #[inline]
+    pub(crate) fn locations_alike(&self, first: u32) -> impl Iterator<Item = &RuledEntity> {
+        self.locations.alike(first)
+    }
+
+    /// The segments with the id of this one, which is their first.
+    pub(crate) fn segments_alike(&self, first: u32) -> impl Iterator<Item = &RuledEntity> {
+        self.segments.alike(first)
     }
 
     pub(crate) fn segments(&self) -> &[RuledEntity] {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::compile::Compiled;
-use super::{CompileOptions, ConfigError, ConfigSnapshot, EntityKind};
+use super::{CompileOptions, ConfigError, ConfigSnapshot, EntityKind, Place};
 use crate::attributes::Attributes;
 use crate::decide::{
     Facts, Miss, Outcome, Stored, StoredDecisions, decide_experience, goal_matches, match_custom_segments,
@@ -325,4 +325,65 @@ fn debug_shows_ids_and_counts_only() {
     let shown = format!("{:?}", compile(rich().to_string()).unwrap().snapshot);
     assert!(shown.contains("account_id: \"1\"") && shown.contains("experiences: 1"), "{shown}");
     assert!(!shown.contains("void 0") && !shown.contains("plan"), "{shown}");
+}
+
+#[test]
+fn references_to_one_id_take_the_room_of_their_text() {
+    let many = |entity: &Value| Value::Array(vec![entity.clone(); 3_000]);
+    let mut config = rich();
+    config["audiences"] = many(&json!({"id": "a", "key": "pro", "rules": rules(&json!(5))}));
+    config["audiences"][2_999]["rules"] = plan_is_pro();
+    config["locations"] = many(&json!({"id": "l", "key": "home", "rules": rules(&json!(5))}));
+    config["locations"][2_999]["rules"] = plan_is_pro();
+    config["segments"] = many(&json!({"id": "s", "key": "seg"}));
+    let experience = &mut config["experiences"][0];
+    experience["settings"] = json!({});
+    experience["audiences"] = many(&json!("a"));
+    experience["locations"] = many(&json!("l"));
+    let snapshot = compile(config.to_string()).unwrap().snapshot;
+    let experience = &snapshot.experiences()[0];
+    assert_eq!(*experience.audiences.audiences, [0]);
+    assert!(matches!(&experience.place, Place::Locations(locations) if **locations == [0]));
+    // All of them are asked, to the last one, which alone lets a visitor in.
+    assert_eq!(snapshot.audiences_alike(0).count(), 3_000);
+    assert!(matches!(decide(&snapshot, "first"), Outcome::Decided { .. }));
+}
+
+#[test]
+fn entities_alike_follow_each_other_in_config_order() {
+    let mut config = rich();
+    let audience = |id: &str, key: &str| json!({"id": id, "key": key});
+    config["audiences"] = json!([
+        audience("a", "1"),
+        audience("b", "2"),
+        audience("a", "3"),
+        audience("c", "4"),
+        audience("a", "5")
+    ]);
+    config["experiences"][0]["audiences"] = json!(["c", "a", "none", "a"]);
+    let snapshot = compile(config.to_string()).unwrap().snapshot;
+    let keys = |first| snapshot.audiences_alike(first).map(|it| it.key.as_str()).collect::<Vec<_>>();
+    assert_eq!(*snapshot.experiences()[0].audiences.audiences, [0, 3]);
+    assert_eq!([keys(0), keys(1), keys(3)], [vec!["1", "3", "5"], vec!["2"], vec!["4"]]);
+}
+
+#[test]
+fn warnings_of_one_config_are_told_up_to_ten_then_counted() {
+    let mut config = rich();
+    let items = vec![json!({}); 5_000];
+    config["goals"][0]["rules"] = json!({"OR": [{"AND": [{"OR_WHEN": items}]}]});
+    config["features"] = json!(vec![json!(5); 500]);
+    let compiled = compile(config.to_string()).unwrap();
+    assert_eq!((compiled.warnings.len(), compiled.more_warnings), (10, 5_490));
+    assert_eq!(compiled.warnings[9].path(), "features[9]");
+}
+
+#[test]
+fn a_variable_declared_twice_has_its_first_type() {
+    let mut config = rich();
+    config["features"][0]["variables"] = json!([{"key": "n", "type": "string"}, {"key": "a", "type": "integer"}, {"key": "n", "type": "integer"}]);
+    let snapshot = compile(config.to_string()).unwrap().snapshot;
+    let variables = snapshot.experiences()[0].variations[0].features[0].variables.as_ref().unwrap();
+    let n = variables.iter().find(|variable| variable.key == "n").unwrap();
+    assert_eq!(n.value, json!("12"));
 }

@@ -97,12 +97,13 @@ impl Context {
         };
         if let Some(feature) = self.snapshot.feature_index(feature_key) {
             diagnostic.reason = DiagnosticReason::FeatureNotInSelectedVariations;
+            let asked = options.asked();
             for (position, experience) in self.snapshot.experiences().iter().enumerate() {
                 let carries = |variation: usize| {
                     let carried = carried_features(&self.snapshot, position, variation);
                     carried.iter().any(|carried| carried.group as usize == feature)
                 };
-                if !options.asks_for(experience) || !(0..experience.variations.len()).any(carries) {
+                if !asked.includes(experience) || !(0..experience.variations.len()).any(carries) {
                     continue;
                 }
                 let (outcome, explanation) = self.explain(position, options);

@@ -217,11 +217,11 @@ impl Context {
     pub fn run_features_with(&self, options: &RunOptions) -> Vec<FeatureResult<'_>> {
         let mut results: Vec<(u32, FeatureResult<'_>)> = Vec::new();
         self.each_carried(self.snapshot.keyed_experiences(), options, |result, carried| {
-            let position = carried.feature;
-            if let Err(at) = results.binary_search_by_key(&position, |(known, _)| *known) {
-                results.insert(at, (position, result));
-            }
+            results.push((carried.feature, result));
         });
+        // By feature, the first of each.
+        results.sort_by_key(|(position, _)| *position);
+        results.dedup_by_key(|(position, _)| *position);
         results.into_iter().map(|(_, result)| result).collect()
     }
 
@@ -249,7 +249,16 @@ impl Context {
         options: &RunOptions,
         mut visit: impl FnMut(FeatureResult<'a>, &CarriedFeature),
     ) {
-        let wanted = |position: &usize| options.asks_for(&self.snapshot.experiences()[*position]);
+        let asked = options.asked();
+        let mut next = 0;
+        let wanted = |position: &usize| {
+            // A key that stands twice means the same experience again, which carries nothing new.
+            if *position < next {
+                return false;
+            }
+            next = *position + 1;
+            asked.includes(&self.snapshot.experiences()[*position])
+        };
         self.with_facts(options, |facts| {
             for position in experiences.filter(wanted) {
                 let Ok((variation, _)) = self.outcome(position, facts, options) else { continue };

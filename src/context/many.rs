@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::RunOptions;
 use super::visitor::{Remembered, custom_segments, overlay, recall, rule_data, split};
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, LONGEST_SEGMENT};
 use crate::config::ConfigSnapshot;
 use crate::decide::{Facts, Outcome, decide_experience};
 use crate::results::{ExperienceResult, Undecided};
@@ -42,7 +42,7 @@ pub(super) fn decide_remembered<'c>(
         let (given, given_segments) = split(given.clone());
         let mut attributes = stored;
         overlay(&mut attributes, given);
-        segments.merge(&given_segments);
+        segments.merge_up_to(LONGEST_SEGMENT, &given_segments);
         (Cow::Owned(rule_data(&segments, attributes, &options.attributes)), Cow::Owned(segments))
     };
     let configured = shared.config.tuning.environment.as_deref();

@@ -18,7 +18,7 @@ use smol_str::SmolStr;
 
 use self::decisions::Decisions;
 use self::preview::Preview;
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, Measured};
 use crate::config::ConfigSnapshot;
 use crate::shared::Shared;
 
@@ -56,9 +56,9 @@ pub struct Context {
     /// The part of them that outlives the context.
     persistent: Attributes,
     /// Report keys, recorded custom segments among them.
-    segments: Option<Arc<Attributes>>,
+    segments: Option<Arc<Measured>>,
     /// The part of them that outlives the context: all but what was set during a preview.
-    persistent_segments: Option<Arc<Attributes>>,
+    persistent_segments: Option<Arc<Measured>>,
     /// What audience rules see where the segments are not empty: both of the above, merged.
     merged: Option<Attributes>,
     location: Attributes,

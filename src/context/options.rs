@@ -1,5 +1,7 @@
 //! What one evaluation call may say besides the key.
 
+use std::collections::HashSet;
+
 use crate::attributes::Attributes;
 use crate::config::Experience;
 
@@ -93,10 +95,31 @@ impl RunOptions {
         self
     }
 
-    /// Whether a feature call looks at this experience.
-    pub(super) fn asks_for(&self, experience: &Experience) -> bool {
+    /// The experiences that a feature call looks at.
+    pub(super) fn asked(&self) -> Asked<'_> {
         let keys = &self.experience_keys;
-        keys.is_empty() || experience.has_text_key && keys.iter().any(|key| **key == *experience.key)
+        let is_many = keys.len() > FEW;
+        Asked { keys, many: is_many.then(|| keys.iter().map(|key| &**key).collect()) }
+    }
+}
+
+/// Up to so many keys are looked through for each experience.
+const FEW: usize = 8;
+
+/// The experiences that a feature call looks at.
+pub(super) struct Asked<'a> {
+    keys: &'a [Box<str>],
+    many: Option<HashSet<&'a str>>,
+}
+
+impl Asked<'_> {
+    pub(super) fn includes(&self, experience: &Experience) -> bool {
+        let key = experience.key.as_str();
+        let named = || match &self.many {
+            Some(many) => many.contains(key),
+            None => self.keys.iter().any(|asked| **asked == *key),
+        };
+        self.keys.is_empty() || experience.has_text_key && named()
     }
 }
 

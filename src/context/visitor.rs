@@ -1,12 +1,15 @@
 //! What is known of the visitor, and how that changes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use smol_str::SmolStr;
 
 use super::Context;
 use super::decisions::Decisions;
-use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS};
+use crate::attributes::{
+    AttributeValue, Attributes, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
+};
 use crate::config::ConfigSnapshot;
 use crate::decide::match_custom_segments;
 use crate::results::CustomSegmentsResult;
@@ -26,8 +29,8 @@ impl Remembered {
     pub(super) fn of(snapshot: &ConfigSnapshot, state: &VisitorState) -> Self {
         Self {
             decisions: Decisions::hydrate(snapshot, &state.bucketing),
-            attributes: state.attributes.clone(),
-            segments: state.segments.clone(),
+            attributes: Attributes::clone(&state.attributes),
+            segments: Attributes::clone(&state.segments),
         }
     }
 }
@@ -55,7 +58,7 @@ impl Context {
         let visitor_id = SmolStr::new(visitor_id);
         let (given, segments) = split(given);
         let attributes = overlaid(&stored, given);
-        let segments_before = (!segments_before.is_empty()).then(|| Arc::new(segments_before));
+        let segments_before = (!segments_before.is_empty()).then(|| Arc::new(Measured::new(segments_before)));
         let mut context = Self {
             decisions,
             persistent_segments: segments_before.clone(),
@@ -94,7 +97,7 @@ impl Context {
     #[must_use]
     pub fn segments(&self) -> &Attributes {
         static NONE: Attributes = Attributes::new();
-        self.segments.as_deref().unwrap_or(&NONE)
+        self.segments.as_deref().map_or(&NONE, |segments| segments)
     }
 
     /// The context's location attributes.
@@ -122,8 +125,8 @@ impl Context {
     }
 
     /// Sets attributes of the visitor, for this context and the visitor's later ones; the same name
-    /// replaces. Report keys become [`segments`](Self::segments), as at creation. During a preview
-    /// nothing outlives the context.
+    /// replaces. Report keys become [`segments`](Self::segments), as at creation. Of a list the first
+    /// 10,000 values are kept. During a preview nothing outlives the context.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -148,11 +151,12 @@ impl Context {
         } else {
             self.merge();
         }
-        self.remember(|state| overlay(&mut state.attributes, attributes));
+        self.remember(|state| state.set_attributes(attributes));
     }
 
     /// Sets segments of the visitor, for this context and the visitor's later ones. Only report keys
-    /// are kept, as in the official JavaScript SDK; lists are united with those set before. During a
+    /// are kept, as in the official JavaScript SDK; lists are united with those set before, the new
+    /// values first. Of a list 1,000 values are kept; the log says once that there were more. During a
     /// preview nothing outlives the context.
     ///
     /// ```
@@ -239,7 +243,11 @@ impl Context {
             return;
         }
         let known = || VisitorState {
-            attributes: self.persistent.clone(),
+            attributes: if self.persistent.is_empty() {
+                Measured::default()
+            } else {
+                Measured::new(self.persistent.clone())
+            },
             segments: self.persistent_segments.as_deref().cloned().unwrap_or_default(),
             bucketing: self.decisions.pairs(&self.snapshot),
         };
@@ -248,25 +256,25 @@ impl Context {
     }
 
     fn add_segments(&mut self, added: &Attributes) {
-        let unite = |before: &Option<Arc<Attributes>>| {
-            let mut segments = before.as_deref().cloned().unwrap_or_default();
-            segments.merge(added);
-            Some(Arc::new(segments))
+        let unite = |before: &Option<Arc<Measured>>| {
+            let mut segments = before.as_deref().map_or_else(Attributes::new, |it| Attributes::clone(it));
+            tell_of(segments.merge_up_to(LONGEST_SEGMENT, added));
+            Some(Arc::new(Measured::new(segments)))
         };
         if self.preview.is_none() {
             self.persistent_segments = unite(&self.persistent_segments);
         }
         self.segments = unite(&self.segments);
         self.merge();
-        self.remember(|state| state.segments.merge(added));
+        self.remember(|state| state.add_segments(added));
     }
 
     /// Adds ids to the custom segments recorded so far.
     fn record_segments(&mut self, ids: &[SmolStr]) {
-        let with_ids = |before: &Option<Arc<Attributes>>| {
-            let mut segments = before.as_deref().cloned().unwrap_or_default();
-            record(&mut segments, ids);
-            Some(Arc::new(segments))
+        let with_ids = |before: &Option<Arc<Measured>>| {
+            let mut segments = before.as_deref().map_or_else(Attributes::new, |it| Attributes::clone(it));
+            tell_of(record(&mut segments, ids));
+            Some(Arc::new(Measured::new(segments)))
         };
         if self.preview.is_none() {
             self.persistent_segments = with_ids(&self.persistent_segments);
@@ -302,9 +310,9 @@ pub(super) fn rule_data(segments: &Attributes, mut attributes: Attributes, call:
     data
 }
 
-/// Adds ids to the custom segments. As in the JavaScript SDK, by that no list among the segments holds
-/// anything twice any more, but for lists and objects.
-fn record(segments: &mut Attributes, ids: &[SmolStr]) {
+/// Adds ids to the custom segments, and returns how many values are left out. As in the JavaScript SDK, by
+/// that no list among the segments holds anything twice any more, but for lists and objects.
+fn record(segments: &mut Attributes, ids: &[SmolStr]) -> usize {
     match segments.get(CUSTOM_SEGMENTS) {
         Some(AttributeValue::Array(known)) => {
             let all = known.iter().cloned().chain(ids.iter().cloned().map(AttributeValue::String));
@@ -316,7 +324,7 @@ fn record(segments: &mut Attributes, ids: &[SmolStr]) {
     let nothing = || AttributeValue::Array(Vec::new());
     let lists: Attributes =
         segments.iter().filter(is_list).map(|(name, _)| (SmolStr::new(name), nothing())).collect();
-    segments.merge(&lists);
+    segments.merge_up_to(LONGEST_SEGMENT, &lists)
 }
 
 /// The ids of the custom segments among segments.
@@ -327,17 +335,30 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
     }
 }
 
-/// Takes the report keys out of attributes.
+/// Takes the report keys out of attributes, and leaves out what is beyond the bounds of lists.
 pub(super) fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
     let mut segments = Attributes::new();
-    if attributes.iter().any(|(name, _)| is_report_key(name)) {
+    // One look for both: most attributes are neither.
+    if attributes.any(|name, value| is_report_key(name) || value.is_longer_than(LONGEST_SEGMENT)) {
         for key in REPORT_KEYS {
             if let Some(value) = attributes.remove(key) {
                 segments.insert(key, value);
             }
         }
+        tell_of(segments.shorten(LONGEST_SEGMENT) + attributes.shorten(LONGEST_LIST));
     }
     (attributes, segments)
+}
+
+/// Says once that values of a list were left out.
+fn tell_of(left_out: usize) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if left_out > 0 && !TOLD.swap(true, Ordering::Relaxed) {
+        log::warn!(
+            "a visitor has a segment of more than {LONGEST_SEGMENT} values or a list of more than \
+             {LONGEST_LIST} among the attributes: further values are left out, here and from now on"
+        );
+    }
 }
 
 /// Attributes with others over them; same names replace.

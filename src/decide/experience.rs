@@ -5,6 +5,7 @@ use super::rules::matches;
 use super::trace::Trace;
 use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
 use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, Standing};
+use crate::js::regex::Steps;
 
 #[inline]
 pub(super) fn decide<D, T>(
@@ -45,12 +46,13 @@ where
         Stored::Variation(_) | Stored::Stale | Stored::Empty => (None, true),
     };
     trace.stored(subject, stored, stale);
-    let located = at_location(snapshot, subject, facts, trace);
+    let mut steps = Steps::of_a_decision();
+    let located = at_location(snapshot, subject, facts, &mut steps, trace);
     trace.location(subject, located);
     if !located {
         return Outcome::Undecided(Miss::Location);
     }
-    let in_audience = in_audiences(snapshot, subject, facts, stored.is_some(), trace);
+    let in_audience = in_audiences(snapshot, subject, facts, stored.is_some(), &mut steps, trace);
     trace.audiences(subject, in_audience);
     if !in_audience {
         return Outcome::Undecided(Miss::Audience);
@@ -94,6 +96,7 @@ fn at_location<D, T>(
     snapshot: &ConfigSnapshot,
     experience: &Experience,
     facts: &Facts<'_, D>,
+    steps: &mut Steps,
     trace: &mut T,
 ) -> bool
 where
@@ -102,17 +105,18 @@ where
 {
     match &experience.place {
         Place::Anywhere => true,
-        Place::Locations(locations) => locations.iter().any(|location| {
-            let Some(location) = snapshot.locations().get(*location as usize) else { return false };
-            let Some(rules) = &location.rules else { return false };
-            trace.enter_location(Some(location));
-            let matched = matches(rules, facts.location, trace);
-            trace.leave_location(matched);
-            matched
+        Place::Locations(locations) => locations.iter().any(|first| {
+            snapshot.locations_alike(*first).any(|location| {
+                let Some(rules) = &location.rules else { return false };
+                trace.enter_location(Some(location));
+                let matched = matches(rules, facts.location, steps, trace);
+                trace.leave_location(matched);
+                matched
+            })
         }),
         Place::SiteArea(rules) => {
             trace.enter_location(None);
-            let matched = matches(rules, facts.location, trace);
+            let matched = matches(rules, facts.location, steps, trace);
             trace.leave_location(matched);
             matched
         }
@@ -127,6 +131,7 @@ fn in_audiences<D, T>(
     experience: &Experience,
     facts: &Facts<'_, D>,
     decided_before: bool,
+    steps: &mut Steps,
     trace: &mut T,
 ) -> bool
 where
@@ -135,29 +140,31 @@ where
 {
     let check = &experience.audiences;
     let mut asked = false;
-    for audience in check.audiences.iter().filter_map(|at| snapshot.audiences().get(*at as usize)) {
-        if decided_before && audience.permanent {
-            trace.skip_audience(audience);
-            continue;
-        }
-        asked = true;
-        let matched = in_audience(audience, facts, trace);
-        if matched != check.all {
-            return matched;
+    for first in &check.audiences {
+        for audience in snapshot.audiences_alike(*first) {
+            if decided_before && audience.permanent {
+                trace.skip_audience(audience);
+                continue;
+            }
+            asked = true;
+            let matched = in_audience(audience, facts, steps, trace);
+            if matched != check.all {
+                return matched;
+            }
         }
     }
     !asked || check.all
 }
 
 #[inline]
-fn in_audience<D, T>(audience: &Audience, facts: &Facts<'_, D>, trace: &mut T) -> bool
+fn in_audience<D, T>(audience: &Audience, facts: &Facts<'_, D>, steps: &mut Steps, trace: &mut T) -> bool
 where
     D: StoredDecisions + ?Sized,
     T: Trace,
 {
     trace.enter_audience(audience);
     let Some(exclusion) = &audience.exclusion else {
-        let matched = matches(&audience.rules, facts.attributes, trace);
+        let matched = matches(&audience.rules, facts.attributes, steps, trace);
         trace.leave_audience(matched, None);
         return matched;
     };
@@ -175,10 +182,9 @@ fn in_segments<D>(snapshot: &ConfigSnapshot, experience: &Experience, facts: &Fa
 where
     D: StoredDecisions + ?Sized,
 {
-    let required = &experience.segments;
-    required.is_empty()
-        || required
-            .iter()
-            .filter_map(|at| snapshot.segments().get(*at as usize))
-            .any(|segment| segment.has_id && super::segments::is_recorded(&segment.id, facts.custom_segments))
+    let is_recorded = |first: &u32| {
+        let with_id = snapshot.segments_alike(*first).find(|segment| segment.has_id);
+        with_id.is_some_and(|segment| super::segments::is_recorded(&segment.id, facts.custom_segments))
+    };
+    experience.segments.is_empty() || experience.segments.iter().any(is_recorded)
 }

@@ -7,7 +7,7 @@ use super::trace::Trace;
 use super::{Facts, Outcome, Source, StoredDecisions, experience};
 use crate::attributes::AttributeValue;
 use crate::config::{
-    Audience, ConfigSnapshot, Environment, Experience, Item, Place, RuledEntity, Test, item_path,
+    Audience, ConfigSnapshot, Environment, Experience, Item, ItemPath, Place, RuledEntity, Test,
 };
 
 /// Why one experience was decided, or not, for one visitor. The last of its steps is the one that
@@ -305,7 +305,7 @@ impl Trace for Collector<'_> {
     fn item(&mut self, item: &Item, data: Option<&AttributeValue>, verdict: Verdict) {
         let Some(current) = self.evaluated.last_mut() else { return };
         current.items.push(ItemTrace {
-            path: item_path(item.place),
+            path: ItemPath(item.place).to_string(),
             key: item.key.as_deref().map(str::to_owned),
             match_type: item.match_type.as_str(),
             negated: item.negated,

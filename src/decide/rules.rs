@@ -9,6 +9,7 @@ use super::trace::Trace;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{Item, Next, Operand, RuleSet, Test};
 use crate::js::number::{number, number_of_text, numeric_text};
+use crate::js::regex::Steps;
 use crate::js::text::{
     compare_utf16, contains_lowered, ends_with_lowered, equals_lowered, has_text, lowered,
     starts_with_lowered, text,
@@ -23,7 +24,7 @@ pub(super) enum Verdict {
     Absent,
     /// The two sides have types that have no order; false, and not negated.
     Incomparable,
-    /// The search was given up; false, and not negated.
+    /// The search was given up, or the decision's steps were; false, and not negated.
     Exhausted,
     /// The item is malformed; false, and not negated.
     Malformed,
@@ -48,12 +49,12 @@ impl From<bool> for Verdict {
 /// Whether the set matches. Branches and items stop at the first that is true, blocks at the first
 /// that is not.
 #[inline]
-pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, trace: &mut T) -> bool {
+pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, steps: &mut Steps, trace: &mut T) -> bool {
     let mut next = set.start;
     // Every answer leads onwards, so this ends.
     while let Some(item) = set.items.get(next.0 as usize) {
         let value = item.key.as_deref().and_then(|key| data.get(key));
-        let verdict = judge(item, value);
+        let verdict = judge(item, value, steps);
         trace.item(item, value, verdict);
         next = if verdict == Verdict::Matched { item.if_matched } else { item.if_missed };
     }
@@ -61,7 +62,7 @@ pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, trace: &mut T)
 }
 
 #[inline(always)]
-fn judge(item: &Item, value: Option<&AttributeValue>) -> Verdict {
+fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> Verdict {
     let verdict = match (value, &item.test) {
         // The commonest first; `compare` would say the same.
         (Some(AttributeValue::String(text)), Test::Equals(lower, _)) => equals_lowered(text, lower).into(),
@@ -70,7 +71,7 @@ fn judge(item: &Item, value: Option<&AttributeValue>) -> Verdict {
             (left <= right).into()
         }
         (_, Test::Never(_)) => return Verdict::Malformed,
-        (Some(value), test) => compare(test, value),
+        (Some(value), test) => compare(test, value, steps),
         // `not_exists` and `doesNotExist` share a test; only the second one has an answer here.
         (None, Test::Exists) => Verdict::NotMatched,
         (None, Test::DoesNotExist) if item.match_type.answers_for_absent() => Verdict::Matched,
@@ -79,7 +80,7 @@ fn judge(item: &Item, value: Option<&AttributeValue>) -> Verdict {
     verdict.negate_if(item.negated)
 }
 
-fn compare(test: &Test, value: &AttributeValue) -> Verdict {
+fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> Verdict {
     let mut buffer = Buffer::new();
     // JavaScript throws, and so does not negate.
     if !has_text(value) && test.asks_for_text(value) {
@@ -106,9 +107,12 @@ fn compare(test: &Test, value: &AttributeValue) -> Verdict {
         Test::EndsWith(lower) => on_text(ends_with_lowered, lower),
         Test::IsIn(elements) => {
             let tokens = text(value, &mut buffer);
-            tokens.split('|').any(|token| elements.iter().any(|element| **element == *token)).into()
+            tokens
+                .split('|')
+                .any(|token| elements.binary_search_by(|element| (**element).cmp(token)).is_ok())
+                .into()
         }
-        Test::Regex(pattern) => match pattern.is_match(&lowered(&text(value, &mut buffer))) {
+        Test::Regex(pattern) => match pattern.is_match(&lowered(&text(value, &mut buffer)), steps) {
             Some(matched) => matched.into(),
             None => Verdict::Exhausted,
         },

@@ -1,5 +1,7 @@
 //! Custom segments: which of the asked ones the visitor newly belongs to.
 
+use std::collections::HashSet;
+
 use ryu_js::Buffer;
 use smol_str::SmolStr;
 
@@ -7,6 +9,7 @@ use super::rules::matches;
 use super::trace::Untraced;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{ConfigSnapshot, RuledEntity};
+use crate::js::regex::Steps;
 use crate::js::text::text;
 
 /// The ids of the segments with one of these keys that match and are not recorded yet, in config
@@ -18,13 +21,15 @@ pub(crate) fn match_custom_segments(
     attributes: &Attributes,
     recorded: &[AttributeValue],
 ) -> Vec<SmolStr> {
-    let mut matched = false;
+    let (mut matched, mut steps) = (false, Steps::of_a_decision());
+    let keys: HashSet<&str> = keys.iter().copied().collect();
+    let mut known: HashSet<SmolStr> = recorded.iter().map(|id| text(id, &mut Buffer::new()).into()).collect();
     let mut ids: Vec<SmolStr> = Vec::new();
-    let asked = |segment: &&RuledEntity| segment.has_text_key && keys.contains(&segment.key.as_str());
+    let asked = |segment: &&RuledEntity| segment.has_text_key && keys.contains(segment.key.as_str());
     for segment in snapshot.segments().iter().filter(asked) {
-        matched =
-            matched || segment.rules.as_ref().is_some_and(|rules| matches(rules, attributes, &mut Untraced));
-        if matched && !is_recorded(&segment.id, recorded) && !ids.contains(&segment.id) {
+        let rules = segment.rules.as_ref();
+        matched = matched || rules.is_some_and(|rules| matches(rules, attributes, &mut steps, &mut Untraced));
+        if matched && known.insert(segment.id.clone()) {
             ids.push(segment.id.clone());
         }
     }

@@ -45,7 +45,7 @@ fn snapshot(experience: &Value, options: &CompileOptions) -> ConfigSnapshot {
             {"id": "p", "key": "permanent", "type": "permanent", "rules": set(json!([item("secret", true)]))},
             {"id": "x", "key": "exclusion", "rules": set(json!([excluded]))},
         ],
-        "segments": [{"id": "s", "key": "segment"}],
+        "segments": [{"id": "s", "key": "segment"}, {"id": 0, "key": "none"}, {"id": "0", "key": "zero"}],
     });
     ConfigSnapshot::compile(config.to_string(), options).unwrap().snapshot
 }
@@ -142,6 +142,12 @@ fn environment_and_segments_restrict_when_they_are_given() {
     assert_eq!(recorded(vec![]), Outcome::Undecided(Miss::Segments));
     assert!(matches!(recorded(vec!["s".into()]), Outcome::Decided { .. }));
     assert_eq!(Case::default().decide(&json!({"variations": []})), Outcome::Undecided(Miss::NoVariations));
+}
+
+#[test]
+fn a_segment_counts_by_whichever_of_its_id_javascript_counts() {
+    let recorded = Case { segments: vec!["0".into()], ..Case::default() };
+    assert!(matches!(recorded.decide(&json!({"audiences": ["0"]})), Outcome::Decided { .. }));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{CompileOptions, ConfigSnapshot};
 use crate::js::cast::{VariableType, cast};
 use crate::js::number::number;
-use crate::js::regex::Pattern;
+use crate::js::regex::{Pattern, Steps};
 use crate::js::text::text;
 
 /// Every line of one vector file, parsed.
@@ -86,7 +86,8 @@ fn rules() {
         let data: Attributes = line["data"].as_object().unwrap().clone().into();
         let goal = snapshot.goal_index(line["id"].as_str().unwrap()).unwrap();
         let rules = snapshot.goals()[goal].rules.as_ref();
-        let matched = rules.is_some_and(|rules| matches(rules, &data, &mut Untraced));
+        let matched =
+            rules.is_some_and(|rules| matches(rules, &data, &mut Steps::of_a_decision(), &mut Untraced));
         // Where JavaScript throws there is no answer to equal; reaching this line is the answer.
         if line["expected"].as_bool().is_some_and(|expected| expected != matched) {
             failures.push(line.to_string());
@@ -194,7 +195,9 @@ fn regular_expressions() {
         }
         for case in line["texts"].as_array().unwrap() {
             cases += 1;
-            let matched = pattern.as_ref().and_then(|one| one.is_match(case[0].as_str().unwrap()));
+            let matched = pattern
+                .as_ref()
+                .and_then(|one| one.is_match(case[0].as_str().unwrap(), &mut Steps::of_a_decision()));
             if matched != case[1].as_bool() {
                 failures.push(format!("{matched:?} for {case} in {line}"));
             }

@@ -128,8 +128,8 @@ impl DeliveryConfigBuilder {
         self
     }
 
-    /// Bytes of long texts (visitor ids and goal data of more than 256 bytes a record) that fit
-    /// between callers and the tracker; at least 1. Default 8 MiB. Shorter ones are bounded by
+    /// Bytes of long records (visitor ids, goal data and segments of more than 256 bytes a record)
+    /// that fit between callers and the tracker; at least 1. Default 8 MiB. Shorter ones are bounded by
     /// [`queue_capacity`](Self::queue_capacity) alone.
     pub const fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.0.max_queued_bytes = bytes;
@@ -142,7 +142,8 @@ impl DeliveryConfigBuilder {
         self
     }
 
-    /// Bytes of records that may wait for delivery; at least 1. Default 32 MiB.
+    /// Bytes of records, with their visitors' segments, that may wait for delivery; at least 1.
+    /// Default 32 MiB.
     pub const fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.0.max_pending_bytes = bytes;
         self
@@ -161,7 +162,7 @@ impl DeliveryConfigBuilder {
         self
     }
 
-    /// Bytes of the records in one request at most, save for a single record that is larger; at
+    /// Bytes of the records, with their visitors' segments, in one request at most, save for a single record that is larger; at
     /// least 1. Default 1 MiB.
     pub const fn max_request_bytes(mut self, bytes: usize) -> Self {
         self.0.max_request_bytes = bytes;

@@ -61,9 +61,17 @@ pub(crate) struct Tuning {
     pub(crate) initialize_timeout: Duration,
     pub(crate) delivery: DeliveryConfig,
     pub(crate) max_visitors: NonZeroUsize,
+    pub(crate) max_visitor_bytes: NonZeroUsize,
     pub(crate) visitor_ttl: Option<Duration>,
     pub(crate) store_timeout: Duration,
 }
+
+/// Bytes that each visitor may take by default, on average.
+const BYTES_OF_A_VISITOR: usize = 2 << 10;
+
+/// The least default of all bytes of visitors, and the least that may be configured.
+const LEAST_DEFAULT_BYTES: usize = 64 << 20;
+const LEAST_VISITOR_BYTES: usize = 1 << 20;
 
 /// How much the config CDN may cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,6 +92,7 @@ pub struct SdkConfigBuilder {
     tuning: Tuning,
     batch_size: usize,
     max_visitors: usize,
+    max_visitor_bytes: Option<usize>,
     transport: TransportConfig,
     data_store: Option<Arc<dyn DataStore>>,
     #[cfg(feature = "async")]
@@ -125,11 +134,13 @@ impl SdkConfig {
                 initialize_timeout: Self::DEFAULT_INITIALIZE_TIMEOUT,
                 delivery: DeliveryConfig::default(),
                 max_visitors: NonZeroUsize::MIN,
+                max_visitor_bytes: NonZeroUsize::MIN,
                 visitor_ttl: None,
                 store_timeout: Self::DEFAULT_STORE_TIMEOUT,
             },
             batch_size: Self::DEFAULT_BATCH_SIZE,
             max_visitors: Self::DEFAULT_MAX_VISITORS,
+            max_visitor_bytes: None,
             transport: TransportConfig::default(),
             data_store: None,
             #[cfg(feature = "async")]
@@ -283,9 +294,18 @@ impl SdkConfigBuilder {
     /// Visitors whose state is remembered in memory, and eight deduplication marks for each; the
     /// oldest are forgotten first, which [`Stats`](crate::Stats) counts. At least 1. Default 100,000.
     ///
-    /// A million visitors with one decision each take about 475 MB, a million marks about 71 MB.
+    /// A million visitors with one decision each take about 500 MB, a million marks about 71 MB.
     pub const fn max_visitors(mut self, visitors: usize) -> Self {
         self.max_visitors = visitors;
+        self
+    }
+
+    /// Bytes that the state of all remembered visitors may take, about; the oldest are forgotten first,
+    /// which [`Stats`](crate::Stats) counts, and who alone takes more than a sixteenth is not remembered.
+    /// At least 1 MiB. Default 2 KiB for each of [`max_visitors`](Self::max_visitors), but at least
+    /// 64 MiB: a visitor with a decision or two takes about 500 bytes.
+    pub const fn max_visitor_bytes(mut self, bytes: usize) -> Self {
+        self.max_visitor_bytes = Some(bytes);
         self
     }
 
@@ -346,6 +366,7 @@ impl SdkConfigBuilder {
             mut tuning,
             batch_size,
             max_visitors,
+            max_visitor_bytes,
             transport,
             data_store,
             #[cfg(feature = "async")]
@@ -361,6 +382,11 @@ impl SdkConfigBuilder {
         }
         tuning.batch_size = check_count("batch_size", batch_size, 10_000, "from 1 to 10,000")?;
         tuning.max_visitors = check_count("max_visitors", max_visitors, usize::MAX, "at least 1")?;
+        let bytes = max_visitor_bytes
+            .unwrap_or_else(|| max_visitors.saturating_mul(BYTES_OF_A_VISITOR).max(LEAST_DEFAULT_BYTES));
+        tuning.max_visitor_bytes = NonZeroUsize::new(bytes)
+            .filter(|bytes| bytes.get() >= LEAST_VISITOR_BYTES)
+            .ok_or(out_of_range("max_visitor_bytes", "at least 1 MiB"))?;
         if tuning.auto_flush_interval.is_some_and(|every| every < Duration::from_millis(1)) {
             return Err(out_of_range("auto_flush_interval", "at least 1 ms"));
         }

@@ -1,33 +1,48 @@
 //! A visitor's state, and the envelope that it is stored in.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
-use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS};
+use super::bucketing::Bucketing;
+use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS, LONGEST_SEGMENT, Measured};
 
 /// What outlives a context: attributes made persistent, segments, and stored decisions.
 #[derive(Clone, Default)]
 pub(crate) struct VisitorState {
-    pub(crate) attributes: Attributes,
-    pub(crate) segments: Attributes,
-    /// Experience id to variation id, in the order of the first decision.
-    pub(crate) bucketing: Vec<(SmolStr, SmolStr)>,
+    pub(crate) attributes: Measured,
+    pub(crate) segments: Measured,
+    /// Experience id to variation id.
+    pub(crate) bucketing: Bucketing,
 }
 
 impl VisitorState {
+    /// About how many bytes it takes on the heap; costs the same for every state.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.attributes.bytes() + self.segments.bytes() + self.bucketing.bytes()
+    }
+
     /// Remembers a decision; a later one for the same experience replaces it.
     pub(crate) fn decide(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
-        match self.bucketing.iter_mut().find(|(experience, _)| experience == experience_id) {
-            Some((_, variation)) => *variation = variation_id.clone(),
-            None => self.bucketing.push((experience_id.clone(), variation_id.clone())),
-        }
+        self.bucketing.decide(experience_id, variation_id);
+    }
+
+    /// Lays attributes over the others; same names replace.
+    pub(crate) fn set_attributes(&mut self, attributes: Attributes) {
+        self.attributes.change(|before| before.extend(attributes));
+    }
+
+    /// Merges segments; lists are united.
+    pub(crate) fn add_segments(&mut self, segments: &Attributes) {
+        self.segments.change(|before| before.merge_up_to(LONGEST_SEGMENT, segments));
     }
 
     /// Lays later changes over this state, as the official JavaScript SDK does with every write.
     pub(crate) fn merge(&mut self, later: &Self) {
-        self.attributes.extend(later.attributes.clone());
+        self.set_attributes(Attributes::clone(&later.attributes));
         self.unite_segments(&later.segments);
-        for (experience_id, variation_id) in &later.bucketing {
+        for (experience_id, variation_id) in later.bucketing.iter() {
             self.decide(experience_id, variation_id);
         }
     }
@@ -35,17 +50,18 @@ impl VisitorState {
     /// Lays later segments over these. Lists and objects among the custom segments, which are never
     /// the same to a merge, stand once where they are equal: they were stored from here.
     pub(crate) fn unite_segments(&mut self, later: &Attributes) {
-        let lists = (self.segments.get(CUSTOM_SEGMENTS), later.get(CUSTOM_SEGMENTS));
-        if let (Some(AttributeValue::Array(mine)), Some(AttributeValue::Array(theirs))) = lists {
-            let is_nested = |value: &&AttributeValue| {
-                matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_))
-            };
-            let again =
-                |value: &&AttributeValue| theirs.iter().filter(is_nested).any(|other| other == *value);
-            let mine: Vec<_> = mine.iter().filter(|value| !again(value)).cloned().collect();
-            self.segments.insert(CUSTOM_SEGMENTS, AttributeValue::Array(mine));
-        }
-        self.segments.merge(later);
+        self.segments.change(|segments| {
+            let lists = (segments.get(CUSTOM_SEGMENTS), later.get(CUSTOM_SEGMENTS));
+            if let (Some(AttributeValue::Array(mine)), Some(AttributeValue::Array(theirs))) = lists {
+                // Their texts tell equal ones without a look at every pair.
+                let again: HashSet<String> = theirs.iter().filter_map(nested).collect();
+                let is_new =
+                    |value: &&AttributeValue| nested(value).is_none_or(|text| !again.contains(&text));
+                let mine: Vec<_> = mine.iter().filter(is_new).cloned().collect();
+                segments.insert(CUSTOM_SEGMENTS, AttributeValue::Array(mine));
+            }
+            segments.merge_up_to(LONGEST_SEGMENT, later);
+        });
     }
 
     /// The Python SDK's envelope: `{"attributes": …, "segments": …, "bucketing": …}`.
@@ -56,8 +72,8 @@ impl VisitorState {
             .map(|(experience, variation)| (experience.to_string(), Value::from(variation.as_str())))
             .collect();
         let mut envelope = Map::with_capacity(3);
-        envelope.insert("attributes".to_owned(), (&self.attributes).into());
-        envelope.insert("segments".to_owned(), (&self.segments).into());
+        envelope.insert("attributes".to_owned(), (&*self.attributes).into());
+        envelope.insert("segments".to_owned(), (&*self.segments).into());
         envelope.insert("bucketing".to_owned(), Value::Object(bucketing));
         Value::Object(envelope)
     }
@@ -70,7 +86,7 @@ impl VisitorState {
             return None;
         }
         if !envelope.contains_key("attributes") && !envelope.contains_key("segments") {
-            return Some(Self { attributes: envelope.into(), ..Self::default() });
+            return Some(Self { attributes: Measured::new(envelope.into()), ..Self::default() });
         }
         let mut map = |name: &str| match envelope.remove(name) {
             Some(Value::Object(map)) => map,
@@ -80,15 +96,18 @@ impl VisitorState {
             Value::String(text) => text.as_str().into(),
             other => SmolStr::from(other.to_string()),
         };
-        Some(Self {
-            attributes: map("attributes").into(),
-            segments: map("segments").into(),
-            bucketing: map("bucketing")
-                .iter()
-                .map(|(experience, variation)| (experience.as_str().into(), text(variation)))
-                .collect(),
-        })
+        let [attributes, segments] = ["attributes", "segments"].map(|name| Measured::new(map(name).into()));
+        let bucketing = map("bucketing");
+        let pairs =
+            bucketing.iter().map(|(experience, variation)| (experience.as_str().into(), text(variation)));
+        Some(Self { attributes, segments, bucketing: pairs.collect() })
     }
+}
+
+/// A list or an object as text.
+fn nested(value: &AttributeValue) -> Option<String> {
+    matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_))
+        .then(|| Value::from(value).to_string())
 }
 
 #[cfg(test)]
@@ -100,8 +119,8 @@ mod tests {
     #[test]
     fn an_envelope_comes_back_as_it_went() {
         let mut state = VisitorState::default();
-        state.attributes.insert("plan", "pro");
-        state.segments.insert("country", "GR");
+        state.set_attributes(Attributes::new().with("plan", "pro"));
+        state.add_segments(&Attributes::new().with("country", "GR"));
         state.decide(&"10".into(), &"20".into());
         state.decide(&"10".into(), &"21".into());
         let envelope = state.to_envelope();

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "async")]
 mod async_store;
+mod bucketing;
 mod envelope;
 mod keys;
 mod marks;

@@ -28,6 +28,7 @@ pub(crate) struct Visitors {
     /// Whether anything was ever remembered; until then nobody needs to look.
     used: AtomicBool,
     shard_capacity: usize,
+    shard_bytes: usize,
     ttl: Option<Duration>,
     store: bool,
     evicted: AtomicU64,
@@ -48,6 +49,8 @@ struct Shard {
     states: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
     /// Visitors by age, with their tickets. With a store: those to be written, save those being written.
     order: VecDeque<(u64, u64)>,
+    /// What the states take, about.
+    bytes: usize,
 }
 
 /// A visitor taken out of the order to be written.
@@ -81,8 +84,27 @@ struct Entry {
     visitor_id: SmolStr,
     state: VisitorState,
     version: u64,
+    /// Whether it has its place in the order.
+    waits: bool,
     /// When it was changed last; the clock is read only where state has a time to live.
     changed_at: Option<Instant>,
+}
+
+impl Shard {
+    /// Every entry leaves by this, so that the bytes are right. Says whether there was one.
+    fn forget(&mut self, hash: u64) -> bool {
+        let entry = self.states.remove(&hash);
+        self.bytes -= entry.as_ref().map_or(0, Entry::bytes);
+        entry.is_some()
+    }
+}
+
+impl Entry {
+    /// What it takes with its places in the table and the order, about.
+    fn bytes(&self) -> usize {
+        let long_id = if self.visitor_id.is_heap_allocated() { self.visitor_id.len() } else { 0 };
+        size_of::<(u64, Self, (u64, u64))>() + long_id + self.state.bytes()
+    }
 }
 
 impl Visitors {
@@ -92,6 +114,7 @@ impl Visitors {
             hashes: RandomState::new(),
             used: AtomicBool::new(false),
             shard_capacity: capacity.get().div_ceil(SHARDS),
+            shard_bytes: usize::MAX,
             ttl,
             store,
             evicted: AtomicU64::new(0),
@@ -101,6 +124,11 @@ impl Visitors {
             next_ticket: AtomicU64::new(0),
             next_shard: AtomicUsize::new(0),
         }
+    }
+
+    /// The same with a bound on the bytes of all states together.
+    pub(crate) fn with_max_bytes(self, bytes: usize) -> Self {
+        Self { shard_bytes: bytes.div_ceil(SHARDS), ..self }
     }
 
     /// What a forked child begins with: the memory, but for shards that another thread was changing at
@@ -113,6 +141,7 @@ impl Visitors {
             hashes: self.hashes.clone(),
             used: AtomicBool::new(self.used.load(Ordering::Relaxed)),
             shard_capacity: self.shard_capacity,
+            shard_bytes: self.shard_bytes,
             ttl: self.ttl,
             store: self.store,
             evicted: AtomicU64::new(0),
@@ -190,11 +219,12 @@ impl Visitors {
         }
         let (now, hash) = (self.now(), self.hashes.hash_one(visitor_id.as_str()));
         let mut shard = self.lock(place(hash));
-        let Shard { states, order } = &mut *shard;
+        let Shard { states, order, bytes } = &mut *shard;
         let begin = || if self.has_store() { VisitorState::default() } else { known() };
         let slot = match states.entry(hash) {
             hash_map::Entry::Occupied(mut held) => {
                 let entry = held.get_mut();
+                let before = entry.bytes();
                 if entry.visitor_id != *visitor_id || self.is_over(entry, now) {
                     entry.visitor_id = visitor_id.clone();
                     entry.state = begin();
@@ -203,6 +233,11 @@ impl Visitors {
                 change(&mut entry.state);
                 entry.version += 1;
                 entry.changed_at = now;
+                let after = entry.bytes();
+                *bytes = *bytes - before + after;
+                if *bytes > self.shard_bytes {
+                    self.make_room(&mut shard, hash, after);
+                }
                 return;
             }
             hash_map::Entry::Vacant(slot) => slot,
@@ -212,12 +247,39 @@ impl Visitors {
         let ticket = self.ticket();
         // Not a number that an evicted entry of the same visitor can have had.
         let version = ticket << 32;
-        slot.insert(Entry { visitor_id: visitor_id.clone(), state, version, changed_at: now });
+        let visitor_id = visitor_id.clone();
+        let entry = Entry { visitor_id, state, version, waits: true, changed_at: now };
+        let taken = entry.bytes();
+        *bytes += taken;
+        slot.insert(entry);
         order.push_back((ticket, hash));
-        while states.len() > self.shard_capacity
-            && let Some((_, oldest)) = order.pop_front()
-        {
-            states.remove(&oldest);
+        while shard.states.len() > self.shard_capacity && self.forget_oldest(&mut shard) {}
+        if shard.bytes > self.shard_bytes {
+            self.make_room(&mut shard, hash, taken);
+        }
+    }
+
+    /// Forgets the oldest visitors until the rest fits. Where one alone takes more than there is, or what
+    /// remains is being written, the one who has changed goes instead.
+    #[cold]
+    fn make_room(&self, shard: &mut Shard, changed: u64, taken: usize) {
+        let fits = taken <= self.shard_bytes;
+        while fits && shard.bytes > self.shard_bytes && self.forget_oldest(shard) {}
+        if shard.bytes > self.shard_bytes {
+            shard.order.retain(|(_, hash)| *hash != changed);
+            self.evict(shard, changed);
+        }
+    }
+
+    /// Whether there was one.
+    #[inline(never)]
+    fn forget_oldest(&self, shard: &mut Shard) -> bool {
+        let oldest = shard.order.pop_front();
+        oldest.inspect(|(_, hash)| self.evict(shard, *hash)).is_some()
+    }
+
+    fn evict(&self, shard: &mut Shard, hash: u64) {
+        if shard.forget(hash) {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -266,10 +328,11 @@ impl Visitors {
         let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
         for index in (0..SHARDS).map(|shard| first.wrapping_add(shard) % SHARDS) {
             let mut guard = self.lock(index);
-            let Shard { states, order } = &mut *guard;
+            let Shard { states, order, .. } = &mut *guard;
             let count = order.len().min(most - taken.len());
             taken.extend(order.drain(..count).filter_map(|(_, hash)| {
-                let Entry { visitor_id, state, version, .. } = states.get(&hash)?;
+                let Entry { visitor_id, state, version, waits, .. } = states.get_mut(&hash)?;
+                *waits = false;
                 let (key, changes) = (state_key(visitor_id), state.clone());
                 Some(Taken { shard: index, hash, key, changes, version: *version })
             }));
@@ -279,10 +342,10 @@ impl Visitors {
 
     fn has_written(&self, taken: &Taken, written: bool) {
         let mut shard = self.lock(taken.shard);
-        let Some(entry) = shard.states.get(&taken.hash) else { return };
+        let Some(entry) = shard.states.get_mut(&taken.hash) else { return };
         if written && entry.version == taken.version {
-            shard.states.remove(&taken.hash);
-        } else {
+            shard.forget(taken.hash);
+        } else if !std::mem::replace(&mut entry.waits, true) {
             let ticket = self.ticket();
             shard.order.push_back((ticket, taken.hash));
         }
@@ -364,7 +427,7 @@ mod tests {
         assert!(visitors.in_memory("v", |_| ()).is_none());
         decide(&visitors, "v", "2");
         assert_eq!(
-            visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
+            *visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
             [("1".into(), "2".into())]
         );
     }
@@ -379,6 +442,35 @@ mod tests {
             (0..1_000).filter(|visitor| visitors.in_memory(&visitor.to_string(), |_| ()).is_some()).count();
         assert!(kept <= SHARDS);
         assert_eq!(visitors.evicted(), 1_000 - kept as u64);
+    }
+
+    #[test]
+    fn memory_is_bounded_in_bytes_and_the_oldest_leave_first() {
+        let visitors = Visitors::new(capacity(100_000), None, false).with_max_bytes(SHARDS * 400_000);
+        let names: Vec<_> = (0..1_000).map(|visitor: u32| SmolStr::from(visitor.to_string())).collect();
+        let segments = Attributes::new().with("country", "x".repeat(100_000));
+        let change = |name: &SmolStr, segments: &Attributes| {
+            visitors.update(name, VisitorState::default, |state| state.add_segments(segments));
+        };
+        names.iter().for_each(|name| change(name, &segments));
+        let kept = |shard: usize| visitors.lock(shard).states.len();
+        assert!((0..SHARDS).all(|shard| kept(shard) == 3), "a fourth of 100 kB would be too many");
+        assert_eq!(visitors.evicted(), 1_000 - 3 * SHARDS as u64);
+        let newest = visitors.in_memory(names.last().unwrap(), |state| state.segments.len());
+        assert_eq!(newest, Some(1));
+        // Who alone takes more than there is does not drive the others out.
+        change(&"heavy".into(), &Attributes::new().with("country", "x".repeat(400_000)));
+        assert!(visitors.in_memory("heavy", |_| ()).is_none());
+        assert!((0..SHARDS).all(|shard| kept(shard) == 3));
+        // One who grows while remembered counts with what he has grown to.
+        change(names.last().unwrap(), &Attributes::new().with("browser", "x".repeat(250_000)));
+        assert_eq!((0..SHARDS).map(kept).sum::<usize>(), 3 * SHARDS - 2);
+        // All that is counted is what is there.
+        for shard in 0..SHARDS {
+            let shard = visitors.lock(shard);
+            assert_eq!(shard.bytes, shard.states.values().map(Entry::bytes).sum::<usize>());
+            assert_eq!(shard.order.len(), shard.states.len());
+        }
     }
 
     #[test]
@@ -406,7 +498,7 @@ mod tests {
         assert!(visitors.in_memory("v", |_| ()).is_none(), "the other one's state is not v's");
         decide(&visitors, "v", "3");
         assert_eq!(
-            visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
+            *visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
             [("1".into(), "3".into())]
         );
         assert_eq!(visitors.evicted(), 1);
@@ -514,6 +606,50 @@ mod tests {
     }
 
     #[test]
+    fn bytes_stay_bounded_also_while_visitors_are_written() {
+        /// Runs something during each write.
+        struct During<F>(F);
+        impl<F: Fn() + Send + Sync + 'static> DataStore for During<F> {
+            fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
+                Ok(None)
+            }
+            fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
+                self.0();
+                Ok(())
+            }
+            fn delete(&self, _: &str) -> Result<(), StoreError> {
+                Ok(())
+            }
+        }
+        let bound = 400_000;
+        let visitors: &'static Visitors =
+            Box::leak(Box::new(Visitors::new(capacity(1_000), None, true).with_max_bytes(SHARDS * bound)));
+        let mut neighbours = (0_u32..)
+            .map(|visitor| SmolStr::from(visitor.to_string()))
+            .filter(|visitor| place(visitors.hashes.hash_one(visitor.as_str())) == 0);
+        let (one, other) = (neighbours.next().unwrap(), neighbours.next().unwrap());
+        let grow = move |visitor: &SmolStr, name: &'static str, bytes| {
+            let segments = Attributes::new().with(name, "x".repeat(bytes));
+            visitors.update(visitor, VisitorState::default, |state| state.add_segments(&segments));
+            assert!(visitors.lock(0).bytes <= bound);
+        };
+        grow(&one, "country", 150_000);
+        grow(&other, "country", 150_000);
+        let store = During(move || {
+            // More than there is room for beside the other one, who is being written.
+            grow(&one, "browser", 300_000);
+            grow(&one, "country", 100_000);
+        });
+        assert_eq!(visitors.write_waiting(&store, 10), (2, 0));
+        assert_eq!(visitors.evicted(), 2);
+        let shard = visitors.lock(0);
+        assert_eq!((shard.states.len(), shard.order.len()), (1, 1), "who came again waits once");
+        drop(shard);
+        assert_eq!(visitors.write_waiting(&InMemoryDataStore::new(), 10), (1, 0));
+        assert_eq!(visitors.lock(0).bytes, 0);
+    }
+
+    #[test]
     fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
         let visitors = Visitors::new(capacity(100_000), None, false);
         let names: Vec<_> = (0..1_000).map(|visitor| visitor.to_string()).collect();
@@ -567,9 +703,8 @@ mod tests {
         let store = InMemoryDataStore::new();
         let visitors = Visitors::new(capacity(10), None, true);
         let older = VisitorState::default;
-        visitors.update(&"v".into(), older, |state| {
-            state.segments.merge(&Attributes::new().with("country", "GR"))
-        });
+        visitors
+            .update(&"v".into(), older, |state| state.add_segments(&Attributes::new().with("country", "GR")));
         visitors.write_waiting(&store, 10);
         visitors.update(&"v".into(), older, |state| state.decide(&"1".into(), &"2".into()));
         let seen = known(&visitors, &store, "v").unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::attributes::Attributes;
+use crate::attributes::Measured;
 
 /// One record. Building it copies ids of up to 23 bytes and shares longer ones.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub(crate) struct Exposure {
     pub(crate) visitor_id: SmolStr,
     pub(crate) experience_id: SmolStr,
     pub(crate) variation_id: SmolStr,
-    pub(crate) segments: Option<Arc<Attributes>>,
+    pub(crate) segments: Option<Arc<Measured>>,
 }
 
 /// A visitor reached a goal.
@@ -33,7 +33,7 @@ pub(crate) struct Conversion {
     pub(crate) goal_data: Option<Box<[(GoalDataKey, GoalValue)]>>,
     /// Stored decisions at the time: experience id to variation id.
     pub(crate) bucketing: Arc<[(SmolStr, SmolStr)]>,
-    pub(crate) segments: Option<Arc<Attributes>>,
+    pub(crate) segments: Option<Arc<Measured>>,
     pub(crate) force_multiple: bool,
     /// Whether the bare event is sent too; decided by the tracker, once per visitor and goal.
     pub(crate) first: bool,
@@ -60,7 +60,7 @@ impl TrackedEvent {
         }
     }
 
-    pub(crate) const fn segments(&self) -> Option<&Arc<Attributes>> {
+    pub(crate) const fn segments(&self) -> Option<&Arc<Measured>> {
         match self {
             Self::Exposure(exposure) => exposure.segments.as_ref(),
             Self::Conversion(conversion) => conversion.segments.as_ref(),
@@ -78,9 +78,11 @@ impl TrackedEvent {
         }
     }
 
-    /// Bytes beyond the record itself: long texts, and lists that no other record shares.
+    /// Bytes beyond the record itself: long texts, and lists that no other record shares. Segments are
+    /// shared by the records of a context, but each one may be sent with them.
     pub(crate) fn heap_bytes(&self) -> usize {
-        match self {
+        let segments = self.segments().map_or(0, |segments| segments.bytes());
+        let own = match self {
             Self::Exposure(exposure) => long(&exposure.visitor_id),
             Self::Conversion(conversion) => {
                 let data = conversion.goal_data.iter().flatten();
@@ -93,7 +95,8 @@ impl TrackedEvent {
                     + conversion.goal_data.as_deref().map_or(0, size_of_val)
                     + size_of_val(&*conversion.bucketing)
             }
-        }
+        };
+        own + segments
     }
 
     pub(crate) fn class(&self) -> Class {

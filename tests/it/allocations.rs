@@ -2,7 +2,8 @@
 //! calling thread alone.
 
 use allocation_counter::{AllocationInfo, measure};
-use convert_sdk::{Context, RunOptions, attributes};
+use convert_sdk::{Context, LifecycleEventKind, RunOptions, attributes};
+use serde_json::{Value, json};
 
 use crate::support::{direct, direct_to, pro, serve, start};
 
@@ -108,4 +109,76 @@ fn a_config_keeps_at_most_twice_the_memory_of_plain_structs() {
         snapshot.bytes_max
     );
     assert!(snapshot.bytes_current <= 2 * structs.bytes_current);
+}
+
+/// What the bound in bytes assumes of a visitor.
+#[test]
+fn a_remembered_visitor_of_one_decision_takes_about_500_bytes() {
+    let core = start(direct().tracking(false));
+    let remember = |visitors: std::ops::Range<u32>| {
+        for visitor in visitors {
+            assert!(pro(&core, &format!("visitor-{visitor:09}")).run_experience("price").is_some());
+        }
+    };
+    remember(0..1);
+    // A little more than the tables of the shards have places before they grow.
+    let taken = measure(|| remember(1..60_000)).bytes_current / 60_000;
+    eprintln!("{taken} bytes a visitor");
+    assert!((300..600).contains(&taken), "{taken}");
+}
+
+/// Twice as much of what was chosen to be expensive takes about twice the memory, not four times.
+#[test]
+fn an_odd_config_takes_memory_in_proportion_to_its_text() {
+    let rules = |items: Value| json!({"OR": [{"AND": [{"OR_WHEN": items}]}]});
+    let list = |size: usize, element: &dyn Fn(usize) -> Value| (0..size).map(element).collect::<Value>();
+    let alike = |size| list(size, &|_| json!({"id": "a", "key": "a"}));
+    let configs: [(&str, &dyn Fn(usize) -> Value); 5] = [
+        ("references", &|size| {
+            let experience = json!({"id": "1", "audiences": list(size, &|_| json!("a"))});
+            json!({"audiences": alike(size), "experiences": [experience]})
+        }),
+        ("experiences for audiences of one id", &|size| {
+            let experiences = list(size, &|at| json!({"id": at, "audiences": ["a", at]}));
+            json!({"audiences": alike(size), "experiences": experiences})
+        }),
+        ("experiences at locations of one id", &|size| {
+            let experiences = list(size, &|at| json!({"id": at, "locations": ["a", at]}));
+            json!({"locations": alike(size), "experiences": experiences})
+        }),
+        ("flaws", &|size| json!({"goals": [{"id": "1", "rules": rules(list(size, &|_| json!({})))}]})),
+        ("classes", &|size| {
+            let pattern: String = (0..size).map(|at| format!("[\\S{at}\\u0401]")).collect();
+            let matching = json!({"match_type": "regexMatches", "negated": false});
+            let item = json!({"key": "k", "value": pattern, "matching": matching});
+            json!({"goals": [{"id": "1", "rules": rules(json!([item]))}]})
+        }),
+    ];
+    for (name, config) in configs {
+        let most = |size: usize| {
+            let mut config = config(size);
+            config["account_id"] = json!("1");
+            config["project"] = json!({"id": "2"});
+            let text = config.to_string();
+            let core = crate::support::unready(convert_sdk::SdkConfig::builder().data_json(text.as_str()));
+            let taken = measure(|| core.initialize().unwrap()).bytes_max;
+            assert!(taken < 250 * text.len() as u64, "{name}: {taken} bytes for {}", text.len());
+            taken
+        };
+        let (once, twice) = (most(1_000), most(2_000));
+        assert!(twice < once * 5 / 2, "{name}: {once}, then {twice} bytes");
+    }
+}
+
+#[test]
+fn a_handler_costs_about_the_same_however_many_there_are() {
+    let core = start(direct());
+    let add = |count: u64| {
+        let added = measure(|| {
+            (0..count).for_each(|_| core.on(LifecycleEventKind::Ready, |_| ()).unwrap());
+        });
+        added.bytes_total / count
+    };
+    let (first, later) = (add(1_000), add(7_000));
+    assert!(later < 2 * first, "{first} bytes each, then {later}");
 }

@@ -93,6 +93,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("events", &["config", "diagnostics", "tracking", "transport"]),
     ("exit", &["actors", "core", "deadline", "error", "flush", "process", "shared", "tracking"]),
     ("flush", &["deadline", "tracking"]),
+    ("fuzzing", &["js"]),
     ("handles", &["config"]),
     ("js", &["attributes", "short"]),
     ("murmur", &[]),

@@ -9,6 +9,7 @@
 mod allocations;
 #[cfg(feature = "async")]
 mod asynchronous;
+mod bounds;
 mod bucket_order;
 mod child;
 mod config_options;

@@ -19,25 +19,27 @@ pub(super) fn fold(unit: u16) -> u16 {
     }
 }
 
-/// The units outside ASCII that fold to the same unit, in groups of two and more.
-pub(super) fn groups() -> &'static [Vec<u16>] {
-    static GROUPS: OnceLock<Vec<Vec<u16>>> = OnceLock::new();
-    GROUPS.get().unwrap_or_else(|| {
+/// The other units that fold to a unit outside ASCII.
+pub(super) fn alike(folded: u16) -> &'static [u16] {
+    static GROUPS: OnceLock<Vec<(u16, Vec<u16>)>> = OnceLock::new();
+    let groups = GROUPS.get().unwrap_or_else(|| {
         // Made before the cell is touched, which a fork meanwhile would leave locked in the child.
         let made = make_groups();
         GROUPS.get_or_init(|| made)
-    })
+    });
+    let at = groups.binary_search_by_key(&folded, |(folded, _)| *folded);
+    at.map_or(&[], |at| &groups[at].1)
 }
 
-fn make_groups() -> Vec<Vec<u16>> {
+fn make_groups() -> Vec<(u16, Vec<u16>)> {
     let mut groups: BTreeMap<u16, Vec<u16>> = BTreeMap::new();
     for unit in 0x80..=u16::MAX {
         let folded = fold(unit);
         if folded != unit {
-            groups.entry(folded).or_insert_with(|| vec![folded]).push(unit);
+            groups.entry(folded).or_default().push(unit);
         }
     }
-    groups.into_values().collect()
+    groups.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Sets of UTF-16 units.
 
-use super::case::{fold, groups};
+use super::case::{alike, fold};
 
 /// A set of units as inclusive ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -8,12 +8,15 @@ pub(super) struct Set {
     ranges: Vec<(u16, u16)>,
 }
 
-/// A set that folded units are tested against.
+/// A set that folded units are tested against: a unit is in it as soon as one that folds alike is.
 #[derive(Debug)]
 pub(super) struct FoldedSet {
+    /// The answer for each unit of ASCII, which folds among itself.
     ascii: u128,
-    /// Sorted, apart, and outside ASCII.
+    /// Sorted, apart, and outside ASCII; not folded, so that a pattern's compilation costs what its
+    /// text is long.
     ranges: Box<[(u16, u16)]>,
+    negated: bool,
 }
 
 const DIGITS: &[(u16, u16)] = &[(0x30, 0x39)];
@@ -30,6 +33,8 @@ const SPACES: &[(u16, u16)] = &[
     (0x3000, 0x3000),
     (0xfeff, 0xfeff),
 ];
+/// So many bits, from the first on.
+const LETTERS: u128 = (1 << 26) - 1;
 const LINE_ENDS: &[(u16, u16)] = &[(0xa, 0xa), (0xd, 0xd), (0x2028, 0x2029)];
 
 pub(super) fn is_word(unit: u16) -> bool {
@@ -88,36 +93,18 @@ impl Set {
         Self { ranges }
     }
 
-    fn contains(&self, unit: u16) -> bool {
-        in_ranges(&self.ranges, unit)
-    }
-
-    /// Closes the set under case: a unit is in it as soon as one that folds alike is.
-    fn close(&mut self) {
-        self.normalize();
-        let mut more = Vec::new();
-        for letter in
-            (0x41..=0x5a_u16).filter(|letter| self.contains(*letter) || self.contains(letter + 0x20))
-        {
-            more.extend([(letter, letter), (letter + 0x20, letter + 0x20)]);
-        }
-        if self.ranges.last().is_some_and(|(_, last)| *last >= 0x80) {
-            for group in groups().iter().filter(|group| group.iter().any(|unit| self.contains(*unit))) {
-                more.extend(group.iter().map(|unit| (*unit, *unit)));
-            }
-        }
-        self.ranges.extend(more);
-        self.normalize();
-    }
-
     pub(super) fn folded(mut self, negated: bool) -> FoldedSet {
-        self.close();
-        if negated {
-            self = self.complement();
-        }
-        let ascii = (0..0x80).filter(|unit| self.contains(*unit)).fold(0, |bits, unit| bits | 1_u128 << unit);
+        self.normalize();
+        let mut ascii =
+            self.ranges.iter().filter(|(first, _)| *first < 0x80).fold(0, |bits, (first, last)| {
+                let below = |count: u16| if count < 0x80 { (1_u128 << count) - 1 } else { u128::MAX };
+                bits | below(last.saturating_add(1)) & !below(*first)
+            });
+        let letters = (ascii >> 0x41 | ascii >> 0x61) & LETTERS;
+        ascii |= letters << 0x41 | letters << 0x61;
         let outside = self.ranges.iter().filter(|(_, last)| *last >= 0x80);
-        FoldedSet { ascii, ranges: outside.map(|(first, last)| ((*first).max(0x80), *last)).collect() }
+        let ranges = outside.map(|(first, last)| ((*first).max(0x80), *last)).collect();
+        FoldedSet { ascii: if negated { !ascii } else { ascii }, ranges, negated }
     }
 }
 
@@ -125,7 +112,23 @@ impl FoldedSet {
     /// Whether a unit that is already folded is in the set.
     pub(super) fn contains(&self, unit: u16) -> bool {
         debug_assert_eq!(fold(unit), unit);
-        if unit < 0x80 { self.ascii >> unit & 1 == 1 } else { in_ranges(&self.ranges, unit) }
+        if unit < 0x80 {
+            return self.ascii >> unit & 1 == 1;
+        }
+        let inside = !self.ranges.is_empty()
+            && (in_ranges(&self.ranges, unit)
+                || alike(unit).iter().any(|other| in_ranges(&self.ranges, *other)));
+        inside != self.negated
+    }
+
+    #[cfg(test)]
+    pub(super) const fn ranges(&self) -> &[(u16, u16)] {
+        &self.ranges
+    }
+
+    /// Steps that a test costs besides the instruction, where ranges outside ASCII are searched.
+    pub(super) fn steps(&self, unit: u16) -> u32 {
+        if unit < 0x80 || self.ranges.is_empty() { 0 } else { 4 + self.ranges.len().ilog2() }
     }
 }
 

@@ -4,8 +4,8 @@
 //! This is an engine of its own because rules need two things that no published one has together:
 //! the dialect without `u` (Annex B leniency, `\u{61}` as sixty-one `u`, its own case folding), and
 //! a bound. JavaScript searches `(a+)+$` for longer than anybody waits; here every search has a
-//! budget of steps, and one that uses it up has no answer, which a rule counts as false whether it
-//! is negated or not.
+//! budget of [`Steps`], and one that uses it up has no answer, which a rule counts as false whether
+//! it is negated or not. What compiling costs grows with the length of the pattern alone.
 //!
 //! Known differences from Node 20: names of groups are checked by alphabetic and numeric characters
 //! and may not hold escapes; patterns that nest deeper than [`parse::DEEPEST`] are refused; newly
@@ -19,6 +19,7 @@ mod program;
 mod search;
 
 use program::Program;
+pub(crate) use search::Steps;
 
 /// A compiled pattern, searched without regard to case.
 #[derive(Debug)]
@@ -34,9 +35,10 @@ impl Pattern {
         Some(Self { program: Program::compile(&parsed)? })
     }
 
-    /// Whether the pattern matches anywhere in `text`; `None` when the search was given up.
-    pub(crate) fn is_match(&self, text: &str) -> Option<bool> {
-        search::is_match(&self.program, text)
+    /// Whether the pattern matches anywhere in `text`; `None` when the search was given up. What it
+    /// costs is taken from `steps`.
+    pub(crate) fn is_match(&self, text: &str, steps: &mut Steps) -> Option<bool> {
+        search::is_match(&self.program, text, steps)
     }
 }
 
@@ -45,7 +47,110 @@ mod tests {
     use super::*;
 
     fn found(pattern: &str, text: &str) -> Option<bool> {
-        Pattern::compile(pattern).and_then(|pattern| pattern.is_match(text))
+        searched(pattern, text).0
+    }
+
+    /// The answer, and the steps that it took of those of a decision.
+    fn searched(pattern: &str, text: &str) -> (Option<bool>, u32) {
+        let mut steps = Steps::of_a_decision();
+        let found = Pattern::compile(pattern).and_then(|pattern| pattern.is_match(text, &mut steps));
+        (found, Steps::of_a_decision().left() - steps.left())
+    }
+
+    /// What one step more of the size costs: the same at every size, if the cost is linear.
+    fn slope(cost: impl Fn(usize) -> u32) -> [u32; 2] {
+        [(cost(2_000) - cost(1_000)) / 1_000, (cost(20_000) - cost(10_000)) / 10_000]
+    }
+
+    #[test]
+    fn a_lookaround_costs_what_its_own_search_costs() {
+        for (pattern, text) in [
+            ("^(?:(?=a)a)*$", "a"),
+            ("^(?:(?=(a))a)*$", "a"),
+            ("^(?:(?=(?=(?=a)))a)*$", "a"),
+            ("^(?:(?!b)a)*$", "a"),
+            ("^(?:a(?<=(a)))*$", "a"),
+            ("^(?:(?=(?<name>[a-z]))\\k<name>/?)*$", "ab/"),
+        ] {
+            let cost = |size: usize| {
+                let (found, steps) = searched(pattern, &text.repeat(size / text.len()));
+                assert_eq!(found, Some(true), "{pattern}");
+                steps
+            };
+            let [small, large] = slope(cost);
+            assert!(small.abs_diff(large) <= 1 && large <= 50, "{pattern}: {small}, {large}");
+        }
+    }
+
+    #[test]
+    fn an_honest_pattern_on_a_long_url_stays_far_below_the_bound() {
+        let url = format!("https://shop.example.com/{}?utm_source=a&x=1", "category/shoes-42/".repeat(455));
+        for (pattern, found) in [
+            ("^(?=.*utm_source=)(?!.*preview)(?:(?=[^?#])[^?#])*\\?", true),
+            (".*boots.*shoes.*", false),
+            ("^https?://(?:www\\.)?shop\\.example\\.com/(?:[a-z0-9-]+/)+\\?(?!.*preview=)", true),
+            ("(?<=[?&])utm_source=(?<source>[^&]+)", true),
+        ] {
+            let (answer, steps) = searched(pattern, &url);
+            assert_eq!(answer, Some(found), "{pattern}");
+            assert!(steps < 200_000, "{pattern}: {steps}");
+        }
+    }
+
+    #[test]
+    fn what_is_prepared_for_a_search_is_paid_for() {
+        assert_eq!(searched("^b", &"a".repeat(1_000)).1 - searched("^b", "").1, 2_000);
+        let groups = "(a)".repeat(1_000);
+        assert!(searched(&groups, "").1 >= 2_000);
+        assert_eq!(found("a", &"a".repeat(5_000_000)), None, "longer than a search may read");
+        let wide: String = (0..64).map(|at| char::from_u32(0x1000 + 2 * at).unwrap()).collect();
+        assert!(searched(&format!("[{wide}]+"), &"中".repeat(100)).1 > 100 * 10);
+    }
+
+    #[test]
+    fn searches_of_one_decision_share_its_steps() {
+        let pattern = Pattern::compile("(a|a)*b").unwrap();
+        let mut steps = Steps::of_a_decision();
+        let text = "a".repeat(60);
+        assert_eq!(pattern.is_match(&text, &mut steps), None);
+        assert_eq!(Pattern::compile("^a").unwrap().is_match(&text, &mut steps), Some(true), "some are left");
+        (0..3).for_each(|_| assert_eq!(pattern.is_match(&text, &mut steps), None));
+        assert_eq!(Pattern::compile("^a").unwrap().is_match(&text, &mut steps), None, "{steps:?}");
+    }
+
+    #[test]
+    fn lookarounds_keep_and_restore_what_they_capture() {
+        for (pattern, text, expected) in [
+            ("^(?:(?=(a|ab))\\1c|abd)", "abd", true),
+            ("^(?=(a+))\\1b", "aaab", true),
+            ("^(?:(?=(a))x|(?=(b))\\1b)", "b", true),
+            ("^(?=(?=(a))(?=(ab)))\\1b$", "ab", true),
+            ("(?=(a*?))\\1b", "aab", true),
+            ("^(?!(a)b)\\1a", "aa", true),
+            ("(?<=a(?=(b)))\\1c", "abc", true),
+            ("^(?:(?=(\\w))\\1,?)+$", "a,b,c", true),
+            ("^(?:(?=(\\w))\\1,?)+\\1$", "a,b,c", false),
+        ] {
+            assert_eq!(found(pattern, text), Some(expected), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn names_of_groups_are_looked_up_not_searched() {
+        // A search for each would be more than anybody waits for.
+        let groups: String = (0..65_000).map(|at| format!("(?<g{at}>a)")).collect();
+        let pattern = Pattern::compile(&format!("{groups}|b\\k<g64999>")).unwrap();
+        assert_eq!(pattern.is_match("b", &mut Steps::of_a_decision()), Some(true));
+        assert!(Pattern::compile("(?<a>x)(?<a>y)").is_none());
+        assert!(Pattern::compile("(?<a>x)\\k<b>").is_none());
+    }
+
+    #[test]
+    fn a_class_takes_the_room_of_its_text() {
+        let classes: String =
+            (0..10_000).map(|at| format!("[\\S{at}\\u{:04x}]", 0x400 + at % 0x400)).collect();
+        let program = Pattern::compile(&classes).unwrap().program;
+        assert!(program.sets.iter().all(|set| set.ranges().len() <= 12));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The grammar of patterns without `u`, with the leniency of ECMAScript's Annex B.
 
+use std::collections::HashMap;
+
 use super::class::Set;
 
 /// How deep groups may nest, which bounds every recursion over a pattern.
@@ -50,7 +52,7 @@ pub(super) struct Parsed {
     /// How many capture groups there are, without the whole match.
     pub(super) groups: u32,
     /// The names of groups with their numbers.
-    pub(super) names: Vec<(Vec<u16>, u32)>,
+    pub(super) names: HashMap<Vec<u16>, u32>,
 }
 
 /// Stands for no upper bound.
@@ -66,7 +68,7 @@ pub(super) struct Parser<'a> {
     pub(super) groups: u32,
     /// Whether any group has a name, which decides what `\k` is.
     pub(super) named: bool,
-    names: Vec<(Vec<u16>, u32)>,
+    names: HashMap<Vec<u16>, u32>,
     /// The names referred to, which may come before their groups.
     pub(super) referred: Vec<Vec<u16>>,
 }
@@ -76,10 +78,10 @@ pub(super) fn parse(units: &[u16]) -> Option<Parsed> {
     if groups > MOST_GROUPS {
         return None;
     }
-    let mut parser =
-        Parser { units, at: 0, depth: 0, opened: 0, groups, named, names: Vec::new(), referred: Vec::new() };
+    let (names, referred) = (HashMap::new(), Vec::new());
+    let mut parser = Parser { units, at: 0, depth: 0, opened: 0, groups, named, names, referred };
     let node = parser.disjunction()?;
-    let is_named = |name: &Vec<u16>| parser.names.iter().any(|(known, _)| known == name);
+    let is_named = |name: &Vec<u16>| parser.names.contains_key(name);
     // Only an unmatched ")" stops a disjunction before the end.
     (parser.at == units.len() && parser.referred.iter().all(is_named)).then_some(Parsed {
         node,
@@ -266,10 +268,9 @@ impl Parser<'_> {
             let capture = self.opened;
             if self.eat("?<") {
                 let name = self.group_name()?;
-                if self.names.iter().any(|(known, _)| *known == name) {
+                if self.names.insert(name, capture).is_some() {
                     return None;
                 }
-                self.names.push((name, capture));
             } else if self.peek_ascii() == Some(b'?') {
                 return None;
             }

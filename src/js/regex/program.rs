@@ -96,7 +96,7 @@ struct Compiler<'a> {
     parsed: &'a Parsed,
     ops: Vec<Op>,
     sets: Vec<FoldedSet>,
-    /// Where a class is that came before: to close one under case takes a look at every letter.
+    /// Where a class is that came before.
     known: HashMap<(&'a Set, bool), u32>,
     registers: u32,
 }
@@ -142,8 +142,7 @@ impl<'a> Compiler<'a> {
             }
             Node::Reference(group) => self.ops.push(Op::Reference(*group - 1)),
             Node::NamedReference(name) => {
-                let (_, group) = self.parsed.names.iter().find(|(known, _)| known == name)?;
-                self.ops.push(Op::Reference(*group - 1));
+                self.ops.push(Op::Reference(self.parsed.names.get(name)? - 1));
             }
             Node::Repeat { max: 0, .. } => {}
             Node::Repeat { body, min, max, greedy, .. }

@@ -2,14 +2,34 @@
 
 use super::case::fold;
 use super::class::is_word;
+use super::parse::UNBOUNDED;
 use super::program::{Label, Op, Program, below};
 
-/// How many instructions a search may execute, repeated units counted one by one. It is a few
-/// milliseconds; JavaScript would go on.
-const BUDGET: u32 = 2_000_000;
+/// The steps of one decision, which all of its searches share. Every instruction, repeated unit, way
+/// back, register and byte of the text is one, a test outside ASCII a few more.
+const DECISION: u32 = 4_000_000;
 
-/// How many ways back may be open, which bounds the memory of a search.
+/// What one search may take of them, so that a pattern that backtracks for ever leaves some to others.
+const SEARCH: u32 = 2_000_000;
+
+/// How many ways back may be open, which bounds the memory of a search to 4 MiB.
 const DEEPEST_STACK: usize = 1 << 18;
+
+/// What is left of the steps of a decision.
+#[derive(Debug)]
+pub(crate) struct Steps(u32);
+
+impl Steps {
+    /// As many as one decision has.
+    pub(crate) const fn of_a_decision() -> Self {
+        Self(DECISION)
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(crate) const fn left(&self) -> u32 {
+        self.0
+    }
+}
 
 /// The content of a register that was not written.
 const UNSET: u32 = u32::MAX;
@@ -38,23 +58,48 @@ struct Search<'a> {
 }
 
 /// Whether the program matches anywhere in `text`; `None` when the budget was used up.
-pub(super) fn is_match(program: &Program, text: &str) -> Option<bool> {
+pub(super) fn is_match(program: &Program, text: &str, steps: &mut Steps) -> Option<bool> {
+    let budget = steps.0.min(SEARCH);
+    let mut left = budget;
+    let found = search(program, text, &mut left);
+    steps.0 -= budget - left;
+    found.ok()
+}
+
+fn search(program: &Program, text: &str, left: &mut u32) -> Result<bool, Exhausted> {
+    // What is prepared is paid for before it is made.
+    let prepared = u32::try_from(text.len() + program.registers).map_err(|_| Exhausted)?;
+    *left = left.checked_sub(prepared).ok_or(Exhausted)?;
     // A class is closed under folding, so the text can be folded once and compared as it is.
     let text: Vec<u16> = text.encode_utf16().map(fold).collect();
-    let length = u32::try_from(text.len()).ok().filter(|length| *length < UNSET)?;
+    let length = u32::try_from(text.len()).map_err(|_| Exhausted)?;
     let registers = vec![UNSET; program.registers];
-    let mut search = Search { program, text: &text, registers, stack: Vec::new(), steps: BUDGET };
-    for start in 0..=length {
-        match search.run(0, start, false) {
-            Ok(true) => return Some(true),
-            Ok(false) => {}
-            Err(Exhausted) => return None,
-        }
-    }
-    Some(false)
+    let mut search = Search { program, text: &text, registers, stack: Vec::new(), steps: *left };
+    let found = search.anywhere(length);
+    *left = search.steps;
+    found
 }
 
 impl Search<'_> {
+    fn anywhere(&mut self, length: u32) -> Result<bool, Exhausted> {
+        let mut start = 0;
+        while start <= length {
+            if self.run(0, start, false)? {
+                return Ok(true);
+            }
+            // What starts with all of a class, as `.*` does, has tried every start within the run of
+            // units that it takes.
+            if let Some(Op::RepeatUnit { max: UNBOUNDED, .. }) = self.program.ops.first() {
+                while let Some(next) = self.take(1, start, false)? {
+                    self.spend(1)?;
+                    start = next;
+                }
+            }
+            start += 1;
+        }
+        Ok(false)
+    }
+
     /// Whether the instructions from `label` lead to `Match`. If they do not, the registers are as
     /// before; if they do, the ways back stay on the stack.
     fn run(&mut self, mut label: Label, mut at: u32, backwards: bool) -> Result<bool, Exhausted> {
@@ -63,7 +108,7 @@ impl Search<'_> {
             self.spend(1)?;
             let forward = match &self.program.ops[label as usize] {
                 Op::Match => return Ok(true),
-                Op::Unit(_) | Op::Class(_) => match self.take(label, at, backwards) {
+                Op::Unit(_) | Op::Class(_) => match self.take(label, at, backwards)? {
                     Some(next) => {
                         at = next;
                         Some(label + 1)
@@ -162,13 +207,24 @@ impl Search<'_> {
                 }
             }
         } else if found {
-            let mut position = 0;
-            self.stack.retain(|back| {
-                position += 1;
-                position <= base || matches!(back, Back::Register { .. })
-            });
+            self.forget_ways_back(base)?;
         }
         Ok(found)
+    }
+
+    /// Leaves of what lies above `base` what a failure later on restores. The rest of the stack is
+    /// not touched, so this costs what the lookaround put there.
+    fn forget_ways_back(&mut self, base: usize) -> Result<(), Exhausted> {
+        let mut kept = base;
+        self.spend(u32::try_from(self.stack.len() - base).unwrap_or(u32::MAX))?;
+        for at in base..self.stack.len() {
+            if matches!(self.stack[at], Back::Register { .. }) {
+                self.stack.swap(kept, at);
+                kept += 1;
+            }
+        }
+        self.stack.truncate(kept);
+        Ok(())
     }
 
     /// Takes the last way back, down to `base`.
@@ -191,7 +247,7 @@ impl Search<'_> {
                         self.iterate(*counter, count, at)?;
                         return Ok(Some((unit + 1, at)));
                     }
-                    if let Some(next) = self.take(unit, at, backwards) {
+                    if let Some(next) = self.take(unit, at, backwards)? {
                         if more > 1 {
                             self.push(Back::Grow { unit, at: next, more: more - 1 })?;
                         }
@@ -205,19 +261,22 @@ impl Search<'_> {
     }
 
     /// One unit, if the instruction takes it; the position after it.
-    fn take(&self, label: Label, at: u32, backwards: bool) -> Option<u32> {
-        let (unit, next) = if backwards {
-            let before = at.checked_sub(1)?;
-            (*self.text.get(before as usize)?, before)
-        } else {
-            (*self.text.get(at as usize)?, at + 1)
+    fn take(&mut self, label: Label, at: u32, backwards: bool) -> Result<Option<u32>, Exhausted> {
+        let next = if backwards { at.checked_sub(1) } else { Some(at + 1) };
+        let place = if backwards { next } else { Some(at) };
+        let Some(unit) = place.and_then(|place| self.text.get(place as usize)).copied() else {
+            return Ok(None);
         };
         let taken = match &self.program.ops[label as usize] {
             Op::Unit(wanted) => unit == *wanted,
-            Op::Class(set) => self.program.sets[*set as usize].contains(unit),
+            Op::Class(set) => {
+                let set = &self.program.sets[*set as usize];
+                self.spend(set.steps(unit))?;
+                set.contains(unit)
+            }
             _ => false,
         };
-        taken.then_some(next)
+        Ok(next.filter(|_| taken))
     }
 
     fn repeat_unit(
@@ -231,7 +290,7 @@ impl Search<'_> {
         let (mut at, mut count, mut least) = (start, 0, start);
         let wanted = if greedy { max } else { min };
         while below(count, wanted) {
-            let Some(next) = self.take(unit, at, backwards) else { break };
+            let Some(next) = self.take(unit, at, backwards)? else { break };
             self.spend(1)?;
             (at, count) = (next, count + 1);
             if count == min {
@@ -271,6 +330,9 @@ impl Search<'_> {
 
     fn set(&mut self, register: u32, value: u32) -> Result<(), Exhausted> {
         let before = std::mem::replace(&mut self.registers[register as usize], value);
+        if before == value {
+            return self.spend(1);
+        }
         self.push(Back::Register { register, value: before })
     }
 

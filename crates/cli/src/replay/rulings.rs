@@ -36,14 +36,23 @@ pub(crate) fn record_once(ids: &mut Value) -> HashSet<String> {
     twice
 }
 
-/// Of the segments report keys alone are sent, and neither `null` nor an object; ids that were
-/// recorded `twice` once.
+/// Of the segments report keys alone are sent, and nothing for which the endpoint refuses a whole request:
+/// neither `null` nor an object, of lists the texts alone, and custom segments as a list alone. Ids that
+/// were recorded `twice` are sent once.
 pub(crate) fn send_report_segments(visitor: &mut Value, twice: &HashSet<String>) {
     let Some(visitor) = visitor.as_object_mut() else { return };
     let Some(Value::Object(segments)) = visitor.get_mut("segments") else { return };
-    let sent = |(name, value): (String, Value)| {
-        let sent = REPORT_KEYS.contains(&name.as_str()) && !value.is_null() && !value.is_object();
-        sent.then_some((name, value))
+    let sent = |(name, mut value): (String, Value)| {
+        let sent = match &mut value {
+            Value::Array(items) => {
+                let given = items.len();
+                items.retain(Value::is_string);
+                given == 0 || !items.is_empty()
+            }
+            Value::Null | Value::Object(_) => false,
+            _ => name != "customSegments",
+        };
+        (sent && REPORT_KEYS.contains(&name.as_str())).then_some((name, value))
     };
     let mut sent: Map<_, _> = std::mem::take(segments).into_iter().filter_map(sent).collect();
     if let Some(Value::Array(ids)) = sent.get_mut("customSegments") {
