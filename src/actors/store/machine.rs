@@ -1,6 +1,6 @@
 //! The store's state machine: what waits to be asked, what is being asked, and for how long.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, Stored};
@@ -37,6 +37,9 @@ pub(crate) struct StoreMachine {
     claims: VecDeque<Waiting<ClaimRequest>>,
     keeps: VecDeque<String>,
     releases: VecDeque<String>,
+    /// Keys whose release waits or is being made; a claim of one waits for its end, so that it does not
+    /// find what is about to go.
+    releasing: HashSet<String>,
     /// Visitor state waits to be written, from this moment on.
     write_at: Option<Instant>,
     calls: Vec<Running>,
@@ -68,7 +71,8 @@ struct Running {
 enum Asked {
     Read(VecDeque<Waiting<Reply<Stored>>>),
     Claim(VecDeque<Waiting<ClaimRequest>>),
-    Told,
+    Keep,
+    Release(Vec<String>),
     Write,
 }
 
@@ -84,7 +88,7 @@ impl StoreMachine {
     pub(crate) const LANES: usize = 8;
 
     /// A lease lasts for `lease`; what is kept for `ttl`.
-    pub(crate) const fn new(timeout: Duration, lease: Duration, ttl: Option<Duration>) -> Self {
+    pub(crate) fn new(timeout: Duration, lease: Duration, ttl: Option<Duration>) -> Self {
         Self {
             timeout,
             lease,
@@ -93,6 +97,7 @@ impl StoreMachine {
             claims: VecDeque::new(),
             keeps: VecDeque::new(),
             releases: VecDeque::new(),
+            releasing: HashSet::new(),
             write_at: None,
             calls: Vec::new(),
             next_call: 0,
@@ -111,10 +116,17 @@ impl StoreMachine {
             StoreCommand::Claim(claims) => {
                 self.claims.extend(claims.into_iter().map(|asked| Waiting { due, asked }));
             }
-            StoreCommand::Keep(keys) => self.tell(keys, |machine| &mut machine.keeps),
-            StoreCommand::Release(keys) => self.tell(keys, |machine| &mut machine.releases),
+            StoreCommand::Keep(keys) => {
+                let keys = self.fitting(keys);
+                self.keeps.extend(keys);
+            }
+            StoreCommand::Release(keys) => {
+                let keys = self.fitting(keys);
+                self.releasing.extend(keys.iter().cloned());
+                self.releases.extend(keys);
+            }
             // The thread's own.
-            StoreCommand::Attach(_) => {}
+            StoreCommand::Attach(_) | StoreCommand::Detach(_) => {}
             StoreCommand::Close => {
                 self.closed = true;
                 // What a store has refused is offered once more.
@@ -128,13 +140,20 @@ impl StoreMachine {
         }
     }
 
-    fn tell(&mut self, mut keys: Vec<String>, queue: impl FnOnce(&mut Self) -> &mut VecDeque<String>) {
+    /// A tracker that is gone has dropped these records.
+    pub(crate) fn unheard(&mut self, claimed: Vec<Claimed>, now: Instant) {
+        let leased = claimed.into_iter().filter(|it| it.answer == ClaimAnswer::First);
+        self.command(StoreCommand::Release(leased.map(|it| it.key).collect()), now);
+    }
+
+    /// As many keys as there is room for.
+    fn fitting(&mut self, mut keys: Vec<String>) -> Vec<String> {
         let room = TOLD.saturating_sub(self.keeps.len() + self.releases.len());
         if keys.len() > room && !std::mem::replace(&mut self.overflowed, true) {
             log::warn!("the data store is too slow to be told of every delivery; leases end by themselves");
         }
         keys.truncate(room);
-        queue(self).extend(keys);
+        keys
     }
 
     /// A call has ended.
@@ -159,6 +178,9 @@ impl StoreMachine {
                     })
                 };
                 effects.push(StoreEffect::Claimed(answers.map(answer).collect()));
+            }
+            (Asked::Release(keys), _) => {
+                keys.iter().for_each(|key| _ = self.releasing.remove(key));
             }
             (Asked::Write, Done::Write { written, refused, next }) => {
                 if written + refused > 0 {
@@ -214,7 +236,7 @@ impl StoreMachine {
                     let due = take_due(claims, now);
                     given_up.extend(due.map(|waiting| waiting.asked.answer(ClaimAnswer::None)));
                 }
-                Asked::Told | Asked::Write => {}
+                Asked::Keep | Asked::Release(_) | Asked::Write => {}
             }
         }
         late += given_up.len() as u64;
@@ -252,8 +274,8 @@ impl StoreMachine {
         if free == 1 {
             return None;
         }
-        if !self.claims.is_empty() {
-            let batch: VecDeque<_> = self.claims.drain(..part(self.claims.len())).collect();
+        let batch = self.next_claims(part(self.claims.len()));
+        if !batch.is_empty() {
             let keys = batch.iter().map(|waiting| waiting.asked.key.clone()).collect();
             return Some((Asked::Claim(batch), Call::Claim(keys, self.lease)));
         }
@@ -262,17 +284,34 @@ impl StoreMachine {
         }
         if !self.keeps.is_empty() {
             let keys = self.keeps.drain(..part(self.keeps.len())).collect();
-            return Some((Asked::Told, Call::Keep(keys, self.ttl)));
+            return Some((Asked::Keep, Call::Keep(keys, self.ttl)));
         }
         if !self.releases.is_empty() {
-            let keys = self.releases.drain(..part(self.releases.len())).collect();
-            return Some((Asked::Told, Call::Release(keys)));
+            let keys: Vec<_> = self.releases.drain(..part(self.releases.len())).collect();
+            return Some((Asked::Release(keys.clone()), Call::Release(keys)));
         }
         if self.can_write() && self.write_at.is_some_and(|at| at <= now) {
             self.write_at = None;
             return Some((Asked::Write, Call::Write(MOST)));
         }
         None
+    }
+
+    /// The longest waiting claims, but those that a release is before.
+    fn next_claims(&mut self, most: usize) -> VecDeque<Waiting<ClaimRequest>> {
+        if self.releasing.is_empty() {
+            return self.claims.drain(..most).collect();
+        }
+        let (mut batch, mut held) = (VecDeque::new(), VecDeque::new());
+        while batch.len() < most
+            && let Some(claim) = self.claims.pop_front()
+        {
+            let waits = self.releasing.contains(&claim.asked.key);
+            if waits { &mut held } else { &mut batch }.push_back(claim);
+        }
+        held.append(&mut self.claims);
+        self.claims = held;
+        batch
     }
 
     fn can_write(&self) -> bool {
@@ -306,7 +345,9 @@ impl StoreMachine {
             Asked::Read(replies) => replies.front().map(|waiting| waiting.due),
             Asked::Claim(claims) => claims.front().map(|waiting| waiting.due),
             // It may be the last that is waited for.
-            Asked::Told | Asked::Write => Some(call.due).filter(|due| Some(*due) > self.settled_at),
+            Asked::Keep | Asked::Release(_) | Asked::Write => {
+                Some(call.due).filter(|due| Some(*due) > self.settled_at)
+            }
         });
         fronts.into_iter().flatten().chain(calls).min()
     }
@@ -335,4 +376,70 @@ impl ClaimRequest {
 fn take_due<T>(waiting: &mut VecDeque<Waiting<T>>, now: Instant) -> impl Iterator<Item = Waiting<T>> + '_ {
     let due = waiting.partition_point(|it| it.due <= now);
     waiting.drain(..due)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [&str; 2] = ["a", "b"];
+
+    fn machine() -> StoreMachine {
+        StoreMachine::new(Duration::from_secs(1), Duration::from_secs(9), None)
+    }
+
+    fn claim(sequence: u64) -> StoreCommand {
+        let key = KEYS[sequence as usize % 2].to_owned();
+        StoreCommand::Claim(vec![ClaimRequest { sequence, key }])
+    }
+
+    /// The calls that a step begins, and what they are about.
+    fn begun(machine: &mut StoreMachine, now: Instant) -> Vec<(u64, Call)> {
+        let mut effects = Vec::new();
+        machine.settle(now, &mut effects);
+        let call = |effect| if let StoreEffect::Call(id, call) = effect { Some((id, call)) } else { None };
+        effects.into_iter().filter_map(call).collect()
+    }
+
+    #[test]
+    fn a_claim_waits_for_the_release_of_its_key_and_no_other_does() {
+        let (mut machine, now) = (machine(), Instant::now());
+        machine.command(StoreCommand::Release(vec!["a".into()]), now);
+        machine.command(claim(0), now);
+        machine.command(claim(1), now);
+        let calls = begun(&mut machine, now);
+        assert!(matches!(&calls[0].1, Call::Claim(keys, _) if keys == &["b"]), "{calls:?}");
+        assert!(matches!(&calls[1].1, Call::Release(keys) if keys == &["a"]), "{calls:?}");
+        assert_eq!(calls.len(), 2);
+        assert!(begun(&mut machine, now).is_empty());
+        machine.ended(calls[1].0, Done::Told, now, &mut Vec::new());
+        let calls = begun(&mut machine, now);
+        assert!(matches!(&calls[..], [(_, Call::Claim(keys, _))] if keys == &["a"]), "{calls:?}");
+    }
+
+    #[test]
+    fn a_claim_behind_a_release_that_hangs_is_given_up_in_time() {
+        let (mut machine, now) = (machine(), Instant::now());
+        machine.command(StoreCommand::Release(vec!["a".into()]), now);
+        machine.command(claim(0), now);
+        begun(&mut machine, now);
+        let late = machine.wake_at().unwrap();
+        assert_eq!(late, now + Duration::from_secs(1));
+        let mut effects = Vec::new();
+        machine.settle(late, &mut effects);
+        let given_up = effects
+            .iter()
+            .any(|effect| matches!(effect, StoreEffect::Claimed(it) if it[0].answer == ClaimAnswer::None));
+        assert!(given_up);
+    }
+
+    #[test]
+    fn what_a_tracker_that_has_ended_does_not_hear_is_released() {
+        let (mut machine, now) = (machine(), Instant::now());
+        let answers = [ClaimAnswer::First, ClaimAnswer::Repeated, ClaimAnswer::None];
+        let claimed = answers.map(|answer| Claimed { sequence: 0, key: format!("{answer:?}"), answer });
+        machine.unheard(claimed.into(), now);
+        let calls = begun(&mut machine, now);
+        assert!(matches!(&calls[..], [(_, Call::Release(keys))] if keys == &["First"]), "{calls:?}");
+    }
 }

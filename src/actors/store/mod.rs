@@ -9,7 +9,7 @@ pub(crate) use call::{Call, Done, perform};
 pub(crate) use handle::{StoreHandle, StoreSettings};
 pub(crate) use machine::{StoreEffect, StoreMachine};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use serde_json::Value;
 
 use super::reply::Reply;
@@ -50,6 +50,8 @@ pub(crate) enum StoreCommand {
     Read(String, Reply<Stored>),
     /// Send the answers to claims here.
     Attach(Sender<Vec<Claimed>>),
+    /// The tracker has ended: here are the answers that it has not heard.
+    Detach(Receiver<Vec<Claimed>>),
     /// Lease these keys.
     Claim(Vec<ClaimRequest>),
     /// What was leased has been delivered: the keys stay.

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendError, Sender, at, bounded, never, select};
 
-use super::{
-    Call, ClaimAnswer, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, StoreSettings, perform,
-};
+use super::{Call, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, StoreSettings, perform};
 use crate::actors::Notifier;
 use crate::actors::thread::Worker;
 use crate::state::{DataStore, Visitors};
@@ -87,6 +85,10 @@ impl StoreThread {
     fn take(&mut self, command: StoreCommand, now: Instant) {
         match command {
             StoreCommand::Attach(claimed) => self.claimed = Some(claimed),
+            StoreCommand::Detach(unheard) => {
+                self.claimed = None;
+                self.machine.unheard(unheard.try_iter().flatten().collect(), now);
+            }
             StoreCommand::Close => {
                 self.ending = true;
                 self.machine.command(StoreCommand::Close, now);
@@ -103,14 +105,12 @@ impl StoreThread {
             StoreEffect::Late(answers) => self.visitors.count_late(answers),
             StoreEffect::Notify(event) => self.notifier.notify(event),
             StoreEffect::Claimed(claimed) => {
-                // A tracker that is gone has dropped these records.
                 let unsent = match &self.claimed {
                     Some(tracker) => tracker.send(claimed).err().map(SendError::into_inner),
                     None => Some(claimed),
                 };
                 if let Some(unsent) = unsent {
-                    let leased = unsent.into_iter().filter(|it| it.answer == ClaimAnswer::First);
-                    self.machine.command(StoreCommand::Release(leased.map(|it| it.key).collect()), now);
+                    self.machine.unheard(unsent, now);
                 }
             }
         }

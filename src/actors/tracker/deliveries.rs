@@ -29,8 +29,6 @@ impl Tracker {
                 self.stats.delivered_bytes += bytes as u64;
                 self.stats.segments_left_out += left_out;
                 self.succeeded(&delivery, effects);
-                #[cfg(test)]
-                self.plant_double_send(delivery);
             }
             Ok(response) => {
                 let cause = TransportError::Status(response.status);
@@ -57,8 +55,6 @@ impl Tracker {
         self.next_attempt += 1;
         self.flushes.began(&self.pacer);
         self.at_hand.begin(attempt, &records);
-        #[cfg(test)]
-        self.plant_early_ack();
         Some(Delivery { attempt, records, reason: self.due_reason, retries })
     }
 
@@ -140,8 +136,6 @@ impl Tracker {
                 log::warn!("delivery of {} records failed: {cause}; they are kept", records.len());
                 self.stats.fate_unknown += u64::from(fate_is_unknown(&cause));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
-                #[cfg(test)]
-                self.plant_no_pause();
                 self.flushes.failed(attempt);
                 self.keep(records, rest, effects);
             }
@@ -167,8 +161,6 @@ impl Tracker {
     }
 
     fn put_back(&mut self, mut records: Vec<Queued>, effects: &mut Effects) {
-        #[cfg(test)]
-        self.plant_lost_batch(&mut records);
         retried(&mut records);
         self.backlog.put_back(records);
         self.make_room(u64::MAX, effects);

@@ -101,20 +101,6 @@ impl Flushes {
         }
     }
 
-    /// Says of every covered record that it was delivered.
-    #[cfg(test)]
-    pub(super) fn claim_all(&mut self) {
-        for flush in &mut self.0 {
-            flush.delivered += std::mem::take(&mut flush.remaining);
-        }
-    }
-
-    /// Gives every flush up.
-    #[cfg(test)]
-    pub(super) fn give_up(&mut self, now: Instant) {
-        self.0.iter_mut().for_each(|flush| flush.limit.deadline = now);
-    }
-
     /// A record has met its fate.
     pub(crate) fn resolve(&mut self, sequence: u64, fate: Fate) {
         for flush in self.0.iter_mut().filter(|flush| sequence < flush.end) {

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use super::at_hand::AtHand;
+use super::claims::Claims;
 use super::effects::Effects;
 use super::flushes::{Fate, Flushes};
 use super::isolation::Isolation;
@@ -46,6 +47,7 @@ pub(crate) struct Tracker {
     pub(super) isolation: Isolation,
     /// Who waits for the verdict on a record that the data store has been asked about.
     verdicts: HashMap<u64, Reply<Verdict>>,
+    claims: Claims,
     next_sequence: u64,
     /// Records before this one are released for delivery.
     pub(super) due: u64,
@@ -67,9 +69,9 @@ pub(crate) struct Tracker {
     /// Records that the endpoint has refused alone since it took any.
     pub(super) refused_in_a_row: u32,
     pub(super) stats: Stats,
-    /// A bug that the simulation must find.
+    /// A bug that the simulation must find: a dropped record leaves its mark behind.
     #[cfg(test)]
-    pub(super) bug: Option<super::simulation::Bug>,
+    pub(super) leaves_marks: bool,
 }
 
 impl Tracker {
@@ -93,6 +95,7 @@ impl Tracker {
             backlog: Backlog::new(delivery.max_pending_records, delivery.max_pending_bytes),
             isolation: Isolation::default(),
             verdicts: HashMap::new(),
+            claims: Claims::default(),
             next_sequence: 0,
             due: 0,
             due_reason: ReleaseReason::Size,
@@ -110,7 +113,7 @@ impl Tracker {
             refused_in_a_row: 0,
             stats: Stats::default(),
             #[cfg(test)]
-            bug: None,
+            leaves_marks: false,
         }
     }
 
@@ -154,7 +157,10 @@ impl Tracker {
             self.release(ReleaseReason::Size);
         }
         if claim == Claim::Asked {
-            effects.claim(sequence, mark_key(&event));
+            let key = mark_key(&event);
+            if self.claims.ask(sequence, &key) {
+                effects.claim(sequence, key);
+            }
             self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
             self.backlog.push(Queued { sequence, event, accepted_at: now, tries: 0, claim });
             self.make_room(sequence, effects);
@@ -169,6 +175,7 @@ impl Tracker {
     /// The data store has answered, or will not, which leaves the decision to the memory of this process.
     pub(crate) fn claimed(&mut self, claimed: Claimed, effects: &mut Effects) {
         let Claimed { sequence, key, answer } = claimed;
+        let sequence = self.claims.answered(sequence, &key);
         let Some(queued) = self.backlog.find(sequence) else {
             // It has been dropped meanwhile, so that what was claimed for it is free again.
             if answer == ClaimAnswer::First {
@@ -247,8 +254,6 @@ impl Tracker {
             self.next_auto_flush = self.auto_flush_interval.and_then(|interval| now.checked_add(interval));
         }
         self.account();
-        #[cfg(test)]
-        self.plant_early_end(now);
         // First, as another attempt would hold up the flushes whose only one has failed.
         self.flushes.answer(&self.at_hand, &self.stats, now, effects);
         while let Some(delivery) = self.next_delivery(now) {
@@ -327,14 +332,16 @@ impl Tracker {
         loss.count_in(&mut self.stats.dropped).count(event.class());
         self.flushes.resolve(sequence, Fate::Dropped);
         #[cfg(test)]
-        if self.leaves_marks() {
+        if self.leaves_marks {
             return;
         }
         if claim != Claim::None {
             self.marks.release(self.mark_of(&event));
         }
-        if claim == Claim::Leased {
-            effects.release(mark_key(&event));
+        match claim {
+            Claim::Asked => self.claims.orphan(sequence, mark_key(&event)),
+            Claim::Leased => effects.release(mark_key(&event)),
+            Claim::None | Claim::Local => {}
         }
         effects.judge(self.verdicts.remove(&sequence), Verdict::NoRoom);
     }

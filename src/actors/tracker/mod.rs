@@ -1,6 +1,7 @@
 //! The tracker: finds repetitions, keeps what is accepted, decides when to deliver, keeps the account.
 
 mod at_hand;
+mod claims;
 mod deliveries;
 mod effects;
 mod flushes;

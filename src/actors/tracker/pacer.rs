@@ -142,18 +142,6 @@ impl Pacer {
         self.asked.is_some_and(|asked| asked > deadline)
     }
 
-    /// For a bug that the simulation must find.
-    #[cfg(test)]
-    pub(super) const fn forget_wait(&mut self) {
-        (self.backoff, self.asked) = (None, None);
-    }
-
-    /// Failures in a row.
-    #[cfg(test)]
-    pub(super) const fn failures(&self) -> u32 {
-        self.failures
-    }
-
     pub(super) const fn state(&self, at_hand: usize) -> BreakerState {
         match (self.is_open(), at_hand) {
             (false, _) => BreakerState::Closed,
@@ -240,17 +228,17 @@ mod tests {
         pacer.failed(3, 5, start, Some(SECOND));
         pacer.failed(4, 5, start, Some(9 * SECOND));
         pacer.failed(2, 5, start, None);
-        assert_eq!((pacer.failures(), pacer.until()), (1, Some(start + 9 * SECOND)));
+        assert_eq!((pacer.failures, pacer.until()), (1, Some(start + 9 * SECOND)));
         pacer.failed(5, 6, start, Some(3 * SECOND));
-        assert_eq!((pacer.failures(), pacer.until()), (2, Some(start + 3 * SECOND)));
+        assert_eq!((pacer.failures, pacer.until()), (2, Some(start + 3 * SECOND)));
         pacer.succeeded();
         pacer.failed(4, 6, start, Some(9 * SECOND));
         assert_eq!(pacer.until(), Some(start + 9 * SECOND), "a success came between");
-        assert_eq!(pacer.failures(), 1);
+        assert_eq!(pacer.failures, 1);
         let late = start + 10 * SECOND;
         pacer.failed(3, 6, late, None);
         assert_eq!(
-            (pacer.failures(), pacer.allows(late, 0, pacer.until())),
+            (pacer.failures, pacer.allows(late, 0, pacer.until())),
             (1, Allowance::Nothing),
             "a wait again"
         );

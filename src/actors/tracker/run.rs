@@ -118,6 +118,7 @@ impl TrackerThread {
         self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
         self.ports.ledger.publish(self.tracker.stats(), None);
         self.carry_out();
+        (self.ports.store)(StoreCommand::Detach(self.ports.claimed));
     }
 
     /// How to wait next.
@@ -221,14 +222,15 @@ impl TrackerThread {
                 }
             }
         }
+        // First, as a record that was dropped in this step may have been made again in it.
+        if !releases.is_empty() {
+            (self.ports.store)(StoreCommand::Release(releases));
+        }
         if !claims.is_empty() {
             (self.ports.store)(StoreCommand::Claim(claims));
         }
         if !keeps.is_empty() {
             (self.ports.store)(StoreCommand::Keep(keeps));
-        }
-        if !releases.is_empty() {
-            (self.ports.store)(StoreCommand::Release(releases));
         }
     }
 }

@@ -1,19 +1,21 @@
-//! The pipeline under a scheduler of its own, with virtual time and an endpoint that fails: random
-//! runs, every run of a small protocol, and bugs on purpose that both must find.
+//! The pipeline under a scheduler of its own, with virtual time and an endpoint and a store that fail:
+//! random runs, every run of a small protocol, and bugs on purpose that a judge outside must find.
 
 mod bugs;
 mod choices;
+mod judge;
 mod process;
 mod server;
+mod store;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-pub(super) use bugs::Bug;
+use bugs::Bug;
 use choices::{Every, Seeded};
 use server::Answer;
-use world::{Scope, Tally, World, random_scope};
+use world::{Scope, Tally, Visitors, World, random_scope};
 
 use crate::options::DeliveryConfig;
 
@@ -47,8 +49,9 @@ fn the_ledger_balances_after_every_step_of_random_runs() {
     }
     println!("{} runs: {all:?}", seeds.end - seeds.start);
     if seeds.end - seeds.start > 100 {
-        let Tally { recorded, delivered, deduplicated, dropped, faults, twice, flushes, forks } = all;
-        let seen = [recorded, delivered, deduplicated, dropped, faults, twice, flushes, forks];
+        let Tally { recorded, delivered, deduplicated, dropped, faults, .. } = all;
+        let Tally { store_faults, twice, flushes, forks, again, .. } = all;
+        let seen = [deduplicated, dropped, faults, store_faults, twice, flushes, forks, again];
         assert!(seen.iter().all(|count| *count > 50), "{all:?}");
         assert_eq!(recorded, delivered + deduplicated + dropped);
     }
@@ -56,9 +59,10 @@ fn the_ledger_balances_after_every_step_of_random_runs() {
 
 #[test]
 fn each_planted_bug_is_found() {
-    for bug in [Bug::EarlyAck, Bug::LostBatch, Bug::DoubleSend, Bug::NoPause, Bug::EarlyEnd] {
+    for bug in Bug::ALL {
         let finds = |seed: &u64| catch_unwind(|| random_run(*seed, Some(bug))).is_err();
         let found = silently(|| (0..SEEDS).find(finds));
+        println!("{bug:?} is found by seed {found:?}");
         assert!(found.is_some_and(|seed| seed < 50), "{bug:?} was found by seed {found:?}");
     }
 }
@@ -90,14 +94,17 @@ fn small(delivery: DeliveryConfig) -> Scope {
         batch_size: 1,
         auto_flush_interval: None,
         delivery,
+        processes: 1,
+        store: false,
         records: 0,
         flushes: 0,
         flush_ways: vec![(Duration::from_secs(5), false)],
         closes: 0,
         forks: 0,
         faults: 0,
+        store_faults: 0,
         advances: 0,
-        repetitions: false,
+        visitors: Visitors::New,
         answers: vec![Answer::OK, Answer::Refused, Answer::TakenUnheard],
         bug: None,
     }
@@ -132,4 +139,22 @@ fn every_interleaving_of_more_records_than_there_is_room() {
 fn every_interleaving_of_two_flushes() {
     let scope = Scope { records: 1 + ALL, flushes: 2, faults: 1, ..small(two_lanes()) };
     assert!(every_run("records, two flushes and a fault", &scope) > 100);
+}
+
+/// Two processes with a store in common, and a visitor who reaches a goal in each.
+fn shared_mark() -> Scope {
+    let delivery = DeliveryConfig::builder().lanes(1).queue_capacity(2).build().unwrap();
+    Scope { processes: 2, store: true, records: 2, visitors: Visitors::One, ..small(delivery) }
+}
+
+#[test]
+fn every_interleaving_of_two_processes_that_claim_one_mark() {
+    let scope = Scope { faults: 1, ..shared_mark() };
+    assert!(every_run("two processes, a claim each, and a fault", &scope) > 1_000);
+}
+
+#[test]
+fn every_interleaving_of_claims_and_a_close() {
+    let scope = Scope { records: 1 + ALL, closes: 1, ..shared_mark() };
+    assert!(every_run("claims of two processes, and a close or a dropped handle", &scope) > 100);
 }

@@ -1,17 +1,21 @@
 //! One simulated process: the real mailbox, the real turns of the tracker, the real flusher, and none of
 //! their threads.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 
+use super::Bug;
+use super::choices::Choices;
+use super::judge::Judge;
 use super::server::{Answer, Server};
+use super::store::{SimulatedStore, StoreActor, Way};
 use super::world::Scope;
 use crate::actors::Jitter;
 use crate::actors::flusher::{Delivery, Flusher, FlusherCommand, FlusherHandle, Outcome};
+use crate::actors::store::Claimed;
 use crate::actors::tracker::handle::Mailbox;
 use crate::actors::tracker::run::{Event, Ports, TrackerThread};
 use crate::actors::tracker::{FlushRequest, Record, TrackerSettings};
@@ -22,78 +26,90 @@ use crate::tracking::{
 };
 
 pub(super) struct Process {
-    generation: usize,
+    number: usize,
     mailbox: Option<Mailbox>,
     thread: Option<TrackerThread>,
     flusher: Flusher,
     /// Deliveries at hand, in no order.
     pub(super) lanes: Vec<Delivery>,
     most_lanes: usize,
+    pub(super) store: Option<StoreActor>,
     inbox: Receiver<Record>,
     asked: Receiver<FlushRequest>,
     outcomes: Receiver<Outcome>,
+    claimed: Receiver<Vec<Claimed>>,
     ended: Sender<Outcome>,
     deliveries: Receiver<FlusherCommand>,
     ledger: Arc<Ledger>,
-    offers: u64,
-    visitors: HashMap<String, Known>,
-    /// Acknowledged deliveries' records.
-    acknowledged: u64,
     flushes: Vec<Ticket>,
     /// When the tracker last heard of a failure, unless it has heard of a success since.
     failed_at: Option<Instant>,
     closing: bool,
     /// When the tracker took its last turn.
     turned_at: Option<Instant>,
-}
-
-/// What is known of a visitor with a record.
-#[derive(Default)]
-struct Known {
-    /// Whether it was delivered.
-    acknowledged: bool,
-    /// The number of the last record.
-    offered: u64,
+    /// Records that its last turn took from the channel.
+    moved: u64,
+    bug: Option<Bug>,
 }
 
 /// A flush that waits.
 struct Ticket {
     report: Receiver<FlushReport>,
     limit: FlushLimit,
-    /// Records offered, and acknowledged, when it was asked for.
-    offers: u64,
+    /// The number of the first call after it, and how many were acknowledged before.
+    next_call: usize,
     acknowledged: u64,
     /// Failures in a row that the tracker has heard of since it heard of the flush.
     failures: Option<usize>,
 }
 
+/// Who has a message for the tracker.
+#[derive(Clone, Copy)]
+enum Sent {
+    Outcome,
+    Claimed,
+    Flush,
+}
+
 impl Process {
-    pub(super) fn new(generation: usize, scope: &Scope, server: &Arc<Server>) -> Self {
-        let lanes = scope.delivery.lanes;
+    pub(super) fn new(
+        number: usize,
+        scope: &Scope,
+        server: &Arc<Server>,
+        store: Option<&Arc<SimulatedStore>>,
+    ) -> Self {
+        let mut delivery = scope.delivery.clone();
+        if scope.bug == Some(Bug::NoPause) {
+            (delivery.backoff, delivery.backoff_ceiling) = (Duration::ZERO, Duration::ZERO);
+        }
+        let lanes = delivery.lanes;
         let (flusher_handle, deliveries) = FlusherHandle::new(lanes);
         let (ended, outcomes) = bounded(lanes);
         let ledger = Arc::<Ledger>::default();
-        let (mailbox, ports) = Mailbox::new(
-            &scope.delivery,
-            flusher_handle,
-            outcomes.clone(),
-            Arc::default(),
-            Arc::clone(&ledger),
-        );
+        let (mailbox, mut ports) =
+            Mailbox::new(&delivery, flusher_handle, outcomes.clone(), Arc::default(), Arc::clone(&ledger));
+        let (claimed_in, claimed) = unbounded();
+        let (commands_in, commands) = unbounded();
+        ports.claimed = claimed.clone();
+        ports.store = Box::new(move |command| drop(commands_in.send(command)));
         let Ports { inbox, asked, .. } = &ports;
         let (inbox, asked) = (inbox.clone(), asked.clone());
         let count = |number| NonZeroUsize::new(number).unwrap();
+        let mut store = store.map(|store| StoreActor::new(store, &delivery, commands, claimed_in));
         let settings = TrackerSettings {
             batch_size: count(scope.batch_size),
             auto_flush_interval: scope.auto_flush_interval,
-            delivery: scope.delivery.clone(),
+            delivery,
             max_visitors: count(1_000),
             visitor_ttl: None,
-            store: false,
-            jitter: Jitter::seeded(generation as u64),
+            store: store.is_some(),
+            jitter: Jitter::seeded(number as u64),
         };
         let mut thread = TrackerThread::new(ports, settings);
-        thread.tracker.bug = scope.bug;
+        thread.tracker.leaves_marks = scope.bug == Some(Bug::LeftMark);
+        if let Some(store) = &mut store {
+            store.leaves_marks = scope.bug == Some(Bug::LeftMark);
+        }
         let envelope = Envelope { account_id: "1".into(), project_id: "2".into(), enrich_data: true };
         let flusher = Flusher {
             transport: Arc::clone(server) as Arc<_>,
@@ -103,25 +119,26 @@ impl Process {
             wall: Wall::default(),
         };
         Self {
-            generation,
+            number,
             mailbox: Some(mailbox),
             thread: Some(thread),
             flusher,
             lanes: Vec::new(),
             most_lanes: lanes,
+            store,
             inbox,
             asked,
             outcomes,
+            claimed,
             ended,
             deliveries,
             ledger,
-            offers: 0,
-            visitors: HashMap::new(),
-            acknowledged: 0,
             flushes: Vec::new(),
             failed_at: None,
             closing: false,
             turned_at: None,
+            moved: 0,
+            bug: scope.bug,
         }
     }
 
@@ -142,29 +159,36 @@ impl Process {
         self.thread.is_some() && !self.inbox.is_empty()
     }
 
-    /// Whether both an outcome and a command wait.
-    pub(super) fn has_a_choice(&self) -> bool {
-        !self.asked.is_empty() && !self.outcomes.is_empty()
-    }
-
     pub(super) fn has_messages(&self) -> bool {
-        self.thread.is_some() && !(self.asked.is_empty() && self.outcomes.is_empty())
+        self.thread.is_some() && !self.senders().is_empty()
     }
 
+    fn senders(&self) -> Vec<Sent> {
+        let sent = [
+            (Sent::Outcome, self.outcomes.is_empty()),
+            (Sent::Claimed, self.claimed.is_empty()),
+            (Sent::Flush, self.asked.is_empty()),
+        ];
+        sent.into_iter().filter(|(_, is_empty)| !is_empty).map(|(sent, _)| sent).collect()
+    }
+
+    /// When the tracker wants to be called.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         self.thread.as_ref()?.tracker.wake_at()
     }
 
-    pub(super) const fn offers(&self) -> u64 {
-        self.offers
+    /// When its store actor does.
+    pub(super) fn store_wake_at(&self) -> Option<Instant> {
+        self.store.as_ref()?.wake_at()
     }
 
-    pub(super) fn visitors(&self) -> impl Iterator<Item = String> + '_ {
-        self.visitors.keys().cloned()
+    /// What the store is asked on lanes that are not yet hanging.
+    pub(super) fn store_calls(&self) -> usize {
+        self.store.as_ref().map_or(0, |store| store.lanes.len())
     }
 
-    pub(super) fn is_acknowledged(&self, visitor: &str) -> bool {
-        self.visitors.get(visitor).is_some_and(|known| known.acknowledged)
+    pub(super) fn has_store_commands(&self) -> bool {
+        self.store.as_ref().is_some_and(StoreActor::has_commands)
     }
 
     pub(super) fn stats(&self, now: Instant) -> Stats {
@@ -173,25 +197,36 @@ impl Process {
         {
             mailbox.count_unread();
         }
-        self.ledger.read(now)
+        let mut stats = self.ledger.read(now);
+        if self.bug == Some(Bug::CountedTwice) {
+            stats.recorded += self.moved;
+            stats.pending += self.moved;
+            stats.pending_places.in_channel += self.moved;
+        }
+        stats
     }
 
-    /// Hands a visitor's record over, each of one of three classes.
-    pub(super) fn record(&mut self, visitor: usize) {
-        let name = format!("{}-{visitor}", self.generation);
-        let event = event(&name, visitor % 3);
-        self.offers += 1;
-        self.visitors.entry(name).or_default().offered = self.offers;
-        let _ = self.mailbox.as_ref().expect("an open process").offer(event, None, None);
+    /// Hands a visitor's record over; returns the number of the call.
+    pub(super) fn record(&mut self, record: Offer<'_>, judge: &mut Judge, now: Instant) -> usize {
+        let call = judge.next_call();
+        let event = event(record.visitor, record.class, call);
+        let (reply, verdict) = bounded(1);
+        let (reply, verdict) = if record.asks { (Some(reply.into()), Some(verdict)) } else { (None, None) };
+        let mailbox = self.mailbox.as_ref().expect("an open process");
+        let refused = mailbox.offer(event.clone(), reply, None).err();
+        judge.called(self.number, event, record.culprit, refused, verdict, now);
+        call
     }
 
-    pub(super) fn flush(&mut self, limit: FlushLimit) {
+    pub(super) fn flush(&mut self, limit: FlushLimit, judge: &Judge) {
         let (reply, report) = bounded(1);
         let mailbox = self.mailbox.as_ref().expect("an open process");
-        let request = FlushRequest { reason: ReleaseReason::Explicit, limit, reply: reply.into() };
+        let single_attempt = limit.single_attempt || self.bug == Some(Bug::EarlyEnd);
+        let asked = FlushLimit { single_attempt, ..limit };
+        let request = FlushRequest { reason: ReleaseReason::Explicit, limit: asked, reply: reply.into() };
         mailbox.flushes.try_send(request).expect("room for a flush");
-        let (offers, acknowledged) = (self.offers, self.acknowledged);
-        self.flushes.push(Ticket { report, limit, offers, acknowledged, failures: None });
+        let (next_call, acknowledged) = (judge.next_call(), judge.acknowledged(self.number));
+        self.flushes.push(Ticket { report, limit, next_call, acknowledged, failures: None });
     }
 
     pub(super) fn close(&mut self) {
@@ -200,45 +235,77 @@ impl Process {
     }
 
     /// Drops the last handle.
-    pub(super) fn abandon(&mut self, now: Instant, wall: SystemTime) {
+    pub(super) fn abandon(&mut self, judge: &mut Judge, now: Instant) {
         self.mailbox = None;
         // What was asked for is still there, and read first or last.
-        self.turn(Event::Abandoned, now, wall);
+        self.turn(Event::Abandoned, judge, now);
     }
 
     /// The thread looks at its inbox.
-    pub(super) fn poll(&mut self, now: Instant, wall: SystemTime) {
-        self.turn(Event::Tick, now, wall);
+    pub(super) fn poll(&mut self, judge: &mut Judge, now: Instant) {
+        self.turn(Event::Tick, judge, now);
     }
 
-    /// The thread hears of a delivery that has ended, or of what was asked.
-    pub(super) fn hear(&mut self, outcome_first: bool, now: Instant, wall: SystemTime) {
-        let outcome = || self.outcomes.try_recv().map(Event::Ended);
-        let command = || self.asked.try_recv().map(Event::Flush);
-        let heard =
-            if outcome_first { outcome().or_else(|_| command()) } else { command().or_else(|_| outcome()) };
-        if let Ok(event) = heard {
-            self.acknowledge(&event, now);
-            self.turn(event, now, wall);
+    /// The thread hears of a delivery that has ended, of a claim, or of a flush.
+    pub(super) fn hear(&mut self, choices: &mut impl Choices, judge: &mut Judge, now: Instant) {
+        let senders = self.senders();
+        if senders.is_empty() || self.waits_for_the_store() {
+            return;
+        }
+        let event = match if senders.len() == 1 { senders[0] } else { choices.pick(&senders) } {
+            Sent::Outcome => self.outcomes.try_recv().map(Event::Ended).ok(),
+            Sent::Claimed => self.claimed.try_recv().map(Event::Claimed).ok(),
+            Sent::Flush => self.asked.try_recv().map(Event::Flush).ok(),
+        };
+        let event = event.expect("a message");
+        self.acknowledge(&event, judge, now);
+        self.turn(event, judge, now);
+    }
+
+    /// Ends a delivery at hand.
+    pub(super) fn end_delivery(&mut self, lane: usize, answer: Answer, server: &Server, judge: &mut Judge) {
+        let delivery = self.lanes.swap_remove(lane);
+        let mut calls: Vec<usize> = delivery.records.iter().map(|queued| call_of(&queued.event)).collect();
+        calls.sort_unstable();
+        let mut deliver = |delivery| {
+            server.will(answer);
+            let outcome = self.flusher.deliver(delivery);
+            let taken = server.take();
+            let mut seen: Vec<usize> = taken.keys().copied().collect();
+            seen.sort_unstable();
+            assert!(seen.is_empty() || seen == calls, "a request has what the delivery has");
+            judge.took(&taken, answer.is_success());
+            outcome
+        };
+        let mut outcome = deliver(delivery);
+        match self.bug {
+            Some(Bug::DoubleSend) if answer.is_success() => outcome = deliver(outcome.delivery),
+            Some(Bug::EarlyAck) => outcome.result = Ok(crate::transport::TrackingResponse::new(200)),
+            Some(Bug::LostBatch) if !answer.is_success() => outcome.delivery.records.clear(),
+            _ => {}
+        }
+        assert_eq!(self.flusher.wall.panics(), 0, "the endpoint can read its requests");
+        // Where the tracker has ended, nobody hears of it.
+        let _ = self.ended.try_send(outcome);
+    }
+
+    /// Ends a call to the store.
+    pub(super) fn end_store_call(&mut self, lane: usize, way: Way, now: Instant) {
+        self.store.as_mut().expect("a store").end(lane, way, now);
+    }
+
+    /// The store actor looks at what it is asked, and at the time.
+    pub(super) fn turn_store(&mut self, now: Instant) {
+        if let Some(store) = &mut self.store {
+            store.turn(now);
         }
     }
 
-    /// Ends a delivery at hand; returns the visitors it was about.
-    pub(super) fn end_delivery(&mut self, lane: usize, answer: Answer, server: &Server) -> Vec<String> {
-        let delivery = self.lanes.swap_remove(lane);
-        let visitors = delivery.records.iter().map(|queued| queued.event.visitor_id().to_string()).collect();
-        server.will(answer);
-        // Where the tracker has ended, nobody hears of it.
-        let _ = self.ended.try_send(self.flusher.deliver(delivery));
-        visitors
-    }
-
     /// What must hold after every step.
-    pub(super) fn check(&mut self, now: Instant) {
+    pub(super) fn check(&mut self, judge: &mut Judge, now: Instant) {
         let stats = self.stats(now);
-        assert!(stats.is_balanced(), "{stats:?}");
-        assert_eq!(stats.recorded, self.offers, "{stats:?}");
-        assert_eq!(stats.delivered, self.acknowledged, "{stats:?}");
+        self.moved = 0;
+        judge.check(self.number, &stats, self.inbox.len(), self.thread.is_none(), now);
         if self.thread.is_some() {
             let on_the_way: usize = self.lanes.iter().map(|delivery| delivery.records.len()).sum();
             assert!(stats.pending_places.in_flight >= on_the_way as u64, "{stats:?}");
@@ -246,7 +313,7 @@ impl Process {
         let mut waiting = Vec::new();
         for ticket in std::mem::take(&mut self.flushes) {
             match ticket.report.try_recv() {
-                Ok(report) => self.check_report(&ticket, &report, now),
+                Ok(report) => self.check_report(&ticket, &report, judge, now),
                 Err(TryRecvError::Empty) => {
                     let heard = ticket.failures.is_some();
                     let late = self.turned_at.is_some_and(|turned_at| turned_at >= ticket.limit.deadline);
@@ -265,28 +332,23 @@ impl Process {
         self.flushes = waiting;
     }
 
-    fn check_report(&self, ticket: &Ticket, report: &FlushReport, now: Instant) {
+    fn check_report(&self, ticket: &Ticket, report: &FlushReport, judge: &Judge, now: Instant) {
         let early = report.pending > 0 && !ticket.limit.single_attempt && now < ticket.limit.deadline;
         assert!(!(early && self.thread.is_some()), "a flush gives up early: {report:?}");
-        let delivered = self.acknowledged - ticket.acknowledged;
+        let delivered = judge.acknowledged(self.number) - ticket.acknowledged;
         assert!(report.delivered <= delivered, "{report:?} claims more than the {delivered} acknowledged");
         assert!(report.stats.is_balanced(), "{report:?}");
         assert!(report.pending <= report.stats.pending, "{report:?}");
         if report.is_complete() && self.thread.is_some() {
             // Nobody whom the flush covers is still on the way.
-            for delivery in &self.lanes {
-                for queued in &delivery.records {
-                    let visitor = queued.event.visitor_id().as_str();
-                    assert!(
-                        self.visitors[visitor].offered > ticket.offers,
-                        "{visitor} is on its way: {report:?}"
-                    );
-                }
+            for queued in self.lanes.iter().flat_map(|delivery| &delivery.records) {
+                let is_later = call_of(&queued.event) >= ticket.next_call;
+                assert!(is_later, "{} is on its way: {report:?}", queued.event.visitor_id());
             }
         }
     }
 
-    fn acknowledge(&mut self, event: &Event, now: Instant) {
+    fn acknowledge(&mut self, event: &Event, judge: &mut Judge, now: Instant) {
         let Event::Ended(Outcome { delivery, result, .. }) = event else {
             if let Event::Flush(_) = event {
                 let unheard = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
@@ -294,42 +356,52 @@ impl Process {
             }
             return;
         };
-        let worked = result.as_ref().is_ok_and(|response| response.is_success());
-        let final_refusal = result.as_ref().is_ok_and(|response| matches!(response.status, 400 | 413 | 422));
-        if !final_refusal {
+        let status = result.as_ref().map_or(0, |response| response.status);
+        let worked = (200..300).contains(&status);
+        if !matches!(status, 400 | 413) {
             self.failed_at = (!worked).then_some(now);
             for failures in self.flushes.iter_mut().filter_map(|ticket| ticket.failures.as_mut()) {
                 *failures = if worked { 0 } else { *failures + 1 };
             }
+        } else if let [queued] = &delivery.records[..] {
+            judge.refuse_alone(call_of(&queued.event), status == 413);
         }
         if worked {
-            self.acknowledged += delivery.records.len() as u64;
-            for queued in &delivery.records {
-                let visitor = queued.event.visitor_id().as_str();
-                let known = self.visitors.get_mut(visitor).expect("a visitor of this process");
-                assert!(!known.acknowledged, "{visitor} was delivered before");
-                known.acknowledged = true;
-            }
+            delivery.records.iter().for_each(|queued| judge.acknowledge(call_of(&queued.event)));
         }
     }
 
-    fn turn(&mut self, event: Event, now: Instant, wall: SystemTime) {
-        let Some(mut thread) = self.thread.take() else { return };
-        if thread.turn(event, now, wall) {
-            thread.finish()
-        } else {
-            self.thread = Some(thread)
+    /// A planted bug.
+    fn waits_for_the_store(&self) -> bool {
+        self.bug == Some(Bug::AwaitedStore) && self.store.as_ref().is_some_and(StoreActor::is_asked)
+    }
+
+    fn turn(&mut self, event: Event, judge: &mut Judge, now: Instant) {
+        if self.waits_for_the_store() {
+            return;
         }
+        let Some(mut thread) = self.thread.take() else { return };
+        let waiting = self.inbox.len();
+        if thread.turn(event, now, SystemTime::UNIX_EPOCH) {
+            thread.finish();
+            let unheard = self.outcomes.try_iter().map(|outcome| outcome.delivery).collect::<Vec<_>>();
+            for queued in self.lanes.iter().chain(&unheard).flat_map(|delivery| &delivery.records) {
+                judge.abandon(call_of(&queued.event));
+            }
+            // Whoever sends to it is told so.
+            self.claimed = crossbeam_channel::never();
+        } else {
+            self.thread = Some(thread);
+        }
+        self.moved = (waiting - self.inbox.len()) as u64;
         for FlusherCommand::Deliver(delivery) in self.deliveries.try_iter() {
             let hurries = self.failed_at == Some(now) && self.flushes.is_empty();
             assert!(!hurries, "tried again in the moment of a failure");
             for queued in &delivery.records {
-                let visitor = queued.event.visitor_id().as_str();
-                assert!(self.visitors.contains_key(visitor), "{visitor} belongs to another process");
-                let sent = |other: &Delivery| {
-                    other.records.iter().any(|it| it.event.visitor_id() == queued.event.visitor_id())
-                };
-                assert!(!self.lanes.iter().any(sent), "{visitor} is on its way twice");
+                let call = call_of(&queued.event);
+                assert_eq!(judge.process_of(call), self.number, "{call} belongs to another process");
+                let sent = |other: &Delivery| other.records.iter().any(|it| call_of(&it.event) == call);
+                assert!(!self.lanes.iter().any(sent), "{call} is on its way twice");
             }
             self.lanes.push(delivery);
         }
@@ -337,12 +409,28 @@ impl Process {
     }
 }
 
-fn event(visitor: &str, class: usize) -> TrackedEvent {
+/// What a caller wants recorded.
+pub(super) struct Offer<'a> {
+    pub(super) visitor: &'a str,
+    pub(super) class: usize,
+    /// The endpoint refuses it.
+    pub(super) culprit: bool,
+    /// The caller waits for a verdict.
+    pub(super) asks: bool,
+}
+
+/// The calls of a delivery.
+pub(super) fn calls_of(delivery: &Delivery) -> impl Iterator<Item = usize> + '_ {
+    delivery.records.iter().map(|queued| call_of(&queued.event))
+}
+
+/// A record that has the number of its call where the endpoint sees it.
+fn event(visitor: &str, class: usize, call: usize) -> TrackedEvent {
     if class == 0 {
         return TrackedEvent::Exposure(Exposure {
             visitor_id: visitor.into(),
             experience_id: "1".into(),
-            variation_id: "2".into(),
+            variation_id: call.to_string().into(),
             segments: None,
         });
     }
@@ -352,9 +440,17 @@ fn event(visitor: &str, class: usize) -> TrackedEvent {
         goal_id: "3".into(),
         goal_key: "buy".into(),
         goal_data: (class == 2).then(|| vec![amount].into()),
-        bucketing: Arc::default(),
+        bucketing: Arc::new([("1".into(), call.to_string().into())]),
         segments: None,
         force_multiple: false,
         first: true,
     })
+}
+
+fn call_of(event: &TrackedEvent) -> usize {
+    let number = match event {
+        TrackedEvent::Exposure(exposure) => &exposure.variation_id,
+        TrackedEvent::Conversion(conversion) => &conversion.bucketing[0].1,
+    };
+    number.parse().expect("a call's number")
 }

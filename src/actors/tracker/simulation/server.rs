@@ -1,4 +1,4 @@
-//! The simulated endpoint: answers or fails as chosen, and remembers what it has taken.
+//! The simulated endpoint: answers or fails as told, and says what it has taken.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,8 @@ use crate::transport::{
 pub(super) enum Answer {
     /// The status, and the seconds of a `Retry-After`. Taken if it is a success.
     Status(u16, Option<u64>),
+    /// The key is unknown, for this one and some more.
+    Gone,
     /// No connection.
     Refused,
     /// No answer, with the request lost.
@@ -26,20 +28,25 @@ pub(super) enum Answer {
 impl Answer {
     pub(super) const OK: Self = Self::Status(200, None);
 
-    pub(super) const fn takes(self) -> bool {
-        matches!(self, Self::Status(200..=299, _) | Self::TakenUnheard)
+    pub(super) const fn is_success(self) -> bool {
+        matches!(self, Self::Status(200..=299, _))
     }
 
-    pub(super) const fn is_unknown(self) -> bool {
-        matches!(self, Self::LostUnheard | Self::TakenUnheard)
+    /// What becomes of it where the request has a record that the endpoint refuses.
+    pub(super) const fn for_a_culprit(self) -> Self {
+        match self {
+            Self::Status(200..=299, _) => Self::Status(400, None),
+            Self::TakenUnheard => Self::LostUnheard,
+            other => other,
+        }
     }
 }
 
-/// Answers each request as it was told to, and counts how often it has taken each visitor.
+/// Answers each request as it was told to.
 #[derive(Default)]
 pub(super) struct Server {
-    taken: Mutex<HashMap<String, usize>>,
     next: Mutex<Option<Answer>>,
+    taken: Mutex<HashMap<usize, usize>>,
 }
 
 impl Server {
@@ -52,10 +59,23 @@ impl Server {
         *self.next.lock().unwrap() = Some(answer);
     }
 
-    /// How often a visitor's event was taken.
-    pub(super) fn taken(&self, visitor: &str) -> usize {
-        self.taken.lock().unwrap().get(visitor).copied().unwrap_or_default()
+    /// The calls whose records the last request had, if it was taken: with how many events each.
+    pub(super) fn take(&self) -> HashMap<usize, usize> {
+        std::mem::take(&mut self.taken.lock().unwrap())
     }
+}
+
+/// The calls in a body, each with its events.
+fn calls(body: &[u8]) -> HashMap<usize, usize> {
+    let body: Value = serde_json::from_slice(body).expect("a JSON body");
+    let visitors = body["visitors"].as_array().expect("visitors");
+    let mut calls = HashMap::new();
+    for event in visitors.iter().flat_map(|visitor| visitor["events"].as_array().expect("events")) {
+        let data = &event["data"];
+        let call = data["variationId"].as_str().or(data["bucketingData"]["1"].as_str());
+        *calls.entry(call.expect("a call's number").parse().expect("a number")).or_default() += 1;
+    }
+    calls
 }
 
 impl Transport for Server {
@@ -65,18 +85,14 @@ impl Transport for Server {
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
         let answer = self.next.lock().unwrap().take().expect("an answer for each request");
-        if answer.takes() {
-            let body: Value = serde_json::from_slice(request.body).expect("a JSON body");
-            let mut taken = self.taken.lock().unwrap();
-            for visitor in body["visitors"].as_array().expect("visitors") {
-                assert_eq!(visitor["events"][0]["data"].as_object().map(|it| !it.is_empty()), Some(true));
-                *taken.entry(visitor["visitorId"].as_str().expect("an id").to_owned()).or_default() += 1;
-            }
+        if answer.is_success() || answer == Answer::TakenUnheard {
+            *self.taken.lock().unwrap() = calls(request.body);
         }
         match answer {
             Answer::Status(status, wait) => {
                 Ok(TrackingResponse { status, retry_after: wait.map(Duration::from_secs) })
             }
+            Answer::Gone => Ok(TrackingResponse::new(401)),
             Answer::Refused => Err(TransportError::Connect),
             Answer::LostUnheard | Answer::TakenUnheard => {
                 Err(TransportError::Timeout("waiting for the answer"))

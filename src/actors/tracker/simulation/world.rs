@@ -1,14 +1,15 @@
 //! A simulated world: processes that record, flush, fork and close, lanes that end in any order, an
-//! endpoint that fails in any way, and a clock that only moves when told to.
+//! endpoint and a data store that fail in any way, and a clock that only moves when told to.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::Bug;
 use super::choices::Choices;
-use super::process::Process;
+use super::judge::Judge;
+use super::process::{Offer, Process, calls_of};
 use super::server::{Answer, Server};
+use super::store::{SimulatedStore, TIMEOUT, Way};
 use crate::flush::FlushLimit;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
@@ -18,6 +19,10 @@ pub(super) struct Scope {
     pub(super) batch_size: usize,
     pub(super) auto_flush_interval: Option<Duration>,
     pub(super) delivery: DeliveryConfig,
+    /// At the beginning.
+    pub(super) processes: usize,
+    /// Whether they share a data store, and with it their visitors.
+    pub(super) store: bool,
     /// How often each thing may happen at most.
     pub(super) records: usize,
     pub(super) flushes: usize,
@@ -26,11 +31,23 @@ pub(super) struct Scope {
     pub(super) closes: usize,
     pub(super) forks: usize,
     pub(super) faults: usize,
+    pub(super) store_faults: usize,
     pub(super) advances: usize,
-    pub(super) repetitions: bool,
+    pub(super) visitors: Visitors,
     /// The faults there are.
     pub(super) answers: Vec<Answer>,
     pub(super) bug: Option<Bug>,
+}
+
+/// Who records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visitors {
+    /// A new one each time.
+    New,
+    /// One and the same.
+    One,
+    /// Most are new, some come again, some have long names, and some the endpoint refuses.
+    Many,
 }
 
 /// One thing that happens.
@@ -39,13 +56,19 @@ enum Act {
     Record,
     /// The tracker's thread wakes up and looks at its inbox.
     Poll,
-    /// It is told that a delivery has ended, or what else was asked.
+    /// It is told that a delivery has ended, what the store has answered, or what else was asked.
     Hear,
     /// A delivery ends.
     End(usize),
+    /// The store actor takes what it is asked.
+    Ask,
+    /// A call to the store ends.
+    EndStore(usize),
     Flush,
     /// The time moves to where the tracker wants to be called.
     Advance,
+    /// To where the store actor wants to be called.
+    AdvanceStore,
     Fork,
     Close,
     /// The last handle is dropped.
@@ -56,10 +79,13 @@ pub(super) struct World<'a, C> {
     choices: &'a mut C,
     scope: Scope,
     server: Arc<Server>,
+    store: Option<Arc<SimulatedStore>>,
+    judge: Judge,
     processes: Vec<Process>,
     now: Instant,
     next_visitor: usize,
-    unknown: HashMap<String, usize>,
+    /// Requests that will be answered by a 401.
+    gone: usize,
     pub(super) outcome: Tally,
 }
 
@@ -71,10 +97,13 @@ pub(super) struct Tally {
     pub(super) deduplicated: u64,
     pub(super) dropped: u64,
     pub(super) faults: u64,
-    /// Events that the endpoint has taken more than once.
+    pub(super) store_faults: u64,
+    /// Records that the endpoint has taken more than once.
     pub(super) twice: u64,
     pub(super) flushes: u64,
     pub(super) forks: u64,
+    /// Dropped records that were made again at the end and delivered.
+    pub(super) again: u64,
 }
 
 impl Tally {
@@ -84,19 +113,39 @@ impl Tally {
         self.deduplicated += run.deduplicated;
         self.dropped += run.dropped;
         self.faults += run.faults;
+        self.store_faults += run.store_faults;
         self.twice += run.twice;
         self.flushes += run.flushes;
         self.forks += run.forks;
+        self.again += run.again;
     }
 }
 
 impl<'a, C: Choices> World<'a, C> {
     pub(super) fn new(choices: &'a mut C, scope: Scope) -> Self {
-        let server = Server::new();
-        let first = Process::new(0, &scope, &server);
-        let (now, processes) = (Instant::now(), vec![first]);
-        let (unknown, outcome) = (HashMap::new(), Tally::default());
-        Self { choices, scope, server, processes, now, next_visitor: 0, unknown, outcome }
+        let now = Instant::now();
+        let store = scope.store.then(|| SimulatedStore::new(now));
+        let judge = Judge::new(&scope.delivery, store.clone());
+        let mut world = Self {
+            choices,
+            server: Server::new(),
+            store,
+            judge,
+            processes: Vec::new(),
+            now,
+            next_visitor: 0,
+            gone: 0,
+            outcome: Tally::default(),
+            scope,
+        };
+        (0..world.scope.processes).for_each(|_| world.add_process());
+        world
+    }
+
+    fn add_process(&mut self) {
+        let number = self.processes.len();
+        self.judge.add_process();
+        self.processes.push(Process::new(number, &self.scope, &self.server, self.store.as_ref()));
     }
 
     /// Lets things happen until nothing more may, then lets the endpoint work and everything end.
@@ -117,13 +166,16 @@ impl<'a, C: Choices> World<'a, C> {
         let mut acts = Vec::new();
         for (at, process) in self.processes.iter().enumerate() {
             let mut may = |yes: bool, act| acts.extend(yes.then_some((at, act)));
-            let open = process.is_open();
+            let (open, advances) = (process.is_open(), self.scope.advances > 0);
             may(open && self.scope.records > 0, Act::Record);
             may(process.has_records(), Act::Poll);
             may(process.has_messages(), Act::Hear);
             (0..process.lanes.len()).for_each(|lane| may(true, Act::End(lane)));
+            may(process.has_store_commands(), Act::Ask);
+            (0..process.store_calls()).for_each(|lane| may(true, Act::EndStore(lane)));
             may(open && self.scope.flushes > 0, Act::Flush);
-            may(self.scope.advances > 0 && process.wake_at().is_some(), Act::Advance);
+            may(advances && process.wake_at().is_some(), Act::Advance);
+            may(advances && process.store_wake_at().is_some(), Act::AdvanceStore);
             may(open && self.scope.forks > 0, Act::Fork);
             may(open && self.scope.closes > 0, Act::Close);
             may(open && self.scope.closes > 0, Act::Abandon);
@@ -132,139 +184,233 @@ impl<'a, C: Choices> World<'a, C> {
     }
 
     fn act(&mut self, at: usize, act: Act) {
-        let (now, wall) = (self.now, SystemTime::UNIX_EPOCH);
+        let Self { processes, judge, choices, now, .. } = self;
         match act {
             Act::Record => {
                 self.scope.records -= 1;
-                let repeats = self.scope.repetitions && self.next_visitor > 0 && self.choices.once_in(6);
-                let visitor = if repeats { self.choices.below(self.next_visitor) } else { self.next_visitor };
-                self.next_visitor += usize::from(!repeats);
-                self.processes[at].record(visitor);
+                self.record(at);
             }
-            Act::Poll => self.processes[at].poll(now, wall),
-            Act::Hear => {
-                let outcome_first = !self.processes[at].has_a_choice() || self.choices.once_in(2);
-                self.processes[at].hear(outcome_first, now, wall);
-            }
+            Act::Poll => processes[at].poll(judge, *now),
+            Act::Hear => processes[at].hear(*choices, judge, *now),
             Act::End(lane) => {
                 let answer = self.answer();
-                self.finish_delivery(at, lane, answer);
+                self.end_delivery(at, lane, answer);
+            }
+            Act::Ask => processes[at].turn_store(*now),
+            Act::EndStore(lane) => {
+                let way = self.store_way();
+                if way == Way::Late {
+                    self.now += TIMEOUT;
+                }
+                self.processes[at].end_store_call(lane, way, self.now);
             }
             Act::Flush => {
                 self.scope.flushes -= 1;
                 self.outcome.flushes += 1;
-                let ways = self.scope.flush_ways.clone();
-                let (timeout, single_attempt) = self.choices.pick(&ways);
-                let limit = FlushLimit { deadline: now + timeout, single_attempt };
-                self.processes[at].flush(limit);
+                let (timeout, single_attempt) = choices.pick(&self.scope.flush_ways);
+                processes[at].flush(FlushLimit { deadline: *now + timeout, single_attempt }, judge);
             }
             Act::Advance => {
                 self.scope.advances -= 1;
-                self.now = self.processes[at].wake_at().unwrap_or(now).max(now);
-                let now = self.now;
-                self.processes[at].poll(now, wall);
+                *now = processes[at].wake_at().unwrap_or(*now).max(*now);
+                processes[at].poll(judge, *now);
+            }
+            Act::AdvanceStore => {
+                self.scope.advances -= 1;
+                *now = processes[at].store_wake_at().unwrap_or(*now).max(*now);
+                processes[at].turn_store(*now);
             }
             Act::Fork => {
                 self.scope.forks -= 1;
                 self.outcome.forks += 1;
-                let generation = self.processes.len();
-                self.processes.push(Process::new(generation, &self.scope, &self.server));
+                self.add_process();
             }
             Act::Close => {
                 self.scope.closes -= 1;
-                self.processes[at].close();
+                processes[at].close();
             }
             Act::Abandon => {
                 self.scope.closes -= 1;
-                self.processes[at].abandon(now, wall);
+                processes[at].abandon(judge, *now);
             }
         }
         for process in &mut self.processes {
-            process.check(self.now);
+            process.check(&mut self.judge, self.now);
         }
     }
 
+    fn record(&mut self, at: usize) {
+        let many = self.scope.visitors == Visitors::Many;
+        let first = self.next_visitor == 0;
+        let again = match self.scope.visitors {
+            Visitors::New => false,
+            Visitors::One => !first,
+            Visitors::Many => !first && self.choices.once_in(6),
+        };
+        let visitor = if again { self.choices.below(self.next_visitor) } else { self.next_visitor };
+        self.next_visitor += usize::from(!again);
+        let asks = !many || self.choices.once_in(2);
+        let culprit = many && visitor % 8 == 5;
+        let (name, class) = (self.name(at, visitor), visitor % 3);
+        let offer = Offer { visitor: &name, class, culprit, asks };
+        self.processes[at].record(offer, &mut self.judge, self.now);
+    }
+
+    /// The id of a visitor, whom only a data store makes known to other processes.
+    fn name(&self, process: usize, visitor: usize) -> String {
+        let process = if self.scope.store { 0 } else { process };
+        let is_long = self.scope.visitors == Visitors::Many && visitor % 8 > 5;
+        format!("{process}-{visitor}{}", "x".repeat(if is_long { 300 } else { 0 }))
+    }
+
     fn answer(&mut self) -> Answer {
+        if self.gone > 0 {
+            self.gone -= 1;
+            return Answer::Gone;
+        }
         if self.scope.faults == 0 {
             return Answer::OK;
         }
-        let answers = self.scope.answers.clone();
-        let answer = self.choices.pick(&answers);
+        let answer = self.choices.pick(&self.scope.answers);
         if answer != Answer::OK {
             self.scope.faults -= 1;
             self.outcome.faults += 1;
         }
+        if answer == Answer::Gone {
+            self.gone = self.choices.below(4);
+        }
         answer
     }
 
-    fn finish_delivery(&mut self, at: usize, lane: usize, answer: Answer) {
-        for visitor in self.processes[at].end_delivery(lane, answer, &self.server) {
-            let unknown = self.unknown.entry(visitor.clone()).or_default();
-            let taken = self.server.taken(&visitor);
-            assert!(taken <= 1 + *unknown, "{visitor} was taken {taken} times, {unknown} answers were lost");
-            *unknown += usize::from(answer.is_unknown());
+    fn store_way(&mut self) -> Way {
+        const WAYS: [Way; 9] = [
+            Way::Works,
+            Way::Works,
+            Way::Works,
+            Way::Works,
+            Way::Works,
+            Way::Fails,
+            Way::FallsShort,
+            Way::Late,
+            Way::Hangs,
+        ];
+        if self.scope.store_faults == 0 {
+            return Way::Works;
         }
+        let way = self.choices.pick(&WAYS);
+        if way != Way::Works {
+            self.scope.store_faults -= 1;
+            self.outcome.store_faults += 1;
+        }
+        way
     }
 
-    /// The endpoint works from now on: every process that is still open gets everything delivered.
+    fn end_delivery(&mut self, at: usize, lane: usize, answer: Answer) {
+        let process = &mut self.processes[at];
+        let refuses = calls_of(&process.lanes[lane]).any(|call| self.judge.is_culprit(call));
+        let answer = if refuses { answer.for_a_culprit() } else { answer };
+        process.end_delivery(lane, answer, &self.server, &mut self.judge);
+    }
+
+    /// The endpoint and the store work from now on, but for calls that hang: every process that is still
+    /// open gets everything delivered, and what was dropped before can be recorded again.
     fn end(&mut self) {
-        self.scope.faults = 0;
-        let wall = SystemTime::UNIX_EPOCH;
+        (self.scope.faults, self.scope.store_faults, self.gone) = (0, 0, 0);
+        (0..self.processes.len()).for_each(|at| self.drain(at));
+        if self.scope.store {
+            // What earlier processes dropped a later one can deliver.
+            self.add_process();
+        }
         for at in 0..self.processes.len() {
-            for round in 0.. {
-                assert!(
-                    round < 200,
-                    "process {at} does not come to an end: {:?}",
-                    self.processes[at].stats(self.now)
-                );
-                if self.processes[at].is_open() && self.processes[at].has_no_flush() {
-                    if self.processes[at].stats(self.now).pending == 0 {
-                        break;
-                    }
-                    let deadline = self.now + Duration::from_secs(1_000);
-                    self.processes[at].flush(FlushLimit { deadline, single_attempt: false });
-                }
-                if !self.processes[at].is_open() && self.processes[at].has_ended() {
+            for visitor in 0..self.next_visitor {
+                self.record_again(at, visitor);
+            }
+        }
+        for (at, process) in self.processes.iter().enumerate() {
+            let stats = process.stats(self.now);
+            assert!(stats.pending == 0 || !process.has_ended(), "{at}: {stats:?}");
+            self.outcome.recorded += stats.recorded;
+            self.outcome.delivered += stats.delivered;
+            self.outcome.deduplicated += stats.deduplicated;
+            self.outcome.dropped += stats.dropped.total();
+        }
+        self.outcome.twice = self.judge.twice;
+    }
+
+    /// Lets a process come to rest: nothing pending, nothing on the way.
+    fn drain(&mut self, at: usize) {
+        for round in 0.. {
+            let Self { processes, judge, choices, now, .. } = self;
+            let process = &mut processes[at];
+            assert!(round < 300, "process {at} does not come to an end: {:?}", process.stats(*now));
+            process.turn_store(*now);
+            while process.store_calls() > 0 {
+                process.end_store_call(0, Way::Works, *now);
+                process.turn_store(*now);
+            }
+            while process.has_messages() && round < 200 {
+                let before = process.stats(*now);
+                process.hear(*choices, judge, *now);
+                if process.stats(*now) == before {
                     break;
                 }
-                if self.processes[at].lanes.is_empty()
-                    && let Some(later) = self.processes[at].wake_at()
-                {
-                    self.now = self.now.max(later);
-                }
-                while !self.processes[at].lanes.is_empty() {
-                    self.finish_delivery(at, 0, Answer::OK);
-                }
-                self.processes[at].hear(true, self.now, wall);
-                self.processes[at].poll(self.now, wall);
-                self.processes[at].check(self.now);
             }
-            self.account(at);
+            process.poll(judge, *now);
+            process.check(judge, *now);
+            let at_work = process.has_store_commands() || process.store_calls() > 0;
+            let is_done = if process.is_open() {
+                process.has_no_flush() && process.stats(*now).pending == 0
+            } else {
+                process.has_ended()
+            };
+            if is_done && !at_work && process.lanes.is_empty() && !process.has_messages() {
+                return;
+            }
+            if process.is_open() && process.has_no_flush() && process.stats(*now).pending > 0 {
+                let deadline = *now + Duration::from_secs(1_000);
+                process.flush(FlushLimit { deadline, single_attempt: false }, judge);
+            }
+            let wakes = [process.wake_at(), process.store_wake_at()].into_iter().flatten().min();
+            if process.lanes.is_empty()
+                && !at_work
+                && !process.has_messages()
+                && let Some(later) = wakes
+            {
+                *now = later.max(*now);
+            }
+            while !self.processes[at].lanes.is_empty() {
+                self.end_delivery(at, 0, Answer::OK);
+            }
         }
     }
 
-    /// Every event of a process was delivered or is counted.
-    fn account(&mut self, at: usize) {
-        let stats = self.processes[at].stats(self.now);
-        let process = &self.processes[at];
-        assert!(stats.is_balanced() && stats.pending == 0, "{stats:?}");
-        if matches!(self.scope.delivery.overflow, OverflowPolicy::Wait(_)) {
-            assert_eq!(stats.dropped.overflow.total(), 0, "where callers wait, what is kept stays");
+    /// A visitor whose records were all dropped records once more, and again where the endpoint has asked to
+    /// be left alone for longer than a record lives.
+    fn record_again(&mut self, at: usize, visitor: usize) {
+        let name = self.name(at, visitor);
+        let fits = name.len() < 256 || self.scope.delivery.max_queued_bytes > 1_000;
+        for _ in 0..4 {
+            if !self.processes[at].is_open() || !self.judge.is_owed(&name) {
+                return;
+            }
+            // What the endpoint has refused it takes now.
+            let offer = Offer { visitor: &name, class: visitor % 3, culprit: false, asks: true };
+            let before = self.processes[at].stats(self.now).dropped.expired;
+            let call = self.processes[at].record(offer, &mut self.judge, self.now);
+            assert_eq!(self.judge.is_accepted(call), fits, "{name} finds an empty channel");
+            if !fits {
+                return;
+            }
+            self.drain(at);
+            if self.judge.is_taken(call) {
+                self.outcome.again += 1;
+                return;
+            }
+            let stats = self.processes[at].stats(self.now);
+            let excused = stats.dropped.expired != before || self.judge.is_excused(call);
+            assert!(excused, "{name} is not delivered: {stats:?}");
         }
-        let mut recorded = HashSet::new();
-        for visitor in process.visitors() {
-            recorded.insert(visitor.clone());
-            let taken = self.server.taken(&visitor);
-            let acknowledged = process.is_acknowledged(&visitor);
-            assert!(taken > 0 || !acknowledged, "{visitor} is said to be delivered and is not");
-            self.outcome.twice += taken.saturating_sub(1) as u64;
-        }
-        self.outcome.recorded += stats.recorded;
-        self.outcome.delivered += stats.delivered;
-        self.outcome.deduplicated += stats.deduplicated;
-        self.outcome.dropped += stats.dropped.total();
-        let repetitions = process.offers() - recorded.len() as u64;
-        assert!(stats.deduplicated <= repetitions, "{stats:?}");
+        assert!(!self.judge.is_owed(&name), "{name} is not delivered");
     }
 }
 
@@ -273,6 +419,7 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
     let seconds = |seconds: usize| Duration::from_secs(seconds as u64);
     let delivery = DeliveryConfig::builder()
         .queue_capacity(1 + choices.below(20))
+        .max_queued_bytes([200, 1_500, 1 << 20][choices.below(3)])
         .max_pending_records(1 + choices.below(30))
         .max_pending_bytes([2_000, 1 << 20][choices.below(2)])
         .overflow(choices.pick(&[
@@ -293,6 +440,8 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
         batch_size: 1 + choices.below(6),
         auto_flush_interval: choices.once_in(2).then(|| seconds(1 + choices.below(10))),
         delivery,
+        processes: 1,
+        store: choices.once_in(2),
         records: 10 + choices.below(60),
         flushes: choices.below(6),
         flush_ways: vec![
@@ -305,8 +454,9 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
         closes: usize::from(choices.once_in(3)),
         forks: choices.below(3),
         faults: choices.below(20),
+        store_faults: choices.below(12),
         advances: choices.below(20),
-        repetitions: true,
+        visitors: Visitors::Many,
         answers: vec![
             Answer::OK,
             Answer::OK,
@@ -316,8 +466,7 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
             Answer::Status(429, Some(100_000)),
             Answer::Status(408, None),
             Answer::Status(413, None),
-            Answer::Status(400, None),
-            Answer::Status(401, None),
+            Answer::Gone,
             Answer::Refused,
             Answer::LostUnheard,
             Answer::TakenUnheard,

@@ -164,3 +164,26 @@ impl Bench {
         self.settle_with_store().1
     }
 }
+
+#[test]
+fn a_record_made_again_takes_over_the_claim_of_a_dropped_one() {
+    for answer in [ClaimAnswer::First, ClaimAnswer::None] {
+        let mut bench = Bench::with_store();
+        bench.record(conversion(1, None, false));
+        assert_eq!(bench.settle_with_store().1.claims, [0]);
+        // Twice: the claim goes on to whoever comes last.
+        for _ in 0..2 {
+            bench.now += DeliveryConfig::DEFAULT_MAX_AGE;
+            bench.settle_with_store();
+            assert_eq!(bench.record(conversion(1, None, false)), None);
+            assert_eq!(bench.settle_with_store().1, Wanted::default(), "no claim that would find the first");
+        }
+        let claimed = Claimed { sequence: 0, key: KEY.into(), answer };
+        bench.tracker.claimed(claimed, &mut bench.effects);
+        let (begun, wanted) = bench.settle_with_store();
+        assert_eq!(wanted, Wanted::default());
+        bench.end(begun.unwrap(), Ok(TrackingResponse::new(200)));
+        assert_eq!(bench.settle_with_store().1.keeps, [KEY]);
+        assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().dropped.total()), (1, 2));
+    }
+}

@@ -1,0 +1,285 @@
+//! A simulated data store that processes share, and the store actor of one process: its real machine and
+//! its real calls, which end in any order, and none of its threads.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, SendError, Sender};
+use serde_json::Value;
+
+use crate::actors::store::{Call, ClaimAnswer, Claimed, StoreCommand, StoreEffect, StoreMachine, perform};
+use crate::caught::Wall;
+use crate::options::DeliveryConfig;
+use crate::state::{DataStore, Guarded, StoreError, Visitors};
+
+/// How long an answer is waited for.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Works,
+    /// Nothing is done, and an error says so.
+    Fails,
+    /// It is done, and the last answer is missing.
+    FallsShort,
+    /// It is done, and answered after the deadline.
+    Late,
+    /// Nothing is ever heard of it.
+    Hangs,
+}
+
+/// A map with leases.
+pub(super) struct SimulatedStore(Mutex<Held>);
+
+struct Held {
+    now: Instant,
+    way: Way,
+    values: HashMap<String, (Value, Option<Instant>)>,
+    /// Keys that it has not served well.
+    troubled: HashSet<String>,
+}
+
+impl SimulatedStore {
+    pub(super) fn new(now: Instant) -> Arc<Self> {
+        let (values, troubled) = (HashMap::new(), HashSet::new());
+        Arc::new(Self(Mutex::new(Held { now, way: Way::Works, values, troubled })))
+    }
+
+    /// Whether a key was not served in time, not served at all, or free again by the end of a lease.
+    pub(super) fn is_troubled(&self, key: &str) -> bool {
+        self.held().troubled.contains(key)
+    }
+
+    fn trouble<'a>(&self, keys: impl IntoIterator<Item = &'a String>) {
+        self.held().troubled.extend(keys.into_iter().cloned());
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Held {
+    fn live(&mut self, key: &str) -> Result<Option<Value>, StoreError> {
+        if self.way == Way::Fails {
+            return Err(StoreError::new("out of order"));
+        }
+        let now = self.now;
+        if self.values.get(key).is_some_and(|(_, end)| end.is_some_and(|end| end <= now)) {
+            self.values.remove(key);
+            self.troubled.insert(key.to_owned());
+        }
+        Ok(self.values.get(key).map(|(value, _)| value.clone()))
+    }
+
+    fn cut<T>(&self, mut answers: Vec<T>) -> Vec<T> {
+        if self.way == Way::FallsShort {
+            answers.pop();
+        }
+        answers
+    }
+}
+
+impl DataStore for SimulatedStore {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        self.held().live(key)
+    }
+
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        let mut held = self.held();
+        held.live(key)?;
+        let end = ttl.map(|ttl| held.now + ttl);
+        held.values.insert(key.to_owned(), (value, end));
+        Ok(())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let mut held = self.held();
+        held.live(key)?;
+        held.values.remove(key);
+        Ok(())
+    }
+
+    fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
+        let answers = entries.iter().map(|(key, value)| self.set(key, value.clone(), ttl)).collect();
+        self.held().cut(answers)
+    }
+
+    fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
+        let claim = |key: &&str| {
+            let is_free = self.get(key)?.is_none();
+            if is_free {
+                self.set(key, true.into(), Some(lease))?;
+            }
+            Ok(is_free)
+        };
+        let answers = keys.iter().map(claim).collect();
+        self.held().cut(answers)
+    }
+}
+
+/// What the tracker asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Claim,
+    Keep,
+    Release,
+}
+
+/// The store actor of a process.
+pub(super) struct StoreActor {
+    store: Arc<SimulatedStore>,
+    guarded: Guarded,
+    visitors: Visitors,
+    machine: StoreMachine,
+    commands: Receiver<StoreCommand>,
+    claimed: Option<Sender<Vec<Claimed>>>,
+    /// Calls that have not ended, and will.
+    pub(super) lanes: Vec<(u64, Call)>,
+    /// Calls that never end.
+    hung: Vec<Call>,
+    /// What the tracker has asked, about which key and when.
+    asked: Vec<(Asked, String, Instant)>,
+    /// Releases never reach the store.
+    pub(super) leaves_marks: bool,
+}
+
+impl StoreActor {
+    pub(super) fn new(
+        store: &Arc<SimulatedStore>,
+        delivery: &DeliveryConfig,
+        commands: Receiver<StoreCommand>,
+        claimed: Sender<Vec<Claimed>>,
+    ) -> Self {
+        Self {
+            store: Arc::clone(store),
+            guarded: Guarded { store: Arc::clone(store) as Arc<_>, wall: Wall::default() },
+            visitors: Visitors::new(std::num::NonZeroUsize::MIN, None, true),
+            machine: StoreMachine::new(TIMEOUT, delivery.lease(), None),
+            commands,
+            claimed: Some(claimed),
+            lanes: Vec::new(),
+            hung: Vec::new(),
+            asked: Vec::new(),
+            leaves_marks: false,
+        }
+    }
+
+    pub(super) fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.machine.wake_at()
+    }
+
+    /// Whether the store is at work on a question of the tracker's.
+    pub(super) fn is_asked(&self) -> bool {
+        let mut calls = self.lanes.iter().map(|(_, call)| call).chain(&self.hung);
+        calls.any(|call| matches!(call, Call::Claim(..)))
+    }
+
+    /// Takes what it has been asked, and gives up what has waited for too long.
+    pub(super) fn turn(&mut self, now: Instant) {
+        for command in self.commands.try_iter() {
+            let mut ask = |what, key: &String| self.asked.push((what, key.clone(), now));
+            match &command {
+                StoreCommand::Claim(claims) => claims.iter().for_each(|it| ask(Asked::Claim, &it.key)),
+                StoreCommand::Keep(keys) => keys.iter().for_each(|key| ask(Asked::Keep, key)),
+                StoreCommand::Release(_) if self.leaves_marks => continue,
+                StoreCommand::Release(keys) => keys.iter().for_each(|key| ask(Asked::Release, key)),
+                _ => {}
+            }
+            if let StoreCommand::Detach(unheard) = command {
+                self.claimed = None;
+                Self::unheard(&mut self.machine, &mut self.asked, unheard.try_iter().flatten(), now);
+            } else {
+                self.machine.command(command, now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// A call ends, or begins to hang.
+    pub(super) fn end(&mut self, lane: usize, way: Way, now: Instant) {
+        let (id, call) = self.lanes.swap_remove(lane);
+        let (what, keys) = match &call {
+            Call::Claim(keys, _) => (Asked::Claim, keys.clone()),
+            Call::Keep(keys, _) => (Asked::Keep, keys.clone()),
+            Call::Release(keys) => (Asked::Release, keys.clone()),
+            Call::Read(_) | Call::Write(_) => unreachable!("nobody reads or writes visitors here"),
+        };
+        if way != Way::Works {
+            self.store.trouble(&keys);
+        }
+        if way == Way::Hangs {
+            return self.hung.push(call);
+        }
+        if way == Way::Late {
+            self.settle(now);
+        }
+        self.note_late(now);
+        for key in &keys {
+            let place = self.asked.iter().position(|(known, about, _)| *known == what && about == key);
+            self.asked.remove(place.expect("a question of the tracker's"));
+        }
+        {
+            let mut held = self.store.held();
+            (held.now, held.way) = (now, way);
+        }
+
+        let done = perform(call, &self.guarded, &self.visitors);
+
+        let mut effects = Vec::new();
+        self.machine.ended(id, done, now, &mut effects);
+        self.carry_out(effects, now);
+        self.settle(now);
+    }
+
+    fn settle(&mut self, now: Instant) {
+        self.note_late(now);
+        let mut effects = Vec::new();
+        self.machine.settle(now, &mut effects);
+        self.carry_out(effects, now);
+    }
+
+    /// Nobody waits longer than this, nor for a store that has all but one of its lanes hanging.
+    fn note_late(&self, now: Instant) {
+        let hangs = self.hung.len() + 1 >= StoreMachine::LANES;
+        let late = self.asked.iter().filter(|(.., asked_at)| hangs || *asked_at + TIMEOUT <= now);
+        self.store.trouble(late.map(|(_, key, _)| key));
+    }
+
+    /// Answers that no tracker hears.
+    fn unheard(
+        machine: &mut StoreMachine,
+        asked: &mut Vec<(Asked, String, Instant)>,
+        claimed: impl IntoIterator<Item = Claimed>,
+        now: Instant,
+    ) {
+        let claimed: Vec<_> = claimed.into_iter().collect();
+        let leased = claimed.iter().filter(|it| it.answer == ClaimAnswer::First);
+        asked.extend(leased.map(|it| (Asked::Release, it.key.clone(), now)));
+        machine.unheard(claimed, now);
+    }
+
+    fn carry_out(&mut self, effects: Vec<StoreEffect>, now: Instant) {
+        for effect in effects {
+            match effect {
+                StoreEffect::Call(id, call) => self.lanes.push((id, call)),
+                StoreEffect::Claimed(claimed) => {
+                    let unsent = match &self.claimed {
+                        Some(tracker) => tracker.send(claimed).err().map(SendError::into_inner),
+                        None => Some(claimed),
+                    };
+                    Self::unheard(&mut self.machine, &mut self.asked, unsent.into_iter().flatten(), now);
+                }
+                StoreEffect::Late(answers) => self.visitors.count_late(answers),
+                StoreEffect::Read(..) | StoreEffect::Drained(_) | StoreEffect::Notify(_) => {}
+            }
+        }
+        assert!(self.lanes.len() + self.hung.len() <= StoreMachine::LANES, "more calls than lanes");
+    }
+}
