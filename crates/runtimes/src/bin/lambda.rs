@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use convert_sdk::AsyncCore;
+use convert_sdk::{AsyncCore, FlushOptions};
 use convert_sdk_web::config_from_env;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Below the function's own timeout.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// One attempt for each invocation: the next one tries again, and the caller waits for this one.
+const ONCE: FlushOptions = FlushOptions::within(Duration::from_secs(2)).single_attempt(true);
 
 #[derive(Deserialize)]
 struct Purchase {
@@ -31,7 +31,7 @@ async fn handle(core: AsyncCore, event: LambdaEvent<Purchase>) -> Result<Value, 
     let visitor = core.create_context(event.payload.visitor_id, ()).await?;
     let headline = visitor.run_experience("homepage-headline").map(|it| it.variation_key().to_owned());
     visitor.track_conversion("purchase");
-    let delivered = match core.flush(FLUSH_TIMEOUT).await {
+    let delivered = match core.flush_with(ONCE).await {
         Ok(report) => report.delivered,
         Err(error) => {
             eprintln!("{}: {error}", error.code());

@@ -95,12 +95,14 @@ fn flush(way: &str) {
         emulator.clear_faults();
         emulator.close_connections();
         let (status, body) = flush.join().unwrap();
-        assert!(status == 503 && body.starts_with("flush_incomplete"), "{status} {body}");
+        // It tries again within its time.
+        let events = emulator.received().totals.events;
+        assert!(events > 0);
+        assert_eq!((status, body), (200, format!("{events} delivered")));
     });
     let (status, body) = server.ask("POST", &format!("/flush/{way}"));
     let events = emulator.received().totals.events;
-    assert!(events > 0);
-    assert_eq!((status, body), (200, format!("{events} delivered")));
+    assert_eq!((status, body), (200, "0 delivered".to_owned()));
 
     // Records that nobody has flushed are delivered by the end of the program.
     assert_eq!(server.ask("GET", "/shop?visitor=visitor-2").0, 200);
