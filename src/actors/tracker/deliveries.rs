@@ -79,6 +79,10 @@ impl Tracker {
             if self.store && queued.claim != Claim::None {
                 effects.keep(mark_key(&queued.event));
             }
+            if queued.claim == Claim::Leased {
+                // From now on the store alone is asked: what is erased there is forgotten here.
+                self.forget(&queued.event);
+            }
         }
         if let Some(rest) = self.isolation.take_rest(delivery.attempt) {
             self.suspect(rest, effects);

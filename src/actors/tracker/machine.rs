@@ -192,7 +192,7 @@ impl Tracker {
         let event = queued.event.clone();
         if answer == ClaimAnswer::Repeated {
             // Whoever has the mark may release it, so the store is asked again next time.
-            self.marks.release(self.mark_of(&event));
+            self.forget(&event);
         }
         let Some(found) = found else {
             self.accept(&event, effects);
@@ -336,7 +336,7 @@ impl Tracker {
             return;
         }
         if claim != Claim::None {
-            self.marks.release(self.mark_of(&event));
+            self.forget(&event);
         }
         match claim {
             Claim::Asked => self.claims.orphan(sequence, mark_key(&event)),
@@ -375,6 +375,12 @@ impl Tracker {
         if dropped > 0 {
             log::warn!("{dropped} records were too old to be delivered; they are dropped");
         }
+    }
+
+    /// Takes the mark of a record back.
+    pub(super) fn forget(&mut self, event: &TrackedEvent) {
+        let mark = self.mark_of(event);
+        self.marks.release(mark);
     }
 
     fn mark_of(&self, event: &TrackedEvent) -> Mark {

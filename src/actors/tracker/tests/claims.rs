@@ -95,6 +95,17 @@ fn a_record_waits_for_its_claim_and_keeps_it_when_it_is_delivered() {
 }
 
 #[test]
+fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
+    let mut bench = Bench::with_store();
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    let (begun, _) = bench.claimed(0, ClaimAnswer::First);
+    bench.end(begun.unwrap(), Ok(TrackingResponse::new(200)));
+    bench.settle_with_store();
+    assert_eq!(bench.record(conversion(1, None, false)), None, "asked again: the store may have erased it");
+}
+
+#[test]
 fn what_the_store_knows_is_a_repetition_and_is_asked_about_again() {
     let mut bench = Bench::with_store();
     for sequence in 0..2 {
