@@ -9,6 +9,6 @@ pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
 pub use ledger::{BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, PendingPlaces, Stats};
 
 pub(crate) use backlog::{Backlog, Claim, CutLimit, Queued};
-pub(crate) use event::{Conversion, Exposure, TrackedEvent};
+pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};
 pub(crate) use ledger::{Ledger, Refused};
 pub(crate) use payload::{Envelope, REPORT_KEYS, is_report_key};

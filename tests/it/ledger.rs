@@ -1,6 +1,6 @@
 //! The account of every record balances whenever it is read.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
@@ -60,6 +60,57 @@ fn it_balances_under_4_threads_at_full_speed_and_a_tiny_queue() {
     assert_eq!(stats.delivered_events, stats.delivered, "each record is one event");
     assert_eq!(emulator.received().totals.events, stats.delivered, "sent == received");
     core.close();
+}
+
+#[test]
+fn readings_never_go_back_and_never_exceed_the_calls() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator).delivery(room(64)).batch_size(10));
+    let (begun, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let (mut before, mut readings) = (core.stats(), 0);
+            while !over.load(Ordering::Acquire) {
+                let now = core.stats();
+                // Read after the ledger, so that it has every call that the ledger may know of.
+                let calls = begun.load(Ordering::Acquire);
+                assert!(now.is_balanced(), "{now:?}");
+                assert!(now.recorded <= calls, "{} recorded by {calls} calls", now.recorded);
+                let totals = |stats: &Stats| {
+                    [
+                        stats.recorded,
+                        stats.delivered,
+                        stats.deduplicated,
+                        stats.dropped.total(),
+                        stats.requests,
+                    ]
+                };
+                let goes_on = totals(&before).iter().zip(totals(&now)).all(|(before, now)| *before <= now);
+                assert!(goes_on, "{before:?} and then {now:?}");
+                (before, readings) = (now, readings + 1);
+            }
+            readings
+        });
+        let producers: Vec<_> = (0..3)
+            .map(|thread| {
+                let (core, begun) = (&core, &begun);
+                scope.spawn(move || {
+                    for number in 0..3_000 {
+                        let visitor = visitor(core, &format!("{thread}-{}", number % 2_000));
+                        begun.fetch_add(1, Ordering::AcqRel);
+                        visitor.track_conversion("purchase");
+                    }
+                })
+            })
+            .collect();
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
+        over.store(true, Ordering::Release);
+        assert!(watcher.join().unwrap() > 0);
+    });
+    let _ = core.flush(PATIENCE);
+    let stats = core.close();
+    assert_eq!((stats.recorded, stats.pending), (9_000, 0));
+    assert_eq!(emulator.received().totals.events, stats.delivered);
 }
 
 #[test]

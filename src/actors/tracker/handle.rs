@@ -18,7 +18,7 @@ use crate::deadline::deadline_after;
 use crate::error::StartError;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{DeliveryConfig, OverflowPolicy};
-use crate::tracking::{Ledger, Refused, ReleaseReason, TrackedEvent};
+use crate::tracking::{Class, Ledger, Refused, ReleaseReason, TrackedEvent};
 
 /// Bytes of texts in a record from which on they are counted; shorter ones are bounded by the
 /// number of records.
@@ -217,10 +217,10 @@ impl Mailbox {
     ) -> Result<(), Refused> {
         let record = self.record(event, verdict);
         let class = record.event.class();
-        let sent = match self.admit(record) {
+        let sent = match self.admit(record, class) {
             Admitted::Taken => Ok(()),
             Admitted::Refused(refused) => Err(refused),
-            Admitted::NotNow(record) => self.wait(record, deadline),
+            Admitted::NotNow(record) => self.wait(record, class, deadline),
         };
         sent.inspect_err(|refused| self.ledger.count_refused(*refused, class))
     }
@@ -239,7 +239,8 @@ impl Mailbox {
     }
 
     /// Takes a record if there is space for it now.
-    pub(super) fn admit(&self, record: Record) -> Admitted {
+    #[inline]
+    pub(super) fn admit(&self, record: Record, class: Class) -> Admitted {
         if self.attention.closed.load(Ordering::Relaxed) {
             return Admitted::Refused(Refused::Closed);
         }
@@ -248,7 +249,7 @@ impl Mailbox {
             self.nudge();
         }
         let long_bytes = record.long_bytes;
-        if waiting >= self.admission.room[record.event.class() as usize] {
+        if waiting >= self.admission.room[class as usize] {
             return Admitted::Refused(Refused::Full);
         }
         if !self.reserve(long_bytes) {
@@ -266,13 +267,13 @@ impl Mailbox {
     /// Waits for space, if the overflow policy says so: until there is some, the caller's own deadline,
     /// the end of the policy's patience, or the close.
     #[cold]
-    fn wait(&self, record: Record, deadline: Option<Instant>) -> Result<(), Refused> {
+    fn wait(&self, record: Record, class: Class, deadline: Option<Instant>) -> Result<(), Refused> {
         let patience = deadline_after(self.admission.patience.ok_or(Refused::Full)?);
         let deadline = deadline.map_or(patience, |own| own.min(patience));
         let mut record = Some(record);
         self.attention
             .space
-            .wait(deadline, || match self.admit(record.take()?) {
+            .wait(deadline, || match self.admit(record.take()?, class) {
                 Admitted::Taken => Some(Ok(())),
                 Admitted::Refused(refused) => Some(Err(refused)),
                 Admitted::NotNow(unsent) => {

@@ -61,7 +61,7 @@ impl Mailbox {
         let sent = poll_fn(|context| {
             space.register(context);
             let Some(waiting) = record.take() else { return Poll::Ready(Err(Refused::Full)) };
-            match self.admit(waiting) {
+            match self.admit(waiting, class) {
                 Admitted::Taken => Poll::Ready(Ok(())),
                 Admitted::Refused(refused) => Poll::Ready(Err(refused)),
                 Admitted::NotNow(_) if !waits => Poll::Ready(Err(Refused::Full)),
