@@ -231,7 +231,7 @@ impl Visitors {
                     self.evicted.fetch_add(1, Ordering::Relaxed);
                 }
                 change(&mut entry.state);
-                entry.version += 1;
+                entry.version = self.ticket();
                 entry.changed_at = now;
                 let after = entry.bytes();
                 *bytes = *bytes - before + after;
@@ -245,10 +245,8 @@ impl Visitors {
         let mut state = begin();
         change(&mut state);
         let ticket = self.ticket();
-        // Not a number that an evicted entry of the same visitor can have had.
-        let version = ticket << 32;
         let visitor_id = visitor_id.clone();
-        let entry = Entry { visitor_id, state, version, waits: true, changed_at: now };
+        let entry = Entry { visitor_id, state, version: ticket, waits: true, changed_at: now };
         let taken = entry.bytes();
         *bytes += taken;
         slot.insert(entry);
@@ -346,7 +344,8 @@ impl Visitors {
         if written && entry.version == taken.version {
             shard.forget(taken.hash);
         } else if !std::mem::replace(&mut entry.waits, true) {
-            let ticket = self.ticket();
+            // Behind the others, by the number of the change: whoever waits for that waits for this.
+            let ticket = if entry.version == taken.version { self.ticket() } else { entry.version };
             shard.order.push_back((ticket, taken.hash));
         }
     }
@@ -363,7 +362,8 @@ impl Visitors {
 
     /// The number of the visitor who has waited longest.
     pub(crate) fn first_waiting(&self) -> Option<u64> {
-        (0..SHARDS).filter_map(|index| self.lock(index).order.front().map(|(ticket, _)| *ticket)).min()
+        let first = |index| self.lock(index).order.iter().map(|(ticket, _)| *ticket).min();
+        (0..SHARDS).filter_map(first).min()
     }
 
     /// Visitors whose state was forgotten to make room or for its age.
@@ -575,9 +575,12 @@ mod tests {
         assert_eq!(visitors.in_memory("v", VisitorState::clone).unwrap().bucketing[0].1, "3");
         let ticket = |visitor: &str| {
             let hash = visitors.hashes.hash_one(visitor);
-            visitors.lock(place(hash)).order.iter().find(|(_, it)| *it == hash).unwrap().0
+            let (ticket, last) = *visitors.lock(place(hash)).order.back().unwrap();
+            assert_eq!(last, hash, "behind the others");
+            ticket
         };
-        assert!(ticket("v") > ticket("w"));
+        // By the number of its change, which came first: whoever waits for both waits for this one.
+        assert!(ticket("v") < ticket("w"));
     }
 
     #[test]

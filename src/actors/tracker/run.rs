@@ -207,11 +207,12 @@ impl TrackerThread {
 
     fn carry_out(&mut self) {
         let (mut claims, mut keeps, mut releases) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut reports, mut verdicts) = (Vec::new(), Vec::new());
         for effect in self.effects.drain() {
             match effect {
                 Effect::Notify(event) => self.ports.notifier.notify(event),
-                Effect::Report(reply, report) => reply.send(*report),
-                Effect::Judge(reply, verdict) => reply.send(verdict),
+                Effect::Report(reply, report) => reports.push((reply, report)),
+                Effect::Judge(reply, verdict) => verdicts.push((reply, verdict)),
                 Effect::Claim(claim) => claims.push(claim),
                 Effect::Keep(key) => keeps.push(key),
                 Effect::Release(key) => releases.push(key),
@@ -232,5 +233,8 @@ impl TrackerThread {
         if !keeps.is_empty() {
             (self.ports.store)(StoreCommand::Keep(keeps));
         }
+        // Last, as whoever is answered may ask the store next whether it has been told.
+        verdicts.into_iter().for_each(|(reply, verdict)| reply.send(verdict));
+        reports.into_iter().for_each(|(reply, report)| reply.send(*report));
     }
 }
