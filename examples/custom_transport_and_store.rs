@@ -29,6 +29,7 @@ impl Transport for Printer {
 #[derive(Clone, Default)]
 struct Shelf(Arc<Mutex<BTreeMap<String, Value>>>);
 
+/// One process alone uses it. A store that several share must honour the time that a value is set for.
 impl DataStore for Shelf {
     fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project};
-use convert_sdk::{Core, FlushError, SdkConfig, TransportConfig, attributes};
+use convert_sdk::{Core, SdkConfig, TransportConfig, attributes};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let emulator = Emulator::builder().project(Project::demo()).start()?;
@@ -39,16 +39,10 @@ fn serve_and_stop(emulator: &Emulator) -> Result<(), Box<dyn Error>> {
     });
     match core.shutdown(Duration::from_secs(5)) {
         Ok(report) => println!("  all {} records delivered", report.stats.delivered),
-        Err(FlushError::Incomplete(report)) => {
-            let stats = &report.stats;
-            println!(
-                "  {} delivered, {} dropped: {:?}",
-                stats.delivered,
-                stats.dropped.total(),
-                stats.last_error
-            );
+        Err(error) => {
+            let stats = error.stats();
+            println!("  {error}: {} delivered, the last error: {:?}", stats.delivered, stats.last_error);
         }
-        Err(error) => println!("  {error}"),
     }
     Ok(())
 }

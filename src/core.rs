@@ -23,16 +23,20 @@ use crate::transport::{HttpTransport, Transport};
 ///
 /// No call waits but those that say so: [`initialize`](Self::initialize),
 /// [`refresh_now_within`](Self::refresh_now_within), [`flush`](Self::flush), [`close`](Self::close)
-/// and [`shutdown`](Self::shutdown). The threads (`convert-refresher`, `convert-tracker`,
-/// `convert-flusher`, `convert-events` for handlers, and `convert-preview` for previews of experiences
-/// that the config does not have; Linux shows 15 bytes of a name) start when they are first needed. They end with [`close`](Self::close), or soon after the last core and context are dropped; what was not
-/// delivered by then is dropped, and said in the log.
+/// and [`shutdown`](Self::shutdown), and with a data store [`create_context`](Self::create_context) and
+/// [`decide_many`](Self::decide_many). The threads (`convert-refresher`, `convert-tracker`,
+/// `convert-flusher`, `convert-events` for handlers, `convert-preview` for previews of experiences that the
+/// config does not have, `convert-store` and `convert-store-io` for a data store, and a few that live for one
+/// lookup, interrupt or exit; Linux shows 15 bytes of a name) start when they are first needed. They end with
+/// [`close`](Self::close), or soon after the last core and context are dropped; what was not delivered by
+/// then is dropped, and said in the log.
 ///
 /// # Forks
 /// A child of `fork` uses the core, its clones and its contexts as they are; nothing has to be called.
 /// It goes on with the config, the memory of visitors and the handlers, and at its first use it makes
 /// the rest anew: an empty queue, a ledger at zero ([`Stats::fork_generation`]), threads and connections
-/// of its own. Conversions are deduplicated among those of one process. What the parent recorded stays
+/// of its own. Conversions are deduplicated among those of one
+/// process, or of all that share a data store. What the parent recorded stays
 /// the parent's to deliver. `docs/processes.md` in the repository has the details.
 ///
 /// ```
@@ -156,8 +160,10 @@ impl Core {
 
     /// A context for one visitor, who keeps the config of this moment for the context's life.
     ///
-    /// With a data store that memory has no answer from, this asks it on the caller's thread. An
-    /// empty visitor id is accepted and decides nothing, as in the official SDKs.
+    /// With a data store this asks it, on a thread of the SDK's, and **waits** for the answer, at most for
+    /// [`store_timeout`](crate::SdkConfigBuilder::store_timeout) (1 s unless changed); a context whose answer
+    /// is late starts with what memory has. An empty visitor id is accepted and decides nothing, as in the
+    /// official SDKs.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -236,8 +242,8 @@ impl Core {
     /// is emptied first. Each answer is that of [`Context::run_with`] on a new context of the visitor
     /// with these attributes, without tracking and storage:
     ///
-    /// - what is remembered of a visitor (decisions, attributes, segments) counts; with a data store
-    ///   that means one call of it for each visitor;
+    /// - what is remembered of a visitor (decisions, attributes, segments) counts; with a data store each
+    ///   visitor is asked of it in turn and **waited** for, at most for `store_timeout` each;
     /// - nothing is remembered or recorded, also no segments, and whatever the options say. When a
     ///   visitor sees the variation, [`Context::run`] gives the same one and records the exposure;
     /// - attributes and location attributes of the options count for every visitor.
@@ -320,8 +326,8 @@ impl Core {
 
     /// **Waits** until everything recorded before this call is delivered, at most for `timeout`. Tries at
     /// once also where the SDK is backing off from a failing endpoint, and again until the time is over;
-    /// a `Retry-After` that ends before is obeyed. Visitor state that waits is offered to the data store
-    /// too. With nothing pending it returns at once.
+    /// a `Retry-After` that ends before is obeyed. With nothing pending no delivery is waited for; with a
+    /// data store the call still waits, at most for `timeout`, until visitor state has been offered to it.
     ///
     /// ```
     /// # use std::time::Duration;

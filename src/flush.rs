@@ -80,8 +80,8 @@ pub enum FlushError {
     /// why. A record that was dropped before the flush is told by one flush alone.
     #[error("{} records are undelivered and kept, {} were dropped", .0.pending, .0.dropped)]
     Incomplete(Box<FlushReport>),
-    /// The deadline passed. The records are kept and delivery goes on. Holds the ledger at that
-    /// time.
+    /// The deadline passed. After a `flush` the records are kept and delivery goes on; after a `shutdown`
+    /// they are dropped. Holds the ledger at that time.
     #[error("timed out with {} records pending, {} dropped in all", .0.pending, .0.dropped.total())]
     Timeout(Box<Stats>),
     /// The core is closed. Holds the final ledger.

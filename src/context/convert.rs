@@ -93,7 +93,8 @@ impl Default for ConversionOptions {
 static PLAIN: ConversionOptions = ConversionOptions::new();
 
 impl Context {
-    /// Records that the visitor reached a goal: one channel send, which never waits.
+    /// Records that the visitor reached a goal: one channel send, which does not wait unless
+    /// [`OverflowPolicy::Wait`](crate::OverflowPolicy::Wait) was chosen.
     ///
     /// The answer says whether the record was handed over; whether it repeats an earlier one is
     /// found out by the tracker, and shown by the conversion's lifecycle event, by

@@ -115,7 +115,7 @@ impl SdkConfig {
     pub const DEFAULT_INITIALIZE_TIMEOUT: Duration = Duration::from_secs(10);
     /// How long an answer of the data store is waited for.
     pub const DEFAULT_STORE_TIMEOUT: Duration = Duration::from_secs(1);
-    /// Visitors whose state and marks are remembered without a data store.
+    /// Visitors whose state and marks are remembered; with a data store, those whose changes wait to be written.
     pub const DEFAULT_MAX_VISITORS: usize = 100_000;
 
     /// Starts with nothing but defaults; one source is needed.
@@ -248,8 +248,8 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Keeps visitor state and deduplication marks in this store, behind the memory of this
-    /// process. Default none: memory alone.
+    /// Keeps visitor state and deduplication marks in this store. Each new context reads it; memory holds
+    /// what is not yet written. Default none: memory alone.
     pub fn data_store(self, store: impl DataStore) -> Self {
         self.shared_data_store(Arc::new(store))
     }

@@ -9,20 +9,20 @@ use super::{DataStore, StoreError};
 use crate::deadline::deadline_after;
 use crate::drive::{BoxFuture, Driver, Stopped};
 
-/// How long the tracker waits for one call: a store whose runtime is gone would never answer.
+/// How long a thread is lent to one call: a store whose runtime is gone would never answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As [`DataStore`], over an asynchronous client of the application's. Put it in with
 /// [`SdkConfigBuilder::async_data_store`](crate::SdkConfigBuilder::async_data_store).
 ///
 /// [`AsyncCore::create_context`](crate::AsyncCore::create_context) awaits `get` in the task that calls
-/// it. Every other call comes from the tracker's thread, which polls the future itself and starts no
-/// runtime: a client that has to be polled within its runtime carries a handle to it, as
+/// it. Every other call comes from the SDK's threads for the store, which poll the future themselves and
+/// start no runtime: a client that has to be polled within its runtime carries a handle to it, as
 #[cfg_attr(feature = "async-redis", doc = "[`RedisDataStore`](crate::RedisDataStore) does.")]
 #[cfg_attr(not(feature = "async-redis"), doc = "`RedisDataStore` (feature `async-redis`) does.")]
-/// There a call is given up after 10 s, dropped, and counts as failed.
-/// [`Core::create_context`](crate::Core::create_context) works too, and **blocks** the calling thread
-/// until the store has answered, at most for the same time: not on an executor's thread.
+/// There a call is given up after 10 s, dropped, and counts as failed, also where `store_timeout` is longer.
+/// [`Core::create_context`](crate::Core::create_context) works too, and **blocks** the calling thread, at
+/// most for `store_timeout`: not on an executor's thread.
 ///
 /// ```
 /// use std::collections::BTreeMap;

@@ -14,7 +14,9 @@ use crate::caught::Wall;
 /// Every call comes from threads of the SDK's own, up to eight at a time, in batches of up to 1,000 keys,
 /// and behind a deadline ([`store_timeout`](crate::SdkConfigBuilder::store_timeout), default 1 s): a slow
 /// store delays no decision, no recording and no delivery for longer than that. Only
-/// [`Core::create_context`](crate::Core::create_context) waits for an answer. What fails or comes too late
+/// [`Core::create_context`](crate::Core::create_context), [`Core::decide_many`](crate::Core::decide_many) and
+/// [`Context::track_conversion_confirmed`](crate::Context::track_conversion_confirmed) wait for an answer; a flush and
+/// a close wait for what is to be written. What fails or comes too late
 /// is counted ([`Stats::store_failures`](crate::Stats::store_failures),
 /// [`store_timeouts`](crate::Stats::store_timeouts)) and decided by the memory of this process.
 ///
@@ -41,7 +43,8 @@ pub trait DataStore: Send + Sync + 'static {
     /// The store could not be asked.
     fn get(&self, key: &str) -> Result<Option<Value>, StoreError>;
 
-    /// Sets a key, for ever or for a time.
+    /// Sets a key, for ever or for a time. A store that processes share must honour the time: leases are made
+    /// of it, and what a killed process has claimed ends by it.
     ///
     /// # Errors
     /// The value was not stored.

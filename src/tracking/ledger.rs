@@ -96,7 +96,8 @@ pub struct Dropped {
     pub queue_full: ByClass,
     /// Made room for newer or better defended records in a full backlog, or found none there.
     pub overflow: ByClass,
-    /// The endpoint refused them with a status that is not worth a retry.
+    /// Each was refused alone (400, 422 or 413), or no request could be made of it. A refused key drops
+    /// nothing.
     pub rejected: ByClass,
     /// Older than the configured age.
     pub expired: ByClass,

@@ -17,7 +17,8 @@ use crate::drive::{BoxFuture, Driver, Stopped};
 ///
 /// A future is dropped when the request's timeout is over ([`TransportError::Timeout`]) and when the
 /// SDK closes ([`TransportError::Interrupted`]). A panic is caught and counts as
-/// [`TransportError::Panicked`]. Fetches come one at a time, deliveries from
+/// [`TransportError::Panicked`]. At most one fetch of the config and one of a previewed
+/// experience come at a time, deliveries from
 /// [as many lanes as configured](crate::DeliveryConfigBuilder::lanes).
 ///
 /// ```

@@ -29,7 +29,8 @@ use crate::options::CacheLevel;
 /// [`CoreBuilder::transport`](crate::CoreBuilder::transport), for another client, a message bus or
 /// a test.
 ///
-/// Calls come from the SDK's own threads, fetches one at a time and deliveries from
+/// Calls come from the SDK's own threads, at most one fetch of the config and one of a
+/// previewed experience at a time, and deliveries from
 /// [as many lanes as configured](crate::DeliveryConfigBuilder::lanes), and should return within the
 /// request's timeout: a call that hangs delays later deliveries, never a caller. A panic is caught and
 /// counts as [`TransportError::Panicked`].
@@ -175,7 +176,8 @@ pub enum TransportError {
     /// A custom transport panicked.
     #[error("the transport panicked")]
     Panicked,
-    /// A custom transport's own reason, of which 1 KiB is kept.
+    /// A custom transport's own reason, of which 1 KiB is kept. Counts as nothing sent: where the endpoint
+    /// may have the events, return [`Broken`](Self::Broken) instead.
     #[error("{0}")]
     Other(Box<str>),
 }
