@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::Value;
 
 use crate::support::{
-    PATIENCE, convert, direct, direct_to, next, pro, serve, start, start_scripted, visitor,
+    PATIENCE, convert, direct, direct_to, next, pro, serve, start, start_scripted, until, visitor,
 };
 
 /// Fails, panics or works, call by call.
@@ -271,4 +271,75 @@ fn a_conversion_dropped_by_one_process_can_be_recorded_by_the_next() {
     second.flush(PATIENCE).unwrap();
     let (third, _script) = start_scripted(direct().shared_data_store(store));
     assert_eq!(confirmed(&third), ConversionStatus::Deduplicated);
+}
+
+/// Answers claims when it is told to, and everything else at once.
+struct LateClaims(InMemoryDataStore, Sender<()>, Receiver<()>);
+
+impl DataStore for LateClaims {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        self.0.get(key)
+    }
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        self.0.set(key, value, ttl)
+    }
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key)
+    }
+    fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
+        let _ = self.1.send(());
+        let _ = self.2.recv();
+        self.0.set_if_absent(key, value, ttl)
+    }
+}
+
+#[test]
+fn a_claim_that_is_answered_during_the_close_is_released() {
+    let (claimed, is_claimed) = unbounded();
+    let (go_on, told) = unbounded();
+    let store = Arc::new(LateClaims(InMemoryDataStore::new(), claimed, told));
+    let (core, _script) = start_scripted(direct().shared_data_store(store.clone()).store_timeout(PATIENCE));
+    assert!(visitor(&core, "v").track_conversion("purchase").tracked());
+    is_claimed.recv_timeout(PATIENCE).unwrap();
+    let closer = core.clone();
+    let close = std::thread::spawn(move || closer.close());
+    until(&core, |stats| stats.dropped.closed.total() == 1);
+    go_on.send(()).unwrap();
+    assert_eq!(close.join().unwrap().pending, 0);
+    assert!(!store.0.has(r#"dedup:["v", "71"]"#).unwrap(), "nobody holds what is dropped");
+}
+
+/// Keeps visitor state for ever, and claims at once.
+struct NoWrites(InMemoryDataStore, Receiver<()>);
+
+impl DataStore for NoWrites {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        self.0.get(key)
+    }
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        if key.starts_with("state:") {
+            let _ = self.1.recv();
+        }
+        self.0.set(key, value, ttl)
+    }
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key)
+    }
+}
+
+#[test]
+fn writes_that_hang_hold_up_no_flush_and_no_close() {
+    let emulator = serve();
+    let (go_on, told) = bounded(0);
+    let store = NoWrites(InMemoryDataStore::new(), told);
+    let config = direct_to(&emulator).data_store(store).store_timeout(Duration::from_millis(20));
+    let core = start(config);
+    for number in 0..40 {
+        pro(&core, &number.to_string()).run_experience("price").unwrap();
+        // Longer than any patience of this test: only an answer ends it.
+        core.flush(20 * PATIENCE).unwrap();
+    }
+    assert_eq!(emulator.received().totals.events, 40);
+    core.close();
+    drop(go_on);
 }

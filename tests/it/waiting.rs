@@ -84,3 +84,21 @@ fn a_text_that_never_fits_is_refused_at_once() {
     let refused = visitor(&core, "long").track_conversion_with("purchase", &order);
     assert_eq!(refused.status, ConversionStatus::QueueFull);
 }
+
+#[test]
+#[cfg(feature = "async")]
+fn a_task_that_gives_up_its_wait_has_handed_nothing_over() {
+    let (core, script) = full();
+    let tasks = core.to_async();
+    let plain = ConversionOptions::new();
+    crate::asynchronous::block_on(async {
+        let late = tasks.create_context("late", ()).await.unwrap();
+        let mut waiting: convert_sdk::BoxFuture<'_, _> =
+            Box::pin(late.track_conversion_confirmed("purchase", &plain, PATIENCE));
+        crate::asynchronous::poll_once(&mut waiting);
+        assert_eq!(core.stats().recorded, 4);
+    });
+    (0..3).for_each(|_| script.answer(200));
+    let stats = until(&core, |stats| stats.delivered == 3);
+    assert_eq!((stats.recorded, stats.pending, stats.dropped.queue_full.total()), (4, 0, 1));
+}

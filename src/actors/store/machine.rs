@@ -321,7 +321,7 @@ impl StoreMachine {
 
     fn answer_drains(&mut self, now: Instant, effects: &mut Vec<StoreEffect>) {
         let told = self.keeps.is_empty() && self.releases.is_empty() || self.hangs(now);
-        let writes = self.write_at.is_some();
+        let writes = self.write_at.is_some() && !self.writes_hang(now);
         let next_call = self.next_call;
         for drain in self.drains.iter_mut().filter(|drain| drain.until.is_none()) {
             let writing = self.calls.iter().any(|call| matches!(call.asked, Asked::Write) && call.due > now);
@@ -341,13 +341,14 @@ impl StoreMachine {
             self.claims.front().map(|waiting| waiting.due),
             self.write_at.filter(|_| self.can_write()),
         ];
-        let calls = self.calls.iter().filter_map(|call| match &call.asked {
-            Asked::Read(replies) => replies.front().map(|waiting| waiting.due),
-            Asked::Claim(claims) => claims.front().map(|waiting| waiting.due),
-            // It may be the last that is waited for.
-            Asked::Keep | Asked::Release(_) | Asked::Write => {
-                Some(call.due).filter(|due| Some(*due) > self.settled_at)
-            }
+        let calls = self.calls.iter().filter_map(|call| {
+            let asked = match &call.asked {
+                Asked::Read(replies) => replies.front().map(|waiting| waiting.due),
+                Asked::Claim(claims) => claims.front().map(|waiting| waiting.due),
+                Asked::Keep | Asked::Release(_) | Asked::Write => None,
+            };
+            // It may be the last that a drain or the end waits for.
+            asked.or(Some(call.due).filter(|due| Some(*due) > self.settled_at))
         });
         fronts.into_iter().flatten().chain(calls).min()
     }
@@ -357,10 +358,16 @@ impl StoreMachine {
         self.calls.len() + 2 >= Self::LANES && self.calls.iter().all(|call| call.due <= now)
     }
 
+    /// Whether the store keeps every write that it may be given for longer than it may.
+    fn writes_hang(&self, now: Instant) -> bool {
+        let writes = || self.calls.iter().filter(|call| matches!(call.asked, Asked::Write));
+        writes().count() >= WRITE_LANES && writes().all(|call| call.due <= now)
+    }
+
     /// Whether there is nothing left to do but to wait for calls that may never end.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let empty = self.reads.is_empty() && self.claims.is_empty() && self.keeps.is_empty();
-        let written = self.write_at.is_none() || self.refused;
+        let written = self.write_at.is_none() || self.refused || self.writes_hang(now);
         let done = empty && written && self.releases.is_empty();
         (done || self.hangs(now)) && self.calls.iter().all(|call| call.due <= now)
     }

@@ -72,9 +72,15 @@ impl StoreThread {
                 self.lanes.running -= 1;
                 self.machine.ended(id, done, now, &mut effects);
             }
-            self.machine.settle(now, &mut effects);
-            for effect in effects.drain(..) {
-                self.carry_out(effect, now);
+            // What is carried out can leave the machine more to do.
+            loop {
+                self.machine.settle(now, &mut effects);
+                if effects.is_empty() {
+                    break;
+                }
+                for effect in effects.drain(..) {
+                    self.carry_out(effect, now);
+                }
             }
             if self.ending && self.machine.is_idle(now) {
                 return self.lanes.end();

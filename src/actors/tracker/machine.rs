@@ -137,7 +137,10 @@ impl Tracker {
             }
             return;
         }
-        if self.delivery.overflow == OverflowPolicy::DropNewest && !self.backlog.has_room(bytes_of(&event)) {
+        let bytes = bytes_of(&event);
+        let drops_newest = self.delivery.overflow == OverflowPolicy::DropNewest;
+        // For one that never fits nobody else has to go.
+        if bytes > self.delivery.max_pending_bytes || drops_newest && !self.backlog.has_room(bytes) {
             // Without a mark, so that the caller can record it again.
             self.release(ReleaseReason::Size);
             self.stats.dropped.overflow.count(event.class());
@@ -153,7 +156,7 @@ impl Tracker {
         if first {
             self.marks.set(mark, now);
         }
-        if !self.backlog.has_room(bytes_of(&event)) {
+        if !self.backlog.has_room(bytes) {
             self.release(ReleaseReason::Size);
         }
         if claim == Claim::Asked {

@@ -8,7 +8,7 @@ use super::handle::{Admitted, Mailbox};
 use super::{FlushRequest, Record, TrackerHandle, Verdict};
 use crate::actors::wait::{Limit, Unanswered, answer, question};
 use crate::flush::{FlushLimit, FlushReport};
-use crate::tracking::{Refused, ReleaseReason, TrackedEvent};
+use crate::tracking::{Class, Refused, ReleaseReason, TrackedEvent};
 
 impl TrackerHandle {
     /// How long a caller may wait for space in the channel.
@@ -58,6 +58,7 @@ impl Mailbox {
     async fn offer_in_task(&self, record: Record, patience: &mut Limit) -> Result<(), Refused> {
         let (class, space) = (record.event.class(), self.attention.space.tasks.waiter());
         let (mut record, waits) = (Some(record), !self.patience().is_zero());
+        let mut offer = Offer { mailbox: self, class, refused: Some(Refused::Full) };
         let sent = poll_fn(|context| {
             space.register(context);
             let Some(waiting) = record.take() else { return Poll::Ready(Err(Refused::Full)) };
@@ -71,6 +72,23 @@ impl Mailbox {
                 }
             }
         });
-        sent.await.inspect_err(|refused| self.ledger.count_refused(*refused, class))
+        let sent = sent.await;
+        offer.refused = sent.err();
+        sent
+    }
+}
+
+/// A record that is being handed over. A task that gives up meanwhile has handed nothing over.
+struct Offer<'a> {
+    mailbox: &'a Mailbox,
+    class: Class,
+    refused: Option<Refused>,
+}
+
+impl Drop for Offer<'_> {
+    fn drop(&mut self) {
+        if let Some(refused) = self.refused {
+            self.mailbox.ledger.count_refused(refused, self.class);
+        }
     }
 }

@@ -579,6 +579,15 @@ fn drop_newest_keeps_what_it_has_and_a_dropped_record_can_come_again() {
 }
 
 #[test]
+fn a_record_that_never_fits_displaces_nobody() {
+    let mut bench = Bench::with(10, None, |delivery| delivery.max_pending_bytes(2_000));
+    assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Accepted);
+    assert_eq!(bench.record(exposure(&"x".repeat(3_000))), Some(Verdict::NoRoom));
+    bench.settle();
+    assert_eq!((bench.tracker.stats().pending, bench.tracker.stats().dropped.overflow.exposures), (1, 1));
+}
+
+#[test]
 fn a_full_backlog_below_the_batch_size_is_sent() {
     for policy in [OverflowPolicy::EvictLeastValuable, OverflowPolicy::Wait(SECOND)] {
         let mut bench = Bench::with(10, None, |delivery| delivery.max_pending_records(2).overflow(policy));

@@ -20,7 +20,7 @@ mod transports;
 
 use convert_sdk::{AsyncCore, BoxFuture, Core, SdkConfig, SdkConfigBuilder};
 
-use self::executors::block_on;
+pub(crate) use self::executors::block_on;
 use crate::support::{KEY, Script, start, start_scripted};
 
 fn start_async(config: SdkConfigBuilder) -> AsyncCore {
@@ -41,7 +41,7 @@ fn keyed_script() -> (AsyncCore, Script) {
 }
 
 /// Polls a future once, which must not be its end.
-fn poll_once<T>(future: &mut BoxFuture<'_, T>) {
+pub(crate) fn poll_once<T>(future: &mut BoxFuture<'_, T>) {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(future.as_mut().poll(&mut context).is_pending());
 }

@@ -48,7 +48,7 @@ fn fetch_error(core: &Core) -> String {
 fn delivery(core: &Core) -> (Option<&'static str>, u64, u64) {
     core.initialize().unwrap();
     convert(core, 0..2);
-    let stats = match core.flush(PATIENCE) {
+    let stats = match core.flush_with(ONCE) {
         Ok(report) => report.stats,
         Err(error) => error.stats().clone(),
     };
