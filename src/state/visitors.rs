@@ -573,14 +573,15 @@ mod tests {
         decide(visitors, "v", "2");
         assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever comes meanwhile");
         assert_eq!(visitors.in_memory("v", VisitorState::clone).unwrap().bucketing[0].1, "3");
-        let ticket = |visitor: &str| {
+        let waiting = |visitor: &str| {
             let hash = visitors.hashes.hash_one(visitor);
-            let (ticket, last) = *visitors.lock(place(hash)).order.back().unwrap();
-            assert_eq!(last, hash, "behind the others");
-            ticket
+            let shard = visitors.lock(place(hash));
+            let at = shard.order.iter().position(|(_, it)| *it == hash).unwrap();
+            (shard.order[at].0, shard.order.len() - 1 - at)
         };
+        assert_eq!(waiting("v").1, 0, "behind the others");
         // By the number of its change, which came first: whoever waits for both waits for this one.
-        assert!(ticket("v") < ticket("w"));
+        assert!(waiting("v").0 < waiting("w").0);
     }
 
     #[test]
