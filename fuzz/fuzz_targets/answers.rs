@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use convert_fuzz::{SHOP, edited, text};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConversionOptions, Core, DeliveryConfig, FlushError, RefreshOutcome,
-    SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportError,
+    ConfigRequest, ConfigResponse, ConversionOptions, Core, DeliveryConfig, FlushError, FlushOptions,
+    RefreshOutcome, SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportError,
 };
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -136,7 +136,7 @@ fn steps(core: &Core, transport: &Scripted, u: &mut Unstructured<'_>) -> Result<
             }
             1 | 2 => record(core, u)?,
             3 => transport.answers.lock().unwrap().push_back(answer(u)?),
-            _ => match core.flush(PATIENCE) {
+            _ => match core.flush_with(FlushOptions::within(PATIENCE).single_attempt(true)) {
                 Ok(report) => assert_eq!((report.pending, report.dropped), (0, 0)),
                 Err(FlushError::Incomplete(report)) => assert!(!report.is_complete()),
                 Err(error) => panic!("{error}"),

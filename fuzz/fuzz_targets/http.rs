@@ -7,11 +7,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use convert_fuzz::SHOP;
-use convert_sdk::{Core, RefreshOutcome, SdkConfig, TransportConfig};
+use convert_sdk::{Core, FlushOptions, RefreshOutcome, SdkConfig, TransportConfig};
 use libfuzzer_sys::fuzz_target;
 
 /// Long enough that only a hang can exhaust it: the server closes every connection after its answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+const ONCE: FlushOptions = FlushOptions::within(PATIENCE).single_attempt(true);
 /// Small, so that a compressed body can go beyond it.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
@@ -84,7 +85,7 @@ fuzz_target!(|data: &[u8]| {
     }
 
     let visitor = core.create_context("visitor-1", ()).expect("the core is ready");
-    if visitor.track_conversion("purchase").tracked() && core.flush(PATIENCE).is_ok() {
+    if visitor.track_conversion("purchase").tracked() && core.flush_with(ONCE).is_ok() {
         assert!(data.windows(2).any(|pair| pair == b" 2"), "delivered, and no status of 2xx");
     }
     let stats = core.close();

@@ -73,6 +73,10 @@ impl Flushes {
         let waiting = self.0.iter().filter(|flush| flush.wants_a_try());
         waiting
             .filter_map(|flush| {
+                // Whoever asks for one attempt does not want to wait for it.
+                if flush.limit.single_attempt {
+                    return Some(flush.asked_at);
+                }
                 pacer.until_within(flush.asked_at, flush.tried, flush.limit.deadline, flush.spent)
             })
             .min()

@@ -290,6 +290,19 @@ fn a_flush_of_a_single_attempt_tries_at_once_and_is_answered_by_it() {
 }
 
 #[test]
+fn a_single_attempt_waits_for_no_retry_after() {
+    let mut bench = Bench::new(1, 100, None);
+    bench.expose(0);
+    let delivery = bench.settle().unwrap();
+    bench.end(delivery, Ok(TrackingResponse { status: 429, retry_after: Some(60 * SECOND) }));
+    assert!(bench.settle().is_none());
+    let report = bench.flush_within(10 * SECOND, true);
+    let delivery = bench.settle().expect("at once");
+    bench.answer(delivery, 200);
+    assert_eq!(report.try_recv().unwrap().delivered, 1);
+}
+
+#[test]
 fn a_flush_tries_until_the_endpoint_recovers() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
