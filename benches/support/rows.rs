@@ -17,7 +17,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "evaluation by key / floor cached",
         bar: 1.5,
-        gate: 2.7,
+        gate: 2.6,
         ratio: |cost| cost("evaluation by key") / cost("floor cached"),
     },
     Row {
@@ -29,7 +29,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "evaluation by handle / floor without lookup",
         bar: 1.2,
-        gate: 3.8,
+        gate: 3.7,
         ratio: |cost| cost("evaluation by handle") / cost("floor without lookup"),
     },
     Row {
@@ -41,19 +41,19 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "context and evaluation / evaluation by key",
         bar: 4.0,
-        gate: 2.9,
+        gate: 2.8,
         ratio: |cost| cost("context and evaluation") / cost("evaluation by key"),
     },
     Row {
         name: "(first exposure - evaluation) / bare send",
         bar: 2.0,
-        gate: 10.5,
+        gate: 10.3,
         ratio: |cost| (cost("first exposure") - cost("evaluation by key")) / cost("bare send"),
     },
     Row {
         name: "(first exposure, not remembered - evaluation) / bare send",
         bar: 2.0,
-        gate: 2.5,
+        gate: 2.4,
         ratio: |cost| {
             (cost("first exposure, not remembered") - cost("evaluation by key")) / cost("bare send")
         },
@@ -61,7 +61,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "conversion / bare send",
         bar: 2.0,
-        gate: 4.8,
+        gate: 4.7,
         ratio: |cost| cost("conversion") / cost("bare send"),
     },
     Row {
