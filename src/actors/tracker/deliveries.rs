@@ -208,18 +208,12 @@ fn fate_is_unknown(cause: &TransportError) -> bool {
     match cause {
         // Nothing of the request was sent.
         TransportError::Timeout(doing) => *doing != "connecting",
-        cause => is_cut_off(cause),
-    }
-}
-
-const fn is_cut_off(cause: &TransportError) -> bool {
-    matches!(
-        cause,
         TransportError::Broken(_)
-            | TransportError::Protocol
-            | TransportError::Interrupted
-            | TransportError::Panicked
-    )
+        | TransportError::Protocol
+        | TransportError::Interrupted
+        | TransportError::Panicked => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
