@@ -1,9 +1,14 @@
 //! A flush covers what was recorded before it, ends by its deadline, and tells the truth.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{FlushError, TransportError};
+use convert_sdk::{
+    ConfigRequest, ConfigResponse, Core, FlushError, TrackingRequest, TrackingResponse, Transport,
+    TransportError,
+};
 
 use crate::support::{
     ONCE, PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, room, serve, start,
@@ -136,6 +141,46 @@ fn flushes_from_several_threads_are_all_answered() {
     });
     assert_eq!(emulator.received().totals.events, 80);
     assert_eq!(core.stats().pending, 0);
+}
+
+/// Takes everything, and remembers whose events it took.
+#[derive(Default)]
+struct Recorder(Mutex<HashSet<String>>);
+
+impl Transport for Recorder {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        Err(TransportError::Unsupported)
+    }
+
+    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        let body: serde_json::Value = serde_json::from_slice(request.body).unwrap();
+        let visitors = body["visitors"].as_array().unwrap().iter();
+        let ids = visitors.map(|visitor| visitor["visitorId"].as_str().unwrap().to_owned());
+        self.0.lock().unwrap().extend(ids);
+        Ok(TrackingResponse::new(200))
+    }
+}
+
+#[test]
+fn each_of_many_flushes_at_once_covers_its_callers_records() {
+    const ROUNDS: u32 = 500;
+    let recorder = Arc::<Recorder>::default();
+    let config = direct().build().unwrap();
+    let core = Core::builder(config).shared_transport(recorder.clone()).build().unwrap();
+    core.initialize().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8_u32 {
+            let (core, recorder) = (&core, &recorder);
+            scope.spawn(move || {
+                for visitor in thread * ROUNDS..(thread + 1) * ROUNDS {
+                    convert(core, visitor..visitor + 1);
+                    core.flush(PATIENCE).unwrap();
+                    let id = format!("visitor-{visitor}");
+                    assert!(recorder.0.lock().unwrap().contains(&id), "{id} was flushed and not sent");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -102,3 +102,17 @@ fn a_task_that_gives_up_its_wait_has_handed_nothing_over() {
     let stats = until(&core, |stats| stats.delivered == 3);
     assert_eq!((stats.recorded, stats.pending, stats.dropped.queue_full.total()), (4, 0, 1));
 }
+
+#[test]
+fn flushes_take_no_more_than_there_is_room_for() {
+    let (core, script) = full();
+    let flusher = core.clone();
+    for _ in 0..3 {
+        let stats = flusher.flush(Duration::from_millis(10)).unwrap_err().stats().clone();
+        let places = stats.pending_places;
+        assert_eq!((places.in_flight, places.waiting, places.in_channel), (1, 1, 1), "{stats:?}");
+    }
+    let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
+    (0..3).for_each(|_| script.answer(200));
+    assert_eq!(flush.join().unwrap().unwrap().stats.delivered, 3, "what waited outside is covered too");
+}

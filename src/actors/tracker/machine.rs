@@ -127,10 +127,13 @@ impl Tracker {
         effects: &mut Effects,
     ) {
         self.stats.recorded += 1;
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
         let mark = self.mark_of(&event);
         let first = !self.marks.contains(mark, now);
         if !first && let Some(found) = repetition(&mut event) {
             self.stats.deduplicated += 1;
+            self.flushes.resolve(sequence, Fate::Repeated);
             effects.judge(verdict, found);
             if matches!(event, TrackedEvent::Conversion(_)) {
                 effects.notify(|| LifecycleEvent::recorded(&event, true));
@@ -144,10 +147,9 @@ impl Tracker {
             // Without a mark, so that the caller can record it again.
             self.release(ReleaseReason::Size);
             self.stats.dropped.overflow.count(event.class());
+            self.flushes.resolve(sequence, Fate::Dropped);
             return effects.judge(verdict, Verdict::NoRoom);
         }
-        let sequence = self.next_sequence;
-        self.next_sequence += 1;
         let claim = match (first, self.store) {
             (false, _) => Claim::None,
             (true, false) => Claim::Local,
@@ -224,12 +226,14 @@ impl Tracker {
         !matches!(self.delivery.overflow, OverflowPolicy::Wait(_)) || self.backlog.has_room(0)
     }
 
-    /// Releases everything and answers when it has its fate, or when the limit is reached.
-    pub(crate) fn flush(&mut self, request: FlushRequest, now: Instant) {
+    /// Releases everything, also the next records, which are still `outside`, and answers when it has its
+    /// fate, or when the limit is reached.
+    pub(crate) fn flush(&mut self, request: FlushRequest, outside: usize, now: Instant) {
         let FlushRequest { reason, limit, reply } = request;
         self.release(reason);
-        let remaining = (self.backlog.len() + self.isolation.len()) as u64 + self.at_hand.records();
-        self.flushes.ask(reply, limit, now, self.next_sequence, remaining, self.next_attempt);
+        self.due = self.next_sequence + outside as u64;
+        let remaining = (self.backlog.len() + self.isolation.len() + outside) as u64 + self.at_hand.records();
+        self.flushes.ask(reply, limit, now, self.due, remaining, self.next_attempt);
     }
 
     pub(crate) const fn is_closing(&self) -> bool {
@@ -392,7 +396,7 @@ impl Tracker {
     }
 
     fn release(&mut self, reason: ReleaseReason) {
-        self.due = self.next_sequence;
+        self.due = self.due.max(self.next_sequence);
         self.due_reason = reason;
         self.open_events = 0;
         self.next_auto_flush = None;

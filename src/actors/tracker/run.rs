@@ -167,11 +167,10 @@ impl TrackerThread {
                 claimed.into_iter().for_each(|claimed| self.tracker.claimed(claimed, &mut self.effects));
             }
             Event::Flush(request) => {
-                // A flush covers what was sent before it, so those records go in first.
-                self.take_all(now);
-                for request in std::iter::once(request).chain(self.ports.asked.try_iter()) {
-                    self.tracker.flush(request, now);
-                }
+                // A flush covers what was sent before it, so the requests are read before the records.
+                let requests: Vec<_> = std::iter::once(request).chain(self.ports.asked.try_iter()).collect();
+                let outside = self.take_all(now);
+                requests.into_iter().for_each(|request| self.tracker.flush(request, outside, now));
                 return false;
             }
         }
@@ -183,11 +182,13 @@ impl TrackerThread {
         false
     }
 
-    /// Takes the records that are in the inbox now.
-    fn take_all(&mut self, now: Instant) {
-        for _ in 0..self.ports.inbox.len() {
-            self.take_next(now);
+    /// Takes the records that are in the inbox now; returns how many of them there is no room for yet.
+    fn take_all(&mut self, now: Instant) -> usize {
+        let mut outside = self.ports.inbox.len();
+        while outside > 0 && self.tracker.takes_records() && self.take_next(now) {
+            outside -= 1;
         }
+        outside
     }
 
     /// Takes a record from the inbox, and says whether there was one.

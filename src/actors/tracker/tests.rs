@@ -124,7 +124,7 @@ impl Bench {
         let (reply, report) = bounded(1);
         let limit = FlushLimit { deadline: self.now + timeout, single_attempt };
         let request = FlushRequest { reason: ReleaseReason::Explicit, limit, reply: reply.into() };
-        self.tracker.flush(request, self.now);
+        self.tracker.flush(request, 0, self.now);
         report
     }
 
