@@ -307,26 +307,34 @@ pub(crate) async fn recall(
     visitor_id: &str,
     caller: &Caller,
 ) -> Remembered {
-    if let Some(remembered) = recall_at_once(shared, snapshot, visitor_id) {
-        return remembered;
+    if visitor_id.is_empty() || !shared.has_store() {
+        return recall_at_once(shared, snapshot, visitor_id);
     }
     let read = |state: &VisitorState| Remembered::of(snapshot, state);
     shared.recall_stored(visitor_id, read, caller).await.unwrap_or_default()
 }
 
 /// As [`recall`], for a thread.
+#[inline]
 pub(crate) fn recall_blocking(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
+    #[cold]
+    #[inline(never)]
+    fn wait(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
+        blocking(async |caller| recall(shared, snapshot, visitor_id, caller).await)
+    }
+    if shared.has_store() {
+        return wait(shared, snapshot, visitor_id);
+    }
     recall_at_once(shared, snapshot, visitor_id)
-        .unwrap_or_else(|| blocking(async |caller| recall(shared, snapshot, visitor_id, caller).await))
 }
 
-/// `None` where a data store has to be asked.
-fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Option<Remembered> {
+/// Asks memory.
+#[inline]
+fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
     if visitor_id.is_empty() {
-        return Some(Remembered::default());
+        return Remembered::default();
     }
-    let read = |state: &VisitorState| Remembered::of(snapshot, state);
-    (!shared.has_store()).then(|| shared.recall(visitor_id, read).unwrap_or_default())
+    shared.recall(visitor_id, |state| Remembered::of(snapshot, state)).unwrap_or_default()
 }
 
 /// What audience rules see of segments, attributes, and those of a call.

@@ -222,9 +222,7 @@ impl Mailbox {
         let refused = match self.admit(record, class) {
             Admitted::Taken => return Ok(()),
             Admitted::Refused(refused) => refused,
-            Admitted::NotNow(record) if self.admission.patience.is_some() => {
-                return blocking(async |caller| self.hand_over(record, None, caller).await);
-            }
+            Admitted::NotNow(record) if self.admission.patience.is_some() => return self.wait(record),
             Admitted::NotNow(_) => Refused::Full,
         };
         self.ledger.count_refused(refused, class);
@@ -264,9 +262,14 @@ impl Mailbox {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn wait(&self, record: Record) -> Result<(), Refused> {
+        blocking(async |caller| self.hand_over(record, None, caller).await)
+    }
+
     /// Hands a record over, or counts it as refused. Where the overflow policy lets callers wait for space,
     /// this one does: until there is some, its own deadline, the end of the policy's patience, or the close.
-    #[cold]
     pub(super) async fn hand_over(
         &self,
         record: Record,
