@@ -141,8 +141,8 @@ impl Core {
         let refresher = shared.refresher()?.ok_or(InitializeError::Closed)?;
         match refresher.initialize(&mut limit).await {
             Some(Ok(_)) => Ok(()),
-            // No answer is a late one, or the end.
-            None if shared.is_closed() => Err(InitializeError::Closed),
+            // No answer is a late one, or the end, and so is a failure by the end's interrupt.
+            _ if shared.is_closed() => Err(InitializeError::Closed),
             // Whatever became of this caller's own question.
             _ if self.is_ready() => Ok(()),
             Some(Err(error)) => Err(error.into()),
@@ -421,9 +421,10 @@ impl Core {
             return Err(if closed { RefreshError::Closed } else { RefreshError::DirectConfig });
         };
         match refresher.refresh(&mut limit).await {
-            Some(outcome) => Ok(outcome?),
-            // No answer is a late one, or the end.
-            None if self.shared.is_closed() => Err(RefreshError::Closed),
+            Some(Ok(outcome)) => Ok(outcome),
+            // No answer is a late one, or the end, and so is a failure by the end's interrupt.
+            _ if self.shared.is_closed() => Err(RefreshError::Closed),
+            Some(Err(error)) => Err(error.into()),
             None => Err(RefreshError::Timeout),
         }
     }

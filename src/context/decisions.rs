@@ -73,6 +73,12 @@ impl Decisions {
         self.change(snapshot, experience, |note| note | EXPOSED) & EXPOSED == 0
     }
 
+    /// Notes that the exposure was refused, so that a later call hands it over.
+    #[cold]
+    pub(crate) fn unexpose(&self, snapshot: &ConfigSnapshot, experience: usize) {
+        self.change(snapshot, experience, |note| note & !EXPOSED);
+    }
+
     /// Every decision as ids: those about the snapshot in config order, then the foreign ones. A
     /// visitor of a few decisions costs one allocation.
     pub(crate) fn pairs<C: FromIterator<(SmolStr, SmolStr)>>(&self, snapshot: &ConfigSnapshot) -> C {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
     ConfigRequest, ConfigResponse, ContextError, ConversionOptions, ConversionStatus, Core, FlushError,
-    InitializeError, LifecycleEventKind, LoadError, RefreshError, SdkConfig, SdkConfigBuilder,
-    TrackingRequest, TrackingResponse, Transport, TransportConfig, TransportError, attributes,
+    InitializeError, LifecycleEventKind, RefreshError, SdkConfig, SdkConfigBuilder, TrackingRequest,
+    TrackingResponse, Transport, TransportConfig, TransportError, attributes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 #[cfg(unix)]
@@ -284,9 +284,7 @@ fn a_close_ends_a_fetch_and_whoever_waits_for_it() {
     let initialize = std::thread::spawn(move || waiting.initialize_within(PATIENCE));
     script.fetched();
     core.close();
-    // Nothing but the interrupt ends this call.
-    let interrupted = InitializeError::Load(LoadError::Fetch(TransportError::Interrupted));
-    assert_eq!(initialize.join().unwrap(), Err(interrupted));
+    assert_eq!(initialize.join().unwrap(), Err(InitializeError::Closed));
     assert!(!core.is_ready());
 }
 
