@@ -5,6 +5,7 @@ use crossbeam_channel::{Receiver, bounded};
 mod claims;
 mod culprits;
 mod mailbox;
+mod retry_after;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
