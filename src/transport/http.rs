@@ -249,7 +249,7 @@ mod tests {
     use std::time::Duration;
 
     use allocation_counter::measure;
-    use convert_emulator::{Emulator, Fault, FaultKind, Project};
+    use convert_emulator::{Emulator, Fault, FaultKind, Project, RetryAfter};
 
     use super::*;
     use crate::options::CacheLevel;
@@ -276,6 +276,31 @@ mod tests {
         timeout: TIMEOUT,
     };
 
+    const TRACK: TrackingRequest<'static> = TrackingRequest {
+        route_key: Project::DEMO_SDK_KEY,
+        project_id: "10034190",
+        body: br#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
+            [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#,
+        timeout: TIMEOUT,
+    };
+
+    #[test]
+    fn a_retry_after_that_is_a_date_is_handed_on() {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        let transport = transport(&emulator);
+        let limited = |date: &str| {
+            let retry_after = Some(RetryAfter::Date(date.to_owned()));
+            emulator.inject(Fault::track(FaultKind::Status { status: 429, retry_after }).times(1));
+            let answer = transport.send_tracking(&TRACK).unwrap();
+            assert_eq!(answer.status, 429);
+            answer.retry_after
+        };
+        assert!(limited("Wed, 21 Oct 2099 07:28:00 GMT").is_some_and(|asked| asked > YEAR));
+        assert_eq!(limited("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "it is over");
+        assert_eq!(limited("soon"), None);
+    }
+
     /// Half a gigabyte is a few hundred kilobytes on the wire.
     #[test]
     fn a_gzip_bomb_costs_no_more_than_the_bound() {
@@ -289,22 +314,14 @@ mod tests {
 
         emulator.clear_faults();
         emulator.inject(Fault::track(FaultKind::GzipBomb { bytes: 1 << 29 }));
-        let body = r#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
-            [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#;
-        let request = TrackingRequest {
-            route_key: Project::DEMO_SDK_KEY,
-            project_id: "10034190",
-            body: body.as_bytes(),
-            timeout: TIMEOUT,
-        };
         let mut sent = Err(TransportError::Panicked);
-        let cost = measure(|| sent = transport.send_tracking(&request));
+        let cost = measure(|| sent = transport.send_tracking(&TRACK));
         assert_eq!(sent, Ok(TrackingResponse::new(200)), "what the answer says changes nothing");
         assert!(cost.bytes_max < LIMIT, "{cost:?}");
         let received = emulator.received();
         assert_eq!(received.totals.events, 1);
         let length = received.requests.back().unwrap().header("content-length").map(str::to_owned);
-        assert_eq!(length, Some(body.len().to_string()), "a delivery is not chunked");
+        assert_eq!(length, Some(TRACK.body.len().to_string()), "a delivery is not chunked");
     }
 
     #[test]
