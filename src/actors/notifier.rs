@@ -1,15 +1,17 @@
 //! The notifier: hands lifecycle events to handlers on a thread of its own, and to subscribers.
 
+mod run;
 #[cfg(feature = "async")]
 mod stream;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use self::run::{Handlers, run};
 #[cfg(feature = "async")]
 pub use self::stream::EventStream;
 use super::thread::Worker;
@@ -26,16 +28,17 @@ type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 /// Where the SDK announces what happens. With nobody listening an announcement is one load.
 #[derive(Default)]
 pub(crate) struct Notifier {
-    listeners: ArcSwap<Vec<Listener>>,
-    missed: AtomicU64,
+    listeners: ArcSwap<Blocks<Listener>>,
     wall: Wall,
-    handlers: Arc<HandlerList>,
+    handlers: Arc<Handlers>,
     /// The handlers' thread, from the first handler until close.
     control: Mutex<Control>,
 }
 
 #[derive(Clone)]
 struct Listener {
+    /// In the order in which they came.
+    number: u64,
     /// `None` hears everything.
     kind: Option<LifecycleEventKind>,
     inbox: Sender<LifecycleEvent>,
@@ -44,9 +47,8 @@ struct Listener {
     task: Option<Arc<stream::Heard>>,
 }
 
-/// The handlers, oldest first, in blocks of which each is longer than the next; emptied by their thread
-/// when it ends.
-type HandlerList = ArcSwap<Vec<Arc<[Arc<Registered>]>>>;
+/// The oldest first, in blocks of which each is longer than the next.
+type Blocks<T> = Vec<Arc<[T]>>;
 
 struct Registered {
     kind: LifecycleEventKind,
@@ -62,6 +64,9 @@ struct Control {
     announced: Option<Receiver<LifecycleEvent>>,
     /// Kept over a close, so that whoever closes once more waits for the thread too.
     worker: Option<Arc<Worker>>,
+    /// The kinds of events that are sent to the thread.
+    heard: Vec<LifecycleEventKind>,
+    next_number: u64,
     closed: bool,
 }
 
@@ -89,7 +94,8 @@ impl Notifier {
         let kind = event.kind();
         let mut gone = Vec::new();
         // A kind of event reaches the handlers' thread once, however many handlers it has.
-        for listener in listeners.iter().filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
+        let listeners = listeners.iter().flat_map(|block| &**block);
+        for listener in listeners.filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
             match listener.inbox.try_send(event.clone()) {
                 Ok(()) =>
                 {
@@ -99,9 +105,9 @@ impl Notifier {
                     }
                 }
                 Err(TrySendError::Full(_)) => {
-                    self.missed.fetch_add(1, Ordering::Relaxed);
+                    self.handlers.missed.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(TrySendError::Disconnected(_)) => gone.push(listener.inbox.clone()),
+                Err(TrySendError::Disconnected(_)) => gone.push(listener.number),
             }
         }
         if !gone.is_empty() {
@@ -120,8 +126,8 @@ impl Notifier {
         self.start_thread(&mut control)?;
         let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
         // Before the listener, so that the thread finds it with the first event it is meant for.
-        self.handlers.rcu(|now| with(now, &registered));
-        self.listen(kind, inbox);
+        self.handlers.list.rcu(|now| with(now, &registered));
+        self.listen(&mut control, kind, inbox);
         Ok(())
     }
 
@@ -133,24 +139,26 @@ impl Notifier {
             notifier.lock().closed = true;
             return notifier;
         }
-        let handlers = self.handlers.load();
+        let handlers = self.handlers.list.load();
         let idle = handlers
             .iter()
             .flat_map(|block| &**block)
             .filter(|it| !matches!(it.handler.try_lock(), Err(TryLockError::WouldBlock)));
         let idle: Arc<[_]> = idle.cloned().collect();
-        let inbox = notifier.lock().inbox();
+        let mut control = notifier.lock();
+        let inbox = control.inbox();
         for registered in &*idle {
-            notifier.listen(registered.kind, inbox.clone());
+            notifier.listen(&mut control, registered.kind, inbox.clone());
         }
-        notifier.handlers.store(Arc::new(if idle.is_empty() { Vec::new() } else { vec![idle] }));
+        drop(control);
+        notifier.handlers.list.store(Arc::new(if idle.is_empty() { Vec::new() } else { vec![idle] }));
         notifier
     }
 
     /// Starts the thread of inherited handlers, if there are any.
     pub(crate) fn resume(&self) {
         let mut control = self.lock();
-        if self.handlers.load().is_empty() || control.closed {
+        if self.handlers.list.load().is_empty() || control.closed {
             return;
         }
         if let Err(error) = self.start_thread(&mut control) {
@@ -160,28 +168,29 @@ impl Notifier {
 
     /// A subscription to everything from now on.
     pub(crate) fn subscribe(&self) -> Subscription {
-        let control = self.lock();
+        let mut control = self.lock();
         let (inbox, events) = bounded(EVENT_CAPACITY);
         if !control.closed {
-            self.add(Listener::new(None, inbox));
+            self.add(&mut control, Listener::new(None, inbox));
         }
         Subscription { events: PerProcess::new(events) }
     }
 
     pub(crate) fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
+        self.handlers.missed.load(Ordering::Relaxed)
     }
 
-    /// Ends subscriptions and, once it has handled what waits, the handlers' thread. Says whether
-    /// that was in time; true for a handler that calls it.
+    /// Ends subscriptions and, once it has handled what waits or the deadline has passed, the handlers'
+    /// thread. Says whether that was in time; false for a handler that calls it.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
-        self.begin_close().is_none_or(|worker| worker.join(deadline))
+        self.begin_close(deadline).is_none_or(|worker| worker.join(deadline))
     }
 
     /// The part of [`close`](Self::close) that does not wait: the thread to wait for.
-    pub(crate) fn begin_close(&self) -> Option<Arc<Worker>> {
+    pub(crate) fn begin_close(&self, deadline: Instant) -> Option<Arc<Worker>> {
         let mut control = self.lock();
         control.closed = true;
+        let _ = self.handlers.until.set(deadline);
         (control.inbox, control.announced) = (None, None);
         self.listeners.store(Arc::default());
         control.worker.clone()
@@ -197,30 +206,37 @@ impl Notifier {
     }
 
     /// Has events of this kind sent to the handlers' thread, once each.
-    fn listen(&self, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
-        if !self.listeners.load().iter().any(|it| it.kind == Some(kind) && it.inbox.same_channel(&inbox)) {
-            self.add(Listener::new(Some(kind), inbox));
+    fn listen(&self, control: &mut Control, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
+        if !control.heard.contains(&kind) {
+            control.heard.push(kind);
+            self.add(control, Listener::new(Some(kind), inbox));
         }
     }
 
-    fn add(&self, listener: Listener) {
-        self.listeners.rcu(|now| {
-            let mut listeners = Vec::clone(now);
-            listeners.push(listener.clone());
-            listeners
-        });
+    fn add(&self, control: &mut Control, listener: Listener) {
+        let listener = Listener { number: control.next_number, ..listener };
+        control.next_number += 1;
+        self.listeners.rcu(|now| with(now, &listener));
     }
 
-    /// Forgets listeners whose receiver was dropped.
-    fn remove(&self, gone: &[Sender<LifecycleEvent>]) {
+    /// Forgets listeners whose receiver was dropped, given in their order.
+    fn remove(&self, gone: &[u64]) {
         self.listeners.rcu(|now| {
-            let left = now.iter().filter(|it| !gone.iter().any(|inbox| inbox.same_channel(&it.inbox)));
-            left.cloned().collect::<Vec<_>>()
+            let all = now.iter().flat_map(|block| &**block);
+            let left: Arc<[_]> = all.filter(|it| gone.binary_search(&it.number).is_err()).cloned().collect();
+            if left.is_empty() { Vec::new() } else { vec![left] }
         });
     }
 
     fn lock(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered {
+    fn call(&self, event: &LifecycleEvent, wall: &Wall) {
+        let mut handler = self.handler.lock().unwrap_or_else(PoisonError::into_inner);
+        wall.caught("a lifecycle handler", || handler(event));
     }
 }
 
@@ -239,6 +255,7 @@ impl Control {
 impl Listener {
     const fn new(kind: Option<LifecycleEventKind>, inbox: Sender<LifecycleEvent>) -> Self {
         Self {
+            number: 0,
             kind,
             inbox,
             #[cfg(feature = "async")]
@@ -247,9 +264,9 @@ impl Listener {
     }
 }
 
-/// The blocks with one more handler. Blocks at the end that are not longer are joined with it, so that
-/// a handler is copied once for each doubling and not for each handler after it.
-fn with(blocks: &[Arc<[Arc<Registered>]>], added: &Arc<Registered>) -> Vec<Arc<[Arc<Registered>]>> {
+/// The blocks with one more. Blocks at the end that are not longer are joined with it, so that each is
+/// copied once for each doubling and not for each that comes after it.
+fn with<T: Clone>(blocks: &[Arc<[T]>], added: &T) -> Blocks<T> {
     let (mut kept, mut joined) = (blocks.len(), 1);
     while kept > 0 && blocks[kept - 1].len() <= joined {
         kept -= 1;
@@ -257,18 +274,6 @@ fn with(blocks: &[Arc<[Arc<Registered>]>], added: &Arc<Registered>) -> Vec<Arc<[
     }
     let last = blocks[kept..].iter().flat_map(|block| &**block).chain([added]).cloned().collect();
     blocks[..kept].iter().cloned().chain([last]).collect()
-}
-
-/// Hands each event to its handlers until every sender is gone.
-fn run(events: &Receiver<LifecycleEvent>, handlers: &HandlerList, wall: &Wall) {
-    for event in events {
-        let blocks = handlers.load_full();
-        for registered in blocks.iter().flat_map(|block| &**block).filter(|it| it.kind == event.kind()) {
-            let mut handler = registered.handler.lock().unwrap_or_else(PoisonError::into_inner);
-            wall.caught("a lifecycle handler", || handler(&event));
-        }
-    }
-    handlers.store(Arc::default());
 }
 
 impl Subscription {
@@ -301,6 +306,10 @@ impl std::fmt::Debug for Subscription {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use allocation_counter::measure;
+
     use super::*;
 
     #[test]
@@ -327,8 +336,61 @@ mod tests {
             notifier.on(LifecycleEventKind::Ready, Box::new(move |_| told.send(number).unwrap())).unwrap();
         }
         drop(told);
-        notifier.notify(LifecycleEvent::Ready { account_id: "1".into(), project_id: "2".into() });
-        assert!(notifier.begin_close().is_some());
+        notifier.notify(ready());
+        assert!(notifier.close(later()));
         assert_eq!(said.iter().collect::<Vec<_>>(), (0..37).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_subscriber_is_copied_once_for_each_doubling_too() {
+        let notifier = Notifier::default();
+        let (inbox, _events) = bounded(1);
+        let cost = measure(|| {
+            let mut control = notifier.lock();
+            (0..8_000).for_each(|_| notifier.add(&mut control, Listener::new(None, inbox.clone())));
+        });
+        let copies = cost.bytes_total / size_of::<Listener>() as u64;
+        assert!(copies < 8_000 * 3 * 14, "{copies} copies for 8,000 subscribers");
+        assert_eq!(notifier.listeners.load().iter().map(|block| block.len()).sum::<usize>(), 8_000);
+    }
+
+    #[test]
+    fn subscribers_that_are_gone_are_forgotten_and_the_others_hear() {
+        let notifier = Notifier::default();
+        let mut subscriptions: Vec<_> = (0..9).map(|_| notifier.subscribe()).collect();
+        let kept = subscriptions.split_off(7);
+        drop(subscriptions);
+        (0..2).for_each(|_| notifier.notify(ready()));
+        assert_eq!(notifier.listeners.load().iter().map(|block| block.len()).sum::<usize>(), 2);
+        assert!(kept.iter().all(|it| it.try_next().is_some() && it.try_next().is_some()));
+        drop(kept);
+        notifier.notify(ready());
+        assert!(!notifier.is_heard());
+    }
+
+    #[test]
+    fn no_handler_is_called_after_the_deadline_of_a_close() {
+        let (begun, begins) = bounded(100);
+        let (end, ends) = bounded::<()>(1);
+        let notifier = Notifier::default();
+        let handler = move |_: &LifecycleEvent| {
+            begun.send(()).unwrap();
+            let _ = ends.recv();
+        };
+        notifier.on(LifecycleEventKind::Ready, Box::new(handler)).unwrap();
+        (0..10).for_each(|_| notifier.notify(ready()));
+        begins.recv().unwrap();
+        assert!(!notifier.close(Instant::now()), "a handler is at it");
+        drop(end);
+        assert!(notifier.close(later()));
+        assert_eq!((begins.try_iter().count(), notifier.missed()), (0, 9));
+    }
+
+    fn ready() -> LifecycleEvent {
+        LifecycleEvent::Ready { account_id: "1".into(), project_id: "2".into() }
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(30)
     }
 }

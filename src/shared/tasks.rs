@@ -108,7 +108,7 @@ impl Shared {
         }
         self.runtime().interrupt();
         let mut limit = self.until(deadline);
-        let events = self.runtime().notifier.begin_close();
+        let events = self.runtime().notifier.begin_close(deadline);
         let mut ended = true;
         let tracker = closing.tracker.iter().flat_map(|tracker| tracker.workers());
         for worker in closing.fetchers().chain(tracker).chain(events.as_deref()) {

@@ -45,12 +45,13 @@ impl Drop for Heard {
 impl Notifier {
     /// A stream of everything from now on.
     pub(crate) fn stream(&self) -> EventStream {
-        let handlers = self.lock();
+        let mut control = self.lock();
         let (inbox, events) = bounded(EVENT_CAPACITY);
         let wakers = Arc::<Wakers>::default();
         let place = wakers.waiter();
-        if !handlers.closed {
-            self.add(Listener { task: Some(Arc::new(Heard(wakers))), ..Listener::new(None, inbox) });
+        if !control.closed {
+            let task = Some(Arc::new(Heard(wakers)));
+            self.add(&mut control, Listener { task, ..Listener::new(None, inbox) });
         }
         EventStream { ends: PerProcess::new(Ends { events, place }) }
     }
