@@ -1,6 +1,7 @@
 //! The built-in transport: the official routes over ureq. The only file that opens a connection.
 
 use std::io::{self, ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -8,11 +9,11 @@ use ureq::typestate::WithoutBody;
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
-use super::lookup::Lookup;
+use super::lookup::{Lookup, Nowhere};
 use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
 use crate::options::TransportConfig;
-use crate::process::{Current, PerProcess};
+use crate::process::{Current, PerProcess, between_forks};
 
 pub(crate) struct HttpTransport {
     /// A forked child has connections of its own.
@@ -22,7 +23,9 @@ pub(crate) struct HttpTransport {
 
 impl HttpTransport {
     pub(crate) fn new(config: TransportConfig) -> Self {
-        Self { agent: PerProcess::new(new_agent(&config)), config }
+        let agent = PerProcess::new(new_agent(&config));
+        begin();
+        Self { agent, config }
     }
 
     fn agent(&self) -> Current<'_, Agent> {
@@ -133,6 +136,22 @@ fn new_agent(config: &TransportConfig) -> Agent {
         .timeout_global(Some(config.total_timeout))
         .build();
     Agent::with_parts(agent, DefaultConnector::default(), Lookup)
+}
+
+/// A request of this process has been prepared.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// Has a first request prepared, which goes nowhere. ureq makes a text in a `LazyLock` for it: a child that
+/// another thread forks in that instant would wait for that for ever, with each request of its own.
+fn begin() {
+    if BEGUN.load(Ordering::Acquire) {
+        return;
+    }
+    // The host is looked up once the request is prepared.
+    let config = Agent::config_builder().proxy(None).build();
+    let nowhere = Agent::with_parts(config, DefaultConnector::default(), Nowhere);
+    let ended = between_forks(|| nowhere.get("http://localhost/").call());
+    BEGUN.store(matches!(ended, Err(ureq::Error::HostNotFound)), Ordering::Release);
 }
 
 /// Mozilla's roots, and the configured ones besides them.
@@ -279,10 +298,17 @@ mod tests {
     const TRACK: TrackingRequest<'static> = TrackingRequest {
         route_key: Project::DEMO_SDK_KEY,
         project_id: "10034190",
-        body: br#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
+        body:
+            br#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
             [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#,
         timeout: TIMEOUT,
     };
+
+    #[test]
+    fn the_first_request_is_prepared_with_the_transport() {
+        HttpTransport::new(TransportConfig::builder().build().unwrap());
+        assert!(BEGUN.load(Ordering::Acquire), "a fork may meet the next one");
+    }
 
     #[test]
     fn a_retry_after_that_is_a_date_is_handed_on() {
