@@ -70,6 +70,11 @@ impl FlushReport {
     pub const fn is_complete(&self) -> bool {
         self.pending == 0 && self.dropped == 0
     }
+
+    /// `Ok` if it is complete.
+    pub(crate) fn into_result(self) -> Result<Self, FlushError> {
+        if self.is_complete() { Ok(self) } else { Err(FlushError::Incomplete(Box::new(self))) }
+    }
 }
 
 /// Why a flush cannot say that everything was delivered.
