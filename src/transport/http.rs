@@ -10,7 +10,9 @@ use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use super::lookup::{Lookup, Nowhere};
-use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
+use super::routes::{
+    MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, on_the_wire, retry_after, track_url,
+};
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
 use crate::options::TransportConfig;
 use crate::process::{Current, PerProcess, between_forks};
@@ -184,9 +186,7 @@ impl Read for Outgoing<'_> {
 
 /// A body of at most this length, unpacked.
 fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportError> {
-    // What does not pack well is a little longer on the wire. A body that unpacks to nothing ends here.
-    let on_the_wire = limit.saturating_add(limit / 8).saturating_add(1024);
-    let reader = response.body_mut().with_config().limit(on_the_wire).reader();
+    let reader = response.body_mut().with_config().limit(on_the_wire(limit)).reader();
     let mut body = Vec::new();
     reader.take(limit.saturating_add(1)).read_to_end(&mut body).map_err(|error| match error.into() {
         ureq::Error::BodyExceedsLimit(_) => TransportError::TooLarge(limit),
