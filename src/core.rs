@@ -492,10 +492,14 @@ impl Core {
         }
     }
 
-    /// A flush's report with what was lost since, or may be: nothing is retried after a close.
+    /// A flush's report with what was lost since: nothing is retried after a close.
     fn with_lost(&self, report: FlushReport, stats: Stats) -> Result<FlushReport, FlushError> {
+        if stats.pending > 0 {
+            // A call could not be ended in time.
+            return Err(FlushError::Timeout(Box::new(stats)));
+        }
         let dropped = report.dropped + self.shared.tell_dropped(stats.dropped.total());
-        FlushReport { dropped, pending: stats.pending, stats, ..report }.into_result()
+        FlushReport { dropped, pending: 0, stats, ..report }.into_result()
     }
 
     pub(crate) fn flush_before(
