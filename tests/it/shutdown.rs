@@ -156,6 +156,24 @@ fn shutdown_after_a_failure_says_what_was_dropped() {
 }
 
 #[test]
+fn a_shutdown_tells_of_records_that_came_after_its_flush_began() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..1);
+    let ending = core.clone();
+    let shutdown = std::thread::spawn(move || ending.shutdown(PATIENCE));
+    script.posted();
+    convert(&core, 1..3);
+    script.answer(200);
+    match shutdown.join().unwrap() {
+        Err(FlushError::Incomplete(report)) => {
+            assert_eq!((report.delivered, report.dropped, report.pending), (1, 2, 0));
+            assert_eq!(report.stats.dropped.closed.total(), 2);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_shutdown_delivers_when_the_endpoint_recovers() {
     let (core, script) = start_scripted(direct());
     convert(&core, 0..3);

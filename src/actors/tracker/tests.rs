@@ -3,6 +3,7 @@
 mod claims;
 mod culprits;
 mod mailbox;
+mod retry_after;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
