@@ -22,6 +22,8 @@ pub(super) struct StoreThread {
     visitors: Arc<Visitors>,
     notifier: Arc<Notifier>,
     ending: bool,
+    /// Nobody can ask anything any more.
+    abandoned: bool,
 }
 
 /// Threads that call the store, started by the first need. One that the store keeps is left behind.
@@ -47,6 +49,7 @@ impl StoreThread {
             visitors,
             notifier,
             ending: false,
+            abandoned: false,
         }
     }
 
@@ -55,9 +58,12 @@ impl StoreThread {
         loop {
             let tick = self.machine.wake_at().map_or_else(never, at);
             let unheard = never();
-            let commands = if self.ending { &unheard } else { &self.commands };
+            let commands = if self.abandoned { &unheard } else { &self.commands };
             let (command, ended) = select! {
-                recv(commands) -> command => (Some(command.unwrap_or(StoreCommand::Close)), None),
+                recv(commands) -> command => {
+                    self.abandoned |= command.is_err();
+                    (Some(command.unwrap_or(StoreCommand::Close)), None)
+                }
                 recv(self.lanes.ended) -> ended => (None, ended.ok()),
                 recv(tick) -> _ => (None, None),
             };
@@ -82,7 +88,9 @@ impl StoreThread {
                     self.carry_out(effect, now);
                 }
             }
-            if self.ending && self.machine.is_idle(now) {
+            // A tracker whose last request does not end has more to tell.
+            let is_told = self.claimed.is_none() || self.abandoned;
+            if self.ending && is_told && self.machine.is_idle(now) {
                 return self.lanes.end();
             }
         }
@@ -91,8 +99,9 @@ impl StoreThread {
     fn take(&mut self, command: StoreCommand, now: Instant) {
         match command {
             StoreCommand::Attach(claimed) => self.claimed = Some(claimed),
-            StoreCommand::Detach(unheard) => {
+            StoreCommand::Detach(unheard, held) => {
                 self.claimed = None;
+                self.machine.detached(held);
                 self.machine.unheard(unheard.try_iter().flatten().collect(), now);
             }
             StoreCommand::Close => {
