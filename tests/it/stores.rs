@@ -219,6 +219,7 @@ impl DataStore for Batched {
         self.inner.set(key, value, ttl)
     }
     fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.deletes.fetch_add(1, Ordering::SeqCst);
         self.inner.delete(key)
     }
     fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {

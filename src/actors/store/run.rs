@@ -106,6 +106,8 @@ impl StoreThread {
             }
             StoreCommand::Close => {
                 self.ending = true;
+                // One that has panicked tells nothing any more.
+                self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
                 self.machine.command(StoreCommand::Close, now);
             }
             command => self.machine.command(command, now),

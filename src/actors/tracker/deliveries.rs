@@ -4,8 +4,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::effects::Effects;
 use super::flushes::Fate;
-use super::machine::{Loss, Tracker, mark_key};
+use super::machine::{Loss, Tracker};
 use super::pacer::Allowance;
+use super::repetitions::mark_key;
 use crate::actors::flusher::{Delivery, Outcome};
 use crate::events::LifecycleEvent;
 use crate::tracking::{Claim, CutLimit, DeliveryError, Queued};

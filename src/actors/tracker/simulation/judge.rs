@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 
 use super::store::SimulatedStore;
 use crate::actors::tracker::Verdict;
-use crate::actors::tracker::machine::mark_key;
+use crate::actors::tracker::repetitions::mark_key;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::tracking::{ByClass, Refused, Stats, TrackedEvent};
 

@@ -361,14 +361,18 @@ fn memory_answers_for_a_store_that_fails_after_a_delivery() {
             assert_eq!((bench.tracker.stats().deduplicated, bench.tracker.stats().pending), (sequence, 0));
             bench.claimed(sequence, ClaimAnswer::Failed);
         }
+        bench.record(conversion(1, None, false));
+        bench.settle_with_store();
+        bench.claimed(3, ClaimAnswer::Late);
+        assert_eq!(bench.claimed(3, ClaimAnswer::First).1, released("key"), "a repetition holds nothing");
         // Erased in the store it is a first one, which is dropped, and then another.
         bench.record(conversion(1, None, false));
         bench.settle_with_store();
-        let (begun, _) = bench.claimed(3, ClaimAnswer::First);
+        let (begun, _) = bench.claimed(4, ClaimAnswer::First);
         assert_eq!(bench.answer_with_store(begun.unwrap(), 400), released(KEY));
         bench.record(conversion(1, None, false));
         bench.settle_with_store();
-        assert!(bench.claimed(4, ClaimAnswer::Failed).0.is_some());
+        assert!(bench.claimed(5, ClaimAnswer::Failed).0.is_some());
     }
 }
 
