@@ -1,6 +1,6 @@
 //! Accepted records that no delivery carries right now, in order, within a bound of records and bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::event::TrackedEvent;
@@ -49,8 +49,8 @@ pub(crate) struct CutLimit {
 /// expense of the least defended class without a search.
 pub(crate) struct Backlog {
     ready: [Queue; 3],
-    /// What waits for its claim, apart: a cut takes what can go without passing the others by.
-    asked: [Queue; 3],
+    /// What waits for its claim, by number, apart: a cut takes what can go without passing the others by.
+    asked: [BTreeMap<u64, Queued>; 3],
     max_records: usize,
     max_bytes: usize,
     bytes: usize,
@@ -61,8 +61,13 @@ pub(crate) struct Backlog {
     open: usize,
 }
 
-/// Records by their numbers. They leave and come back in any order: for a delivery, for a claim.
-type Queue = BTreeMap<u64, Queued>;
+/// Records in order of acceptance.
+#[derive(Default)]
+struct Queue {
+    in_order: VecDeque<Queued>,
+    /// Those that later ones have overtaken, in a delivery that failed or while they waited for a claim.
+    overtaken: BTreeMap<u64, Queued>,
+}
 
 impl Backlog {
     pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
@@ -79,7 +84,8 @@ impl Backlog {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.queues().map(BTreeMap::len).sum()
+        let asked: usize = self.asked.iter().map(BTreeMap::len).sum();
+        self.ready.iter().map(Queue::len).sum::<usize>() + asked
     }
 
     /// Records that are not released.
@@ -108,9 +114,12 @@ impl Backlog {
         self.bytes += queued.bytes();
         self.to_retry += usize::from(queued.tries > 0);
         self.open += usize::from(queued.sequence >= self.released);
-        let waits = matches!(queued.claim, Claim::Asked { .. });
-        let queues = if waits { &mut self.asked } else { &mut self.ready };
-        queues[queued.event.class() as usize].insert(queued.sequence, queued);
+        let class = queued.event.class() as usize;
+        if matches!(queued.claim, Claim::Asked { .. }) {
+            self.asked[class].insert(queued.sequence, queued);
+        } else {
+            self.ready[class].push(queued);
+        }
     }
 
     /// While there is more than fits: takes the oldest of the least defended class.
@@ -118,16 +127,15 @@ impl Backlog {
         if self.len() <= self.max_records && self.bytes <= self.max_bytes {
             return None;
         }
-        let both = self.ready.iter_mut().zip(&mut self.asked);
-        let evicted = both.into_iter().find_map(|(ready, asked)| first_of([ready, asked])?.pop_first());
-        self.taken(evicted)
+        let class = (0..3).find(|class| self.oldest_of(*class).is_some())?;
+        self.pop(class)
     }
 
     /// Takes a record that was accepted at `limit` or before.
     pub(crate) fn expire(&mut self, limit: Instant) -> Option<Queued> {
-        let is_old = |queue: &&mut Queue| first(queue).is_some_and(|first| first.accepted_at <= limit);
-        let expired = self.ready.iter_mut().chain(&mut self.asked).find(is_old).and_then(BTreeMap::pop_first);
-        self.taken(expired)
+        let is_old = |class: &usize| self.oldest_of(*class).is_some_and(|oldest| oldest.accepted_at <= limit);
+        let class = (0..3).find(is_old)?;
+        self.pop(class)
     }
 
     /// Takes the oldest released records that wait for no claim, as many as one delivery may carry and at
@@ -135,76 +143,114 @@ impl Backlog {
     pub(crate) fn cut(&mut self, limit: CutLimit) -> Vec<Queued> {
         let mut batch: Vec<Queued> = Vec::with_capacity(limit.events.min(self.len()));
         let (mut events, mut bytes) = (0, 0);
-        while let Some(queue) = first_of(&mut self.ready)
-            && let Some(oldest) = queue.first_entry()
-        {
-            events += oldest.get().event.wire_events();
-            bytes += oldest.get().bytes();
+        while let Some((class, oldest)) = self.oldest_ready() {
+            events += oldest.event.wire_events();
+            bytes += oldest.bytes();
             let fits = batch.is_empty() || (events <= limit.events && bytes <= limit.bytes);
-            if *oldest.key() >= self.released || !fits {
+            if oldest.sequence >= self.released || !fits {
                 break;
             }
-            let cut = oldest.remove_entry();
-            batch.extend(self.taken(Some(cut)));
+            let cut = self.ready[class].pop();
+            batch.extend(self.taken(cut));
         }
         batch
     }
 
-    /// Takes everything.
+    /// Takes everything, in no order.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Queued> + use<> {
         (self.bytes, self.to_retry, self.open) = (0, 0, 0);
-        let queues = std::mem::take(&mut self.ready).into_iter().chain(std::mem::take(&mut self.asked));
-        queues.flat_map(BTreeMap::into_values)
+        let (ready, asked) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.asked));
+        let ready =
+            ready.into_iter().flat_map(|it| it.in_order.into_iter().chain(it.overtaken.into_values()));
+        ready.chain(asked.into_iter().flat_map(BTreeMap::into_values))
     }
 
     /// Whether a [`cut`](Self::cut) would take anything.
     pub(crate) fn can_cut(&self) -> bool {
-        self.ready.iter().filter_map(first).any(|first| first.sequence < self.released)
+        self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < self.released)
     }
 
     /// A record that waits for no claim, by its number.
     pub(crate) fn find(&mut self, sequence: u64) -> Option<&mut Queued> {
-        self.ready.iter_mut().find_map(|queue| queue.get_mut(&sequence))
+        self.ready.iter_mut().find_map(|queue| queue.find(sequence))
     }
 
     /// Takes a record that waits for its claim.
     pub(crate) fn take_asked(&mut self, sequence: u64) -> Option<Queued> {
-        let asked = self.asked.iter_mut().find_map(|queue| queue.remove_entry(&sequence));
+        let asked = self.asked.iter_mut().find_map(|asked| asked.remove(&sequence));
         self.taken(asked)
     }
 
     /// The first record that waits for its claim.
     pub(crate) fn first_asked(&self) -> Option<u64> {
-        self.asked.iter().filter_map(first).map(|first| first.sequence).min()
+        self.asked.iter().filter_map(|asked| Some(*asked.first_key_value()?.0)).min()
     }
 
     /// When the oldest record was accepted.
     pub(crate) fn oldest_at(&self) -> Option<Instant> {
-        self.queues().filter_map(first).map(|first| first.accepted_at).min()
+        (0..3).filter_map(|class| self.oldest_of(class)).map(|oldest| oldest.accepted_at).min()
     }
 
-    fn queues(&self) -> impl Iterator<Item = &Queue> {
-        self.ready.iter().chain(&self.asked)
+    fn oldest_ready(&self) -> Option<(usize, &Queued)> {
+        let fronts = self.ready.iter().map(Queue::first).enumerate();
+        fronts.filter_map(|(class, first)| Some((class, first?))).min_by_key(|(_, first)| first.sequence)
+    }
+
+    fn oldest_of(&self, class: usize) -> Option<&Queued> {
+        let asked = self.asked[class].first_key_value().map(|(_, first)| first);
+        older(self.ready[class].first(), asked)
+    }
+
+    /// Takes the oldest record of a class.
+    fn pop(&mut self, class: usize) -> Option<Queued> {
+        let sequence = self.oldest_of(class)?.sequence;
+        let asked = self.asked[class].remove(&sequence);
+        let oldest = asked.or_else(|| self.ready[class].pop());
+        self.taken(oldest)
     }
 
     /// Takes a record that has left its queue out of the counts.
-    fn taken(&mut self, entry: Option<(u64, Queued)>) -> Option<Queued> {
-        let (sequence, queued) = entry?;
+    fn taken(&mut self, queued: Option<Queued>) -> Option<Queued> {
+        let queued = queued?;
         self.bytes -= queued.bytes();
         self.to_retry -= usize::from(queued.tries > 0);
-        self.open -= usize::from(sequence >= self.released);
+        self.open -= usize::from(queued.sequence >= self.released);
         Some(queued)
     }
 }
 
-fn first(queue: &Queue) -> Option<&Queued> {
-    queue.first_key_value().map(|(_, first)| first)
+impl Queue {
+    fn len(&self) -> usize {
+        self.in_order.len() + self.overtaken.len()
+    }
+
+    fn push(&mut self, queued: Queued) {
+        if self.in_order.back().is_none_or(|last| last.sequence < queued.sequence) {
+            self.in_order.push_back(queued);
+        } else {
+            self.overtaken.insert(queued.sequence, queued);
+        }
+    }
+
+    fn first(&self) -> Option<&Queued> {
+        older(self.in_order.front(), self.overtaken.first_key_value().map(|(_, first)| first))
+    }
+
+    fn pop(&mut self) -> Option<Queued> {
+        let sequence = self.first()?.sequence;
+        self.overtaken.remove(&sequence).or_else(|| self.in_order.pop_front())
+    }
+
+    fn find(&mut self, sequence: u64) -> Option<&mut Queued> {
+        if let Ok(place) = self.in_order.binary_search_by_key(&sequence, |queued| queued.sequence) {
+            return self.in_order.get_mut(place);
+        }
+        self.overtaken.get_mut(&sequence)
+    }
 }
 
-/// The queue that the oldest record is in.
-fn first_of<'a>(queues: impl IntoIterator<Item = &'a mut Queue>) -> Option<&'a mut Queue> {
-    let filled = queues.into_iter().filter(|queue| !queue.is_empty());
-    filled.min_by_key(|queue| queue.first_key_value().map(|(sequence, _)| *sequence))
+fn older<'a>(one: Option<&'a Queued>, other: Option<&'a Queued>) -> Option<&'a Queued> {
+    one.into_iter().chain(other).min_by_key(|queued| queued.sequence)
 }
 
 #[cfg(test)]
@@ -336,7 +382,9 @@ mod tests {
         assert_eq!((backlog.to_retry(), backlog.oldest_at()), (4, Some(start())));
         assert_eq!(sequences(&backlog.cut(CutLimit { events: 3, ..ANY })), [0, 1, 2]);
         assert_eq!(backlog.to_retry(), 1);
-        assert_eq!(sequences(&backlog.drain().collect::<Vec<_>>()), [3, 4, 5]);
+        let mut left = sequences(&backlog.drain().collect::<Vec<_>>());
+        left.sort_unstable();
+        assert_eq!(left, [3, 4, 5]);
         assert_eq!((backlog.len(), backlog.bytes, backlog.to_retry()), (0, 0, 0));
     }
 
