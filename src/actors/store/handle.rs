@@ -50,8 +50,7 @@ impl StoreHandle {
     pub(crate) fn tell(&self, command: StoreCommand) {
         let unsent = self.inbox.send(command).map_err(SendError::into_inner);
         if let Err(StoreCommand::Keep(keys) | StoreCommand::Release(keys)) = unsent {
-            let ended = StoreError::new("its thread has ended");
-            keys.iter().for_each(|_| self.visitors.count_failure(&ended));
+            self.visitors.count_failures(keys.len(), &StoreError::new("its thread has ended"));
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum StoreEffect {
     Drained(Reply<()>),
     /// So many readers got no answer in time.
     Late(u64),
+    /// So many keys are neither kept nor released, as too many wait.
+    Untold(usize),
     Notify(LifecycleEvent),
 }
 
@@ -50,8 +52,8 @@ pub(crate) struct StoreMachine {
     drains: Vec<Drain>,
     /// The last round of writing was refused.
     refused: bool,
-    /// Keys that there was no room for, which is told once.
-    overflowed: bool,
+    /// Keys that there was no room for.
+    untold: usize,
     /// Claims of a tracker that has ended which are not to be released.
     held: HashSet<u64>,
 }
@@ -112,7 +114,7 @@ impl StoreMachine {
             closed: false,
             drains: Vec::new(),
             refused: false,
-            overflowed: false,
+            untold: 0,
             held: HashSet::new(),
         }
     }
@@ -163,9 +165,7 @@ impl StoreMachine {
     /// As many keys as there is room for.
     fn fitting(&mut self, mut keys: Vec<String>) -> Vec<String> {
         let room = TOLD.saturating_sub(self.keeps.len() + self.releases.len());
-        if keys.len() > room && !std::mem::replace(&mut self.overflowed, true) {
-            log::warn!("the data store is too slow to be told of every delivery; leases end by themselves");
-        }
+        self.untold += keys.len().saturating_sub(room);
         keys.truncate(room);
         keys
     }
@@ -255,6 +255,9 @@ impl StoreMachine {
         }
         if late > 0 {
             effects.push(StoreEffect::Late(late));
+        }
+        if self.untold > 0 {
+            effects.push(StoreEffect::Untold(std::mem::take(&mut self.untold)));
         }
         if !given_up.is_empty() {
             effects.push(StoreEffect::Claimed(given_up));
@@ -377,6 +380,11 @@ impl StoreMachine {
         writes().count() >= WRITE_LANES && writes().all(|call| call.due <= now)
     }
 
+    /// Keys that still wait to be kept or released.
+    pub(crate) fn waiting(&self) -> usize {
+        self.keeps.len() + self.releases.len()
+    }
+
     /// Whether there is nothing left to do but to wait for calls that may never end.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let empty = self.reads.is_empty() && self.claims.is_empty() && self.keeps.is_empty();
@@ -451,6 +459,19 @@ mod tests {
             .iter()
             .any(|effect| matches!(effect, StoreEffect::Claimed(it) if it[0].answer == ClaimAnswer::Unasked));
         assert!(given_up);
+    }
+
+    #[test]
+    fn keys_that_find_no_room_are_told_of() {
+        let (mut machine, now) = (machine(), Instant::now());
+        let keys = |from: usize, to: usize| (from..to).map(|number| number.to_string()).collect();
+        machine.command(StoreCommand::Keep(keys(0, TOLD)), now);
+        machine.command(StoreCommand::Release(keys(TOLD, TOLD + 3)), now);
+        assert_eq!(machine.waiting(), TOLD);
+        let mut effects = Vec::new();
+        (0..2).for_each(|_| machine.settle(now, &mut effects));
+        let untold = |effect| if let StoreEffect::Untold(keys) = effect { Some(keys) } else { None };
+        assert_eq!(effects.into_iter().filter_map(untold).collect::<Vec<_>>(), [3]);
     }
 
     #[test]

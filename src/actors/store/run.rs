@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, SendError, Sender, at, bounded, never, select}
 use super::{Call, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, StoreSettings, perform};
 use crate::actors::Notifier;
 use crate::actors::thread::Worker;
-use crate::state::{DataStore, Visitors};
+use crate::state::{DataStore, StoreError, Visitors};
 
 /// How long the end of a thread is waited for that has nothing left to do.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -91,6 +91,7 @@ impl StoreThread {
             // A tracker whose last request does not end has more to tell.
             let is_told = self.claimed.is_none() || self.abandoned;
             if self.ending && is_told && self.machine.is_idle(now) {
+                self.count_untold(self.machine.waiting());
                 return self.lanes.end();
             }
         }
@@ -114,12 +115,20 @@ impl StoreThread {
         }
     }
 
+    fn count_untold(&self, keys: usize) {
+        if keys > 0 {
+            let error = StoreError::new("too slow to be told of every delivery; leases end by themselves");
+            self.visitors.count_failures(keys, &error);
+        }
+    }
+
     fn carry_out(&mut self, effect: StoreEffect, now: Instant) {
         match effect {
             StoreEffect::Call(id, call) => self.lanes.begin(id, call),
             StoreEffect::Read(reply, value) => reply.send(value),
             StoreEffect::Drained(reply) => reply.send(()),
             StoreEffect::Late(answers) => self.visitors.count_late(answers),
+            StoreEffect::Untold(keys) => self.count_untold(keys),
             StoreEffect::Notify(event) => self.notifier.notify(event),
             StoreEffect::Claimed(claimed) => {
                 let unsent = match &self.claimed {

@@ -166,10 +166,9 @@ impl Tracker {
             }
             self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
             self.backlog.push(Queued { sequence, event, accepted_at: now, tries: 0, claim });
-            if ask == Ask::Never {
+            if self.make_room(sequence, effects) && ask == Ask::Never {
                 self.give_up_claim(sequence, effects);
             }
-            self.make_room(sequence, effects);
             return;
         }
         self.accept(&event, effects);

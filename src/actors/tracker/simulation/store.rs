@@ -333,7 +333,10 @@ impl StoreActor {
                     self.machine.unheard(unsent.unwrap_or_default(), now);
                 }
                 StoreEffect::Late(answers) => self.visitors.count_late(answers),
-                StoreEffect::Read(..) | StoreEffect::Drained(_) | StoreEffect::Notify(_) => {}
+                StoreEffect::Read(..)
+                | StoreEffect::Drained(_)
+                | StoreEffect::Notify(_)
+                | StoreEffect::Untold(_) => {}
             }
         }
         assert!(self.lanes.len() + self.hung.len() <= StoreMachine::LANES, "more calls than lanes");
