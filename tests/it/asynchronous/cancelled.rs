@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use convert_sdk::{
-    BoxFuture, ConfirmError, ConversionOptions, FlushError, InMemoryDataStore, InitializeError, LoadError,
-    TransportError,
+    BoxFuture, ConfirmError, ConversionOptions, FlushError, InMemoryDataStore, InitializeError,
 };
 
 use super::stores::Gate;
