@@ -13,7 +13,7 @@ use super::refresher::compile;
 use super::thread::Worker;
 #[cfg(feature = "async")]
 use super::wait::Limit;
-use crate::config::{CompileOptions, ConfigSnapshot};
+use crate::config::{CompileOptions, ConfigSnapshot, SnapshotExt};
 use crate::error::{LoadError, StartError};
 use crate::transport::{ConfigResponse, TransportError};
 

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use super::Context;
 use crate::actors::Verdict;
 use crate::attributes::Attributes;
+use crate::config::SnapshotExt;
 use crate::deadline::deadline_after;
 use crate::decide::goal_matches;
 use crate::error::ConfirmError;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use smol_str::SmolStr;
 
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::decide::{Stored, StoredDecisions};
 
 /// So many experiences have their note in the context itself, in the order in which they came.

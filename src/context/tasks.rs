@@ -9,7 +9,7 @@ use super::preview::fetched_preview;
 use super::visitor::Remembered;
 use super::{Context, RunOptions};
 use crate::attributes::Attributes;
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::deadline::deadline_after;
 use crate::error::{ConfirmError, PreviewError};
 use crate::results::{ConversionResult, ExperienceResult, Undecided};

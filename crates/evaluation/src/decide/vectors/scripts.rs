@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::public::{Config, Tally, Visitor, each_line, is_throw, keys, map, merged, report_keys, text_of};
 use super::{report, same};
+use crate::attributes::AttributesExt;
+use crate::config::SnapshotExt;
 use crate::decide::goal_matches;
 
 /// The keys of experiences with a variation whose id is no text. JavaScript may decide them without

@@ -2,15 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::compile::Compiled;
-use super::{CompileOptions, ConfigError, ConfigSnapshot, EntityKind, Place};
+use super::{CompileOptions, Compiled, ConfigError, ConfigSnapshot, EntityKind, Place, SnapshotExt};
 use crate::attributes::Attributes;
 use crate::decide::{
-    Facts, Miss, Outcome, Stored, StoredDecisions, decide_experience, goal_matches, match_custom_segments,
+    Facts, Miss, NoDecisions, Outcome, decide_experience, goal_matches, match_custom_segments,
 };
 
 fn compile(text: impl Into<String>) -> Result<Compiled, ConfigError> {
-    ConfigSnapshot::compile(text.into(), &CompileOptions::default())
+    super::compile(text.into(), &CompileOptions::default())
 }
 
 fn with(parts: Value) -> Value {
@@ -51,14 +50,6 @@ fn rich() -> Value {
     }))
 }
 
-struct Nothing;
-
-impl StoredDecisions for Nothing {
-    fn stored(&self, _: usize) -> Stored {
-        Stored::None
-    }
-}
-
 fn decide(snapshot: &ConfigSnapshot, key: &str) -> Outcome {
     let data = Attributes::new().with("plan", "pro");
     let facts = Facts {
@@ -67,7 +58,7 @@ fn decide(snapshot: &ConfigSnapshot, key: &str) -> Outcome {
         location: &data,
         environment: None,
         custom_segments: &[],
-        decisions: &Nothing,
+        decisions: &NoDecisions,
         forced_variation: None,
     };
     decide_experience(snapshot, snapshot.experience_index(key).unwrap(), &facts)

@@ -7,7 +7,7 @@ use super::{
     explain_experience, goal_matches,
 };
 use crate::attributes::{AttributeValue, Attributes};
-use crate::config::{BucketOrder, CompileOptions, ConfigSnapshot};
+use crate::config::{BucketOrder, CompileOptions, ConfigSnapshot, SnapshotExt, compile};
 
 /// The stored decisions of the first experiences.
 struct Decisions(Vec<Option<&'static str>>);
@@ -47,7 +47,7 @@ fn snapshot(experience: &Value, options: &CompileOptions) -> ConfigSnapshot {
         ],
         "segments": [{"id": "s", "key": "segment"}, {"id": 0, "key": "none"}, {"id": "0", "key": "zero"}],
     });
-    ConfigSnapshot::compile(config.to_string(), options).unwrap().snapshot
+    compile(config.to_string(), options).unwrap().snapshot
 }
 
 struct Case<'a> {
@@ -186,7 +186,7 @@ fn numbers_that_json_does_not_have_are_ordered_as_numbers() {
         let rules = json!({"OR": [{"AND": [{"OR_WHEN": [item]}]}]});
         let goals = json!([{"id": "g", "key": "goal", "rules": rules}]);
         let config = json!({"account_id": "1", "project": {"id": "2"}, "goals": goals}).to_string();
-        let snapshot = ConfigSnapshot::compile(config, &CompileOptions::default()).unwrap().snapshot;
+        let snapshot = compile(config, &CompileOptions::default()).unwrap().snapshot;
         goal_matches(&snapshot, 0, &Attributes::new().with("n", number))
     };
     // Both sides are of type "number", so that a comparison that does not hold is negated.
@@ -277,7 +277,7 @@ fn an_item_without_an_answer_is_false_negated_or_not_and_the_explanation_says_wh
             "audiences": [{"id": "a", "key": "only", "rules": {"OR": [{"AND": [{"OR_WHEN": [item]}]}]}}],
         });
         let options = CompileOptions::default();
-        let snapshot = ConfigSnapshot::compile(config.to_string(), &options).unwrap().snapshot;
+        let snapshot = compile(config.to_string(), &options).unwrap().snapshot;
         let case = Case { attributes: Attributes::new().with("text", "a".repeat(60)), ..Case::default() };
         let (outcome, explanation) = case.explain(&snapshot);
         assert_eq!(outcome, Outcome::Undecided(Miss::Audience));

@@ -5,12 +5,12 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Arguments;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::cell::next_serial;
 use super::entity::{Audience, Entities, Exclusion, Experience, Feature, RuledEntity, Span};
 use super::experience::Referred;
 use super::layout::{BucketOrder, Edge};
@@ -23,14 +23,18 @@ use crate::attributes::AttributeValue;
 use crate::js::cast::VariableType;
 use crate::js::text::truthy;
 
-/// What the application says about bucketing.
+/// What the application says about bucketing. The defaults are the official SDKs'.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CompileOptions {
-    /// Hash the visitor id alone, so that a visitor has the same bucket in every experience.
-    pub(crate) exclude_experience_id_hash: bool,
-    pub(crate) hash_seed: u32,
-    pub(crate) max_traffic: u32,
-    pub(crate) bucket_order: BucketOrder,
+pub struct CompileOptions {
+    /// Hash the visitor id alone, so that a visitor has the same bucket in every experience. Default
+    /// false.
+    pub exclude_experience_id_hash: bool,
+    /// The seed of the hash. Default 9,999.
+    pub hash_seed: u32,
+    /// How many buckets there are. Default 10,000.
+    pub max_traffic: u32,
+    /// In which order variations take their share of the buckets.
+    pub bucket_order: BucketOrder,
 }
 
 impl Default for CompileOptions {
@@ -49,39 +53,47 @@ pub(super) const WARNINGS_TOLD: usize = 10;
 
 /// A snapshot and what of it is malformed.
 #[derive(Debug)]
-pub(crate) struct Compiled {
-    pub(crate) snapshot: ConfigSnapshot,
+pub struct Compiled {
+    /// What decisions are made by.
+    pub snapshot: ConfigSnapshot,
     /// The first ten.
-    pub(crate) warnings: Vec<ConfigWarning>,
+    pub warnings: Vec<ConfigWarning>,
     /// How many more there are.
-    pub(crate) more_warnings: usize,
+    pub more_warnings: usize,
 }
 
-impl ConfigSnapshot {
-    /// Parses and compiles a served config. No text makes it panic.
-    pub(crate) fn compile(text: String, options: &CompileOptions) -> Result<Compiled, ConfigError> {
-        if u32::try_from(text.len()).is_err() {
-            return Err(ConfigError::TooLarge);
-        }
-        let mut compiler = Compiler { text: &text, options, warnings: Vec::new(), more_warnings: 0 };
-        let parts = compiler.compile()?;
-        let Compiler { warnings, more_warnings, .. } = compiler;
-        let snapshot = Self {
-            serial: next_serial(),
-            keyed: parts.keyed,
-            account_id: parts.account_id,
-            project_id: parts.project_id,
-            experiences: parts.experiences,
-            audiences: parts.audiences,
-            locations: parts.locations,
-            segments: parts.segments,
-            features: parts.features,
-            goals: parts.goals,
-            bucketing: *options,
-            text: text.into_boxed_str(),
-        };
-        Ok(Compiled { snapshot, warnings, more_warnings })
+/// Parses and compiles a served config, of which it keeps the text. No text makes it panic.
+///
+/// # Errors
+/// The text is no config; what is malformed within one becomes a warning.
+pub fn compile(text: String, options: &CompileOptions) -> Result<Compiled, ConfigError> {
+    if u32::try_from(text.len()).is_err() {
+        return Err(ConfigError::TooLarge);
     }
+    let mut compiler = Compiler { text: &text, options, warnings: Vec::new(), more_warnings: 0 };
+    let parts = compiler.compile()?;
+    let Compiler { warnings, more_warnings, .. } = compiler;
+    let snapshot = ConfigSnapshot {
+        serial: next_serial(),
+        keyed: parts.keyed,
+        account_id: parts.account_id,
+        project_id: parts.project_id,
+        experiences: parts.experiences,
+        audiences: parts.audiences,
+        locations: parts.locations,
+        segments: parts.segments,
+        features: parts.features,
+        goals: parts.goals,
+        bucketing: *options,
+        text: text.into_boxed_str(),
+    };
+    Ok(Compiled { snapshot, warnings, more_warnings })
+}
+
+/// A number that no other snapshot of this process has. It is not 0.
+fn next_serial() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed).max(1)
 }
 
 /// A snapshot without its text, which the compiler still borrows.

@@ -128,51 +128,6 @@ impl ConfigSnapshot {
         self.goals.list.iter().map(|goal| goal.key.as_str())
     }
 
-    /// Tells this config from every other one of the process.
-    pub(crate) const fn serial(&self) -> u32 {
-        self.serial
-    }
-
-    /// The experiences to decide when all are asked for, by position.
-    pub(crate) fn keyed_experiences(&self) -> impl ExactSizeIterator<Item = usize> {
-        self.keyed.iter().map(|position| *position as usize)
-    }
-
-    /// The experiences with a variation that carries a feature of this one's key, by position.
-    pub(crate) fn carriers(&self, feature: usize) -> impl ExactSizeIterator<Item = usize> {
-        let carriers = self.features.list.get(feature).map_or(&[][..], |feature| &feature.carriers);
-        carriers.iter().map(|position| *position as usize)
-    }
-
-    pub(crate) fn experiences(&self) -> &[Experience] {
-        &self.experiences.list
-    }
-
-    pub(crate) fn experience_index(&self, key: &str) -> Option<usize> {
-        self.experiences.find(key)
-    }
-
-    pub(crate) fn experience_index_by_id(&self, id: &str) -> Option<usize> {
-        self.experiences.find_id(id)
-    }
-
-    pub(crate) fn features(&self) -> &[Feature] {
-        &self.features.list
-    }
-
-    pub(crate) fn feature_index(&self, key: &str) -> Option<usize> {
-        self.features.find(key)
-    }
-
-    pub(crate) fn goals(&self) -> &[RuledEntity] {
-        &self.goals.list
-    }
-
-    /// The first goal with that key, unless its id is none to JavaScript.
-    pub(crate) fn goal_index(&self, key: &str) -> Option<usize> {
-        self.goals.find(key).filter(|position| self.goals.list[*position].has_id)
-    }
-
     /// The audiences with the id of this one, which is their first.
     #[inline]
     pub(crate) fn audiences_alike(&self, first: u32) -> impl Iterator<Item = &Audience> {
@@ -204,48 +159,6 @@ impl ConfigSnapshot {
         let experience_id = if self.bucketing.exclude_experience_id_hash { "" } else { experience_id };
         let text = format!("{experience_id}{visitor_id}");
         murmur3::murmur3_32(&mut text.as_bytes(), self.bucketing.hash_seed).ok()
-    }
-
-    /// The first entity with that key, as served.
-    pub(crate) fn entity(&self, kind: EntityKind, key: &str) -> Option<Value> {
-        let by_key = |variation: &Variation| variation.key == key;
-        let span = match kind {
-            EntityKind::Experience => span_at(&self.experiences, self.experiences.find(key)),
-            EntityKind::Feature => span_at(&self.features, self.features.find(key)),
-            EntityKind::Goal => span_at(&self.goals, self.goals.find(key)),
-            EntityKind::Audience => span_at(&self.audiences, self.audiences.find(key)),
-            EntityKind::Segment => span_at(&self.segments, self.segments.find(key)),
-            EntityKind::Location => span_at(&self.locations, self.locations.find(key)),
-            EntityKind::Variation => return self.variation(by_key).map(|variation| variation.raw(self)),
-        };
-        span.map(|span| self.served(span))
-    }
-
-    /// The first entity with that id, as served.
-    pub(crate) fn entity_by_id(&self, kind: EntityKind, id: &str) -> Option<Value> {
-        let by_id = |variation: &Variation| variation.id == id;
-        let span = match kind {
-            EntityKind::Experience => span_at(&self.experiences, self.experiences.find_id(id)),
-            EntityKind::Feature => span_at(&self.features, self.features.find_id(id)),
-            EntityKind::Goal => span_at(&self.goals, self.goals.find_id(id)),
-            EntityKind::Audience => span_at(&self.audiences, self.audiences.find_id(id)),
-            EntityKind::Segment => span_at(&self.segments, self.segments.find_id(id)),
-            EntityKind::Location => span_at(&self.locations, self.locations.find_id(id)),
-            EntityKind::Variation => return self.variation(by_id).map(|variation| variation.raw(self)),
-        };
-        span.map(|span| self.served(span))
-    }
-
-    /// What this config changes with respect to `previous`.
-    pub(crate) fn changes_from(&self, previous: &Self) -> ConfigChanges {
-        ConfigChanges {
-            experiences: self.changes(&self.experiences, previous, &previous.experiences),
-            audiences: self.changes(&self.audiences, previous, &previous.audiences),
-            locations: self.changes(&self.locations, previous, &previous.locations),
-            segments: self.changes(&self.segments, previous, &previous.segments),
-            features: self.changes(&self.features, previous, &previous.features),
-            goals: self.changes(&self.goals, previous, &previous.goals),
-        }
     }
 
     /// The value of a part of the text; `null` when it is nested too deeply to be built.
@@ -285,6 +198,141 @@ impl ConfigSnapshot {
         }
         counts.removed = left.len();
         counts
+    }
+}
+
+/// What an engine looks up in a snapshot, mostly by position. Apart from the type, so that whoever
+/// re-exports that promises none of this.
+pub trait SnapshotExt {
+    /// Tells this config from every other one of the process, until 2^32 were compiled; not 0.
+    fn serial(&self) -> u32;
+
+    /// The experiences to decide when all are asked for, by position.
+    fn keyed_experiences(&self) -> impl ExactSizeIterator<Item = usize>;
+
+    /// The experiences with a variation that carries a feature of this one's key, by position.
+    fn carriers(&self, feature: usize) -> impl ExactSizeIterator<Item = usize>;
+
+    /// The experiences, in config order.
+    fn experiences(&self) -> &[Experience];
+
+    /// The position of the first experience with that key.
+    fn experience_index(&self, key: &str) -> Option<usize>;
+
+    /// The position of the first experience with that id.
+    fn experience_index_by_id(&self, id: &str) -> Option<usize>;
+
+    /// The features, in config order.
+    fn features(&self) -> &[Feature];
+
+    /// The position of the first feature with that key.
+    fn feature_index(&self, key: &str) -> Option<usize>;
+
+    /// The goals, in config order.
+    fn goals(&self) -> &[RuledEntity];
+
+    /// The position of the first goal with that key, unless its id is none to JavaScript.
+    fn goal_index(&self, key: &str) -> Option<usize>;
+
+    /// The first entity with that key, as served. Parses its text anew.
+    fn entity(&self, kind: EntityKind, key: &str) -> Option<Value>;
+
+    /// The first entity with that id, as served. Parses its text anew.
+    fn entity_by_id(&self, kind: EntityKind, id: &str) -> Option<Value>;
+
+    /// What this config changes with respect to `previous`.
+    fn changes_from(&self, previous: &Self) -> ConfigChanges;
+}
+
+impl SnapshotExt for ConfigSnapshot {
+    #[inline]
+    fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    #[inline]
+    fn keyed_experiences(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.keyed.iter().map(|position| *position as usize)
+    }
+
+    #[inline]
+    fn carriers(&self, feature: usize) -> impl ExactSizeIterator<Item = usize> {
+        let carriers = self.features.list.get(feature).map_or(&[][..], |feature| &feature.carriers);
+        carriers.iter().map(|position| *position as usize)
+    }
+
+    #[inline]
+    fn experiences(&self) -> &[Experience] {
+        &self.experiences.list
+    }
+
+    #[inline]
+    fn experience_index(&self, key: &str) -> Option<usize> {
+        self.experiences.find(key)
+    }
+
+    #[inline]
+    fn experience_index_by_id(&self, id: &str) -> Option<usize> {
+        self.experiences.find_id(id)
+    }
+
+    #[inline]
+    fn features(&self) -> &[Feature] {
+        &self.features.list
+    }
+
+    #[inline]
+    fn feature_index(&self, key: &str) -> Option<usize> {
+        self.features.find(key)
+    }
+
+    #[inline]
+    fn goals(&self) -> &[RuledEntity] {
+        &self.goals.list
+    }
+
+    #[inline]
+    fn goal_index(&self, key: &str) -> Option<usize> {
+        self.goals.find(key).filter(|position| self.goals.list[*position].has_id)
+    }
+
+    fn entity(&self, kind: EntityKind, key: &str) -> Option<Value> {
+        let by_key = |variation: &Variation| variation.key == key;
+        let span = match kind {
+            EntityKind::Experience => span_at(&self.experiences, self.experiences.find(key)),
+            EntityKind::Feature => span_at(&self.features, self.features.find(key)),
+            EntityKind::Goal => span_at(&self.goals, self.goals.find(key)),
+            EntityKind::Audience => span_at(&self.audiences, self.audiences.find(key)),
+            EntityKind::Segment => span_at(&self.segments, self.segments.find(key)),
+            EntityKind::Location => span_at(&self.locations, self.locations.find(key)),
+            EntityKind::Variation => return self.variation(by_key).map(|variation| variation.raw(self)),
+        };
+        span.map(|span| self.served(span))
+    }
+
+    fn entity_by_id(&self, kind: EntityKind, id: &str) -> Option<Value> {
+        let by_id = |variation: &Variation| variation.id == id;
+        let span = match kind {
+            EntityKind::Experience => span_at(&self.experiences, self.experiences.find_id(id)),
+            EntityKind::Feature => span_at(&self.features, self.features.find_id(id)),
+            EntityKind::Goal => span_at(&self.goals, self.goals.find_id(id)),
+            EntityKind::Audience => span_at(&self.audiences, self.audiences.find_id(id)),
+            EntityKind::Segment => span_at(&self.segments, self.segments.find_id(id)),
+            EntityKind::Location => span_at(&self.locations, self.locations.find_id(id)),
+            EntityKind::Variation => return self.variation(by_id).map(|variation| variation.raw(self)),
+        };
+        span.map(|span| self.served(span))
+    }
+
+    fn changes_from(&self, previous: &Self) -> ConfigChanges {
+        ConfigChanges {
+            experiences: self.changes(&self.experiences, previous, &previous.experiences),
+            audiences: self.changes(&self.audiences, previous, &previous.audiences),
+            locations: self.changes(&self.locations, previous, &previous.locations),
+            segments: self.changes(&self.segments, previous, &previous.segments),
+            features: self.changes(&self.features, previous, &previous.features),
+            goals: self.changes(&self.goals, previous, &previous.goals),
+        }
     }
 }
 

@@ -1,17 +1,13 @@
-//! The one place where the current snapshot is kept.
+//! The config in place: the one place where the current snapshot is kept.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
 
-use super::ConfigSnapshot;
-
-/// A number that no other snapshot of this process has, by which handles know one again. It is not 0.
-pub(super) fn next_serial() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed).max(1)
-}
+pub(crate) use convert_evaluation::config::{
+    BucketOrder, CarriedFeature, CompileOptions, ConfigChanges, ConfigError, ConfigSnapshot, EntityKind,
+    Experience, Feature, SnapshotExt, Variation, compile,
+};
 
 /// Holds the current snapshot: loaded by anyone without a lock, replaced whole by the refresher.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use super::trace::Trace;
 use super::{Facts, Outcome, Source, StoredDecisions, experience};
 use crate::attributes::AttributeValue;
 use crate::config::{
-    Audience, ConfigSnapshot, Environment, Experience, Item, ItemPath, Place, RuledEntity, Test,
+    Audience, ConfigSnapshot, Environment, Experience, Item, ItemPath, Place, RuledEntity, SnapshotExt, Test,
 };
 
 /// Why one experience was decided, or not, for one visitor. The last of its steps is the one that
@@ -162,7 +162,7 @@ pub struct EdgeTrace {
 
 /// Decides one experience and explains it; the outcome is that of
 /// [`decide_experience`](super::decide_experience).
-pub(crate) fn explain_experience<D>(
+pub fn explain_experience<D>(
     snapshot: &ConfigSnapshot,
     experience: usize,
     facts: &Facts<'_, D>,

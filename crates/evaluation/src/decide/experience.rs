@@ -4,7 +4,7 @@ use super::bucketing::{bucket, select};
 use super::rules::matches;
 use super::trace::Trace;
 use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
-use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, Standing};
+use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, SnapshotExt, Standing};
 use crate::js::regex::Steps;
 
 #[inline]

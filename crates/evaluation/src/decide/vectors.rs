@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::rules::matches;
 use super::trace::Untraced;
 use crate::attributes::{AttributeValue, Attributes};
-use crate::config::{CompileOptions, ConfigSnapshot};
+use crate::config::{CompileOptions, ConfigSnapshot, SnapshotExt, compile};
 use crate::js::cast::{VariableType, cast};
 use crate::js::number::number;
 use crate::js::regex::{Pattern, Steps};
@@ -19,7 +19,7 @@ use crate::js::text::text;
 
 /// Every line of one vector file, parsed.
 fn lines(file: &str) -> Vec<Value> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/parity/vectors").join(file);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/vectors").join(file);
     let packed = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut json = String::new();
     flate2::read::GzDecoder::new(packed).read_to_string(&mut json).unwrap();
@@ -27,7 +27,7 @@ fn lines(file: &str) -> Vec<Value> {
 }
 
 fn snapshot(config: &Value, options: &CompileOptions) -> ConfigSnapshot {
-    ConfigSnapshot::compile(config.to_string(), options).unwrap().snapshot
+    compile(config.to_string(), options).unwrap().snapshot
 }
 
 /// A whole config around the parts given.

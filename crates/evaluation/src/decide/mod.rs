@@ -17,15 +17,13 @@ mod vectors;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::ConfigSnapshot;
 
-pub use explain::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
-
-pub(crate) use explain::explain_experience;
-pub(crate) use feature::carried_features;
-pub(crate) use goal::goal_matches;
-pub(crate) use segments::match_custom_segments;
+pub use explain::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step, explain_experience};
+pub use feature::carried_features;
+pub use goal::goal_matches;
+pub use segments::match_custom_segments;
 
 /// What is stored for a visitor and an experience.
-pub(crate) enum Stored {
+pub enum Stored {
     /// Nothing.
     None,
     /// This variation of the experience, by position.
@@ -38,75 +36,119 @@ pub(crate) enum Stored {
 }
 
 /// The stored decisions of one visitor.
-pub(crate) trait StoredDecisions {
+pub trait StoredDecisions {
     /// The stored decision for an experience, by the position of the first one with its id.
     fn stored(&self, experience: usize) -> Stored;
 }
 
 /// Everything about the visitor and the call that a decision may depend on.
-pub(crate) struct Facts<'a, D: StoredDecisions + ?Sized> {
+pub struct Facts<'a, D: StoredDecisions + ?Sized> {
     /// An empty id means that nothing is decided at all.
-    pub(crate) visitor_id: &'a str,
+    pub visitor_id: &'a str,
     /// What audience rules see: stored segments, context and call attributes, already merged.
-    pub(crate) attributes: &'a Attributes,
+    pub attributes: &'a Attributes,
     /// What location rules see.
-    pub(crate) location: &'a Attributes,
+    pub location: &'a Attributes,
     /// `None` when no environment is configured, which passes every experience.
-    pub(crate) environment: Option<&'a str>,
+    pub environment: Option<&'a str>,
     /// The ids of the visitor's recorded custom segments.
-    pub(crate) custom_segments: &'a [AttributeValue],
-    pub(crate) decisions: &'a D,
+    pub custom_segments: &'a [AttributeValue],
+    /// What is stored for the visitor.
+    pub decisions: &'a D,
     /// The id of the variation that the call asks for.
-    pub(crate) forced_variation: Option<&'a str>,
+    pub forced_variation: Option<&'a str>,
+}
+
+/// No stored decisions: every visitor is new.
+#[derive(Clone, Copy, Debug)]
+pub struct NoDecisions;
+
+impl StoredDecisions for NoDecisions {
+    fn stored(&self, _: usize) -> Stored {
+        Stored::None
+    }
+}
+
+impl<'a> Facts<'a, NoDecisions> {
+    /// A new visitor with attributes and nothing else.
+    #[must_use]
+    pub fn new(visitor_id: &'a str, attributes: &'a Attributes) -> Self {
+        static NOWHERE: Attributes = Attributes::new();
+        Self {
+            visitor_id,
+            attributes,
+            location: &NOWHERE,
+            environment: None,
+            custom_segments: &[],
+            decisions: &NoDecisions,
+            forced_variation: None,
+        }
+    }
 }
 
 /// What became of one experience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// The visitor has a variation.
     Decided {
         /// The position of the variation.
         variation: usize,
+        /// Where the decision comes from.
         source: Source,
     },
+    /// The visitor has none.
     Undecided(Miss),
 }
 
 /// Where a decision comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
     /// It was stored, and is not stored or reported again.
     Stored,
     /// The visitor's hash.
-    Hashed { bucket: u32 },
+    Hashed {
+        /// The bucket.
+        bucket: u32,
+    },
     /// The call asked for it.
     Forced,
 }
 
 /// Why there is no decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Miss {
+pub enum Miss {
+    /// The visitor id is empty.
     NoVisitor,
+    /// The experience is archived.
     Archived,
     /// The id of the experience is false to JavaScript.
     NoId,
+    /// The experience runs in another environment.
     Environment,
+    /// The location attributes do not match.
     Location,
+    /// The visitor is not in the audiences.
     Audience,
+    /// The visitor has none of the custom segments.
     Segments,
+    /// The experience has no variations, or the config no experience at the position.
     NoVariations,
     /// The bucket belongs to no variation that takes visitors.
     NotDecided {
+        /// The bucket.
         bucket: u32,
     },
     /// The bucket belongs to a variation that the first experience with this id does not have.
     OtherVariations {
+        /// The bucket.
         bucket: u32,
     },
 }
 
 impl Miss {
     /// A stable name for diagnostics.
-    pub(crate) const fn code(self) -> &'static str {
+    #[must_use]
+    pub const fn code(self) -> &'static str {
         match self {
             Self::NoVisitor => "no_visitor",
             Self::Archived => "archived",
@@ -124,11 +166,7 @@ impl Miss {
 
 /// Decides one experience, by its position in the snapshot.
 #[inline]
-pub(crate) fn decide_experience<D>(
-    snapshot: &ConfigSnapshot,
-    experience: usize,
-    facts: &Facts<'_, D>,
-) -> Outcome
+pub fn decide_experience<D>(snapshot: &ConfigSnapshot, experience: usize, facts: &Facts<'_, D>) -> Outcome
 where
     D: StoredDecisions + ?Sized,
 {

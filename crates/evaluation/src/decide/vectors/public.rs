@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{lines, report, same, snapshot};
-use crate::attributes::{AttributeValue, Attributes};
-use crate::config::{CarriedFeature, CompileOptions, ConfigSnapshot, Experience};
+use crate::attributes::{AttributeValue, Attributes, AttributesExt};
+use crate::config::{CarriedFeature, CompileOptions, ConfigSnapshot, Experience, SnapshotExt};
 use crate::decide::{
     Facts, Miss, Outcome, Source, Stored, StoredDecisions, carried_features, decide_experience,
     explain_experience, match_custom_segments,

@@ -14,10 +14,11 @@ pub struct PreviewParam {
 /// trimmed, and the ids keep their leading zeros.
 ///
 /// ```
-/// let param = convert_sdk::parse_preview_param("100218245.1002185190").unwrap();
+/// # use convert_evaluation::parse_preview_param;
+/// let param = parse_preview_param("100218245.1002185190").unwrap();
 /// assert_eq!(param.experience_id, "100218245");
 /// assert_eq!(param.variation_id, "1002185190");
-/// assert_eq!(convert_sdk::parse_preview_param("100218245"), None);
+/// assert_eq!(parse_preview_param("100218245"), None);
 /// ```
 #[must_use]
 pub fn parse_preview_param(value: &str) -> Option<PreviewParam> {

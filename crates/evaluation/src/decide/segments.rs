@@ -15,7 +15,7 @@ use crate::js::text::text;
 /// The ids of the segments with one of these keys that match and are not recorded yet, in config
 /// order. As in the JavaScript SDK, the first match carries over: segments after it are recorded
 /// without a look at their rules.
-pub(crate) fn match_custom_segments(
+pub fn match_custom_segments(
     snapshot: &ConfigSnapshot,
     keys: &[&str],
     attributes: &Attributes,

@@ -38,22 +38,26 @@ pub(crate) struct Entities<T> {
     next_alike: Box<[u32]>,
 }
 
-pub(crate) struct Experience {
-    pub(crate) id: SmolStr,
-    pub(crate) key: SmolStr,
+/// An experience, of which an engine sees who it is and what its variations are.
+pub struct Experience {
+    /// The id, as text.
+    pub id: SmolStr,
+    /// The key; `undefined` where none is served.
+    pub key: SmolStr,
     /// Lists of keys name only what was served with a text.
-    pub(crate) has_text_key: bool,
-    pub(crate) name: Option<SmolStr>,
+    pub has_text_key: bool,
+    /// The name.
+    pub name: Option<SmolStr>,
     pub(crate) standing: Standing,
     /// The position of the first experience with this id, under which decisions are remembered.
-    pub(crate) home: u32,
+    pub home: u32,
     pub(crate) environment: Environment,
     pub(crate) place: Place,
     pub(crate) audiences: AudienceCheck,
     /// Custom segments of which the visitor must have one, if there are any; the first of each id.
     pub(crate) segments: Box<[u32]>,
     /// Those of the first experience with this id, whichever of them this is.
-    pub(crate) variations: Arc<[Variation]>,
+    pub variations: Arc<[Variation]>,
     pub(crate) layout: Layout,
     /// The hash of what precedes the visitor id.
     pub(crate) hash: Murmur3,
@@ -92,46 +96,54 @@ pub(crate) struct AudienceCheck {
     pub(crate) all: bool,
 }
 
-pub(crate) struct Variation {
+/// A variation of an experience.
+pub struct Variation {
     /// Empty, and so never found, where the config gives none or `null`.
-    pub(crate) id: SmolStr,
-    pub(crate) key: SmolStr,
-    pub(crate) name: Option<SmolStr>,
+    pub id: SmolStr,
+    /// The key; empty where none is served.
+    pub key: SmolStr,
+    /// The name.
+    pub name: Option<SmolStr>,
     /// The features that this variation carries, in the order of its changes.
-    pub(crate) features: Box<[CarriedFeature]>,
+    pub features: Box<[CarriedFeature]>,
     /// Where the experience stands, and which of its variations this is.
     pub(super) experience: Span,
     pub(super) at: u32,
 }
 
 /// A declared feature with the variables that a variation gives it.
-pub(crate) struct CarriedFeature {
+pub struct CarriedFeature {
     /// The position of the feature.
-    pub(crate) feature: u32,
+    pub feature: u32,
     /// As [`Feature::group`].
-    pub(crate) group: u32,
+    pub group: u32,
     /// In the order of their keys; `None` when the change has no variables at all.
-    pub(crate) variables: Option<Box<[Variable]>>,
+    pub variables: Option<Box<[Variable]>>,
 }
 
 /// One variable of a carried feature.
-pub(crate) struct Variable {
-    pub(crate) key: SmolStr,
+pub struct Variable {
+    /// The key.
+    pub key: SmolStr,
     /// The value as its declared type, or as served where it cannot be cast.
-    pub(crate) value: Value,
+    pub value: Value,
     /// The served value, where it differs; few casts change anything.
     pub(super) served: Option<Box<Value>>,
 }
 
-pub(crate) struct Feature {
-    pub(crate) id: SmolStr,
-    pub(crate) key: SmolStr,
-    pub(crate) name: Option<SmolStr>,
+/// A declared feature.
+pub struct Feature {
+    /// The id, as text.
+    pub id: SmolStr,
+    /// The key; `undefined` where none is served.
+    pub key: SmolStr,
+    /// The name.
+    pub name: Option<SmolStr>,
     /// By key, the first of each.
     pub(super) variables: Box<[(SmolStr, Option<VariableType>)]>,
     /// The position of the first feature with this key, by which all features with one key are asked
     /// for; [`NO_GROUP`](Self::NO_GROUP) where the key was not served as text.
-    pub(crate) group: u32,
+    pub group: u32,
     /// Of the first of a group: the experiences with a variation that carries one of them, in the
     /// order in which they are decided.
     pub(super) carriers: Box<[u32]>,
@@ -139,11 +151,13 @@ pub(crate) struct Feature {
 }
 
 /// A location, a segment or a goal.
-pub(crate) struct RuledEntity {
-    pub(crate) id: SmolStr,
+pub struct RuledEntity {
+    /// The id, as text.
+    pub id: SmolStr,
     /// Whether the id is true to JavaScript, which overlooks goals and segments of any other.
     pub(crate) has_id: bool,
-    pub(crate) key: SmolStr,
+    /// The key; `undefined` where none is served.
+    pub key: SmolStr,
     /// Lists of keys name only what was served with a text.
     pub(crate) has_text_key: bool,
     pub(crate) rules: Option<RuleSet>,
@@ -206,10 +220,12 @@ impl<T: Entity> Entities<T> {
         })
     }
 
+    #[inline]
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
         self.by_key.find(key, |position| self.list.get(position).map(Entity::key))
     }
 
+    #[inline]
     pub(crate) fn find_id(&self, id: &str) -> Option<usize> {
         self.by_id.find(id, |position| self.list.get(position).map(Entity::id))
     }
@@ -218,10 +234,12 @@ impl<T: Entity> Entities<T> {
 macro_rules! entities {
     ($($name:ty),+) => {$(
         impl Entity for $name {
+            #[inline]
             fn id(&self) -> &str {
                 &self.id
             }
 
+            #[inline]
             fn key(&self) -> &str {
                 &self.key
             }
@@ -236,26 +254,31 @@ entities!(Experience, Feature, RuledEntity, Audience);
 
 impl Experience {
     /// The first variation with this id.
-    pub(crate) fn variation_index(&self, id: &str) -> Option<usize> {
+    #[must_use]
+    pub fn variation_index(&self, id: &str) -> Option<usize> {
         let found = self.variations.iter().position(|variation| variation.id == id);
         found.filter(|_| !id.is_empty())
     }
 }
 
 impl Feature {
-    pub(super) const NO_GROUP: u32 = u32::MAX;
+    /// Features whose key was not served as text.
+    pub const NO_GROUP: u32 = u32::MAX;
 }
 
 impl Variation {
     /// The variation as served, with the fields that evaluation does not read.
-    pub(crate) fn raw(&self, snapshot: &ConfigSnapshot) -> Value {
+    #[must_use]
+    pub fn raw(&self, snapshot: &ConfigSnapshot) -> Value {
         snapshot.served_variation(self.experience, self.at as usize)
     }
 }
 
 impl Variable {
     /// The value as served.
-    pub(crate) fn uncast(&self) -> &Value {
+    #[must_use]
+    #[inline]
+    pub fn uncast(&self) -> &Value {
         self.served.as_deref().unwrap_or(&self.value)
     }
 }

@@ -1,6 +1,5 @@
 //! The served config: parsed once, leniently, into the shape in which decisions are made.
 
-mod cell;
 mod compile;
 mod entity;
 mod experience;
@@ -15,16 +14,13 @@ mod tests;
 mod warning;
 mod wire;
 
+pub use compile::{CompileOptions, Compiled, compile};
+pub use entity::{CarriedFeature, Experience, Feature, RuledEntity, Variable, Variation};
 pub use kind::{EntityKind, UnknownEntityKind};
-pub use snapshot::{ChangeCounts, ConfigChanges, ConfigSnapshot, EntityCounts};
+pub use layout::BucketOrder;
+pub use snapshot::{ChangeCounts, ConfigChanges, ConfigSnapshot, EntityCounts, SnapshotExt};
 pub use warning::{ConfigError, ConfigWarning};
 
-pub use layout::BucketOrder;
-
-pub(crate) use cell::SnapshotCell;
-pub(crate) use compile::CompileOptions;
-pub(crate) use entity::{
-    Audience, CarriedFeature, Environment, Experience, Feature, Place, RuledEntity, Standing, Variation,
-};
+pub(crate) use entity::{Audience, Environment, Place, Standing};
 pub(crate) use layout::{Edge, Layout};
 pub(crate) use rules::{Item, ItemPath, Next, Operand, RuleSet, Test};
