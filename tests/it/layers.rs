@@ -245,7 +245,8 @@ fn test_modules(path: &str, text: &str) -> Vec<String> {
             .find(|line| !line.starts_with("#["))
             .and_then(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
     };
-    let gates = (0..lines.len()).filter(|at| lines[*at] == "#[cfg(test)]");
+    let is_gate = |line: &str| ["#[cfg(test)]", "#[cfg(any(test, vectors))]"].contains(&line);
+    let gates = (0..lines.len()).filter(|at| is_gate(lines[*at]));
     gates.filter_map(declared).map(|name| format!("{folder}{name}")).collect()
 }
 

@@ -11,7 +11,12 @@ mod segments;
 #[cfg(test)]
 mod tests;
 mod trace;
-#[cfg(test)]
+#[cfg(any(test, vectors))]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a comparison that cannot go on must fail where it stands"
+)]
 mod vectors;
 
 use crate::attributes::{AttributeValue, Attributes};

@@ -1,15 +1,16 @@
-//! Parity with the JavaScript SDK, vector by vector. `tests/parity/README.md` describes the files.
+//! Parity with the JavaScript SDK, vector by vector. `tests/parity/README.md` describes the files. The
+//! tests compare natively, `scripts/wasm` does the same in WebAssembly.
 
 mod public;
 mod scripts;
+#[cfg(vectors)]
+mod wasm;
 
-use std::io::Read;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::rules::matches;
-use super::trace::Untraced;
+use super::goal_matches;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{CompileOptions, ConfigSnapshot, SnapshotExt, compile};
 use crate::js::cast::{VariableType, cast};
@@ -17,13 +18,46 @@ use crate::js::number::number;
 use crate::js::regex::{Pattern, Steps};
 use crate::js::text::text;
 
-/// Every line of one vector file, parsed.
-fn lines(file: &str) -> Vec<Value> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/vectors").join(file);
-    let packed = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut json = String::new();
-    flate2::read::GzDecoder::new(packed).read_to_string(&mut json).unwrap();
-    json.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+type Check = fn(Vec<Value>) -> Tally;
+
+/// The files, what compares their answers with those given here, and how many there are.
+const FILES: [(&str, Check, usize); 8] = [
+    ("rules", rules, 6_200),
+    ("hashes", hashes, 2_000),
+    ("layouts", layouts, 6_505),
+    ("misc", casts_texts_numbers_and_preview_parameters, 2_082),
+    ("regex", regular_expressions, 11_206),
+    ("public", public::whole_requests, 35_189),
+    ("odd", public::whole_requests, 23_634),
+    ("scripts", scripts::sequences_of_calls_on_one_context, 5_036),
+];
+
+/// How many answers were compared, by part, and those that differ.
+#[derive(Default)]
+struct Tally {
+    checked: BTreeMap<&'static str, usize>,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    fn check(&mut self, part: &'static str, equal: bool, difference: impl FnOnce() -> String) {
+        *self.checked.entry(part).or_default() += 1;
+        if !equal {
+            self.failures.push(difference());
+        }
+    }
+}
+
+/// Compares the answers of a file, given as its unpacked text.
+fn check(file: &str, text: &str) -> Tally {
+    let (_, check, expected) =
+        FILES.iter().find(|(known, ..)| *known == file).unwrap_or_else(|| panic!("no file {file}"));
+    let mut tally = check(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect());
+    let checked: usize = tally.checked.values().sum();
+    if checked != *expected {
+        tally.failures.push(format!("{checked} answers were compared, and not {expected}"));
+    }
+    tally
 }
 
 fn snapshot(config: &Value, options: &CompileOptions) -> ConfigSnapshot {
@@ -65,42 +99,27 @@ fn number_name(number: f64) -> &'static str {
     }
 }
 
-fn report(checked: usize, failures: &[String]) {
-    let shown: Vec<_> =
-        failures.iter().map(|failure| failure.chars().take(600).collect::<String>()).take(20).collect();
-    assert!(failures.is_empty(), "{} of {checked} differ, such as {shown:#?}", failures.len());
-}
-
-#[test]
-fn rules() {
-    let lines = lines("rules.jsonl.gz");
-    assert_eq!(lines.len(), 6200);
+fn rules(lines: Vec<Value>) -> Tally {
     // One goal per rule, so that the whole way from the served text to the answer is tested.
     let goals: Vec<Value> = lines
         .iter()
         .map(|line| json!({"id": line["id"], "key": line["id"], "rules": line["rule"]}))
         .collect();
     let snapshot = snapshot(&config(json!({"goals": goals})), &CompileOptions::default());
-    let mut failures = Vec::new();
+    let mut tally = Tally::default();
     for line in &lines {
         let data: Attributes = line["data"].as_object().unwrap().clone().into();
         let goal = snapshot.goal_index(line["id"].as_str().unwrap()).unwrap();
-        let rules = snapshot.goals()[goal].rules.as_ref();
-        let matched =
-            rules.is_some_and(|rules| matches(rules, &data, &mut Steps::of_a_decision(), &mut Untraced));
+        let matched = goal_matches(&snapshot, goal, &data);
         // Where JavaScript throws there is no answer to equal; reaching this line is the answer.
-        if line["expected"].as_bool().is_some_and(|expected| expected != matched) {
-            failures.push(line.to_string());
-        }
+        let equal = line["expected"].as_bool().is_none_or(|expected| expected == matched);
+        tally.check("rules", equal, || line.to_string());
     }
-    report(lines.len(), &failures);
+    tally
 }
 
-#[test]
-fn hashes() {
-    let lines = lines("hashes.jsonl.gz");
-    assert_eq!(lines.len(), 2000);
-    let mut failures = Vec::new();
+fn hashes(lines: Vec<Value>) -> Tally {
+    let mut tally = Tally::default();
     for line in &lines {
         let (experience, visitor) =
             (line["experience_id"].as_str().unwrap(), line["visitor_id"].as_str().unwrap());
@@ -109,17 +128,15 @@ fn hashes() {
             .update(visitor.as_bytes())
             .finish();
         let bucket = super::bucketing::bucket(hash, 10_000);
-        if json!({"murmur3": hash, "bucket": bucket}) != line["expected"] {
-            failures.push(line.to_string());
-        }
+        let answer = json!({"murmur3": hash, "bucket": bucket});
+        tally.check("hashes", answer == line["expected"], || line.to_string());
     }
-    report(lines.len(), &failures);
+    tally
 }
 
-#[test]
-fn layouts() {
-    let (mut cases, mut failures) = (0, Vec::new());
-    for line in lines("layouts.jsonl.gz") {
+fn layouts(lines: Vec<Value>) -> Tally {
+    let mut tally = Tally::default();
+    for line in &lines {
         let mut experience =
             json!({"id": line["experience_id"], "key": "e", "variations": line["variations"]});
         if let Some(version) = line.get("version") {
@@ -128,7 +145,6 @@ fn layouts() {
         let snapshot = snapshot(&config(json!({"experiences": [experience]})), &CompileOptions::default());
         let experience = &snapshot.experiences()[0];
         for case in line["expected"].as_array().unwrap() {
-            cases += 1;
             let visitor = case[0].as_str().unwrap();
             let hash = experience.hash.update(visitor.as_bytes()).finish();
             let bucket = super::bucketing::bucket(hash, 10_000);
@@ -139,70 +155,93 @@ fn layouts() {
                 Some(expected) => id.unwrap_or("not_decided") == expected,
                 None => id.is_some(),
             };
-            if json!(bucket) != case[1] || !as_expected {
-                failures.push(format!("{case} is {id:?} in {line}"));
-            }
+            let equal = json!(bucket) == case[1] && as_expected;
+            tally.check("layouts", equal, || format!("{case} is {id:?} in {line}"));
         }
     }
-    assert_eq!(cases, 6505);
-    report(cases, &failures);
+    tally
 }
 
-#[test]
-fn casts_texts_numbers_and_preview_parameters() {
-    let lines = lines("misc.jsonl.gz");
-    assert_eq!(lines.len(), 2082);
-    let mut failures = Vec::new();
+fn casts_texts_numbers_and_preview_parameters(lines: Vec<Value>) -> Tally {
+    let mut tally = Tally::default();
     for line in &lines {
         let (value, expected) = (&line["value"], &line["expected"]);
         let flat = AttributeValue::from(value.clone());
-        let answer = match line["kind"].as_str().unwrap() {
+        let (part, answer) = match line["kind"].as_str().unwrap() {
             "cast" => match VariableType::named(line["type"].as_str().unwrap()) {
                 // The vectors name the NaN or infinity; here both are "no such value".
                 Some(declared) => match cast(value, declared) {
-                    Some(cast) => cast,
-                    None if expected.get("$js").is_some() => expected.clone(),
-                    None => json!("not cast"),
+                    Some(cast) => ("casts", cast),
+                    None if expected.get("$js").is_some() => ("casts", expected.clone()),
+                    None => ("casts", json!("not cast")),
                 },
-                None => value.clone(),
+                None => ("casts", value.clone()),
             },
-            "string" => json!(text(&flat, &mut ryu_js::Buffer::new())),
-            "number" => spelled(number(&flat)),
+            "string" => ("texts", json!(text(&flat, &mut ryu_js::Buffer::new()))),
+            "number" => ("numbers", spelled(number(&flat))),
             "preview_param" => {
                 let param = value.as_str().and_then(crate::preview::parse_preview_param);
-                param.map_or(
+                let ids = param.map_or(
                     Value::Null,
                     |param| json!({"experienceId": param.experience_id, "variationId": param.variation_id}),
-                )
+                );
+                ("preview parameters", ids)
             }
             other => panic!("unknown kind {other}"),
         };
-        if !same(&answer, expected) {
-            failures.push(format!("{answer} in {line}"));
-        }
+        tally.check(part, same(&answer, expected), || format!("{answer} in {line}"));
     }
-    report(lines.len(), &failures);
+    tally
 }
 
-#[test]
-fn regular_expressions() {
-    let (mut cases, mut failures) = (0, Vec::new());
-    for line in lines("regex.jsonl.gz") {
+fn regular_expressions(lines: Vec<Value>) -> Tally {
+    let mut tally = Tally::default();
+    for line in &lines {
         let pattern = Pattern::compile(line["pattern"].as_str().unwrap());
-        cases += 1;
-        if json!(pattern.is_some()) != line["valid"] {
-            failures.push(line.to_string());
-        }
+        tally.check("patterns", json!(pattern.is_some()) == line["valid"], || line.to_string());
         for case in line["texts"].as_array().unwrap() {
-            cases += 1;
             let matched = pattern
                 .as_ref()
                 .and_then(|one| one.is_match(case[0].as_str().unwrap(), &mut Steps::of_a_decision()));
-            if matched != case[1].as_bool() {
-                failures.push(format!("{matched:?} for {case} in {line}"));
-            }
+            let equal = matched == case[1].as_bool();
+            tally.check("searches", equal, || format!("{matched:?} for {case} in {line}"));
         }
     }
-    assert!(cases > 10_000, "{cases}");
-    report(cases, &failures);
+    tally
+}
+
+#[cfg(test)]
+mod natively {
+    use std::fs::File;
+    use std::io::Read;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn passes(file: &str) {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/vectors");
+        let path = folder.join(file).with_extension("jsonl.gz");
+        let packed = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+        let Tally { checked, failures } = check(file, &text);
+        println!("compared {checked:?}");
+        let shown = failures.iter().take(20).map(|failure| failure.chars().take(600).collect::<String>());
+        assert!(failures.is_empty(), "{} differ, such as {:#?}", failures.len(), shown.collect::<Vec<_>>());
+    }
+
+    macro_rules! every {
+        ($($file:ident),+) => {
+            $(#[test]
+            fn $file() {
+                passes(stringify!($file));
+            })+
+
+            #[test]
+            fn no_file_is_left_out() {
+                assert_eq!(FILES.map(|(file, ..)| file), [$(stringify!($file)),+]);
+            }
+        };
+    }
+    every!(rules, hashes, layouts, misc, regex, public, odd, scripts);
 }

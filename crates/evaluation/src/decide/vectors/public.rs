@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{lines, report, same, snapshot};
+use super::{Tally, same, snapshot};
 use crate::attributes::{AttributeValue, Attributes, AttributesExt};
 use crate::config::{CarriedFeature, CompileOptions, ConfigSnapshot, Experience, SnapshotExt};
 use crate::decide::{
@@ -307,26 +307,15 @@ fn is_all_none(part: &Value, none: &Value) -> bool {
     part == none || part.as_object().is_some_and(|keys| keys.values().all(|answer| answer == none))
 }
 
-#[derive(Default)]
-pub(super) struct Tally {
-    pub(super) checked: BTreeMap<&'static str, usize>,
-    pub(super) failures: Vec<String>,
-}
-
-impl Tally {
-    pub(super) fn check(
-        &mut self,
-        part: &'static str,
-        line: &Value,
-        answer: &Value,
-        expected: &Value,
-        equal: bool,
-    ) {
-        *self.checked.entry(part).or_default() += 1;
-        if !equal {
-            self.failures.push(format!("{} {part}: {answer} for {expected}", line["id"]));
-        }
-    }
+pub(super) fn compare(
+    tally: &mut Tally,
+    part: &'static str,
+    line: &Value,
+    answer: &Value,
+    expected: &Value,
+    equal: bool,
+) {
+    tally.check(part, equal, || format!("{} {part}: {answer} for {expected}", line["id"]));
 }
 
 /// A config of a file, compiled.
@@ -337,9 +326,9 @@ pub(super) struct Config {
 }
 
 /// Calls `check` with every line of this kind and its config.
-pub(super) fn each_line(file: &str, kind: &str, mut check: impl FnMut(&Config, &Value)) {
+pub(super) fn each_line(lines: Vec<Value>, kind: &str, mut check: impl FnMut(&Config, &Value)) {
     let mut configs: BTreeMap<String, Config> = BTreeMap::new();
-    for mut line in lines(file) {
+    for mut line in lines {
         if line["kind"] == "config" {
             let options = CompileOptions {
                 exclude_experience_id_hash: line["options"]["exclude_experience_id_hash"] == json!(true),
@@ -355,26 +344,12 @@ pub(super) fn each_line(file: &str, kind: &str, mut check: impl FnMut(&Config, &
     }
 }
 
-fn requests(file: &str) -> Tally {
+pub(super) fn whole_requests(lines: Vec<Value>) -> Tally {
     let mut tally = Tally::default();
-    each_line(file, "request", |config, line| {
+    each_line(lines, "request", |config, line| {
         check_request(&mut tally, &config.snapshot, &config.environment, line);
     });
-    println!("checked {:?}", tally.checked);
-    report(tally.checked.values().sum(), &tally.failures);
     tally
-}
-
-#[test]
-fn whole_requests() {
-    let tally = requests("public.jsonl.gz");
-    assert_eq!((tally.checked["run_experiences"], tally.checked["custom_segments"]), (3000, 1030));
-}
-
-#[test]
-fn whole_requests_on_odd_configs() {
-    let tally = requests("odd.jsonl.gz");
-    assert_eq!((tally.checked["run_experiences"], tally.checked["custom_segments"]), (1998, 831));
 }
 
 fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str, line: &Value) {
@@ -387,7 +362,7 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
         let mut seen = BTreeSet::new();
         if let Some(ids) = expected.get_mut("matched").and_then(Value::as_array_mut) {
             ids.retain(|id| seen.insert(id.to_string()));
-            tally.check("custom_segments", line, &answer, &expected, same(&answer, &expected));
+            compare(tally, "custom_segments", line, &answer, &expected, same(&answer, &expected));
         }
     }
     let decisions = expected(line, "decisions");
@@ -396,19 +371,14 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
         if is_throw(expected) {
             continue;
         }
-        tally.check("decisions", line, &answer, expected, same(&answer, expected));
+        compare(tally, "decisions", line, &answer, expected, same(&answer, expected));
     }
     if visitor.id.is_empty() {
         let (nothing, none) =
             (visitor.decide_all(&mut visitor.memory.clone(), &[]), json!({"none": "no_visitor"}));
         for part in ["run_experiences", "features", "run_features"] {
-            tally.check(
-                part,
-                line,
-                &none,
-                &line["expected"][part],
-                is_all_none(&line["expected"][part], &none),
-            );
+            let expected = &line["expected"][part];
+            compare(tally, part, line, &none, expected, is_all_none(expected, &none));
         }
         assert!(nothing.is_empty());
         return;
@@ -420,7 +390,7 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
     let runs = runs.into_iter().map(|decided| visitor.pair(decided));
     let (answer, all) = (Value::from_iter(runs), expected(line, "run_experiences"));
     if !is_throw(&all) {
-        tally.check("run_experiences", line, &answer, &all, same(&answer, &all));
+        compare(tally, "run_experiences", line, &answer, &all, same(&answer, &all));
     }
 
     let casting = request.get("type_casting") != Some(&json!(false));
@@ -439,7 +409,7 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
             answer.push(disabled(snapshot, key));
         }
         let (answer, expected) = (Value::from(answer), &features[key]);
-        tally.check("features", line, &answer, expected, same_features(&answer, expected));
+        compare(tally, "features", line, &answer, expected, same_features(&answer, expected));
     }
 
     let carried = visitor.carried(&mut visitor.memory.clone(), &[], casting);
@@ -460,7 +430,7 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
                 entries.retain(enabled);
             }
             let equal = same_features(&answer, &expected);
-            tally.check("run_features of one feature", line, &answer, &expected, equal);
+            compare(tally, "run_features of one feature", line, &answer, &expected, equal);
         }
         return;
     }
@@ -487,5 +457,5 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
         *entries = on;
     }
     let answer = Value::from(answer);
-    tally.check("run_features", line, &answer, &all, same_features(&answer, &all));
+    compare(tally, "run_features", line, &answer, &all, same_features(&answer, &all));
 }
