@@ -76,10 +76,7 @@ impl Decisions {
     /// Every decision as ids: those about the snapshot in config order, then the foreign ones. A
     /// visitor of a few decisions costs one allocation.
     pub(crate) fn pairs<C: FromIterator<(SmolStr, SmolStr)>>(&self, snapshot: &ConfigSnapshot) -> C {
-        let pair = |(experience, variation): (usize, usize)| {
-            let experience = &snapshot.experiences()[experience];
-            (experience.id.clone(), experience.variations[variation].id.clone())
-        };
+        let pair = |decided| pair(snapshot, decided);
         if self.many.get().is_none() && self.foreign.is_empty() {
             let (mut known, mut count) = ([(0, 0); FEW], 0);
             self.each_few(|position, variation| {
@@ -155,6 +152,13 @@ impl Decisions {
         let change = |note| Some(change(note));
         many[experience].fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).unwrap_or_default()
     }
+}
+
+/// A decision as ids.
+#[inline(always)]
+fn pair(snapshot: &ConfigSnapshot, (experience, variation): (usize, usize)) -> (SmolStr, SmolStr) {
+    let experience = &snapshot.experiences()[experience];
+    (experience.id.clone(), experience.variations[variation].id.clone())
 }
 
 const LOW: u64 = u32::MAX as u64;

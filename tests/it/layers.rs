@@ -195,6 +195,24 @@ const ABSENT_FROM_EVALUATION: &[&str] = &[
     "unsafe",
 ];
 
+/// The modules of `crates/evaluation`, and the files of its folder `config`: each names only what stands
+/// before it.
+const EVALUATION: &[&str] = &["short", "murmur", "attributes", "preview", "js", "config", "decide"];
+const EVALUATION_CONFIG: &[&str] = &[
+    "index",
+    "kind",
+    "warning",
+    "shape",
+    "wire",
+    "layout",
+    "rules",
+    "entity",
+    "snapshot",
+    "reader",
+    "experience",
+    "compile",
+];
+
 struct Source {
     /// Relative to `src/`, with forward slashes.
     path: String,
@@ -272,7 +290,11 @@ fn layer(path: &str) -> &str {
 }
 
 fn imports(code: &str) -> Vec<&str> {
-    code.match_indices("crate::")
+    named_after("crate::", code)
+}
+
+fn named_after<'a>(prefix: &str, code: &'a str) -> Vec<&'a str> {
+    code.match_indices(prefix)
         .map(|(at, found)| {
             let rest = &code[at + found.len()..];
             &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())]
@@ -328,6 +350,31 @@ fn evaluation_reads_no_clock_takes_no_lock_and_does_no_io() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn evaluation_goes_round_in_no_circle() {
+    let sources = sources_below("crates/evaluation/src");
+    let after = |prefix, order: &[&str], file: &str, code: &str| -> Vec<String> {
+        let place = |name: &str| order.iter().position(|known| *known == name);
+        let own = place(file).unwrap_or_else(|| panic!("{file} has no place in the order"));
+        let named = named_after(prefix, code).into_iter();
+        named.filter(|name| place(name) > Some(own)).map(|name| format!("{file} names {name}")).collect()
+    };
+    let mut wrong = Vec::new();
+    for Source { path, code, .. } in &sources {
+        if !["lib.rs", "fuzzing.rs"].contains(&path.as_str()) {
+            wrong.extend(after("crate::", EVALUATION, layer(path), code));
+        }
+        if let Some(file) = path.strip_prefix("config/").filter(|file| *file != "mod.rs") {
+            wrong.extend(after("super::", EVALUATION_CONFIG, layer(file), code));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for name in EVALUATION.iter().chain(EVALUATION_CONFIG) {
+        let is_there = |source: &Source| layer(source.path.trim_start_matches("config/")) == *name;
+        assert!(*name == "config" || sources.iter().any(is_there), "{name} is gone");
+    }
 }
 
 #[test]

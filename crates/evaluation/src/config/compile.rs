@@ -7,49 +7,22 @@ use std::fmt::Arguments;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::entity::{Audience, Entities, Exclusion, Experience, Feature, RuledEntity, Span};
+use super::entity::{Audience, Entities, Exclusion, Experience, Feature, RuledEntity};
 use super::experience::Referred;
-use super::layout::{BucketOrder, Edge};
+use super::index::position;
+use super::layout::{CompileOptions, Edge};
+use super::reader::Reader;
 use super::rules::{RuleSet, exclusion};
-use super::shape::{ListWire, ObjectWire, RulesWire, ValueWire};
+use super::shape::{ListWire, ObjectWire, ValueWire};
 use super::snapshot::ConfigSnapshot;
 use super::warning::{ConfigError, ConfigWarning};
-use super::wire::{FeatureWire, IdentityWire, RootWire, RuledWire};
+use super::wire::{FeatureWire, IdentityWire, RootWire, RuledWire, RulesWire};
 use crate::attributes::AttributeValue;
 use crate::js::cast::VariableType;
 use crate::js::text::truthy;
-
-/// What the application says about bucketing. The defaults are the official SDKs'.
-#[derive(Clone, Copy, Debug)]
-pub struct CompileOptions {
-    /// Hash the visitor id alone, so that a visitor has the same bucket in every experience. Default
-    /// false.
-    pub exclude_experience_id_hash: bool,
-    /// The seed of the hash. Default 9,999.
-    pub hash_seed: u32,
-    /// How many buckets there are. Default 10,000.
-    pub max_traffic: u32,
-    /// In which order variations take their share of the buckets.
-    pub bucket_order: BucketOrder,
-}
-
-impl Default for CompileOptions {
-    fn default() -> Self {
-        Self {
-            exclude_experience_id_hash: false,
-            hash_seed: 9999,
-            max_traffic: 10_000,
-            bucket_order: BucketOrder::default(),
-        }
-    }
-}
-
-/// How many warnings of one config are told one by one; more are counted.
-pub(super) const WARNINGS_TOLD: usize = 10;
 
 /// A snapshot and what of it is malformed.
 #[derive(Debug)]
@@ -70,9 +43,9 @@ pub fn compile(text: String, options: &CompileOptions) -> Result<Compiled, Confi
     if u32::try_from(text.len()).is_err() {
         return Err(ConfigError::TooLarge);
     }
-    let mut compiler = Compiler { text: &text, options, warnings: Vec::new(), more_warnings: 0 };
-    let parts = compiler.compile()?;
-    let Compiler { warnings, more_warnings, .. } = compiler;
+    let mut reader = Reader { text: &text, options, warnings: Vec::new(), more_warnings: 0 };
+    let parts = reader.compile()?;
+    let Reader { warnings, more_warnings, .. } = reader;
     let snapshot = ConfigSnapshot {
         serial: next_serial(),
         keyed: parts.keyed,
@@ -109,14 +82,7 @@ struct Parts {
     goals: Entities<RuledEntity>,
 }
 
-pub(super) struct Compiler<'a> {
-    text: &'a str,
-    pub(super) options: &'a CompileOptions,
-    warnings: Vec<ConfigWarning>,
-    more_warnings: usize,
-}
-
-impl<'a> Compiler<'a> {
+impl<'a> Reader<'a> {
     fn compile(&mut self) -> Result<Parts, ConfigError> {
         // A byte order mark is no part of the document.
         let json = self.text.strip_prefix('\u{feff}').unwrap_or(self.text);
@@ -178,17 +144,6 @@ impl<'a> Compiler<'a> {
             features,
             goals,
         })
-    }
-
-    /// Compiles the entities of one section that can be compiled.
-    fn each<T>(
-        &mut self,
-        section: &str,
-        raws: &[&'a RawValue],
-        compile: impl Fn(&mut Self, Arguments<'_>, &'a RawValue) -> Option<T>,
-    ) -> Vec<T> {
-        let with_path = raws.iter().enumerate();
-        with_path.filter_map(|(at, raw)| compile(self, format_args!("{section}[{at}]"), raw)).collect()
     }
 
     fn ruled(
@@ -254,31 +209,6 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// The items of a section. What JavaScript counts as no list has none, with a warning.
-    fn listed(
-        &mut self,
-        list: ListWire<&'a RawValue>,
-        section: &'static str,
-    ) -> Result<Vec<&'a RawValue>, ConfigError> {
-        match list {
-            ListWire::Items(items) => return Ok(items),
-            ListWire::NotAList => return Err(ConfigError::ListExpected(section)),
-            ListWire::Blank => {
-                self.warn(format_args!("{section}"), format_args!("read as empty: it is not a list"));
-            }
-            ListWire::Absent => {}
-        }
-        Ok(Vec::new())
-    }
-
-    pub(super) fn rules(&mut self, path: Arguments<'_>, rules: RulesWire) -> RuleSet {
-        let set = RuleSet::compile(rules);
-        for (item, flaw) in set.flaws() {
-            self.warn(format_args!("{path}.{item}"), format_args!("never matches: {}", flaw.message()));
-        }
-        set
-    }
-
     /// Reads an entity that others refer to. Were it left out when malformed, its absence could
     /// open an experience to everybody; it stays and never matches.
     fn read_ruled(&mut self, path: Arguments<'_>, raw: &'a RawValue) -> Option<RuledWire> {
@@ -289,38 +219,6 @@ impl<'a> Compiler<'a> {
         let IdentityWire { id, key } = identity?;
         let rules = RulesWire { set: None, truthy: true };
         Some(RuledWire { id, key, kind: ValueWire::default(), rules })
-    }
-
-    pub(super) fn read<T: Deserialize<'a>>(&mut self, path: Arguments<'_>, raw: &'a RawValue) -> Option<T> {
-        match serde_json::from_str::<ObjectWire<T>>(raw.get()) {
-            Ok(ObjectWire(Some(wire))) => return Some(wire),
-            Ok(ObjectWire(None)) => self.warn(path, format_args!("not used: it is not an object")),
-            Err(error) => self.warn(path, format_args!("not used: {error}")),
-        }
-        None
-    }
-
-    /// Tells of the first warnings and counts the rest: a config of flaws alone has one for every few bytes.
-    pub(super) fn warn(&mut self, path: Arguments<'_>, message: Arguments<'_>) {
-        if self.warnings.len() < WARNINGS_TOLD {
-            self.warnings.push(ConfigWarning::new(path.to_string(), message.to_string()));
-        } else {
-            self.more_warnings += 1;
-        }
-    }
-
-    pub(super) fn id(&mut self, path: Arguments<'_>, id: &ValueWire) -> Option<SmolStr> {
-        let id = non_null_text(id);
-        if id.is_none() {
-            self.warn(path, format_args!("not used: it has no `id`"));
-        }
-        id
-    }
-
-    pub(super) fn span(&self, raw: &'a RawValue) -> Span {
-        // The value borrows from the text, so the difference of the addresses is its place.
-        let start = raw.get().as_ptr().addr() - self.text.as_ptr().addr();
-        Span { start: position(start), end: position(start + raw.get().len()) }
     }
 }
 
@@ -409,14 +307,4 @@ fn by_key(mut variables: Vec<(SmolStr, Option<VariableType>)>) -> Box<[(SmolStr,
 fn required(value: &ValueWire, field: &'static str) -> Result<SmolStr, ConfigError> {
     let present = value.is_truthy().then(|| value.text()).flatten();
     present.ok_or(ConfigError::MissingField(field))
-}
-
-/// The value as text, unless it is `null` or missing.
-pub(super) fn non_null_text(value: &ValueWire) -> Option<SmolStr> {
-    value.text().filter(|_| !matches!(value.0, Some(AttributeValue::Null)))
-}
-
-/// A position within the text, whose length was checked.
-pub(super) fn position(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -6,11 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::compile::position;
-use super::index::Index;
+use super::index::{Index, position};
 use super::layout::Layout;
 use super::rules::RuleSet;
-use super::snapshot::ConfigSnapshot;
 use crate::js::cast::VariableType;
 use crate::murmur::Murmur3;
 
@@ -220,12 +218,10 @@ impl<T: Entity> Entities<T> {
         })
     }
 
-    #[inline]
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
         self.by_key.find(key, |position| self.list.get(position).map(Entity::key))
     }
 
-    #[inline]
     pub(crate) fn find_id(&self, id: &str) -> Option<usize> {
         self.by_id.find(id, |position| self.list.get(position).map(Entity::id))
     }
@@ -264,14 +260,6 @@ impl Experience {
 impl Feature {
     /// Features whose key was not served as text.
     pub const NO_GROUP: u32 = u32::MAX;
-}
-
-impl Variation {
-    /// The variation as served, with the fields that evaluation does not read.
-    #[must_use]
-    pub fn raw(&self, snapshot: &ConfigSnapshot) -> Value {
-        snapshot.served_variation(self.experience, self.at as usize)
-    }
 }
 
 impl Variable {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::compile::{Compiler, non_null_text, position};
 use super::entity::{
     Audience, AudienceCheck, CarriedFeature, Entities, Entity, Environment, Experience, Feature, Place,
     RuledEntity, Span, Standing, Variable, Variation,
 };
+use super::index::position;
 use super::layout::{Layout, Share};
+use super::reader::Reader;
 use super::shape::{ObjectWire, ValueWire};
 use super::wire::{ChangeWire, ExperienceWire, FeatureChangeWire, VariationWire};
 use crate::attributes::AttributeValue;
@@ -40,7 +41,7 @@ fn named<T: Entity>(entities: &Entities<T>, ids: &[ValueWire]) -> Box<[u32]> {
     positions.into_boxed_slice()
 }
 
-impl<'a> Compiler<'a> {
+impl<'a> Reader<'a> {
     pub(super) fn experience(
         &mut self,
         path: Arguments<'_>,
@@ -135,7 +136,7 @@ impl<'a> Compiler<'a> {
         let mut first_of: HashMap<SmolStr, u32> = HashMap::with_capacity(served);
         for (at, wire) in wires.into_iter().enumerate() {
             let Some(wire) = wire else { continue };
-            let id = non_null_text(&wire.id).unwrap_or_default();
+            let id = wire.id.non_null_text().unwrap_or_default();
             let variation = *first_of.entry(id.clone()).or_insert(position(variations.len()));
             shares.push(Share::new(id.clone(), &wire.id, &wire.status, &wire.traffic_allocation, variation));
             let changes = wire.changes.0.into_iter().filter_map(|ObjectWire(change)| change);

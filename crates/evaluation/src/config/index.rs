@@ -4,6 +4,11 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::short::same;
 
+/// A position as it is kept. A text, and so what it holds, is shorter than 4 GiB.
+pub(super) fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
 /// An open-addressing table from text to position. The text itself stays in the entities, so that
 /// no key is stored twice; the first entity with a text wins.
 #[derive(Default)]

@@ -25,6 +25,31 @@ pub enum BucketOrder {
     Config,
 }
 
+/// What the application says about bucketing. The defaults are the official SDKs'.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileOptions {
+    /// Hash the visitor id alone, so that a visitor has the same bucket in every experience. Default
+    /// false.
+    pub exclude_experience_id_hash: bool,
+    /// The seed of the hash. Default 9,999.
+    pub hash_seed: u32,
+    /// How many buckets there are. Default 10,000.
+    pub max_traffic: u32,
+    /// In which order variations take their share of the buckets.
+    pub bucket_order: BucketOrder,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self {
+            exclude_experience_id_hash: false,
+            hash_seed: 9999,
+            max_traffic: 10_000,
+            bucket_order: BucketOrder::default(),
+        }
+    }
+}
+
 /// The edges of the variations that can be selected.
 pub(crate) struct Layout {
     pub(crate) kind: LayoutKind,

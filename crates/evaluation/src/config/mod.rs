@@ -6,6 +6,7 @@ mod experience;
 mod index;
 mod kind;
 mod layout;
+mod reader;
 mod rules;
 mod shape;
 mod snapshot;
@@ -14,10 +15,10 @@ mod tests;
 mod warning;
 mod wire;
 
-pub use compile::{CompileOptions, Compiled, compile};
+pub use compile::{Compiled, compile};
 pub use entity::{CarriedFeature, Experience, Feature, RuledEntity, Variable, Variation};
 pub use kind::{EntityKind, UnknownEntityKind};
-pub use layout::BucketOrder;
+pub use layout::{BucketOrder, CompileOptions};
 pub use snapshot::{ChangeCounts, ConfigChanges, ConfigSnapshot, EntityCounts, SnapshotExt};
 pub use warning::{ConfigError, ConfigWarning};
 

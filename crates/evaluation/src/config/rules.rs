@@ -6,9 +6,9 @@ use std::ops::Range;
 use ryu_js::Buffer;
 use smol_str::SmolStr;
 
-use super::compile::position;
-use super::shape::{ListWire, ObjectWire, RulesWire};
-use super::wire::{ItemWire, OrWire};
+use super::index::position;
+use super::shape::{ListWire, ObjectWire};
+use super::wire::{ItemWire, OrWire, RulesWire};
 use crate::attributes::AttributeValue;
 use crate::js::number::numeric_text;
 use crate::js::regex::Pattern;

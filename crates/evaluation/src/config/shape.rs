@@ -11,7 +11,6 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::wire::OrWire;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::js::text::{array_index, text, truthy};
 
@@ -36,13 +35,6 @@ pub(super) struct ItemsWire<T>(pub(super) Vec<T>);
 
 /// An object, or `None` for a missing field and for every other JSON type.
 pub(super) struct ObjectWire<T>(pub(super) Option<T>);
-
-/// A rule set, with its truth in the JavaScript sense: an empty list is no rule set, but true.
-#[derive(Default)]
-pub(super) struct RulesWire {
-    pub(super) set: Option<OrWire>,
-    pub(super) truthy: bool,
-}
 
 /// The pairs of an object; the last of a repeated key wins.
 #[derive(Default)]
@@ -74,6 +66,11 @@ impl ValueWire {
         }
     }
 
+    /// The value as text, unless it is `null` or missing.
+    pub(super) fn non_null_text(&self) -> Option<SmolStr> {
+        self.text().filter(|_| !matches!(self.0, Some(AttributeValue::Null)))
+    }
+
     /// The value as JavaScript text, which a missing field has, too.
     pub(super) fn text_or_undefined(&self) -> SmolStr {
         self.text().unwrap_or(const { SmolStr::new_static("undefined") })
@@ -90,7 +87,7 @@ impl<T> ListWire<T> {
 }
 
 /// Which JSON shape a reader takes; whatever else comes is drained and becomes `other`.
-trait Shape<'de>: Sized {
+pub(super) trait Shape<'de>: Sized {
     fn scalar(value: AttributeValue) -> Self;
 
     fn list<A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
@@ -104,7 +101,7 @@ trait Shape<'de>: Sized {
     }
 }
 
-struct ShapeVisitor<T>(PhantomData<T>);
+pub(super) struct ShapeVisitor<T>(pub(super) PhantomData<T>);
 
 impl<'de, T: Shape<'de>> Visitor<'de> for ShapeVisitor<T> {
     type Value = T;
@@ -158,7 +155,6 @@ macro_rules! read_shape {
 read_shape!(
     [] ValueWire,
     [] PairsWire,
-    [] RulesWire,
     [T: Deserialize<'de>] ListWire<T>,
     [T: Deserialize<'de>] ItemsWire<T>,
     [T: Deserialize<'de>] ObjectWire<T>,
@@ -247,17 +243,6 @@ impl<'de, T: Deserialize<'de>> Shape<'de> for ObjectWire<T> {
 
     fn object<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
         T::deserialize(MapAccessDeserializer::new(entries)).map(|object| Self(Some(object)))
-    }
-}
-
-impl<'de> Shape<'de> for RulesWire {
-    fn scalar(value: AttributeValue) -> Self {
-        Self { set: None, truthy: truthy(&value) }
-    }
-
-    fn object<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
-        let set = OrWire::deserialize(MapAccessDeserializer::new(entries))?;
-        Ok(Self { set: Some(set), truthy: true })
     }
 }
 

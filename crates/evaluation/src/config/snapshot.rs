@@ -6,9 +6,9 @@ use std::fmt;
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::compile::CompileOptions;
 use super::entity::{Audience, Entities, Entity, Experience, Feature, RuledEntity, Span, Variation};
 use super::kind::EntityKind;
+use super::layout::CompileOptions;
 use super::wire::VariationsWire;
 
 /// One config, compiled. It never changes; a refresh publishes another one.
@@ -266,12 +266,10 @@ impl SnapshotExt for ConfigSnapshot {
         &self.experiences.list
     }
 
-    #[inline]
     fn experience_index(&self, key: &str) -> Option<usize> {
         self.experiences.find(key)
     }
 
-    #[inline]
     fn experience_index_by_id(&self, id: &str) -> Option<usize> {
         self.experiences.find_id(id)
     }
@@ -281,7 +279,6 @@ impl SnapshotExt for ConfigSnapshot {
         &self.features.list
     }
 
-    #[inline]
     fn feature_index(&self, key: &str) -> Option<usize> {
         self.features.find(key)
     }
@@ -291,7 +288,6 @@ impl SnapshotExt for ConfigSnapshot {
         &self.goals.list
     }
 
-    #[inline]
     fn goal_index(&self, key: &str) -> Option<usize> {
         self.goals.find(key).filter(|position| self.goals.list[*position].has_id)
     }
@@ -333,6 +329,14 @@ impl SnapshotExt for ConfigSnapshot {
             features: self.changes(&self.features, previous, &previous.features),
             goals: self.changes(&self.goals, previous, &previous.goals),
         }
+    }
+}
+
+impl Variation {
+    /// The variation as served, with the fields that evaluation does not read.
+    #[must_use]
+    pub fn raw(&self, snapshot: &ConfigSnapshot) -> Value {
+        snapshot.served_variation(self.experience, self.at as usize)
     }
 }
 

@@ -4,11 +4,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::shape::{ItemsWire, ListWire, ObjectWire, PairsWire, RulesWire, ValueWire};
+use super::shape::{ItemsWire, ListWire, ObjectWire, PairsWire, Shape, ShapeVisitor, ValueWire};
+use crate::attributes::AttributeValue;
+use crate::js::text::truthy;
 
 /// The config document. Written by hand instead of derived, so that a repeated section is read as
 /// JavaScript reads it (the last one wins) and does not fail the whole config.
@@ -145,6 +148,13 @@ pub(super) struct VariableWire {
     pub(super) kind: ValueWire,
 }
 
+/// A rule set, with its truth in the JavaScript sense: an empty list is no rule set, but true.
+#[derive(Default)]
+pub(super) struct RulesWire {
+    pub(super) set: Option<OrWire>,
+    pub(super) truthy: bool,
+}
+
 #[derive(serde::Deserialize)]
 pub(super) struct OrWire {
     #[serde(default, rename = "OR")]
@@ -181,6 +191,23 @@ pub(super) struct MatchingWire {
     pub(super) match_type: ValueWire,
     #[serde(default)]
     pub(super) negated: ValueWire,
+}
+
+impl<'de> Deserialize<'de> for RulesWire {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
+    }
+}
+
+impl<'de> Shape<'de> for RulesWire {
+    fn scalar(value: AttributeValue) -> Self {
+        Self { set: None, truthy: truthy(&value) }
+    }
+
+    fn object<A: MapAccess<'de>>(entries: A) -> Result<Self, A::Error> {
+        let set = OrWire::deserialize(MapAccessDeserializer::new(entries))?;
+        Ok(Self { set: Some(set), truthy: true })
+    }
 }
 
 impl<V> ExperienceWire<V> {

@@ -7,7 +7,7 @@ use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
 use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, SnapshotExt, Standing};
 use crate::js::regex::Steps;
 
-#[inline]
+#[inline(always)]
 pub(super) fn decide<D, T>(
     snapshot: &ConfigSnapshot,
     experience: usize,

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::rules::Verdict;
-use super::trace::Trace;
+use super::trace::{Trace, Verdict};
 use super::{Facts, Outcome, Source, StoredDecisions, experience};
 use crate::attributes::AttributeValue;
 use crate::config::{

@@ -12,11 +12,6 @@ mod segments;
 mod tests;
 mod trace;
 #[cfg(any(test, vectors))]
-#[expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a comparison that cannot go on must fail where it stands"
-)]
 mod vectors;
 
 use crate::attributes::{AttributeValue, Attributes};

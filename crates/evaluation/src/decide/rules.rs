@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use ryu_js::Buffer;
 
-use super::trace::Trace;
+use super::trace::{Trace, Verdict};
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{Item, Next, Operand, RuleSet, Test};
 use crate::js::number::{number, number_of_text, numeric_text};
@@ -14,37 +14,6 @@ use crate::js::text::{
     compare_utf16, contains_lowered, ends_with_lowered, equals_lowered, has_text, lowered,
     starts_with_lowered, text,
 };
-
-/// The answer of one item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Matched,
-    NotMatched,
-    /// The map has no such attribute; false, and not negated.
-    Absent,
-    /// The two sides have types that have no order; false, and not negated.
-    Incomparable,
-    /// The search was given up, or the decision's steps were; false, and not negated.
-    Exhausted,
-    /// The item is malformed; false, and not negated.
-    Malformed,
-}
-
-impl Verdict {
-    fn negate_if(self, negated: bool) -> Self {
-        match self {
-            Self::Matched if negated => Self::NotMatched,
-            Self::NotMatched if negated => Self::Matched,
-            other => other,
-        }
-    }
-}
-
-impl From<bool> for Verdict {
-    fn from(matched: bool) -> Self {
-        if matched { Self::Matched } else { Self::NotMatched }
-    }
-}
 
 /// Whether the set matches. Branches and items stop at the first that is true, blocks at the first
 /// that is not.

@@ -1,9 +1,39 @@
 //! What a decision tells about itself while it is made. Decisions are generic over it, so that the
 //! explanation comes from the code that decides and costs nothing when nobody listens.
 
-use super::rules::Verdict;
 use crate::attributes::AttributeValue;
 use crate::config::{Audience, Experience, Item, RuledEntity};
+
+/// The answer of one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Matched,
+    NotMatched,
+    /// The map has no such attribute; false, and not negated.
+    Absent,
+    /// The two sides have types that have no order; false, and not negated.
+    Incomparable,
+    /// The search was given up, or the decision's steps were; false, and not negated.
+    Exhausted,
+    /// The item is malformed; false, and not negated.
+    Malformed,
+}
+
+impl Verdict {
+    pub(super) fn negate_if(self, negated: bool) -> Self {
+        match self {
+            Self::Matched if negated => Self::NotMatched,
+            Self::NotMatched if negated => Self::Matched,
+            other => other,
+        }
+    }
+}
+
+impl From<bool> for Verdict {
+    fn from(matched: bool) -> Self {
+        if matched { Self::Matched } else { Self::NotMatched }
+    }
+}
 
 pub(super) trait Trace {
     fn archived(&mut self, _archived: bool) {}
