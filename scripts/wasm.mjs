@@ -4,7 +4,7 @@ import { gunzipSync } from "node:zlib";
 
 const VECTORS = new URL("../tests/parity/vectors/", import.meta.url);
 const module = new WebAssembly.Module(readFileSync(process.argv[2]));
-// It asks nothing of its host.
+// A pure computation needs nothing of its host.
 const imports = WebAssembly.Module.imports(module);
 if (imports.length > 0) throw new Error(`it imports ${JSON.stringify(imports)}`);
 
@@ -30,7 +30,7 @@ for (const [name, text] of texts) {
   compared += count;
   differ += failures.length;
 }
-// An answer that is wrong has to be seen.
+// A wrong answer must be reported.
 const wrong = texts.get("rules").replace('"expected":true', '"expected":false');
 if (compare("rules", wrong).failures.length !== 1) throw new Error("a wrong answer was not seen");
 if (texts.size === 0 || compared === 0 || differ > 0) process.exit(1);

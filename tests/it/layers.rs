@@ -176,8 +176,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("todo!", &[]),
 ];
 
-/// What the standard library offers that a pure computation has no use for. The rest a crate boundary
-/// keeps out: `crates/evaluation` depends on nothing that locks, waits or talks.
+/// The parts of the standard library that a pure computation must not use. The crate boundary keeps out
+/// the rest: `crates/evaluation` has no dependency that locks, waits or does I/O.
 const ABSENT_FROM_EVALUATION: &[&str] = &[
     "Mutex",
     "RwLock",
@@ -195,7 +195,7 @@ const ABSENT_FROM_EVALUATION: &[&str] = &[
     "unsafe",
 ];
 
-/// The modules of `crates/evaluation`, and the files of its folder `config`: each names only what stands
+/// The modules of `crates/evaluation`, and the files of its folder `config`: each may import only those
 /// before it.
 const EVALUATION: &[&str] = &["short", "murmur", "attributes", "preview", "js", "config", "decide"];
 const EVALUATION_CONFIG: &[&str] = &[
@@ -353,7 +353,7 @@ fn evaluation_reads_no_clock_takes_no_lock_and_does_no_io() {
 }
 
 #[test]
-fn evaluation_goes_round_in_no_circle() {
+fn modules_of_the_evaluation_form_no_cycle() {
     let sources = sources_below("crates/evaluation/src");
     let after = |prefix, order: &[&str], file: &str, code: &str| -> Vec<String> {
         let place = |name: &str| order.iter().position(|known| *known == name);

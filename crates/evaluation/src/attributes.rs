@@ -133,10 +133,10 @@ impl Attributes {
     }
 }
 
-/// What an engine does with a visitor's attributes. Apart from the type, so that whoever re-exports
-/// that promises none of this.
+/// What an engine does with a visitor's [`Attributes`]. Kept off the type, so that a crate that re-exports
+/// the type does not promise these methods.
 pub trait AttributesExt {
-    /// How many values a list keeps when attributes are [merged](Self::merge).
+    /// The longest list that [`merge`](Self::merge) makes, in values.
     const LONGEST_LIST: usize = LONGEST_LIST;
 
     /// The JavaScript SDK's deep merge, `later` winning: objects merge by key, arrays unite with
@@ -145,12 +145,12 @@ pub trait AttributesExt {
     /// first `longest` values are kept; returns how many are left out.
     fn merge_up_to(&mut self, longest: usize, later: &Self) -> usize;
 
-    /// As [`merge_up_to`](Self::merge_up_to) the bound on attributes.
+    /// [`merge_up_to`](Self::merge_up_to) with [`LONGEST_LIST`](Self::LONGEST_LIST).
     fn merge(&mut self, later: &Self) {
         self.merge_up_to(Self::LONGEST_LIST, later);
     }
 
-    /// Whether any entry is one that is wanted.
+    /// Whether any entry satisfies `wanted`.
     fn any(&self, wanted: impl FnMut(&str, &AttributeValue) -> bool) -> bool;
 
     /// About how many bytes the map takes on the heap.

@@ -2,9 +2,9 @@
 //! reasons out, with the answers of Convert's official JavaScript SDK.
 //!
 //! Everything here is a pure computation: no thread, clock, lock, channel, socket, file or log. What
-//! fetches configs, remembers visitors and reports exposures is `convert-sdk`, which is built on this;
-//! applications want that one. This one is for what decides elsewhere: in WebAssembly, in a game loop,
-//! in another language's process.
+//! fetches configs, remembers visitors and reports exposures is `convert-sdk`, which is built on this
+//! crate and is the one for applications. This crate is for decisions elsewhere: in WebAssembly, in a
+//! game loop, behind another language's interface.
 //!
 //! ```
 //! use convert_evaluation::config::{CompileOptions, SnapshotExt, compile};

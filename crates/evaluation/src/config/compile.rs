@@ -24,21 +24,21 @@ use crate::attributes::AttributeValue;
 use crate::js::cast::VariableType;
 use crate::js::text::truthy;
 
-/// A snapshot and what of it is malformed.
+/// A snapshot, and warnings about its malformed parts.
 #[derive(Debug)]
 pub struct Compiled {
-    /// What decisions are made by.
+    /// What decisions are made from.
     pub snapshot: ConfigSnapshot,
-    /// The first ten.
+    /// The first ten warnings.
     pub warnings: Vec<ConfigWarning>,
-    /// How many more there are.
+    /// How many more warnings there were.
     pub more_warnings: usize,
 }
 
-/// Parses and compiles a served config, of which it keeps the text. No text makes it panic.
+/// Parses and compiles a served config; the snapshot keeps the text. No text makes it panic.
 ///
 /// # Errors
-/// The text is no config; what is malformed within one becomes a warning.
+/// The text as a whole is not a config; a malformed part of one becomes a warning.
 pub fn compile(text: String, options: &CompileOptions) -> Result<Compiled, ConfigError> {
     if u32::try_from(text.len()).is_err() {
         return Err(ConfigError::TooLarge);

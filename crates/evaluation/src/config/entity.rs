@@ -36,7 +36,7 @@ pub(crate) struct Entities<T> {
     next_alike: Box<[u32]>,
 }
 
-/// An experience, of which an engine sees who it is and what its variations are.
+/// An experience.
 pub struct Experience {
     /// The id, as text.
     pub id: SmolStr,

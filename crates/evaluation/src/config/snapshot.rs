@@ -201,16 +201,16 @@ impl ConfigSnapshot {
     }
 }
 
-/// What an engine looks up in a snapshot, mostly by position. Apart from the type, so that whoever
-/// re-exports that promises none of this.
+/// What an engine looks up in a [`ConfigSnapshot`], mostly by position. Kept off the type, so that a crate
+/// that re-exports the type does not promise these methods.
 pub trait SnapshotExt {
-    /// Tells this config from every other one of the process, until 2^32 were compiled; not 0.
+    /// Identifies this snapshot among all of the process, until 2^32 have been compiled; never 0.
     fn serial(&self) -> u32;
 
     /// The experiences to decide when all are asked for, by position.
     fn keyed_experiences(&self) -> impl ExactSizeIterator<Item = usize>;
 
-    /// The experiences with a variation that carries a feature of this one's key, by position.
+    /// The experiences with a variation that carries a feature with the key of this one, by position.
     fn carriers(&self, feature: usize) -> impl ExactSizeIterator<Item = usize>;
 
     /// The experiences, in config order.
@@ -231,16 +231,16 @@ pub trait SnapshotExt {
     /// The goals, in config order.
     fn goals(&self) -> &[RuledEntity];
 
-    /// The position of the first goal with that key, unless its id is none to JavaScript.
+    /// The position of the first goal with that key, unless its id is falsy in JavaScript.
     fn goal_index(&self, key: &str) -> Option<usize>;
 
-    /// The first entity with that key, as served. Parses its text anew.
+    /// The first entity with that key, as served; parses its text on every call.
     fn entity(&self, kind: EntityKind, key: &str) -> Option<Value>;
 
-    /// The first entity with that id, as served. Parses its text anew.
+    /// The first entity with that id, as served; parses its text on every call.
     fn entity_by_id(&self, kind: EntityKind, id: &str) -> Option<Value>;
 
-    /// What this config changes with respect to `previous`.
+    /// What changed between `previous` and this config.
     fn changes_from(&self, previous: &Self) -> ConfigChanges;
 }
 
