@@ -1,18 +1,19 @@
 //! The entry point: one SDK instance, from its config to its threads.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::actors::{RefreshOutcome, RefresherHandle, Subscription, TrackerHandle, compile};
+use crate::actors::{Caller, RefreshOutcome, Subscription, blocking, compile, start_apart};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
-use crate::context::{Context, RunOptions, decide_unseen};
+use crate::context::{Context, RunOptions, decide_unseen, recall_blocking};
 use crate::deadline::deadline_after;
-use crate::error::{ContextError, HandleError, HandlerError, InitializeError, LoadError, RefreshError};
+use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushLimit, FlushOptions, FlushReport};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::{SdkConfig, Source};
+use crate::process::generation;
 use crate::results::{ExperienceResult, Undecided};
 use crate::shared::{Shared, last_resort};
 use crate::tracking::{ReleaseReason, Stats};
@@ -27,7 +28,7 @@ use crate::transport::{HttpTransport, Transport};
 /// [`decide_many`](Self::decide_many). The threads (`convert-refresher`, `convert-tracker`,
 /// `convert-flusher`, `convert-events` for handlers, `convert-preview` for previews of experiences that the
 /// config does not have, `convert-store` and `convert-store-io` for a data store, and a few that live for one
-/// lookup, interrupt or exit; Linux shows 15 bytes of a name) start when they are first needed. They end with
+/// lookup, interrupt, close or exit; Linux shows 15 bytes of a name) start when they are first needed. They end with
 /// [`close`](Self::close), or soon after the last core and context are dropped; what was not delivered by
 /// then is dropped, and said in the log.
 ///
@@ -56,6 +57,26 @@ use crate::transport::{HttpTransport, Transport};
 #[derive(Clone)]
 pub struct Core {
     shared: Arc<Shared>,
+}
+
+/// A close that has begun and not ended.
+struct Unfinished<'a> {
+    shared: &'a Arc<Shared>,
+    deadline: Instant,
+    patience: bool,
+    generation: u64,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        // In a forked child it is the parent's.
+        if self.generation == generation() {
+            let (shared, deadline, patience) = (Arc::clone(self.shared), self.deadline, self.patience);
+            start_apart("convert-close", move || {
+                blocking(async |caller| shared.close(deadline, patience, caller).await);
+            });
+        }
+    }
 }
 
 /// Makes a [`Core`] with parts of the application's own.
@@ -101,34 +122,27 @@ impl Core {
     /// # Errors
     /// As [`initialize`](Self::initialize).
     pub fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
-        let Some(refresher) = self.begin_initialize()? else { return Ok(()) };
-        self.end_initialize(refresher.initialize(deadline_after(timeout)))
+        blocking(async |caller| self.get_ready(timeout, caller).await)
     }
 
-    /// The refresher to be waited for; `None` where the core is ready without it.
-    pub(crate) fn begin_initialize(&self) -> Result<Option<Arc<RefresherHandle>>, InitializeError> {
-        let shared = &self.shared;
+    /// [`initialize_within`](Self::initialize_within) for any caller.
+    pub(crate) async fn get_ready(&self, timeout: Duration, caller: &Caller) -> Result<(), InitializeError> {
+        let (shared, mut limit) = (&self.shared, caller.until(deadline_after(timeout)));
         if shared.is_closed() {
             return Err(InitializeError::Closed);
         }
         if self.is_ready() {
-            return Ok(None);
+            return Ok(());
         }
         if let Source::Direct(text) = &shared.config.source {
-            return self.initialize_directly(text).map(|()| None);
+            return self.initialize_directly(text);
         }
         // With a key there is a refresher, unless there was a close meanwhile.
-        shared.refresher()?.ok_or(InitializeError::Closed).map(Some)
-    }
-
-    /// What the refresher's answer says to the caller; no answer is a late one, or the end.
-    pub(crate) fn end_initialize(
-        &self,
-        answer: Option<Result<RefreshOutcome, LoadError>>,
-    ) -> Result<(), InitializeError> {
-        match answer {
+        let refresher = shared.refresher()?.ok_or(InitializeError::Closed)?;
+        match refresher.initialize(&mut limit).await {
             Some(Ok(_)) => Ok(()),
-            None if self.shared.is_closed() => Err(InitializeError::Closed),
+            // No answer is a late one, or the end.
+            None if shared.is_closed() => Err(InitializeError::Closed),
             // Whatever became of this caller's own question.
             _ if self.is_ready() => Ok(()),
             Some(Err(error)) => Err(error.into()),
@@ -279,7 +293,9 @@ impl Core {
         let position = experience.position(config);
         results.extend(visitors.into_iter().map(|(visitor_id, attributes)| {
             let position = position.ok_or(Undecided::NotInConfig)?;
-            decide_unseen(&self.shared, config, position, (visitor_id.as_ref(), attributes), options)
+            let visitor = (visitor_id.as_ref(), attributes);
+            let remembered = recall_blocking(&self.shared, config, visitor.0);
+            decide_unseen(&self.shared, config, position, visitor, remembered, options)
         }));
     }
 
@@ -355,7 +371,7 @@ impl Core {
     /// # Errors
     /// As [`flush`](Self::flush); with a single attempt also that it failed.
     pub fn flush_with(&self, options: FlushOptions) -> Result<FlushReport, FlushError> {
-        self.flush_before(ReleaseReason::Explicit, options.limit())
+        blocking(async |caller| self.flush_by(ReleaseReason::Explicit, options.limit(), caller).await)
     }
 
     /// Asks for a fetch of the config and returns at once. A fetch that is under way is the one asked
@@ -387,12 +403,16 @@ impl Core {
     /// # Errors
     /// The config in place was not replaced, nor confirmed as current.
     pub fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
-        let refresher = self.begin_refresh()?;
-        self.end_refresh(refresher.refresh(deadline_after(timeout)))
+        blocking(async |caller| self.refresh(timeout, caller).await)
     }
 
-    /// The refresher to be waited for.
-    pub(crate) fn begin_refresh(&self) -> Result<Arc<RefresherHandle>, RefreshError> {
+    /// [`refresh_now_within`](Self::refresh_now_within) for any caller.
+    pub(crate) async fn refresh(
+        &self,
+        timeout: Duration,
+        caller: &Caller,
+    ) -> Result<RefreshOutcome, RefreshError> {
+        let mut limit = caller.until(deadline_after(timeout));
         if self.shared.is_closed() {
             return Err(RefreshError::Closed);
         }
@@ -400,16 +420,9 @@ impl Core {
             let closed = self.shared.is_closed();
             return Err(if closed { RefreshError::Closed } else { RefreshError::DirectConfig });
         };
-        Ok(refresher)
-    }
-
-    /// What the refresher's answer says to the caller; no answer is a late one, or the end.
-    pub(crate) fn end_refresh(
-        &self,
-        answer: Option<Result<RefreshOutcome, LoadError>>,
-    ) -> Result<RefreshOutcome, RefreshError> {
-        match answer {
+        match refresher.refresh(&mut limit).await {
             Some(outcome) => Ok(outcome?),
+            // No answer is a late one, or the end.
             None if self.shared.is_closed() => Err(RefreshError::Closed),
             None => Err(RefreshError::Timeout),
         }
@@ -447,7 +460,12 @@ impl Core {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) -> Stats {
-        self.shared.close(deadline_after(Self::CLOSE_TIMEOUT), true);
+        blocking(async |caller| self.close_by(caller).await)
+    }
+
+    /// [`close`](Self::close) for any caller.
+    pub(crate) async fn close_by(&self, caller: &Caller) -> Stats {
+        self.end(deadline_after(Self::CLOSE_TIMEOUT), true, caller).await;
         self.stats()
     }
 
@@ -468,19 +486,20 @@ impl Core {
     /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final but
     /// for records of a call that could not be ended in time, which it tells as pending.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
-        let deadline = deadline_after(timeout);
-        let limit = FlushLimit { deadline: deadline - last_resort(timeout), single_attempt: false };
-        let flushed = self.flush_before(ReleaseReason::Exit, limit);
-        // What did not end during a flush in vain has had its time.
-        self.shared.close(deadline, flushed.is_ok());
-        self.end_shutdown(flushed)
+        blocking(async |caller| self.shutdown_by(timeout, caller).await)
     }
 
-    /// What a flush says after the close that followed it.
-    pub(crate) fn end_shutdown(
+    /// [`shutdown`](Self::shutdown) for any caller.
+    pub(crate) async fn shutdown_by(
         &self,
-        flushed: Result<FlushReport, FlushError>,
+        timeout: Duration,
+        caller: &Caller,
     ) -> Result<FlushReport, FlushError> {
+        let deadline = deadline_after(timeout);
+        let limit = FlushLimit { deadline: deadline - last_resort(timeout), single_attempt: false };
+        let flushed = self.flush_by(ReleaseReason::Exit, limit, caller).await;
+        // What did not end during a flush in vain has had its time.
+        self.end(deadline, flushed.is_ok(), caller).await;
         let stats = self.stats();
         match flushed {
             Ok(report) => Ok(FlushReport { stats, ..report }),
@@ -500,32 +519,22 @@ impl Core {
         }
     }
 
-    pub(crate) fn flush_before(
+    /// A flush, for any caller.
+    pub(crate) async fn flush_by(
         &self,
         reason: ReleaseReason,
         limit: FlushLimit,
+        caller: &Caller,
     ) -> Result<FlushReport, FlushError> {
-        let tracker = self.begin_flush()?;
-        let report = self.shared.flush(tracker.as_deref(), reason, limit);
-        self.end_flush(report, limit)
-    }
-
-    /// The tracker to be asked; `None` where nothing is pending.
-    pub(crate) fn begin_flush(&self) -> Result<Option<Arc<TrackerHandle>>, FlushError> {
         let stats = self.stats();
         if self.shared.is_closed() {
             return Err(FlushError::Closed(Box::new(stats)));
         }
-        Ok(if stats.pending > 0 { self.shared.tracker() } else { None })
-    }
-
-    /// What the tracker's report says to the caller; no report is a late one, or the end.
-    pub(crate) fn end_flush(
-        &self,
-        report: Option<FlushReport>,
-        limit: FlushLimit,
-    ) -> Result<FlushReport, FlushError> {
+        // With nothing pending there is nobody to ask.
+        let tracker = if stats.pending > 0 { self.shared.tracker() } else { None };
+        let report = self.shared.flush(tracker.as_deref(), reason, limit, caller).await;
         let stats = self.stats();
+        // No report is a late one, or the end.
         let Some(report) = report else {
             let closed = self.shared.is_closed();
             let error = if closed { FlushError::Closed } else { FlushError::Timeout };
@@ -538,6 +547,13 @@ impl Core {
         let untold = self.shared.tell_dropped(stats.dropped.total());
         let report = FlushReport { dropped: report.dropped.max(untold), stats, ..report };
         if report.is_complete() { Ok(report) } else { Err(FlushError::Incomplete(Box::new(report))) }
+    }
+
+    /// Ends the actors. A task that gives up meanwhile leaves the rest to a thread.
+    async fn end(&self, deadline: Instant, patience: bool, caller: &Caller) {
+        let unfinished = Unfinished { shared: &self.shared, deadline, patience, generation: generation() };
+        self.shared.close(deadline, patience, caller).await;
+        std::mem::forget(unfinished);
     }
 
     fn in_config(&self, find: impl FnOnce(&ConfigSnapshot) -> Option<usize>) -> Result<(), HandleError> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::actors::run_apart;
+use crate::actors::{blocking, run_apart};
 use crate::core::Core;
 use crate::error::ExitFlushError;
 use crate::flush::{FlushError, FlushOptions, FlushReport};
@@ -107,7 +107,8 @@ impl Drop for FlushGuard {
 }
 
 fn flush(core: &Core, timeout: Duration) -> Result<FlushReport, FlushError> {
-    core.flush_before(ReleaseReason::Exit, FlushOptions::within(timeout).limit())
+    let limit = FlushOptions::within(timeout).limit();
+    blocking(async |caller| core.flush_by(ReleaseReason::Exit, limit, caller).await)
 }
 
 fn say(flushed: Result<FlushReport, FlushError>) {

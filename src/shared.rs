@@ -1,21 +1,23 @@
 //! What a core and its contexts have in common: the snapshot, the memory, and the way to the actors.
 
 #[cfg(feature = "async")]
-mod tasks;
-
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+#[cfg(feature = "async")]
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
-#[cfg(feature = "async")]
-use crate::actors::TimerHandle;
 use crate::actors::{
-    Fetcher, Flusher, Jitter, Notifier, Previewed, PreviewerHandle, RefresherHandle, RefresherSettings,
-    StoreHandle, StoreSettings, TrackerHandle, TrackerSettings, Verdict, Worker, start_apart,
+    Caller, Fetcher, Flusher, Jitter, Limit, Notifier, Previewed, PreviewerHandle, RefresherHandle,
+    RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, TrackerSettings, Verdict, Worker,
+    start_apart,
 };
+#[cfg(feature = "async")]
+use crate::actors::{Stored, TimerHandle};
 use crate::caught::Wall;
 use crate::config::{ConfigSnapshot, SnapshotCell};
 use crate::deadline::deadline_after;
@@ -23,6 +25,8 @@ use crate::error::StartError;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{SdkConfig, Source};
 use crate::process::{Current, PerProcess, generation};
+#[cfg(feature = "async")]
+use crate::state::{AsyncDataStore, StoreError};
 use crate::state::{DataStore, Guarded, VisitorState, Visitors, state_key};
 use crate::tracking::{ConfigSource, Envelope, Ledger, Refused, ReleaseReason, Stats, TrackedEvent};
 use crate::transport::{GuardedTransport, Transport};
@@ -78,8 +82,12 @@ impl Shared {
     pub(crate) fn new(config: SdkConfig, transport: Arc<dyn Transport>) -> Self {
         let wall = Wall::default();
         let max_response_bytes = config.transport.max_response_bytes;
-        let transport: Arc<dyn Transport> =
-            Arc::new(GuardedTransport { transport, wall: wall.clone(), max_response_bytes });
+        let transport: Arc<dyn Transport> = Arc::new(GuardedTransport {
+            transport,
+            wall: wall.clone(),
+            max_response_bytes,
+            interrupted: AtomicBool::new(false),
+        });
         let guarded = |store| Arc::new(Guarded { store, wall: wall.clone() }) as Arc<dyn DataStore>;
         let store = config.data_store.clone().map(guarded);
         let tuning = &config.tuning;
@@ -152,13 +160,15 @@ impl Shared {
     }
 
     /// Hands a record to the tracker and waits for its verdict.
-    pub(crate) fn confirm(
+    pub(crate) async fn confirm(
         &self,
         snapshot: &ConfigSnapshot,
         event: TrackedEvent,
         deadline: Instant,
+        caller: &Caller,
     ) -> Result<Option<Verdict>, Refused> {
-        self.tracker_for(&self.runtime(), snapshot, &event)?.confirm(event, deadline)
+        let tracker = self.tracker_for(&self.runtime(), snapshot, &event)?;
+        tracker.confirm(event, deadline, caller).await
     }
 
     /// Has visitor state written to the data store, where there is one.
@@ -168,18 +178,64 @@ impl Shared {
         }
     }
 
-    /// Reads what is known of a visitor: what the data store has, where there is one, and the changes in
-    /// memory over it. **Waits** for the store, at most for `store_timeout`.
+    /// Whether a data store knows of visitors what memory does not.
+    pub(crate) const fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Reads what memory has of a visitor.
     pub(crate) fn recall<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
-        let runtime = self.runtime();
-        if self.store.is_none() {
-            return runtime.visitors.in_memory(visitor_id, read);
-        }
+        self.runtime().visitors.in_memory(visitor_id, read)
+    }
+
+    /// Reads what is known of a visitor: what the data store has, and the changes in memory over it. **Waits**
+    /// for the store, at most for `store_timeout`: a task asks an asynchronous store itself, any other one is
+    /// asked on the store's threads.
+    pub(crate) async fn recall_stored<R>(
+        &self,
+        visitor_id: &str,
+        read: impl FnOnce(&VisitorState) -> R,
+        caller: &Caller,
+    ) -> Option<R> {
         // Memory first: what is written meanwhile is in the store before it leaves memory.
-        let waiting = runtime.visitors.in_memory(visitor_id, VisitorState::clone);
-        let deadline = deadline_after(self.config.tuning.store_timeout);
-        let stored = self.store_actor(&runtime).and_then(|store| store.read(state_key(visitor_id), deadline));
-        runtime.visitors.join(waiting, stored).as_ref().map(read)
+        let waiting = self.recall(visitor_id, VisitorState::clone);
+        let (key, actor) = (state_key(visitor_id), self.store_actor(&self.runtime()));
+        let limit = &mut caller.until(deadline_after(self.config.tuning.store_timeout));
+        let stored = match (caller, actor) {
+            #[cfg(feature = "async")]
+            (Caller::Task(_), _) if let Some(store) = &self.config.async_store => {
+                self.ask(store.as_ref(), &key, limit).await
+            }
+            (_, Some(actor)) => actor.read(key, limit).await,
+            (_, None) => None,
+        };
+        self.runtime().visitors.join(waiting, stored).as_ref().map(read)
+    }
+
+    /// Asks an asynchronous store, with its panics turned into failures.
+    #[cfg(feature = "async")]
+    async fn ask(&self, store: &dyn AsyncDataStore, key: &str, limit: &mut Limit<'_>) -> Stored {
+        const WHAT: &str = "the data store";
+        let panicked = || StoreError::new("panicked");
+        let Some(mut asked) = self.wall.caught(WHAT, || store.get(key)) else { return Some(Err(panicked())) };
+        let answer = poll_fn(|context| {
+            let polled = self.wall.caught(WHAT, || asked.as_mut().poll(context));
+            match polled.unwrap_or_else(|| Poll::Ready(Err(panicked()))) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => limit.poll(context).map(|()| None),
+            }
+        });
+        let answer = answer.await;
+        if answer.is_none() {
+            self.runtime().visitors.count_late(1);
+        }
+        answer
+    }
+
+    /// A task that waits for this core.
+    #[cfg(feature = "async")]
+    pub(crate) fn task(&self) -> Caller {
+        Caller::Task(self.runtime().timer.clone())
     }
 
     /// The store actor, started by the first need; `None` without a data store, on a core that is closed
@@ -226,16 +282,20 @@ impl Shared {
 
     /// Has what the tracker holds delivered, and visitor state written. `None` where the deadline
     /// passed, or the tracker ended, before the answer.
-    pub(crate) fn flush(
+    pub(crate) async fn flush(
         &self,
         tracker: Option<&TrackerHandle>,
         reason: ReleaseReason,
         limit: FlushLimit,
+        caller: &Caller,
     ) -> Option<FlushReport> {
-        let nothing = || Some(FlushReport::default());
-        let report = tracker.map_or_else(nothing, |tracker| tracker.flush(reason, limit));
-        if let Some(store) = self.runtime().store.get() {
-            store.drain(limit.deadline);
+        let report = match tracker {
+            Some(tracker) => tracker.flush(reason, limit, caller).await,
+            None => Some(FlushReport::default()),
+        };
+        let store = self.runtime().store.get().cloned();
+        if let Some(store) = store {
+            store.drain(&mut caller.until(limit.deadline)).await;
         }
         report
     }
@@ -269,8 +329,12 @@ impl Shared {
 
     /// Fetches one experience for a preview; `None` where the deadline passed, or there is nowhere
     /// to fetch it from.
-    pub(crate) fn fetch_experience(&self, experience_id: &str, deadline: Instant) -> Option<Previewed> {
-        self.previewer()?.experience(experience_id, deadline)
+    pub(crate) async fn fetch_experience(
+        &self,
+        experience_id: &str,
+        limit: &mut Limit<'_>,
+    ) -> Option<Previewed> {
+        self.previewer()?.experience(experience_id, limit).await
     }
 
     /// The previewer, started by the first need.
@@ -333,22 +397,29 @@ impl Shared {
     /// Ends the actors. The delivery at hand gets most of the time to end by itself, or, without
     /// `patience`, none; then calls are interrupted. Says whether every thread has ended by the
     /// deadline.
-    pub(crate) fn close(&self, deadline: Instant, patience: bool) -> bool {
-        let runtime = self.runtime();
-        let closing = runtime.begin_close(deadline, patience);
+    pub(crate) async fn close(&self, deadline: Instant, patience: bool, caller: &Caller) -> bool {
+        let closing = self.runtime().begin_close(deadline, patience);
         if let Some(tracker) = &closing.tracker {
-            tracker.close(closing.soft);
+            tracker.close(&mut caller.until(closing.soft)).await;
         }
-        runtime.interrupt();
-        // Every thread is waited for, also behind one that is late.
-        let mut ended = closing.fetchers().filter(|worker| !worker.join(deadline)).count() == 0;
-        if let Some(tracker) = &closing.tracker {
-            ended &= tracker.join(deadline);
+        self.runtime().interrupt();
+        let mut limit = caller.until(deadline);
+        let mut ended = true;
+        let tracker = closing.tracker.iter().flat_map(|tracker| tracker.workers());
+        for worker in closing.fetchers().chain(tracker) {
+            // Every thread is waited for, also behind one that is late.
+            ended &= worker.join(&mut limit).await;
         }
-        if let Some(store) = runtime.store.get() {
-            ended &= store.close(deadline);
+        let store = self.runtime().store.get().cloned();
+        if let Some(store) = store {
+            ended &= store.close(&mut limit).await;
         }
-        runtime.notifier.close(deadline) && ended
+        // Last, as it announces what the others do.
+        let events = self.runtime().notifier.close();
+        if let Some(events) = events {
+            ended &= events.join(&mut limit).await;
+        }
+        ended
     }
 
     /// The tracker, started by the first need; a record that it cannot be started for is counted.
@@ -505,8 +576,54 @@ pub(crate) fn last_resort(time: Duration) -> Duration {
 /// that the threads end soon. Nobody waits for them. A child that never used the core does not come here.
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if !self.is_closed() {
-            self.interrupt();
+        self.interrupt();
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "async")]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use crate::{AsyncCore, ConversionOptions, InMemoryDataStore, RunOptions, SdkConfig};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// What a call answers that does not wait.
+    fn at_once<T>(call: impl Future<Output = T>) -> T {
+        let mut context = Context::from_waker(Waker::noop());
+        match pin!(call).poll(&mut context) {
+            std::task::Poll::Ready(answer) => answer,
+            std::task::Poll::Pending => panic!("it waits"),
         }
+    }
+
+    #[test]
+    fn a_waiting_call_on_a_closed_core_starts_no_thread() {
+        let config = SdkConfig::builder().data_json(include_str!("../tests/it/small.json"));
+        let core = AsyncCore::new(config.data_store(InMemoryDataStore::new()).build().unwrap());
+        at_once(core.initialize()).unwrap();
+        let mut visitor = core.to_sync().create_context("v", ()).map(crate::AsyncContext::from).unwrap();
+        let (config, checkout) = (core.current_config().unwrap(), core.experience("checkout").unwrap());
+        core.to_sync().close();
+        for _ in 0..3 {
+            at_once(core.close());
+            at_once(core.initialize()).unwrap_err();
+            at_once(core.flush(PATIENCE)).unwrap_err();
+            at_once(core.shutdown(PATIENCE)).unwrap_err();
+            at_once(core.refresh_now_within(PATIENCE)).unwrap_err();
+            at_once(core.create_context("w", ())).unwrap_err();
+            at_once(visitor.set_preview("no-such-id", "1")).unwrap_err();
+            let (plain, mut shown) = (ConversionOptions::new(), Vec::new());
+            at_once(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE)).unwrap();
+            let unseen = [("x", &crate::Attributes::new())];
+            at_once(core.decide_many(&config, &checkout, unseen, &RunOptions::new(), &mut shown));
+            assert_eq!(shown.len(), 1);
+        }
+        let core = core.to_sync();
+        let runtime = core.shared().runtime();
+        assert!(!runtime.timer.has_started());
     }
 }

@@ -17,7 +17,7 @@ const VISITORS: usize = 1_000;
 const EXPERIENCES: usize = 100;
 const CONFIG_EXPERIENCES: usize = 1_000;
 /// Words of a record of the SDK on its way to the tracker, less the one that tells messages apart.
-const RECORD_WORDS: usize = 17;
+const RECORD_WORDS: usize = 16;
 
 pub(crate) trait Case {
     /// Gets `count` runs ready, unmeasured.

@@ -1,16 +1,12 @@
 //! An inbox that a question leaves when nobody waits for its answer, and that a close empties.
 
-#[cfg(feature = "async")]
-mod tasks;
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::reply::Reply;
 use super::thread::Worker;
+use super::wait::{Limit, Reply, question};
 use crate::error::StartError;
 
 /// Questions from which on those that nobody waits for are looked for.
@@ -52,10 +48,10 @@ impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
     }
 
     /// Asks, and waits for the answer; `None` where the deadline passed first, or the actor ended.
-    pub(super) fn ask(&self, question: Q, deadline: Instant) -> Option<T> {
-        let (reply, receipt) = Reply::to_thread();
-        self.inbox.put(question, reply);
-        self.worker.answer(receipt.answer(), deadline).ok()
+    pub(super) async fn ask(&self, asked: Q, limit: &mut Limit<'_>) -> Option<T> {
+        let (reply, answer) = question();
+        self.inbox.put(asked, reply);
+        self.worker.answer(answer, limit).await.ok()
     }
 }
 
@@ -187,19 +183,20 @@ impl<Q, T> State<Q, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use crossbeam_channel::TryRecvError;
 
+    use super::super::wait::blocking;
     use super::*;
 
     #[test]
     fn questions_of_callers_who_are_gone_make_room_for_others() {
         let inbox = Inbox::<u32, ()>::new();
-        let (reply, _waits) = Reply::to_thread();
+        let (reply, _waits) = question();
         inbox.put(0, reply);
-        for question in 1..100_000 {
-            inbox.put(question, Reply::to_thread().0);
+        for asked in 1..100_000 {
+            inbox.put(asked, question().0);
             assert!(inbox.lock().questions.len() <= CROWDED + 1);
         }
         assert_eq!(inbox.pop().unwrap().0, 0, "somebody waits for this one");
@@ -208,12 +205,12 @@ mod tests {
     #[test]
     fn a_crowd_that_was_served_lets_no_other_one_grow() {
         let inbox = Inbox::<u32, ()>::new();
-        let (replies, receipts): (Vec<_>, Vec<_>) = (0..1_000).map(|_| Reply::to_thread()).unzip();
+        let (replies, receipts): (Vec<_>, Vec<_>) = (0..1_000).map(|_| question()).unzip();
         replies.into_iter().for_each(|reply| inbox.put(0, reply));
         while inbox.pop().is_some() {}
         drop(receipts);
-        for question in 0..1_000 {
-            inbox.put(question, Reply::to_thread().0);
+        for asked in 0..1_000 {
+            inbox.put(asked, question().0);
         }
         assert!(inbox.lock().questions.len() <= CROWDED + 1);
     }
@@ -221,9 +218,9 @@ mod tests {
     #[test]
     fn those_who_wait_are_kept_in_their_order_however_many() {
         let inbox = Inbox::<u32, u32>::new();
-        let ask = |question| {
-            let (reply, receipt) = Reply::to_thread();
-            inbox.put(question, reply);
+        let ask = |asked| {
+            let (reply, receipt) = question();
+            inbox.put(asked, reply);
             receipt
         };
         let receipts: Vec<_> = (0..1_000).map(ask).collect();
@@ -231,7 +228,7 @@ mod tests {
         while let Some((question, reply)) = inbox.pop() {
             reply.send(question);
         }
-        let answers: Vec<_> = receipts.iter().filter_map(|it| it.answer().try_recv().ok()).collect();
+        let answers: Vec<_> = receipts.iter().filter_map(|it| it.try_recv().ok()).collect();
         assert_eq!(answers, (0..1_000).step_by(2).collect::<Vec<_>>());
     }
 
@@ -245,17 +242,17 @@ mod tests {
         })
         .unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
-        let ask = |question| {
-            let (reply, receipt) = Reply::to_thread();
-            desk.inbox.put(question, reply);
+        let ask = |asked| {
+            let (reply, receipt) = question();
+            desk.inbox.put(asked, reply);
             receipt
         };
         let asked: Vec<_> = (0..200).map(ask).collect();
         desk.close();
-        assert!(asked.iter().all(|it| it.answer().try_recv() == Err(TryRecvError::Disconnected)));
-        assert_eq!(desk.ask(7, deadline), None, "closed");
+        assert!(asked.iter().all(|it| it.try_recv() == Err(TryRecvError::Disconnected)));
+        assert_eq!(blocking(async |caller| desk.ask(7, &mut caller.until(deadline)).await), None, "closed");
         drop(go_on);
         assert_eq!(seen.recv(), Ok((true, false)));
-        assert!(desk.worker().join(deadline));
+        assert!(blocking(async |caller| desk.worker().join(&mut caller.until(deadline)).await));
     }
 }

@@ -7,16 +7,11 @@ mod jitter;
 mod notifier;
 mod previewer;
 mod refresher;
-mod reply;
 #[cfg(test)]
 mod served;
 mod store;
 mod thread;
 mod tracker;
-#[cfg(feature = "async")]
-mod wait;
-#[cfg(not(feature = "async"))]
-#[path = "wait/absent.rs"]
 mod wait;
 
 pub(crate) use fetcher::Fetcher;
@@ -35,4 +30,5 @@ pub(crate) use store::{StoreHandle, StoreSettings};
 pub(crate) use thread::{Worker, run_apart, start_apart};
 pub(crate) use tracker::{TrackerHandle, TrackerSettings, Verdict};
 #[cfg(feature = "async")]
-pub(crate) use wait::{Limit, TimerHandle};
+pub(crate) use wait::TimerHandle;
+pub(crate) use wait::{Caller, Limit, blocking};

@@ -172,19 +172,17 @@ impl Notifier {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Ends subscriptions and, once it has handled what waits, the handlers' thread. Says whether
-    /// that was in time; true for a handler that calls it.
-    pub(crate) fn close(&self, deadline: Instant) -> bool {
-        self.begin_close().is_none_or(|worker| worker.join(deadline))
-    }
-
-    /// The part of [`close`](Self::close) that does not wait: the thread to wait for.
-    pub(crate) fn begin_close(&self) -> Option<Arc<Worker>> {
-        let mut control = self.lock();
-        control.closed = true;
-        (control.inbox, control.announced) = (None, None);
-        self.listeners.store(Arc::default());
-        control.worker.clone()
+    /// Ends subscriptions and, once it has handled what waits, the handlers' thread, to be waited for.
+    pub(crate) fn close(&self) -> Option<Arc<Worker>> {
+        let (listeners, worker) = {
+            let mut control = self.lock();
+            control.closed = true;
+            (control.inbox, control.announced) = (None, None);
+            (self.listeners.swap(Arc::default()), control.worker.clone())
+        };
+        // Without the lock, as it wakes tasks, which is foreign code.
+        drop(listeners);
+        worker
     }
 
     fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
@@ -328,7 +326,7 @@ mod tests {
         }
         drop(told);
         notifier.notify(LifecycleEvent::Ready { account_id: "1".into(), project_id: "2".into() });
-        assert!(notifier.begin_close().is_some());
+        assert!(notifier.close().is_some());
         assert_eq!(said.iter().collect::<Vec<_>>(), (0..37).collect::<Vec<_>>());
     }
 }

@@ -11,7 +11,6 @@ use super::fetcher::Fetcher;
 use super::inbox::{Desk, Inbox};
 use super::refresher::compile;
 use super::thread::Worker;
-#[cfg(feature = "async")]
 use super::wait::Limit;
 use crate::config::{CompileOptions, ConfigSnapshot, SnapshotExt};
 use crate::error::{LoadError, StartError};
@@ -47,14 +46,8 @@ impl PreviewerHandle {
 
     /// Asks for one experience and waits for it; `None` where the deadline passed first, or after
     /// the close.
-    pub(crate) fn experience(&self, id: &str, deadline: Instant) -> Option<Previewed> {
-        self.0.ask(id.into(), deadline)
-    }
-
-    /// As [`experience`](Self::experience).
-    #[cfg(feature = "async")]
-    pub(crate) async fn experience_in_task(&self, id: &str, limit: &mut Limit) -> Option<Previewed> {
-        self.0.ask_in_task(id.into(), limit).await
+    pub(crate) async fn experience(&self, id: &str, limit: &mut Limit<'_>) -> Option<Previewed> {
+        self.0.ask(id.into(), limit).await
     }
 
     /// Tells the thread to end after the fetch at hand.

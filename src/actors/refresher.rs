@@ -1,8 +1,6 @@
 //! The refresher: fetches configs, puts the good ones in place, and waits longer after each failure.
 
 mod machine;
-#[cfg(feature = "async")]
-mod tasks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +15,7 @@ use super::fetcher::Fetcher;
 use super::inbox::{Desk, Inbox};
 use super::jitter::Jitter;
 use super::thread::Worker;
+use super::wait::Limit;
 use crate::config::{self, CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};
 use crate::error::{LoadError, StartError};
 
@@ -82,13 +81,13 @@ impl RefresherHandle {
 
     /// Asks for a fetch and waits for its end; `None` where the deadline passed first, or after the
     /// close. A fetch at hand is the one asked for.
-    pub(crate) fn refresh(&self, deadline: Instant) -> Option<Refreshed> {
-        self.desk.ask(Wish::Current, deadline)
+    pub(crate) async fn refresh(&self, limit: &mut Limit<'_>) -> Option<Refreshed> {
+        self.desk.ask(Wish::Current, limit).await
     }
 
     /// As [`refresh`](Self::refresh), but that a config in place is an answer.
-    pub(crate) fn initialize(&self, deadline: Instant) -> Option<Refreshed> {
-        self.desk.ask(Wish::Ready, deadline)
+    pub(crate) async fn initialize(&self, limit: &mut Limit<'_>) -> Option<Refreshed> {
+        self.desk.ask(Wish::Ready, limit).await
     }
 
     /// Tells the thread to end after the fetch at hand.

@@ -84,7 +84,8 @@ impl AsyncContext {
     /// # Errors
     /// As [`Context::set_preview`].
     pub async fn set_preview(&mut self, experience_id: &str, variation_id: &str) -> Result<(), PreviewError> {
-        self.context.set_preview_in_task(experience_id, variation_id).await
+        let task = self.context.task();
+        self.context.preview(experience_id, variation_id, &task).await
     }
 
     /// As [`Context::track_conversion_confirmed`]: records a conversion and waits for the tracker's
@@ -115,7 +116,7 @@ impl AsyncContext {
         options: &ConversionOptions,
         timeout: Duration,
     ) -> Result<ConversionResult, ConfirmError> {
-        self.context.track_conversion_confirmed_in_task(goal_key, options, timeout).await
+        self.context.confirm(goal_key, options, timeout, &self.context.task()).await
     }
 }
 

@@ -7,16 +7,14 @@ use super::AsyncContext;
 use crate::actors::{EventStream, RefreshOutcome};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
-use crate::context::{Context, RunOptions, decide_unseen_in_task};
+use crate::context::{Context, RunOptions, decide_unseen, recall};
 use crate::core::{Core, CoreBuilder};
-use crate::deadline::deadline_after;
 use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
-use crate::flush::{FlushError, FlushLimit, FlushOptions, FlushReport};
+use crate::flush::{FlushError, FlushOptions, FlushReport};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::SdkConfig;
 use crate::results::{ExperienceResult, Undecided};
-use crate::shared::last_resort;
 use crate::tracking::{ReleaseReason, Stats};
 
 /// One SDK instance, for asynchronous callers. Cheap to clone, `Send + Sync`; every clone, and every
@@ -149,10 +147,7 @@ impl AsyncCore {
     /// # Errors
     /// As [`Core::initialize`].
     pub async fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
-        let deadline = deadline_after(timeout);
-        let Some(refresher) = self.core.begin_initialize()? else { return Ok(()) };
-        let mut limit = self.core.shared().until(deadline);
-        self.core.end_initialize(refresher.initialize_in_task(&mut limit).await)
+        self.core.get_ready(timeout, &self.core.shared().task()).await
     }
 
     /// Whether a config is in place.
@@ -218,7 +213,8 @@ impl AsyncCore {
         let (visitor_id, attributes) = (visitor_id.as_ref(), attributes.into());
         let snapshot = self.core.context_config()?;
         let shared = Arc::clone(self.core.shared());
-        Ok(Context::new_in_task(shared, snapshot, visitor_id, attributes).await.into())
+        let remembered = recall(&shared, &snapshot, visitor_id, &shared.task()).await;
+        Ok(Context::with(remembered, shared, snapshot, visitor_id, attributes).into())
     }
 
     /// As [`Core::experience`]: a handle of an experience, for [`Context::run`].
@@ -292,15 +288,16 @@ impl AsyncCore {
         results: &mut Vec<Result<ExperienceResult<'c>, Undecided>>,
     ) {
         results.clear();
-        let position = experience.position(config);
+        let (shared, position) = (self.core.shared(), experience.position(config));
+        let task = shared.task();
         for (visitor_id, attributes) in visitors {
+            let Some(position) = position else {
+                results.push(Err(Undecided::NotInConfig));
+                continue;
+            };
             let visitor = (visitor_id.as_ref(), attributes);
-            results.push(match position {
-                Some(position) => {
-                    decide_unseen_in_task(self.core.shared(), config, position, visitor, options).await
-                }
-                None => Err(Undecided::NotInConfig),
-            });
+            let remembered = recall(shared, config, visitor.0, &task).await;
+            results.push(decide_unseen(shared, config, position, visitor, remembered, options));
         }
     }
 
@@ -380,7 +377,7 @@ impl AsyncCore {
     /// # Errors
     /// As [`Core::flush_with`].
     pub async fn flush_with(&self, options: FlushOptions) -> Result<FlushReport, FlushError> {
-        self.flush_before(ReleaseReason::Explicit, options.limit()).await
+        self.core.flush_by(ReleaseReason::Explicit, options.limit(), &self.core.shared().task()).await
     }
 
     /// As [`Core::refresh_now`]: asks for a fetch of the config and returns at once.
@@ -408,10 +405,7 @@ impl AsyncCore {
     /// # Errors
     /// As [`Core::refresh_now_within`].
     pub async fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
-        let deadline = deadline_after(timeout);
-        let refresher = self.core.begin_refresh()?;
-        let mut limit = self.core.shared().until(deadline);
-        self.core.end_refresh(refresher.refresh_in_task(&mut limit).await)
+        self.core.refresh(timeout, &self.core.shared().task()).await
     }
 
     /// The ledger at this moment.
@@ -444,8 +438,7 @@ impl AsyncCore {
     /// # }).unwrap();
     /// ```
     pub async fn close(&self) -> Stats {
-        self.core.shared().close_in_task(deadline_after(Self::CLOSE_TIMEOUT), true).await;
-        self.stats()
+        self.core.close_by(&self.core.shared().task()).await
     }
 
     /// As [`Core::shutdown`]: flushes, then closes, and waits for both, at most for `timeout` in all.
@@ -468,20 +461,6 @@ impl AsyncCore {
     /// # Errors
     /// As [`Core::shutdown`].
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
-        let deadline = deadline_after(timeout);
-        let limit = FlushLimit { deadline: deadline - last_resort(timeout), single_attempt: false };
-        let flushed = self.flush_before(ReleaseReason::Exit, limit).await;
-        self.core.shared().close_in_task(deadline, flushed.is_ok()).await;
-        self.core.end_shutdown(flushed)
-    }
-
-    async fn flush_before(
-        &self,
-        reason: ReleaseReason,
-        limit: FlushLimit,
-    ) -> Result<FlushReport, FlushError> {
-        let tracker = self.core.begin_flush()?;
-        let report = self.core.shared().flush_in_task(tracker.as_deref(), reason, limit).await;
-        self.core.end_flush(report, limit)
+        self.core.shutdown_by(timeout, &self.core.shared().task()).await
     }
 }

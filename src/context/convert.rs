@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use smol_str::SmolStr;
-
 use super::Context;
-use crate::actors::Verdict;
+use crate::actors::{Caller, Verdict, blocking};
 use crate::attributes::Attributes;
 use crate::config::SnapshotExt;
 use crate::deadline::deadline_after;
@@ -192,6 +190,17 @@ impl Context {
         options: &ConversionOptions,
         timeout: Duration,
     ) -> Result<ConversionResult, ConfirmError> {
+        blocking(async |caller| self.confirm(goal_key, options, timeout, caller).await)
+    }
+
+    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed) for any caller.
+    pub(crate) async fn confirm(
+        &self,
+        goal_key: &str,
+        options: &ConversionOptions,
+        timeout: Duration,
+        caller: &Caller,
+    ) -> Result<ConversionResult, ConfirmError> {
         let conversion = match self.conversion(options, || self.snapshot.goal_index(goal_key)) {
             Ok(conversion) => conversion,
             Err(answer) => return Ok(answer),
@@ -199,11 +208,18 @@ impl Context {
         let goal_id = Some(conversion.goal_id.clone());
         let deadline = deadline_after(timeout);
         let event = TrackedEvent::Conversion(conversion);
-        confirmed(goal_id, self.shared.confirm(&self.snapshot, event, deadline))
+        let status = match self.shared.confirm(&self.snapshot, event, deadline, caller).await {
+            Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
+            Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
+            Ok(Some(Verdict::NoRoom)) => ConversionStatus::QueueFull,
+            Ok(None) => return Err(ConfirmError::Timeout),
+            Err(refused) => refused.into(),
+        };
+        Ok(ConversionResult::new(status, goal_id))
     }
 
     /// The record, or the answer where there is none to send.
-    pub(super) fn conversion(
+    fn conversion(
         &self,
         options: &ConversionOptions,
         find: impl FnOnce() -> Option<usize>,
@@ -240,21 +256,6 @@ impl Context {
             first: true,
         })
     }
-}
-
-/// What the tracker's verdict says to the caller; no verdict is a late one.
-pub(super) fn confirmed(
-    goal_id: Option<SmolStr>,
-    verdict: Result<Option<Verdict>, Refused>,
-) -> Result<ConversionResult, ConfirmError> {
-    let status = match verdict {
-        Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
-        Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
-        Ok(Some(Verdict::NoRoom)) => ConversionStatus::QueueFull,
-        Ok(None) => return Err(ConfirmError::Timeout),
-        Err(refused) => refused.into(),
-    };
-    Ok(ConversionResult::new(status, goal_id))
 }
 
 impl From<Refused> for ConversionStatus {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::RunOptions;
-use super::visitor::{Remembered, custom_segments, overlay, recall, rule_data, split};
+use super::visitor::{Remembered, custom_segments, overlay, rule_data, split};
 use crate::attributes::{Attributes, AttributesExt, LONGEST_SEGMENT};
 use crate::config::ConfigSnapshot;
 use crate::decide::{Facts, Outcome, decide_experience};
@@ -12,20 +12,8 @@ use crate::shared::Shared;
 
 /// What [`Context::run_with`](super::Context::run_with) would answer to a new context of this visitor,
 /// without tracking and storage.
-pub(crate) fn decide_unseen<'c>(
-    shared: &Shared,
-    snapshot: &'c ConfigSnapshot,
-    experience: usize,
-    visitor: (&str, &Attributes),
-    options: &RunOptions,
-) -> Result<ExperienceResult<'c>, Undecided> {
-    let remembered = recall(shared, snapshot, visitor.0);
-    decide_remembered(shared, snapshot, experience, visitor, remembered, options)
-}
-
-/// Decides for a visitor of whom this is known.
 #[inline]
-pub(super) fn decide_remembered<'c>(
+pub(crate) fn decide_unseen<'c>(
     shared: &Shared,
     snapshot: &'c ConfigSnapshot,
     experience: usize,

@@ -8,8 +8,6 @@ mod evaluate;
 mod many;
 mod options;
 mod preview;
-#[cfg(feature = "async")]
-mod tasks;
 mod visitor;
 
 use std::sync::Arc;
@@ -27,7 +25,8 @@ pub use options::RunOptions;
 
 pub(crate) use many::decide_unseen;
 #[cfg(feature = "async")]
-pub(crate) use tasks::decide_unseen_in_task;
+pub(crate) use visitor::recall;
+pub(crate) use visitor::recall_blocking;
 
 /// One visitor and the config of the moment in which the context was created.
 ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use crate::actors::Previewed;
+use crate::actors::{Caller, Previewed, blocking};
 use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::deadline::deadline_after;
 use crate::decide::Source;
@@ -49,16 +49,27 @@ impl Context {
     /// # Errors
     /// The variation cannot be previewed. A preview that was on before is off then.
     pub fn set_preview(&mut self, experience_id: &str, variation_id: &str) -> Result<(), PreviewError> {
+        blocking(async |caller| self.preview(experience_id, variation_id, caller).await)
+    }
+
+    /// [`set_preview`](Self::set_preview) for any caller.
+    pub(crate) async fn preview(
+        &mut self,
+        experience_id: &str,
+        variation_id: &str,
+        caller: &Caller,
+    ) -> Result<(), PreviewError> {
         self.preview = None;
         let found = match self.find_preview(experience_id, variation_id) {
             Some(found) => found,
             None => {
-                let deadline = deadline_after(Self::PREVIEW_TIMEOUT);
-                let fetched = self.shared.fetch_experience(experience_id, deadline);
+                let mut limit = caller.until(deadline_after(Self::PREVIEW_TIMEOUT));
+                let fetched = self.shared.fetch_experience(experience_id, &mut limit).await;
                 fetched_preview(experience_id, variation_id, fetched)
             }
         };
-        self.switch_preview(found)
+        self.preview = Some(found.inspect_err(|error| log::warn!("preview is off: {error}"))?);
+        Ok(())
     }
 
     /// Switches a preview off.
@@ -97,21 +108,8 @@ impl Context {
         self.preview.as_ref().filter(|_| !self.visitor_id.is_empty())
     }
 
-    /// Switches a preview on, or says why it is off.
-    pub(super) fn switch_preview(
-        &mut self,
-        found: Result<Preview, PreviewError>,
-    ) -> Result<(), PreviewError> {
-        self.preview = Some(found.inspect_err(|error| log::warn!("preview is off: {error}"))?);
-        Ok(())
-    }
-
     /// What to preview; `None` where the experience has to be fetched first.
-    pub(super) fn find_preview(
-        &self,
-        experience_id: &str,
-        variation_id: &str,
-    ) -> Option<Result<Preview, PreviewError>> {
+    fn find_preview(&self, experience_id: &str, variation_id: &str) -> Option<Result<Preview, PreviewError>> {
         if experience_id.is_empty() || variation_id.is_empty() {
             return Some(Err(PreviewError::EmptyId));
         }
@@ -124,7 +122,7 @@ impl Context {
 }
 
 /// What to preview of a fetched experience; `None` is a fetch that was late.
-pub(super) fn fetched_preview(
+fn fetched_preview(
     experience_id: &str,
     variation_id: &str,
     fetched: Option<Previewed>,

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::Context;
 use super::decisions::Decisions;
+use crate::actors::{Caller, blocking};
 use crate::attributes::{
     AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
     is_longer_than, shorten,
@@ -20,7 +21,7 @@ use crate::tracking::{REPORT_KEYS, is_report_key};
 
 /// What is remembered of a visitor.
 #[derive(Default)]
-pub(super) struct Remembered {
+pub(crate) struct Remembered {
     pub(super) decisions: Decisions,
     pub(super) attributes: Attributes,
     pub(super) segments: Attributes,
@@ -43,17 +44,17 @@ impl Context {
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
-        let remembered = recall(&shared, &snapshot, visitor_id);
-        Self::with_remembered(shared, snapshot, visitor_id, given, remembered)
+        let remembered = recall_blocking(&shared, &snapshot, visitor_id);
+        Self::with(remembered, shared, snapshot, visitor_id, given)
     }
 
-    /// A context of a visitor of whom this is known.
-    pub(super) fn with_remembered(
+    /// As [`new`](Self::new), of a visitor of whom this is known.
+    pub(crate) fn with(
+        remembered: Remembered,
         shared: Arc<Shared>,
         snapshot: Arc<ConfigSnapshot>,
         visitor_id: &str,
         given: Attributes,
-        remembered: Remembered,
     ) -> Self {
         let Remembered { decisions, attributes: stored, segments: segments_before } = remembered;
         let visitor_id = SmolStr::new(visitor_id);
@@ -79,6 +80,12 @@ impl Context {
             context.add_segments(&segments);
         }
         context
+    }
+
+    /// A task that waits for this context's core.
+    #[cfg(feature = "async")]
+    pub(crate) fn task(&self) -> Caller {
+        self.shared.task()
     }
 
     /// The visitor's id.
@@ -294,13 +301,41 @@ impl Context {
     }
 }
 
-/// Asks memory, and the data store where there is one.
-pub(super) fn recall(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
+/// Asks memory, and the data store where there is one, for which this **waits**.
+pub(crate) async fn recall(
+    shared: &Shared,
+    snapshot: &ConfigSnapshot,
+    visitor_id: &str,
+    caller: &Caller,
+) -> Remembered {
+    if visitor_id.is_empty() || !shared.has_store() {
+        return recall_at_once(shared, snapshot, visitor_id);
+    }
+    let read = |state: &VisitorState| Remembered::of(snapshot, state);
+    shared.recall_stored(visitor_id, read, caller).await.unwrap_or_default()
+}
+
+/// As [`recall`], for a thread.
+#[inline]
+pub(crate) fn recall_blocking(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
+    #[cold]
+    #[inline(never)]
+    fn wait(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
+        blocking(async |caller| recall(shared, snapshot, visitor_id, caller).await)
+    }
+    if shared.has_store() {
+        return wait(shared, snapshot, visitor_id);
+    }
+    recall_at_once(shared, snapshot, visitor_id)
+}
+
+/// Asks memory.
+#[inline]
+fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
     if visitor_id.is_empty() {
         return Remembered::default();
     }
-    let read = |state: &VisitorState| Remembered::of(snapshot, state);
-    shared.recall(visitor_id, read).unwrap_or_default()
+    shared.recall(visitor_id, |state| Remembered::of(snapshot, state)).unwrap_or_default()
 }
 
 /// What audience rules see of segments, attributes, and those of a call.

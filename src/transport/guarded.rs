@@ -1,6 +1,7 @@
 //! What stands between the SDK and any transport: bounds on what it hands over, a wall around what it is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
 use crate::caught::Wall;
@@ -17,9 +18,17 @@ pub(crate) struct GuardedTransport {
     pub(crate) wall: Wall,
     /// Bound on a body, whoever has read it.
     pub(crate) max_response_bytes: u64,
+    /// No further call begins in this process.
+    pub(crate) interrupted: AtomicBool,
 }
 
 impl GuardedTransport {
+    /// A call that began after the interrupt would have nobody to end it.
+    fn begin(&self) -> Result<&dyn Transport, TransportError> {
+        let interrupted = self.interrupted.load(Ordering::Acquire);
+        if interrupted { Err(TransportError::Interrupted) } else { Ok(&*self.transport) }
+    }
+
     fn bounded(
         &self,
         answer: Result<ConfigResponse, TransportError>,
@@ -38,7 +47,7 @@ impl GuardedTransport {
 
 impl Transport for GuardedTransport {
     fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        self.bounded(self.transport.fetch_config(request))
+        self.bounded(self.begin()?.fetch_config(request))
     }
 
     fn fetch_experience(
@@ -46,18 +55,20 @@ impl Transport for GuardedTransport {
         request: &ConfigRequest<'_>,
         experience_id: &str,
     ) -> Result<ConfigResponse, TransportError> {
-        self.bounded(self.transport.fetch_experience(request, experience_id))
+        self.bounded(self.begin()?.fetch_experience(request, experience_id))
     }
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        self.transport.send_tracking(request).map_err(shortened)
+        self.begin()?.send_tracking(request).map_err(shortened)
     }
 
     fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Release);
         self.wall.caught(WHAT, || self.transport.interrupt());
     }
 
     fn after_fork(&self) {
+        self.interrupted.store(false, Ordering::Release);
         self.wall.caught(WHAT, || self.transport.after_fork());
     }
 }
@@ -71,5 +82,37 @@ fn shortened(error: TransportError) -> TransportError {
         TransportError::Other(text) => TransportError::Other(shorten(text)),
         TransportError::Tls(text) => TransportError::Tls(shorten(text)),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Taker;
+
+    impl Transport for Taker {
+        fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+            Ok(ConfigResponse::NotModified)
+        }
+
+        fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+            Ok(TrackingResponse::new(200))
+        }
+    }
+
+    #[test]
+    fn no_call_begins_after_the_interrupt_until_a_fork() {
+        let guarded = GuardedTransport {
+            transport: Arc::new(Taker),
+            wall: Wall::default(),
+            max_response_bytes: 1,
+            interrupted: AtomicBool::new(false),
+        };
+        assert!(guarded.begin().is_ok());
+        guarded.interrupt();
+        assert_eq!(guarded.begin().err(), Some(TransportError::Interrupted));
+        guarded.after_fork();
+        assert!(guarded.begin().is_ok());
     }
 }

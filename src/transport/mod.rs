@@ -61,9 +61,9 @@ pub trait Transport: Send + Sync + 'static {
     /// No answer was received, so that the batch's fate may be unknown.
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError>;
 
-    /// Ends calls in progress on other threads, because the SDK stops. Later calls may fail. Called at
-    /// most once for each core and process, on a thread of its own, which nobody waits for: what blocks or
-    /// panics here holds no close up.
+    /// Ends calls in progress on other threads, because the SDK stops; one that is just beginning is to end
+    /// soon too. Called at most once for each core and process, on a thread of its own, which nobody waits
+    /// for: what blocks or panics here holds no close up.
     fn interrupt(&self) {}
 
     /// Called in a forked child before any other method, once for each core that uses this transport,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{RefreshOutcome, Refreshed, Wish, compile};
 use crate::actors::jitter::Jitter;
-use crate::actors::reply::Reply;
+use crate::actors::wait::Reply;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotExt};
 use crate::error::LoadError;
 use crate::events::LifecycleEvent;
@@ -170,8 +170,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::actors::reply::Receipt;
     use crate::actors::served::served;
+    use crate::actors::wait::{Pending, question};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -197,8 +197,8 @@ mod tests {
     }
 
     impl Refresher {
-        fn ask(&mut self, wish: Wish, now: Instant) -> (Receipt<Refreshed>, Vec<Effect>) {
-            let (reply, receipt) = Reply::to_thread();
+        fn ask(&mut self, wish: Wish, now: Instant) -> (Pending<Refreshed>, Vec<Effect>) {
+            let (reply, receipt) = question();
             let effects = self.turn(Event::Asked(wish, reply), now);
             (receipt, effects)
         }
@@ -208,7 +208,7 @@ mod tests {
             let (receipt, asked) = self.ask(Wish::Current, now);
             assert_eq!(fetches(&asked), 1);
             answer(self.turn(Event::Answered(answered), now));
-            receipt.answer().try_recv().expect("an answer")
+            receipt.try_recv().expect("an answer")
         }
     }
 
@@ -226,7 +226,7 @@ mod tests {
         let answers = refresher.turn(Event::Answered(served("1", "1")), now);
         assert_eq!((begun, fetches(&answers)), (1, 0));
         answer(answers);
-        assert!(waiting.iter().all(|it| it.answer().try_recv().is_ok_and(|outcome| outcome.is_ok())));
+        assert!(waiting.iter().all(|it| it.try_recv().is_ok_and(|outcome| outcome.is_ok())));
     }
 
     #[test]
@@ -236,14 +236,14 @@ mod tests {
         let (receipt, effects) = refresher.ask(Wish::Ready, now);
         assert_eq!(fetches(&effects), 0);
         answer(effects);
-        assert_eq!(receipt.answer().try_recv(), Ok(Ok(RefreshOutcome::NotModified)));
+        assert_eq!(receipt.try_recv(), Ok(Ok(RefreshOutcome::NotModified)));
         assert_eq!(fetches(&refresher.ask(Wish::Current, now).1), 1);
     }
 
     #[test]
     fn a_core_that_is_initialized_in_no_time_gets_ready_all_the_same() {
         let (mut refresher, now) = (refresher(None), Instant::now());
-        let (reply, receipt) = Reply::to_thread();
+        let (reply, receipt) = question();
         drop(receipt);
         assert_eq!(fetches(&refresher.turn(Event::Asked(Wish::Ready, reply), now)), 1);
     }
@@ -252,7 +252,7 @@ mod tests {
     fn what_nobody_waits_for_is_not_begun() {
         let (mut refresher, now) = (refresher(None), Instant::now());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
-        let (reply, receipt) = Reply::to_thread();
+        let (reply, receipt) = question();
         drop(receipt);
         assert_eq!(fetches(&refresher.turn(Event::Asked(Wish::Current, reply), now)), 0);
         assert_eq!(fetches(&refresher.turn(Event::Tick, now)), 0);
@@ -368,7 +368,7 @@ mod tests {
                 assert_eq!(published, usize::from(installs.is_some()), "seed {seed}");
                 answer(effects);
                 for receipt in fetching.waiting {
-                    let answered = receipt.answer().try_recv().expect("an answer for everybody");
+                    let answered = receipt.try_recv().expect("an answer for everybody");
                     assert_eq!(answered.is_ok(), fine, "seed {seed}");
                 }
                 good = installs.unwrap_or(good);
@@ -385,7 +385,7 @@ mod tests {
 
     struct Asked {
         begun: usize,
-        waiting: Vec<Receipt<Refreshed>>,
+        waiting: Vec<Pending<Refreshed>>,
     }
 
     /// Up to nine callers. A fetch begins with the first who waits or wants it, and only then.
@@ -398,7 +398,7 @@ mod tests {
         let mut asked = Asked { begun: 0, waiting: Vec::new() };
         let mut wanted = false;
         for _ in 0..below(10) {
-            let (reply, receipt) = Reply::to_thread();
+            let (reply, receipt) = question();
             let effects = match below(4) {
                 0 => {
                     drop(receipt);

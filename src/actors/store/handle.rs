@@ -1,17 +1,15 @@
 //! The way to the store actor, for any thread.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, unbounded};
 
 use super::run::StoreThread;
 use super::{StoreCommand, Stored};
 use crate::actors::Notifier;
-use crate::actors::reply::Reply;
 use crate::actors::thread::Worker;
-#[cfg(feature = "async")]
-use crate::actors::wait::{Limit, answer, question};
+use crate::actors::wait::{Limit, question};
 use crate::error::StartError;
 use crate::state::{DataStore, Visitors};
 
@@ -58,45 +56,59 @@ impl StoreHandle {
     }
 
     /// Reads a key; `None` where no answer came in time.
-    pub(crate) fn read(&self, key: String, deadline: Instant) -> Stored {
-        let (reply, value) = Reply::to_thread();
+    pub(crate) async fn read(&self, key: String, limit: &mut Limit<'_>) -> Stored {
+        let (reply, value) = question();
         self.tell(StoreCommand::Read(key, reply));
-        self.worker.answer(value.answer(), deadline).ok().flatten()
+        self.worker.answer(value, limit).await.ok().flatten()
     }
 
     /// Waits until what was asked so far has been tried, and visitor state written.
-    pub(crate) fn drain(&self, deadline: Instant) -> bool {
-        let (reply, drained) = bounded(1);
-        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), reply.into()));
-        self.worker.answer(&drained, deadline).is_ok()
+    pub(crate) async fn drain(&self, limit: &mut Limit<'_>) -> bool {
+        if self.visitors.first_waiting().is_some() {
+            // Whoever has announced it may not have said so yet.
+            self.tell(StoreCommand::Write);
+        }
+        let (reply, drained) = question();
+        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), reply));
+        self.worker.answer(drained, limit).await.is_ok()
     }
 
     /// Has everything written that waits, and waits for the end. Says whether it has come.
-    pub(crate) fn close(&self, deadline: Instant) -> bool {
+    pub(crate) async fn close(&self, limit: &mut Limit<'_>) -> bool {
         self.tell(StoreCommand::Close);
-        self.worker.join(deadline)
+        self.worker.join(limit).await
     }
+}
 
-    /// As [`close`](Self::close), in a task.
-    #[cfg(feature = "async")]
-    pub(crate) async fn close_in_task(&self, limit: &mut Limit) -> bool {
-        self.tell(StoreCommand::Close);
-        self.worker.ended(limit).await
-    }
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
 
-    /// As [`read`](Self::read), in a task.
-    #[cfg(feature = "async")]
-    pub(crate) async fn read_in_task(&self, key: String, limit: &mut Limit) -> Stored {
-        let (reply, value) = question();
-        self.tell(StoreCommand::Read(key, reply));
-        answer(&self.worker, value, limit).await.ok().flatten()
-    }
+    use super::*;
+    use crate::actors::blocking;
+    use crate::state::{InMemoryDataStore, state_key};
 
-    /// As [`drain`](Self::drain), in a task.
-    #[cfg(feature = "async")]
-    pub(crate) async fn drain_in_task(&self, limit: &mut Limit) -> bool {
-        let (reply, drained) = question();
-        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), reply));
-        answer(&self.worker, drained, limit).await.is_ok()
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_drain_writes_what_another_thread_has_only_announced() {
+        let store = Arc::new(InMemoryDataStore::new());
+        let visitors = Arc::new(Visitors::new(std::num::NonZeroUsize::MAX, None, true));
+        let handle = StoreHandle::start(StoreSettings {
+            store: store.clone(),
+            visitors: Arc::clone(&visitors),
+            notifier: Arc::default(),
+            timeout: PATIENCE,
+            lease: PATIENCE,
+            ttl: None,
+        })
+        .unwrap();
+        visitors.update(&"v".into(), Default::default, |state| state.decide(&"1".into(), &"2".into()));
+        // What another thread does first in `write`.
+        assert!(visitors.announce());
+        handle.write();
+        let drained =
+            blocking(async |caller| handle.drain(&mut caller.until(Instant::now() + PATIENCE)).await);
+        assert!(drained && store.get(&state_key("v")).unwrap().is_some());
     }
 }

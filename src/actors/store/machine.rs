@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, Stored};
-use crate::actors::reply::Reply;
+use crate::actors::wait::Reply;
 use crate::events::LifecycleEvent;
 
 /// Keys or visitors in one call at most.

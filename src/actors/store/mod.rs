@@ -12,7 +12,7 @@ pub(crate) use machine::{StoreEffect, StoreMachine};
 use crossbeam_channel::{Receiver, Sender};
 use serde_json::Value;
 
-use super::reply::Reply;
+use super::wait::Reply;
 use crate::state::StoreError;
 
 /// What the store has under a key; `None` where it did not answer in time.

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, SendError, Sender, at, bounded, never, select}
 use super::{Call, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, StoreSettings, perform};
 use crate::actors::Notifier;
 use crate::actors::thread::Worker;
+use crate::actors::wait::blocking;
 use crate::state::{DataStore, Visitors};
 
 /// How long the end of a thread is waited for that has nothing left to do.
@@ -148,7 +149,11 @@ impl Lanes {
         let Self { calls, threads, running, .. } = self;
         drop(calls);
         if running == 0 {
-            threads.iter().for_each(|thread| _ = thread.join(Instant::now() + LAST_WAIT));
+            blocking(async |caller| {
+                for thread in threads {
+                    thread.join(&mut caller.until(Instant::now() + LAST_WAIT)).await;
+                }
+            });
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::Verdict;
 use crate::actors::flusher::Delivery;
-use crate::actors::reply::Reply;
 use crate::actors::store::ClaimRequest;
+use crate::actors::wait::Reply;
 use crate::events::LifecycleEvent;
 use crate::flush::FlushReport;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::at_hand::AtHand;
 use super::effects::Effects;
 use super::pacer::Pacer;
-use crate::actors::reply::Reply;
+use crate::actors::wait::Reply;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::tracking::Stats;
 

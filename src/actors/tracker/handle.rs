@@ -1,19 +1,20 @@
 //! The way to the tracker, for any thread.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, never, unbounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounded};
 
 use super::run::{Ports, TrackerThread};
-use super::space::Space;
 use super::{FlushRequest, Record, TrackerSettings, Verdict};
 use crate::actors::Notifier;
 use crate::actors::flusher::{Flusher, FlusherHandle, Outcome};
-use crate::actors::reply::Reply;
 use crate::actors::store::{StoreCommand, StoreHandle};
 use crate::actors::thread::Worker;
+use crate::actors::wait::{Caller, Limit, Reply, Unanswered, Wakers, blocking, question};
 use crate::deadline::deadline_after;
 use crate::error::StartError;
 use crate::flush::{FlushLimit, FlushReport};
@@ -51,7 +52,9 @@ pub(super) struct Attention {
     pub(super) long_bytes: AtomicUsize,
     /// No more records are taken, and the tracker ends: no queue can be too full to say so.
     pub(super) closed: AtomicBool,
-    pub(super) space: Space,
+    /// Callers that wait until the tracker has taken something out of the channel, or takes nothing any
+    /// more.
+    pub(super) space: Arc<Wakers>,
 }
 
 /// Up to how many waiting records the channel takes another one.
@@ -105,40 +108,45 @@ impl TrackerHandle {
     /// counted. While records flow the tracker looks for them by itself, and nobody is woken.
     #[inline]
     pub(crate) fn record(&self, event: TrackedEvent) -> Result<(), Refused> {
-        self.mailbox.offer(event, None, None)
+        self.mailbox.offer(self.mailbox.record(event, None))
     }
 
     /// Hands a record over and waits for the tracker's verdict; `None` where the deadline passed. A
     /// record that the tracker's end left behind is counted there.
-    pub(crate) fn confirm(&self, event: TrackedEvent, deadline: Instant) -> Result<Option<Verdict>, Refused> {
-        let (reply, verdict) = bounded(1);
-        self.mailbox.offer(event, Some(reply.into()), Some(deadline))?;
+    pub(crate) async fn confirm(
+        &self,
+        event: TrackedEvent,
+        deadline: Instant,
+        caller: &Caller,
+    ) -> Result<Option<Verdict>, Refused> {
+        let (reply, verdict) = question();
+        let record = self.mailbox.record(event, Some(reply));
+        self.mailbox.hand_over(record, Some(deadline), caller).await?;
         self.mailbox.nudge();
-        match self.tracker.answer(&verdict, deadline) {
+        match self.tracker.answer(verdict, &mut caller.until(deadline)).await {
             Ok(verdict) => Ok(Some(verdict)),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(Refused::Closed),
+            Err(Unanswered::Timeout) => Ok(None),
+            Err(Unanswered::Ended) => Err(Refused::Closed),
         }
     }
 
     /// Asks for delivery of every record sent so far; `None` where the deadline passed, or the
     /// tracker ended, before the answer.
-    pub(crate) fn flush(&self, reason: ReleaseReason, limit: FlushLimit) -> Option<FlushReport> {
-        let (reply, report) = Reply::to_thread();
+    pub(crate) async fn flush(
+        &self,
+        reason: ReleaseReason,
+        limit: FlushLimit,
+        caller: &Caller,
+    ) -> Option<FlushReport> {
+        let (reply, report) = question();
         self.mailbox.flush(FlushRequest { reason, limit, reply });
-        self.tracker.answer(report.answer(), limit.deadline).ok()
+        self.tracker.answer(report, &mut caller.until(limit.deadline)).await.ok()
     }
 
     /// Refuses new records and lets the deliveries at hand end, at most until then.
-    pub(crate) fn close(&self, deadline: Instant) {
+    pub(crate) async fn close(&self, limit: &mut Limit<'_>) {
         self.mailbox.close();
-        self.tracker.has_ended_by(deadline);
-    }
-
-    /// Waits for the threads to end and says whether they have.
-    pub(crate) fn join(&self, deadline: Instant) -> bool {
-        // Every thread is waited for, also behind one that is late.
-        self.workers().filter(|worker| !worker.join(deadline)).count() == 0
+        self.tracker.ended(limit).await;
     }
 
     /// The threads, to be waited for one after the other.
@@ -169,7 +177,7 @@ impl Mailbox {
         let attention = Attention {
             long_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            space: Space::default(),
+            space: Arc::default(),
         };
         let mailbox = Self {
             records,
@@ -195,7 +203,7 @@ impl Mailbox {
     /// Refuses records from now on, sends those home who wait for space, and asks for the end.
     pub(super) fn close(&self) {
         self.attention.closed.store(true, Ordering::SeqCst);
-        self.attention.space.changed();
+        self.attention.space.wake_all();
         self.nudge();
     }
 
@@ -207,22 +215,18 @@ impl Mailbox {
     }
 
     /// Takes a record, or counts it as refused. Where the overflow policy lets callers wait, this one
-    /// does, until its own deadline at the latest.
+    /// does.
     #[inline]
-    pub(super) fn offer(
-        &self,
-        event: TrackedEvent,
-        verdict: Option<Reply<Verdict>>,
-        deadline: Option<Instant>,
-    ) -> Result<(), Refused> {
-        let record = self.record(event, verdict);
+    pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
         let class = record.event.class();
-        let sent = match self.admit(record, class) {
-            Admitted::Taken => Ok(()),
-            Admitted::Refused(refused) => Err(refused),
-            Admitted::NotNow(record) => self.wait(record, class, deadline),
+        let refused = match self.admit(record, class) {
+            Admitted::Taken => return Ok(()),
+            Admitted::Refused(refused) => refused,
+            Admitted::NotNow(record) if self.admission.patience.is_some() => return self.wait(record),
+            Admitted::NotNow(_) => Refused::Full,
         };
-        sent.inspect_err(|refused| self.ledger.count_refused(*refused, class))
+        self.ledger.count_refused(refused, class);
+        Err(refused)
     }
 
     /// A record on its way, which is counted from now on.
@@ -230,12 +234,6 @@ impl Mailbox {
     pub(super) fn record(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Record {
         self.ledger.count_offered();
         Record { long_bytes: long_bytes(&event), event, verdict }
-    }
-
-    /// How long a caller may wait for space; nothing at all under most policies.
-    #[cfg(feature = "async")]
-    pub(super) fn patience(&self) -> Duration {
-        self.admission.patience.unwrap_or_default()
     }
 
     /// Takes a record if there is space for it now.
@@ -264,24 +262,41 @@ impl Mailbox {
         }
     }
 
-    /// Waits for space, if the overflow policy says so: until there is some, the caller's own deadline,
-    /// the end of the policy's patience, or the close.
     #[cold]
-    fn wait(&self, record: Record, class: Class, deadline: Option<Instant>) -> Result<(), Refused> {
-        let patience = deadline_after(self.admission.patience.ok_or(Refused::Full)?);
-        let deadline = deadline.map_or(patience, |own| own.min(patience));
-        let mut record = Some(record);
-        self.attention
-            .space
-            .wait(deadline, || match self.admit(record.take()?, class) {
-                Admitted::Taken => Some(Ok(())),
-                Admitted::Refused(refused) => Some(Err(refused)),
-                Admitted::NotNow(unsent) => {
+    #[inline(never)]
+    fn wait(&self, record: Record) -> Result<(), Refused> {
+        blocking(async |caller| self.hand_over(record, None, caller).await)
+    }
+
+    /// Hands a record over, or counts it as refused. Where the overflow policy lets callers wait for space,
+    /// this one does: until there is some, its own deadline, the end of the policy's patience, or the close.
+    pub(super) async fn hand_over(
+        &self,
+        record: Record,
+        deadline: Option<Instant>,
+        caller: &Caller,
+    ) -> Result<(), Refused> {
+        let (class, space) = (record.event.class(), self.attention.space.waiter());
+        let patience = self.admission.patience.map(deadline_after);
+        let mut limit = patience.map(|until| caller.until(deadline.map_or(until, |own| own.min(until))));
+        let (mut record, mut offer) =
+            (Some(record), Offer { mailbox: self, class, refused: Some(Refused::Full) });
+        let sent = poll_fn(|context| {
+            space.register(context);
+            let Some(waiting) = record.take() else { return Poll::Ready(Err(Refused::Full)) };
+            match (self.admit(waiting, class), &mut limit) {
+                (Admitted::Taken, _) => Poll::Ready(Ok(())),
+                (Admitted::Refused(refused), _) => Poll::Ready(Err(refused)),
+                (Admitted::NotNow(_), None) => Poll::Ready(Err(Refused::Full)),
+                (Admitted::NotNow(unsent), Some(limit)) => {
                     record = Some(unsent);
-                    None
+                    limit.poll(context).map(|()| Err(Refused::Full))
                 }
-            })
-            .unwrap_or(Err(Refused::Full))
+            }
+        });
+        let sent = sent.await;
+        offer.refused = sent.err();
+        sent
     }
 
     /// Takes room for long texts, which most records do not have.
@@ -289,12 +304,11 @@ impl Mailbox {
         if long_bytes == 0 {
             return true;
         }
-        let before = self.attention.long_bytes.fetch_add(long_bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(long_bytes) <= self.admission.max_long_bytes;
-        if !fits {
-            self.free(long_bytes);
-        }
-        fits
+        let with = |before: usize| {
+            before.checked_add(long_bytes).filter(|bytes| *bytes <= self.admission.max_long_bytes)
+        };
+        // What does not fit takes no room, not even for a moment in which another one would find none.
+        self.attention.long_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
     }
 
     fn free(&self, long_bytes: usize) {
@@ -306,6 +320,21 @@ impl Mailbox {
     pub(super) fn nudge(&self) {
         // One that is not yet seen is enough.
         let _ = self.nudges.try_send(());
+    }
+}
+
+/// A record that is being handed over. A task that gives up meanwhile has handed nothing over.
+struct Offer<'a> {
+    mailbox: &'a Mailbox,
+    class: Class,
+    refused: Option<Refused>,
+}
+
+impl Drop for Offer<'_> {
+    fn drop(&mut self) {
+        if let Some(refused) = self.refused {
+            self.mailbox.ledger.count_refused(refused, self.class);
+        }
     }
 }
 

@@ -12,16 +12,13 @@ mod pacer;
 mod run;
 #[cfg(test)]
 mod simulation;
-mod space;
-#[cfg(feature = "async")]
-mod tasks;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use handle::TrackerHandle;
 pub(crate) use machine::TrackerSettings;
 
-use super::reply::Reply;
+use super::wait::Reply;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::tracking::{ReleaseReason, TrackedEvent};
 

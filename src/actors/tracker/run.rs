@@ -110,7 +110,7 @@ impl TrackerThread {
         self.tracker.settle(now, &mut self.effects);
         self.ports.ledger.publish(self.tracker.stats(), self.tracker.oldest_pending());
         self.carry_out();
-        self.ports.attention.space.changed();
+        self.ports.attention.space.wake_all();
         abandoned || self.tracker.is_done()
     }
 

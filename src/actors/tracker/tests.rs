@@ -1,7 +1,5 @@
 //! The tracker's state machine, step by step, without threads.
 
-use crossbeam_channel::{Receiver, bounded};
-
 mod claims;
 mod culprits;
 mod mailbox;
@@ -15,6 +13,7 @@ use super::machine::Tracker;
 use super::*;
 use crate::actors::Jitter;
 use crate::actors::flusher::{Delivery, Outcome};
+use crate::actors::wait::{Pending, question};
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 use crate::tracking::{BreakerState, ByClass, Conversion, Exposure, GoalDataKey, GoalValue};
 use crate::transport::{TrackingResponse, TransportError};
@@ -61,8 +60,8 @@ impl Bench {
 
     /// Records an event; returns the verdict, if there is one at once.
     fn record(&mut self, event: TrackedEvent) -> Option<Verdict> {
-        let (reply, verdict) = bounded(1);
-        self.tracker.record(event, Some(reply.into()), self.now, &mut self.effects);
+        let (reply, verdict) = question();
+        self.tracker.record(event, Some(reply), self.now, &mut self.effects);
         self.effects.take_verdicts();
         verdict.try_recv().ok()
     }
@@ -116,14 +115,14 @@ impl Bench {
     }
 
     /// Asks for a flush that ends in ten seconds.
-    fn flush(&mut self) -> Receiver<FlushReport> {
+    fn flush(&mut self) -> Pending<FlushReport> {
         self.flush_within(10 * SECOND, false)
     }
 
-    fn flush_within(&mut self, timeout: Duration, single_attempt: bool) -> Receiver<FlushReport> {
-        let (reply, report) = bounded(1);
+    fn flush_within(&mut self, timeout: Duration, single_attempt: bool) -> Pending<FlushReport> {
+        let (reply, report) = question();
         let limit = FlushLimit { deadline: self.now + timeout, single_attempt };
-        let request = FlushRequest { reason: ReleaseReason::Explicit, limit, reply: reply.into() };
+        let request = FlushRequest { reason: ReleaseReason::Explicit, limit, reply };
         self.tracker.flush(request, 0, self.now);
         report
     }
@@ -647,5 +646,5 @@ fn pending_records_are_told_apart_by_place() {
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_record_is_as_long_as_the_message_of_the_benches_that_it_is_compared_with() {
-    assert_eq!(size_of::<Record>(), 18 * size_of::<u64>());
+    assert_eq!(size_of::<Record>(), 17 * size_of::<u64>());
 }

@@ -1,18 +1,24 @@
-//! How a task waits: for answers, ends of threads and deadlines, without a runtime.
+//! How callers wait, threads and tasks alike: for answers, ends of threads and deadlines, without a runtime.
 
-mod ask;
+mod caller;
+mod pending;
+#[cfg(feature = "async")]
 mod timer;
 mod wakers;
 
-pub(crate) use ask::{Answer, TaskReply, Unanswered, answer, question};
-pub(crate) use timer::{Limit, TimerHandle};
-pub(crate) use wakers::{Waiter, Wakers};
+pub(crate) use caller::{Caller, Limit, blocking};
+pub(crate) use pending::{Pending, Reply, Unanswered, question};
+#[cfg(feature = "async")]
+pub(crate) use timer::TimerHandle;
+#[cfg(feature = "async")]
+pub(crate) use wakers::Waiter;
+pub(crate) use wakers::Wakers;
 
 use std::task::Waker;
 
 use crate::caught::Wall;
 
-/// Wakes a task. Its executor is foreign code.
+/// Wakes a caller. A task's executor is foreign code.
 fn wake(waker: Waker) {
     Wall::default().caught("an executor", || waker.wake());
 }

@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
 
-use super::{Answer, question};
-use crate::actors::reply::Reply;
+use super::{Pending, Reply, question};
 use crate::actors::thread::Worker;
 use crate::error::StartError;
 
@@ -45,19 +44,11 @@ enum TimerCommand {
     Clear(Key),
 }
 
-/// A task's wait.
-pub(crate) struct Limit {
-    timer: TimerHandle,
-    at: Instant,
-    /// Set when first polled.
-    set: Option<Wait>,
-}
-
 /// A wait that the timer knows.
 pub(crate) struct Wait {
     inbox: Arc<TimerInbox>,
     key: Key,
-    over: Answer<()>,
+    over: Pending<()>,
 }
 
 #[derive(Default)]
@@ -66,10 +57,16 @@ struct Timer {
 }
 
 impl TimerHandle {
-    /// A wait until then, which begins when it is first polled. Where the system gives no thread it is
-    /// over at once: a call that cannot keep its deadline does not wait.
-    pub(crate) fn until(&self, at: Instant) -> Limit {
-        Limit { timer: self.clone(), at, set: None }
+    /// Polls a wait, which begins with its first poll. Where the system gives no thread it is over at once:
+    /// a call that cannot keep its deadline does not wait.
+    pub(super) fn poll(&self, wait: &mut Option<Wait>, at: Instant, context: &mut Context<'_>) -> Poll<()> {
+        if wait.is_none() {
+            match self.inbox() {
+                Ok(inbox) => *wait = Some(inbox.set(at)),
+                Err(error) => log::error!("no task can wait: {error}"),
+            }
+        }
+        wait.as_mut().map_or(Poll::Ready(()), |wait| Pin::new(&mut wait.over).poll(context).map(|_| ()))
     }
 
     /// Lets the thread end with the last wait.
@@ -103,23 +100,6 @@ impl TimerHandle {
 
     fn lock(&self) -> MutexGuard<'_, Started> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Limit {
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Self { timer, at, set } = self;
-        if set.is_none() {
-            // No thread for a deadline that has passed.
-            if *at <= Instant::now() {
-                return Poll::Ready(());
-            }
-            match timer.inbox() {
-                Ok(inbox) => *set = Some(inbox.set(*at)),
-                Err(error) => log::error!("no task can wait: {error}"),
-            }
-        }
-        set.as_mut().map_or(Poll::Ready(()), |wait| Pin::new(&mut wait.over).poll(context).map(|_| ()))
     }
 }
 
@@ -183,6 +163,7 @@ mod tests {
     use std::task::Waker;
     use std::time::Duration;
 
+    use super::super::Caller;
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -208,8 +189,9 @@ mod tests {
     #[test]
     fn a_wait_that_is_over_or_endless_starts_no_thread() {
         let (timer, mut context) = (TimerHandle::default(), Context::from_waker(Waker::noop()));
-        assert!(timer.until(Instant::now()).poll(&mut context).is_ready());
-        drop(timer.until(Instant::now() + 1_000 * SECOND));
+        let task = Caller::Task(timer.clone());
+        assert!(task.until(Instant::now()).poll(&mut context).is_ready());
+        drop(task.until(Instant::now() + 1_000 * SECOND));
         assert!(!timer.has_started());
     }
 
@@ -217,8 +199,9 @@ mod tests {
     #[test]
     fn the_thread_lives_as_long_as_a_wait_does() {
         let (timer, mut context) = (TimerHandle::default(), Context::from_waker(Waker::noop()));
+        let task = Caller::Task(timer.clone());
         let mut wait = || {
-            let mut limit = timer.until(Instant::now() + 1_000 * SECOND);
+            let mut limit = task.until(Instant::now() + 1_000 * SECOND);
             assert!(limit.poll(&mut context).is_pending());
             limit
         };

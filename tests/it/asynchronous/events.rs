@@ -2,12 +2,19 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+use std::time::Duration;
 
-use convert_sdk::{EventStream, LifecycleEvent, LifecycleEventKind};
+use convert_sdk::{
+    AsyncCore, DataStore, EventStream, InMemoryDataStore, LifecycleEvent, LifecycleEventKind, StoreError,
+};
 use futures_core::Stream;
+use serde_json::Value;
 
-use super::{block_on, poll_once, start_async};
-use crate::support::{PATIENCE, convert, direct, direct_to, keyed, serve, unready};
+use super::{block_on, poll_once, start_async, start_async_scripted};
+use crate::support::{PATIENCE, convert, direct, direct_to, keyed, pro, serve, unready};
 
 async fn next(events: &mut EventStream) -> Option<LifecycleEvent> {
     poll_fn(|context| Pin::new(&mut *events).poll_next(context)).await
@@ -54,6 +61,86 @@ fn a_stream_ends_when_the_last_core_is_gone() {
     let dropper = std::thread::spawn(move || drop(core));
     assert_eq!(block_on(waiting), None);
     dropper.join().unwrap();
+}
+
+#[test]
+fn a_dropped_close_ends_its_streams_all_the_same() {
+    let (core, script) = start_async_scripted(direct().batch_size(1));
+    let mut events = core.subscribe();
+    convert(&core.to_sync(), 0..1);
+    script.posted();
+    let mut close: convert_sdk::BoxFuture<'_, _> = Box::pin(core.close());
+    poll_once(&mut close);
+    drop(close);
+    script.answer(200);
+    block_on(async { while next(&mut events).await.is_some() {} });
+}
+
+/// An executor that goes on with the SDK while it is told to wake a task.
+struct Subscribing(AsyncCore);
+
+impl Wake for Subscribing {
+    fn wake(self: Arc<Self>) {
+        assert!(self.0.subscribe().try_next().is_none());
+    }
+}
+
+#[test]
+fn a_close_wakes_its_tasks_without_a_lock() {
+    let core = start_async(direct());
+    let mut events = core.subscribe();
+    let waker = Waker::from(Arc::new(Subscribing(core.clone())));
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(Pin::new(&mut events).poll_next(&mut context).is_pending());
+    let (closed, done) = crossbeam_channel::bounded(1);
+    // On a thread that is left behind if it hangs.
+    std::thread::spawn(move || closed.send(core.to_sync().close()).unwrap());
+    assert!(done.recv_timeout(PATIENCE).is_ok(), "the close hangs");
+}
+
+/// Refuses the first write of a visitor's state, which a close then tries again.
+#[derive(Default)]
+struct RefusesOnce(InMemoryDataStore, AtomicBool);
+
+impl DataStore for RefusesOnce {
+    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+        self.0.get(key)
+    }
+    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+        if !key.starts_with("state:") || self.1.swap(true, Ordering::SeqCst) {
+            self.0.set(key, value, ttl)
+        } else {
+            Err(StoreError::new("busy"))
+        }
+    }
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key)
+    }
+}
+
+#[test]
+fn what_a_close_writes_is_announced_on_both_surfaces() {
+    for asynchronous in [false, true] {
+        let core = start_async(direct().data_store(RefusesOnce::default()));
+        let mut events = core.subscribe();
+        assert!(pro(&core.to_sync(), "v").run_experience("price").is_some());
+        let mut written = |wanted| loop {
+            match block_on(next(&mut events)) {
+                Some(LifecycleEvent::DataStoreQueueReleased { written, .. }) => {
+                    break assert_eq!(written, wanted);
+                }
+                Some(_) => {}
+                None => panic!("nothing was announced"),
+            }
+        };
+        written(0);
+        if asynchronous {
+            block_on(core.close())
+        } else {
+            core.to_sync().close()
+        };
+        written(1);
+    }
 }
 
 #[test]

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::TryRecvError;
 
 use super::store::SimulatedStore;
 use crate::actors::tracker::Verdict;
 use crate::actors::tracker::machine::mark_key;
+use crate::actors::wait::Pending;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::tracking::{ByClass, Refused, Stats, TrackedEvent};
 
@@ -37,7 +38,7 @@ struct Call {
     at: Instant,
     /// What the caller was told at once; `None` is accepted.
     refused: Option<Refused>,
-    asked: Option<Receiver<Verdict>>,
+    asked: Option<Pending<Verdict>>,
     verdict: Option<Verdict>,
     /// The endpoint refuses requests with it.
     culprit: bool,
@@ -86,7 +87,7 @@ impl Judge {
         event: TrackedEvent,
         culprit: bool,
         refused: Option<Refused>,
-        asked: Option<Receiver<Verdict>>,
+        asked: Option<Pending<Verdict>>,
         at: Instant,
     ) {
         let (number, visitor, key) = (self.calls.len(), event.visitor_id().to_string(), mark_key(&event));

@@ -109,8 +109,8 @@ fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
 fn what_the_store_knows_is_a_repetition_and_is_asked_about_again() {
     let mut bench = Bench::with_store();
     for sequence in 0..2 {
-        let (reply, verdict) = bounded(1);
-        bench.tracker.record(conversion(1, None, false), Some(reply.into()), bench.now, &mut bench.effects);
+        let (reply, verdict) = question();
+        bench.tracker.record(conversion(1, None, false), Some(reply), bench.now, &mut bench.effects);
         let flushed = bench.flush();
         bench.settle_with_store();
         let (begun, wanted) = bench.claimed(sequence, ClaimAnswer::Repeated);

@@ -1,5 +1,7 @@
 //! The channel's bounds and counts, with nobody at its other end.
 
+use crossbeam_channel::bounded;
+
 use crate::tracking::Ledger;
 
 use super::super::handle::Mailbox;
@@ -19,6 +21,10 @@ fn mailbox(
     (mailbox, ports, ledger)
 }
 
+fn offer(mailbox: &Mailbox, event: TrackedEvent) -> Result<(), Refused> {
+    mailbox.offer(mailbox.record(event, None))
+}
+
 fn long(visitor: char) -> TrackedEvent {
     exposure(&visitor.to_string().repeat(600))
 }
@@ -26,9 +32,9 @@ fn long(visitor: char) -> TrackedEvent {
 #[test]
 fn long_texts_are_bounded_in_bytes() {
     let (mailbox, ports, ledger) = mailbox(|delivery| delivery.max_queued_bytes(1_000));
-    assert_eq!(mailbox.offer(long('a'), None, None), Ok(()));
-    assert_eq!(mailbox.offer(long('b'), None, None), Err(Refused::Full));
-    assert_eq!(mailbox.offer(exposure("short"), None, None), Ok(()), "short texts are not counted");
+    assert_eq!(offer(&mailbox, long('a')), Ok(()));
+    assert_eq!(offer(&mailbox, long('b')), Err(Refused::Full));
+    assert_eq!(offer(&mailbox, exposure("short")), Ok(()), "short texts are not counted");
     let stats = ledger.read(Instant::now());
     assert_eq!((stats.recorded, stats.pending, stats.dropped.queue_full.exposures), (3, 2, 1));
     assert!(stats.is_balanced());
@@ -40,22 +46,22 @@ fn a_refused_record_gives_its_bytes_back() {
     let (mailbox, ports, _) = mailbox(|delivery| {
         delivery.queue_capacity(1).max_queued_bytes(1_000).overflow(OverflowPolicy::DropNewest)
     });
-    assert_eq!(mailbox.offer(exposure("short"), None, None), Ok(()));
+    assert_eq!(offer(&mailbox, exposure("short")), Ok(()));
     for _ in 0..3 {
-        assert_eq!(mailbox.offer(long('a'), None, None), Err(Refused::Full), "no place");
+        assert_eq!(offer(&mailbox, long('a')), Err(Refused::Full), "no place");
     }
     assert!(ports.inbox.try_recv().is_ok());
-    assert_eq!(mailbox.offer(long('a'), None, None), Ok(()), "its bytes are free");
+    assert_eq!(offer(&mailbox, long('a')), Ok(()), "its bytes are free");
 }
 
 #[test]
 fn what_the_tracker_leaves_behind_is_counted() {
     let (mailbox, _ports, ledger) = mailbox(|delivery| delivery);
-    assert_eq!(mailbox.offer(exposure("racing"), None, None), Ok(()));
+    assert_eq!(offer(&mailbox, exposure("racing")), Ok(()));
     mailbox.count_unread();
     mailbox.count_unread();
     mailbox.close();
-    assert_eq!(mailbox.offer(exposure("late"), None, None), Err(Refused::Closed));
+    assert_eq!(offer(&mailbox, exposure("late")), Err(Refused::Closed));
     let stats = ledger.read(Instant::now());
     assert_eq!((stats.recorded, stats.pending, stats.dropped.closed.exposures), (2, 0, 2));
     assert!(stats.is_balanced());
@@ -66,10 +72,10 @@ fn a_close_needs_no_room_behind_what_waits() {
     let (mailbox, ports, _) = mailbox(|delivery| delivery.queue_capacity(1));
     let limit = FlushLimit { deadline: Instant::now(), single_attempt: false };
     for _ in 0..1_000 {
-        let reply = bounded(1).0.into();
+        let reply = question().0;
         mailbox.flush(FlushRequest { reason: ReleaseReason::Explicit, limit, reply });
     }
-    assert_eq!(mailbox.offer(exposure("full"), None, None), Ok(()));
+    assert_eq!(offer(&mailbox, exposure("full")), Ok(()));
     mailbox.close();
     assert!(ports.attention.closed.load(std::sync::atomic::Ordering::SeqCst));
     assert!(ports.nudged.try_recv().is_ok());
