@@ -14,15 +14,41 @@ impl Wall {
     /// Runs foreign code; `None` where it panicked. Foreign code owns its state, so what it leaves
     /// behind is its own concern.
     pub(crate) fn caught<T>(&self, what: &str, run: impl FnOnce() -> T) -> Option<T> {
-        let count = |_: &_| {
-            self.panics.fetch_add(1, Ordering::Relaxed);
-            log::error!("{what} panicked; the SDK goes on");
-        };
-        catch_unwind(AssertUnwindSafe(run)).inspect_err(count).ok()
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(value) => Some(value),
+            Err(payload) => {
+                // Dropping it is foreign code once more, and can panic once more.
+                std::mem::forget(payload);
+                self.panics.fetch_add(1, Ordering::Relaxed);
+                log::error!("{what} panicked; the SDK goes on");
+                None
+            }
+        }
     }
 
     /// How many panics were caught.
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a panic can carry.
+    struct Spiteful;
+
+    impl Drop for Spiteful {
+        fn drop(&mut self) {
+            panic!("once more");
+        }
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_stays_behind_the_wall() {
+        let wall = Wall::default();
+        assert!(wall.caught("a test", || std::panic::panic_any(Spiteful)).is_none());
+        assert_eq!(wall.panics(), 1);
     }
 }

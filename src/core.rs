@@ -141,8 +141,8 @@ impl Core {
         let refresher = shared.refresher()?.ok_or(InitializeError::Closed)?;
         match refresher.initialize(&mut limit).await {
             Some(Ok(_)) => Ok(()),
-            // No answer is a late one, or the end.
-            None if shared.is_closed() => Err(InitializeError::Closed),
+            // No answer is a late one, or the end, and so is a failure by the end's interrupt.
+            _ if shared.is_closed() => Err(InitializeError::Closed),
             // Whatever became of this caller's own question.
             _ if self.is_ready() => Ok(()),
             Some(Err(error)) => Err(error.into()),
@@ -301,8 +301,9 @@ impl Core {
 
     /// Calls `handler` for every lifecycle event of one kind, on the thread `convert-events`. A
     /// handler that panics or sleeps delays other handlers alone; events past 1,024 waiting ones are
-    /// missed and counted in [`Stats::events_missed`]. On a closed core nothing is called. A handler that
-    /// owns a clone of the core keeps it alive until it is closed.
+    /// missed and counted in [`Stats::events_missed`]. A close has what waits handled until its time is over;
+    /// later, and on a closed core, nothing is called. A handler that owns a clone of the core keeps it alive
+    /// until it is closed.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -421,9 +422,10 @@ impl Core {
             return Err(if closed { RefreshError::Closed } else { RefreshError::DirectConfig });
         };
         match refresher.refresh(&mut limit).await {
-            Some(outcome) => Ok(outcome?),
-            // No answer is a late one, or the end.
-            None if self.shared.is_closed() => Err(RefreshError::Closed),
+            Some(Ok(outcome)) => Ok(outcome),
+            // No answer is a late one, or the end, and so is a failure by the end's interrupt.
+            _ if self.shared.is_closed() => Err(RefreshError::Closed),
+            Some(Err(error)) => Err(error.into()),
             None => Err(RefreshError::Timeout),
         }
     }
@@ -483,8 +485,9 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); the core is closed all the same, and the error's ledger is final but
-    /// for records of a call that could not be ended in time, which it tells as pending.
+    /// As [`flush`](Self::flush), or that a record was dropped which came after the flush had begun; the core
+    /// is closed all the same, and the error's ledger is final but for records of a call that could not be
+    /// ended in time, which it tells as pending.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         blocking(async |caller| self.shutdown_by(timeout, caller).await)
     }
@@ -502,21 +505,21 @@ impl Core {
         self.end(deadline, flushed.is_ok(), caller).await;
         let stats = self.stats();
         match flushed {
-            Ok(report) => Ok(FlushReport { stats, ..report }),
-            Err(FlushError::Incomplete(report)) => {
-                // Nothing is retried any more: what the flush left behind is dropped by now.
-                let kept = report.pending.min(stats.pending);
-                let dropped = report.dropped + (report.pending - kept);
-                Err(FlushError::Incomplete(Box::new(FlushReport {
-                    dropped,
-                    pending: kept,
-                    stats,
-                    ..*report
-                })))
-            }
+            Ok(report) => self.with_lost(report, stats),
+            Err(FlushError::Incomplete(report)) => self.with_lost(*report, stats),
             Err(FlushError::Timeout(_)) => Err(FlushError::Timeout(Box::new(stats))),
             Err(FlushError::Closed(_)) => Err(FlushError::Closed(Box::new(stats))),
         }
+    }
+
+    /// A flush's report with what was lost since: nothing is retried after a close.
+    fn with_lost(&self, report: FlushReport, stats: Stats) -> Result<FlushReport, FlushError> {
+        if stats.pending > 0 {
+            // A call could not be ended in time.
+            return Err(FlushError::Timeout(Box::new(stats)));
+        }
+        let dropped = report.dropped + self.shared.tell_dropped(stats.dropped.total());
+        FlushReport { dropped, pending: 0, stats, ..report }.into_result()
     }
 
     /// A flush, for any caller.
@@ -546,7 +549,7 @@ impl Core {
         // What no flush has told yet is told by this one.
         let untold = self.shared.tell_dropped(stats.dropped.total());
         let report = FlushReport { dropped: report.dropped.max(untold), stats, ..report };
-        if report.is_complete() { Ok(report) } else { Err(FlushError::Incomplete(Box::new(report))) }
+        report.into_result()
     }
 
     /// Ends the actors. A task that gives up meanwhile leaves the rest to a thread.

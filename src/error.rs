@@ -54,7 +54,7 @@ pub enum InitializeError {
     /// There is no usable config.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The deadline passed first. A fetch that ends later still makes the core ready.
+    /// The deadline passed first. A fetch that had begun and ends later still makes the core ready.
     #[error("timed out waiting for the config")]
     Timeout,
     /// The core is closed.
@@ -75,7 +75,7 @@ pub enum RefreshError {
     /// The config was given directly: there is nowhere to fetch it from.
     #[error("a config given directly cannot be refreshed")]
     DirectConfig,
-    /// The deadline passed first; the fetch goes on.
+    /// The deadline passed first. A fetch that had begun goes on; else none is made.
     #[error("timed out waiting for the config")]
     Timeout,
     /// The core is closed.
@@ -105,7 +105,8 @@ pub enum PreviewError {
     /// The experience id or the variation id is empty; that switches a preview off.
     #[error("an id is empty")]
     EmptyId,
-    /// Neither the config nor the server has the experience.
+    /// Neither the config nor the server has the experience, or the config does not and there is no server
+    /// to ask: with direct data, and on a closed core.
     #[error("the experience was not found")]
     ExperienceNotFound,
     /// The experience has no such variation.
@@ -114,7 +115,8 @@ pub enum PreviewError {
     /// The server could not be asked for the experience.
     #[error("the experience could not be fetched: {}", Bare(.0))]
     Fetch(LoadError),
-    /// The server did not answer in time.
+    /// The server did not answer in time, the core was closed meanwhile, or the operating system gave no
+    /// thread to ask it by.
     #[error("timed out waiting for the experience")]
     Timeout,
 }

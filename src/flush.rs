@@ -56,9 +56,10 @@ impl FlushOptions {
 pub struct FlushReport {
     /// Records that the endpoint took while the flush waited.
     pub delivered: u64,
-    /// Records that were dropped: covered ones, and any since the last flush that was answered.
+    /// Records that were dropped: covered ones, and any since the last flush that was answered; by a
+    /// `shutdown` also those that its close dropped.
     pub dropped: u64,
-    /// Records that are kept and will be retried.
+    /// Covered records that are kept and will be retried; none after a `shutdown`.
     pub pending: u64,
     /// The whole ledger when the flush was answered.
     pub stats: Stats,
@@ -69,6 +70,11 @@ impl FlushReport {
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.pending == 0 && self.dropped == 0
+    }
+
+    /// `Ok` if it is complete.
+    pub(crate) fn into_result(self) -> Result<Self, FlushError> {
+        if self.is_complete() { Ok(self) } else { Err(FlushError::Incomplete(Box::new(self))) }
     }
 }
 
@@ -81,10 +87,12 @@ pub enum FlushError {
     #[error("{} records are undelivered and kept, {} were dropped", .0.pending, .0.dropped)]
     Incomplete(Box<FlushReport>),
     /// The deadline passed. After a `flush` the records are kept and delivery goes on; after a `shutdown`
-    /// they are dropped. Holds the ledger at that time.
+    /// they are dropped, or, where a call could not be ended in time, still pending and lost with it. Holds
+    /// the ledger at that time.
     #[error("timed out with {} records pending, {} dropped in all", .0.pending, .0.dropped.total())]
     Timeout(Box<Stats>),
-    /// The core is closed. Holds the final ledger.
+    /// The core is closed, or was while the flush waited. Holds the ledger, which is final when the close has
+    /// ended.
     #[error("the core is closed")]
     Closed(Box<Stats>),
 }

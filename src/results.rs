@@ -127,7 +127,13 @@ pub enum ConversionStatus {
     InvalidData,
     /// Tracking is switched off in the configuration.
     TrackingDisabled,
-    /// There is no room for it; counted as dropped.
+    /// There is no room for it; counted as dropped (`queue_full` where the channel to the tracker is full,
+    /// `overflow` where the backlog is). The channel is full for a record of its class under
+    /// [`EvictLeastValuable`](crate::OverflowPolicy::EvictLeastValuable), for all under
+    /// [`DropNewest`](crate::OverflowPolicy::DropNewest), and under [`Wait`](crate::OverflowPolicy::Wait)
+    /// has stayed full for the policy's patience or a confirmed call's own timeout. A record of more bytes
+    /// than `max_queued_bytes` is refused at once under each. That the backlog is full only a confirmed
+    /// call is told, one that waits for the data store also that its record is lost for another reason.
     QueueFull,
     /// The core is closed; counted as dropped.
     Closed,

@@ -415,7 +415,7 @@ impl Shared {
             ended &= store.close(&mut limit).await;
         }
         // Last, as it announces what the others do.
-        let events = self.runtime().notifier.close();
+        let events = self.runtime().notifier.close(deadline);
         if let Some(events) = events {
             ended &= events.join(&mut limit).await;
         }

@@ -2,7 +2,10 @@
 
 use std::hint::black_box;
 
-use convert_sdk::{Attributes, Context, Core, LifecycleEventKind, RunOptions, SdkConfig};
+use convert_sdk::{
+    Attributes, Context, Core, DataStore, InMemoryDataStore, LifecycleEventKind, RunOptions, SdkConfig,
+    SdkConfigBuilder,
+};
 use serde_json::{Value, json};
 
 pub(crate) type Work = Box<dyn FnOnce()>;
@@ -64,6 +67,16 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     }),
     ("run_experiences, the first time", |size| {
         let core = core(json!({"experiences": list(size, experience)}));
+        Box::new(move || assert_eq!(context(&core, Attributes::new()).run_experiences().len(), size))
+    }),
+    ("run_experiences, with variations that are gone", |size| {
+        let sections = json!({"experiences": list(size, experience)});
+        let gone: Value =
+            (0..size).map(|at| (at.to_string(), json!("gone"))).collect::<serde_json::Map<_, _>>().into();
+        let store = InMemoryDataStore::new();
+        let state = json!({"attributes": {}, "segments": {}, "bucketing": gone});
+        assert!(store.set(r#"state:["visitor"]"#, state, None).is_ok());
+        let core = ready(unready_with(sections, |config| config.data_store(store)));
         Box::new(move || assert_eq!(context(&core, Attributes::new()).run_experiences().len(), size))
     }),
     ("run_experience of each, the first time", |size| {
@@ -139,16 +152,23 @@ fn regex(pattern: String) -> Value {
     json!({"key": "k", "value": pattern, "matching": {"match_type": "regexMatches", "negated": false}})
 }
 
-fn unready(mut sections: Value) -> Core {
+fn unready(sections: Value) -> Core {
+    unready_with(sections, |config| config)
+}
+
+fn unready_with(mut sections: Value, also: impl FnOnce(SdkConfigBuilder) -> SdkConfigBuilder) -> Core {
     sections["account_id"] = json!("1");
     sections["project"] = json!({"id": "2"});
-    let config = SdkConfig::builder().data(&sections).tracking(false).build();
+    let config = also(SdkConfig::builder().data(&sections).tracking(false)).build();
     let Ok(config) = config else { unreachable!("the options are valid") };
     Core::new(config)
 }
 
 fn core(sections: Value) -> Core {
-    let core = unready(sections);
+    ready(unready(sections))
+}
+
+fn ready(core: Core) -> Core {
     assert!(core.initialize().is_ok());
     core
 }

@@ -1,12 +1,15 @@
 //! An inbox that a question leaves when nobody waits for its answer, and that a close empties.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::thread::Worker;
-use super::wait::{Limit, Reply, question};
+use super::wait::{Limit, Reply, Wakers, question};
 use crate::error::StartError;
 
 /// Questions from which on those that nobody waits for are looked for.
@@ -23,6 +26,8 @@ pub(super) struct Desk<Q, T> {
 pub(super) struct Inbox<Q, T> {
     state: Mutex<State<Q, T>>,
     bell: (Sender<()>, Receiver<()>),
+    /// Callers whose questions are answered, or being answered; a close sends them home.
+    callers: Arc<Wakers>,
 }
 
 struct State<Q, T> {
@@ -47,11 +52,24 @@ impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
         Ok(Self { inbox, worker })
     }
 
-    /// Asks, and waits for the answer; `None` where the deadline passed first, or the actor ended.
+    /// Asks, and waits for the answer; `None` where the deadline passed first, or the inbox
+    /// is closed.
     pub(super) async fn ask(&self, asked: Q, limit: &mut Limit<'_>) -> Option<T> {
         let (reply, answer) = question();
         self.inbox.put(asked, reply);
-        self.worker.answer(answer, limit).await.ok()
+        let caller = self.inbox.callers.waiter();
+        let mut answered = pin!(self.worker.answer(answer, limit));
+        poll_fn(|context| {
+            caller.register(context);
+            let closed = self.inbox.is_closed();
+            match answered.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(answer.ok()),
+                // The call at hand may never end.
+                Poll::Pending if closed => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
     }
 }
 
@@ -81,7 +99,7 @@ impl<Q, T> Drop for Desk<Q, T> {
 impl<Q, T> Inbox<Q, T> {
     fn new() -> Self {
         let state = State { closed: false, questions: VecDeque::new(), crowded: CROWDED };
-        Self { state: Mutex::new(state), bell: bounded(1) }
+        Self { state: Mutex::new(state), bell: bounded(1), callers: Arc::default() }
     }
 
     /// Rings when there is something to look at.
@@ -148,6 +166,7 @@ impl<Q, T> Inbox<Q, T> {
         let unanswered = std::mem::take(&mut state.questions);
         drop(state);
         drop(unanswered);
+        self.callers.wake_all();
         self.ring();
     }
 

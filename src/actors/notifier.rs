@@ -1,15 +1,17 @@
 //! The notifier: hands lifecycle events to handlers on a thread of its own, and to subscribers.
 
+mod run;
 #[cfg(feature = "async")]
 mod stream;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use self::run::{Handlers, run};
 #[cfg(feature = "async")]
 pub use self::stream::EventStream;
 use super::thread::Worker;
@@ -26,27 +28,29 @@ type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 /// Where the SDK announces what happens. With nobody listening an announcement is one load.
 #[derive(Default)]
 pub(crate) struct Notifier {
-    listeners: ArcSwap<Vec<Listener>>,
-    missed: AtomicU64,
+    listeners: ArcSwap<Blocks<Listener>>,
     wall: Wall,
-    handlers: Arc<HandlerList>,
+    handlers: Arc<Handlers>,
     /// The handlers' thread, from the first handler until close.
     control: Mutex<Control>,
 }
 
 #[derive(Clone)]
 struct Listener {
+    /// In the order in which they came.
+    number: u64,
     /// `None` hears everything.
     kind: Option<LifecycleEventKind>,
     inbox: Sender<LifecycleEvent>,
+    /// Alive as long as the subscription; `None` for the handlers.
+    subscription: Option<Weak<()>>,
     /// A task is at the other end. Below the inbox, which must be gone when the last of these says so.
     #[cfg(feature = "async")]
     task: Option<Arc<stream::Heard>>,
 }
 
-/// The handlers, oldest first, in blocks of which each is longer than the next; emptied by their thread
-/// when it ends.
-type HandlerList = ArcSwap<Vec<Arc<[Arc<Registered>]>>>;
+/// The oldest first, in blocks of which each is longer than the next.
+type Blocks<T> = Vec<Arc<[T]>>;
 
 struct Registered {
     kind: LifecycleEventKind,
@@ -62,6 +66,9 @@ struct Control {
     announced: Option<Receiver<LifecycleEvent>>,
     /// Kept over a close, so that whoever closes once more waits for the thread too.
     worker: Option<Arc<Worker>>,
+    /// The kinds of events that are sent to the thread.
+    heard: Vec<LifecycleEventKind>,
+    next_number: u64,
     closed: bool,
 }
 
@@ -71,6 +78,7 @@ struct Control {
 /// gone, and in a forked child, which subscribes for itself.
 pub struct Subscription {
     events: PerProcess<Receiver<LifecycleEvent>>,
+    _alive: Arc<()>,
 }
 
 impl Notifier {
@@ -89,7 +97,8 @@ impl Notifier {
         let kind = event.kind();
         let mut gone = Vec::new();
         // A kind of event reaches the handlers' thread once, however many handlers it has.
-        for listener in listeners.iter().filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
+        let listeners = listeners.iter().flat_map(|block| &**block);
+        for listener in listeners.filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
             match listener.inbox.try_send(event.clone()) {
                 Ok(()) =>
                 {
@@ -99,9 +108,9 @@ impl Notifier {
                     }
                 }
                 Err(TrySendError::Full(_)) => {
-                    self.missed.fetch_add(1, Ordering::Relaxed);
+                    self.handlers.missed.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(TrySendError::Disconnected(_)) => gone.push(listener.inbox.clone()),
+                Err(TrySendError::Disconnected(_)) => gone.push(listener.number),
             }
         }
         if !gone.is_empty() {
@@ -120,8 +129,8 @@ impl Notifier {
         self.start_thread(&mut control)?;
         let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
         // Before the listener, so that the thread finds it with the first event it is meant for.
-        self.handlers.rcu(|now| with(now, &registered));
-        self.listen(kind, inbox);
+        self.handlers.list.rcu(|now| with(now, &registered, |_| true));
+        self.listen(&mut control, kind, inbox);
         Ok(())
     }
 
@@ -133,24 +142,26 @@ impl Notifier {
             notifier.lock().closed = true;
             return notifier;
         }
-        let handlers = self.handlers.load();
+        let handlers = self.handlers.list.load();
         let idle = handlers
             .iter()
             .flat_map(|block| &**block)
             .filter(|it| !matches!(it.handler.try_lock(), Err(TryLockError::WouldBlock)));
         let idle: Arc<[_]> = idle.cloned().collect();
-        let inbox = notifier.lock().inbox();
+        let mut control = notifier.lock();
+        let inbox = control.inbox();
         for registered in &*idle {
-            notifier.listen(registered.kind, inbox.clone());
+            notifier.listen(&mut control, registered.kind, inbox.clone());
         }
-        notifier.handlers.store(Arc::new(if idle.is_empty() { Vec::new() } else { vec![idle] }));
+        drop(control);
+        notifier.handlers.list.store(Arc::new(if idle.is_empty() { Vec::new() } else { vec![idle] }));
         notifier
     }
 
     /// Starts the thread of inherited handlers, if there are any.
     pub(crate) fn resume(&self) {
         let mut control = self.lock();
-        if self.handlers.load().is_empty() || control.closed {
+        if self.handlers.list.load().is_empty() || control.closed {
             return;
         }
         if let Err(error) = self.start_thread(&mut control) {
@@ -160,23 +171,26 @@ impl Notifier {
 
     /// A subscription to everything from now on.
     pub(crate) fn subscribe(&self) -> Subscription {
-        let control = self.lock();
+        let mut control = self.lock();
         let (inbox, events) = bounded(EVENT_CAPACITY);
+        let alive = Arc::new(());
         if !control.closed {
-            self.add(Listener::new(None, inbox));
+            self.add(&mut control, Listener::of(&alive, inbox));
         }
-        Subscription { events: PerProcess::new(events) }
+        Subscription { events: PerProcess::new(events), _alive: alive }
     }
 
     pub(crate) fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
+        self.handlers.missed.load(Ordering::Relaxed)
     }
 
-    /// Ends subscriptions and, once it has handled what waits, the handlers' thread, to be waited for.
-    pub(crate) fn close(&self) -> Option<Arc<Worker>> {
+    /// Ends subscriptions and, once it has handled what waits or the deadline has passed, the handlers'
+    /// thread, to be waited for.
+    pub(crate) fn close(&self, deadline: Instant) -> Option<Arc<Worker>> {
         let (listeners, worker) = {
             let mut control = self.lock();
             control.closed = true;
+            let _ = self.handlers.until.set(deadline);
             (control.inbox, control.announced) = (None, None);
             (self.listeners.swap(Arc::default()), control.worker.clone())
         };
@@ -195,30 +209,37 @@ impl Notifier {
     }
 
     /// Has events of this kind sent to the handlers' thread, once each.
-    fn listen(&self, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
-        if !self.listeners.load().iter().any(|it| it.kind == Some(kind) && it.inbox.same_channel(&inbox)) {
-            self.add(Listener::new(Some(kind), inbox));
+    fn listen(&self, control: &mut Control, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
+        if !control.heard.contains(&kind) {
+            control.heard.push(kind);
+            self.add(control, Listener::new(Some(kind), inbox, None));
         }
     }
 
-    fn add(&self, listener: Listener) {
-        self.listeners.rcu(|now| {
-            let mut listeners = Vec::clone(now);
-            listeners.push(listener.clone());
-            listeners
-        });
+    fn add(&self, control: &mut Control, listener: Listener) {
+        let listener = Listener { number: control.next_number, ..listener };
+        control.next_number += 1;
+        self.listeners.rcu(|now| with(now, &listener, Listener::is_alive));
     }
 
-    /// Forgets listeners whose receiver was dropped.
-    fn remove(&self, gone: &[Sender<LifecycleEvent>]) {
+    /// Forgets listeners whose receiver was dropped, given in their order.
+    fn remove(&self, gone: &[u64]) {
         self.listeners.rcu(|now| {
-            let left = now.iter().filter(|it| !gone.iter().any(|inbox| inbox.same_channel(&it.inbox)));
-            left.cloned().collect::<Vec<_>>()
+            let all = now.iter().flat_map(|block| &**block);
+            let left: Arc<[_]> = all.filter(|it| gone.binary_search(&it.number).is_err()).cloned().collect();
+            if left.is_empty() { Vec::new() } else { vec![left] }
         });
     }
 
     fn lock(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered {
+    fn call(&self, event: &LifecycleEvent, wall: &Wall) {
+        let mut handler = self.handler.lock().unwrap_or_else(PoisonError::into_inner);
+        wall.caught("a lifecycle handler", || handler(event));
     }
 }
 
@@ -235,38 +256,42 @@ impl Control {
 }
 
 impl Listener {
-    const fn new(kind: Option<LifecycleEventKind>, inbox: Sender<LifecycleEvent>) -> Self {
+    const fn new(
+        kind: Option<LifecycleEventKind>,
+        inbox: Sender<LifecycleEvent>,
+        subscription: Option<Weak<()>>,
+    ) -> Self {
         Self {
+            number: 0,
             kind,
             inbox,
+            subscription,
             #[cfg(feature = "async")]
             task: None,
         }
     }
+
+    /// A listener to everything, for as long as that is alive.
+    fn of(alive: &Arc<()>, inbox: Sender<LifecycleEvent>) -> Self {
+        Self::new(None, inbox, Some(Arc::downgrade(alive)))
+    }
+
+    fn is_alive(&self) -> bool {
+        self.subscription.as_ref().is_none_or(|alive| alive.strong_count() > 0)
+    }
 }
 
-/// The blocks with one more handler. Blocks at the end that are not longer are joined with it, so that
-/// a handler is copied once for each doubling and not for each handler after it.
-fn with(blocks: &[Arc<[Arc<Registered>]>], added: &Arc<Registered>) -> Vec<Arc<[Arc<Registered>]>> {
+/// The blocks with one more. Blocks at the end that are not longer are joined with it, so that each is
+/// copied once for each doubling and not for each that comes after it; what need not be kept goes then.
+fn with<T: Clone>(blocks: &[Arc<[T]>], added: &T, is_kept: impl Fn(&T) -> bool) -> Blocks<T> {
     let (mut kept, mut joined) = (blocks.len(), 1);
     while kept > 0 && blocks[kept - 1].len() <= joined {
         kept -= 1;
         joined += blocks[kept].len();
     }
-    let last = blocks[kept..].iter().flat_map(|block| &**block).chain([added]).cloned().collect();
+    let joined = blocks[kept..].iter().flat_map(|block| &**block).filter(|it| is_kept(it));
+    let last = joined.chain([added]).cloned().collect();
     blocks[..kept].iter().cloned().chain([last]).collect()
-}
-
-/// Hands each event to its handlers until every sender is gone.
-fn run(events: &Receiver<LifecycleEvent>, handlers: &HandlerList, wall: &Wall) {
-    for event in events {
-        let blocks = handlers.load_full();
-        for registered in blocks.iter().flat_map(|block| &**block).filter(|it| it.kind == event.kind()) {
-            let mut handler = registered.handler.lock().unwrap_or_else(PoisonError::into_inner);
-            wall.caught("a lifecycle handler", || handler(&event));
-        }
-    }
-    handlers.store(Arc::default());
 }
 
 impl Subscription {
@@ -299,7 +324,12 @@ impl std::fmt::Debug for Subscription {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use allocation_counter::measure;
+
     use super::*;
+    use crate::actors::blocking;
 
     #[test]
     fn a_handler_is_copied_once_for_each_doubling_of_their_number() {
@@ -308,7 +338,7 @@ mod tests {
             let handler: Handler = Box::new(|_| ());
             let kind = LifecycleEventKind::Ready;
             let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
-            let next = with(&blocks, &registered);
+            let next = with(&blocks, &registered, |_| true);
             copied += next.len() + next.last().map_or(0, |last| last.len());
             blocks = next;
         }
@@ -325,8 +355,76 @@ mod tests {
             notifier.on(LifecycleEventKind::Ready, Box::new(move |_| told.send(number).unwrap())).unwrap();
         }
         drop(told);
-        notifier.notify(LifecycleEvent::Ready { account_id: "1".into(), project_id: "2".into() });
-        assert!(notifier.close().is_some());
+        notifier.notify(ready());
+        assert!(closed(&notifier, later()));
         assert_eq!(said.iter().collect::<Vec<_>>(), (0..37).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_subscriber_is_copied_once_for_each_doubling_too() {
+        let notifier = Notifier::default();
+        let (inbox, _events) = bounded(1);
+        let cost = measure(|| {
+            let mut control = notifier.lock();
+            (0..8_000).for_each(|_| notifier.add(&mut control, Listener::new(None, inbox.clone(), None)));
+        });
+        let copies = cost.bytes_total / size_of::<Listener>() as u64;
+        assert!(copies < 8_000 * 3 * 14, "{copies} copies for 8,000 subscribers");
+        assert_eq!(notifier.listeners.load().iter().map(|block| block.len()).sum::<usize>(), 8_000);
+    }
+
+    #[test]
+    fn subscribers_that_are_gone_are_forgotten_and_the_others_hear() {
+        let notifier = Notifier::default();
+        let mut subscriptions: Vec<_> = (0..9).map(|_| notifier.subscribe()).collect();
+        let kept = subscriptions.split_off(7);
+        drop(subscriptions);
+        (0..2).for_each(|_| notifier.notify(ready()));
+        assert_eq!(notifier.listeners.load().iter().map(|block| block.len()).sum::<usize>(), 2);
+        assert!(kept.iter().all(|it| it.try_next().is_some() && it.try_next().is_some()));
+        drop(kept);
+        notifier.notify(ready());
+        assert!(!notifier.is_heard());
+    }
+
+    #[test]
+    fn subscribers_that_come_and_go_leave_nothing_without_an_event() {
+        let notifier = Notifier::default();
+        let kept = notifier.subscribe();
+        (0..1_000).for_each(|_| drop(notifier.subscribe()));
+        assert!(notifier.listeners.load().iter().map(|block| block.len()).sum::<usize>() < 4);
+        notifier.notify(ready());
+        assert!(kept.try_next().is_some());
+    }
+
+    #[test]
+    fn no_handler_is_called_after_the_deadline_of_a_close() {
+        let (begun, begins) = bounded(100);
+        let (end, ends) = bounded::<()>(1);
+        let notifier = Notifier::default();
+        let handler = move |_: &LifecycleEvent| {
+            begun.send(()).unwrap();
+            let _ = ends.recv();
+        };
+        notifier.on(LifecycleEventKind::Ready, Box::new(handler)).unwrap();
+        (0..10).for_each(|_| notifier.notify(ready()));
+        begins.recv().unwrap();
+        assert!(!closed(&notifier, Instant::now()), "a handler is at it");
+        drop(end);
+        assert!(closed(&notifier, later()));
+        assert_eq!((begins.try_iter().count(), notifier.missed()), (0, 9));
+    }
+
+    fn closed(notifier: &Notifier, deadline: Instant) -> bool {
+        let Some(worker) = notifier.close(deadline) else { return true };
+        blocking(async |caller| worker.join(&mut caller.until(deadline)).await)
+    }
+
+    fn ready() -> LifecycleEvent {
+        LifecycleEvent::Ready { account_id: "1".into(), project_id: "2".into() }
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(30)
     }
 }

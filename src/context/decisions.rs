@@ -36,6 +36,8 @@ struct Foreign {
 const EXPOSED: u32 = 1 << 31;
 /// The stored variation does not exist any more; its id is among the foreign ones.
 const STALE: u32 = EXPOSED - 1;
+/// The same, and the id is empty.
+const EMPTY: u32 = EXPOSED - 2;
 
 impl Decisions {
     /// Takes up stored decisions.
@@ -50,7 +52,8 @@ impl Decisions {
                 continue;
             }
             if let Some(experience) = experience {
-                decisions.change(snapshot, experience, |_| STALE);
+                let note = if variation_id.is_empty() { EMPTY } else { STALE };
+                decisions.change(snapshot, experience, |_| note);
             }
             let (experience_id, variation_id) = (experience_id.clone(), variation_id.clone());
             decisions.foreign.push(Foreign { experience, experience_id, variation_id });
@@ -73,6 +76,12 @@ impl Decisions {
         self.change(snapshot, experience, |note| note | EXPOSED) & EXPOSED == 0
     }
 
+    /// Notes that the exposure was refused, so that a later call hands it over.
+    #[cold]
+    pub(crate) fn unexpose(&self, snapshot: &ConfigSnapshot, experience: usize) {
+        self.change(snapshot, experience, |note| note & !EXPOSED);
+    }
+
     /// Every decision as ids: those about the snapshot in config order, then the foreign ones. A
     /// visitor of a few decisions costs one allocation.
     pub(crate) fn pairs<C: FromIterator<(SmolStr, SmolStr)>>(&self, snapshot: &ConfigSnapshot) -> C {
@@ -90,7 +99,7 @@ impl Decisions {
             Stored::None | Stored::Stale | Stored::Empty => None,
         });
         let current = |foreign: &&Foreign| {
-            foreign.experience.is_none_or(|position| self.note(position) & !EXPOSED == STALE)
+            foreign.experience.is_none_or(|position| self.note(position) & !EXPOSED >= EMPTY)
         };
         let foreign = self.foreign.iter().filter(current);
         known.chain(foreign.map(|it| (it.experience_id.clone(), it.variation_id.clone()))).collect()
@@ -102,16 +111,10 @@ impl Decisions {
         let mut few = self.few.each_ref().map(|slot| slot.load(Ordering::Relaxed));
         few.sort_unstable();
         for slot in few {
-            if let variation @ 1..STALE = low(slot) & !EXPOSED {
+            if let variation @ 1..EMPTY = low(slot) & !EXPOSED {
                 visit((slot >> 32) as usize - 1, variation as usize - 1);
             }
         }
-    }
-
-    #[cold]
-    fn stale(&self, experience: usize) -> Stored {
-        let stale = self.foreign.iter().find(|it| it.experience == Some(experience));
-        if stale.is_none_or(|it| it.variation_id.is_empty()) { Stored::Empty } else { Stored::Stale }
     }
 
     #[inline]
@@ -177,8 +180,36 @@ impl StoredDecisions for Decisions {
     fn stored(&self, experience: usize) -> Stored {
         match self.note(experience) & !EXPOSED {
             0 => Stored::None,
-            STALE => self.stale(experience),
+            STALE => Stored::Stale,
+            EMPTY => Stored::Empty,
             variation => Stored::Variation(variation as usize - 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{CompileOptions, compile};
+
+    #[test]
+    fn a_variation_that_is_gone_is_known_without_a_search() {
+        let experience = |id: usize| json!({"id": id.to_string(), "key": id.to_string()});
+        let experiences: Vec<_> = (0..2 * FEW).map(experience).collect();
+        let config = json!({"account_id": "1", "project": {"id": "2"}, "experiences": experiences});
+        let snapshot = compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot;
+        let is_empty = |id: usize| id % 2 == 1;
+        let variation = |id| if is_empty(id) { "" } else { "gone" };
+        let stored: Vec<_> = (0..2 * FEW).map(|id| (id.to_string().into(), variation(id).into())).collect();
+        let mut decisions = Decisions::hydrate(&snapshot, &stored);
+        assert_eq!(decisions.pairs::<Vec<_>>(&snapshot), stored, "kept as they are");
+        // What would have to be searched, for each of them.
+        decisions.foreign.clear();
+        for id in 0..2 * FEW {
+            let found = (decisions.stored(id), is_empty(id));
+            assert!(matches!(found, (Stored::Stale, false) | (Stored::Empty, true)), "{id}");
         }
     }
 }

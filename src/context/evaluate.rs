@@ -355,23 +355,23 @@ impl Context {
         self.remember(|state| state.decide(experience_id, variation_id));
     }
 
-    /// Hands the exposure to the tracker, once for each context and experience; the tracker sees to
-    /// it that there is one for each visitor and experience.
+    /// Hands the exposure to the tracker, once for each context and experience unless it is refused; the
+    /// tracker sees to it that there is one for each visitor and experience.
     fn expose(&self, experience: usize, variation: usize) {
         if !self.decisions.expose(&self.snapshot, experience) {
             return;
         }
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
+        let event = TrackedEvent::Exposure(Exposure {
+            visitor_id: self.visitor_id.clone(),
+            experience_id: experience_id.clone(),
+            variation_id: variation_id.clone(),
+            segments: self.segments.clone(),
+        });
         // What is refused is counted in the ledger.
-        let _ = self.shared.record(
-            &self.snapshot,
-            TrackedEvent::Exposure(Exposure {
-                visitor_id: self.visitor_id.clone(),
-                experience_id: experience_id.clone(),
-                variation_id: variation_id.clone(),
-                segments: self.segments.clone(),
-            }),
-        );
+        if self.shared.record(&self.snapshot, event).is_err() {
+            self.decisions.unexpose(&self.snapshot, experience);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{InvalidOption, InvalidReason};
 /// How the SDK keeps what is recorded, sends it, and when it gives up. The defaults suit a server;
 /// each bound that is reached is counted in [`Stats`](crate::Stats).
 ///
-/// Memory: the channel holds at most `queue_capacity` records of about 170 bytes each (2.8 MB), the
+/// Memory: the channel holds at most `queue_capacity` records of about 150 bytes each (2.5 MB), the
 /// backlog at most `max_pending_bytes` (32 MiB), deliveries at hand at most `lanes` requests.
 ///
 /// ```
@@ -48,8 +48,9 @@ pub enum OverflowPolicy {
     /// The new record is refused; what is kept stays. The caller never waits. Deliveries that fail can
     /// take the backlog over its bound, by what the lanes hold.
     DropNewest,
-    /// The caller **waits** up to this long for room, then the new record is refused. A task blocks its
-    /// executor's thread by it, also through `AsyncContext`: not for asynchronous callers. A full backlog
+    /// The caller **waits** up to this long for room, then the new record is refused; a confirmed call's own
+    /// timeout or a close ends the wait sooner. A task blocks its executor's thread by it, also through
+    /// `AsyncContext` (but for confirmed calls): not for asynchronous callers. A full backlog
     /// makes the channel fill up, and that makes callers wait. A flush takes what is in the channel, so
     /// that the backlog can exceed its bound by that, and by what the lanes hold.
     Wait(Duration),
@@ -122,7 +123,9 @@ impl Default for DeliveryConfig {
 impl DeliveryConfigBuilder {
     /// Records that fit between callers and the tracker; 1 to 1,048,576. Default 16,384. The tracker
     /// empties the channel whatever the network does, so it fills up only where callers outrun that
-    /// thread. The last quarter is kept for conversions, the last eighth for those with revenue.
+    /// thread, or where [`OverflowPolicy::Wait`] leaves records in it. Under
+    /// [`OverflowPolicy::EvictLeastValuable`] the last quarter is kept for conversions, the last eighth for
+    /// those with revenue.
     pub const fn queue_capacity(mut self, records: usize) -> Self {
         self.0.queue_capacity = records;
         self
@@ -130,7 +133,7 @@ impl DeliveryConfigBuilder {
 
     /// Bytes of long records (visitor ids, goal data and segments of more than 256 bytes a record)
     /// that fit between callers and the tracker; at least 1. Default 8 MiB. Shorter ones are bounded by
-    /// [`queue_capacity`](Self::queue_capacity) alone.
+    /// [`queue_capacity`](Self::queue_capacity) alone; a single longer one is refused whatever the policy.
     pub const fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.0.max_queued_bytes = bytes;
         self
@@ -156,14 +159,14 @@ impl DeliveryConfigBuilder {
     }
 
     /// Events in one request at most; 1 to 10,000. Default 1,000. Requests are smaller while the
-    /// endpoint keeps up, and grow to this under load.
+    /// endpoint keeps up, and grow to this under load; a 413 halves them for a while.
     pub const fn max_request_events(mut self, events: usize) -> Self {
         self.0.max_request_events = events;
         self
     }
 
-    /// Bytes of the records, with their visitors' segments, in one request at most, save for a single record that is larger; at
-    /// least 1. Default 1 MiB.
+    /// Bytes of the records, with their visitors' segments, in one request at most, save for a single
+    /// record that is larger; at least 1. Default 1 MiB.
     pub const fn max_request_bytes(mut self, bytes: usize) -> Self {
         self.0.max_request_bytes = bytes;
         self
@@ -191,14 +194,16 @@ impl DeliveryConfigBuilder {
     }
 
     /// The longest wait after any failure, and the most that a `Retry-After` can ask for, which makes a
-    /// wait longer and never shorter; at least the backoff. Default 60 s.
+    /// wait longer and never shorter; at least the backoff. Default 60 s. An endpoint that refuses the SDK key
+    /// or the route (401, 403, 404, 410 and the like) is probed after half of it at least.
     pub const fn backoff_ceiling(mut self, longest: Duration) -> Self {
         self.0.backoff_ceiling = longest;
         self
     }
 
     /// Failures in a row that open the circuit breaker: from then on the waits are followed by a
-    /// small probe, until one succeeds. At least 1. Default 5.
+    /// probe of at most 50 events, until one succeeds. At least 1. Default 5. A refused SDK key opens it at
+    /// once.
     pub const fn breaker_threshold(mut self, failures: u32) -> Self {
         self.0.breaker_threshold = failures;
         self

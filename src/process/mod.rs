@@ -8,7 +8,7 @@ mod threads;
 pub(crate) use exit::{ExitJob, at_exit};
 pub(crate) use hooks::generation;
 pub(crate) use per_process::{Current, PerProcess, inherit_lock};
-pub(crate) use threads::start as start_thread;
+pub(crate) use threads::{between_forks, start as start_thread};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

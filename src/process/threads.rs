@@ -18,7 +18,7 @@ const MOST_TURNS: u32 = 100_000;
 pub(super) struct Gate {
     /// Forks at hand.
     forks: AtomicUsize,
-    /// Threads that begin or end at this moment.
+    /// Threads that begin or end at this moment, or do what else no fork may meet.
     passing: AtomicUsize,
     /// Lets others go on.
     turn: fn(),
@@ -33,6 +33,13 @@ struct Ending(&'static Gate);
 /// Starts a thread whose name is visible from outside.
 pub(crate) fn start(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     GATE.start(name, body)
+}
+
+/// Runs what a fork must not meet half-done: what is locked meanwhile would stay so in the child. For
+/// moments, as a fork waits for it, where forks are watched.
+pub(crate) fn between_forks<R>(body: impl FnOnce() -> R) -> R {
+    let _passing = GATE.pass();
+    body()
 }
 
 impl Gate {

@@ -47,7 +47,8 @@ pub(crate) struct Visitors {
 #[derive(Default)]
 struct Shard {
     states: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
-    /// Visitors by age, with their tickets. With a store: those to be written, save those being written.
+    /// Visitors by age, with their tickets. With a store: those to be written, save those being written,
+    /// by their tickets.
     order: VecDeque<(u64, u64)>,
     /// What the states take, about.
     bytes: usize,
@@ -288,7 +289,7 @@ impl Visitors {
 
     /// Writes up to so many visitors to the store, the longest waiting ones of each shard first: changes
     /// over what is stored. No lock is held during the calls. Whoever is refused, or has changed meanwhile,
-    /// waits again behind the others. Returns how many were written and how many refused.
+    /// waits again behind those who waited before. Returns how many were written and how many refused.
     pub(crate) fn write_waiting(&self, store: &dyn DataStore, most: usize) -> (usize, usize) {
         // Before the look at what waits: what comes later is announced again.
         self.announced.store(false, Ordering::SeqCst);
@@ -339,14 +340,17 @@ impl Visitors {
     }
 
     fn has_written(&self, taken: &Taken, written: bool) {
-        let mut shard = self.lock(taken.shard);
-        let Some(entry) = shard.states.get_mut(&taken.hash) else { return };
+        let mut guard = self.lock(taken.shard);
+        let Shard { states, order, .. } = &mut *guard;
+        let Some(entry) = states.get_mut(&taken.hash) else { return };
         if written && entry.version == taken.version {
-            shard.forget(taken.hash);
+            guard.forget(taken.hash);
         } else if !std::mem::replace(&mut entry.waits, true) {
-            // Behind the others, by the number of the change: whoever waits for that waits for this.
+            // By the number of the change: whoever waits for that waits for this. Near the end, as only those
+            // who came since the change are behind.
             let ticket = if entry.version == taken.version { self.ticket() } else { entry.version };
-            shard.order.push_back((ticket, taken.hash));
+            let place = order.partition_point(|(other, _)| *other < ticket);
+            order.insert(place, (ticket, taken.hash));
         }
     }
 
@@ -360,9 +364,9 @@ impl Visitors {
         self.next_ticket.load(Ordering::Relaxed)
     }
 
-    /// The number of the visitor who has waited longest.
+    /// The number of the visitor who has waited longest, from the front of each shard, however many wait.
     pub(crate) fn first_waiting(&self) -> Option<u64> {
-        let first = |index| self.lock(index).order.iter().map(|(ticket, _)| *ticket).min();
+        let first = |index| self.lock(index).order.front().map(|(ticket, _)| *ticket);
         (0..SHARDS).filter_map(first).min()
     }
 
@@ -419,6 +423,12 @@ mod tests {
         visitors.update(&visitor.into(), VisitorState::default, |state| {
             state.decide(&"1".into(), &variation.into());
         });
+    }
+
+    /// Visitors of the first shard.
+    fn neighbours(visitors: &Visitors) -> impl Iterator<Item = SmolStr> {
+        let names = (0_u32..).map(|visitor| SmolStr::from(visitor.to_string()));
+        names.filter(|name| place(visitors.hashes.hash_one(name.as_str())) == 0)
     }
 
     #[test]
@@ -549,39 +559,36 @@ mod tests {
         assert_eq!(visitors.write_waiting(&store, 300), (70, 0));
     }
 
-    /// Decides for the visitor again while it is being written.
-    struct Meanwhile<'a>(&'a Visitors, InMemoryDataStore);
+    /// Decides for visitors while one is being written.
+    struct Meanwhile<'a>(&'a Visitors, Vec<SmolStr>, InMemoryDataStore);
 
     impl DataStore for Meanwhile<'static> {
         fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
-            self.1.get(key)
+            self.2.get(key)
         }
         fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
-            decide(self.0, "v", "3");
-            decide(self.0, "w", "3");
-            self.1.set(key, value, ttl)
+            self.1.iter().for_each(|visitor| decide(self.0, visitor, "3"));
+            self.2.set(key, value, ttl)
         }
         fn delete(&self, key: &str) -> Result<(), StoreError> {
-            self.1.delete(key)
+            self.2.delete(key)
         }
     }
 
     #[test]
-    fn whoever_changes_while_being_written_waits_behind_the_others() {
+    fn who_changes_while_being_written_waits_in_the_order_of_changes() {
         let visitors: &'static Visitors = Box::leak(Box::new(Visitors::new(capacity(1_000), None, true)));
-        let store = Meanwhile(visitors, InMemoryDataStore::new());
-        decide(visitors, "v", "2");
+        let names: Vec<_> = neighbours(visitors).take(3).collect();
+        let changed = &names[1];
+        decide(visitors, changed, "2");
+        let store = Meanwhile(visitors, names.clone(), InMemoryDataStore::new());
         assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever comes meanwhile");
-        assert_eq!(visitors.in_memory("v", VisitorState::clone).unwrap().bucketing[0].1, "3");
-        let waiting = |visitor: &str| {
-            let hash = visitors.hashes.hash_one(visitor);
-            let shard = visitors.lock(place(hash));
-            let at = shard.order.iter().position(|(_, it)| *it == hash).unwrap();
-            (shard.order[at].0, shard.order.len() - 1 - at)
-        };
-        assert_eq!(waiting("v").1, 0, "behind the others");
-        // By the number of its change, which came first: whoever waits for both waits for this one.
-        assert!(waiting("v").0 < waiting("w").0);
+        assert_eq!(visitors.in_memory(changed, VisitorState::clone).unwrap().bucketing[0].1, "3");
+        let waiting: Vec<_> = visitors.lock(0).order.iter().copied().collect();
+        let hashes = names.iter().map(|name| visitors.hashes.hash_one(name.as_str()));
+        // By the number of the change: whoever waits for the last waits for all, and the first is in front.
+        assert!(waiting.iter().copied().eq((1..4).zip(hashes)), "{waiting:?}");
+        assert_eq!(visitors.first_waiting(), Some(1));
     }
 
     #[test]
@@ -628,9 +635,7 @@ mod tests {
         let bound = 400_000;
         let visitors: &'static Visitors =
             Box::leak(Box::new(Visitors::new(capacity(1_000), None, true).with_max_bytes(SHARDS * bound)));
-        let mut neighbours = (0_u32..)
-            .map(|visitor| SmolStr::from(visitor.to_string()))
-            .filter(|visitor| place(visitors.hashes.hash_one(visitor.as_str())) == 0);
+        let mut neighbours = neighbours(visitors);
         let (one, other) = (neighbours.next().unwrap(), neighbours.next().unwrap());
         let grow = move |visitor: &SmolStr, name: &'static str, bytes| {
             let segments = Attributes::new().with(name, "x".repeat(bytes));

@@ -60,7 +60,8 @@ pub struct Stats {
     pub visitors_evicted: u64,
     /// Deduplication marks that were forgotten to make room or for their age.
     pub marks_evicted: u64,
-    /// Lifecycle events that a slow handler or subscriber missed.
+    /// Lifecycle events that a slow handler or subscriber missed, or that waited for a handler when the
+    /// time of a close was over.
     pub events_missed: u64,
     /// Panics of handlers, transports and data stores that were caught.
     pub panics: u64,

@@ -1,6 +1,7 @@
 //! The built-in transport: the official routes over ureq. The only file that opens a connection.
 
 use std::io::{self, ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -8,11 +9,13 @@ use ureq::typestate::WithoutBody;
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
-use super::lookup::Lookup;
-use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
+use super::lookup::{Lookup, Nowhere};
+use super::routes::{
+    MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, on_the_wire, retry_after, track_url,
+};
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
 use crate::options::TransportConfig;
-use crate::process::{Current, PerProcess};
+use crate::process::{Current, PerProcess, between_forks};
 
 pub(crate) struct HttpTransport {
     /// A forked child has connections of its own.
@@ -22,7 +25,9 @@ pub(crate) struct HttpTransport {
 
 impl HttpTransport {
     pub(crate) fn new(config: TransportConfig) -> Self {
-        Self { agent: PerProcess::new(new_agent(&config)), config }
+        let agent = PerProcess::new(new_agent(&config));
+        begin();
+        Self { agent, config }
     }
 
     fn agent(&self) -> Current<'_, Agent> {
@@ -135,6 +140,22 @@ fn new_agent(config: &TransportConfig) -> Agent {
     Agent::with_parts(agent, DefaultConnector::default(), Lookup)
 }
 
+/// A request of this process has been prepared.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// Has a first request prepared, which goes nowhere. ureq makes a text in a `LazyLock` for it: a child that
+/// another thread forks in that instant would wait for that for ever, with each request of its own.
+fn begin() {
+    if BEGUN.load(Ordering::Acquire) {
+        return;
+    }
+    // The host is looked up once the request is prepared.
+    let config = Agent::config_builder().proxy(None).build();
+    let nowhere = Agent::with_parts(config, DefaultConnector::default(), Nowhere);
+    let ended = between_forks(|| nowhere.get("http://localhost/").call());
+    BEGUN.store(matches!(ended, Err(ureq::Error::HostNotFound)), Ordering::Release);
+}
+
 /// Mozilla's roots, and the configured ones besides them.
 fn roots(extra: &[Certificate<'static>]) -> RootCerts {
     if extra.is_empty() {
@@ -165,9 +186,7 @@ impl Read for Outgoing<'_> {
 
 /// A body of at most this length, unpacked.
 fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportError> {
-    // What does not pack well is a little longer on the wire. A body that unpacks to nothing ends here.
-    let on_the_wire = limit.saturating_add(limit / 8).saturating_add(1024);
-    let reader = response.body_mut().with_config().limit(on_the_wire).reader();
+    let reader = response.body_mut().with_config().limit(on_the_wire(limit)).reader();
     let mut body = Vec::new();
     reader.take(limit.saturating_add(1)).read_to_end(&mut body).map_err(|error| match error.into() {
         ureq::Error::BodyExceedsLimit(_) => TransportError::TooLarge(limit),
@@ -249,7 +268,7 @@ mod tests {
     use std::time::Duration;
 
     use allocation_counter::measure;
-    use convert_emulator::{Emulator, Fault, FaultKind, Project};
+    use convert_emulator::{Emulator, Fault, FaultKind, Project, RetryAfter};
 
     use super::*;
     use crate::options::CacheLevel;
@@ -276,6 +295,38 @@ mod tests {
         timeout: TIMEOUT,
     };
 
+    const TRACK: TrackingRequest<'static> = TrackingRequest {
+        route_key: Project::DEMO_SDK_KEY,
+        project_id: "10034190",
+        body:
+            br#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
+            [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#,
+        timeout: TIMEOUT,
+    };
+
+    #[test]
+    fn the_first_request_is_prepared_with_the_transport() {
+        HttpTransport::new(TransportConfig::builder().build().unwrap());
+        assert!(BEGUN.load(Ordering::Acquire), "a fork may meet the next one");
+    }
+
+    #[test]
+    fn a_retry_after_that_is_a_date_is_handed_on() {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        let transport = transport(&emulator);
+        let limited = |date: &str| {
+            let retry_after = Some(RetryAfter::Date(date.to_owned()));
+            emulator.inject(Fault::track(FaultKind::Status { status: 429, retry_after }).times(1));
+            let answer = transport.send_tracking(&TRACK).unwrap();
+            assert_eq!(answer.status, 429);
+            answer.retry_after
+        };
+        assert!(limited("Wed, 21 Oct 2099 07:28:00 GMT").is_some_and(|asked| asked > YEAR));
+        assert_eq!(limited("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "it is over");
+        assert_eq!(limited("soon"), None);
+    }
+
     /// Half a gigabyte is a few hundred kilobytes on the wire.
     #[test]
     fn a_gzip_bomb_costs_no_more_than_the_bound() {
@@ -289,22 +340,14 @@ mod tests {
 
         emulator.clear_faults();
         emulator.inject(Fault::track(FaultKind::GzipBomb { bytes: 1 << 29 }));
-        let body = r#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
-            [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#;
-        let request = TrackingRequest {
-            route_key: Project::DEMO_SDK_KEY,
-            project_id: "10034190",
-            body: body.as_bytes(),
-            timeout: TIMEOUT,
-        };
         let mut sent = Err(TransportError::Panicked);
-        let cost = measure(|| sent = transport.send_tracking(&request));
+        let cost = measure(|| sent = transport.send_tracking(&TRACK));
         assert_eq!(sent, Ok(TrackingResponse::new(200)), "what the answer says changes nothing");
         assert!(cost.bytes_max < LIMIT, "{cost:?}");
         let received = emulator.received();
         assert_eq!(received.totals.events, 1);
         let length = received.requests.back().unwrap().header("content-length").map(str::to_owned);
-        assert_eq!(length, Some(body.len().to_string()), "a delivery is not chunked");
+        assert_eq!(length, Some(TRACK.body.len().to_string()), "a delivery is not chunked");
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! The official routes over reqwest, on the application's tokio runtime.
 
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::sync::Arc;
 
-use reqwest::header::HeaderMap;
+use flate2::read::MultiGzDecoder;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
-use super::routes::{MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, retry_after, track_url};
+use super::routes::{
+    MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, on_the_wire, retry_after, track_url,
+};
 use super::{
     AsyncTransport, ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, TransportError,
 };
@@ -23,8 +26,7 @@ use crate::spawned::{Lost, Spawned};
 /// connections on their own tokio runtime. Needs the feature `async-reqwest`.
 ///
 /// It honours a [`TransportConfig`] as the built-in transport does: the same routes and headers, TLS
-/// with Mozilla's roots and the configured ones, no redirects, the same bounds (but that a gzip body which
-/// unpacks to next to nothing is read until the timeout, as only what it unpacks to is counted). Requests run as tasks of
+/// with Mozilla's roots and the configured ones, no redirects, the same bounds. Requests run as tasks of
 /// the runtime, which needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total
 /// timeout and the bound on a response body count besides. When the runtime is gone they fail, and the records
 /// are kept until the core is closed. Neither runtime nor client works in a forked child, which makes its own
@@ -64,6 +66,7 @@ impl ReqwestTransport {
             .redirect(Policy::none())
             .no_proxy()
             .user_agent(USER_AGENT)
+            .default_headers([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))].into_iter().collect())
             .connect_timeout(config.connect_timeout)
             .timeout(config.total_timeout);
         if let Some(proxy) = &config.proxy {
@@ -98,7 +101,15 @@ impl ReqwestTransport {
         }
         let get = get.timeout(request.timeout.min(self.config.total_timeout));
         let (conditional, limit) = (request.etag.is_some(), self.config.max_response_bytes);
-        self.run(fetch(get, conditional, limit)).await
+        // Unpacked here and not in the task, whose thread is the application's.
+        match self.run(fetch(get, conditional, limit)).await? {
+            None => Ok(ConfigResponse::NotModified),
+            Some(Received { body, is_packed, etag }) => {
+                let body = if is_packed { unpack(&body, limit)? } else { body };
+                let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
+                Ok(ConfigResponse::Fetched { body, etag })
+            }
+        }
     }
 }
 
@@ -140,15 +151,28 @@ impl std::fmt::Debug for ReqwestTransport {
     }
 }
 
-async fn fetch(get: RequestBuilder, conditional: bool, limit: u64) -> Result<ConfigResponse, TransportError> {
+/// A config as it came.
+struct Received {
+    body: Vec<u8>,
+    is_packed: bool,
+    etag: Option<String>,
+}
+
+/// `None` where the config has not changed.
+async fn fetch(
+    get: RequestBuilder,
+    conditional: bool,
+    limit: u64,
+) -> Result<Option<Received>, TransportError> {
     let response = get.send().await.map_err(|error| translate(&error))?;
     match response.status() {
-        StatusCode::NOT_MODIFIED if conditional => Ok(ConfigResponse::NotModified),
+        StatusCode::NOT_MODIFIED if conditional => Ok(None),
         StatusCode::OK => {
             let etag = text_header(response.headers(), "etag").map(str::to_owned);
-            let body = read(response, limit).await?;
-            let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
-            Ok(ConfigResponse::Fetched { body, etag })
+            let is_packed = response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
+            let most = if is_packed { on_the_wire(limit) } else { limit };
+            let body = read(response, most).await?.ok_or(TransportError::TooLarge(limit))?;
+            Ok(Some(Received { body, is_packed, etag }))
         }
         status => Err(TransportError::Status(status.as_u16())),
     }
@@ -161,21 +185,33 @@ async fn post_batch(post: RequestBuilder) -> Result<TrackingResponse, TransportE
     let retry_after =
         text_header(response.headers(), "retry-after").and_then(|asked| retry_after(asked, date));
     // A connection can be used again only when its answer is read to the end; what the body says, or
-    // whether it comes at all, changes nothing.
-    let _ = read(response, MAX_ANSWER_BYTES).await;
+    // whether it comes at all, changes nothing, so nobody waits for it.
+    tokio::spawn(read(response, MAX_ANSWER_BYTES));
     Ok(TrackingResponse { status, retry_after })
 }
 
-/// A body of at most this length, decompressed.
-async fn read(mut response: Response, limit: u64) -> Result<Vec<u8>, TransportError> {
+/// A body as it comes; `None` where it is longer than this.
+async fn read(mut response: Response, most: u64) -> Result<Option<Vec<u8>>, TransportError> {
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| translate(&error))? {
-        if (body.len() + piece.len()) as u64 > limit {
-            return Err(TransportError::TooLarge(limit));
+        if (body.len() + piece.len()) as u64 > most {
+            return Ok(None);
         }
         body.extend_from_slice(&piece);
     }
-    Ok(body)
+    Ok(Some(body))
+}
+
+/// A body of at most this length, unpacked.
+fn unpack(packed: &[u8], limit: u64) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    let unpacked = MultiGzDecoder::new(packed).take(limit.saturating_add(1)).read_to_end(&mut body);
+    match unpacked {
+        Ok(length) if length as u64 > limit => Err(TransportError::TooLarge(limit)),
+        Ok(_) => Ok(body),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(TransportError::Broken(error.kind())),
+        Err(_) => Err(TransportError::Protocol),
+    }
 }
 
 /// Segments of dots would be resolved, and change where a request goes.

@@ -15,6 +15,12 @@ pub(super) const USER_AGENT: &str = "ConvertAgent/1.0";
 /// How much of the metrics endpoint's answer is read before its connection is given up instead.
 pub(super) const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 
+/// The most that is read of a packed body which may be so long unpacked. What does not pack well is a little
+/// longer on the wire; a body that unpacks to nothing ends here.
+pub(super) const fn on_the_wire(limit: u64) -> u64 {
+    limit.saturating_add(limit / 8).saturating_add(1024)
+}
+
 /// What a query value may hold as it is.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 

@@ -155,6 +155,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "deadline.rs",
             "shared.rs",
+            "actors/notifier/run.rs",
             "actors/store/run.rs",
             "actors/tracker/run.rs",
             "actors/previewer.rs",

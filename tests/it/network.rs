@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project, RouteKind, ServerCertificate};
@@ -176,9 +177,9 @@ fn a_badly_packed_config_is_a_typed_error() {
     }
 }
 
-/// What is on the wire is counted too: this body would never reach a bound on what it unpacks to.
-#[test]
-fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
+/// Answers one request with a gzip body that goes on for ever and unpacks to nothing; says whether the client
+/// left while it came.
+pub(crate) fn serve_nothing() -> (String, JoinHandle<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
@@ -188,11 +189,18 @@ fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
         stream.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]).unwrap();
         // Stored blocks of no bytes.
         let empty = [0, 0, 0, 0xff, 0xff].repeat(10_000);
-        (0_u64..).take_while(|_| stream.write_all(&empty).is_ok()).count()
+        (0_u64..).take_while(|_| stream.write_all(&empty).is_ok()).count() > 0
     });
+    (url, server)
+}
+
+/// What is on the wire is counted too: this body would never reach a bound on what it unpacks to.
+#[test]
+fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
+    let (url, server) = serve_nothing();
     let error = unready(keyed_over(over_loopback(&url))).initialize().unwrap_err();
     assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::TooLarge(1 << 20))));
-    assert!(server.join().unwrap() > 0, "the server was left while it sent");
+    assert!(server.join().unwrap(), "the server was left while it sent");
 }
 
 /// Whoever has read it: what is too long is not parsed.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
     ConfigRequest, ConfigResponse, ContextError, ConversionOptions, ConversionStatus, Core, FlushError,
-    InitializeError, LifecycleEventKind, LoadError, RefreshError, SdkConfig, SdkConfigBuilder,
-    TrackingRequest, TrackingResponse, Transport, TransportConfig, TransportError, attributes,
+    InitializeError, LifecycleEventKind, RefreshError, SdkConfig, SdkConfigBuilder, TrackingRequest,
+    TrackingResponse, Transport, TransportConfig, TransportError, attributes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 #[cfg(unix)]
@@ -156,6 +156,24 @@ fn shutdown_after_a_failure_says_what_was_dropped() {
 }
 
 #[test]
+fn a_shutdown_tells_of_records_that_came_after_its_flush_began() {
+    let (core, script) = start_scripted(direct());
+    convert(&core, 0..1);
+    let ending = core.clone();
+    let shutdown = std::thread::spawn(move || ending.shutdown(PATIENCE));
+    script.posted();
+    convert(&core, 1..3);
+    script.answer(200);
+    match shutdown.join().unwrap() {
+        Err(FlushError::Incomplete(report)) => {
+            assert_eq!((report.delivered, report.dropped, report.pending), (1, 2, 0));
+            assert_eq!(report.stats.dropped.closed.total(), 2);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_shutdown_delivers_when_the_endpoint_recovers() {
     let (core, script) = start_scripted(direct());
     convert(&core, 0..3);
@@ -284,9 +302,7 @@ fn a_close_ends_a_fetch_and_whoever_waits_for_it() {
     let initialize = std::thread::spawn(move || waiting.initialize_within(PATIENCE));
     script.fetched();
     core.close();
-    // Nothing but the interrupt ends this call.
-    let interrupted = InitializeError::Load(LoadError::Fetch(TransportError::Interrupted));
-    assert_eq!(initialize.join().unwrap(), Err(interrupted));
+    assert_eq!(initialize.join().unwrap(), Err(InitializeError::Closed));
     assert!(!core.is_ready());
 }
 

@@ -4,20 +4,25 @@ use std::time::Duration;
 
 use convert_sdk::{ConversionOptions, ConversionStatus, Core, DeliveryConfig, GoalDataKey, OverflowPolicy};
 
-use crate::support::{PATIENCE, Script, convert, direct, start_scripted, until, visitor};
+use crate::support::{PATIENCE, Script, convert, direct, pro, start_scripted, until, visitor};
 
 /// Longer than any test: only something else can end the wait.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A core with a delivery at hand, a full backlog, and a full channel of one record.
 fn full() -> (Core, Script) {
+    full_for(FOR_EVER)
+}
+
+/// As [`full`], with callers of this patience.
+fn full_for(patience: Duration) -> (Core, Script) {
     let delivery = DeliveryConfig::builder()
         .lanes(1)
         .queue_capacity(1)
         .max_pending_records(1)
         .max_request_events(1)
         .max_queued_bytes(1_000)
-        .overflow(OverflowPolicy::Wait(FOR_EVER));
+        .overflow(OverflowPolicy::Wait(patience));
     let (core, script) = start_scripted(direct().batch_size(1).delivery(delivery.build().unwrap()));
     convert(&core, 0..1);
     script.posted();
@@ -101,6 +106,20 @@ fn a_task_that_gives_up_its_wait_has_handed_nothing_over() {
     (0..3).for_each(|_| script.answer(200));
     let stats = until(&core, |stats| stats.delivered == 3);
     assert_eq!((stats.recorded, stats.pending, stats.dropped.queue_full.total()), (4, 0, 1));
+}
+
+#[test]
+fn a_refused_exposure_is_handed_over_by_the_next_call() {
+    let (core, script) = full_for(Duration::ZERO);
+    let shopper = pro(&core, "shopper");
+    assert!(shopper.run_experience("price").is_some());
+    assert_eq!(core.stats().dropped.queue_full.exposures, 1);
+    (0..3).for_each(|_| script.answer(200));
+    until(&core, |stats| stats.pending == 0);
+    script.answer(200);
+    assert!(shopper.run_experience("price").is_some() && shopper.run_experience("price").is_some());
+    let _ = core.flush(PATIENCE);
+    assert_eq!(core.stats().delivered, 4);
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub struct EventStream {
 struct Ends {
     events: Receiver<LifecycleEvent>,
     place: Waiter,
+    _alive: Arc<()>,
 }
 
 /// The sending end of a stream, in every list of listeners; the last one dropped wakes the task for
@@ -45,14 +46,15 @@ impl Drop for Heard {
 impl Notifier {
     /// A stream of everything from now on.
     pub(crate) fn stream(&self) -> EventStream {
-        let handlers = self.lock();
+        let mut control = self.lock();
         let (inbox, events) = bounded(EVENT_CAPACITY);
         let wakers = Arc::<Wakers>::default();
-        let place = wakers.waiter();
-        if !handlers.closed {
-            self.add(Listener { task: Some(Arc::new(Heard(wakers))), ..Listener::new(None, inbox) });
+        let (place, alive) = (wakers.waiter(), Arc::new(()));
+        if !control.closed {
+            let task = Some(Arc::new(Heard(wakers)));
+            self.add(&mut control, Listener { task, ..Listener::of(&alive, inbox) });
         }
-        EventStream { ends: PerProcess::new(Ends { events, place }) }
+        EventStream { ends: PerProcess::new(Ends { events, place, _alive: alive }) }
     }
 }
 

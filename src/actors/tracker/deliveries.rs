@@ -53,7 +53,7 @@ impl Tracker {
         let records = self.isolation.next_half(attempt).unwrap_or_else(|| self.backlog.cut(self.due, limit));
         let retries = records.iter().map(|queued| queued.tries).max()?;
         self.next_attempt += 1;
-        self.flushes.began(&self.pacer);
+        self.flushes.began(&self.pacer, now);
         self.at_hand.begin(attempt, &records);
         Some(Delivery { attempt, records, reason: self.due_reason, retries })
     }
@@ -65,8 +65,9 @@ impl Tracker {
     }
 
     fn succeeded(&mut self, delivery: &Delivery, effects: &mut Effects) {
-        self.pacer.succeeded();
-        self.flushes.succeeded();
+        if self.pacer.succeeded(delivery.attempt) {
+            self.flushes.succeeded();
+        }
         self.refused_in_a_row = 0;
         if std::mem::take(&mut self.refusing) {
             log::info!("the endpoint takes events again");

@@ -82,11 +82,12 @@ impl Flushes {
             .min()
     }
 
-    /// An attempt begins.
-    pub(crate) fn began(&mut self, pacer: &Pacer) {
+    /// An attempt begins, whatever it carries, as its end is the endpoint's answer to all. One that begins
+    /// before a flush's own last attempt is due, for another flush, leaves it that.
+    pub(crate) fn began(&mut self, pacer: &Pacer, now: Instant) {
         for flush in &mut self.0 {
             flush.tried = true;
-            flush.spent |= pacer.asks_past(flush.limit.deadline);
+            flush.spent |= pacer.last_try(flush.asked_at, flush.limit.deadline).is_some_and(|due| due <= now);
         }
     }
 

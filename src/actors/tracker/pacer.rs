@@ -40,6 +40,8 @@ pub(super) struct Pacer {
     backoff: Option<Instant>,
     /// The end of the wait that the endpoint asked for.
     asked: Option<Instant>,
+    /// Attempts before this one began before the endpoint asked for that wait.
+    asked_before: u64,
     /// Attempts before this one began before the last counted failure.
     counted: u64,
     opened: u64,
@@ -56,14 +58,21 @@ impl Pacer {
             failed_at: None,
             backoff: None,
             asked: None,
+            asked_before: 0,
             counted: 0,
             opened: 0,
         }
     }
 
-    pub(super) const fn succeeded(&mut self) {
+    /// An attempt has succeeded: nothing is waited for any more, save what the endpoint has asked for since
+    /// the attempt began. Says whether the endpoint may be tried again.
+    pub(super) const fn succeeded(&mut self, attempt: u64) -> bool {
+        if self.asked.is_some() && attempt < self.asked_before {
+            return false;
+        }
         self.failures = 0;
         (self.failed_at, self.backoff, self.asked) = (None, None, None);
+        true
     }
 
     /// An attempt has failed; the next new one will have the number `next`. The endpoint can ask for a
@@ -75,6 +84,9 @@ impl Pacer {
         if !together {
             self.counted = next;
             self.fail(self.failures.saturating_add(1));
+        }
+        if asked.is_some() {
+            self.asked_before = next;
         }
         if together && self.until().is_some_and(|until| until > now) {
             self.asked = self.asked.max(asked);
@@ -127,19 +139,20 @@ impl Pacer {
         deadline: Instant,
         spent: bool,
     ) -> Option<Instant> {
+        if let Some(last) = self.last_try(asked_at, deadline) {
+            return (!spent).then_some(last);
+        }
         let since = self.failed_at?.max(asked_at);
         let third = deadline.saturating_duration_since(since) / 3;
         let backoff = if tried { self.backoff.map(|it| it.min(since + third.max(SHORTEST))) } else { None };
-        let backoff = backoff.unwrap_or(since);
-        match self.asked {
-            Some(_) if self.asks_past(deadline) => (!spent).then(|| deadline - third.min(LAST_TRY)),
-            asked => asked.max(Some(backoff)),
-        }
+        self.asked.max(Some(backoff.unwrap_or(since)))
     }
 
-    /// Whether the endpoint asked to be left alone for longer than that.
-    pub(super) fn asks_past(&self, deadline: Instant) -> bool {
-        self.asked.is_some_and(|asked| asked > deadline)
+    /// When a flush makes its one attempt, if the endpoint asked to be left alone past its deadline.
+    pub(super) fn last_try(&self, asked_at: Instant, deadline: Instant) -> Option<Instant> {
+        self.asked.filter(|asked| *asked > deadline)?;
+        let left = deadline.saturating_duration_since(self.failed_at?.max(asked_at));
+        Some(deadline - (left / 3).min(LAST_TRY))
     }
 
     pub(super) const fn state(&self, at_hand: usize) -> BreakerState {
@@ -188,7 +201,7 @@ mod tests {
             longest = longest.max(wait);
         }
         assert!(longest > 30 * SECOND);
-        pacer.succeeded();
+        assert!(pacer.succeeded(64));
         assert_eq!((pacer.until(), pacer.allows(start, 5, pacer.until())), (None, Allowance::Any));
     }
 
@@ -231,7 +244,7 @@ mod tests {
         assert_eq!((pacer.failures, pacer.until()), (1, Some(start + 9 * SECOND)));
         pacer.failed(5, 6, start, Some(3 * SECOND));
         assert_eq!((pacer.failures, pacer.until()), (2, Some(start + 3 * SECOND)));
-        pacer.succeeded();
+        assert!(pacer.succeeded(6));
         pacer.failed(4, 6, start, Some(9 * SECOND));
         assert_eq!(pacer.until(), Some(start + 9 * SECOND), "a success came between");
         assert_eq!(pacer.failures, 1);
@@ -242,6 +255,24 @@ mod tests {
             (1, Allowance::Nothing),
             "a wait again"
         );
+    }
+
+    #[test]
+    fn a_success_from_before_a_retry_after_does_not_end_the_wait() {
+        let start = Instant::now();
+        let mut pacer = pacer();
+        // Three at hand together: one fails, one is told to wait, and one is taken.
+        pacer.failed(1, 3, start, None);
+        pacer.failed(2, 3, start, Some(9 * SECOND));
+        assert!(!pacer.succeeded(0));
+        assert_eq!(pacer.until(), Some(start + 9 * SECOND));
+        assert_eq!(pacer.allows(start, 0, pacer.until()), Allowance::Nothing);
+        assert!(pacer.succeeded(3), "a flush has tried meanwhile");
+        assert_eq!((pacer.until(), pacer.allows(start, 0, None)), (None, Allowance::Any));
+        // Without a wish of the endpoint's any success will do.
+        pacer.failed(5, 6, start, None);
+        assert!(pacer.succeeded(4));
+        assert_eq!(pacer.until(), None);
     }
 
     #[test]
@@ -264,7 +295,7 @@ mod tests {
         );
         pacer.failed(5, 6, later, Some(SECOND));
         assert_eq!((pacer.state(0), pacer.opened()), (BreakerState::Open, 1), "it did not close meanwhile");
-        pacer.succeeded();
+        assert!(pacer.succeeded(6));
         assert_eq!((pacer.state(0), pacer.allows(later, 1, None)), (BreakerState::Closed, Allowance::Any));
     }
 

@@ -46,6 +46,8 @@ pub(super) struct TrackerThread {
     effects: Effects,
     watch: Watch,
     active_until: Option<Instant>,
+    /// This turn has made space in the inbox.
+    made_space: bool,
 }
 
 /// Everything that can happen to the tracker.
@@ -78,6 +80,7 @@ impl TrackerThread {
             effects: Effects::default(),
             watch: Watch::Resting,
             active_until: None,
+            made_space: false,
         }
     }
 
@@ -110,7 +113,10 @@ impl TrackerThread {
         self.tracker.settle(now, &mut self.effects);
         self.ports.ledger.publish(self.tracker.stats(), self.tracker.oldest_pending());
         self.carry_out();
-        self.ports.attention.space.wake_all();
+        // Nobody is woken in vain: who finds no space would make the tracker look again.
+        if std::mem::take(&mut self.made_space) {
+            self.ports.attention.space.wake_all();
+        }
         abandoned || self.tracker.is_done()
     }
 
@@ -200,6 +206,7 @@ impl TrackerThread {
     }
 
     fn take(&mut self, record: Record, now: Instant) {
+        self.made_space = true;
         if record.long_bytes > 0 {
             self.ports.attention.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
         }

@@ -3,6 +3,7 @@
 mod claims;
 mod culprits;
 mod mailbox;
+mod retry_after;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -28,6 +29,23 @@ struct Bench {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn settings(
+    batch_size: usize,
+    auto_flush_interval: Option<Duration>,
+    delivery: DeliveryConfig,
+) -> TrackerSettings {
+    let count = |number| NonZeroUsize::new(number).unwrap();
+    TrackerSettings {
+        batch_size: count(batch_size),
+        auto_flush_interval,
+        delivery,
+        max_visitors: count(100),
+        visitor_ttl: None,
+        store: false,
+        jitter: Jitter::seeded(7),
+    }
+}
+
 impl Bench {
     /// With one lane, so that the order of deliveries is the test's.
     fn new(batch_size: usize, capacity: usize, auto_flush_interval: Option<Duration>) -> Self {
@@ -41,16 +59,8 @@ impl Bench {
         auto_flush_interval: Option<Duration>,
         delivery: impl FnOnce(DeliveryConfigBuilder) -> DeliveryConfigBuilder,
     ) -> Self {
-        let count = |number| NonZeroUsize::new(number).unwrap();
-        let tracker = Tracker::new(TrackerSettings {
-            batch_size: count(batch_size),
-            auto_flush_interval,
-            delivery: delivery(DeliveryConfig::builder()).build().unwrap(),
-            max_visitors: count(100),
-            visitor_ttl: None,
-            store: false,
-            jitter: Jitter::seeded(7),
-        });
+        let delivery = delivery(DeliveryConfig::builder()).build().unwrap();
+        let tracker = Tracker::new(settings(batch_size, auto_flush_interval, delivery));
         Self { tracker, now: Instant::now(), effects: Effects::default() }
     }
 

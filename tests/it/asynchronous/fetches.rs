@@ -67,10 +67,43 @@ fn a_close_answers_all_who_wait_for_one_fetch_however_many() {
         }
     }
     core.to_sync().close();
-    for future in waiting.drain(1..) {
+    for future in waiting {
         assert_eq!(block_on(future), Err(InitializeError::Closed));
     }
     assert!(script.fetches.is_empty());
+}
+
+/// A transport that nothing ends but the test.
+struct Deaf {
+    asked: Sender<()>,
+    go_on: Receiver<()>,
+}
+
+impl Transport for Deaf {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        self.asked.send(()).unwrap();
+        let _ = self.go_on.recv();
+        Err(TransportError::Connect)
+    }
+    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        Err(TransportError::Unsupported)
+    }
+}
+
+#[test]
+fn a_close_sends_callers_home_from_a_fetch_that_nothing_ends() {
+    let ((asked, begun), (hold, go_on)) = (unbounded(), bounded::<()>(0));
+    let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
+    let core = Core::builder(config).transport(Deaf { asked, go_on }).build().unwrap().to_async();
+    let mut waiting: BoxFuture<'_, _> = Box::pin(core.initialize_within(PATIENCE));
+    poll_once(&mut waiting);
+    begun.recv_timeout(PATIENCE).unwrap();
+    let mut close: BoxFuture<'_, _> = Box::pin(core.close());
+    poll_once(&mut close);
+    // The fetch goes on: only then is it let go.
+    assert_eq!(block_on(waiting), Err(InitializeError::Closed));
+    drop(hold);
+    block_on(close);
 }
 
 /// Serves the shop at once, and experiences when it is told to.

@@ -12,7 +12,7 @@ use convert_sdk::{
 use tokio::runtime::{Builder, Runtime};
 
 use super::block_on;
-use crate::network::{badly_packed, over_loopback, serve_raw};
+use crate::network::{badly_packed, over_loopback, serve_nothing, serve_raw};
 use crate::support::{KEY, ONCE, PATIENCE, convert, direct, network, serve, serve_project, shop};
 
 fn runtime() -> Runtime {
@@ -69,12 +69,14 @@ fn faults() -> Vec<FaultKind> {
         FaultKind::EmptyBody,
         FaultKind::HugeBody { bytes: 100_000 },
         FaultKind::Hang,
+        FaultKind::SlowDrip { bytes: 1, interval_ms: 100 },
     ]
 }
 
-/// Whoever hangs is waited for in vain; nothing else here may be given up for being slow.
+/// Whoever hangs or drips is waited for in vain; nothing else here may be given up for being slow.
 fn impatient_of_hangs(network: TransportConfigBuilder, fault: &FaultKind) -> TransportConfigBuilder {
-    if *fault == FaultKind::Hang { network.total_timeout(Duration::from_millis(300)) } else { network }
+    let hangs = matches!(fault, FaultKind::Hang | FaultKind::SlowDrip { .. });
+    if hangs { network.total_timeout(Duration::from_millis(300)) } else { network }
 }
 
 #[test]
@@ -100,11 +102,17 @@ fn a_fetch_fails_as_with_the_built_in_transport() {
     assert_eq!(actual, fetch_error(&built_in(keyed(), network())));
     let nobody = || TransportConfig::builder().config_base_url("https://nobody.invalid");
     assert_eq!(fetch_error(&adapted(&runtime, keyed(), nobody())), "connect None");
-    // Of a body of several members this client takes the first.
-    for (how, answer, code) in badly_packed().into_iter().filter(|(.., code)| *code != "too_large") {
+    for (how, answer, code) in badly_packed() {
         let core = adapted(&runtime, keyed(), over_loopback(&serve_raw(answer)));
         assert_eq!(fetch_error(&core), format!("{code} None"), "{how}");
     }
+}
+
+#[test]
+fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
+    let ((url, server), runtime) = (serve_nothing(), runtime());
+    assert_eq!(fetch_error(&adapted(&runtime, keyed(), over_loopback(&url))), "too_large None");
+    assert!(server.join().unwrap(), "the server was left while it sent");
 }
 
 #[test]
@@ -134,7 +142,15 @@ fn requests_are_those_of_the_built_in_transport() {
         convert(&core, 0..1);
         core.flush(PATIENCE).unwrap();
         let received = emulator.received();
-        let headers = ["accept", "authorization", "content-type", "if-none-match", "user-agent", "x-own"];
+        let headers = [
+            "accept",
+            "accept-encoding",
+            "authorization",
+            "content-type",
+            "if-none-match",
+            "user-agent",
+            "x-own",
+        ];
         let seen = |it: &convert_emulator::ReceivedRequest| {
             let named = headers.map(|name| it.header(name).map(str::to_owned));
             (it.method.clone(), it.path.clone(), it.query.clone(), named)

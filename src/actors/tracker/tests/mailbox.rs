@@ -1,13 +1,21 @@
 //! The channel's bounds and counts, with nobody at its other end.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Wake, Waker};
+
 use crossbeam_channel::bounded;
 
 use crate::tracking::Ledger;
 
 use super::super::handle::Mailbox;
-use super::super::run::Ports;
+use super::super::run::{Event, Ports, TrackerThread};
 use super::*;
+use crate::actors::flusher::FlusherCommand;
 use crate::actors::flusher::FlusherHandle;
+use crate::actors::wait::Caller;
 use crate::tracking::Refused;
 
 fn mailbox(
@@ -77,6 +85,44 @@ fn a_close_needs_no_room_behind_what_waits() {
     }
     assert_eq!(offer(&mailbox, exposure("full")), Ok(()));
     mailbox.close();
-    assert!(ports.attention.closed.load(std::sync::atomic::Ordering::SeqCst));
+    assert!(ports.attention.closed.load(SeqCst));
     assert!(ports.nudged.try_recv().is_ok());
+}
+
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn a_caller_that_waits_is_woken_by_space_alone() {
+    let delivery = DeliveryConfig::builder().lanes(1).queue_capacity(1).max_pending_records(1);
+    let delivery = delivery.max_request_events(1).overflow(OverflowPolicy::Wait(1_000 * SECOND));
+    let delivery = delivery.build().unwrap();
+    let (flusher, deliveries) = FlusherHandle::new(1);
+    let (_ended, outcomes) = bounded(1);
+    let (mailbox, ports) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::default());
+    let mut thread = TrackerThread::new(ports, settings(1, None, delivery));
+    let mut turn = |event| thread.turn(event, Instant::now(), SystemTime::now());
+    for visitor in ["at hand", "in the backlog", "in the channel"] {
+        assert_eq!(offer(&mailbox, exposure(visitor)), Ok(()));
+        turn(Event::Tick);
+    }
+    let counter = Arc::new(Counter(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&counter));
+    let caller = Caller::Thread(std::sync::Mutex::default());
+    let mut waiting = pin!(mailbox.hand_over(mailbox.record(exposure("waits"), None), None, &caller));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    turn(Event::Nudged);
+    turn(Event::Tick);
+    assert_eq!(counter.0.load(SeqCst), 0, "there is no space");
+    let FlusherCommand::Deliver(delivery) = deliveries.try_recv().unwrap();
+    let result = Ok(TrackingResponse::new(200));
+    turn(Event::Ended(Outcome { delivery, result, bytes: 1, left_out: 0 }));
+    turn(Event::Tick);
+    assert_eq!(counter.0.load(SeqCst), 1);
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
