@@ -381,7 +381,7 @@ impl Shared {
         let mut stats = runtime.ledger.read(Instant::now());
         // As it happens, not when the tracker comes to it.
         stats.store_failures = runtime.visitors.store_failures();
-        stats.store_timeouts = runtime.visitors.store_timeouts();
+        stats.store_timeouts += runtime.visitors.store_timeouts();
         stats.visitors_evicted = runtime.visitors.evicted();
         stats.config_at = self.confirmed_at.load().as_deref().copied();
         stats.config_source = stats.config_at.map(|_| match self.config.source {

@@ -320,7 +320,8 @@ impl SdkConfigBuilder {
     /// How long an answer of the [data store](Self::data_store) is waited for; 1 ms to 1 h. Default 1 s.
     /// What does not come in time is decided by the memory of this process and counted in
     /// [`Stats::store_timeouts`](crate::Stats::store_timeouts): a context then starts without what is
-    /// stored, and a record goes on though it may repeat one of another process.
+    /// stored, and a record goes on though it may repeat one of another process. A flush waits for half of its
+    /// own time at most, and a close not at all.
     pub const fn store_timeout(mut self, timeout: Duration) -> Self {
         self.tuning.store_timeout = timeout;
         self

@@ -144,6 +144,17 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
+    /// As [`DataStore::delete_many`].
+    fn delete_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(keys.len());
+            for key in keys {
+                answers.push(self.delete(key).await);
+            }
+            answers
+        })
+    }
+
     /// As [`DataStore::after_fork`]. A runtime that runs on threads of the parent's does not run in the
     /// child: where the client needs one, the child's core needs a store made there.
     fn after_fork(&self) {}
@@ -215,6 +226,10 @@ impl DataStore for DrivenStore {
 
     fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
         self.run_all(keys.len(), self.store.claim_many(keys, lease))
+    }
+
+    fn delete_many(&self, keys: &[&str]) -> Vec<Result<(), StoreError>> {
+        self.run_all(keys.len(), self.store.delete_many(keys))
     }
 
     fn after_fork(&self) {

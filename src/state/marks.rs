@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 /// released when the record is dropped, so that the caller can record it again.
 pub(crate) struct Marks {
     seen: HashSet<Mark>,
+    /// Of these, the marks of records that were delivered and that the data store has too.
+    stored: HashSet<Mark>,
     order: VecDeque<(Mark, Instant)>,
     /// Released marks that still have a place in `order`, and how many.
     released: HashMap<Mark, u32>,
@@ -20,7 +22,7 @@ pub(crate) struct Marks {
 }
 
 /// A 128-bit keyed hash of a mark's texts: two different ones collide with a chance of 2^-128 a pair,
-/// and a mark costs about 71 bytes however long its texts are.
+/// and a mark costs about 71 bytes, 88 with a data store, however long its texts are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Mark(u128);
 
@@ -35,6 +37,7 @@ impl Marks {
     pub(crate) fn new(capacity: NonZeroUsize, ttl: Option<Duration>) -> Self {
         Self {
             seen: HashSet::new(),
+            stored: HashSet::new(),
             order: VecDeque::new(),
             released: HashMap::new(),
             capacity,
@@ -59,6 +62,24 @@ impl Marks {
         self.seen.contains(&mark)
     }
 
+    /// The record of a mark was delivered, and the data store has it: from now on the store is asked, as
+    /// it may be erased there, and this one counts where no answer comes.
+    pub(crate) fn leave_to_store(&mut self, mark: Mark) {
+        if self.seen.contains(&mark) {
+            self.stored.insert(mark);
+        }
+    }
+
+    /// Takes a mark back from the data store for a record that asks it; says whether the store had it.
+    pub(crate) fn take_from_store(&mut self, mark: Mark) -> bool {
+        self.stored.remove(&mark)
+    }
+
+    /// Whether a mark is set that is left to the data store.
+    pub(crate) fn is_left_to_store(&self, mark: Mark) -> bool {
+        self.stored.contains(&mark)
+    }
+
     /// Sets a mark that is not set. Past the bound the oldest one is forgotten.
     pub(crate) fn set(&mut self, mark: Mark, now: Instant) {
         if self.order.len() == self.capacity.get() {
@@ -70,6 +91,7 @@ impl Marks {
 
     /// Takes a mark back. Its place in the order goes when it is the oldest.
     pub(crate) fn release(&mut self, mark: Mark) {
+        self.stored.remove(&mark);
         if self.seen.remove(&mark) {
             *self.released.entry(mark).or_default() += 1;
         }
@@ -85,6 +107,7 @@ impl Marks {
             return;
         }
         self.seen.remove(&oldest);
+        self.stored.remove(&oldest);
         self.evicted += 1;
     }
 
@@ -132,6 +155,24 @@ mod tests {
         assert!(!marks.insert(MarkKind::Exposure, "v", "1", start + 9 * SECOND));
         assert!(marks.insert(MarkKind::Exposure, "v", "1", start + 10 * SECOND));
         assert_eq!(marks.evicted(), 1);
+    }
+
+    #[test]
+    fn what_is_left_to_the_store_is_bounded_with_the_marks() {
+        let mut marks = Marks::new(NonZeroUsize::new(1).unwrap(), None);
+        let now = Instant::now();
+        let [first, second] = ["v", "w"].map(|visitor| marks.mark(MarkKind::Exposure, visitor, "1"));
+        marks.leave_to_store(first);
+        assert!(!marks.is_left_to_store(first), "only what is set");
+        for mark in [first, second] {
+            marks.set(mark, now);
+            marks.leave_to_store(mark);
+        }
+        assert!(!marks.is_left_to_store(first) && marks.is_left_to_store(second));
+        assert!(marks.take_from_store(second) && !marks.take_from_store(second));
+        marks.leave_to_store(second);
+        marks.release(second);
+        assert!(marks.stored.is_empty() && marks.seen.is_empty());
     }
 
     #[test]

@@ -95,6 +95,12 @@ pub trait DataStore: Send + Sync + 'static {
         keys.iter().map(|key| self.set_if_absent(key, true.into(), Some(lease))).collect()
     }
 
+    /// Removes many keys, with one answer for each in their order; as [`get_many`](Self::get_many), over
+    /// [`delete`](Self::delete).
+    fn delete_many(&self, keys: &[&str]) -> Vec<Result<(), StoreError>> {
+        keys.iter().map(|key| self.delete(key)).collect()
+    }
+
     /// Called in a forked child before any other method, once for each core that uses this store; see
     /// [`Transport::after_fork`](crate::Transport::after_fork), which it is like. The default does
     /// nothing, which fits a store that keeps neither locks nor connections.
@@ -177,6 +183,10 @@ impl DataStore for Guarded {
 
     fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
         self.guard_all(keys.len(), |store| store.claim_many(keys, lease))
+    }
+
+    fn delete_many(&self, keys: &[&str]) -> Vec<Result<(), StoreError>> {
+        self.guard_all(keys.len(), |store| store.delete_many(keys))
     }
 
     fn after_fork(&self) {

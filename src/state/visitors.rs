@@ -386,7 +386,11 @@ impl Visitors {
     }
 
     pub(crate) fn count_failure(&self, error: &StoreError) {
-        self.store_failures.fetch_add(1, Ordering::Relaxed);
+        self.count_failures(1, error);
+    }
+
+    pub(crate) fn count_failures(&self, failures: usize, error: &StoreError) {
+        self.store_failures.fetch_add(failures as u64, Ordering::Relaxed);
         log::warn!("{error}");
     }
 

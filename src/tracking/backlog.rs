@@ -1,6 +1,6 @@
 //! Accepted records that no delivery carries right now, in order, within a bound of records and bytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::event::TrackedEvent;
@@ -20,8 +20,9 @@ pub(crate) struct Queued {
 pub(crate) enum Claim {
     /// Nothing, as it repeats on purpose.
     None,
-    /// The data store has been asked and has not answered; the record is not delivered before.
-    Asked,
+    /// The data store has been asked and has not answered; the record is not delivered before. Where this
+    /// process has `delivered` one of the same mark, only the store can say that this one is no repetition.
+    Asked { delivered: bool },
     /// The mark of this process.
     Local,
     /// That, and a lease in the data store.
@@ -47,27 +48,55 @@ pub(crate) struct CutLimit {
 /// One queue for each class, read together in order of acceptance, so that room is made at the
 /// expense of the least defended class without a search.
 pub(crate) struct Backlog {
-    classes: [VecDeque<Queued>; 3],
+    ready: [Queue; 3],
+    /// What waits for its claim, by number, apart: a cut takes what can go without passing the others by.
+    asked: [BTreeMap<u64, Queued>; 3],
     max_records: usize,
     max_bytes: usize,
     bytes: usize,
     to_retry: usize,
+    /// Records before this one are released for delivery.
+    released: u64,
+    /// How many are not.
+    open: usize,
+}
+
+/// Records in order of acceptance.
+#[derive(Default)]
+struct Queue {
+    in_order: VecDeque<Queued>,
+    /// Those that later ones have overtaken, in a delivery that failed or while they waited for a claim.
+    overtaken: BTreeMap<u64, Queued>,
 }
 
 impl Backlog {
     pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
-        Self { classes: Default::default(), max_records, max_bytes, bytes: 0, to_retry: 0 }
+        Self {
+            ready: Default::default(),
+            asked: Default::default(),
+            max_records,
+            max_bytes,
+            bytes: 0,
+            to_retry: 0,
+            released: 0,
+            open: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.classes.iter().map(VecDeque::len).sum()
+        let asked: usize = self.asked.iter().map(BTreeMap::len).sum();
+        self.ready.iter().map(Queue::len).sum::<usize>() + asked
     }
 
-    /// Records from this number on.
-    pub(crate) fn len_from(&self, sequence: u64) -> usize {
-        let from =
-            |queue: &VecDeque<Queued>| queue.len() - queue.partition_point(|it| it.sequence < sequence);
-        self.classes.iter().map(from).sum()
+    /// Records that are not released.
+    pub(crate) const fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Releases all records before `end`, which every one that is here is.
+    pub(crate) fn release(&mut self, end: u64) {
+        self.released = self.released.max(end);
+        self.open = 0;
     }
 
     /// Records that a failed delivery carried.
@@ -80,26 +109,16 @@ impl Backlog {
         self.len() < self.max_records && self.bytes + bytes <= self.max_bytes
     }
 
-    /// Adds the newest record. Where there is no room, [`evict`](Self::evict) says what goes.
+    /// Puts a record in its place. Where there is no room, [`evict`](Self::evict) says what goes.
     pub(crate) fn push(&mut self, queued: Queued) {
-        self.count(&queued);
-        self.classes[queued.event.class() as usize].push_back(queued);
-    }
-
-    /// Puts records of a failed delivery back in their places.
-    pub(crate) fn put_back(&mut self, records: Vec<Queued>) {
-        let mut unsorted = [false; 3];
-        for queued in records.into_iter().rev() {
-            let class = queued.event.class() as usize;
-            let queue = &mut self.classes[class];
-            unsorted[class] |= queue.front().is_some_and(|first| first.sequence < queued.sequence);
-            self.bytes += queued.bytes();
-            self.to_retry += usize::from(queued.tries > 0);
-            queue.push_front(queued);
-        }
-        // Deliveries at hand together can end in any order.
-        for (queue, _) in self.classes.iter_mut().zip(unsorted).filter(|(_, unsorted)| *unsorted) {
-            queue.make_contiguous().sort_by_key(|queued| queued.sequence);
+        self.bytes += queued.bytes();
+        self.to_retry += usize::from(queued.tries > 0);
+        self.open += usize::from(queued.sequence >= self.released);
+        let class = queued.event.class() as usize;
+        if matches!(queued.claim, Claim::Asked { .. }) {
+            self.asked[class].insert(queued.sequence, queued);
+        } else {
+            self.ready[class].push(queued);
         }
     }
 
@@ -108,92 +127,130 @@ impl Backlog {
         if self.len() <= self.max_records && self.bytes <= self.max_bytes {
             return None;
         }
-        let class = self.classes.iter().position(|queue| !queue.is_empty())?;
+        let class = (0..3).find(|class| self.oldest_of(*class).is_some())?;
         self.pop(class)
     }
 
     /// Takes a record that was accepted at `limit` or before.
     pub(crate) fn expire(&mut self, limit: Instant) -> Option<Queued> {
-        let class = self.fronts().find(|(_, first)| first.accepted_at <= limit)?.0;
+        let is_old = |class: &usize| self.oldest_of(*class).is_some_and(|oldest| oldest.accepted_at <= limit);
+        let class = (0..3).find(is_old)?;
         self.pop(class)
     }
 
-    /// Takes the oldest records from before `end`, as many as one delivery may carry and at least one.
-    pub(crate) fn cut(&mut self, end: u64, limit: CutLimit) -> Vec<Queued> {
+    /// Takes the oldest released records that wait for no claim, as many as one delivery may carry and at
+    /// least one.
+    pub(crate) fn cut(&mut self, limit: CutLimit) -> Vec<Queued> {
         let mut batch: Vec<Queued> = Vec::with_capacity(limit.events.min(self.len()));
         let (mut events, mut bytes) = (0, 0);
-        while let Some((class, oldest)) = self.oldest() {
+        while let Some((class, oldest)) = self.oldest_ready() {
             events += oldest.event.wire_events();
             bytes += oldest.bytes();
             let fits = batch.is_empty() || (events <= limit.events && bytes <= limit.bytes);
-            if oldest.sequence >= end || !fits || oldest.claim == Claim::Asked {
+            if oldest.sequence >= self.released || !fits {
                 break;
             }
-            batch.extend(self.pop(class));
+            let cut = self.ready[class].pop();
+            batch.extend(self.taken(cut));
         }
         batch
     }
 
-    /// Takes everything.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Queued> {
-        (self.bytes, self.to_retry) = (0, 0);
-        std::mem::take(&mut self.classes).into_iter().flatten()
+    /// Takes everything, in no order.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Queued> + use<> {
+        (self.bytes, self.to_retry, self.open) = (0, 0, 0);
+        let (ready, asked) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.asked));
+        let ready =
+            ready.into_iter().flat_map(|it| it.in_order.into_iter().chain(it.overtaken.into_values()));
+        ready.chain(asked.into_iter().flat_map(BTreeMap::into_values))
     }
 
     /// Whether a [`cut`](Self::cut) would take anything.
-    pub(crate) fn can_cut(&self, end: u64) -> bool {
-        self.oldest().is_some_and(|(_, oldest)| oldest.sequence < end && oldest.claim != Claim::Asked)
+    pub(crate) fn can_cut(&self) -> bool {
+        self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < self.released)
     }
 
-    /// A waiting record by its number.
+    /// A record that waits for no claim, by its number.
     pub(crate) fn find(&mut self, sequence: u64) -> Option<&mut Queued> {
-        let (class, place) = self.place(sequence)?;
-        self.classes[class].get_mut(place)
+        self.ready.iter_mut().find_map(|queue| queue.find(sequence))
     }
 
-    /// Takes one record out.
-    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Queued> {
-        let (class, place) = self.place(sequence)?;
-        let queued = self.classes[class].remove(place)?;
-        self.forget(&queued);
-        Some(queued)
+    /// Takes a record that waits for its claim.
+    pub(crate) fn take_asked(&mut self, sequence: u64) -> Option<Queued> {
+        let asked = self.asked.iter_mut().find_map(|asked| asked.remove(&sequence));
+        self.taken(asked)
     }
 
-    fn place(&self, sequence: u64) -> Option<(usize, usize)> {
-        self.classes.iter().enumerate().find_map(|(class, queue)| {
-            Some((class, queue.binary_search_by_key(&sequence, |queued| queued.sequence).ok()?))
-        })
+    /// The first record that waits for its claim.
+    pub(crate) fn first_asked(&self) -> Option<u64> {
+        self.asked.iter().filter_map(|asked| Some(*asked.first_key_value()?.0)).min()
     }
 
     /// When the oldest record was accepted.
     pub(crate) fn oldest_at(&self) -> Option<Instant> {
-        self.oldest().map(|(_, oldest)| oldest.accepted_at)
+        (0..3).filter_map(|class| self.oldest_of(class)).map(|oldest| oldest.accepted_at).min()
     }
 
-    fn oldest(&self) -> Option<(usize, &Queued)> {
-        self.fronts().min_by_key(|(_, first)| first.sequence)
+    fn oldest_ready(&self) -> Option<(usize, &Queued)> {
+        let fronts = self.ready.iter().map(Queue::first).enumerate();
+        fronts.filter_map(|(class, first)| Some((class, first?))).min_by_key(|(_, first)| first.sequence)
     }
 
-    fn fronts(&self) -> impl Iterator<Item = (usize, &Queued)> {
-        let fronts = self.classes.iter().map(VecDeque::front).enumerate();
-        fronts.filter_map(|(class, first)| Some((class, first?)))
+    fn oldest_of(&self, class: usize) -> Option<&Queued> {
+        let asked = self.asked[class].first_key_value().map(|(_, first)| first);
+        older(self.ready[class].first(), asked)
     }
 
+    /// Takes the oldest record of a class.
     fn pop(&mut self, class: usize) -> Option<Queued> {
-        let queued = self.classes[class].pop_front()?;
-        self.forget(&queued);
-        Some(queued)
+        let sequence = self.oldest_of(class)?.sequence;
+        let asked = self.asked[class].remove(&sequence);
+        let oldest = asked.or_else(|| self.ready[class].pop());
+        self.taken(oldest)
     }
 
-    fn forget(&mut self, queued: &Queued) {
+    /// Takes a record that has left its queue out of the counts.
+    fn taken(&mut self, queued: Option<Queued>) -> Option<Queued> {
+        let queued = queued?;
         self.bytes -= queued.bytes();
         self.to_retry -= usize::from(queued.tries > 0);
+        self.open -= usize::from(queued.sequence >= self.released);
+        Some(queued)
+    }
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.in_order.len() + self.overtaken.len()
     }
 
-    fn count(&mut self, queued: &Queued) {
-        self.bytes += queued.bytes();
-        self.to_retry += usize::from(queued.tries > 0);
+    fn push(&mut self, queued: Queued) {
+        if self.in_order.back().is_none_or(|last| last.sequence < queued.sequence) {
+            self.in_order.push_back(queued);
+        } else {
+            self.overtaken.insert(queued.sequence, queued);
+        }
     }
+
+    fn first(&self) -> Option<&Queued> {
+        older(self.in_order.front(), self.overtaken.first_key_value().map(|(_, first)| first))
+    }
+
+    fn pop(&mut self) -> Option<Queued> {
+        let sequence = self.first()?.sequence;
+        self.overtaken.remove(&sequence).or_else(|| self.in_order.pop_front())
+    }
+
+    fn find(&mut self, sequence: u64) -> Option<&mut Queued> {
+        if let Ok(place) = self.in_order.binary_search_by_key(&sequence, |queued| queued.sequence) {
+            return self.in_order.get_mut(place);
+        }
+        self.overtaken.get_mut(&sequence)
+    }
+}
+
+fn older<'a>(one: Option<&'a Queued>, other: Option<&'a Queued>) -> Option<&'a Queued> {
+    one.into_iter().chain(other).min_by_key(|queued| queued.sequence)
 }
 
 #[cfg(test)]
@@ -251,6 +308,12 @@ mod tests {
         records.iter().map(|queued| queued.sequence).collect()
     }
 
+    /// Releases the records before `end`, and cuts.
+    fn cut(backlog: &mut Backlog, end: u64, limit: CutLimit) -> Vec<u64> {
+        backlog.release(end);
+        sequences(&backlog.cut(limit))
+    }
+
     fn push(backlog: &mut Backlog, queued: Queued) -> Option<u64> {
         backlog.push(queued);
         backlog.evict().map(|evicted| evicted.sequence)
@@ -267,7 +330,7 @@ mod tests {
         assert_eq!(push(&mut backlog, conversion(5, true)), Some(2), "the oldest plain conversion");
         assert_eq!(push(&mut backlog, conversion(6, true)), Some(3));
         assert_eq!(push(&mut backlog, conversion(7, true)), Some(1), "revenue, when there is nothing else");
-        assert_eq!(sequences(&backlog.cut(u64::MAX, ANY)), [5, 6, 7]);
+        assert_eq!(cut(&mut backlog, u64::MAX, ANY), [5, 6, 7]);
         assert_eq!((backlog.len(), backlog.bytes), (0, 0));
     }
 
@@ -282,7 +345,7 @@ mod tests {
         backlog.push(long);
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(0));
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), None, "now there is room");
-        assert_eq!(sequences(&backlog.cut(u64::MAX, ANY)), [1, 2]);
+        assert_eq!(cut(&mut backlog, u64::MAX, ANY), [1, 2]);
         assert_eq!(backlog.bytes, 0);
     }
 
@@ -297,12 +360,12 @@ mod tests {
             assert!(push(&mut backlog, record).is_none());
         }
         // The fifth record would be the sixth event.
-        assert_eq!(sequences(&backlog.cut(7, CutLimit { events: 5, ..ANY })), [0, 1, 2, 3]);
-        assert!(backlog.can_cut(7));
-        assert_eq!(sequences(&backlog.cut(7, ANY)), [4, 5, 6]);
-        assert!(!backlog.can_cut(7) && backlog.can_cut(8));
-        assert_eq!(sequences(&backlog.cut(9, CutLimit { bytes: 1, ..ANY })), [7], "one always fits");
-        assert!(backlog.cut(7, ANY).is_empty());
+        assert_eq!(cut(&mut backlog, 7, CutLimit { events: 5, ..ANY }), [0, 1, 2, 3]);
+        assert!(backlog.can_cut());
+        assert_eq!(cut(&mut backlog, 7, ANY), [4, 5, 6]);
+        assert!(!backlog.can_cut() && cut(&mut backlog, 7, ANY).is_empty());
+        assert_eq!(cut(&mut backlog, 8, CutLimit { bytes: 1, ..ANY }), [7], "one always fits");
+        assert!(!backlog.can_cut() && backlog.len() == 1);
     }
 
     #[test]
@@ -310,30 +373,52 @@ mod tests {
         let mut backlog = Backlog::new(100, usize::MAX);
         (0..6).for_each(|sequence| backlog.push(exposure(sequence)));
         let two = CutLimit { events: 2, ..ANY };
-        let (mut first, mut second) = (backlog.cut(6, two), backlog.cut(6, two));
+        backlog.release(6);
+        let (mut first, mut second) = (backlog.cut(two), backlog.cut(two));
         first.iter_mut().chain(&mut second).for_each(|queued| queued.tries = 1);
-        backlog.put_back(first);
+        second.into_iter().for_each(|queued| backlog.push(queued));
         assert_eq!(backlog.to_retry(), 2);
-        backlog.put_back(second);
+        first.into_iter().for_each(|queued| backlog.push(queued));
         assert_eq!((backlog.to_retry(), backlog.oldest_at()), (4, Some(start())));
-        assert_eq!(sequences(&backlog.cut(3, ANY)), [0, 1, 2]);
+        assert_eq!(sequences(&backlog.cut(CutLimit { events: 3, ..ANY })), [0, 1, 2]);
         assert_eq!(backlog.to_retry(), 1);
-        assert_eq!(sequences(&backlog.drain().collect::<Vec<_>>()), [3, 4, 5]);
+        let mut left = sequences(&backlog.drain().collect::<Vec<_>>());
+        left.sort_unstable();
+        assert_eq!(left, [3, 4, 5]);
         assert_eq!((backlog.len(), backlog.bytes, backlog.to_retry()), (0, 0, 0));
     }
 
     #[test]
-    fn a_record_waits_in_its_place_for_its_claim() {
+    fn a_record_that_waits_for_its_claim_holds_up_no_other() {
         let mut backlog = Backlog::new(100, usize::MAX);
-        (0..4).for_each(|sequence| backlog.push(exposure(sequence)));
-        backlog.find(1).unwrap().claim = Claim::Asked;
-        assert_eq!(sequences(&backlog.cut(4, ANY)), [0]);
-        assert!(!backlog.can_cut(4) && backlog.cut(4, ANY).is_empty());
-        assert_eq!(backlog.remove(2).map(|queued| queued.sequence), Some(2));
-        assert!(backlog.remove(2).is_none() && backlog.find(9).is_none());
-        backlog.find(1).unwrap().claim = Claim::Leased;
-        assert_eq!(sequences(&backlog.cut(4, ANY)), [1, 3]);
-        assert_eq!((backlog.len(), backlog.bytes), (0, 0));
+        for sequence in 0..6 {
+            let claim = if sequence < 3 { Claim::Asked { delivered: false } } else { Claim::Local };
+            backlog.push(Queued { claim, ..exposure(sequence) });
+        }
+        assert_eq!((backlog.first_asked(), backlog.find(0).is_none()), (Some(0), true));
+        assert_eq!(cut(&mut backlog, 5, ANY), [3, 4]);
+        assert!(!backlog.can_cut() && backlog.take_asked(5).is_none());
+        let mut answered = backlog.take_asked(2).unwrap();
+        answered.claim = Claim::Leased;
+        backlog.push(answered);
+        assert_eq!((cut(&mut backlog, 6, ANY), backlog.len()), (vec![2, 5], 2), "in its place");
+        // Whoever waits can be evicted and is too old as others.
+        assert_eq!(backlog.expire(start()).map(|expired| expired.sequence), Some(0));
+        backlog.max_records = 0;
+        assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(1));
+        assert_eq!((backlog.len(), backlog.bytes, backlog.open()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_not_released_is_counted_as_it_comes_and_goes() {
+        let mut backlog = Backlog::new(100, usize::MAX);
+        (0..3).for_each(|sequence| backlog.push(exposure(sequence)));
+        assert_eq!(backlog.open(), 3);
+        backlog.release(4);
+        (3..6).for_each(|sequence| backlog.push(exposure(sequence)));
+        assert_eq!((backlog.open(), backlog.len()), (2, 6), "the next one was released before it came");
+        assert_eq!(backlog.expire(start() + Duration::from_secs(9)).map(|it| it.sequence), Some(0));
+        assert_eq!((backlog.open(), sequences(&backlog.cut(ANY)).len()), (2, 3));
     }
 
     #[test]

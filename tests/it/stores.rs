@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConversionOptions, ConversionStatus, Core, DataStore, DecisionSource, InMemoryDataStore, LifecycleEvent,
-    StoreError,
+    ConfigRequest, ConfigResponse, ConversionOptions, ConversionStatus, Core, DataStore, DecisionSource,
+    InMemoryDataStore, LifecycleEvent, StoreError, TrackingRequest, TrackingResponse, Transport,
+    TransportError,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::Value;
@@ -199,7 +200,15 @@ struct Batched {
     inner: InMemoryDataStore,
     claims: AtomicUsize,
     writes: AtomicUsize,
+    deletes: AtomicUsize,
     go_on: Receiver<()>,
+}
+
+impl Batched {
+    fn new(go_on: Receiver<()>) -> Arc<Self> {
+        let [claims, writes, deletes] = [0; 3].map(AtomicUsize::new);
+        Arc::new(Self { inner: InMemoryDataStore::new(), claims, writes, deletes, go_on })
+    }
 }
 
 impl DataStore for Batched {
@@ -210,6 +219,7 @@ impl DataStore for Batched {
         self.inner.set(key, value, ttl)
     }
     fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.deletes.fetch_add(1, Ordering::SeqCst);
         self.inner.delete(key)
     }
     fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
@@ -223,6 +233,11 @@ impl DataStore for Batched {
         let _ = self.go_on.recv();
         self.inner.claim_many(keys, lease)
     }
+    fn delete_many(&self, keys: &[&str]) -> Vec<Result<(), StoreError>> {
+        assert!((1..=1_000).contains(&keys.len()));
+        self.deletes.fetch_add(1, Ordering::SeqCst);
+        self.inner.delete_many(keys)
+    }
 }
 
 #[test]
@@ -230,12 +245,7 @@ fn what_waits_for_a_store_is_asked_in_batches() {
     const VISITORS: u32 = 4_000;
     let emulator = serve();
     let (go_on, told) = bounded(0);
-    let store = Arc::new(Batched {
-        inner: InMemoryDataStore::new(),
-        claims: AtomicUsize::new(0),
-        writes: AtomicUsize::new(0),
-        go_on: told,
-    });
+    let store = Batched::new(told);
     let core = start(
         direct_to(&emulator).shared_data_store(store.clone()).store_timeout(PATIENCE).batch_size(1_000),
     );
@@ -249,6 +259,23 @@ fn what_waits_for_a_store_is_asked_in_batches() {
     let (claims, writes) = (store.claims.load(Ordering::SeqCst), store.writes.load(Ordering::SeqCst));
     assert!(claims < 200 && writes < 400, "{claims} and {writes} calls for {VISITORS} visitors");
     assert!(store.inner.has(r#"dedup:["7", "71"]"#).unwrap());
+}
+
+#[test]
+fn what_a_close_drops_is_released_in_batches() {
+    const VISITORS: u32 = 4_000;
+    let (go_on, told) = bounded(0);
+    let store = Batched::new(told);
+    let config = direct().shared_data_store(store.clone()).store_timeout(PATIENCE).batch_size(10_000);
+    let (core, _script) = start_scripted(config);
+    convert(&core, 0..VISITORS);
+    drop(go_on);
+    assert_eq!(core.close().dropped.closed.total(), u64::from(VISITORS));
+    let deletes = store.deletes.load(Ordering::SeqCst);
+    assert!(deletes < 200, "{deletes} calls for {VISITORS} visitors");
+    let left =
+        (0..VISITORS).filter(|id| store.inner.has(&format!(r#"dedup:["visitor-{id}", "71"]"#)).unwrap());
+    assert_eq!((left.count(), core.stats().store_failures), (0, 0));
 }
 
 #[test]
@@ -273,40 +300,141 @@ fn a_conversion_dropped_by_one_process_can_be_recorded_by_the_next() {
     assert_eq!(confirmed(&third), ConversionStatus::Deduplicated);
 }
 
-/// Answers claims when it is told to, and everything else at once.
-struct LateClaims(InMemoryDataStore, Sender<()>, Receiver<()>);
+/// Says when it is asked for a claim, answers it when it is told to, and everything else at once.
+struct LateClaims {
+    inner: InMemoryDataStore,
+    claimed: Sender<()>,
+    go_on: Receiver<()>,
+    deleted: Sender<String>,
+}
+
+/// The other end of a [`LateClaims`].
+struct Claims {
+    claimed: Receiver<()>,
+    go_on: Sender<()>,
+    deleted: Receiver<String>,
+}
+
+impl LateClaims {
+    fn new() -> (Arc<Self>, Claims) {
+        let ((claimed_in, claimed), (go_on, told)) = (unbounded(), unbounded());
+        let (deleted_in, deleted) = unbounded();
+        let inner = InMemoryDataStore::new();
+        let store = Self { inner, claimed: claimed_in, go_on: told, deleted: deleted_in };
+        (Arc::new(store), Claims { claimed, go_on, deleted })
+    }
+}
 
 impl DataStore for LateClaims {
     fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
-        self.0.get(key)
+        self.inner.get(key)
     }
     fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
-        self.0.set(key, value, ttl)
+        self.inner.set(key, value, ttl)
     }
     fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.0.delete(key)
+        self.inner.delete(key)?;
+        let _ = self.deleted.send(key.to_owned());
+        Ok(())
     }
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
-        let _ = self.1.send(());
-        let _ = self.2.recv();
-        self.0.set_if_absent(key, value, ttl)
+        let _ = self.claimed.send(());
+        let _ = self.go_on.recv();
+        self.inner.set_if_absent(key, value, ttl)
+    }
+}
+
+const KEY: &str = r#"dedup:["v", "71"]"#;
+
+#[test]
+fn a_claim_that_is_answered_during_the_close_is_released() {
+    let (store, claims) = LateClaims::new();
+    let (core, _script) = start_scripted(direct().shared_data_store(store.clone()).store_timeout(PATIENCE));
+    assert!(visitor(&core, "v").track_conversion("purchase").tracked());
+    claims.claimed.recv_timeout(PATIENCE).unwrap();
+    let closer = core.clone();
+    let close = std::thread::spawn(move || closer.close());
+    until(&core, |stats| stats.dropped.closed.total() == 1);
+    claims.go_on.send(()).unwrap();
+    assert_eq!(close.join().unwrap().pending, 0);
+    assert!(!store.inner.has(KEY).unwrap(), "nobody holds what is dropped");
+}
+
+#[test]
+fn a_claim_answered_late_is_released_with_its_record() {
+    let (store, claims) = LateClaims::new();
+    let config = || direct().shared_data_store(store.clone()).batch_size(1);
+    let (core, script) = start_scripted(config().store_timeout(Duration::from_millis(20)));
+    assert!(visitor(&core, "v").track_conversion("purchase").tracked());
+    claims.claimed.recv_timeout(PATIENCE).unwrap();
+    // Memory lets it go on, and the endpoint refuses it, before the store has answered.
+    script.answer(400);
+    until(&core, |stats| stats.dropped.rejected.total() == 1);
+    assert_eq!(core.stats().store_timeouts, 1);
+    claims.go_on.send(()).unwrap();
+    assert_eq!(claims.deleted.recv_timeout(PATIENCE).unwrap(), KEY);
+    drop(claims.go_on);
+    let (other, script) = start_scripted(config());
+    assert!(visitor(&other, "v").track_conversion("purchase").tracked());
+    script.answer(200);
+    assert_eq!(other.flush(PATIENCE).unwrap().delivered, 1);
+}
+
+#[test]
+fn a_shutdown_shorter_than_the_store_takes_delivers() {
+    let emulator = serve();
+    let (store, claims) = LateClaims::new();
+    let core = start(direct_to(&emulator).shared_data_store(store).store_timeout(PATIENCE));
+    convert(&core, 0..3);
+    claims.claimed.recv_timeout(PATIENCE).unwrap();
+    let report = core.shutdown(Duration::from_secs(4)).unwrap();
+    assert_eq!((report.delivered, report.stats.store_timeouts), (3, 3));
+    assert_eq!(emulator.received().totals.events, 3);
+}
+
+/// Answers deliveries when it is told to, and nothing else ends them.
+struct Stubborn(Sender<()>, Receiver<TransportError>);
+
+impl Transport for Stubborn {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        Err(TransportError::Unsupported)
+    }
+    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        let _ = self.0.send(());
+        Err(self.1.recv().unwrap_or(TransportError::Connect))
     }
 }
 
 #[test]
-fn a_claim_that_is_answered_during_the_close_is_released() {
-    let (claimed, is_claimed) = unbounded();
-    let (go_on, told) = unbounded();
-    let store = Arc::new(LateClaims(InMemoryDataStore::new(), claimed, told));
-    let (core, _script) = start_scripted(direct().shared_data_store(store.clone()).store_timeout(PATIENCE));
+fn a_tracker_that_outlives_the_close_is_heard_by_the_store() {
+    let ((posted, is_posted), (answer, answered)) = (unbounded(), unbounded());
+    let (store, claims) = LateClaims::new();
+    drop(claims.go_on);
+    let config = direct().shared_data_store(store.clone()).batch_size(1).build().unwrap();
+    let core = Core::builder(config).transport(Stubborn(posted, answered)).build().unwrap();
+    core.initialize().unwrap();
     assert!(visitor(&core, "v").track_conversion("purchase").tracked());
-    is_claimed.recv_timeout(PATIENCE).unwrap();
-    let closer = core.clone();
-    let close = std::thread::spawn(move || closer.close());
-    until(&core, |stats| stats.dropped.closed.total() == 1);
-    go_on.send(()).unwrap();
-    assert_eq!(close.join().unwrap().pending, 0);
-    assert!(!store.0.has(r#"dedup:["v", "71"]"#).unwrap(), "nobody holds what is dropped");
+    is_posted.recv_timeout(PATIENCE).unwrap();
+    assert!(core.shutdown(Duration::from_millis(100)).is_err());
+    assert!(store.inner.has(KEY).unwrap(), "what is at hand may have arrived");
+    answer.send(TransportError::Connect).unwrap();
+    assert_eq!(claims.deleted.recv_timeout(PATIENCE).unwrap(), KEY);
+}
+
+#[test]
+fn a_store_that_fails_after_a_delivery_lets_no_repetition_pass() {
+    let emulator = serve();
+    let store = Moody::new(Moody::WELL);
+    let core = start(direct_to(&emulator).shared_data_store(store.clone()));
+    convert(&core, 0..3);
+    core.flush(PATIENCE).unwrap();
+    store.mood.store(Moody::FAILING, Ordering::SeqCst);
+    for repetitions in [3, 6] {
+        convert(&core, 0..3);
+        let stats = core.flush(PATIENCE).unwrap().stats;
+        assert_eq!((stats.delivered, stats.deduplicated), (3, repetitions));
+    }
+    assert_eq!(emulator.received().totals.events, 3);
 }
 
 /// Keeps visitor state for ever, and claims at once.

@@ -50,7 +50,8 @@ pub(crate) fn perform(call: Call, store: &dyn DataStore, visitors: &Visitors) ->
             Done::Told
         }
         Call::Release(keys) => {
-            keys.iter().filter_map(|key| store.delete(key).err()).for_each(|error| failed(&error));
+            let released = store.delete_many(&texts(&keys));
+            released.iter().filter_map(|answer| answer.as_ref().err()).for_each(failed);
             Done::Told
         }
         Call::Write(most) => {

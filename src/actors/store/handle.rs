@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{SendError, Sender, unbounded};
 
 use super::run::StoreThread;
 use super::{StoreCommand, Stored};
@@ -11,7 +11,7 @@ use crate::actors::Notifier;
 use crate::actors::thread::Worker;
 use crate::actors::wait::{Limit, question};
 use crate::error::StartError;
-use crate::state::{DataStore, Visitors};
+use crate::state::{DataStore, StoreError, Visitors};
 
 /// What the store actor is made of.
 pub(crate) struct StoreSettings {
@@ -43,9 +43,13 @@ impl StoreHandle {
         Ok(Self { inbox, worker, visitors })
     }
 
-    /// Asks without waiting for an answer. An actor that has ended is asked in vain.
+    /// Asks without waiting for an answer. An actor that has ended is asked in vain, and what it was to tell
+    /// the store counts as failed.
     pub(crate) fn tell(&self, command: StoreCommand) {
-        let _ = self.inbox.send(command);
+        let unsent = self.inbox.send(command).map_err(SendError::into_inner);
+        if let Err(StoreCommand::Keep(keys) | StoreCommand::Release(keys)) = unsent {
+            self.visitors.count_failures(keys.len(), &StoreError::new("its thread has ended"));
+        }
     }
 
     /// Visitor state waits to be written. Nobody is woken who knows of some already.

@@ -23,8 +23,10 @@ pub(crate) enum StoreEffect {
     Claimed(Vec<Claimed>),
     Read(Reply<Stored>, Stored),
     Drained(Reply<()>),
-    /// So many answers did not come in time.
+    /// So many readers got no answer in time.
     Late(u64),
+    /// So many keys are neither kept nor released, as too many wait.
+    Untold(usize),
     Notify(LifecycleEvent),
 }
 
@@ -50,8 +52,10 @@ pub(crate) struct StoreMachine {
     drains: Vec<Drain>,
     /// The last round of writing was refused.
     refused: bool,
-    /// Keys that there was no room for, which is told once.
-    overflowed: bool,
+    /// Keys that there was no room for.
+    untold: usize,
+    /// Claims of a tracker that has ended which are not to be released.
+    held: HashSet<u64>,
 }
 
 /// Someone who waits for an answer, and until when.
@@ -67,10 +71,13 @@ struct Running {
     asked: Asked,
 }
 
-/// Who waits for a call's answers, in order. Those whose time is over have been taken out from the front.
+/// Who waits for a call's answers, in order.
 enum Asked {
+    /// Those whose time is over have been taken out from the front.
     Read(VecDeque<Waiting<Reply<Stored>>>),
-    Claim(VecDeque<Waiting<ClaimRequest>>),
+    /// Of these, so many have been told from the front that the answer is late. They hear it all the same,
+    /// as a lease that nobody knows of would stay.
+    Claim(VecDeque<Waiting<ClaimRequest>>, usize),
     Keep,
     Release(Vec<String>),
     Write,
@@ -86,6 +93,8 @@ struct Drain {
 impl StoreMachine {
     /// Calls at one time.
     pub(crate) const LANES: usize = 8;
+    /// Claims that calls can carry at one time.
+    pub(crate) const MOST_AT_HAND: usize = MOST * (Self::LANES - 1);
 
     /// A lease lasts for `lease`; what is kept for `ttl`.
     pub(crate) fn new(timeout: Duration, lease: Duration, ttl: Option<Duration>) -> Self {
@@ -105,7 +114,8 @@ impl StoreMachine {
             closed: false,
             drains: Vec::new(),
             refused: false,
-            overflowed: false,
+            untold: 0,
+            held: HashSet::new(),
         }
     }
 
@@ -126,7 +136,7 @@ impl StoreMachine {
                 self.releases.extend(keys);
             }
             // The thread's own.
-            StoreCommand::Attach(_) | StoreCommand::Detach(_) => {}
+            StoreCommand::Attach(_) | StoreCommand::Detach(..) => {}
             StoreCommand::Close => {
                 self.closed = true;
                 // What a store has refused is offered once more.
@@ -140,18 +150,22 @@ impl StoreMachine {
         }
     }
 
-    /// A tracker that is gone has dropped these records.
+    /// The tracker is gone, and has dropped its records but those with these numbers.
+    pub(crate) fn detached(&mut self, held: HashSet<u64>) {
+        self.held = held;
+    }
+
+    /// What was claimed for a tracker that is gone.
     pub(crate) fn unheard(&mut self, claimed: Vec<Claimed>, now: Instant) {
-        let leased = claimed.into_iter().filter(|it| it.answer == ClaimAnswer::First);
-        self.command(StoreCommand::Release(leased.map(|it| it.key).collect()), now);
+        let is_free = |it: &Claimed| it.answer == ClaimAnswer::First && !self.held.contains(&it.sequence);
+        let keys: Vec<_> = claimed.into_iter().filter(is_free).map(|it| it.key).collect();
+        self.command(StoreCommand::Release(keys), now);
     }
 
     /// As many keys as there is room for.
     fn fitting(&mut self, mut keys: Vec<String>) -> Vec<String> {
         let room = TOLD.saturating_sub(self.keeps.len() + self.releases.len());
-        if keys.len() > room && !std::mem::replace(&mut self.overflowed, true) {
-            log::warn!("the data store is too slow to be told of every delivery; leases end by themselves");
-        }
+        self.untold += keys.len().saturating_sub(room);
         keys.truncate(room);
         keys
     }
@@ -167,17 +181,15 @@ impl StoreMachine {
                 let answers = waiting.into_iter().zip(values.into_iter().skip(given_up));
                 effects.extend(answers.map(|(it, value)| StoreEffect::Read(it.asked, Some(value))));
             }
-            (Asked::Claim(waiting), Done::Claim(claimed)) => {
-                let given_up = claimed.len() - waiting.len();
-                let answers = waiting.into_iter().zip(claimed.into_iter().skip(given_up));
+            (Asked::Claim(waiting, _), Done::Claim(claimed)) => {
                 let answer = |(it, claimed): (Waiting<ClaimRequest>, _)| {
                     it.asked.answer(match claimed {
                         Ok(true) => ClaimAnswer::First,
                         Ok(false) => ClaimAnswer::Repeated,
-                        Err(_) => ClaimAnswer::None,
+                        Err(_) => ClaimAnswer::Failed,
                     })
                 };
-                effects.push(StoreEffect::Claimed(answers.map(answer).collect()));
+                effects.push(StoreEffect::Claimed(waiting.into_iter().zip(claimed).map(answer).collect()));
             }
             (Asked::Release(keys), _) => {
                 keys.iter().for_each(|key| _ = self.releasing.remove(key));
@@ -222,7 +234,7 @@ impl StoreMachine {
             effects.push(StoreEffect::Read(waiting.asked.1, None));
         }
         for waiting in take_due(&mut self.claims, limit) {
-            given_up.push(waiting.asked.answer(ClaimAnswer::None));
+            given_up.push(waiting.asked.answer(ClaimAnswer::Unasked));
         }
         for call in &mut self.calls {
             match &mut call.asked {
@@ -232,16 +244,20 @@ impl StoreMachine {
                         effects.push(StoreEffect::Read(waiting.asked, None));
                     }
                 }
-                Asked::Claim(claims) => {
-                    let due = take_due(claims, now);
-                    given_up.extend(due.map(|waiting| waiting.asked.answer(ClaimAnswer::None)));
+                Asked::Claim(claims, told) => {
+                    let due = claims.partition_point(|it| it.due <= now).max(*told);
+                    let asked = claims.range(*told..due).map(|waiting| waiting.asked.clone());
+                    given_up.extend(asked.map(|asked| asked.answer(ClaimAnswer::Late)));
+                    *told = due;
                 }
                 Asked::Keep | Asked::Release(_) | Asked::Write => {}
             }
         }
-        late += given_up.len() as u64;
         if late > 0 {
             effects.push(StoreEffect::Late(late));
+        }
+        if self.untold > 0 {
+            effects.push(StoreEffect::Untold(std::mem::take(&mut self.untold)));
         }
         if !given_up.is_empty() {
             effects.push(StoreEffect::Claimed(given_up));
@@ -277,7 +293,7 @@ impl StoreMachine {
         let batch = self.next_claims(part(self.claims.len()));
         if !batch.is_empty() {
             let keys = batch.iter().map(|waiting| waiting.asked.key.clone()).collect();
-            return Some((Asked::Claim(batch), Call::Claim(keys, self.lease)));
+            return Some((Asked::Claim(batch, 0), Call::Claim(keys, self.lease)));
         }
         if free == 2 {
             return None;
@@ -344,7 +360,7 @@ impl StoreMachine {
         let calls = self.calls.iter().filter_map(|call| {
             let asked = match &call.asked {
                 Asked::Read(replies) => replies.front().map(|waiting| waiting.due),
-                Asked::Claim(claims) => claims.front().map(|waiting| waiting.due),
+                Asked::Claim(claims, told) => claims.get(*told).map(|waiting| waiting.due),
                 Asked::Keep | Asked::Release(_) | Asked::Write => None,
             };
             // It may be the last that a drain or the end waits for.
@@ -362,6 +378,11 @@ impl StoreMachine {
     fn writes_hang(&self, now: Instant) -> bool {
         let writes = || self.calls.iter().filter(|call| matches!(call.asked, Asked::Write));
         writes().count() >= WRITE_LANES && writes().all(|call| call.due <= now)
+    }
+
+    /// Keys that still wait to be kept or released.
+    pub(crate) fn waiting(&self) -> usize {
+        self.keeps.len() + self.releases.len()
     }
 
     /// Whether there is nothing left to do but to wait for calls that may never end.
@@ -436,14 +457,56 @@ mod tests {
         machine.settle(late, &mut effects);
         let given_up = effects
             .iter()
-            .any(|effect| matches!(effect, StoreEffect::Claimed(it) if it[0].answer == ClaimAnswer::None));
+            .any(|effect| matches!(effect, StoreEffect::Claimed(it) if it[0].answer == ClaimAnswer::Unasked));
         assert!(given_up);
+    }
+
+    #[test]
+    fn keys_that_find_no_room_are_told_of() {
+        let (mut machine, now) = (machine(), Instant::now());
+        let keys = |from: usize, to: usize| (from..to).map(|number| number.to_string()).collect();
+        machine.command(StoreCommand::Keep(keys(0, TOLD)), now);
+        machine.command(StoreCommand::Release(keys(TOLD, TOLD + 3)), now);
+        assert_eq!(machine.waiting(), TOLD);
+        let mut effects = Vec::new();
+        (0..2).for_each(|_| machine.settle(now, &mut effects));
+        let untold = |effect| if let StoreEffect::Untold(keys) = effect { Some(keys) } else { None };
+        assert_eq!(effects.into_iter().filter_map(untold).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn a_claim_that_is_answered_late_is_answered_all_the_same() {
+        let (mut machine, mut now) = (machine(), Instant::now());
+        (0..2).for_each(|sequence| machine.command(claim(sequence), now));
+        let calls = begun(&mut machine, now);
+        now += Duration::from_secs(1);
+        let answers = |effects: Vec<StoreEffect>| {
+            let claimed = |effect| if let StoreEffect::Claimed(it) = effect { it } else { Vec::new() };
+            let claimed = effects.into_iter().flat_map(claimed);
+            claimed.map(|it| (it.sequence, it.key, it.answer)).collect::<Vec<_>>()
+        };
+        for _ in 0..2 {
+            let mut effects = Vec::new();
+            machine.settle(now, &mut effects);
+            let late = answers(effects);
+            assert!(
+                late.is_empty() || late.iter().all(|it| it.2 == ClaimAnswer::Late),
+                "told once: {late:?}"
+            );
+        }
+        let mut effects = Vec::new();
+        for (id, call) in calls {
+            let Call::Claim(keys, _) = call else { panic!("{call:?}") };
+            machine.ended(id, Done::Claim(keys.iter().map(|_| Ok(true)).collect()), now, &mut effects);
+        }
+        let first = |sequence: u64, key: &str| (sequence, key.to_owned(), ClaimAnswer::First);
+        assert_eq!(answers(effects), [first(0, "a"), first(1, "b")]);
     }
 
     #[test]
     fn what_a_tracker_that_has_ended_does_not_hear_is_released() {
         let (mut machine, now) = (machine(), Instant::now());
-        let answers = [ClaimAnswer::First, ClaimAnswer::Repeated, ClaimAnswer::None];
+        let answers = [ClaimAnswer::First, ClaimAnswer::Repeated, ClaimAnswer::Failed];
         let claimed = answers.map(|answer| Claimed { sequence: 0, key: format!("{answer:?}"), answer });
         machine.unheard(claimed.into(), now);
         let calls = begun(&mut machine, now);

@@ -9,6 +9,8 @@ pub(crate) use call::{Call, Done, perform};
 pub(crate) use handle::{StoreHandle, StoreSettings};
 pub(crate) use machine::{StoreEffect, StoreMachine};
 
+use std::collections::HashSet;
+
 use crossbeam_channel::{Receiver, Sender};
 use serde_json::Value;
 
@@ -19,7 +21,7 @@ use crate::state::StoreError;
 pub(crate) type Stored = Option<Result<Option<Value>, StoreError>>;
 
 /// A record of the tracker's, and the key that it claims.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ClaimRequest {
     pub(crate) sequence: u64,
     pub(crate) key: String,
@@ -40,8 +42,12 @@ pub(crate) enum ClaimAnswer {
     First,
     /// It was not.
     Repeated,
-    /// The store failed, or did not answer in time.
-    None,
+    /// The store failed.
+    Failed,
+    /// The time was over before it could be asked.
+    Unasked,
+    /// It has been asked and has not answered in time; another answer follows if it ever does.
+    Late,
 }
 
 /// What the store actor can be asked.
@@ -50,8 +56,9 @@ pub(crate) enum StoreCommand {
     Read(String, Reply<Stored>),
     /// Send the answers to claims here.
     Attach(Sender<Vec<Claimed>>),
-    /// The tracker has ended: here are the answers that it has not heard.
-    Detach(Receiver<Vec<Claimed>>),
+    /// The tracker has ended: here are the answers that it has not heard, and the claims, by number, whose
+    /// records were not dropped. Whatever else is claimed for it is free again.
+    Detach(Receiver<Vec<Claimed>>, HashSet<u64>),
     /// Lease these keys.
     Claim(Vec<ClaimRequest>),
     /// What was leased has been delivered: the keys stay.

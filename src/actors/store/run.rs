@@ -9,7 +9,7 @@ use super::{Call, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, StoreS
 use crate::actors::Notifier;
 use crate::actors::thread::Worker;
 use crate::actors::wait::blocking;
-use crate::state::{DataStore, Visitors};
+use crate::state::{DataStore, StoreError, Visitors};
 
 /// How long the end of a thread is waited for that has nothing left to do.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ pub(super) struct StoreThread {
     visitors: Arc<Visitors>,
     notifier: Arc<Notifier>,
     ending: bool,
+    /// Nobody can ask anything any more.
+    abandoned: bool,
 }
 
 /// Threads that call the store, started by the first need. One that the store keeps is left behind.
@@ -48,6 +50,7 @@ impl StoreThread {
             visitors,
             notifier,
             ending: false,
+            abandoned: false,
         }
     }
 
@@ -56,9 +59,12 @@ impl StoreThread {
         loop {
             let tick = self.machine.wake_at().map_or_else(never, at);
             let unheard = never();
-            let commands = if self.ending { &unheard } else { &self.commands };
+            let commands = if self.abandoned { &unheard } else { &self.commands };
             let (command, ended) = select! {
-                recv(commands) -> command => (Some(command.unwrap_or(StoreCommand::Close)), None),
+                recv(commands) -> command => {
+                    self.abandoned |= command.is_err();
+                    (Some(command.unwrap_or(StoreCommand::Close)), None)
+                }
                 recv(self.lanes.ended) -> ended => (None, ended.ok()),
                 recv(tick) -> _ => (None, None),
             };
@@ -83,7 +89,10 @@ impl StoreThread {
                     self.carry_out(effect, now);
                 }
             }
-            if self.ending && self.machine.is_idle(now) {
+            // A tracker whose last request does not end has more to tell.
+            let is_told = self.claimed.is_none() || self.abandoned;
+            if self.ending && is_told && self.machine.is_idle(now) {
+                self.count_untold(self.machine.waiting());
                 return self.lanes.end();
             }
         }
@@ -92,15 +101,25 @@ impl StoreThread {
     fn take(&mut self, command: StoreCommand, now: Instant) {
         match command {
             StoreCommand::Attach(claimed) => self.claimed = Some(claimed),
-            StoreCommand::Detach(unheard) => {
+            StoreCommand::Detach(unheard, held) => {
                 self.claimed = None;
+                self.machine.detached(held);
                 self.machine.unheard(unheard.try_iter().flatten().collect(), now);
             }
             StoreCommand::Close => {
                 self.ending = true;
+                // One that has panicked tells nothing any more.
+                self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
                 self.machine.command(StoreCommand::Close, now);
             }
             command => self.machine.command(command, now),
+        }
+    }
+
+    fn count_untold(&self, keys: usize) {
+        if keys > 0 {
+            let error = StoreError::new("too slow to be told of every delivery; leases end by themselves");
+            self.visitors.count_failures(keys, &error);
         }
     }
 
@@ -110,6 +129,7 @@ impl StoreThread {
             StoreEffect::Read(reply, value) => reply.send(value),
             StoreEffect::Drained(reply) => reply.send(()),
             StoreEffect::Late(answers) => self.visitors.count_late(answers),
+            StoreEffect::Untold(keys) => self.count_untold(keys),
             StoreEffect::Notify(event) => self.notifier.notify(event),
             StoreEffect::Claimed(claimed) => {
                 let unsent = match &self.claimed {

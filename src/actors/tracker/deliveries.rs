@@ -4,8 +4,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::effects::Effects;
 use super::flushes::Fate;
-use super::machine::{Loss, Tracker, mark_key};
+use super::machine::{Loss, Tracker};
 use super::pacer::Allowance;
+use super::repetitions::mark_key;
 use crate::actors::flusher::{Delivery, Outcome};
 use crate::events::LifecycleEvent;
 use crate::tracking::{Claim, CutLimit, DeliveryError, Queued};
@@ -17,8 +18,8 @@ const PROBE_EVENTS: usize = 50;
 impl Tracker {
     /// A delivery has ended.
     pub(crate) fn ended(&mut self, outcome: Outcome, now: Instant, wall: SystemTime, effects: &mut Effects) {
-        let Outcome { delivery, result, bytes, left_out } = outcome;
-        self.at_hand.end(delivery.attempt);
+        let Outcome { mut delivery, result, bytes, left_out } = outcome;
+        self.at_hand.end(delivery.attempt, &mut delivery.records);
         self.stats.requests += 1;
         self.stats.sent_bytes += bytes as u64;
         self.stats.retries += u64::from(delivery.retries > 0);
@@ -50,7 +51,7 @@ impl Tracker {
             Allowance::One | Allowance::Any => self.request,
         };
         let attempt = self.next_attempt;
-        let records = self.isolation.next_half(attempt).unwrap_or_else(|| self.backlog.cut(self.due, limit));
+        let records = self.isolation.next_half(attempt).unwrap_or_else(|| self.backlog.cut(limit));
         let retries = records.iter().map(|queued| queued.tries).max()?;
         self.next_attempt += 1;
         self.flushes.began(&self.pacer, now);
@@ -80,9 +81,10 @@ impl Tracker {
             if self.store && queued.claim != Claim::None {
                 effects.keep(mark_key(&queued.event));
             }
-            if queued.claim == Claim::Leased {
-                // From now on the store alone is asked: what is erased there is forgotten here.
-                self.forget(&queued.event);
+            match queued.claim {
+                Claim::Leased => self.leave_to_store(&queued.event),
+                Claim::Local => self.claims.delivered(queued.sequence),
+                Claim::None | Claim::Asked { .. } => {}
             }
         }
         if let Some(rest) = self.isolation.take_rest(delivery.attempt) {
@@ -167,7 +169,7 @@ impl Tracker {
 
     fn put_back(&mut self, mut records: Vec<Queued>, effects: &mut Effects) {
         retried(&mut records);
-        self.backlog.put_back(records);
+        records.into_iter().for_each(|queued| self.backlog.push(queued));
         self.make_room(u64::MAX, effects);
     }
 }

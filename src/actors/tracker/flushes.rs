@@ -118,6 +118,18 @@ impl Flushes {
         }
     }
 
+    /// About the records before this one memory decides by now: half of a flush's time is for its
+    /// deliveries, whether the data store answers or not.
+    pub(crate) fn memory_decides_before(&self, now: Instant) -> u64 {
+        let waits = |flush: &&PendingFlush| flush.decides_at() <= now && now < flush.limit.deadline;
+        self.0.iter().filter(waits).map(|flush| flush.end).max().unwrap_or_default()
+    }
+
+    /// When memory decides about the first record that waits for the data store.
+    pub(crate) fn next_decision(&self, first: u64) -> Option<Instant> {
+        self.0.iter().filter(|flush| first < flush.end).map(PendingFlush::decides_at).min()
+    }
+
     /// When the first deadline ends.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.0.iter().map(|flush| flush.limit.deadline).min()
@@ -149,6 +161,10 @@ impl Flushes {
 }
 
 impl PendingFlush {
+    fn decides_at(&self) -> Instant {
+        self.asked_at + self.limit.deadline.saturating_duration_since(self.asked_at) / 2
+    }
+
     fn report(&self, stats: &Stats, effects: &mut Effects) {
         let report = FlushReport {
             delivered: self.delivered,

@@ -1,5 +1,6 @@
 //! The way to the tracker, for any thread.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -87,20 +88,24 @@ impl TrackerHandle {
         let lanes = settings.delivery.lanes;
         let (outcomes_in, outcomes) = bounded(lanes);
         let (flusher, lanes) = FlusherHandle::start(flusher, lanes, &outcomes_in)?;
-        let claimed = store.as_ref().map_or_else(never, |store| {
+        let (mailbox, mut ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
+        if let Some(store) = &store {
             let (claimed_in, claimed) = unbounded();
             store.tell(StoreCommand::Attach(claimed_in));
-            claimed
-        });
-        let (mailbox, mut ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
-        ports.claimed = claimed;
+            ports.claimed = claimed;
+        }
+        let (claimed, teller) = (ports.claimed.clone(), store.clone());
         ports.store = Box::new(move |command| {
-            if let Some(store) = &store {
+            if let Some(store) = &teller {
                 store.tell(command);
             }
         });
         let thread = TrackerThread::new(ports, settings);
-        let tracker = Worker::start("convert-tracker", move || thread.run())?;
+        let tracker = Worker::start("convert-tracker", move || thread.run()).inspect_err(|_| {
+            if let Some(store) = &store {
+                store.tell(StoreCommand::Detach(claimed, HashSet::new()));
+            }
+        })?;
         Ok(Self { mailbox, tracker, lanes })
     }
 

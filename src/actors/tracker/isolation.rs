@@ -42,6 +42,12 @@ impl Isolation {
         Some(self.rests.swap_remove(place).1)
     }
 
+    /// A record that waits, by its number.
+    pub(super) fn find(&mut self, sequence: u64) -> Option<&mut Queued> {
+        let rests = self.rests.iter_mut().map(|(_, rest)| rest);
+        self.groups.iter_mut().chain(rests).flatten().find(|queued| queued.sequence == sequence)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all().count()
     }

@@ -5,18 +5,18 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use super::at_hand::AtHand;
-use super::claims::Claims;
+use super::claims::{Ask, Claims};
 use super::effects::Effects;
 use super::flushes::{Fate, Flushes};
 use super::isolation::Isolation;
 use super::pacer::Pacer;
+use super::repetitions::{mark_key, repetition};
 use super::{FlushRequest, Verdict};
 use crate::actors::Jitter;
-use crate::actors::store::{ClaimAnswer, Claimed};
 use crate::actors::wait::Reply;
 use crate::events::LifecycleEvent;
 use crate::options::{DeliveryConfig, OverflowPolicy};
-use crate::state::{Mark, MarkKind, Marks, bucketing_key, goal_key};
+use crate::state::Marks;
 use crate::tracking::{
     Backlog, ByClass, Claim, CutLimit, Dropped, Queued, ReleaseReason, Stats, TrackedEvent,
 };
@@ -42,15 +42,13 @@ pub(crate) struct Tracker {
     auto_flush_interval: Option<Duration>,
     pub(super) delivery: DeliveryConfig,
     pub(super) store: bool,
-    marks: Marks,
+    pub(super) marks: Marks,
     pub(super) backlog: Backlog,
     pub(super) isolation: Isolation,
     /// Who waits for the verdict on a record that the data store has been asked about.
-    verdicts: HashMap<u64, Reply<Verdict>>,
-    claims: Claims,
+    pub(super) verdicts: HashMap<u64, Reply<Verdict>>,
+    pub(super) claims: Claims,
     next_sequence: u64,
-    /// Records before this one are released for delivery.
-    pub(super) due: u64,
     pub(super) due_reason: ReleaseReason,
     /// Wire events accepted since the last release.
     open_events: usize,
@@ -72,6 +70,9 @@ pub(crate) struct Tracker {
     /// A bug that the simulation must find: a dropped record leaves its mark behind.
     #[cfg(test)]
     pub(super) leaves_marks: bool,
+    /// Another one: what was delivered with a lease leaves none.
+    #[cfg(test)]
+    pub(super) forgets_delivered: bool,
 }
 
 impl Tracker {
@@ -95,9 +96,8 @@ impl Tracker {
             backlog: Backlog::new(delivery.max_pending_records, delivery.max_pending_bytes),
             isolation: Isolation::default(),
             verdicts: HashMap::new(),
-            claims: Claims::default(),
+            claims: Claims::new(delivery.max_pending_records, delivery.max_pending_bytes),
             next_sequence: 0,
-            due: 0,
             due_reason: ReleaseReason::Size,
             open_events: 0,
             at_hand: AtHand::default(),
@@ -114,6 +114,8 @@ impl Tracker {
             stats: Stats::default(),
             #[cfg(test)]
             leaves_marks: false,
+            #[cfg(test)]
+            forgets_delivered: false,
         }
     }
 
@@ -130,45 +132,43 @@ impl Tracker {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let mark = self.mark_of(&event);
-        let first = !self.marks.contains(mark, now);
+        let known = self.marks.contains(mark, now);
+        let delivered = known && self.marks.is_left_to_store(mark);
+        let first = !known || delivered;
         if !first && let Some(found) = repetition(&mut event) {
-            self.stats.deduplicated += 1;
-            self.flushes.resolve(sequence, Fate::Repeated);
-            effects.judge(verdict, found);
-            if matches!(event, TrackedEvent::Conversion(_)) {
-                effects.notify(|| LifecycleEvent::recorded(&event, true));
-            }
-            return;
+            return self.repeated(sequence, &event, verdict, found, effects);
         }
         let bytes = bytes_of(&event);
-        let drops_newest = self.delivery.overflow == OverflowPolicy::DropNewest;
-        // For one that never fits nobody else has to go.
-        if bytes > self.delivery.max_pending_bytes || drops_newest && !self.backlog.has_room(bytes) {
+        if let Some(loss) = self.loss_of(bytes) {
             // Without a mark, so that the caller can record it again.
             self.release(ReleaseReason::Size);
-            self.stats.dropped.overflow.count(event.class());
+            loss.count_in(&mut self.stats.dropped).count(event.class());
             self.flushes.resolve(sequence, Fate::Dropped);
             return effects.judge(verdict, Verdict::NoRoom);
         }
         let claim = match (first, self.store) {
             (false, _) => Claim::None,
             (true, false) => Claim::Local,
-            (true, true) => Claim::Asked,
+            (true, true) => Claim::Asked { delivered },
         };
-        if first {
+        if !known {
             self.marks.set(mark, now);
         }
         if !self.backlog.has_room(bytes) {
             self.release(ReleaseReason::Size);
         }
-        if claim == Claim::Asked {
+        if first && self.store {
+            self.marks.take_from_store(mark);
             let key = mark_key(&event);
-            if self.claims.ask(sequence, &key) {
+            let ask = self.claims.ask(sequence, mark, key.len());
+            if ask == Ask::New {
                 effects.claim(sequence, key);
             }
             self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
             self.backlog.push(Queued { sequence, event, accepted_at: now, tries: 0, claim });
-            self.make_room(sequence, effects);
+            if self.make_room(sequence, effects) && ask == Ask::Never {
+                self.give_up_claim(sequence, effects);
+            }
             return;
         }
         self.accept(&event, effects);
@@ -177,43 +177,17 @@ impl Tracker {
         effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::NoRoom });
     }
 
-    /// The data store has answered, or will not, which leaves the decision to the memory of this process.
-    pub(crate) fn claimed(&mut self, claimed: Claimed, effects: &mut Effects) {
-        let Claimed { sequence, key, answer } = claimed;
-        let sequence = self.claims.answered(sequence, &key);
-        let Some(queued) = self.backlog.find(sequence) else {
-            // It has been dropped meanwhile, so that what was claimed for it is free again.
-            if answer == ClaimAnswer::First {
-                effects.release(key);
-            }
-            return;
-        };
-        queued.claim = match answer {
-            ClaimAnswer::First => Claim::Leased,
-            ClaimAnswer::None => Claim::Local,
-            ClaimAnswer::Repeated => Claim::None,
-        };
-        let found = if answer == ClaimAnswer::Repeated { repetition(&mut queued.event) } else { None };
-        let event = queued.event.clone();
-        if answer == ClaimAnswer::Repeated {
-            // Whoever has the mark may release it, so the store is asked again next time.
-            self.forget(&event);
-        }
-        let Some(found) = found else {
-            self.accept(&event, effects);
-            return effects.judge(self.verdicts.remove(&sequence), Verdict::Accepted);
-        };
-        self.backlog.remove(sequence);
-        self.stats.deduplicated += 1;
-        self.flushes.resolve(sequence, Fate::Repeated);
-        effects.judge(self.verdicts.remove(&sequence), found);
-        if matches!(event, TrackedEvent::Conversion(_)) {
-            effects.notify(|| LifecycleEvent::recorded(&event, true));
-        }
+    /// Why a record that takes so many bytes is not taken, if it is not.
+    fn loss_of(&self, bytes: usize) -> Option<Loss> {
+        let takes_newest =
+            self.delivery.overflow != OverflowPolicy::DropNewest || self.backlog.has_room(bytes);
+        // For one that never fits nobody else has to go.
+        let fits = takes_newest && bytes <= self.delivery.max_pending_bytes;
+        if self.closing { Some(Loss::Closed) } else { (!fits).then_some(Loss::Overflow) }
     }
 
     /// A record is no repetition: the events of its batch become more.
-    fn accept(&mut self, event: &TrackedEvent, effects: &mut Effects) {
+    pub(super) fn accept(&mut self, event: &TrackedEvent, effects: &mut Effects) {
         effects.notify(|| LifecycleEvent::recorded(event, false));
         self.open_events += event.wire_events();
         if self.open_events >= self.batch_size.get() {
@@ -231,18 +205,23 @@ impl Tracker {
     pub(crate) fn flush(&mut self, request: FlushRequest, outside: usize, now: Instant) {
         let FlushRequest { reason, limit, reply } = request;
         self.release(reason);
-        self.due = self.next_sequence + outside as u64;
+        let end = self.next_sequence + outside as u64;
+        self.backlog.release(end);
         let remaining = (self.backlog.len() + self.isolation.len() + outside) as u64 + self.at_hand.records();
-        self.flushes.ask(reply, limit, now, self.due, remaining, self.next_attempt);
+        self.flushes.ask(reply, limit, now, end, remaining, self.next_attempt);
     }
 
     pub(crate) const fn is_closing(&self) -> bool {
         self.closing
     }
 
-    /// No delivery begins any more.
-    pub(crate) const fn close(&mut self) {
+    /// The last deliveries begin, of what is due. Nothing waits any more, neither for the data store nor for
+    /// a delivery.
+    pub(crate) fn close(&mut self, now: Instant, effects: &mut Effects) {
+        self.give_up_claims(u64::MAX, effects);
+        self.settle(now, effects);
         self.closing = true;
+        self.settle(now, effects);
     }
 
     /// After each step: releases what is due by time, drops what is too old, answers flushes that have
@@ -255,7 +234,12 @@ impl Tracker {
             // What would complete the batch has to wait outside.
             self.release(ReleaseReason::Size);
         }
+        self.give_up_claims(self.flushes.memory_decides_before(now), effects);
         self.expire(now, effects);
+        if self.closing {
+            // At once, so that there is time to release what was claimed for it.
+            self.drop_waiting(effects);
+        }
         if self.open_events > 0 && self.next_auto_flush.is_none() {
             // An interval that no clock reaches is as good as none.
             self.next_auto_flush = self.auto_flush_interval.and_then(|interval| now.checked_add(interval));
@@ -271,11 +255,13 @@ impl Tracker {
 
     /// When the machine wants to be called again though nothing happens.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        let waits = self.isolation.has_groups() || self.backlog.can_cut(self.due);
+        let waits = self.isolation.has_groups() || self.backlog.can_cut();
         let idle = self.at_hand.deliveries() == 0 && !self.closing;
         let retry = (idle && waits).then(|| self.next_try()).flatten();
         let expiry = self.oldest_waiting().and_then(|oldest| oldest.checked_add(self.delivery.max_age));
-        [retry, self.next_auto_flush, expiry, self.flushes.next_deadline()].into_iter().flatten().min()
+        let decision = self.backlog.first_asked().and_then(|first| self.flushes.next_decision(first));
+        let flushes = self.flushes.next_deadline();
+        [retry, self.next_auto_flush, expiry, decision, flushes].into_iter().flatten().min()
     }
 
     pub(crate) const fn stats(&self) -> &Stats {
@@ -298,21 +284,26 @@ impl Tracker {
 
     /// The end: what is left, and the `unread` records behind it, is dropped and counted.
     pub(crate) fn finish(&mut self, unread: impl Iterator<Item = TrackedEvent>, effects: &mut Effects) {
-        let before = self.stats.dropped.closed.total();
         for event in unread {
             self.stats.recorded += 1;
             self.stats.dropped.closed.count(event.class());
         }
-        let left: Vec<_> = self.backlog.drain().chain(self.isolation.drain()).collect();
-        left.into_iter().for_each(|queued| self.drop_one(queued, Loss::Closed, effects));
+        self.drop_waiting(effects);
         // Whether these have arrived is not known, so that what they have claimed stays claimed.
         self.at_hand.abandon(&mut self.stats.dropped.closed);
         self.account();
-        let left = self.stats.dropped.closed.total() - before;
+        let left = self.stats.dropped.closed.total();
         if left > 0 {
             log::warn!("closed with {left} records undelivered; they are dropped");
         }
         self.flushes.abandon(&self.stats, effects);
+    }
+
+    /// Drops what is not at hand.
+    fn drop_waiting(&mut self, effects: &mut Effects) {
+        for queued in self.backlog.drain().chain(self.isolation.drain()) {
+            self.drop_one(queued, Loss::Closed, effects);
+        }
     }
 
     /// Drops what does not fit, and says whether the record with this number stays. Under the other
@@ -336,19 +327,22 @@ impl Tracker {
     /// A record is lost: it is counted, and can be recorded again.
     pub(super) fn drop_one(&mut self, queued: Queued, loss: Loss, effects: &mut Effects) {
         let Queued { sequence, event, claim, .. } = queued;
+        let mark = self.mark_of(&event);
         loss.count_in(&mut self.stats.dropped).count(event.class());
         self.flushes.resolve(sequence, Fate::Dropped);
         #[cfg(test)]
         if self.leaves_marks {
             return;
         }
-        if claim != Claim::None {
-            self.forget(&event);
+        match claim {
+            Claim::None => {}
+            Claim::Asked { delivered: true } => self.marks.leave_to_store(mark),
+            Claim::Asked { delivered: false } | Claim::Local | Claim::Leased => self.marks.release(mark),
         }
         match claim {
-            Claim::Asked => self.claims.orphan(sequence, mark_key(&event)),
+            Claim::Asked { .. } | Claim::Local => self.claims.dropped(sequence, mark),
             Claim::Leased => effects.release(mark_key(&event)),
-            Claim::None | Claim::Local => {}
+            Claim::None => {}
         }
         effects.judge(self.verdicts.remove(&sequence), Verdict::NoRoom);
     }
@@ -356,7 +350,7 @@ impl Tracker {
     /// Brings the counts up to what the machine holds.
     pub(super) fn account(&mut self) {
         let stats = &mut self.stats;
-        let (kept, open) = (self.backlog.len() as u64, self.backlog.len_from(self.due) as u64);
+        let (kept, open) = (self.backlog.len() as u64, self.backlog.open() as u64);
         let suspected = self.isolation.len() as u64;
         stats.pending_places.in_batch = open;
         stats.pending_places.waiting = kept - open + suspected;
@@ -371,8 +365,7 @@ impl Tracker {
     fn expire(&mut self, now: Instant, effects: &mut Effects) {
         let Some(limit) = now.checked_sub(self.delivery.max_age) else { return };
         if self.isolation.oldest_at().is_some_and(|oldest| oldest <= limit) {
-            let groups = self.isolation.take_older(limit);
-            self.backlog.put_back(groups);
+            self.isolation.take_older(limit).into_iter().for_each(|queued| self.backlog.push(queued));
         }
         let before = self.stats.dropped.expired.total();
         while let Some(expired) = self.backlog.expire(limit) {
@@ -384,19 +377,8 @@ impl Tracker {
         }
     }
 
-    /// Takes the mark of a record back.
-    pub(super) fn forget(&mut self, event: &TrackedEvent) {
-        let mark = self.mark_of(event);
-        self.marks.release(mark);
-    }
-
-    fn mark_of(&self, event: &TrackedEvent) -> Mark {
-        let (kind, visitor_id, entity_id) = parts(event);
-        self.marks.mark(kind, visitor_id, entity_id)
-    }
-
     fn release(&mut self, reason: ReleaseReason) {
-        self.due = self.due.max(self.next_sequence);
+        self.backlog.release(self.next_sequence);
         self.due_reason = reason;
         self.open_events = 0;
         self.next_auto_flush = None;
@@ -420,34 +402,6 @@ impl Loss {
             Self::Expired => &mut dropped.expired,
             Self::Closed => &mut dropped.closed,
         }
-    }
-}
-
-/// Makes a record the repetition of an earlier one. Where nothing is sent for it, says what it is: one
-/// that is forced without goal data counts as taken, as in the official Python SDK.
-fn repetition(event: &mut TrackedEvent) -> Option<Verdict> {
-    let TrackedEvent::Conversion(conversion) = event else { return Some(Verdict::Repeated) };
-    conversion.first = false;
-    match (conversion.force_multiple, event.wire_events()) {
-        (false, _) => Some(Verdict::Repeated),
-        (true, 0) => Some(Verdict::Accepted),
-        (true, _) => None,
-    }
-}
-
-/// What the mark of a record is about.
-fn parts(event: &TrackedEvent) -> (MarkKind, &str, &str) {
-    match event {
-        TrackedEvent::Exposure(it) => (MarkKind::Exposure, &it.visitor_id, &it.experience_id),
-        TrackedEvent::Conversion(it) => (MarkKind::Conversion, &it.visitor_id, &it.goal_id),
-    }
-}
-
-/// The mark's key in the data store.
-pub(super) fn mark_key(event: &TrackedEvent) -> String {
-    match parts(event) {
-        (MarkKind::Exposure, visitor_id, experience_id) => bucketing_key(visitor_id, experience_id),
-        (MarkKind::Conversion, visitor_id, goal_id) => goal_key(visitor_id, goal_id),
     }
 }
 

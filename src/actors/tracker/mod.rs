@@ -9,6 +9,7 @@ mod handle;
 mod isolation;
 mod machine;
 mod pacer;
+mod repetitions;
 mod run;
 #[cfg(test)]
 mod simulation;

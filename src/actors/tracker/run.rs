@@ -107,8 +107,7 @@ impl TrackerThread {
         if self.ports.attention.closed.load(Ordering::SeqCst) && !self.tracker.is_closing() {
             // What was sent before is still judged, and delivered where a batch is full.
             self.take_all(now);
-            self.tracker.settle(now, &mut self.effects);
-            self.tracker.close();
+            self.tracker.close(now, &mut self.effects);
         }
         self.tracker.settle(now, &mut self.effects);
         self.ports.ledger.publish(self.tracker.stats(), self.tracker.oldest_pending());
@@ -124,7 +123,7 @@ impl TrackerThread {
         self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
         self.ports.ledger.publish(self.tracker.stats(), None);
         self.carry_out();
-        (self.ports.store)(StoreCommand::Detach(self.ports.claimed));
+        (self.ports.store)(StoreCommand::Detach(self.ports.claimed, self.tracker.claims.held()));
     }
 
     /// How to wait next.

@@ -124,6 +124,10 @@ impl Bench {
         self.settle()
     }
 
+    fn close(&mut self) {
+        self.tracker.close(self.now, &mut self.effects);
+    }
+
     /// Asks for a flush that ends in ten seconds.
     fn flush(&mut self) -> Pending<FlushReport> {
         self.flush_within(10 * SECOND, false)
@@ -421,8 +425,9 @@ fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
         bench.expose(0);
         let delivery = bench.settle().unwrap();
         bench.expose(1);
-        bench.tracker.close();
         let flushed = bench.flush();
+        bench.close();
+        assert_eq!(bench.tracker.stats().dropped.closed.total(), 1, "what is not at hand, at once");
         assert!(bench.settle().is_none() && !bench.tracker.is_done());
         let next = if works { bench.answer(delivery, 200) } else { bench.fail(delivery) };
         assert!(next.is_none() && bench.tracker.is_done());
@@ -445,7 +450,7 @@ fn a_close_during_a_backoff_has_nothing_to_wait_for() {
     bench.expose(0);
     let delivery = bench.settle().unwrap();
     bench.fail(delivery);
-    bench.tracker.close();
+    bench.close();
     assert!(bench.settle().is_none());
     assert!(bench.tracker.is_done() && bench.is_asleep());
 }

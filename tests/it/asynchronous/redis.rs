@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,25 +20,28 @@ use crate::support::{PATIENCE, direct_to, serve};
 /// A value, and the milliseconds that it was given to live.
 type Values = Arc<Mutex<BTreeMap<String, (String, Option<String>)>>>;
 
-/// A Redis of five commands.
+/// A Redis of six commands.
 struct Server {
     address: SocketAddr,
     values: Values,
+    /// How many commands it reads before it answers them.
+    batch: Arc<AtomicUsize>,
 }
 
 impl Server {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, values) = (listener.local_addr().unwrap(), Values::default());
-        let shared = Arc::clone(&values);
+        let batch = Arc::new(AtomicUsize::new(1));
+        let (shared, batches) = (Arc::clone(&values), Arc::clone(&batch));
         // It ends with the process of the tests.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let values = Arc::clone(&shared);
-                std::thread::spawn(move || talk(stream.unwrap(), &values));
+                let (values, batch) = (Arc::clone(&shared), Arc::clone(&batches));
+                std::thread::spawn(move || talk(stream.unwrap(), &values, &batch));
             }
         });
-        Self { address, values }
+        Self { address, values, batch }
     }
 
     fn store(&self, runtime: &Runtime) -> RedisDataStore {
@@ -53,11 +57,16 @@ impl Server {
 }
 
 /// Answers commands until the client hangs up.
-fn talk(stream: TcpStream, values: &Values) {
-    let mut answers = stream.try_clone().unwrap();
+fn talk(stream: TcpStream, values: &Values, batch: &AtomicUsize) {
+    let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
+    let mut answers = Vec::new();
     while let Some(command) = read(&mut reader) {
-        if answers.write_all(answer(&command, values).as_bytes()).is_err() {
+        answers.push(answer(&command, values));
+        if answers.len() < batch.load(Ordering::SeqCst) {
+            continue;
+        }
+        if writer.write_all(std::mem::take(&mut answers).concat().as_bytes()).is_err() {
             return;
         }
     }
@@ -91,6 +100,13 @@ fn answer(command: &[String], values: &Values) -> String {
             Some((value, _)) => format!("${}\r\n{value}\r\n", value.len()),
             None => "$-1\r\n".to_owned(),
         },
+        ["MGET", ref keys @ ..] => {
+            let found = keys.iter().map(|key| match values.get(*key) {
+                Some((value, _)) => format!("${}\r\n{value}\r\n", value.len()),
+                None => "$-1\r\n".to_owned(),
+            });
+            format!("*{}\r\n{}", keys.len(), found.collect::<String>())
+        }
         ["EXISTS", key] => format!(":{}\r\n", u8::from(values.contains_key(key))),
         ["DEL", key] => format!(":{}\r\n", u8::from(values.remove(key).is_some())),
         ["SET", key, ..] if words.last() == Some(&"NX") && values.contains_key(key) => "$-1\r\n".to_owned(),
@@ -129,6 +145,34 @@ fn each_call_is_one_command() {
         store.set("k", json!(2), Some(Duration::ZERO)).await.unwrap();
         assert_eq!(server.value("k"), Some(("2".to_owned(), Some("1".to_owned()))));
     });
+}
+
+#[test]
+fn a_batch_is_one_round_trip_with_an_answer_for_each_key() {
+    let (server, runtime) = (Server::start(), runtime());
+    let store = server.store(&runtime).with_prefix("p:");
+    let minute = Duration::from_secs(60);
+    block_on(async {
+        // No command of a batch is answered before the last one is there.
+        server.batch.store(3, Ordering::SeqCst);
+        assert_eq!(store.claim_many(&["a", "b", "a"], minute).await, [Ok(true), Ok(true), Ok(false)]);
+        assert_eq!(server.value("p:a"), Some(("true".to_owned(), Some("60000".to_owned()))));
+        let entries = [("b", json!(1)), ("c", json!("broken")), ("d", json!([2]))];
+        let set = store.set_many(&entries, None).await;
+        assert!(matches!(&set[..], [Ok(()), Err(_), Ok(())]), "{set:?}");
+        assert_eq!(server.value("p:b"), Some(("1".to_owned(), None)));
+        server.batch.store(1, Ordering::SeqCst);
+        let read = store.get_many(&["b", "c", "d"]).await;
+        assert_eq!(read, [Ok(Some(json!(1))), Ok(None), Ok(Some(json!([2])))]);
+        server.batch.store(4, Ordering::SeqCst);
+        assert_eq!(store.delete_many(&["a", "b", "c", "d"]).await, [Ok(()), Ok(()), Ok(()), Ok(())]);
+        assert!(server.values.lock().unwrap().is_empty());
+        // Nothing is asked for nothing.
+        assert!(store.get_many(&[]).await.is_empty() && store.delete_many(&[]).await.is_empty());
+    });
+    runtime.shutdown_background();
+    let gone = block_on(store.claim_many(&["a", "b"], minute));
+    assert!(gone.len() == 2 && gone.iter().all(|answer| answer.is_err()), "{gone:?}");
 }
 
 #[test]

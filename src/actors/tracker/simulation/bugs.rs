@@ -1,5 +1,5 @@
 //! Bugs on purpose, so that the simulation can be seen to find them. They live where the simulation holds
-//! the pipeline, but for one that only the machine can have.
+//! the pipeline, but for two that only the machine can have.
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +18,16 @@ pub(super) enum Bug {
     EarlyEnd,
     /// The tracker does nothing while the data store is asked about a record.
     AwaitedStore,
+    /// The store's late answer to a claim is not heard.
+    LostLease,
+    /// What was delivered with a lease is forgotten, so that a store that fails lets it be sent again.
+    Forgotten,
     /// A reading counts what has just moved from the channel to the tracker in both places.
     CountedTwice,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::EarlyAck,
         Self::LostBatch,
         Self::DoubleSend,
@@ -31,6 +35,8 @@ impl Bug {
         Self::LeftMark,
         Self::EarlyEnd,
         Self::AwaitedStore,
+        Self::LostLease,
+        Self::Forgotten,
         Self::CountedTwice,
     ];
 }

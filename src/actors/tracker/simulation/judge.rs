@@ -9,7 +9,7 @@ use crossbeam_channel::TryRecvError;
 
 use super::store::SimulatedStore;
 use crate::actors::tracker::Verdict;
-use crate::actors::tracker::machine::mark_key;
+use crate::actors::tracker::repetitions::mark_key;
 use crate::actors::wait::Pending;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::tracking::{ByClass, Refused, Stats, TrackedEvent};
@@ -48,6 +48,8 @@ struct Call {
     answered: bool,
     /// The tracker has heard the answer.
     acknowledged: bool,
+    /// The first call after that.
+    acknowledged_before: Option<usize>,
     /// Its process ended while it was on its way.
     abandoned: bool,
     /// The first call after it was known to be dropped.
@@ -106,6 +108,7 @@ impl Judge {
             taken: 0,
             answered: false,
             acknowledged: false,
+            acknowledged_before: None,
             abandoned: false,
             dropped_before: None,
         });
@@ -136,22 +139,32 @@ impl Judge {
             let call = &self.calls[*number];
             let others = self.visitors[&call.visitor].iter().filter(|other| *other != number);
             if others.clone().any(|other| self.calls[*other].answered) {
-                assert!(self.is_troubled(call), "{} is delivered for the second time", call.visitor);
+                let excused = self.store.as_ref().is_some_and(|store| store.is_doubtful(&call.key));
+                assert!(excused, "{} is delivered for the second time", call.visitor);
                 self.twice += 1;
             }
+            // Whatever the store does: what it has erased is first again.
+            let was_here = others.map(|other| &self.calls[*other]).any(|other| {
+                let before = other.acknowledged_before.is_some_and(|first| first <= *number);
+                before && other.process == call.process
+            });
+            let erased = self.store.as_ref().is_some_and(|store| store.was_freed(&call.key));
+            assert!(!was_here || erased, "{} is delivered by its process again", call.visitor);
         }
     }
 
-    /// The store has not served this key as it should.
-    fn is_troubled(&self, call: &Call) -> bool {
-        self.store.as_ref().is_some_and(|store| store.is_troubled(&call.key))
+    /// A call to the store about this key has failed.
+    fn is_failed(&self, call: &Call) -> bool {
+        self.store.as_ref().is_some_and(|store| store.has_failed(&call.key))
     }
 
     /// The tracker hears that a delivery was taken.
     pub(super) fn acknowledge(&mut self, number: usize) {
+        let first = self.calls.len();
         let call = &mut self.calls[number];
         assert!(call.answered, "{} is said to be delivered and is not", call.visitor);
         assert!(!std::mem::replace(&mut call.acknowledged, true), "{} was delivered before", call.visitor);
+        call.acknowledged_before = Some(first);
         self.accounts[call.process].acknowledged += 1;
     }
 
@@ -161,6 +174,12 @@ impl Judge {
         self.calls[call].dropped_before = Some(self.calls.len());
         self.accounts[process].refused_alone += 1;
         self.accounts[process].too_large_alone += u64::from(too_large);
+    }
+
+    /// A process does not wait for the store any more: of its records, which are not told apart here.
+    pub(super) fn memory_decides(&self, process: usize) {
+        let open = self.calls.iter().filter(|call| call.process == process && !call.acknowledged);
+        self.store.iter().for_each(|store| store.delay(open.clone().map(|call| &call.key)));
     }
 
     /// A process ends with this one on its way.
@@ -179,10 +198,10 @@ impl Judge {
         process: usize,
         stats: &Stats,
         in_channel: usize,
-        ended: bool,
+        closing: bool,
         now: Instant,
     ) {
-        self.hear(process, ended);
+        self.hear(process, closing);
         let account = &self.accounts[process];
         let calls = account.calls.iter().map(|call| &self.calls[*call]);
         assert!(stats.is_balanced(), "{stats:?}");
@@ -198,7 +217,7 @@ impl Judge {
         let Stats { dropped, .. } = stats;
         assert_eq!(dropped.queue_full, refused(Refused::Full), "as callers were told");
         let closed = refused(Refused::Closed);
-        assert!(dropped.closed == closed || (ended && is_covered(closed, dropped.closed)), "{dropped:?}");
+        assert!(dropped.closed == closed || (closing && is_covered(closed, dropped.closed)), "{dropped:?}");
         let admitted = calls.clone().filter(|call| call.refused.is_none());
         let culprits = admitted.clone().filter(|call| call.culprit).count() as u64;
         let rejected = account.refused_alone..=culprits + account.too_large_alone;
@@ -230,7 +249,7 @@ impl Judge {
     fn may_repeat(&self, number: usize) -> bool {
         let call = &self.calls[number];
         let open = matches!(call.verdict, None | Some(Verdict::Repeated));
-        let repeats = self.has_another(number) || self.is_troubled(call);
+        let repeats = self.has_another(number) || self.is_failed(call);
         call.refused.is_none() && !call.acknowledged && open && repeats
     }
 
@@ -249,7 +268,7 @@ impl Judge {
     }
 
     /// Notes the verdicts that have come.
-    fn hear(&mut self, process: usize, ended: bool) {
+    fn hear(&mut self, process: usize, closing: bool) {
         for at in 0..self.accounts[process].calls.len() {
             let number = self.accounts[process].calls[at];
             let Some(asked) = &self.calls[number].asked else { continue };
@@ -258,7 +277,7 @@ impl Judge {
                     self.calls[number].asked = None;
                     let repeats = verdict != Verdict::Repeated || self.has_another(number);
                     let first = self.calls.len();
-                    let excused = self.is_troubled(&self.calls[number]);
+                    let excused = self.is_failed(&self.calls[number]);
                     let call = &mut self.calls[number];
                     assert!(repeats || excused, "{} is the first and is told that it is not", call.visitor);
                     if verdict == Verdict::NoRoom {
@@ -269,7 +288,7 @@ impl Judge {
                 }
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => {
-                    assert!(ended || self.calls[number].refused.is_some(), "a caller has no verdict");
+                    assert!(closing || self.calls[number].refused.is_some(), "a caller has no verdict");
                     self.calls[number].asked = None;
                 }
             }
@@ -280,8 +299,14 @@ impl Judge {
     /// with the endpoint, or may be, and no store has failed it.
     pub(super) fn is_owed(&self, visitor: &str) -> bool {
         let calls = self.visitors.get(visitor).into_iter().flatten().map(|call| &self.calls[*call]);
-        let excused = |call: &Call| call.taken > 0 || call.abandoned || self.is_troubled(call);
+        let excused = |call: &Call| call.taken > 0 || call.abandoned || self.is_failed(call);
         calls.clone().next().is_some() && !calls.clone().any(excused)
+    }
+
+    /// Whether a process knows that it has delivered a record of this visitor.
+    pub(super) fn is_delivered_by(&self, process: usize, visitor: &str) -> bool {
+        let calls = self.visitors.get(visitor).into_iter().flatten().map(|call| &self.calls[*call]);
+        calls.into_iter().any(|call| call.process == process && call.acknowledged)
     }
 
     pub(super) fn is_taken(&self, call: usize) -> bool {
@@ -295,7 +320,7 @@ impl Judge {
 
     /// Whether a store has failed this call's visitor meanwhile.
     pub(super) fn is_excused(&self, call: usize) -> bool {
-        self.is_troubled(&self.calls[call])
+        self.is_failed(&self.calls[call])
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Process {
     /// When the tracker last heard of a failure, unless it has heard of a success since.
     failed_at: Option<Instant>,
     closing: bool,
+    /// The tracker has taken a turn since.
+    saw_close: bool,
     /// When the tracker took its last turn.
     turned_at: Option<Instant>,
     /// Records that its last turn took from the channel.
@@ -108,8 +110,10 @@ impl Process {
         };
         let mut thread = TrackerThread::new(ports, settings);
         thread.tracker.leaves_marks = scope.bug == Some(Bug::LeftMark);
+        thread.tracker.forgets_delivered = scope.bug == Some(Bug::Forgotten);
         if let Some(store) = &mut store {
             store.leaves_marks = scope.bug == Some(Bug::LeftMark);
+            store.loses_leases = scope.bug == Some(Bug::LostLease);
         }
         let envelope = Envelope { account_id: "1".into(), project_id: "2".into(), enrich_data: true };
         let flusher = Flusher {
@@ -137,6 +141,7 @@ impl Process {
             flushes: Vec::new(),
             failed_at: None,
             closing: false,
+            saw_close: false,
             turned_at: None,
             moved: 0,
             bug: scope.bug,
@@ -186,6 +191,11 @@ impl Process {
     /// What the store is asked on lanes that are not yet hanging.
     pub(super) fn store_calls(&self) -> usize {
         self.store.as_ref().map_or(0, |store| store.lanes.len())
+    }
+
+    /// Whether the store has done what a call asks, and only has to answer.
+    pub(super) fn is_done_in_store(&self, lane: usize) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_done(lane))
     }
 
     pub(super) fn has_store_commands(&self) -> bool {
@@ -306,7 +316,12 @@ impl Process {
     pub(super) fn check(&mut self, judge: &mut Judge, now: Instant) {
         let stats = self.stats(now);
         self.moved = 0;
-        judge.check(self.number, &stats, self.inbox.len(), self.thread.is_none(), now);
+        let closing = self.closing || self.thread.is_none();
+        judge.check(self.number, &stats, self.inbox.len(), closing, now);
+        if self.saw_close {
+            let places = stats.pending_places;
+            assert_eq!(places.in_batch + places.waiting, 0, "a close keeps what cannot go: {stats:?}");
+        }
         if self.thread.is_some() {
             let on_the_way: usize = self.lanes.iter().map(|delivery| delivery.records.len()).sum();
             assert!(stats.pending_places.in_flight >= on_the_way as u64, "{stats:?}");
@@ -384,7 +399,12 @@ impl Process {
         }
         let Some(mut thread) = self.thread.take() else { return };
         let waiting = self.inbox.len();
-        if thread.turn(event, now, SystemTime::UNIX_EPOCH) {
+        let decided = thread.tracker.stats().store_timeouts;
+        let ends = thread.turn(event, now, SystemTime::UNIX_EPOCH);
+        if thread.tracker.stats().store_timeouts > decided {
+            judge.memory_decides(self.number);
+        }
+        if ends {
             thread.finish();
             let unheard = self.outcomes.try_iter().map(|outcome| outcome.delivery).collect::<Vec<_>>();
             for queued in self.lanes.iter().chain(&unheard).flat_map(|delivery| &delivery.records) {
@@ -408,6 +428,7 @@ impl Process {
             self.lanes.push(delivery);
         }
         self.turned_at = Some(now);
+        self.saw_close = self.closing;
     }
 }
 

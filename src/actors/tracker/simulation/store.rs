@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendError, Sender};
 use serde_json::Value;
 
-use crate::actors::store::{Call, ClaimAnswer, Claimed, StoreCommand, StoreEffect, StoreMachine, perform};
+use crate::actors::store::{
+    Call, ClaimAnswer, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, perform,
+};
 use crate::caught::Wall;
 use crate::options::DeliveryConfig;
 use crate::state::{DataStore, Guarded, StoreError, Visitors};
@@ -24,7 +26,7 @@ pub(super) enum Way {
     Fails,
     /// It is done, and the last answer is missing.
     FallsShort,
-    /// It is done, and answered after the deadline.
+    /// It is done, and answered at some time after the deadline.
     Late,
     /// Nothing is ever heard of it.
     Hangs,
@@ -37,23 +39,43 @@ struct Held {
     now: Instant,
     way: Way,
     values: HashMap<String, (Value, Option<Instant>)>,
-    /// Keys that it has not served well.
-    troubled: HashSet<String>,
+    /// Keys that it has not served as it should.
+    failed: HashSet<String>,
+    /// Keys that it has not served in time.
+    late: HashSet<String>,
+    /// Keys that were free again, released or by the end of a lease.
+    freed: HashSet<String>,
 }
 
 impl SimulatedStore {
     pub(super) fn new(now: Instant) -> Arc<Self> {
-        let (values, troubled) = (HashMap::new(), HashSet::new());
-        Arc::new(Self(Mutex::new(Held { now, way: Way::Works, values, troubled })))
+        let (failed, late, freed) = (HashSet::new(), HashSet::new(), HashSet::new());
+        Arc::new(Self(Mutex::new(Held { now, way: Way::Works, values: HashMap::new(), failed, late, freed })))
     }
 
-    /// Whether a key was not served in time, not served at all, or free again by the end of a lease.
-    pub(super) fn is_troubled(&self, key: &str) -> bool {
-        self.held().troubled.contains(key)
+    /// Whether a call about a key has failed or hangs, so that what was claimed may stay.
+    pub(super) fn has_failed(&self, key: &str) -> bool {
+        self.held().failed.contains(key)
     }
 
-    fn trouble<'a>(&self, keys: impl IntoIterator<Item = &'a String>) {
-        self.held().troubled.extend(keys.into_iter().cloned());
+    /// Whether memory may have decided about a key, or the end of a lease: two processes can then take one
+    /// conversion for the first.
+    pub(super) fn is_doubtful(&self, key: &str) -> bool {
+        let held = self.held();
+        held.failed.contains(key) || held.late.contains(key) || held.freed.contains(key)
+    }
+
+    /// Whether a key was free again at any time.
+    pub(super) fn was_freed(&self, key: &str) -> bool {
+        self.held().freed.contains(key)
+    }
+
+    fn fail<'a>(&self, keys: impl IntoIterator<Item = &'a String>) {
+        self.held().failed.extend(keys.into_iter().cloned());
+    }
+
+    pub(super) fn delay<'a>(&self, keys: impl IntoIterator<Item = &'a String>) {
+        self.held().late.extend(keys.into_iter().cloned());
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -69,7 +91,7 @@ impl Held {
         let now = self.now;
         if self.values.get(key).is_some_and(|(_, end)| end.is_some_and(|end| end <= now)) {
             self.values.remove(key);
-            self.troubled.insert(key.to_owned());
+            self.freed.insert(key.to_owned());
         }
         Ok(self.values.get(key).map(|(value, _)| value.clone()))
     }
@@ -99,6 +121,7 @@ impl DataStore for SimulatedStore {
         let mut held = self.held();
         held.live(key)?;
         held.values.remove(key);
+        held.freed.insert(key.to_owned());
         Ok(())
     }
 
@@ -116,6 +139,11 @@ impl DataStore for SimulatedStore {
             Ok(is_free)
         };
         let answers = keys.iter().map(claim).collect();
+        self.held().cut(answers)
+    }
+
+    fn delete_many(&self, keys: &[&str]) -> Vec<Result<(), StoreError>> {
+        let answers = keys.iter().map(|key| self.delete(key)).collect();
         self.held().cut(answers)
     }
 }
@@ -137,13 +165,23 @@ pub(super) struct StoreActor {
     commands: Receiver<StoreCommand>,
     claimed: Option<Sender<Vec<Claimed>>>,
     /// Calls that have not ended, and will.
-    pub(super) lanes: Vec<(u64, Call)>,
+    pub(super) lanes: Vec<(u64, Work)>,
     /// Calls that never end.
     hung: Vec<Call>,
     /// What the tracker has asked, about which key and when.
     asked: Vec<(Asked, String, Instant)>,
     /// Releases never reach the store.
     pub(super) leaves_marks: bool,
+    /// An answer that comes late is not heard.
+    pub(super) loses_leases: bool,
+    /// Claims whose answers were late.
+    told_late: HashSet<u64>,
+}
+
+/// How far a call is.
+pub(super) enum Work {
+    ToDo(Call),
+    Done(Done),
 }
 
 impl StoreActor {
@@ -164,6 +202,8 @@ impl StoreActor {
             hung: Vec::new(),
             asked: Vec::new(),
             leaves_marks: false,
+            loses_leases: false,
+            told_late: HashSet::new(),
         }
     }
 
@@ -177,8 +217,15 @@ impl StoreActor {
 
     /// Whether the store is at work on a question of the tracker's.
     pub(super) fn is_asked(&self) -> bool {
-        let mut calls = self.lanes.iter().map(|(_, call)| call).chain(&self.hung);
-        calls.any(|call| matches!(call, Call::Claim(..)))
+        let claims = |(_, work): &(u64, Work)| {
+            matches!(work, Work::ToDo(Call::Claim(..)) | Work::Done(Done::Claim(_)))
+        };
+        self.lanes.iter().any(claims) || self.hung.iter().any(|call| matches!(call, Call::Claim(..)))
+    }
+
+    /// Whether what a call asks has been done.
+    pub(super) fn is_done(&self, lane: usize) -> bool {
+        matches!(self.lanes[lane].1, Work::Done(_))
     }
 
     /// Takes what it has been asked, and gives up what has waited for too long.
@@ -192,9 +239,10 @@ impl StoreActor {
                 StoreCommand::Release(keys) => keys.iter().for_each(|key| ask(Asked::Release, key)),
                 _ => {}
             }
-            if let StoreCommand::Detach(unheard) = command {
+            if let StoreCommand::Detach(unheard, held) = command {
                 self.claimed = None;
-                Self::unheard(&mut self.machine, &mut self.asked, unheard.try_iter().flatten(), now);
+                self.machine.detached(held);
+                self.machine.unheard(unheard.try_iter().flatten().collect(), now);
             } else {
                 self.machine.command(command, now);
             }
@@ -204,26 +252,31 @@ impl StoreActor {
 
     /// A call ends, or begins to hang.
     pub(super) fn end(&mut self, lane: usize, way: Way, now: Instant) {
-        let (id, call) = self.lanes.swap_remove(lane);
+        let (id, work) = self.lanes.swap_remove(lane);
+        let call = match work {
+            Work::ToDo(call) => call,
+            Work::Done(done) => return self.answer(id, done, now),
+        };
         let (what, keys) = match &call {
             Call::Claim(keys, _) => (Asked::Claim, keys.clone()),
             Call::Keep(keys, _) => (Asked::Keep, keys.clone()),
             Call::Release(keys) => (Asked::Release, keys.clone()),
             Call::Read(_) | Call::Write(_) => unreachable!("nobody reads or writes visitors here"),
         };
-        if way != Way::Works {
-            self.store.trouble(&keys);
-        }
-        if way == Way::Hangs {
-            return self.hung.push(call);
-        }
-        if way == Way::Late {
-            self.settle(now);
+        match way {
+            Way::Works => {}
+            Way::Late => self.store.delay(&keys),
+            Way::Fails | Way::FallsShort => self.store.fail(&keys),
+            Way::Hangs => {
+                self.store.fail(&keys);
+                return self.hung.push(call);
+            }
         }
         self.note_late(now);
         for key in &keys {
+            // Without one it is released for a tracker that is gone.
             let place = self.asked.iter().position(|(known, about, _)| *known == what && about == key);
-            self.asked.remove(place.expect("a question of the tracker's"));
+            place.map(|place| self.asked.remove(place));
         }
         {
             let mut held = self.store.held();
@@ -232,52 +285,58 @@ impl StoreActor {
 
         let done = perform(call, &self.guarded, &self.visitors);
 
+        if way == Way::Late {
+            self.lanes.push((id, Work::Done(done)));
+        } else {
+            self.answer(id, done, now);
+        }
+    }
+
+    fn answer(&mut self, id: u64, done: Done, now: Instant) {
         let mut effects = Vec::new();
         self.machine.ended(id, done, now, &mut effects);
         self.carry_out(effects, now);
         self.settle(now);
     }
 
-    fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         self.note_late(now);
         let mut effects = Vec::new();
         self.machine.settle(now, &mut effects);
         self.carry_out(effects, now);
     }
 
-    /// Nobody waits longer than this, nor for a store that has all but one of its lanes hanging.
+    /// Nobody waits longer than this, nor for a store that has no lane left to be told anything.
     fn note_late(&self, now: Instant) {
-        let hangs = self.hung.len() + 1 >= StoreMachine::LANES;
-        let late = self.asked.iter().filter(|(.., asked_at)| hangs || *asked_at + TIMEOUT <= now);
-        self.store.trouble(late.map(|(_, key, _)| key));
-    }
-
-    /// Answers that no tracker hears.
-    fn unheard(
-        machine: &mut StoreMachine,
-        asked: &mut Vec<(Asked, String, Instant)>,
-        claimed: impl IntoIterator<Item = Claimed>,
-        now: Instant,
-    ) {
-        let claimed: Vec<_> = claimed.into_iter().collect();
-        let leased = claimed.iter().filter(|it| it.answer == ClaimAnswer::First);
-        asked.extend(leased.map(|it| (Asked::Release, it.key.clone(), now)));
-        machine.unheard(claimed, now);
+        if self.hung.len() + 2 >= StoreMachine::LANES {
+            self.store.fail(self.asked.iter().map(|(_, key, _)| key));
+        }
+        let late = self.asked.iter().filter(|(.., asked_at)| *asked_at + TIMEOUT <= now);
+        self.store.delay(late.map(|(_, key, _)| key));
     }
 
     fn carry_out(&mut self, effects: Vec<StoreEffect>, now: Instant) {
         for effect in effects {
             match effect {
-                StoreEffect::Call(id, call) => self.lanes.push((id, call)),
-                StoreEffect::Claimed(claimed) => {
+                StoreEffect::Call(id, call) => self.lanes.push((id, Work::ToDo(call))),
+                StoreEffect::Claimed(mut claimed) => {
+                    let late = |it: &&Claimed| matches!(it.answer, ClaimAnswer::Late | ClaimAnswer::Unasked);
+                    self.store.delay(claimed.iter().filter(late).map(|it| &it.key));
+                    if self.loses_leases {
+                        claimed.retain(|it| !self.told_late.contains(&it.sequence));
+                        self.told_late.extend(claimed.iter().filter(late).map(|it| it.sequence));
+                    }
                     let unsent = match &self.claimed {
                         Some(tracker) => tracker.send(claimed).err().map(SendError::into_inner),
                         None => Some(claimed),
                     };
-                    Self::unheard(&mut self.machine, &mut self.asked, unsent.into_iter().flatten(), now);
+                    self.machine.unheard(unsent.unwrap_or_default(), now);
                 }
                 StoreEffect::Late(answers) => self.visitors.count_late(answers),
-                StoreEffect::Read(..) | StoreEffect::Drained(_) | StoreEffect::Notify(_) => {}
+                StoreEffect::Read(..)
+                | StoreEffect::Drained(_)
+                | StoreEffect::Notify(_)
+                | StoreEffect::Untold(_) => {}
             }
         }
         assert!(self.lanes.len() + self.hung.len() <= StoreMachine::LANES, "more calls than lanes");

@@ -86,6 +86,8 @@ pub(super) struct World<'a, C> {
     next_visitor: usize,
     /// Requests that will be answered by a 401.
     gone: usize,
+    /// How calls to the store end when everything comes to rest.
+    store_way: Way,
     pub(super) outcome: Tally,
 }
 
@@ -135,6 +137,7 @@ impl<'a, C: Choices> World<'a, C> {
             now,
             next_visitor: 0,
             gone: 0,
+            store_way: Way::Works,
             outcome: Tally::default(),
             scope,
         };
@@ -198,11 +201,13 @@ impl<'a, C: Choices> World<'a, C> {
             }
             Act::Ask => processes[at].turn_store(*now),
             Act::EndStore(lane) => {
-                let way = self.store_way();
+                let is_done = self.processes[at].is_done_in_store(lane);
+                let way = if is_done { Way::Works } else { self.store_way() };
+                self.processes[at].end_store_call(lane, way, self.now);
                 if way == Way::Late {
                     self.now += TIMEOUT;
+                    self.processes[at].turn_store(self.now);
                 }
-                self.processes[at].end_store_call(lane, way, self.now);
             }
             Act::Flush => {
                 self.scope.flushes -= 1;
@@ -326,6 +331,10 @@ impl<'a, C: Choices> World<'a, C> {
                 self.record_again(at, visitor);
             }
         }
+        if self.scope.store {
+            self.store_way = Way::Fails;
+            (0..self.processes.len()).for_each(|at| self.repeat(at));
+        }
         for (at, process) in self.processes.iter().enumerate() {
             let stats = process.stats(self.now);
             assert!(stats.pending == 0 || !process.has_ended(), "{at}: {stats:?}");
@@ -345,7 +354,7 @@ impl<'a, C: Choices> World<'a, C> {
             assert!(round < 300, "process {at} does not come to an end: {:?}", process.stats(*now));
             process.turn_store(*now);
             while process.store_calls() > 0 {
-                process.end_store_call(0, Way::Works, *now);
+                process.end_store_call(0, self.store_way, *now);
                 process.turn_store(*now);
             }
             while process.has_messages() && round < 200 {
@@ -380,6 +389,20 @@ impl<'a, C: Choices> World<'a, C> {
             }
             while !self.processes[at].lanes.is_empty() {
                 self.end_delivery(at, 0, Answer::OK);
+            }
+        }
+    }
+
+    /// Some visitors whose records a process has delivered record there once more; the judge knows that this is
+    /// a repetition, whatever the store says.
+    fn repeat(&mut self, at: usize) {
+        let names = (0..self.next_visitor).map(|visitor| (visitor, self.name(at, visitor)));
+        let known = names.filter(|(_, name)| self.judge.is_delivered_by(at, name)).take(3);
+        for (visitor, name) in known.collect::<Vec<_>>() {
+            if self.processes[at].is_open() {
+                let offer = Offer { visitor: &name, class: visitor % 3, culprit: false, asks: true };
+                self.processes[at].record(offer, &mut self.judge, self.now);
+                self.drain(at);
             }
         }
     }
