@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smol_str::SmolStr;
 
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, SnapshotExt};
 
 /// A key and where a config has it. Any number of threads, with contexts of different configs, use
 /// one handle at a time: the place and the config it belongs to are one word.

@@ -61,7 +61,6 @@ mod config;
 mod context;
 mod core;
 mod deadline;
-mod decide;
 mod diagnostics;
 #[cfg(feature = "async")]
 mod drive;
@@ -69,38 +68,35 @@ mod error;
 mod events;
 mod exit;
 mod flush;
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzzing;
 mod handles;
-mod js;
-mod murmur;
 mod options;
-mod preview;
 mod process;
 mod results;
 mod secret;
 mod shared;
-mod short;
 #[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
 mod spawned;
 mod state;
 mod tracking;
 mod transport;
 
+use convert_evaluation::decide;
+
 #[cfg(feature = "async")]
 pub use actors::EventStream;
 pub use actors::{RefreshOutcome, Subscription};
 #[cfg(feature = "async")]
 pub use asynchronous::{AsyncContext, AsyncCore};
-pub use attributes::{AttributeValue, Attributes};
-pub use config::{
+pub use context::{Context, ConversionOptions, RunOptions};
+pub use convert_evaluation::config::{
     BucketOrder, ChangeCounts, ConfigChanges, ConfigError, ConfigSnapshot, ConfigWarning, EntityCounts,
     EntityKind, UnknownEntityKind,
 };
-pub use context::{Context, ConversionOptions, RunOptions};
+pub use convert_evaluation::decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
+pub use convert_evaluation::{
+    AttributeValue, Attributes, PreviewParam, SmolStr, attributes, parse_preview_param,
+};
 pub use core::{Core, CoreBuilder};
-pub use decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
 pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
@@ -119,12 +115,10 @@ pub use options::{
     RefreshConfig, RefreshConfigBuilder, SdkConfig, SdkConfigBuilder, TransportConfig,
     TransportConfigBuilder,
 };
-pub use preview::{PreviewParam, parse_preview_param};
 pub use results::{
     ConversionResult, ConversionStatus, CustomSegmentsResult, DecisionSource, ExperienceResult, FeatureOff,
     FeatureResult, FeatureStatus, Undecided,
 };
-pub use smol_str::SmolStr;
 #[cfg(feature = "async")]
 pub use state::AsyncDataStore;
 #[cfg(feature = "async-redis")]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use crate::config::{CarriedFeature, ConfigSnapshot, Experience, Feature, Variation};
+use crate::config::{CarriedFeature, ConfigSnapshot, Experience, Feature, SnapshotExt, Variation};
 use crate::decide::{Miss, Source};
 
 /// The variation of an experience that a visitor is in. Borrows from the context; allocates nothing.

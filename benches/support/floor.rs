@@ -8,7 +8,7 @@ use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
 
 #[cfg_attr(test, expect(unused_imports, reason = "its tests run with the SDK's"))]
-#[path = "../../src/murmur.rs"]
+#[path = "../../crates/evaluation/src/murmur.rs"]
 mod murmur;
 
 use super::project::{experience_id, experience_key};

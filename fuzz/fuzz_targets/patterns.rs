@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
-use convert_sdk::fuzzing::{STEPS, search};
+use convert_evaluation::fuzzing::{STEPS, search};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 

@@ -12,7 +12,7 @@ use super::inbox::{Desk, Inbox};
 use super::refresher::compile;
 use super::thread::Worker;
 use super::wait::Limit;
-use crate::config::{CompileOptions, ConfigSnapshot};
+use crate::config::{CompileOptions, ConfigSnapshot, SnapshotExt};
 use crate::error::{LoadError, StartError};
 use crate::transport::{ConfigResponse, TransportError};
 

@@ -16,7 +16,7 @@ use super::inbox::{Desk, Inbox};
 use super::jitter::Jitter;
 use super::thread::Worker;
 use super::wait::Limit;
-use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};
+use crate::config::{self, CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotCell};
 use crate::error::{LoadError, StartError};
 
 /// The way to the refresher. Dropping it ends the thread after the fetch at hand.
@@ -152,7 +152,7 @@ impl RefresherThread<'_> {
 
 /// Compiles a config and logs what is wrong with its parts.
 pub(crate) fn compile(body: String, options: &CompileOptions) -> Result<Arc<ConfigSnapshot>, LoadError> {
-    let compiled = ConfigSnapshot::compile(body, options)?;
+    let compiled = config::compile(body, options)?;
     for warning in &compiled.warnings {
         log::warn!("config: {warning}");
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Context;
 use crate::actors::{Caller, Verdict, blocking};
 use crate::attributes::Attributes;
+use crate::config::SnapshotExt;
 use crate::deadline::deadline_after;
 use crate::decide::goal_matches;
 use crate::error::ConfirmError;

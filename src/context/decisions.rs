@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use smol_str::SmolStr;
 
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::decide::{Stored, StoredDecisions};
 
 /// So many experiences have their note in the context itself, in the order in which they came.
@@ -85,10 +85,7 @@ impl Decisions {
     /// Every decision as ids: those about the snapshot in config order, then the foreign ones. A
     /// visitor of a few decisions costs one allocation.
     pub(crate) fn pairs<C: FromIterator<(SmolStr, SmolStr)>>(&self, snapshot: &ConfigSnapshot) -> C {
-        let pair = |(experience, variation): (usize, usize)| {
-            let experience = &snapshot.experiences()[experience];
-            (experience.id.clone(), experience.variations[variation].id.clone())
-        };
+        let pair = |decided| pair(snapshot, decided);
         if self.many.get().is_none() && self.foreign.is_empty() {
             let (mut known, mut count) = ([(0, 0); FEW], 0);
             self.each_few(|position, variation| {
@@ -160,6 +157,13 @@ impl Decisions {
     }
 }
 
+/// A decision as ids.
+#[inline(always)]
+fn pair(snapshot: &ConfigSnapshot, (experience, variation): (usize, usize)) -> (SmolStr, SmolStr) {
+    let experience = &snapshot.experiences()[experience];
+    (experience.id.clone(), experience.variations[variation].id.clone())
+}
+
 const LOW: u64 = u32::MAX as u64;
 
 const fn owner(experience: usize) -> u64 {
@@ -188,15 +192,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::CompileOptions;
+    use crate::config::{CompileOptions, compile};
 
     #[test]
     fn a_variation_that_is_gone_is_known_without_a_search() {
         let experience = |id: usize| json!({"id": id.to_string(), "key": id.to_string()});
         let experiences: Vec<_> = (0..2 * FEW).map(experience).collect();
         let config = json!({"account_id": "1", "project": {"id": "2"}, "experiences": experiences});
-        let snapshot =
-            ConfigSnapshot::compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot;
+        let snapshot = compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot;
         let is_empty = |id: usize| id % 2 == 1;
         let variation = |id| if is_empty(id) { "" } else { "gone" };
         let stored: Vec<_> = (0..2 * FEW).map(|id| (id.to_string().into(), variation(id).into())).collect();

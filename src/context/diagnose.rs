@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::evaluate::PLAIN;
 use super::{Context, RunOptions};
-use crate::config::EntityKind;
+use crate::config::{EntityKind, SnapshotExt};
 use crate::decide::{Explanation, Outcome, Source, carried_features, explain_experience};
 use crate::diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic, visitor_ref,

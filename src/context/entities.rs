@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Context;
-use crate::config::EntityKind;
+use crate::config::{EntityKind, SnapshotExt};
 
 /// Lookups parse the entity's text anew each time: for occasional use.
 impl Context {

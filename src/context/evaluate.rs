@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use super::decisions::Decisions;
 use super::visitor::overlaid;
 use super::{Context, RunOptions};
-use crate::config::{CarriedFeature, ConfigSnapshot};
+use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
 use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience};
 use crate::handles::{ExperienceHandle, FeatureHandle};
 use crate::results::{ExperienceResult, FeatureOff, FeatureResult, Undecided};

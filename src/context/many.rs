@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::RunOptions;
 use super::visitor::{Remembered, custom_segments, overlay, rule_data, split};
-use crate::attributes::{Attributes, LONGEST_SEGMENT};
+use crate::attributes::{Attributes, AttributesExt, LONGEST_SEGMENT};
 use crate::config::ConfigSnapshot;
 use crate::decide::{Facts, Outcome, decide_experience};
 use crate::results::{ExperienceResult, Undecided};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::actors::{Caller, Previewed, blocking};
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::deadline::deadline_after;
 use crate::decide::Source;
 use crate::error::PreviewError;

@@ -9,7 +9,8 @@ use super::Context;
 use super::decisions::Decisions;
 use crate::actors::{Caller, blocking};
 use crate::attributes::{
-    AttributeValue, Attributes, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
+    AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
+    is_longer_than, shorten,
 };
 use crate::config::ConfigSnapshot;
 use crate::decide::match_custom_segments;
@@ -374,13 +375,13 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
 pub(super) fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
     let mut segments = Attributes::new();
     // One look for both: most attributes are neither.
-    if attributes.any(|name, value| is_report_key(name) || value.is_longer_than(LONGEST_SEGMENT)) {
+    if attributes.any(|name, value| is_report_key(name) || is_longer_than(LONGEST_SEGMENT, value)) {
         for key in REPORT_KEYS {
             if let Some(value) = attributes.remove(key) {
                 segments.insert(key, value);
             }
         }
-        tell_of(segments.shorten(LONGEST_SEGMENT) + attributes.shorten(LONGEST_LIST));
+        tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(&mut attributes, LONGEST_LIST));
     }
     (attributes, segments)
 }

@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
 use super::bucketing::Bucketing;
-use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS, LONGEST_SEGMENT, Measured};
+use crate::attributes::{
+    AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_SEGMENT, Measured,
+};
 
 /// What outlives a context: attributes made persistent, segments, and stored decisions.
 #[derive(Clone, Default)]

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::backlog::Queued;
 use super::event::{Conversion, Exposure, GoalDataKey, GoalValue, TrackedEvent};
-use crate::attributes::{Attributes, CUSTOM_SEGMENTS, number_to_json};
+use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS};
 
 /// The segment keys that reports know; nothing else of a visitor leaves the process.
 pub(crate) const REPORT_KEYS: [&str; 7] =
@@ -204,7 +204,7 @@ fn conversion_events<'a>(conversion: &'a Conversion) -> impl Iterator<Item = Con
 impl Serialize for GoalValueWire<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            GoalValue::Number(number) => number_to_json(*number).serialize(serializer),
+            GoalValue::Number(number) => Value::from(&AttributeValue::Number(*number)).serialize(serializer),
             GoalValue::Text(text) => serializer.serialize_str(text),
         }
     }

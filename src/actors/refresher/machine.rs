@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{RefreshOutcome, Refreshed, Wish, compile};
 use crate::actors::jitter::Jitter;
 use crate::actors::wait::Reply;
-use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot};
+use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotExt};
 use crate::error::LoadError;
 use crate::events::LifecycleEvent;
 use crate::options::RefreshConfig;

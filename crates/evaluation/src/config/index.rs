@@ -1,0 +1,158 @@
+//! Finds an entity by its key or id: one probe into a table of positions.
+
+use std::hash::{BuildHasher, RandomState};
+
+use crate::short::same;
+
+/// A position as it is kept. A text, and so what it holds, is shorter than 4 GiB.
+pub(super) fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// An open-addressing table from text to position. The text itself stays in the entities, so that
+/// no key is stored twice; the first entity with a text wins.
+#[derive(Default)]
+pub(crate) struct Index {
+    /// Positions plus one; 0 is an empty slot. The length is a power of two, or zero.
+    slots: Box<[u32]>,
+    seed: u64,
+}
+
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Probes for each text above which the texts were chosen to collide. At most half of the slots are
+/// taken, so that others need one or two.
+const MOST_PROBES: usize = 16;
+
+impl Index {
+    /// Indexes `texts` by their position.
+    pub(crate) fn build<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Self {
+        let texts: Vec<&str> = texts.collect();
+        if texts.is_empty() {
+            return Self::default();
+        }
+        // Whoever chose texts that collide did not know a seed that is drawn now.
+        let drawn = || RandomState::new().hash_one(SEED);
+        Self::seeded(&texts, SEED, MOST_PROBES * texts.len())
+            .or_else(|| Self::seeded(&texts, drawn(), MOST_PROBES * texts.len()))
+            .or_else(|| Self::seeded(&texts, drawn(), usize::MAX))
+            .unwrap_or_default()
+    }
+
+    /// `None` where it takes more probes than that.
+    fn seeded(texts: &[&str], seed: u64, mut probes: usize) -> Option<Self> {
+        let mut slots = vec![0_u32; (texts.len() * 2).next_power_of_two()].into_boxed_slice();
+        let mask = slots.len() - 1;
+        for (position, text) in texts.iter().enumerate() {
+            let mut slot = hash(text, seed) as usize & mask;
+            loop {
+                probes = probes.checked_sub(1)?;
+                match slots[slot] {
+                    0 => {
+                        slots[slot] = u32::try_from(position + 1).unwrap_or(0);
+                        break;
+                    }
+                    taken if texts[taken as usize - 1] == *text => break,
+                    _ => slot = (slot + 1) & mask,
+                }
+            }
+        }
+        Some(Self { slots, seed })
+    }
+
+    /// The first position whose text, as `text_at` tells it, is `text`.
+    pub(crate) fn find<'a>(&self, text: &str, text_at: impl Fn(usize) -> Option<&'a str>) -> Option<usize> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut slot = hash(text, self.seed) as usize & mask;
+        loop {
+            let position = self.slots[slot].checked_sub(1)? as usize;
+            if text_at(position).is_some_and(|known| same(known, text)) {
+                return Some(position);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+}
+
+/// A multiplicative hash over eight bytes at a time. Both halves of each product are kept, so that a
+/// difference in the last letter reaches the low bits, which choose the slot.
+fn hash(text: &str, seed: u64) -> u64 {
+    let mut hash = seed ^ text.len() as u64;
+    let mut add = |word: u64| {
+        let product = u128::from(hash ^ word) * u128::from(SEED);
+        #[expect(clippy::cast_possible_truncation, reason = "the low half and the high half")]
+        {
+            hash = product as u64 ^ (product >> 64) as u64;
+        }
+    };
+    let bytes = text.as_bytes();
+    let (words, _) = bytes.as_chunks::<8>();
+    for word in words {
+        add(u64::from_le_bytes(*word));
+    }
+    // The rest is read together with bytes before it, which needs no copy.
+    if let Some(last) = bytes.last_chunk::<8>() {
+        add(u64::from_le_bytes(*last));
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        add(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
+    } else {
+        bytes.iter().for_each(|byte| add(u64::from(*byte)));
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn similar_keys_spread_over_the_slots() {
+        for length in [1, 3, 6, 8, 11, 17] {
+            let keys: Vec<String> = (0..1000).map(|n| format!("{n:0length$}")).collect();
+            let index = Index::build(keys.iter().map(String::as_str));
+            let looks = std::cell::Cell::new(0);
+            for key in &keys {
+                let found = index.find(key, |position| {
+                    looks.set(looks.get() + 1);
+                    keys.get(position).map(String::as_str)
+                });
+                assert_eq!(found.map(|position| &keys[position]), Some(key));
+            }
+            assert!(looks.get() < 3000, "{} looks for keys of {length}", looks.get());
+        }
+    }
+
+    /// Texts whose hashes by the usual seed end alike.
+    fn colliding(count: usize) -> Vec<String> {
+        let low = |text: &str| hash(text, SEED) & 0x1ff;
+        let wanted = low("0");
+        (0_u64..).map(|n| n.to_string()).filter(|text| low(text) == wanted).take(count).collect()
+    }
+
+    #[test]
+    fn texts_chosen_to_collide_are_found_all_the_same() {
+        let keys = colliding(200);
+        let index = Index::build(keys.iter().map(String::as_str));
+        let looks = std::cell::Cell::new(0);
+        for (position, key) in keys.iter().enumerate() {
+            let text_at = |position: usize| {
+                looks.set(looks.get() + 1);
+                keys.get(position).map(String::as_str)
+            };
+            assert_eq!(index.find(key, text_at), Some(position));
+        }
+        assert!(looks.get() <= 200 * MOST_PROBES, "{} looks for 200 keys", looks.get());
+    }
+
+    #[test]
+    fn finds_the_first_of_each_text_and_nothing_else() {
+        let texts: Vec<String> = (0..500).map(|n| format!("key-{}", n % 400)).collect();
+        let index = Index::build(texts.iter().map(String::as_str));
+        let text_at = |position: usize| texts.get(position).map(String::as_str);
+        for (position, text) in texts.iter().enumerate() {
+            assert_eq!(index.find(text, text_at), Some(position % 400), "{text}");
+        }
+        assert_eq!(index.find("key-400", text_at), None);
+        assert_eq!(Index::default().find("key-1", text_at), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! The checks of one experience, in the order of the JavaScript SDK.
+
+use super::bucketing::{bucket, select};
+use super::rules::matches;
+use super::trace::Trace;
+use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
+use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, SnapshotExt, Standing};
+use crate::js::regex::Steps;
+
+#[inline(always)]
+pub(super) fn decide<D, T>(
+    snapshot: &ConfigSnapshot,
+    experience: usize,
+    facts: &Facts<'_, D>,
+    trace: &mut T,
+) -> Outcome
+where
+    D: StoredDecisions + ?Sized,
+    T: Trace,
+{
+    // A position that the snapshot does not have cannot be decided, and must not panic.
+    let Some(subject) = snapshot.experiences().get(experience) else {
+        return Outcome::Undecided(Miss::NoVariations);
+    };
+    if facts.visitor_id.is_empty() {
+        return Outcome::Undecided(Miss::NoVisitor);
+    }
+    trace.archived(subject.standing == Standing::Archived);
+    match subject.standing {
+        Standing::Running => {}
+        Standing::Archived => return Outcome::Undecided(Miss::Archived),
+        Standing::NoId => return Outcome::Undecided(Miss::NoId),
+    }
+    let in_environment = match (&subject.environment, facts.environment) {
+        (Environment::Any, _) | (Environment::Named(_), None) => true,
+        (Environment::Named(required), Some(given)) => required == given,
+        (Environment::Nowhere(_), _) => false,
+    };
+    trace.environment(subject, facts.environment, in_environment);
+    if !in_environment {
+        return Outcome::Undecided(Miss::Environment);
+    }
+    let (stored, stale) = match facts.decisions.stored(subject.home as usize) {
+        Stored::Variation(variation) if variation < subject.variations.len() => (Some(variation), false),
+        Stored::None => (None, false),
+        Stored::Variation(_) | Stored::Stale | Stored::Empty => (None, true),
+    };
+    trace.stored(subject, stored, stale);
+    let mut steps = Steps::of_a_decision();
+    let located = at_location(snapshot, subject, facts, &mut steps, trace);
+    trace.location(subject, located);
+    if !located {
+        return Outcome::Undecided(Miss::Location);
+    }
+    let in_audience = in_audiences(snapshot, subject, facts, stored.is_some(), &mut steps, trace);
+    trace.audiences(subject, in_audience);
+    if !in_audience {
+        return Outcome::Undecided(Miss::Audience);
+    }
+    let in_segment = in_segments(snapshot, subject, facts);
+    trace.segments(&subject.segments, in_segment);
+    if !in_segment {
+        return Outcome::Undecided(Miss::Segments);
+    }
+    if subject.variations.is_empty() {
+        return Outcome::Undecided(Miss::NoVariations);
+    }
+    if let Some(asked) = facts.forced_variation {
+        let found = subject.variation_index(asked);
+        trace.forced(asked, found.is_some());
+        match found {
+            Some(variation) if stored != Some(variation) => {
+                return Outcome::Decided { variation, source: Source::Forced };
+            }
+            _ => {}
+        }
+    }
+    if let Some(variation) = stored {
+        return Outcome::Decided { variation, source: Source::Stored };
+    }
+    let hash = subject.hash.update(facts.visitor_id.as_bytes()).finish();
+    let bucket = bucket(hash, snapshot.max_traffic());
+    let variation = select(&subject.layout, bucket).map(|edge| edge.variation as usize);
+    trace.bucketed(subject, hash, bucket, variation);
+    match variation {
+        Some(variation) if variation < subject.variations.len() => {
+            Outcome::Decided { variation, source: Source::Hashed { bucket } }
+        }
+        Some(_) => Outcome::Undecided(Miss::OtherVariations { bucket }),
+        None => Outcome::Undecided(Miss::NotDecided { bucket }),
+    }
+}
+
+#[inline]
+fn at_location<D, T>(
+    snapshot: &ConfigSnapshot,
+    experience: &Experience,
+    facts: &Facts<'_, D>,
+    steps: &mut Steps,
+    trace: &mut T,
+) -> bool
+where
+    D: StoredDecisions + ?Sized,
+    T: Trace,
+{
+    match &experience.place {
+        Place::Anywhere => true,
+        Place::Locations(locations) => locations.iter().any(|first| {
+            snapshot.locations_alike(*first).any(|location| {
+                let Some(rules) = &location.rules else { return false };
+                trace.enter_location(Some(location));
+                let matched = matches(rules, facts.location, steps, trace);
+                trace.leave_location(matched);
+                matched
+            })
+        }),
+        Place::SiteArea(rules) => {
+            trace.enter_location(None);
+            let matched = matches(rules, facts.location, steps, trace);
+            trace.leave_location(matched);
+            matched
+        }
+    }
+}
+
+/// Whether the visitor is in the audiences of the experience. Audiences that are not asked (those
+/// that do not exist, and permanent ones once there is a decision) restrict nobody.
+#[inline]
+fn in_audiences<D, T>(
+    snapshot: &ConfigSnapshot,
+    experience: &Experience,
+    facts: &Facts<'_, D>,
+    decided_before: bool,
+    steps: &mut Steps,
+    trace: &mut T,
+) -> bool
+where
+    D: StoredDecisions + ?Sized,
+    T: Trace,
+{
+    let check = &experience.audiences;
+    let mut asked = false;
+    for first in &check.audiences {
+        for audience in snapshot.audiences_alike(*first) {
+            if decided_before && audience.permanent {
+                trace.skip_audience(audience);
+                continue;
+            }
+            asked = true;
+            let matched = in_audience(audience, facts, steps, trace);
+            if matched != check.all {
+                return matched;
+            }
+        }
+    }
+    !asked || check.all
+}
+
+#[inline]
+fn in_audience<D, T>(audience: &Audience, facts: &Facts<'_, D>, steps: &mut Steps, trace: &mut T) -> bool
+where
+    D: StoredDecisions + ?Sized,
+    T: Trace,
+{
+    trace.enter_audience(audience);
+    let Some(exclusion) = &audience.exclusion else {
+        let matched = matches(&audience.rules, facts.attributes, steps, trace);
+        trace.leave_audience(matched, None);
+        return matched;
+    };
+    let bucketed = exclusion.experience.map(|experience| match facts.decisions.stored(experience as usize) {
+        Stored::None | Stored::Empty => false,
+        Stored::Variation(_) | Stored::Stale => true,
+    });
+    // Nobody is bucketed into an experience that does not exist.
+    let matched = bucketed.unwrap_or(false) != exclusion.negated;
+    trace.leave_audience(matched, bucketed);
+    matched
+}
+
+fn in_segments<D>(snapshot: &ConfigSnapshot, experience: &Experience, facts: &Facts<'_, D>) -> bool
+where
+    D: StoredDecisions + ?Sized,
+{
+    let is_recorded = |first: &u32| {
+        let with_id = snapshot.segments_alike(*first).find(|segment| segment.has_id);
+        with_id.is_some_and(|segment| super::segments::is_recorded(&segment.id, facts.custom_segments))
+    };
+    experience.segments.is_empty() || experience.segments.iter().any(is_recorded)
+}

@@ -1,0 +1,174 @@
+//! Decisions: pure functions of a snapshot and the facts of a visitor. No clock, thread, channel,
+//! lock or I/O is reachable from here.
+
+mod bucketing;
+mod experience;
+mod explain;
+mod feature;
+mod goal;
+mod rules;
+mod segments;
+#[cfg(test)]
+mod tests;
+mod trace;
+#[cfg(any(test, vectors))]
+mod vectors;
+
+use crate::attributes::{AttributeValue, Attributes};
+use crate::config::ConfigSnapshot;
+
+pub use explain::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step, explain_experience};
+pub use feature::carried_features;
+pub use goal::goal_matches;
+pub use segments::match_custom_segments;
+
+/// What is stored for a visitor and an experience.
+pub enum Stored {
+    /// Nothing.
+    None,
+    /// This variation of the experience, by position.
+    Variation(usize),
+    /// A variation id that the experience does not have, or not as text. It is no decision, but it
+    /// does count where another experience asks whether the visitor is bucketed into this one.
+    Stale,
+    /// An empty variation id, which counts nowhere.
+    Empty,
+}
+
+/// The stored decisions of one visitor.
+pub trait StoredDecisions {
+    /// The stored decision for an experience, by the position of the first one with its id.
+    fn stored(&self, experience: usize) -> Stored;
+}
+
+/// Everything about the visitor and the call that a decision may depend on.
+pub struct Facts<'a, D: StoredDecisions + ?Sized> {
+    /// An empty id means that nothing is decided at all.
+    pub visitor_id: &'a str,
+    /// What audience rules see: stored segments, context and call attributes, already merged.
+    pub attributes: &'a Attributes,
+    /// What location rules see.
+    pub location: &'a Attributes,
+    /// `None` when no environment is configured, which passes every experience.
+    pub environment: Option<&'a str>,
+    /// The ids of the visitor's recorded custom segments.
+    pub custom_segments: &'a [AttributeValue],
+    /// What is stored for the visitor.
+    pub decisions: &'a D,
+    /// The id of the variation that the call asks for.
+    pub forced_variation: Option<&'a str>,
+}
+
+/// No stored decisions: every visitor is new.
+#[derive(Clone, Copy, Debug)]
+pub struct NoDecisions;
+
+impl StoredDecisions for NoDecisions {
+    fn stored(&self, _: usize) -> Stored {
+        Stored::None
+    }
+}
+
+impl<'a> Facts<'a, NoDecisions> {
+    /// A new visitor with attributes and nothing else.
+    #[must_use]
+    pub fn new(visitor_id: &'a str, attributes: &'a Attributes) -> Self {
+        static NOWHERE: Attributes = Attributes::new();
+        Self {
+            visitor_id,
+            attributes,
+            location: &NOWHERE,
+            environment: None,
+            custom_segments: &[],
+            decisions: &NoDecisions,
+            forced_variation: None,
+        }
+    }
+}
+
+/// What became of one experience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The visitor has a variation.
+    Decided {
+        /// The position of the variation.
+        variation: usize,
+        /// Where the decision comes from.
+        source: Source,
+    },
+    /// The visitor has none.
+    Undecided(Miss),
+}
+
+/// Where a decision comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It was stored, and is not stored or reported again.
+    Stored,
+    /// The visitor's hash.
+    Hashed {
+        /// The bucket.
+        bucket: u32,
+    },
+    /// The call asked for it.
+    Forced,
+}
+
+/// Why there is no decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// The visitor id is empty.
+    NoVisitor,
+    /// The experience is archived.
+    Archived,
+    /// The id of the experience is false to JavaScript.
+    NoId,
+    /// The experience runs in another environment.
+    Environment,
+    /// The location attributes do not match.
+    Location,
+    /// The visitor is not in the audiences.
+    Audience,
+    /// The visitor has none of the custom segments.
+    Segments,
+    /// The experience has no variations, or the config no experience at the position.
+    NoVariations,
+    /// The bucket belongs to no variation that takes visitors.
+    NotDecided {
+        /// The bucket.
+        bucket: u32,
+    },
+    /// The bucket belongs to a variation that the first experience with this id does not have.
+    OtherVariations {
+        /// The bucket.
+        bucket: u32,
+    },
+}
+
+impl Miss {
+    /// A stable name for diagnostics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoVisitor => "no_visitor",
+            Self::Archived => "archived",
+            Self::NoId => "no_id",
+            Self::Environment => "environment_mismatch",
+            Self::Location => "location_mismatch",
+            Self::Audience => "audience_mismatch",
+            Self::Segments => "segment_mismatch",
+            Self::NoVariations => "no_variations",
+            Self::NotDecided { .. } => "variation_not_decided",
+            Self::OtherVariations { .. } => "id_of_another_experience",
+        }
+    }
+}
+
+/// Decides one experience, by its position in the snapshot.
+#[inline]
+pub fn decide_experience<D>(snapshot: &ConfigSnapshot, experience: usize, facts: &Facts<'_, D>) -> Outcome
+where
+    D: StoredDecisions + ?Sized,
+{
+    experience::decide(snapshot, experience, facts, &mut trace::Untraced)
+}

@@ -1,0 +1,140 @@
+//! The rule engine: a rule set against a map of attributes.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use ryu_js::Buffer;
+
+use super::trace::{Trace, Verdict};
+use crate::attributes::{AttributeValue, Attributes};
+use crate::config::{Item, Next, Operand, RuleSet, Test};
+use crate::js::number::{number, number_of_text, numeric_text};
+use crate::js::regex::Steps;
+use crate::js::text::{
+    compare_utf16, contains_lowered, ends_with_lowered, equals_lowered, has_text, lowered,
+    starts_with_lowered, text,
+};
+
+/// Whether the set matches. Branches and items stop at the first that is true, blocks at the first
+/// that is not.
+#[inline]
+pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, steps: &mut Steps, trace: &mut T) -> bool {
+    let mut next = set.start;
+    // Every answer leads onwards, so this ends.
+    while let Some(item) = set.items.get(next.0 as usize) {
+        let value = item.key.as_deref().and_then(|key| data.get(key));
+        let verdict = judge(item, value, steps);
+        trace.item(item, value, verdict);
+        next = if verdict == Verdict::Matched { item.if_matched } else { item.if_missed };
+    }
+    next == Next::MATCHED
+}
+
+#[inline(always)]
+fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> Verdict {
+    let verdict = match (value, &item.test) {
+        // The commonest first; `compare` would say the same.
+        (Some(AttributeValue::String(text)), Test::Equals(lower, _)) => equals_lowered(text, lower).into(),
+        (Some(AttributeValue::Number(left)), Test::Order(Operand::Number(right))) => (left < right).into(),
+        (Some(AttributeValue::Number(left)), Test::OrderOrEqual(Operand::Number(right))) => {
+            (left <= right).into()
+        }
+        (_, Test::Never(_)) => return Verdict::Malformed,
+        (Some(value), test) => compare(test, value, steps),
+        // `not_exists` and `doesNotExist` share a test; only the second one has an answer here.
+        (None, Test::Exists) => Verdict::NotMatched,
+        (None, Test::DoesNotExist) if item.match_type.answers_for_absent() => Verdict::Matched,
+        (None, _) => return Verdict::Absent,
+    };
+    verdict.negate_if(item.negated)
+}
+
+fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> Verdict {
+    let mut buffer = Buffer::new();
+    // JavaScript throws, and so does not negate.
+    if !has_text(value) && test.asks_for_text(value) {
+        return Verdict::Incomparable;
+    }
+    let mut on_text = |compare: fn(&str, &str) -> bool, lower: &str| -> Verdict {
+        compare(&text(value, &mut buffer), lower).into()
+    };
+    match test {
+        Test::Equals(lower, operand) => match value {
+            AttributeValue::Array(elements) => {
+                elements.iter().any(|element| element.strict_eq(&operand.value)).into()
+            }
+            AttributeValue::Object(map) if !map.is_empty() => map.get(&operand.exact).is_some().into(),
+            _ => on_text(equals_lowered, lower),
+        },
+        Test::EqualsNothing if matches!(value, AttributeValue::Array(_)) => Verdict::NotMatched,
+        Test::EqualsNothing => Verdict::Incomparable,
+        Test::Order(operand) => order(value, operand, |order| order == Ordering::Less),
+        Test::OrderOrEqual(operand) => order(value, operand, |order| order != Ordering::Greater),
+        Test::Anything => Verdict::Matched,
+        Test::Contains(lower) => on_text(contains_lowered, lower),
+        Test::StartsWith(lower) => on_text(starts_with_lowered, lower),
+        Test::EndsWith(lower) => on_text(ends_with_lowered, lower),
+        Test::IsIn(elements) => {
+            let tokens = text(value, &mut buffer);
+            tokens
+                .split('|')
+                .any(|token| elements.binary_search_by(|element| (**element).cmp(token)).is_ok())
+                .into()
+        }
+        Test::Regex(pattern) => match pattern.is_match(&lowered(&text(value, &mut buffer)), steps) {
+            Some(matched) => matched.into(),
+            None => Verdict::Exhausted,
+        },
+        Test::Exists => (!is_blank(value)).into(),
+        Test::DoesNotExist => is_blank(value).into(),
+        Test::Never(_) => Verdict::Malformed,
+    }
+}
+
+fn is_blank(value: &AttributeValue) -> bool {
+    match value {
+        AttributeValue::Null => true,
+        AttributeValue::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+/// `less` and `lessEqual`: numbers, booleans and texts among themselves; `null`, lists and objects
+/// count as one type and compare as JavaScript compares them.
+fn order(value: &AttributeValue, operand: &Operand, wanted: fn(Ordering) -> bool) -> Verdict {
+    let holds = |order: Option<Ordering>| Verdict::from(order.is_some_and(wanted));
+    if let AttributeValue::String(text) = value
+        && let Some(left) = numeric_text(text)
+    {
+        return match operand {
+            Operand::Number(right) => holds(left.partial_cmp(right)),
+            _ => Verdict::Incomparable,
+        };
+    }
+    match (value, operand) {
+        (AttributeValue::Number(left), Operand::Number(right)) => holds(left.partial_cmp(right)),
+        (AttributeValue::Bool(left), Operand::Bool(right)) => holds(Some(left.cmp(right))),
+        (AttributeValue::String(left), Operand::Text(right)) => holds(Some(compare_utf16(left, right))),
+        (
+            AttributeValue::Null | AttributeValue::Array(_) | AttributeValue::Object(_),
+            Operand::Object(right),
+        ) => holds(order_as_objects(value, right)),
+        _ => Verdict::Incomparable,
+    }
+}
+
+/// JavaScript's relational comparison of two values of type "object": as text unless one is `null`.
+fn order_as_objects(left: &AttributeValue, right: &AttributeValue) -> Option<Ordering> {
+    let (mut left_buffer, mut right_buffer) = (Buffer::new(), Buffer::new());
+    let primitive = |value: &AttributeValue| matches!(value, AttributeValue::Null);
+    if primitive(left) || primitive(right) {
+        let as_number = |value: &AttributeValue| match value {
+            AttributeValue::Null => number(value),
+            other => number_of_text(&text(other, &mut Buffer::new())),
+        };
+        return as_number(left).partial_cmp(&as_number(right));
+    }
+    let left: Cow<'_, str> = text(left, &mut left_buffer);
+    let right: Cow<'_, str> = text(right, &mut right_buffer);
+    Some(compare_utf16(&left, &right))
+}
