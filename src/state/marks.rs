@@ -13,6 +13,8 @@ pub(crate) struct Marks {
     /// Of these, the marks of records that were delivered and that the data store has too.
     stored: HashSet<Mark>,
     order: VecDeque<(Mark, Instant)>,
+    /// How many have left the order: the number of its first place.
+    passed: u64,
     /// Released marks that still have a place in `order`, and how many.
     released: HashMap<Mark, u32>,
     capacity: NonZeroUsize,
@@ -39,6 +41,7 @@ impl Marks {
             seen: HashSet::new(),
             stored: HashSet::new(),
             order: VecDeque::new(),
+            passed: 0,
             released: HashMap::new(),
             capacity,
             ttl,
@@ -80,17 +83,22 @@ impl Marks {
         self.stored.contains(&mark)
     }
 
-    /// Sets a mark that is not set. Past the bound the oldest one is forgotten.
-    pub(crate) fn set(&mut self, mark: Mark, now: Instant) {
+    /// Sets a mark that is not set, and returns its number. Past the bound the oldest one is forgotten.
+    pub(crate) fn set(&mut self, mark: Mark, now: Instant) -> u64 {
         if self.order.len() == self.capacity.get() {
             self.forget_oldest();
         }
         self.seen.insert(mark);
         self.order.push_back((mark, now));
+        self.passed + self.order.len() as u64 - 1
     }
 
-    /// Takes a mark back. Its place in the order goes when it is the oldest.
-    pub(crate) fn release(&mut self, mark: Mark) {
+    /// Takes the mark with this number back, unless it was forgotten: one of a later record may be in its
+    /// stead. Its place in the order goes when it is the oldest.
+    pub(crate) fn release(&mut self, mark: Mark, number: u64) {
+        if number < self.passed {
+            return;
+        }
         self.stored.remove(&mark);
         if self.seen.remove(&mark) {
             *self.released.entry(mark).or_default() += 1;
@@ -99,6 +107,7 @@ impl Marks {
 
     fn forget_oldest(&mut self) {
         let Some((oldest, _)) = self.order.pop_front() else { return };
+        self.passed += 1;
         if let Some(places) = self.released.get_mut(&oldest) {
             *places -= 1;
             if *places == 0 {
@@ -171,8 +180,22 @@ mod tests {
         assert!(!marks.is_left_to_store(first) && marks.is_left_to_store(second));
         assert!(marks.take_from_store(second) && !marks.take_from_store(second));
         marks.leave_to_store(second);
-        marks.release(second);
+        marks.release(second, u64::MAX);
         assert!(marks.stored.is_empty() && marks.seen.is_empty());
+    }
+
+    #[test]
+    fn a_forgotten_mark_is_not_taken_back_from_a_later_record() {
+        let mut marks = Marks::new(NonZeroUsize::new(9).unwrap(), Some(SECOND));
+        let start = Instant::now();
+        let mark = marks.mark(MarkKind::Conversion, "v", "1");
+        let first = marks.set(mark, start);
+        assert!(!marks.contains(mark, start + SECOND), "forgotten for its age");
+        let second = marks.set(mark, start + SECOND);
+        marks.release(mark, first);
+        assert!(marks.contains(mark, start + SECOND), "it is the second one's");
+        marks.release(mark, second);
+        assert!(!marks.contains(mark, start + SECOND));
     }
 
     #[test]
@@ -181,8 +204,8 @@ mod tests {
         let now = Instant::now();
         let mark = marks.mark(MarkKind::Conversion, "v", "1");
         assert!(marks.insert(MarkKind::Conversion, "v", "1", now));
-        marks.release(mark);
-        marks.release(mark);
+        marks.release(mark, u64::MAX);
+        marks.release(mark, u64::MAX);
         assert!(marks.insert(MarkKind::Conversion, "v", "1", now), "released once, whoever asks twice");
         assert!(marks.insert(MarkKind::Conversion, "w", "1", now));
         // The next one takes the place that the released mark had.

@@ -12,7 +12,11 @@ pub(crate) struct Queued {
     pub(crate) accepted_at: Instant,
     /// Deliveries that carried it and failed.
     pub(crate) tries: u32,
+    /// Of these, how many reached an endpoint that neither took nor refused it. It may be why.
+    pub(crate) suspicion: u32,
     pub(crate) claim: Claim,
+    /// Which of the marks that were ever set is its own.
+    pub(crate) mark: u64,
 }
 
 /// What a record has claimed: the deduplication mark of its visitor and goal or experience.
@@ -59,7 +63,12 @@ pub(crate) struct Backlog {
     released: u64,
     /// How many are not.
     open: usize,
+    /// Cuts begin here, where any record is ready that is not before it.
+    cut_from: u64,
 }
+
+/// Under more suspicion than this a record travels in smaller and smaller company.
+const TRUSTED: u32 = 2;
 
 /// Records in order of acceptance.
 #[derive(Default)]
@@ -80,6 +89,7 @@ impl Backlog {
             to_retry: 0,
             released: 0,
             open: 0,
+            cut_from: 0,
         }
     }
 
@@ -141,19 +151,49 @@ impl Backlog {
     /// Takes the oldest released records that wait for no claim, as many as one delivery may carry and at
     /// least one.
     pub(crate) fn cut(&mut self, limit: CutLimit) -> Vec<Queued> {
-        let mut batch: Vec<Queued> = Vec::with_capacity(limit.events.min(self.len()));
-        let (mut events, mut bytes) = (0, 0);
-        while let Some((class, oldest)) = self.oldest_ready() {
+        let from = self.cut_from;
+        let (from, end) = match self.cut_end(from, limit) {
+            Some(end) => (from, end),
+            None => (0, self.cut_end(0, limit).unwrap_or_default()),
+        };
+        let mut batch = Vec::with_capacity(limit.events.min(self.len()));
+        self.ready.iter_mut().for_each(|queue| queue.take(from, end, &mut batch));
+        batch.sort_unstable_by_key(|queued| queued.sequence);
+        batch.iter().for_each(|queued| self.uncount(queued));
+        batch
+    }
+
+    /// Before which number the records stand that a delivery takes, from this number on.
+    fn cut_end(&self, from: u64, limit: CutLimit) -> Option<u64> {
+        let mut queues = self.ready.each_ref().map(|queue| queue.since(from).peekable());
+        let (mut events, mut bytes, mut most, mut end) = (0, 0, limit.events, None);
+        loop {
+            let heads = queues.iter_mut().filter_map(|queue| Some((queue.peek()?.sequence, queue)));
+            let Some(oldest) =
+                heads.min_by_key(|(sequence, _)| *sequence).and_then(|(_, queue)| queue.next())
+            else {
+                return end;
+            };
             events += oldest.event.wire_events();
             bytes += oldest.bytes();
-            let fits = batch.is_empty() || (events <= limit.events && bytes <= limit.bytes);
+            most = most.min(limit.events >> oldest.suspicion.saturating_sub(TRUSTED).min(31));
+            let fits = end.is_none() || (events <= most && bytes <= limit.bytes);
             if oldest.sequence >= self.released || !fits {
-                break;
+                return end;
             }
-            let cut = self.ready[class].pop();
-            batch.extend(self.taken(cut));
+            end = Some(oldest.sequence + 1);
         }
-        batch
+    }
+
+    /// Lets cuts begin behind this record for now: one of those up to it may be why their delivery fails
+    /// again, and the others need not wait for it.
+    pub(crate) const fn pass_by(&mut self, sequence: u64) {
+        self.cut_from = sequence + 1;
+    }
+
+    /// Lets cuts begin with the oldest record again.
+    pub(crate) const fn start_over(&mut self) {
+        self.cut_from = 0;
     }
 
     /// Takes everything, in no order.
@@ -211,11 +251,14 @@ impl Backlog {
 
     /// Takes a record that has left its queue out of the counts.
     fn taken(&mut self, queued: Option<Queued>) -> Option<Queued> {
-        let queued = queued?;
+        self.uncount(queued.as_ref()?);
+        queued
+    }
+
+    fn uncount(&mut self, queued: &Queued) {
         self.bytes -= queued.bytes();
         self.to_retry -= usize::from(queued.tries > 0);
         self.open -= usize::from(queued.sequence >= self.released);
-        Some(queued)
     }
 }
 
@@ -230,6 +273,25 @@ impl Queue {
         } else {
             self.overtaken.insert(queued.sequence, queued);
         }
+    }
+
+    /// The records from this number on, in order.
+    fn since(&self, from: u64) -> impl Iterator<Item = &Queued> {
+        let place = self.in_order.partition_point(|queued| queued.sequence < from);
+        let mut in_order = self.in_order.range(place..).peekable();
+        let mut overtaken = self.overtaken.range(from..).map(|(_, queued)| queued).peekable();
+        std::iter::from_fn(move || match (in_order.peek(), overtaken.peek()) {
+            (Some(one), Some(other)) if one.sequence < other.sequence => in_order.next(),
+            (Some(_), None) => in_order.next(),
+            (_, _) => overtaken.next(),
+        })
+    }
+
+    /// Takes the records from one number to before another.
+    fn take(&mut self, from: u64, end: u64, batch: &mut Vec<Queued>) {
+        let [first, last] = [from, end].map(|at| self.in_order.partition_point(|it| it.sequence < at));
+        batch.extend(self.in_order.drain(first..last));
+        batch.extend(self.overtaken.extract_if(from..end, |_, _| true).map(|(_, queued)| queued));
     }
 
     fn first(&self) -> Option<&Queued> {
@@ -269,7 +331,9 @@ mod tests {
             event,
             accepted_at: start() + Duration::from_secs(sequence),
             tries: 0,
+            suspicion: 0,
             claim: Claim::Local,
+            mark: 0,
         }
     }
 

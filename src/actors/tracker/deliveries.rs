@@ -70,6 +70,7 @@ impl Tracker {
             self.flushes.succeeded();
         }
         self.refused_in_a_row = 0;
+        self.backlog.start_over();
         if std::mem::take(&mut self.refusing) {
             log::info!("the endpoint takes events again");
         }
@@ -109,6 +110,10 @@ impl Tracker {
                 log::warn!("the endpoint cannot take {} records: {cause}; they are dropped", records.len());
                 records.into_iter().for_each(|queued| self.drop_one(queued, Loss::Rejected, effects));
                 self.put_back(rest.unwrap_or_default(), effects);
+                if cause.status().is_some() {
+                    self.refused_in_a_row += 1;
+                    self.pause_if_refused(attempt, now, retry_after);
+                }
             }
             Remedy::Isolate => {
                 if !std::mem::replace(&mut self.isolates, true) {
@@ -117,17 +122,14 @@ impl Tracker {
                 self.put_back(rest.unwrap_or_default(), effects);
                 retried(&mut records);
                 self.suspect(records, effects);
-                if self.refused_in_a_row > 1 {
-                    // It may refuse whatever it is sent, which is no reason to hurry.
-                    self.pacer.failed(attempt, self.next_attempt, now, retry_after);
-                    self.flushes.failed(attempt);
-                }
+                self.pause_if_refused(attempt, now, retry_after);
             }
             Remedy::Split => {
                 let events: usize = records.iter().map(|queued| queued.event.wire_events()).sum();
                 self.request.events = events.div_ceil(2);
                 records.extend(rest.unwrap_or_default());
                 self.put_back(records, effects);
+                self.pause_if_refused(attempt, now, retry_after);
             }
             Remedy::Hold => {
                 if !std::mem::replace(&mut self.refusing, true) {
@@ -144,10 +146,32 @@ impl Tracker {
                 self.stats.fate_unknown += u64::from(fate_is_unknown(&cause));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
                 self.flushes.failed(attempt);
+                if cause != TransportError::Connect {
+                    self.suspect_all(&mut records);
+                }
                 self.keep(records, rest, effects);
             }
         }
         self.stats.last_error = Some(DeliveryError { at: wall, cause });
+    }
+
+    /// One of these may be why an endpoint fails. What fails again is passed by for now.
+    fn suspect_all(&mut self, records: &mut [Queued]) {
+        records.iter_mut().for_each(|queued| queued.suspicion = queued.suspicion.saturating_add(1));
+        if records.iter().any(|queued| queued.suspicion > 1)
+            && let Some(last) = records.iter().map(|queued| queued.sequence).max()
+        {
+            self.backlog.pass_by(last);
+        }
+    }
+
+    /// An endpoint that has refused several records in a row may refuse whatever it is sent, which is no
+    /// reason to hurry.
+    fn pause_if_refused(&mut self, attempt: u64, now: Instant, retry_after: Option<Duration>) {
+        if self.refused_in_a_row > 1 {
+            self.pacer.failed(attempt, self.next_attempt, now, retry_after);
+            self.flushes.failed(attempt);
+        }
     }
 
     /// Keeps what a failed delivery carried, and what is still known of the group that it is half of.

@@ -151,9 +151,7 @@ impl Tracker {
             (true, false) => Claim::Local,
             (true, true) => Claim::Asked { delivered },
         };
-        if !known {
-            self.marks.set(mark, now);
-        }
+        let number = if known { 0 } else { self.marks.set(mark, now) };
         if !self.backlog.has_room(bytes) {
             self.release(ReleaseReason::Size);
         }
@@ -165,14 +163,30 @@ impl Tracker {
                 effects.claim(sequence, key);
             }
             self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
-            self.backlog.push(Queued { sequence, event, accepted_at: now, tries: 0, claim });
+            self.backlog.push(Queued {
+                sequence,
+                event,
+                accepted_at: now,
+                tries: 0,
+                suspicion: 0,
+                claim,
+                mark: number,
+            });
             if self.make_room(sequence, effects) && ask == Ask::Never {
                 self.give_up_claim(sequence, effects);
             }
             return;
         }
         self.accept(&event, effects);
-        self.backlog.push(Queued { sequence, event, accepted_at: now, tries: 0, claim });
+        self.backlog.push(Queued {
+            sequence,
+            event,
+            accepted_at: now,
+            tries: 0,
+            suspicion: 0,
+            claim,
+            mark: number,
+        });
         let stays = self.make_room(sequence, effects);
         effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::NoRoom });
     }
@@ -326,7 +340,7 @@ impl Tracker {
 
     /// A record is lost: it is counted, and can be recorded again.
     pub(super) fn drop_one(&mut self, queued: Queued, loss: Loss, effects: &mut Effects) {
-        let Queued { sequence, event, claim, .. } = queued;
+        let Queued { sequence, event, claim, mark: number, .. } = queued;
         let mark = self.mark_of(&event);
         loss.count_in(&mut self.stats.dropped).count(event.class());
         self.flushes.resolve(sequence, Fate::Dropped);
@@ -337,7 +351,9 @@ impl Tracker {
         match claim {
             Claim::None => {}
             Claim::Asked { delivered: true } => self.marks.leave_to_store(mark),
-            Claim::Asked { delivered: false } | Claim::Local | Claim::Leased => self.marks.release(mark),
+            Claim::Asked { delivered: false } | Claim::Local | Claim::Leased => {
+                self.marks.release(mark, number);
+            }
         }
         match claim {
             Claim::Asked { .. } | Claim::Local => self.claims.dropped(sequence, mark),

@@ -60,7 +60,7 @@ impl Tracker {
                 self.marks.leave_to_store(mark);
             } else {
                 // Whoever has the mark may release it, so the store is asked again next time.
-                self.marks.release(mark);
+                self.marks.release(mark, queued.mark);
             }
             if let Some(found) = repetition(&mut queued.event) {
                 return self.repeated(sequence, &queued.event, verdict, found, effects);
@@ -116,7 +116,7 @@ impl Tracker {
         let mark = self.mark_of(event);
         #[cfg(test)]
         if self.forgets_delivered {
-            return self.marks.release(mark);
+            return self.marks.release(mark, u64::MAX);
         }
         self.marks.leave_to_store(mark);
     }

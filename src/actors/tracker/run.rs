@@ -110,8 +110,8 @@ impl TrackerThread {
             self.tracker.close(now, &mut self.effects);
         }
         self.tracker.settle(now, &mut self.effects);
-        self.ports.ledger.publish(self.tracker.stats(), self.tracker.oldest_pending());
-        self.carry_out();
+        let oldest_pending = self.tracker.oldest_pending();
+        self.carry_out(oldest_pending);
         // Nobody is woken in vain: who finds no space would make the tracker look again.
         if std::mem::take(&mut self.made_space) {
             self.ports.attention.space.wake_all();
@@ -121,8 +121,7 @@ impl TrackerThread {
 
     pub(super) fn finish(mut self) {
         self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
-        self.ports.ledger.publish(self.tracker.stats(), None);
-        self.carry_out();
+        self.carry_out(None);
         (self.ports.store)(StoreCommand::Detach(self.ports.claimed, self.tracker.claims.held()));
     }
 
@@ -212,22 +211,17 @@ impl TrackerThread {
         self.tracker.record(record.event, record.verdict, now, &mut self.effects);
     }
 
-    fn carry_out(&mut self) {
+    /// Tells the store what the step wants of it, shows the step in the ledger, and then everybody else:
+    /// whoever sees or hears of the step finds the store told.
+    fn carry_out(&mut self, oldest_pending: Option<Instant>) {
         let (mut claims, mut keeps, mut releases) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut reports, mut verdicts) = (Vec::new(), Vec::new());
+        let mut others = Vec::new();
         for effect in self.effects.drain() {
             match effect {
-                Effect::Notify(event) => self.ports.notifier.notify(event),
-                Effect::Report(reply, report) => reports.push((reply, report)),
-                Effect::Judge(reply, verdict) => verdicts.push((reply, verdict)),
                 Effect::Claim(claim) => claims.push(claim),
                 Effect::Keep(key) => keeps.push(key),
                 Effect::Release(key) => releases.push(key),
-                Effect::Deliver(delivery) => {
-                    if self.ports.flusher.deliver(delivery).is_err() {
-                        log::error!("the delivery threads have exited");
-                    }
-                }
+                other => others.push(other),
             }
         }
         // First, as a record that was dropped in this step may have been made again in it.
@@ -240,8 +234,19 @@ impl TrackerThread {
         if !keeps.is_empty() {
             (self.ports.store)(StoreCommand::Keep(keeps));
         }
-        // Last, as whoever is answered may ask the store next whether it has been told.
-        verdicts.into_iter().for_each(|(reply, verdict)| reply.send(verdict));
-        reports.into_iter().for_each(|(reply, report)| reply.send(*report));
+        self.ports.ledger.publish(self.tracker.stats(), oldest_pending);
+        for effect in others {
+            match effect {
+                Effect::Notify(event) => self.ports.notifier.notify(event),
+                Effect::Report(reply, report) => reply.send(*report),
+                Effect::Judge(reply, verdict) => reply.send(verdict),
+                Effect::Deliver(delivery) => {
+                    if self.ports.flusher.deliver(delivery).is_err() {
+                        log::error!("the delivery threads have exited");
+                    }
+                }
+                Effect::Claim(_) | Effect::Keep(_) | Effect::Release(_) => {}
+            }
+        }
     }
 }

@@ -114,3 +114,34 @@ fn a_gone_key_costs_nothing_when_it_is_mended_and_is_told_once() {
         assert_eq!((stats.delivered, stats.dropped.total()), (100, 0));
     }
 }
+
+#[test]
+fn a_record_that_nothing_but_failures_answer_holds_up_no_other() {
+    let mut bench = Bench::new(10_000, 10_000, None);
+    (0..300).for_each(|visitor| bench.expose(visitor));
+    bench.flush_within(1_000_000 * SECOND, false);
+    let mut delivery = bench.settle().unwrap();
+    let mut requests = 0;
+    while bench.tracker.stats().delivered < 299 {
+        let poisoned = delivery.records.iter().any(|queued| queued.event.visitor_id() == "7");
+        let next = bench.answer(delivery, if poisoned { 500 } else { 200 });
+        delivery = next.or_else(|| bench.wake()).expect("a delivery after the pause");
+        requests += 1;
+        assert!(requests < 60, "{} delivered", bench.tracker.stats().delivered);
+    }
+    assert_eq!(bench.tracker.stats().pending, 1, "it is kept until it is too old");
+}
+
+#[test]
+fn an_endpoint_that_finds_everything_too_large_is_left_alone() {
+    let mut bench = Bench::new(10_000, 10_000, None);
+    (0..5_000).for_each(|visitor| bench.expose(visitor));
+    bench.flush();
+    let mut delivery = bench.settle();
+    while let Some(at_hand) = delivery {
+        delivery = bench.answer(at_hand, 413);
+    }
+    let stats = bench.tracker.stats();
+    assert_eq!((stats.dropped.rejected.total(), stats.pending), (2, 4_998));
+    assert!(bench.tracker.wake_at() > Some(bench.now), "it waits");
+}

@@ -15,6 +15,7 @@ use super::super::run::{Event, Ports, TrackerThread};
 use super::*;
 use crate::actors::flusher::FlusherCommand;
 use crate::actors::flusher::FlusherHandle;
+use crate::actors::store::{ClaimAnswer, Claimed, StoreCommand};
 use crate::actors::wait::Caller;
 use crate::tracking::Refused;
 
@@ -125,4 +126,32 @@ fn a_caller_that_waits_is_woken_by_space_alone() {
     turn(Event::Tick);
     assert_eq!(counter.0.load(SeqCst), 1);
     assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+}
+
+#[test]
+fn the_store_is_told_of_a_step_before_the_ledger_shows_it() {
+    let delivery = DeliveryConfig::builder().lanes(1).build().unwrap();
+    let (flusher, deliveries) = FlusherHandle::new(1);
+    let (_ended, outcomes) = bounded(1);
+    let ledger = Arc::<Ledger>::default();
+    let (mailbox, mut ports) =
+        Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
+    let (told, heard) = crossbeam_channel::unbounded();
+    let reader = Arc::clone(&ledger);
+    ports.store = Box::new(move |command| {
+        if matches!(command, StoreCommand::Keep(_)) {
+            told.send(reader.read(Instant::now()).pending).unwrap();
+        }
+    });
+    let settings = TrackerSettings { store: true, ..settings(1, None, delivery) };
+    let mut thread = TrackerThread::new(ports, settings);
+    let mut turn = |event| thread.turn(event, Instant::now(), SystemTime::now());
+    assert_eq!(offer(&mailbox, exposure("v")), Ok(()));
+    turn(Event::Tick);
+    let key = "bucketing".to_owned();
+    turn(Event::Claimed(vec![Claimed { sequence: 0, key, answer: ClaimAnswer::First }]));
+    let FlusherCommand::Deliver(delivery) = deliveries.try_recv().unwrap();
+    let result = Ok(TrackingResponse::new(200));
+    turn(Event::Ended(Outcome { delivery, result, bytes: 1, left_out: 0 }));
+    assert_eq!((heard.try_recv(), ledger.read(Instant::now()).pending), (Ok(1), 0));
 }
