@@ -85,6 +85,7 @@ mod short;
 #[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
 mod spawned;
 mod state;
+mod switch;
 mod tracking;
 mod transport;
 

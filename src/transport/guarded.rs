@@ -29,11 +29,23 @@ impl GuardedTransport {
         if interrupted { Err(TransportError::Interrupted) } else { Ok(&*self.transport) }
     }
 
+    /// What the interrupt has ended is said to be so, whatever the client made of it.
+    fn told(&self, error: TransportError) -> TransportError {
+        match error {
+            TransportError::Broken(_) | TransportError::Protocol
+                if self.interrupted.load(Ordering::Acquire) =>
+            {
+                TransportError::Interrupted
+            }
+            error => shortened(error),
+        }
+    }
+
     fn bounded(
         &self,
         answer: Result<ConfigResponse, TransportError>,
     ) -> Result<ConfigResponse, TransportError> {
-        match answer.map_err(shortened)? {
+        match answer.map_err(|error| self.told(error))? {
             ConfigResponse::NotModified => Ok(ConfigResponse::NotModified),
             ConfigResponse::Fetched { body, .. } if body.len() as u64 > self.max_response_bytes => {
                 Err(TransportError::TooLarge(self.max_response_bytes))
@@ -59,7 +71,9 @@ impl Transport for GuardedTransport {
     }
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        self.begin()?.send_tracking(request).map_err(shortened)
+        // Of what is not begun nothing is sent.
+        let transport = self.begin().map_err(|_| TransportError::Connect)?;
+        transport.send_tracking(request).map_err(|error| self.told(error))
     }
 
     fn interrupt(&self) {
@@ -87,9 +101,20 @@ fn shortened(error: TransportError) -> TransportError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     struct Taker;
+
+    fn guarded() -> GuardedTransport {
+        GuardedTransport {
+            transport: Arc::new(Taker),
+            wall: Wall::default(),
+            max_response_bytes: 1,
+            interrupted: AtomicBool::new(false),
+        }
+    }
 
     impl Transport for Taker {
         fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
@@ -102,16 +127,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_interrupt_has_ended_is_said_to_be_so() {
+        use TransportError::{Broken, Connect, Interrupted, Protocol};
+        let guarded = guarded();
+        let eof = Broken(std::io::ErrorKind::UnexpectedEof);
+        let told = |error: &TransportError| guarded.told(error.clone());
+        for error in [&eof, &Protocol, &Connect] {
+            assert_eq!(told(error), *error);
+        }
+        guarded.interrupt();
+        assert_eq!([&eof, &Protocol, &Connect].map(told), [Interrupted, Interrupted, Connect]);
+    }
+
+    #[test]
     fn no_call_begins_after_the_interrupt_until_a_fork() {
-        let guarded = GuardedTransport {
-            transport: Arc::new(Taker),
-            wall: Wall::default(),
-            max_response_bytes: 1,
-            interrupted: AtomicBool::new(false),
-        };
+        let guarded = guarded();
         assert!(guarded.begin().is_ok());
         guarded.interrupt();
         assert_eq!(guarded.begin().err(), Some(TransportError::Interrupted));
+        let request = TrackingRequest { route_key: "", project_id: "", body: b"", timeout: Duration::ZERO };
+        assert_eq!(guarded.send_tracking(&request), Err(TransportError::Connect), "nothing is sent");
         guarded.after_fork();
         assert!(guarded.begin().is_ok());
     }

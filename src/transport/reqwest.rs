@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
@@ -18,6 +18,9 @@ use super::{
 use crate::drive::BoxFuture;
 use crate::options::TransportConfig;
 use crate::spawned::{Lost, Spawned};
+
+/// Bodies of answers that are read at the same time; the connection of a further one is closed.
+const MOST_DRAINING: usize = 16;
 
 /// An [`AsyncTransport`] over [reqwest](https://docs.rs/reqwest), for applications that want all their
 /// connections on their own tokio runtime. Needs the feature `async-reqwest`.
@@ -48,6 +51,8 @@ pub struct ReqwestTransport {
     client: Client,
     config: Arc<TransportConfig>,
     runtime: Handle,
+    /// As many more references as bodies of answers are being read.
+    draining: Arc<()>,
 }
 
 impl ReqwestTransport {
@@ -71,7 +76,7 @@ impl ReqwestTransport {
             client = client.proxy(proxy.map_err(|_| TransportError::InvalidRequest)?);
         }
         let client = client.build().map_err(|error| translate(&error))?;
-        Ok(Self { client, config: Arc::new(config), runtime })
+        Ok(Self { client, config: Arc::new(config), runtime, draining: Arc::default() })
     }
 
     /// Runs a request as a task of the runtime.
@@ -129,7 +134,7 @@ impl AsyncTransport for ReqwestTransport {
                 .timeout(request.timeout.min(self.config.total_timeout))
                 .header("content-type", "application/json")
                 .body(request.body.to_vec());
-            self.run(post_batch(post)).await
+            self.run(post_batch(post, Arc::downgrade(&self.draining))).await
         })
     }
 }
@@ -154,15 +159,23 @@ async fn fetch(get: RequestBuilder, conditional: bool, limit: u64) -> Result<Con
     }
 }
 
-async fn post_batch(post: RequestBuilder) -> Result<TrackingResponse, TransportError> {
+async fn post_batch(post: RequestBuilder, draining: Weak<()>) -> Result<TrackingResponse, TransportError> {
     let response = post.send().await.map_err(|error| translate(&error))?;
     let status = response.status().as_u16();
     let date = text_header(response.headers(), "date");
     let retry_after =
         text_header(response.headers(), "retry-after").and_then(|asked| retry_after(asked, date));
     // A connection can be used again only when its answer is read to the end; what the body says, or
-    // whether it comes at all, changes nothing.
-    let _ = read(response, MAX_ANSWER_BYTES).await;
+    // whether it comes at all, changes nothing. So nobody waits for it, who might be told to give up
+    // and forget the status. The request's timeout ends this too.
+    if draining.strong_count() <= MOST_DRAINING
+        && let Some(place) = draining.upgrade()
+    {
+        tokio::spawn(async move {
+            let _ = read(response, MAX_ANSWER_BYTES).await;
+            drop(place);
+        });
+    }
     Ok(TrackingResponse { status, retry_after })
 }
 

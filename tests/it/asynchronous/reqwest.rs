@@ -121,6 +121,21 @@ fn a_delivery_fails_as_with_the_built_in_transport() {
 }
 
 #[test]
+fn a_status_counts_though_the_body_never_ends() {
+    let (emulator, runtime) = (serve(), runtime());
+    emulator.inject(Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 3_600_000 }));
+    let core = adapted(&runtime, direct(), network(&emulator).total_timeout(Duration::from_secs(3_600)));
+    core.initialize().unwrap();
+    // More than there may be bodies read beside.
+    for visitor in 0..20 {
+        convert(&core, visitor..visitor + 1);
+        core.flush(PATIENCE).unwrap();
+    }
+    assert_eq!((core.stats().delivered, core.stats().requests), (20, 20));
+    assert_eq!(emulator.received().totals.events, 20);
+}
+
+#[test]
 fn requests_are_those_of_the_built_in_transport() {
     const SECRET: &str = "bearer-secret-of-7";
     let runtime = runtime();
