@@ -33,7 +33,7 @@ pub(super) struct Aside {
 /// Held by a thread and by whoever waits for it; the second of them to go knows that it is.
 struct Place {
     left_behind: Arc<AtomicUsize>,
-    is_left: AtomicBool,
+    one_is_gone: AtomicBool,
 }
 
 struct EndOfThread(Arc<Place>);
@@ -60,8 +60,10 @@ impl Aside {
         if self.left_behind.load(Ordering::Relaxed) >= MOST_LEFT_BEHIND {
             return Err(Error::Timeout(Timeout::Connect));
         }
-        let place =
-            Arc::new(Place { left_behind: Arc::clone(&self.left_behind), is_left: AtomicBool::new(false) });
+        let place = Arc::new(Place {
+            left_behind: Arc::clone(&self.left_behind),
+            one_is_gone: AtomicBool::new(false),
+        });
         let end = EndOfThread(Arc::clone(&place));
         let (answer, answered) = bounded(1);
         start_thread(name, move || {
@@ -92,7 +94,7 @@ impl Place {
     }
 
     fn go(&self) {
-        if self.is_left.swap(true, Ordering::AcqRel) {
+        if self.one_is_gone.swap(true, Ordering::AcqRel) {
             self.left_behind.fetch_sub(1, Ordering::Relaxed);
         }
     }

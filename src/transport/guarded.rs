@@ -101,15 +101,28 @@ fn shortened(error: TransportError) -> TransportError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Weak;
     use std::time::Duration;
 
     use super::*;
+    use crate::options::CacheLevel;
 
     struct Taker;
 
-    fn guarded() -> GuardedTransport {
+    const FETCH: ConfigRequest<'static> = ConfigRequest {
+        sdk_key: "",
+        environment: None,
+        cache_level: CacheLevel::Default,
+        debug_token: None,
+        etag: None,
+        timeout: Duration::ZERO,
+    };
+    const DELIVERY: TrackingRequest<'static> =
+        TrackingRequest { route_key: "", project_id: "", body: b"", timeout: Duration::ZERO };
+
+    fn guarded(transport: impl Transport) -> GuardedTransport {
         GuardedTransport {
-            transport: Arc::new(Taker),
+            transport: Arc::new(transport),
             wall: Wall::default(),
             max_response_bytes: 1,
             interrupted: AtomicBool::new(false),
@@ -126,27 +139,55 @@ mod tests {
         }
     }
 
+    /// Breaks by an interrupt, if it is given what to interrupt.
+    struct Cut {
+        cause: TransportError,
+        by: Weak<GuardedTransport>,
+    }
+
+    impl Cut {
+        fn cut(&self) -> TransportError {
+            if let Some(guarded) = self.by.upgrade() {
+                guarded.interrupt();
+            }
+            self.cause.clone()
+        }
+    }
+
+    impl Transport for Cut {
+        fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+            Err(self.cut())
+        }
+
+        fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+            Err(self.cut())
+        }
+    }
+
     #[test]
     fn what_the_interrupt_has_ended_is_said_to_be_so() {
         use TransportError::{Broken, Connect, Interrupted, Protocol};
-        let guarded = guarded();
         let eof = Broken(std::io::ErrorKind::UnexpectedEof);
-        let told = |error: &TransportError| guarded.told(error.clone());
-        for error in [&eof, &Protocol, &Connect] {
-            assert_eq!(told(error), *error);
+        for (cause, told) in [(&eof, Interrupted), (&Protocol, Interrupted), (&Connect, Connect)] {
+            let cut = || {
+                let make =
+                    |by: &Weak<GuardedTransport>| guarded(Cut { cause: cause.clone(), by: by.clone() });
+                Arc::new_cyclic(make)
+            };
+            assert_eq!(cut().fetch_config(&FETCH), Err(told.clone()));
+            assert_eq!(cut().send_tracking(&DELIVERY), Err(told));
+            let by_itself = guarded(Cut { cause: cause.clone(), by: Weak::new() });
+            assert_eq!(by_itself.send_tracking(&DELIVERY), Err(cause.clone()));
         }
-        guarded.interrupt();
-        assert_eq!([&eof, &Protocol, &Connect].map(told), [Interrupted, Interrupted, Connect]);
     }
 
     #[test]
     fn no_call_begins_after_the_interrupt_until_a_fork() {
-        let guarded = guarded();
+        let guarded = guarded(Taker);
         assert!(guarded.begin().is_ok());
         guarded.interrupt();
         assert_eq!(guarded.begin().err(), Some(TransportError::Interrupted));
-        let request = TrackingRequest { route_key: "", project_id: "", body: b"", timeout: Duration::ZERO };
-        assert_eq!(guarded.send_tracking(&request), Err(TransportError::Connect), "nothing is sent");
+        assert_eq!(guarded.send_tracking(&DELIVERY), Err(TransportError::Connect), "nothing is sent");
         guarded.after_fork();
         assert!(guarded.begin().is_ok());
     }
