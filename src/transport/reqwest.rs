@@ -276,4 +276,32 @@ mod tests {
         assert_eq!(fetched, Err(TransportError::TooLarge(LIMIT)));
         assert!(cost.bytes_max < 4 * LIMIT, "{cost:?}");
     }
+
+    #[test]
+    fn bodies_that_never_end_are_read_up_to_a_number() {
+        const NEVER: Duration = Duration::from_secs(3_600);
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        emulator.inject(Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 3_600_000 }));
+        let network = TransportConfig::builder()
+            .track_base_url(emulator.track_url())
+            .root_certificate_pem(emulator.ca_pem())
+            .total_timeout(NEVER);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let transport = ReqwestTransport::new(network.build().unwrap(), runtime.handle().clone()).unwrap();
+        let body = r#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
+            [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#;
+        let request = TrackingRequest {
+            route_key: Project::DEMO_SDK_KEY,
+            project_id: "10034190",
+            body: body.as_bytes(),
+            timeout: NEVER,
+        };
+        for _ in 0..MOST_DRAINING + 4 {
+            let sent = runtime.block_on(transport.send_tracking(&request));
+            assert_eq!(sent, Ok(TrackingResponse::new(200)));
+        }
+        assert_eq!(Arc::strong_count(&transport.draining), 1 + MOST_DRAINING);
+        drop(runtime);
+        assert_eq!(Arc::strong_count(&transport.draining), 1, "they end with the runtime");
+    }
 }
