@@ -28,7 +28,7 @@ use crate::transport::{HttpTransport, Transport};
 /// [`decide_many`](Self::decide_many). The threads (`convert-refresher`, `convert-tracker`,
 /// `convert-flusher`, `convert-events` for handlers, `convert-preview` for previews of experiences that the
 /// config does not have, `convert-store` and `convert-store-io` for a data store, and a few that live for one
-/// lookup, interrupt, close or exit; Linux shows 15 bytes of a name) start when they are first needed. They end with
+/// lookup, connect, interrupt, close or exit; Linux shows 15 bytes of a name) start when they are first needed. They end with
 /// [`close`](Self::close), or soon after the last core and context are dropped; what was not delivered by
 /// then is dropped, and said in the log.
 ///

@@ -1,13 +1,14 @@
 //! Runs the application's futures on a thread of the SDK, without a runtime.
 
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, select};
+use crossbeam_channel::{Sender, at, bounded, select};
 
 use crate::process::{Current, PerProcess};
+use crate::switch::Switch;
 
 /// A future on the heap, as [`AsyncTransport`](crate::AsyncTransport) and
 /// [`AsyncDataStore`](crate::AsyncDataStore) return them: `Box::pin(async move { … })`.
@@ -18,12 +19,6 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) struct Driver {
     /// A forked child has its own: the parent's may be locked, or interrupted.
     switch: PerProcess<Switch>,
-}
-
-struct Switch {
-    /// Taken by an interrupt, which disconnects `interrupted`.
-    running: Mutex<Option<Sender<()>>>,
-    interrupted: Receiver<()>,
 }
 
 /// Why a future was dropped before its end.
@@ -67,7 +62,7 @@ impl Driver {
             }
             select! {
                 recv(rung) -> _ => {}
-                recv(switch.interrupted) -> _ => return Err(Stopped::Interrupted),
+                recv(switch.off()) -> _ => return Err(Stopped::Interrupted),
                 recv(late) -> _ => return Err(Stopped::Late),
             }
         }
@@ -75,14 +70,7 @@ impl Driver {
 
     /// Ends the waits at hand, and later ones as soon as they would wait.
     pub(crate) fn interrupt(&self) {
-        drop(self.switch().running.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-}
-
-impl Switch {
-    fn new() -> Self {
-        let (running, interrupted) = bounded(0);
-        Self { running: Mutex::new(Some(running)), interrupted }
+        self.switch().switch_off();
     }
 }
 

@@ -77,6 +77,7 @@ mod shared;
 #[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
 mod spawned;
 mod state;
+mod switch;
 mod tracking;
 mod transport;
 

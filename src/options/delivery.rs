@@ -166,7 +166,8 @@ impl DeliveryConfigBuilder {
     }
 
     /// Bytes of the records, with their visitors' segments, in one request at most, save for a single
-    /// record that is larger; at least 1. Default 1 MiB.
+    /// record that is larger; at least 1. Default 1 MiB. Texts count as they are, before JSON escapes them: a
+    /// control character is one byte here and six on the wire.
     pub const fn max_request_bytes(mut self, bytes: usize) -> Self {
         self.0.max_request_bytes = bytes;
         self

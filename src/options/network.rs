@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ureq::ProxyProtocol;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
@@ -199,10 +200,13 @@ impl TransportConfigBuilder {
         }
         let proxy = match proxy {
             None => None,
-            Some(url) => Some(
-                ureq::Proxy::new(url.expose())
-                    .map_err(|_| InvalidOption::new("transport.proxy", InvalidReason::NotAUrl))?,
-            ),
+            Some(url) => {
+                let proxy = ureq::Proxy::new(url.expose()).ok();
+                // The client is built without SOCKS.
+                let proxy =
+                    proxy.filter(|it| matches!(it.protocol(), ProxyProtocol::Http | ProxyProtocol::Https));
+                Some(proxy.ok_or_else(|| InvalidOption::new("transport.proxy", InvalidReason::NotAUrl))?)
+            }
         };
         Ok(TransportConfig {
             config_base_url: config_base_url.trim_end_matches('/').into(),

@@ -70,7 +70,8 @@ pub trait AsyncTransport: Send + Sync + 'static {
         Box::pin(async { Err(TransportError::Unsupported) })
     }
 
-    /// As [`Transport::send_tracking`].
+    /// As [`Transport::send_tracking`]. Answer as soon as the status is there: a future that is dropped while
+    /// it still reads a body takes the status with it, and the events are sent again.
     fn send_tracking<'a>(
         &'a self,
         request: &'a TrackingRequest<'a>,

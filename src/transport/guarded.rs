@@ -29,11 +29,23 @@ impl GuardedTransport {
         if interrupted { Err(TransportError::Interrupted) } else { Ok(&*self.transport) }
     }
 
+    /// What the interrupt has ended is said to be so, whatever the client made of it.
+    fn told(&self, error: TransportError) -> TransportError {
+        match error {
+            TransportError::Broken(_) | TransportError::Protocol
+                if self.interrupted.load(Ordering::Acquire) =>
+            {
+                TransportError::Interrupted
+            }
+            error => shortened(error),
+        }
+    }
+
     fn bounded(
         &self,
         answer: Result<ConfigResponse, TransportError>,
     ) -> Result<ConfigResponse, TransportError> {
-        match answer.map_err(shortened)? {
+        match answer.map_err(|error| self.told(error))? {
             ConfigResponse::NotModified => Ok(ConfigResponse::NotModified),
             ConfigResponse::Fetched { body, .. } if body.len() as u64 > self.max_response_bytes => {
                 Err(TransportError::TooLarge(self.max_response_bytes))
@@ -59,7 +71,9 @@ impl Transport for GuardedTransport {
     }
 
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        self.begin()?.send_tracking(request).map_err(shortened)
+        // Of what is not begun nothing is sent.
+        let transport = self.begin().map_err(|_| TransportError::Connect)?;
+        transport.send_tracking(request).map_err(|error| self.told(error))
     }
 
     fn interrupt(&self) {
@@ -87,9 +101,33 @@ fn shortened(error: TransportError) -> TransportError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Weak;
+    use std::time::Duration;
+
     use super::*;
+    use crate::options::CacheLevel;
 
     struct Taker;
+
+    const FETCH: ConfigRequest<'static> = ConfigRequest {
+        sdk_key: "",
+        environment: None,
+        cache_level: CacheLevel::Default,
+        debug_token: None,
+        etag: None,
+        timeout: Duration::ZERO,
+    };
+    const DELIVERY: TrackingRequest<'static> =
+        TrackingRequest { route_key: "", project_id: "", body: b"", timeout: Duration::ZERO };
+
+    fn guarded(transport: impl Transport) -> GuardedTransport {
+        GuardedTransport {
+            transport: Arc::new(transport),
+            wall: Wall::default(),
+            max_response_bytes: 1,
+            interrupted: AtomicBool::new(false),
+        }
+    }
 
     impl Transport for Taker {
         fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
@@ -101,17 +139,55 @@ mod tests {
         }
     }
 
+    /// Breaks by an interrupt, if it is given what to interrupt.
+    struct Cut {
+        cause: TransportError,
+        by: Weak<GuardedTransport>,
+    }
+
+    impl Cut {
+        fn cut(&self) -> TransportError {
+            if let Some(guarded) = self.by.upgrade() {
+                guarded.interrupt();
+            }
+            self.cause.clone()
+        }
+    }
+
+    impl Transport for Cut {
+        fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+            Err(self.cut())
+        }
+
+        fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+            Err(self.cut())
+        }
+    }
+
+    #[test]
+    fn what_the_interrupt_has_ended_is_said_to_be_so() {
+        use TransportError::{Broken, Connect, Interrupted, Protocol};
+        let eof = Broken(std::io::ErrorKind::UnexpectedEof);
+        for (cause, told) in [(&eof, Interrupted), (&Protocol, Interrupted), (&Connect, Connect)] {
+            let cut = || {
+                let make =
+                    |by: &Weak<GuardedTransport>| guarded(Cut { cause: cause.clone(), by: by.clone() });
+                Arc::new_cyclic(make)
+            };
+            assert_eq!(cut().fetch_config(&FETCH), Err(told.clone()));
+            assert_eq!(cut().send_tracking(&DELIVERY), Err(told));
+            let by_itself = guarded(Cut { cause: cause.clone(), by: Weak::new() });
+            assert_eq!(by_itself.send_tracking(&DELIVERY), Err(cause.clone()));
+        }
+    }
+
     #[test]
     fn no_call_begins_after_the_interrupt_until_a_fork() {
-        let guarded = GuardedTransport {
-            transport: Arc::new(Taker),
-            wall: Wall::default(),
-            max_response_bytes: 1,
-            interrupted: AtomicBool::new(false),
-        };
+        let guarded = guarded(Taker);
         assert!(guarded.begin().is_ok());
         guarded.interrupt();
         assert_eq!(guarded.begin().err(), Some(TransportError::Interrupted));
+        assert_eq!(guarded.send_tracking(&DELIVERY), Err(TransportError::Connect), "nothing is sent");
         guarded.after_fork();
         assert!(guarded.begin().is_ok());
     }

@@ -1,15 +1,18 @@
-//! The built-in transport: the official routes over ureq. The only file that opens a connection.
+//! The built-in transport: the official routes over ureq.
 
 use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ureq::config::Config;
 use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::typestate::WithoutBody;
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Connector, DefaultConnector, NextTimeout, TcpConnector};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
-use super::lookup::{Lookup, Nowhere};
+use super::dial::{self, Aside};
 use super::routes::{
     MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, on_the_wire, retry_after, track_url,
 };
@@ -18,20 +21,25 @@ use crate::options::TransportConfig;
 use crate::process::{Current, PerProcess, between_forks};
 
 pub(crate) struct HttpTransport {
-    /// A forked child has connections of its own.
-    agent: PerProcess<Agent>,
+    /// A forked child has connections of its own, and nothing left behind.
+    client: PerProcess<Client>,
     config: TransportConfig,
+}
+
+struct Client {
+    agent: Agent,
+    aside: Arc<Aside>,
 }
 
 impl HttpTransport {
     pub(crate) fn new(config: TransportConfig) -> Self {
-        let agent = PerProcess::new(new_agent(&config));
+        let client = PerProcess::new(Client::new(&config));
         begin();
-        Self { agent, config }
+        Self { client, config }
     }
 
-    fn agent(&self) -> Current<'_, Agent> {
-        self.agent.get(|_| new_agent(&self.config), |_| {})
+    fn client(&self) -> Current<'_, Client> {
+        self.client.get(|_| Client::new(&self.config), |_| {})
     }
 
     fn get_config(
@@ -40,7 +48,8 @@ impl HttpTransport {
         experience_id: Option<&str>,
     ) -> Result<ConfigResponse, TransportError> {
         let get = self
-            .agent()
+            .client()
+            .agent
             .get(config_url(&self.config, request, experience_id))
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
@@ -92,7 +101,8 @@ impl Transport for HttpTransport {
     fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
         let mut body = Outgoing { rest: request.body, is_begun: false };
         let answered = self
-            .agent()
+            .client()
+            .agent
             .post(self.track_url(request)?)
             .config()
             .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
@@ -114,16 +124,28 @@ impl Transport for HttpTransport {
     }
 
     fn interrupt(&self) {
-        // An agent that this process has not made has no calls at hand.
-        if let Some(agent) = self.agent.peek() {
-            Agent::clone(&agent).shutdown();
+        // A client that this process has not made has no calls at hand.
+        if let Some(client) = self.client.peek() {
+            client.aside.interrupt();
+            Agent::clone(&client.agent).shutdown();
         }
     }
 }
 
-fn new_agent(config: &TransportConfig) -> Agent {
+impl Client {
+    fn new(config: &TransportConfig) -> Self {
+        Self::over(config, DefaultResolver::default(), TcpConnector::default())
+    }
+
+    fn over(config: &TransportConfig, resolver: impl Resolver, sockets: impl Connector) -> Self {
+        let aside = Aside::new();
+        Self { agent: dial::agent(agent_config(config), &aside, resolver, sockets), aside }
+    }
+}
+
+fn agent_config(config: &TransportConfig) -> Config {
     let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
-    let agent = Agent::config_builder()
+    Agent::config_builder()
         .tls_config(tls)
         .https_only(!config.http_on_loopback)
         .http_status_as_error(false)
@@ -136,8 +158,7 @@ fn new_agent(config: &TransportConfig) -> Agent {
         .timeout_connect(Some(config.connect_timeout))
         .timeout_resolve(Some(config.connect_timeout))
         .timeout_global(Some(config.total_timeout))
-        .build();
-    Agent::with_parts(agent, DefaultConnector::default(), Lookup)
+        .build()
 }
 
 /// A request of this process has been prepared.
@@ -154,6 +175,16 @@ fn begin() {
     let nowhere = Agent::with_parts(config, DefaultConnector::default(), Nowhere);
     let ended = between_forks(|| nowhere.get("http://localhost/").call());
     BEGUN.store(matches!(ended, Err(ureq::Error::HostNotFound)), Ordering::Release);
+}
+
+/// Finds no host.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Resolver for Nowhere {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Err(ureq::Error::HostNotFound)
+    }
 }
 
 /// Mozilla's roots, and the configured ones besides them.
@@ -198,7 +229,9 @@ fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportE
 /// What failed before anything of a delivery was sent.
 fn unsent(error: TransportError) -> TransportError {
     match error {
-        TransportError::Broken(_) | TransportError::Protocol => TransportError::Connect,
+        TransportError::Broken(_) | TransportError::Protocol | TransportError::Interrupted => {
+            TransportError::Connect
+        }
         TransportError::Timeout(_) => TransportError::Timeout("connecting"),
         error => error,
     }
@@ -269,6 +302,9 @@ mod tests {
 
     use allocation_counter::measure;
     use convert_emulator::{Emulator, Fault, FaultKind, Project, RetryAfter};
+    use crossbeam_channel::{Receiver, Sender, unbounded};
+    use ureq::Error;
+    use ureq::unversioned::transport::ConnectionDetails;
 
     use super::*;
     use crate::options::CacheLevel;
@@ -325,6 +361,101 @@ mod tests {
         assert!(limited("Wed, 21 Oct 2099 07:28:00 GMT").is_some_and(|asked| asked > YEAR));
         assert_eq!(limited("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "it is over");
         assert_eq!(limited("soon"), None);
+    }
+
+    const DELIVERY: TrackingRequest<'static> =
+        TrackingRequest { route_key: "1/2", project_id: "2", body: b"{}", timeout: TIMEOUT };
+
+    /// A system whose lookups, or connects, end when a test says so, and fail.
+    #[derive(Debug)]
+    struct Hanging {
+        begun: Sender<()>,
+        end: Receiver<()>,
+    }
+
+    impl Hanging {
+        fn new() -> (Self, Receiver<()>, Sender<()>) {
+            let ((begun, is_begun), (ends, end)) = (unbounded(), unbounded());
+            (Self { begun, end }, is_begun, ends)
+        }
+
+        fn hang(&self) -> Error {
+            self.begun.send(()).unwrap();
+            let _ = self.end.recv();
+            Error::HostNotFound
+        }
+    }
+
+    impl Resolver for Hanging {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+            Err(self.hang())
+        }
+    }
+
+    impl Connector for Hanging {
+        type Out = ();
+
+        fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<()>, Error> {
+            Err(self.hang())
+        }
+    }
+
+    fn over(connect_timeout: Duration, client: impl FnOnce(&TransportConfig) -> Client) -> HttpTransport {
+        let network = TransportConfig::builder()
+            .config_base_url("https://127.0.0.1:9")
+            .track_base_url("https://127.0.0.1:9")
+            .connect_timeout(connect_timeout);
+        let config = network.build().unwrap();
+        HttpTransport { client: PerProcess::new(client(&config)), config }
+    }
+
+    #[test]
+    fn an_interrupt_ends_a_lookup_or_a_connect_that_hangs() {
+        let ends = |call: &(dyn Fn(&HttpTransport) -> TransportError + Sync), expected: &TransportError| {
+            for in_lookup in [true, false] {
+                let (hanging, is_begun, _ends) = Hanging::new();
+                let transport = over(TIMEOUT, |config| {
+                    if in_lookup {
+                        Client::over(config, hanging, TcpConnector::default())
+                    } else {
+                        Client::over(config, DefaultResolver::default(), hanging)
+                    }
+                });
+                std::thread::scope(|scope| {
+                    let called = scope.spawn(|| call(&transport));
+                    is_begun.recv().unwrap();
+                    transport.interrupt();
+                    assert_eq!(called.join().unwrap(), *expected, "in a lookup: {in_lookup}");
+                });
+                assert_eq!(call(&transport), *expected);
+                assert!(is_begun.is_empty(), "and nothing begins after it");
+            }
+        };
+        ends(&|transport| transport.fetch_config(&FETCH).unwrap_err(), &TransportError::Interrupted);
+        // Nothing was sent.
+        ends(&|transport| transport.send_tracking(&DELIVERY).unwrap_err(), &TransportError::Connect);
+    }
+
+    #[test]
+    fn four_lookups_that_hang_are_left_behind_and_no_fifth_begins() {
+        let (hanging, is_begun, ends) = Hanging::new();
+        let transport =
+            over(Duration::from_millis(1), |config| Client::over(config, hanging, TcpConnector::default()));
+        let late = || transport.fetch_config(&FETCH) == Err(TransportError::Timeout("connecting"));
+        for _ in 0..4 {
+            assert!(late());
+            is_begun.recv().unwrap();
+        }
+        assert!(late() && late());
+        assert!(is_begun.is_empty(), "nobody is asked while four hang");
+        ends.send(()).unwrap();
+        // The place is free when that thread has ended.
+        while is_begun.is_empty() {
+            assert!(late());
+        }
+        is_begun.recv().unwrap();
+        assert!(late());
+        assert!(is_begun.is_empty(), "one place was free");
     }
 
     /// Half a gigabyte is a few hundred kilobytes on the wire.

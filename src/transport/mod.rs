@@ -2,9 +2,9 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+mod dial;
 mod guarded;
 mod http;
-mod lookup;
 #[cfg(feature = "async-reqwest")]
 mod reqwest;
 mod routes;
@@ -138,8 +138,8 @@ pub struct TrackingResponse {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The host name does not resolve, nothing accepts connections there, or the connection ended
-    /// before any of a delivery was sent.
+    /// The host name does not resolve, nothing accepts connections there, or the connection ended, or the
+    /// SDK stopped, before any of a delivery was sent.
     #[error("could not connect")]
     Connect,
     /// The server's certificate is not trusted, or the handshake failed.

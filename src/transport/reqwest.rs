@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::{ErrorKind, Read as _};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use flate2::read::MultiGzDecoder;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
@@ -21,6 +21,9 @@ use super::{
 use crate::drive::BoxFuture;
 use crate::options::TransportConfig;
 use crate::spawned::{Lost, Spawned};
+
+/// Bodies of answers that are read at the same time; the connection of a further one is closed.
+const MOST_DRAINING: usize = 16;
 
 /// An [`AsyncTransport`] over [reqwest](https://docs.rs/reqwest), for applications that want all their
 /// connections on their own tokio runtime. Needs the feature `async-reqwest`.
@@ -50,6 +53,8 @@ pub struct ReqwestTransport {
     client: Client,
     config: Arc<TransportConfig>,
     runtime: Handle,
+    /// As many more references as bodies of answers are being read.
+    draining: Arc<()>,
 }
 
 impl ReqwestTransport {
@@ -74,7 +79,7 @@ impl ReqwestTransport {
             client = client.proxy(proxy.map_err(|_| TransportError::InvalidRequest)?);
         }
         let client = client.build().map_err(|error| translate(&error))?;
-        Ok(Self { client, config: Arc::new(config), runtime })
+        Ok(Self { client, config: Arc::new(config), runtime, draining: Arc::default() })
     }
 
     /// Runs a request as a task of the runtime.
@@ -140,7 +145,7 @@ impl AsyncTransport for ReqwestTransport {
                 .timeout(request.timeout.min(self.config.total_timeout))
                 .header("content-type", "application/json")
                 .body(request.body.to_vec());
-            self.run(post_batch(post)).await
+            self.run(post_batch(post, Arc::downgrade(&self.draining))).await
         })
     }
 }
@@ -178,15 +183,23 @@ async fn fetch(
     }
 }
 
-async fn post_batch(post: RequestBuilder) -> Result<TrackingResponse, TransportError> {
+async fn post_batch(post: RequestBuilder, draining: Weak<()>) -> Result<TrackingResponse, TransportError> {
     let response = post.send().await.map_err(|error| translate(&error))?;
     let status = response.status().as_u16();
     let date = text_header(response.headers(), "date");
     let retry_after =
         text_header(response.headers(), "retry-after").and_then(|asked| retry_after(asked, date));
     // A connection can be used again only when its answer is read to the end; what the body says, or
-    // whether it comes at all, changes nothing, so nobody waits for it.
-    tokio::spawn(read(response, MAX_ANSWER_BYTES));
+    // whether it comes at all, changes nothing. So nobody waits for it, who might be told to give up
+    // and forget the status. The request's timeout ends this too.
+    if draining.strong_count() <= MOST_DRAINING
+        && let Some(place) = draining.upgrade()
+    {
+        tokio::spawn(async move {
+            let _ = read(response, MAX_ANSWER_BYTES).await;
+            drop(place);
+        });
+    }
     Ok(TrackingResponse { status, retry_after })
 }
 
@@ -298,5 +311,33 @@ mod tests {
         let cost = measure(|| fetched = runtime.block_on(transport.fetch_config(&request)));
         assert_eq!(fetched, Err(TransportError::TooLarge(LIMIT)));
         assert!(cost.bytes_max < 4 * LIMIT, "{cost:?}");
+    }
+
+    #[test]
+    fn bodies_that_never_end_are_read_up_to_a_number() {
+        const NEVER: Duration = Duration::from_secs(3_600);
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        emulator.inject(Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 3_600_000 }));
+        let network = TransportConfig::builder()
+            .track_base_url(emulator.track_url())
+            .root_certificate_pem(emulator.ca_pem())
+            .total_timeout(NEVER);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let transport = ReqwestTransport::new(network.build().unwrap(), runtime.handle().clone()).unwrap();
+        let body = r#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
+            [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#;
+        let request = TrackingRequest {
+            route_key: Project::DEMO_SDK_KEY,
+            project_id: "10034190",
+            body: body.as_bytes(),
+            timeout: NEVER,
+        };
+        for _ in 0..MOST_DRAINING + 4 {
+            let sent = runtime.block_on(transport.send_tracking(&request));
+            assert_eq!(sent, Ok(TrackingResponse::new(200)));
+        }
+        assert_eq!(Arc::strong_count(&transport.draining), 1 + MOST_DRAINING);
+        drop(runtime);
+        assert_eq!(Arc::strong_count(&transport.draining), 1, "they end with the runtime");
     }
 }

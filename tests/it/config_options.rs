@@ -165,7 +165,9 @@ fn a_certificate_or_proxy_that_is_none_is_refused() {
     for pem in ["", "hello", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         refused(network().root_certificate_pem(pem).build(), field, &InvalidReason::NotACertificate);
     }
-    refused(network().proxy("not a proxy").build(), "transport.proxy", &InvalidReason::NotAUrl);
+    for proxy in ["not a proxy", "socks4://localhost:1", "socks5://localhost:1"] {
+        refused(network().proxy(proxy).build(), "transport.proxy", &InvalidReason::NotAUrl);
+    }
 }
 
 struct Broken;

@@ -88,7 +88,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("deadline", &[]),
     ("diagnostics", &["decide"]),
-    ("drive", &["process"]),
+    ("drive", &["process", "switch"]),
     ("error", &["config", "transport"]),
     ("events", &["config", "diagnostics", "tracking", "transport"]),
     ("exit", &["actors", "core", "deadline", "error", "flush", "process", "shared", "tracking"]),
@@ -116,15 +116,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("spawned", &[]),
     ("state", &["attributes", "caught", "deadline", "drive", "process", "spawned"]),
+    ("switch", &[]),
     ("tracking", &["attributes", "transport"]),
-    ("transport", &["caught", "deadline", "drive", "options", "process", "spawned"]),
+    ("transport", &["caught", "deadline", "drive", "options", "process", "spawned", "switch"]),
 ];
 
 /// Texts that may stand only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("ureq", &["transport/http.rs", "transport/lookup.rs", "options/network.rs"]),
+    ("ureq", &["transport/http.rs", "transport/dial.rs", "options/network.rs"]),
     ("arc_swap", &["config.rs", "shared.rs", "process/", "actors/"]),
-    ("crossbeam_channel", &["actors/", "drive.rs"]),
+    ("crossbeam_channel", &["actors/", "drive.rs", "switch.rs", "transport/dial.rs"]),
     ("futures_core", &["actors/notifier/stream.rs"]),
     ("reqwest::", &["transport/mod.rs", "transport/reqwest.rs"]),
     ("redis::", &["state/mod.rs", "state/redis.rs"]),
@@ -135,7 +136,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "Mutex",
         &[
             "shared.rs",
-            "drive.rs",
+            "switch.rs",
             "actors/thread.rs",
             "actors/inbox.rs",
             "actors/notifier.rs",

@@ -1,7 +1,7 @@
 //! The transport over reqwest does what the built-in one does, fault by fault.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project, RouteKind, ServerCertificate};
@@ -129,6 +129,21 @@ fn a_delivery_fails_as_with_the_built_in_transport() {
 }
 
 #[test]
+fn a_status_counts_though_the_body_never_ends() {
+    let (emulator, runtime) = (serve(), runtime());
+    emulator.inject(Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 3_600_000 }));
+    let core = adapted(&runtime, direct(), network(&emulator).total_timeout(Duration::from_secs(3_600)));
+    core.initialize().unwrap();
+    // More than there may be bodies read beside.
+    for visitor in 0..20 {
+        convert(&core, visitor..visitor + 1);
+        core.flush(PATIENCE).unwrap();
+    }
+    assert_eq!((core.stats().delivered, core.stats().requests), (20, 20));
+    assert_eq!(emulator.received().totals.events, 20);
+}
+
+#[test]
 fn requests_are_those_of_the_built_in_transport() {
     const SECRET: &str = "bearer-secret-of-7";
     let runtime = runtime();
@@ -190,23 +205,37 @@ fn ids_of_dots_do_not_change_where_a_request_goes() {
     assert_eq!(emulator.received().totals.requests, 0);
 }
 
+/// Passes one connection on, and says with which lines it was asked to.
+fn tunnel(proxy: &TcpListener) -> Vec<String> {
+    let (mut client, _) = proxy.accept().unwrap();
+    let lines = BufReader::new(client.try_clone().unwrap()).lines().map(Result::unwrap);
+    let asked: Vec<_> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect();
+    let target = asked[0].split(' ').nth(1).unwrap();
+    let mut server = TcpStream::connect(target).unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut client, &mut server));
+    std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+    asked
+}
+
 #[test]
-fn a_configured_proxy_is_asked_with_its_credentials() {
+fn both_clients_go_through_the_configured_proxy() {
     let (emulator, runtime) = (serve(), runtime());
-    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = proxy.local_addr().unwrap();
-    let asked = std::thread::spawn(move || {
-        let (stream, _) = proxy.accept().unwrap();
-        let lines = BufReader::new(stream).lines().map(Result::unwrap);
-        lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect::<Vec<_>>()
-    });
-    let network = network(&emulator).proxy(format!("http://user:word@{address}"));
-    assert!(adapted(&runtime, keyed(), network).initialize().is_err(), "this proxy only listens");
-    let asked = asked.join().unwrap();
-    assert!(asked[0].starts_with("connect "), "{asked:?}");
-    // `user:word`
-    assert!(asked.contains(&"proxy-authorization: basic dxnlcjp3b3jk".to_owned()), "{asked:?}");
-    assert_eq!(emulator.received().totals.requests, 0);
+    let adapted = |config, network| adapted(&runtime, config, network);
+    let clients: [&dyn Fn(SdkConfigBuilder, TransportConfigBuilder) -> Core; 2] = [&built_in, &adapted];
+    for client in clients {
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = proxy.local_addr().unwrap();
+        let asked = std::thread::spawn(move || tunnel(&proxy));
+        let core = client(keyed(), network(&emulator).proxy(format!("http://user:word@{address}")));
+        core.initialize().unwrap();
+        let asked = asked.join().unwrap();
+        assert!(asked[0].starts_with("connect "), "{asked:?}");
+        // `user:word`
+        assert!(asked.contains(&"proxy-authorization: basic dxnlcjp3b3jk".to_owned()), "{asked:?}");
+    }
+    assert_eq!(emulator.received().totals.config_requests, 2);
 }
 
 fn on_loopback(emulator: &Emulator) -> TransportConfigBuilder {
