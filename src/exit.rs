@@ -62,7 +62,7 @@ impl ExitJob for ExitFlush {
 }
 
 /// Flushes a core, or shuts it down, when it is dropped, also by a panic or a `?` on the way. Dropping
-/// **waits**, at most for the timeout; what is not delivered by then is said in the log. In a forked
+/// **waits**, at most for the timeout; what is not delivered by then is logged. In a forked
 /// child it flushes what the child has recorded.
 ///
 /// ```

@@ -105,7 +105,7 @@ pub struct Dropped {
     pub closed: ByClass,
 }
 
-/// Counts by how hard a record is defended when there is no room.
+/// Counts by class of record, in the order in which records are dropped when there is no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ByClass {
