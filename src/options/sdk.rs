@@ -452,9 +452,7 @@ fn read_direct(source: Direct) -> Result<String, InvalidOption> {
         Direct::Reader(mut reader) => {
             let mut text = String::new();
             let read = reader.read_to_string(&mut text);
-            read.map_err(|error| {
-                InvalidOption::new("data_reader", InvalidReason::Unreadable(error.kind()))
-            })?;
+            read.map_err(|error| InvalidOption::new("data_reader", InvalidReason::Unreadable(error.kind())))?;
             Ok(text)
         }
     }
