@@ -222,7 +222,7 @@ impl SdkConfigBuilder {
     ///
     /// Default none: experiences of **every** environment are decided, so that one set up for `staging` runs in
     /// production too. A wrong name is no error: it leaves the experiences without an environment, and
-    /// [`diagnose_experience`](crate::Context::diagnose_experience) tells of the others that they are not in
+    /// [`diagnose_experience`](crate::Context::diagnose_experience) says of the others that they are not in
     /// the config, or that the environment does not match.
     pub fn environment(mut self, environment: impl Into<Box<str>>) -> Self {
         self.tuning.environment = Some(environment.into());
@@ -261,7 +261,7 @@ impl SdkConfigBuilder {
     }
 
     /// Keeps visitor state and deduplication marks in this store. Each new context reads it; memory holds
-    /// what is not yet written. Default none: memory alone.
+    /// what is not yet written. Default none: memory only.
     pub fn data_store(self, store: impl DataStore) -> Self {
         self.shared_data_store(Arc::new(store))
     }
@@ -315,7 +315,7 @@ impl SdkConfigBuilder {
     }
 
     /// Bytes that the state of all remembered visitors may take, about; the oldest are forgotten first,
-    /// which [`Stats`](crate::Stats) counts, and who alone takes more than a sixteenth is not remembered.
+    /// which [`Stats`](crate::Stats) counts, and a visitor who takes more than a sixteenth is not remembered.
     /// At least 1 MiB. Default 2 KiB for each of [`max_visitors`](Self::max_visitors), but at least
     /// 64 MiB: a visitor with a decision or two takes about 500 bytes.
     pub const fn max_visitor_bytes(mut self, bytes: usize) -> Self {
@@ -340,7 +340,7 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Hashes the visitor id alone, so that a visitor has one bucket value in every experience (the
+    /// Hashes only the visitor id, so that a visitor has one bucket value in every experience (the
     /// JavaScript SDK's `bucketing.excludeExperienceIdHash`). Default false.
     pub const fn exclude_experience_id_hash(mut self, exclude: bool) -> Self {
         self.compile.exclude_experience_id_hash = exclude;
