@@ -10,7 +10,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{Core, attributes};
+use convert_sdk::{Core, RefreshConfig, attributes};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -21,7 +21,9 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     // Before anything else, so that a signal from here on is not the end.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let emulator = endpoint::emulator()?;
-    let core = Core::new(endpoint::configure(emulator.as_ref())?.build()?);
+    // Without a refresh an experience that is stopped goes on here until the next start.
+    let config = endpoint::configure(emulator.as_ref())?.refresh(RefreshConfig::default());
+    let core = Core::new(config.build()?);
     core.initialize()?;
 
     let serving = AtomicBool::new(true);
@@ -34,7 +36,8 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     });
 
     // Whoever works has ended: nothing is recorded after this.
-    let report = core.shutdown(GRACE)?;
+    // As text: `main` shows an error by its `Debug`.
+    let report = core.shutdown(GRACE).map_err(|error| error.to_string())?;
     println!("{} recorded, {} delivered", report.stats.recorded, report.stats.delivered);
     Ok(())
 }

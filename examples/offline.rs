@@ -5,8 +5,9 @@ use std::error::Error;
 use convert_sdk::{Core, SdkConfig, attributes};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let config = SdkConfig::builder().data_json(include_str!("shop.json")).tracking(false).build()?;
-    let core = Core::new(config);
+    // A config given directly still reports: without this, exposures would be sent to Convert's endpoint.
+    let config = SdkConfig::builder().data_json(include_str!("shop.json")).tracking(false);
+    let core = Core::new(config.build()?);
     core.initialize()?;
 
     for number in 1..=5 {

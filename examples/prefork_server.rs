@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{Core, attributes};
+use convert_sdk::{Core, RefreshConfig, attributes};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
@@ -45,8 +45,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new([SIGTERM, SIGCHLD])?;
 
     let emulator = endpoint::emulator()?;
-    let core = Core::new(endpoint::configure(emulator.as_ref())?.build()?);
-    // The one fetch of the config: every worker inherits it.
+    // Without a refresh an experience that is stopped goes on here until the next start.
+    let config = endpoint::configure(emulator.as_ref())?.refresh(RefreshConfig::default());
+    let core = Core::new(config.build()?);
+    // Every worker inherits this config, and refreshes it for itself from then on.
     core.initialize()?;
 
     let address = env::var("PREFORK_ADDRESS").unwrap_or_else(|_| "127.0.0.1:0".to_owned());

@@ -28,9 +28,13 @@ use crate::transport::{HttpTransport, Transport};
 /// [`decide_many`](Self::decide_many). The threads (`convert-refresher`, `convert-tracker`,
 /// `convert-flusher`, `convert-events` for handlers, `convert-preview` for previews of experiences that the
 /// config does not have, `convert-store` and `convert-store-io` for a data store, and a few that live for one
-/// lookup, connect, interrupt, close or exit; Linux shows 15 bytes of a name) start when they are first needed. They end with
-/// [`close`](Self::close), or soon after the last core and context are dropped; what was not delivered by
-/// then is dropped, and said in the log.
+/// lookup, connect, interrupt, close or exit; Linux shows 15 bytes of a name) start when they are first
+/// needed. They end with [`close`](Self::close), or soon after the last core and context are dropped.
+///
+/// **Dropping a core delivers nothing**: requests in flight may finish if the process lives long enough, and
+/// everything else is dropped and logged. Where `main` returns, the process is usually gone before either.
+/// End with [`shutdown`](Self::shutdown), keep a [`FlushGuard`](crate::FlushGuard) in `main`, or hold the core
+/// in a `static` and call [`register_exit_flush`](crate::register_exit_flush).
 ///
 /// # Forks
 /// A child of `fork` uses the core, its clones and its contexts as they are; nothing has to be called.
@@ -106,12 +110,12 @@ impl Core {
     }
 
     /// Puts the first config in place: compiles direct data, or fetches by SDK key and **waits** for
-    /// it, at most for the configured `initialize_timeout` (10 s unless changed). Of callers at the same
-    /// time all wait for one fetch. On a core that is ready this does nothing; after a failure it may be
-    /// called again.
+    /// it, at most for the configured `initialize_timeout` (10 s unless changed). Concurrent callers share
+    /// one fetch. On a core that is ready this does nothing; after a failure it may be called again.
     ///
     /// # Errors
-    /// The config cannot be had or is none, the time is over, or the core is closed.
+    /// The config cannot be fetched or is invalid, the deadline passed, the core is closed, or the operating
+    /// system gave no thread.
     pub fn initialize(&self) -> Result<(), InitializeError> {
         self.initialize_within(self.shared.config.tuning.initialize_timeout)
     }
@@ -172,7 +176,12 @@ impl Core {
         self.shared.cell.load()
     }
 
-    /// A context for one visitor, who keeps the config of this moment for the context's life.
+    /// A context for one visitor, which keeps the current config for its whole life.
+    ///
+    /// The attributes given here are this context's only, laid over those that
+    /// [`set_attributes`](Context::set_attributes) has set in earlier ones. Report keys among them (`country`,
+    /// `browser`, …) become [`segments`](Context::segments), and those **are remembered**: the visitor's later
+    /// contexts start with them.
     ///
     /// With a data store this asks it, on a thread of the SDK's, and **waits** for the answer, at most for
     /// [`store_timeout`](crate::SdkConfigBuilder::store_timeout) (1 s unless changed); a context whose answer
@@ -260,7 +269,7 @@ impl Core {
     ///   visitor is asked of it in turn and **waited** for, at most for `store_timeout` each;
     /// - nothing is remembered or recorded, also no segments, and whatever the options say. When a
     ///   visitor sees the variation, [`Context::run`] gives the same one and records the exposure;
-    /// - attributes and location attributes of the options count for every visitor.
+    /// - attributes and location attributes of the options apply to every visitor.
     ///
     /// Allocates nothing for a visitor of whom no attributes or segments are remembered, unless the
     /// options have attributes, or the buffer has to grow.
@@ -300,7 +309,7 @@ impl Core {
     }
 
     /// Calls `handler` for every lifecycle event of one kind, on the thread `convert-events`. A
-    /// handler that panics or sleeps delays other handlers alone; events past 1,024 waiting ones are
+    /// handler that panics or sleeps delays only other handlers; events past 1,024 waiting ones are
     /// missed and counted in [`Stats::events_missed`]. A close has what waits handled until its time is over;
     /// later, and on a closed core, nothing is called. A handler that owns a clone of the core keeps it alive
     /// until it is closed.
@@ -341,10 +350,11 @@ impl Core {
         self.shared.runtime().notifier.subscribe()
     }
 
-    /// **Waits** until everything recorded before this call is delivered, at most for `timeout`. Tries at
-    /// once also where the SDK is backing off from a failing endpoint, and again until the time is over;
-    /// a `Retry-After` that ends before is obeyed. With nothing pending no delivery is waited for; with a
-    /// data store the call still waits, at most for `timeout`, until visitor state has been offered to it.
+    /// **Waits** until everything recorded before this call is delivered, at most for `timeout`. Attempts
+    /// delivery at once, even while the SDK is backing off from a failing endpoint, and retries until the
+    /// deadline; a `Retry-After` that ends before the deadline is respected. With nothing pending no delivery
+    /// is waited for; with a data store the call still waits, at most for `timeout`, until visitor state has
+    /// been offered to it. See [`shutdown`](Self::shutdown) for how long a timeout should be.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -360,7 +370,7 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// The time is over, the core is closed, or something was lost: a record that the flush covers, or one
+    /// The deadline passed, the core is closed, or something was lost: a record that the flush covers, or one
     /// that was dropped since the last flush that was answered. Except after a close, records that are
     /// not dropped are kept and retried.
     pub fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
@@ -375,8 +385,8 @@ impl Core {
         blocking(async |caller| self.flush_by(ReleaseReason::Explicit, options.limit(), caller).await)
     }
 
-    /// Asks for a fetch of the config and returns at once. A fetch that is under way is the one asked
-    /// for. Does nothing with direct data or on a closed core, which the log says.
+    /// Asks for a fetch of the config and returns at once. A fetch in progress is the one asked for. Does
+    /// nothing with direct data or on a closed core, which is logged.
     pub fn refresh_now(&self) {
         match self.shared.refresher() {
             _ if self.shared.is_closed() => log::warn!("refresh_now after close does nothing"),
@@ -386,9 +396,9 @@ impl Core {
         }
     }
 
-    /// Fetches the config and **waits** for the result, at most for `timeout`. A fetch that is under way
-    /// is waited for instead of another, so that callers at the same time share one. Where the time is
-    /// over before a fetch has begun, none is made. Existing contexts keep their config.
+    /// Fetches the config and **waits** for the result, at most for `timeout`. A fetch in progress is waited
+    /// for instead of starting another, so concurrent callers share one. If the deadline passes before a
+    /// fetch has begun, none is made. Existing contexts keep their config.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -447,7 +457,7 @@ impl Core {
         self.shared.stats()
     }
 
-    /// Ends the SDK **without** a flush, as in the official Python SDK: a delivery at hand may end,
+    /// Ends the SDK **without** a flush, as in the official Python SDK: requests in flight may finish,
     /// nothing new begins, and what is left is dropped, counted and logged. **Waits** for the
     /// threads, at most [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Returns the final ledger. A second
     /// call only returns it; decisions of existing contexts go on working.
@@ -473,6 +483,13 @@ impl Core {
 
     /// Flushes, then closes, and **waits** for both, at most for `timeout` in all.
     ///
+    /// Choose a timeout below what the supervisor leaves between SIGTERM and SIGKILL (10 s on Docker and
+    /// Cloud Run, 30 s on Kubernetes), and long enough for a second attempt after one that failed; 5 s suits
+    /// most programs. A single request may take up to
+    /// [`total_timeout`](crate::TransportConfigBuilder::total_timeout) (10 s unless changed), so one that hangs
+    /// can use up a large part of a shorter shutdown. Where that matters, set `total_timeout` to at most half of
+    /// this timeout.
+    ///
     /// ```
     /// # use convert_sdk::*;
     /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
@@ -485,9 +502,9 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// As [`flush`](Self::flush), or that a record was dropped which came after the flush had begun; the core
-    /// is closed all the same, and the error's ledger is final but for records of a call that could not be
-    /// ended in time, which it tells as pending.
+    /// As [`flush`](Self::flush), or a record was dropped that came after the flush had begun; the core is closed
+    /// all the same, and the error's ledger is final except for records in a request that could not be ended
+    /// in time, which it counts as pending.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         blocking(async |caller| self.shutdown_by(timeout, caller).await)
     }
@@ -596,9 +613,9 @@ impl std::fmt::Debug for Core {
 }
 
 impl CoreBuilder {
-    /// Uses this transport in place of the built-in one. The network settings of the config apply to
-    /// the built-in one alone, save the total timeout, which every request carries, and the bound on a
-    /// response body, which holds for what it hands over.
+    /// Uses this transport in place of the built-in one. The network settings of the config apply only to
+    /// the built-in one, except the total timeout, which every request carries, and the bound on a
+    /// response body, which holds for whatever a transport returns.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self

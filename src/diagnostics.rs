@@ -44,7 +44,8 @@ pub struct ExperienceDiagnostic {
     pub environment: Option<SmolStr>,
     /// The first 16 hexadecimal digits of the visitor id's SHA-256, as in the Python SDK.
     pub visitor_ref: String,
-    /// The visitor's bucket value, where there is a variation.
+    /// The visitor's bucket value, where the hash selected the variation now: a stored or forced decision
+    /// has none.
     pub bucket_value: Option<u32>,
     /// The variation, where there is one.
     pub variation_key: Option<SmolStr>,

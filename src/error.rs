@@ -13,7 +13,7 @@ use crate::transport::TransportError;
 #[non_exhaustive]
 pub enum HandleError {
     /// There is no config yet; a handle's `new` needs none.
-    #[error("the SDK is not initialized")]
+    #[error("the core is not initialized")]
     NotReady,
     /// The config of this moment has no such key; a handle's `new` does not mind.
     #[error("the config has no such key")]

@@ -42,7 +42,7 @@ pub enum LifecycleEvent {
         /// The variation that the visitor is in.
         variation_id: SmolStr,
     },
-    /// The tracker has judged a conversion.
+    /// The tracker has found out whether a conversion is the first.
     #[non_exhaustive]
     Conversion {
         /// The visitor.
@@ -72,8 +72,8 @@ pub enum LifecycleEvent {
         /// Why no answer came.
         error: Option<TransportError>,
     },
-    /// The endpoint refuses events whatever they are: the key, the account or the URL is wrong. Told once
-    /// until it takes some again; what is pending is kept until it is too old.
+    /// The endpoint refuses events whatever they are: the key, the account or the URL is wrong. Announced
+    /// once until it accepts some again; pending records are kept until they are too old.
     #[non_exhaustive]
     DeliveryRefused {
         /// The endpoint's status.

@@ -35,7 +35,7 @@ use crate::tracking::ReleaseReason;
 /// ```
 ///
 /// # Errors
-/// The system does not tell of the exit: it is no Unix, or has no memory left for that.
+/// The system gives no notice of the exit: it is not a Unix, or is out of memory.
 pub fn register_exit_flush(core: &Core, timeout: Duration) -> Result<(), ExitFlushError> {
     let job = ExitFlush { shared: Arc::downgrade(core.shared()), timeout };
     if at_exit(Arc::new(job)) { Ok(()) } else { Err(ExitFlushError::Unavailable) }
@@ -62,7 +62,7 @@ impl ExitJob for ExitFlush {
 }
 
 /// Flushes a core, or shuts it down, when it is dropped, also by a panic or a `?` on the way. Dropping
-/// **waits**, at most for the timeout; what is not delivered by then is said in the log. In a forked
+/// **waits**, at most for the timeout; what is not delivered by then is logged. In a forked
 /// child it flushes what the child has recorded.
 ///
 /// ```

@@ -83,13 +83,13 @@ impl FlushReport {
 #[non_exhaustive]
 pub enum FlushError {
     /// Records were dropped, or the only attempt failed. The report says how many; `stats.last_error` says
-    /// why. A record that was dropped before the flush is told by one flush alone.
-    #[error("{} records are undelivered and kept, {} were dropped", .0.pending, .0.dropped)]
+    /// why. A record that was dropped before the flush is reported by only one flush.
+    #[error("records undelivered and kept: {}, dropped: {}", .0.pending, .0.dropped)]
     Incomplete(Box<FlushReport>),
     /// The deadline passed. After a `flush` the records are kept and delivery goes on; after a `shutdown`
     /// they are dropped, or, where a call could not be ended in time, still pending and lost with it. Holds
     /// the ledger at that time.
-    #[error("timed out with {} records pending, {} dropped in all", .0.pending, .0.dropped.total())]
+    #[error("timed out; records pending: {}, dropped in all: {}", .0.pending, .0.dropped.total())]
     Timeout(Box<Stats>),
     /// The core is closed, or was while the flush waited. Holds the ledger, which is final when the close has
     /// ended.

@@ -7,9 +7,10 @@
 //!   [`run_experience`](Context::run_experience) and [`run_feature`](Context::run_feature) are pure
 //!   computations.
 //! - **Record**: decisions record exposures by themselves;
-//!   [`track_conversion`](Context::track_conversion) is one channel send.
+//!   [`track_conversion`](Context::track_conversion) is one channel send, and counts once for each visitor and
+//!   goal.
 //! - **Deliver**: [`Core::flush`] waits for delivery and tells the truth about it;
-//!   [`Core::shutdown`] ends well; [`Core::stats`] is the ledger at any time.
+//!   [`Core::shutdown`] ends well (dropping a core delivers nothing); [`Core::stats`] is the ledger at any time.
 //!   Delivery is at least once: a request that ends without an answer is made again, and
 //!   [`Stats::fate_unknown`] counts those.
 //! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the

@@ -1,4 +1,4 @@
-//! The least that an evaluation can cost: written by hand for one question, without a rule engine,
+//! The least that an evaluation can cost: hand-written for one question, without a rule engine,
 //! a visitor memory or an answer beyond the position of the variation.
 
 use std::collections::HashMap;

@@ -38,6 +38,9 @@ impl ConversionOptions {
     }
 
     /// The revenue, in the project's currency; sent as `amount`. Must be finite.
+    ///
+    /// Sent with the visitor's **first** conversion of the goal. Set [`force_multiple`](Self::force_multiple)
+    /// too where a visitor can order again: without it, later orders are not sent.
     pub fn revenue(self, amount: f64) -> Self {
         self.data(GoalDataKey::Amount, amount)
     }
@@ -53,22 +56,24 @@ impl ConversionOptions {
         self
     }
 
-    /// Several goal data entries. Also none of them is goal data, and sent as an empty list, as in
-    /// the official JavaScript SDK.
+    /// Several goal data entries. An empty list counts as goal data too and is sent as such, as in the
+    /// official JavaScript SDK.
     pub fn goal_data(mut self, entries: impl IntoIterator<Item = (GoalDataKey, GoalValue)>) -> Self {
         self.goal_data.get_or_insert_default();
         entries.into_iter().fold(self, |options, (key, value)| options.data(key, value))
     }
 
-    /// Sends the goal data again for a goal that the visitor has converted before. Without goal data
-    /// there is nothing to send again. Default false.
+    /// Sends the goal data of every call, also where the visitor has converted the goal before; the
+    /// conversion itself still counts once. **Without this, later orders are not sent**, whatever their
+    /// revenue and transaction id: the SDK does not tell orders apart, so with it the application must not
+    /// record one order twice. Without goal data there is nothing to send again. Default false.
     pub const fn force_multiple(mut self, on: bool) -> Self {
         self.force_multiple = on;
         self
     }
 
-    /// Converts only if the goal's rules match this data; a goal without rules never does then.
-    /// Default none: rules are not looked at, as in the official Python SDK.
+    /// Converts only if the goal's rules match this data; with rule data, a goal that has no rules never
+    /// converts. Default none: rules are not evaluated, as in the official Python SDK.
     pub fn rule_data(mut self, data: impl Into<Attributes>) -> Self {
         self.rule_data = Some(data.into());
         self
@@ -93,13 +98,19 @@ static PLAIN: ConversionOptions = ConversionOptions::new();
 
 impl Context {
     /// Records that the visitor reached a goal: one channel send, which does not wait unless
-    /// [`OverflowPolicy::Wait`](crate::OverflowPolicy::Wait) was chosen.
+    /// [`OverflowPolicy::Wait`](crate::OverflowPolicy::Wait) was chosen. The visitor's decisions at this moment
+    /// go with it.
     ///
-    /// The answer says whether the record was handed over; whether it repeats an earlier one is
-    /// found out by the tracker, and shown by the conversion's lifecycle event, by
-    /// [`Stats::deduplicated`](crate::Stats::deduplicated), and by
-    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed). The visitor's decisions at
-    /// this moment go with it.
+    /// A conversion counts **once for each visitor and goal**. Later ones are deduplicated and nothing of them
+    /// is sent, whatever their revenue or transaction id, unless
+    /// [`force_multiple`](ConversionOptions::force_multiple) is set. The mark that says so lasts as long as
+    /// this process, or with a [data store](crate::SdkConfigBuilder::data_store) as long as the store keeps it;
+    /// [`visitor_ttl`](crate::SdkConfigBuilder::visitor_ttl) shortens both, and
+    /// [`max_visitors`](crate::SdkConfigBuilder::max_visitors) bounds how many marks are kept in memory.
+    ///
+    /// `Queued` says that the record was handed over, not that it is the first: the tracker finds out, and
+    /// the conversion's lifecycle event, [`Stats::deduplicated`](crate::Stats::deduplicated) and
+    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed) tell.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -115,7 +126,9 @@ impl Context {
         self.track_conversion_with(goal_key, &PLAIN)
     }
 
-    /// As [`track_conversion`](Self::track_conversion), with revenue and other options.
+    /// As [`track_conversion`](Self::track_conversion), with revenue and other options. It counts once for
+    /// each visitor and goal too: where a visitor can order again, set
+    /// [`force_multiple`](ConversionOptions::force_multiple); without this, later orders are not sent.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -123,8 +136,11 @@ impl Context {
     /// # let core = Core::new(config);
     /// # core.initialize()?;
     /// let visitor = core.create_context("visitor-4", ())?;
-    /// let order = ConversionOptions::new().revenue(49.9).data(GoalDataKey::TransactionId, "tx-1");
-    /// assert!(visitor.track_conversion_with("purchase", &order).tracked());
+    /// for (id, amount) in [("tx-1", 49.9), ("tx-2", 12.5)] {
+    ///     let order = ConversionOptions::new().revenue(amount).force_multiple(true);
+    ///     let order = order.data(GoalDataKey::TransactionId, id);
+    ///     assert!(visitor.track_conversion_with("purchase", &order).tracked());
+    /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn track_conversion_with(&self, goal_key: &str, options: &ConversionOptions) -> ConversionResult {
@@ -183,7 +199,7 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// The time is over. The conversion was handed over all the same.
+    /// The deadline passed. The conversion was handed over all the same.
     pub fn track_conversion_confirmed(
         &self,
         goal_key: &str,

@@ -24,7 +24,7 @@ impl Context {
     pub const PREVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Gives this context one variation of one experience, by their ids, whatever the audience,
-    /// status or traffic. Every other experience is decided as ever; while a preview is on nothing
+    /// status or traffic. Every other experience is decided as usual; while a preview is on nothing
     /// is stored, recorded or announced. Features follow the visitor's own decisions.
     ///
     /// An experience that the config does not have is fetched, for which this **waits** at most

@@ -94,7 +94,7 @@ impl Context {
         &self.visitor_id
     }
 
-    /// The visitor's attributes, those that reports know ([`segments`](Self::segments)) apart.
+    /// The visitor's attributes, without the report keys, which are [`segments`](Self::segments).
     #[must_use]
     pub const fn attributes(&self) -> &Attributes {
         &self.attributes
@@ -132,9 +132,10 @@ impl Context {
         self.location = location.into();
     }
 
-    /// Sets attributes of the visitor, for this context and the visitor's later ones; the same name
-    /// replaces. Report keys become [`segments`](Self::segments), as at creation. Of a list the first
-    /// 10,000 values are kept. During a preview nothing outlives the context.
+    /// Sets attributes of the visitor, for this context **and the visitor's later ones** (unlike those given
+    /// to [`create_context`](crate::Core::create_context)); the same name replaces. Report keys become
+    /// [`segments`](Self::segments), as at creation. Of a list the first 10,000 values are kept. What is set
+    /// during a preview lasts only as long as this context.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -164,8 +165,8 @@ impl Context {
 
     /// Sets segments of the visitor, for this context and the visitor's later ones. Only report keys
     /// are kept, as in the official JavaScript SDK; lists are united with those set before, the new
-    /// values first. Of a list 1,000 values are kept; the log says once that there were more. During a
-    /// preview nothing outlives the context.
+    /// values first. Of a list 1,000 values are kept; that there were more is logged once. What is set
+    /// during a preview lasts only as long as this context.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -205,7 +206,7 @@ impl Context {
         self.run_custom_segments_with(keys, Attributes::new())
     }
 
-    /// As [`run_custom_segments`](Self::run_custom_segments), with attributes for this call alone,
+    /// As [`run_custom_segments`](Self::run_custom_segments), with attributes for this call only,
     /// merged over the visitor's.
     pub fn run_custom_segments_with(
         &mut self,

@@ -1,8 +1,11 @@
 //! The one error of building a configuration: the field, and what is wrong with it.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
 use thiserror::Error;
 
-/// A configuration value was refused. Never shows the value itself.
+/// A configuration value was refused. Never shows the value itself, but for the path of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{field}: {reason}")]
 pub struct InvalidOption {
@@ -46,9 +49,17 @@ pub enum InvalidReason {
     /// A header that the SDK sets itself.
     #[error("names a header that the SDK sets itself")]
     ReservedHeader,
-    /// The config file or reader could not be read.
+    /// The config file could not be read.
+    #[error("{} could not be read ({kind})", path.display())]
+    UnreadableFile {
+        /// The path, as given.
+        path: PathBuf,
+        /// What the system answered.
+        kind: ErrorKind,
+    },
+    /// The config reader could not be read.
     #[error("could not be read ({0})")]
-    Unreadable(std::io::ErrorKind),
+    Unreadable(ErrorKind),
 }
 
 impl InvalidOption {

@@ -118,20 +118,23 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// Bound on one whole request; more than zero. Default 10 s.
+    /// Bound on one whole request, name resolution to last byte; more than zero. Default 10 s.
+    ///
+    /// A request that hangs can use up a large part of a flush or a [`shutdown`](crate::Core::shutdown) with a
+    /// shorter timeout; where yours is short, set this to at most half of it.
     pub const fn total_timeout(mut self, timeout: Duration) -> Self {
         self.plain.total_timeout = timeout;
         self
     }
 
-    /// Sent as `Authorization: Bearer …` with config fetches alone, never with tracking.
+    /// Sent as `Authorization: Bearer …` with config fetches only, never with tracking.
     /// Default none.
     pub fn auth_secret(mut self, secret: impl Into<Box<str>>) -> Self {
         self.plain.auth_secret = Some(Secret::new(secret));
         self
     }
 
-    /// One more header for config fetches alone (as in the official Python SDK). `Authorization`,
+    /// One more header for config fetches only (as in the official Python SDK). `Authorization`,
     /// `User-Agent`, `Accept`, `If-None-Match`, `Host` and the connection's own headers are refused.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Box<str>>) -> Self {
         self.headers.push((name.into(), Secret::new(value)));
@@ -153,7 +156,7 @@ impl TransportConfigBuilder {
 
     /// Bound on a response body after decompression; a longer one is
     /// [`TransportError::TooLarge`](crate::TransportError::TooLarge) and neither read nor unpacked to its
-    /// end. Holds for what a transport of the application's own hands over too, which is not parsed then.
+    /// end. Applies also to what a transport of the application's own returns, which is not parsed then.
     /// At least 1 KiB. Default 32 MiB.
     pub const fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.plain.max_response_bytes = bytes;

@@ -1,6 +1,6 @@
 //! The configuration of one SDK instance.
 
-use std::fs::File;
+use std::fs;
 use std::io::Read;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -186,6 +186,10 @@ impl SdkConfigBuilder {
     }
 
     /// Uses this config, as served, and fetches nothing.
+    ///
+    /// **Events are still sent** to Convert's tracking endpoint: in unit tests switch that off by
+    /// [`tracking(false)`](Self::tracking), or give the core a
+    /// [transport](crate::CoreBuilder::transport) of your own.
     pub fn data(mut self, config: &serde_json::Value) -> Self {
         self.direct.push(Direct::Text(config.to_string()));
         self
@@ -193,25 +197,33 @@ impl SdkConfigBuilder {
 
     /// Uses the config in this JSON text. Whether it is a config is checked by
     /// [`Core::initialize`](crate::Core::initialize).
+    /// **Events are still sent**; see [`data`](Self::data).
     pub fn data_json(mut self, config: impl Into<String>) -> Self {
         self.direct.push(Direct::Text(config.into()));
         self
     }
 
     /// Uses the config in this file, read by [`build`](Self::build).
+    /// **Events are still sent**; see [`data`](Self::data).
     pub fn data_file(mut self, path: impl AsRef<Path>) -> Self {
         self.direct.push(Direct::File(path.as_ref().to_owned()));
         self
     }
 
     /// Uses the config that this reader yields, read to its end by [`build`](Self::build).
+    /// **Events are still sent**; see [`data`](Self::data).
     pub fn data_reader(mut self, reader: impl Read + 'static) -> Self {
         self.direct.push(Direct::Reader(Box::new(reader)));
         self
     }
 
-    /// Decides experiences of this environment alone (exactly as written) besides those without
-    /// one, and asks the CDN for it. Default none: every experience is decided.
+    /// The environment that this program runs in, exactly as it is named in Convert. Experiences of this
+    /// environment and those without one are decided, and the CDN is asked for it.
+    ///
+    /// Default none: experiences of **every** environment are decided, so that one set up for `staging` runs in
+    /// production too. A wrong name is no error: it leaves the experiences without an environment, and
+    /// [`diagnose_experience`](crate::Context::diagnose_experience) says of the others that they are not in
+    /// the config, or that the environment does not match.
     pub fn environment(mut self, environment: impl Into<Box<str>>) -> Self {
         self.tuning.environment = Some(environment.into());
         self
@@ -223,7 +235,7 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Sent with config fetches alone; implies the low cache. Default none.
+    /// Sent with config fetches only; implies the low cache. Default none.
     pub fn debug_token(mut self, token: impl Into<Box<str>>) -> Self {
         self.tuning.debug_token = Some(Secret::new(token));
         self
@@ -249,7 +261,7 @@ impl SdkConfigBuilder {
     }
 
     /// Keeps visitor state and deduplication marks in this store. Each new context reads it; memory holds
-    /// what is not yet written. Default none: memory alone.
+    /// what is not yet written. Default none: memory only.
     pub fn data_store(self, store: impl DataStore) -> Self {
         self.shared_data_store(Arc::new(store))
     }
@@ -264,8 +276,10 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Fetches the config again by this policy. Default off. With direct data there is nothing to
-    /// fetch and the policy is ignored with a warning in the log.
+    /// Fetches the config again by this policy. Default off: the config of the start stays, and an
+    /// experience that is stopped in Convert goes on here, so **a program that runs for long should set one**,
+    /// such as `RefreshConfig::default()`. With direct data there is nothing to fetch, and the policy is ignored
+    /// with a warning in the log.
     pub fn refresh(mut self, policy: RefreshConfig) -> Self {
         self.tuning.refresh = Some(policy);
         self
@@ -301,7 +315,7 @@ impl SdkConfigBuilder {
     }
 
     /// Bytes that the state of all remembered visitors may take, about; the oldest are forgotten first,
-    /// which [`Stats`](crate::Stats) counts, and who alone takes more than a sixteenth is not remembered.
+    /// which [`Stats`](crate::Stats) counts, and a visitor who takes more than a sixteenth is not remembered.
     /// At least 1 MiB. Default 2 KiB for each of [`max_visitors`](Self::max_visitors), but at least
     /// 64 MiB: a visitor with a decision or two takes about 500 bytes.
     pub const fn max_visitor_bytes(mut self, bytes: usize) -> Self {
@@ -327,7 +341,7 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Hashes the visitor id alone, so that a visitor has one bucket value in every experience (the
+    /// Hashes only the visitor id, so that a visitor has one bucket value in every experience (the
     /// JavaScript SDK's `bucketing.excludeExperienceIdHash`). Default false.
     pub const fn exclude_experience_id_hash(mut self, exclude: bool) -> Self {
         self.compile.exclude_experience_id_hash = exclude;
@@ -359,7 +373,7 @@ impl SdkConfigBuilder {
     /// Checks every value, and reads a config file or reader.
     ///
     /// # Errors
-    /// Names the first field that was refused; the value itself is not shown.
+    /// Names the first field that was refused; the value itself is not shown, but for the path of a file.
     pub fn build(self) -> Result<SdkConfig, InvalidOption> {
         let Self {
             sdk_key,
@@ -430,22 +444,19 @@ fn read_source(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Sourc
 }
 
 fn read_direct(source: Direct) -> Result<String, InvalidOption> {
-    let unreadable = |field| {
-        move |error: std::io::Error| InvalidOption::new(field, InvalidReason::Unreadable(error.kind()))
-    };
-    let mut text = String::new();
     match source {
-        Direct::Text(given) => text = given,
-        Direct::File(path) => {
-            let field = "data_file";
-            let mut file = File::open(path).map_err(unreadable(field))?;
-            file.read_to_string(&mut text).map_err(unreadable(field))?;
-        }
+        Direct::Text(text) => Ok(text),
+        Direct::File(path) => fs::read_to_string(&path).map_err(|error| {
+            let reason = InvalidReason::UnreadableFile { path, kind: error.kind() };
+            InvalidOption::new("data_file", reason)
+        }),
         Direct::Reader(mut reader) => {
-            reader.read_to_string(&mut text).map_err(unreadable("data_reader"))?;
+            let mut text = String::new();
+            let read = reader.read_to_string(&mut text);
+            read.map_err(|error| InvalidOption::new("data_reader", InvalidReason::Unreadable(error.kind())))?;
+            Ok(text)
         }
     }
-    Ok(text)
 }
 
 fn out_of_range(field: &'static str, range: &'static str) -> InvalidOption {

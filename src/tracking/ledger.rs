@@ -20,9 +20,9 @@ pub struct Stats {
     pub recorded: u64,
     /// Found to be repetitions by the tracker; nothing is sent for them.
     pub deduplicated: u64,
-    /// Taken by the endpoint with a 2xx status.
+    /// Accepted by the endpoint with a 2xx status.
     pub delivered: u64,
-    /// On their way, wherever [`pending_places`](Self::pending_places) says.
+    /// Neither delivered nor dropped yet; [`pending_places`](Self::pending_places) says where they are.
     pub pending: u64,
     /// Where the pending records are.
     pub pending_places: PendingPlaces,
@@ -30,7 +30,7 @@ pub struct Stats {
     pub oldest_pending_age: Option<Duration>,
     /// Lost, by reason.
     pub dropped: Dropped,
-    /// Events on the wire that the delivered records were.
+    /// Events that the delivered records were sent as; a conversion with goal data is two.
     pub delivered_events: u64,
     /// Delivery requests made.
     pub requests: u64,
@@ -45,16 +45,16 @@ pub struct Stats {
     pub delivered_bytes: u64,
     /// The last failed delivery.
     pub last_error: Option<DeliveryError>,
-    /// Whether the endpoint is left alone.
+    /// The circuit breaker in front of the tracking endpoint.
     pub breaker: BreakerState,
     /// How often the circuit breaker has opened.
     pub breaker_opened: u64,
     /// Values of segments that were left out of delivered requests, as the endpoint refuses a request with
-    /// them: null, objects, list items that are no text, and custom segments that are no list.
+    /// them: null, objects, list items that are not strings, and `customSegments` that is not a list.
     pub segments_left_out: u64,
     /// Answers of the data store that were failures.
     pub store_failures: u64,
-    /// Answers that the data store did not give in time; memory alone decided.
+    /// Answers of the data store that did not come in time; this process decided from memory.
     pub store_timeouts: u64,
     /// Visitors whose state was forgotten to make room or for its age.
     pub visitors_evicted: u64,
@@ -95,10 +95,10 @@ pub struct PendingPlaces {
 pub struct Dropped {
     /// Refused because the channel to the tracker was full.
     pub queue_full: ByClass,
-    /// Made room for newer or better defended records in a full backlog, or found none there.
+    /// Dropped from a full backlog to make room for newer or more valuable records, or found no room in it.
     pub overflow: ByClass,
-    /// Each was refused alone (400, 422 or 413), or no request could be made of it. A refused key drops
-    /// nothing.
+    /// Refused in a request of its own (400, 422 or 413), or impossible to put into a request. A refused key
+    /// drops nothing.
     pub rejected: ByClass,
     /// Older than the configured age.
     pub expired: ByClass,
@@ -106,7 +106,7 @@ pub struct Dropped {
     pub closed: ByClass,
 }
 
-/// Counts by how hard a record is defended when there is no room.
+/// Counts by class of record, in the order in which records are dropped when there is no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ByClass {
@@ -145,7 +145,7 @@ pub enum BreakerState {
     /// Deliveries are made.
     #[default]
     Closed,
-    /// The endpoint keeps failing and is left alone until the backoff ends, save for a flush.
+    /// The endpoint keeps failing; nothing is sent until the backoff ends, except by a flush.
     Open,
     /// A small delivery finds out whether the endpoint works again.
     HalfOpen,

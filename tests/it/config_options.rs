@@ -1,6 +1,7 @@
 //! Bad configuration values, each refused by name before anything starts.
 
 use std::io::{Error, ErrorKind, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use convert_sdk::{
@@ -181,7 +182,10 @@ impl Read for Broken {
 #[test]
 fn a_file_or_reader_that_cannot_be_read_is_refused() {
     let built = SdkConfig::builder().data_file("no/such/file.json").build();
-    refused(built, "data_file", &InvalidReason::Unreadable(ErrorKind::NotFound));
+    let path = PathBuf::from("no/such/file.json");
+    refused(built, "data_file", &InvalidReason::UnreadableFile { path, kind: ErrorKind::NotFound });
+    let error = SdkConfig::builder().data_file("no/such/file.json").build().unwrap_err();
+    assert_eq!(error.to_string(), "data_file: no/such/file.json could not be read (entity not found)");
     let built = SdkConfig::builder().data_reader(Broken).build();
     refused(built, "data_reader", &InvalidReason::Unreadable(ErrorKind::PermissionDenied));
     let built = SdkConfig::builder().data_reader(&b"\xff\xfe"[..]).build();

@@ -92,6 +92,11 @@ fn a_message_is_complete_by_itself() {
 }
 
 #[test]
+fn what_has_no_config_yet_is_called_alike_everywhere() {
+    assert_eq!(HandleError::NotReady.to_string(), ContextError::NotReady.to_string());
+}
+
+#[test]
 fn a_refused_sdk_key_is_called_so_and_not_shown() {
     let emulator = serve();
     for (status, said) in [(401, "secret"), (403, "refused"), (404, "not found"), (410, "no longer valid")] {

@@ -178,7 +178,6 @@ fn bad_starts(emulator: &convert_emulator::Emulator) {
     let refused = [
         SdkConfig::builder().sdk_key(format!("{KEY} ")).build().unwrap_err(),
         SdkConfig::builder().sdk_key(KEY).data_json(VALUE).build().unwrap_err(),
-        SdkConfig::builder().data_file(VALUE).build().unwrap_err(),
         TransportConfig::builder().config_base_url(format!("https://h/?{VALUE}")).build().unwrap_err(),
         TransportConfig::builder().config_base_url(format!("https://u:{VALUE}@h")).build().unwrap_err(),
         TransportConfig::builder()

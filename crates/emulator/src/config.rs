@@ -42,7 +42,7 @@ pub(crate) struct ConfigFilter<'a> {
 }
 
 impl Config {
-    /// Reads a config; a missing account or project id is taken from `previous`, so that a live change can leave it out.
+    /// Reads a config; a missing account or project id is taken from `previous`, so that a config set live can leave it out.
     pub(crate) fn parse(text: String, previous: Option<&Config>) -> Result<Self, ConfigError> {
         let root: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text)?;
         let value: Value = serde_json::from_str(&text)?;

@@ -57,7 +57,8 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         stop_signal()?
     };
     let mut emulator = start(&options)?;
-    emulator.write_ca(&options.ca_out)?;
+    let ca = &options.ca_out;
+    emulator.write_ca(ca).map_err(|cause| format!("cannot write {}: {cause}", ca.display()))?;
     match announce(&options, &emulator) {
         // Whoever started the program does not care to read; that is no reason to stop.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

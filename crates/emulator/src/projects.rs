@@ -103,7 +103,7 @@ impl ServedProject {
 
     /// Serves another config from now on; the project's file, if any, is not looked at again.
     pub(crate) fn replace(&mut self, text: String) -> Result<(), ConfigError> {
-        self.publish(text)?;
+        self.publish(Config::parse(text, Some(&self.config))?);
         self.file = None;
         Ok(())
     }
@@ -116,8 +116,12 @@ impl ServedProject {
         let path = self.file.as_ref()?.path.clone();
         let (refused, problem) = match read(&path) {
             Ok(text) if text == self.config.text() => (None, None),
-            Ok(text) => match self.publish(text.clone()) {
-                Ok(()) => (None, None),
+            // Taken as at the start, so that the program can be started again with what it serves.
+            Ok(text) => match Config::parse(text.clone(), None) {
+                Ok(config) => {
+                    self.publish(config);
+                    (None, None)
+                }
                 Err(error) => (Some(text), Some(error)),
             },
             Err(error) => (Some(String::new()), Some(error)),
@@ -129,11 +133,9 @@ impl ServedProject {
         Some(format!("{}: {problem}; the last good config stays", path.display()))
     }
 
-    fn publish(&mut self, text: String) -> Result<(), ConfigError> {
-        let config = Config::parse(text, Some(&self.config))?;
+    fn publish(&mut self, config: Config) {
         self.known.extend(&config.ids);
         self.config = Arc::new(config);
-        Ok(())
     }
 }
 

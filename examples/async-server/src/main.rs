@@ -3,7 +3,7 @@
 //! `GET /shop?visitor=ID` decides and records, `POST /flush/native` awaits [`AsyncCore::flush`],
 //! `POST /flush/thread` gives the blocking [`Core::flush`](convert_sdk::Core::flush) to a thread for
 //! such calls, `GET /alive` answers at once. `SIGTERM` ends it within one deadline, with everything
-//! delivered or told; a second one ends it at once.
+//! delivered or an error that counts what is not; a second one ends it at once.
 //!
 //! Speaks to `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT` with `CONVERT_SDK_KEY`, trusting
 //! `CONVERT_CA_FILE` too.
@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::process;
 use std::time::Duration;
 
-use convert_sdk::{AsyncCore, FlushError, FlushReport, SdkConfig, TransportConfig};
+use convert_sdk::{AsyncCore, FlushError, FlushReport, RefreshConfig, SdkConfig, TransportConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
@@ -72,7 +72,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         core.shutdown(GRACE.saturating_sub(since.elapsed())).await
     };
     let report = tokio::select! {
-        report = end => report?,
+        // As text: `main` shows an error by its `Debug`.
+        report = end => report.map_err(|error| error.to_string())?,
         _ = terminated.recv() => process::exit(143),
     };
     println!("{} of {} records delivered", report.stats.delivered, report.stats.recorded);
@@ -86,6 +87,8 @@ fn configure() -> Result<SdkConfig, Box<dyn Error>> {
         .root_certificate_pem(std::fs::read(env::var("CONVERT_CA_FILE")?)?);
     // So large that no batch goes out but by a flush, for the sake of the test.
     let config = SdkConfig::builder().sdk_key(env::var("CONVERT_SDK_KEY")?).batch_size(1_000);
+    // Without a refresh an experience that is stopped goes on here until the next start.
+    let config = config.refresh(RefreshConfig::default());
     Ok(config.transport(transport.build()?).build()?)
 }
 

@@ -119,7 +119,7 @@ impl Refresher {
             Ok(_) => self.failures = 0,
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
-                log::warn!("config refresh failed: {error}");
+                log::warn!("fetching the config failed: {error}");
             }
         }
         self.plan(now);

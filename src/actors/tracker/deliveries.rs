@@ -107,7 +107,7 @@ impl Tracker {
         let rest = self.isolation.take_rest(attempt);
         match remedy(&cause, records.len()) {
             Remedy::Drop => {
-                log::warn!("the endpoint cannot take {} records: {cause}; they are dropped", records.len());
+                log::warn!("the endpoint cannot take a request: {cause}; records dropped: {}", records.len());
                 records.into_iter().for_each(|queued| self.drop_one(queued, Loss::Rejected, effects));
                 self.put_back(rest.unwrap_or_default(), effects);
                 if cause.status().is_some() {
@@ -142,7 +142,7 @@ impl Tracker {
                 self.keep(records, rest, effects);
             }
             Remedy::Retry => {
-                log::warn!("delivery of {} records failed: {cause}; they are kept", records.len());
+                log::warn!("a delivery failed: {cause}; records kept: {}", records.len());
                 self.stats.fate_unknown += u64::from(fate_is_unknown(&cause));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
                 self.flushes.failed(attempt);

@@ -308,7 +308,7 @@ impl Tracker {
         self.account();
         let left = self.stats.dropped.closed.total();
         if left > 0 {
-            log::warn!("closed with {left} records undelivered; they are dropped");
+            log::warn!("closed; undelivered records dropped: {left}");
         }
         self.flushes.abandon(&self.stats, effects);
     }
@@ -389,7 +389,7 @@ impl Tracker {
         }
         let dropped = self.stats.dropped.expired.total() - before;
         if dropped > 0 {
-            log::warn!("{dropped} records were too old to be delivered; they are dropped");
+            log::warn!("records dropped because they were too old to be delivered: {dropped}");
         }
     }
 

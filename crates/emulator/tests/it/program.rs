@@ -76,6 +76,9 @@ fn mistakes_are_reported() {
     let output = run(&["--https", "0", "--http", "0", "--project", "key=no/such/file.json"]);
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot read no/such/file.json"));
+    let output = run(&["--https", "0", "--http", "0", "--ca-out", "no/such/ca.pem"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("cannot write no/such/ca.pem: "));
 }
 
 #[cfg(unix)]

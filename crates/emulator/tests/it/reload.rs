@@ -53,6 +53,16 @@ fn a_broken_file_keeps_the_last_good_config_and_warns_once() {
 }
 
 #[test]
+fn a_changed_file_is_refused_as_at_the_start() {
+    let folder = TempDir::new().unwrap();
+    let (emulator, lines) = start(&folder);
+    fs::write(folder.path().join("project.json"), r#"{ "goals": [{ "id": "11" }] }"#).unwrap();
+    assert_eq!(goal(&emulator), "10");
+    let warning = lines.try_iter().find(|line| line.starts_with("warning:")).unwrap();
+    assert!(warning.contains("no account_id") && warning.contains("the last good config stays"), "{warning}");
+}
+
+#[test]
 fn a_config_that_is_set_replaces_the_file_for_good() {
     let folder = TempDir::new().unwrap();
     let (emulator, _lines) = start(&folder);

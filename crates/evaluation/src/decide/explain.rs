@@ -9,8 +9,12 @@ use crate::config::{
     Audience, ConfigSnapshot, Environment, Experience, Item, ItemPath, Place, RuledEntity, SnapshotExt, Test,
 };
 
-/// Why one experience was decided, or not, for one visitor. The last of its steps is the one that
-/// settled it.
+/// Why one experience was decided, or not, for one visitor: `outcome` names what settled it, and the steps
+/// are the checks that led there.
+///
+/// The last step is the check that failed, or the one that selected the variation. A `stored` decision has
+/// no step of its own at the end: [`Step::Stored`] names it, and the checks after that one passed. Nor have
+/// `no_visitor`, `no_id` and `no_variations`.
 ///
 /// It names parts of the config and JSON types, never a value of the visitor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,8 +46,8 @@ pub enum Step {
     },
     /// Whether the experience runs in the environment of the SDK.
     Environment {
-        /// The environment of the experience; none runs everywhere. What is no text in the config is
-        /// written as JavaScript writes it, and runs nowhere.
+        /// The environment of the experience; an experience without one runs everywhere. A value in the
+        /// config that is not a string is shown as JavaScript prints it, and matches no environment.
         required: Option<String>,
         /// The environment of the SDK; none passes every experience.
         given: Option<String>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::error::ErrorNotFound;
 use actix_web::{App, HttpServer, web};
-use convert_sdk::Core;
+use convert_sdk::{Core, RefreshConfig};
 use convert_sdk_actix::{
     Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env, serve, stop_signal,
 };
@@ -31,8 +31,11 @@ async fn terms() -> Result<String, actix_web::Error> {
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let core = Core::new(config_from_env()?.auto_flush_interval(FLUSH_INTERVAL).build()?);
-    let convert = Convert::new(core, VisitorCookie::plain());
+    let config = config_from_env()?
+        // Without it an experience that is stopped goes on here until the next start.
+        .refresh(RefreshConfig::default())
+        .auto_flush_interval(FLUSH_INTERVAL);
+    let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain());
     tokio::select! {
         ready = convert.initialize() => ready?,
         () = &mut stop => return Ok(()),

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use axum::{Router, http::StatusCode, routing::get, routing::post};
-use convert_sdk::Core;
+use convert_sdk::{Core, RefreshConfig};
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -31,8 +31,11 @@ async fn terms() -> Result<String, StatusCode> {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let core = Core::new(config_from_env()?.auto_flush_interval(FLUSH_INTERVAL).build()?);
-    let convert = Convert::new(core, VisitorCookie::plain());
+    let config = config_from_env()?
+        // Without it an experience that is stopped goes on here until the next start.
+        .refresh(RefreshConfig::default())
+        .auto_flush_interval(FLUSH_INTERVAL);
+    let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain());
     tokio::select! {
         ready = convert.initialize() => ready?,
         () = &mut stop => return Ok(()),

@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Router, routing::post};
-use convert_sdk::Core;
+use convert_sdk::{Core, RefreshConfig};
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -36,7 +36,9 @@ async fn deliver(State(convert): State<Convert>, request: Request, next: Next) -
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let convert = Convert::new(Core::new(config_from_env()?.build()?), VisitorCookie::plain());
+    // Without a refresh an experience that is stopped goes on here until the next start.
+    let config = config_from_env()?.refresh(RefreshConfig::default()).build()?;
+    let convert = Convert::new(Core::new(config), VisitorCookie::plain());
     tokio::select! {
         ready = convert.initialize() => ready?,
         () = &mut stop => return Ok(()),
