@@ -4,6 +4,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Logs with a level of the `log` crate. A logger is foreign code like any other: one that prints to a pipe which
+/// is gone panics.
+macro_rules! logged {
+    ($level:ident, $($message:tt)+) => {
+        $crate::caught::quietly(|| log::$level!($($message)+))
+    };
+}
+
+/// Runs foreign code of which nobody needs to know whether it panicked.
+pub(crate) fn quietly(run: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+        std::mem::forget(payload);
+    }
+}
+
 /// Keeps the panics of foreign code from the SDK's threads and from callers, and counts them.
 #[derive(Clone, Default)]
 pub(crate) struct Wall {
@@ -20,7 +35,7 @@ impl Wall {
                 // Dropping it is foreign code once more, and can panic once more.
                 std::mem::forget(payload);
                 self.panics.fetch_add(1, Ordering::Relaxed);
-                log::error!("{what} panicked; the SDK goes on");
+                logged!(error, "{what} panicked; the SDK goes on");
                 None
             }
         }
@@ -50,5 +65,6 @@ mod tests {
         let wall = Wall::default();
         assert!(wall.caught("a test", || std::panic::panic_any(Spiteful)).is_none());
         assert_eq!(wall.panics(), 1);
+        quietly(|| std::panic::panic_any(Spiteful));
     }
 }

@@ -389,10 +389,10 @@ impl Core {
     /// nothing with direct data or on a closed core, which is logged.
     pub fn refresh_now(&self) {
         match self.shared.refresher() {
-            _ if self.shared.is_closed() => log::warn!("refresh_now after close does nothing"),
+            _ if self.shared.is_closed() => logged!(warn, "refresh_now after close does nothing"),
             Ok(Some(refresher)) => refresher.refresh_soon(),
-            Ok(None) => log::warn!("refresh_now with direct data does nothing"),
-            Err(error) => log::error!("refresh_now: {error}"),
+            Ok(None) => logged!(warn, "refresh_now with direct data does nothing"),
+            Err(error) => logged!(error, "refresh_now: {error}"),
         }
     }
 
@@ -592,7 +592,7 @@ impl Core {
     fn initialize_directly(&self, text: &str) -> Result<(), InitializeError> {
         let shared = &self.shared;
         if shared.config.tuning.refresh.is_some() {
-            log::warn!("a config given directly cannot be refreshed; the refresh policy is ignored");
+            logged!(warn, "a config given directly cannot be refreshed; the refresh policy is ignored");
         }
         let snapshot = compile(text.to_owned(), &shared.config.compile)?;
         // Of two callers at once both publish the same config, and one says so.

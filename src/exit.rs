@@ -115,7 +115,7 @@ fn say(flushed: Result<FlushReport, FlushError>) {
     match flushed {
         // Whoever closed the core has had the ledger.
         Ok(_) | Err(FlushError::Closed(_)) => {}
-        Err(error) => log::warn!("flush at the end: {error}"),
+        Err(error) => logged!(warn, "flush at the end: {error}"),
     }
 }
 

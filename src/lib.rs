@@ -53,11 +53,14 @@
 //! SDK key and the debug token: keep the targets `ureq` and `ureq_proto` at `debug`. Text in the API is
 //! [`SmolStr`], which dereferences to `str`.
 
+// First, for its macro.
+#[macro_use]
+mod caught;
+
 mod actors;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod attributes;
-mod caught;
 mod config;
 mod context;
 mod core;

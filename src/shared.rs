@@ -134,7 +134,7 @@ impl Shared {
             && self.cell.is_set()
             && let Err(error) = self.start_refresher(runtime)
         {
-            log::error!("the config is not refreshed: {error}");
+            logged!(error, "the config is not refreshed: {error}");
         }
     }
 
@@ -269,7 +269,7 @@ impl Shared {
         match StoreHandle::start(settings) {
             Ok(handle) => Some(Arc::clone(runtime.store.get_or_init(|| Arc::new(handle)))),
             Err(error) => {
-                log::error!("the data store is not used: {error}");
+                logged!(error, "the data store is not used: {error}");
                 None
             }
         }
@@ -340,7 +340,7 @@ impl Shared {
     /// The previewer, started by the first need.
     fn previewer(&self) -> Option<Arc<PreviewerHandle>> {
         let started = self.started(&self.runtime(), |control| &mut control.previewer, PreviewerHandle::start);
-        started.inspect_err(|error| log::error!("no preview: {error}")).ok().flatten()
+        started.inspect_err(|error| logged!(error, "no preview: {error}")).ok().flatten()
     }
 
     /// An actor that fetches, started by the first need; `None` with direct data, and where it would
@@ -450,7 +450,7 @@ impl Shared {
             return Err(Refused::Closed);
         }
         let tracker = self.spawn_tracker(runtime, snapshot).map_err(|error| {
-            log::error!("tracking is off: {error}");
+            logged!(error, "tracking is off: {error}");
             Refused::Closed
         })?;
         Ok(Arc::clone(runtime.tracker.get_or_init(|| Arc::new(tracker))))

@@ -165,7 +165,7 @@ impl Notifier {
             return;
         }
         if let Err(error) = self.start_thread(&mut control) {
-            log::error!("no handler is called: {error}");
+            logged!(error, "no handler is called: {error}");
         }
     }
 

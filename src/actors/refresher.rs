@@ -154,10 +154,10 @@ impl RefresherThread<'_> {
 pub(crate) fn compile(body: String, options: &CompileOptions) -> Result<Arc<ConfigSnapshot>, LoadError> {
     let compiled = config::compile(body, options)?;
     for warning in &compiled.warnings {
-        log::warn!("config: {warning}");
+        logged!(warn, "config: {warning}");
     }
     if compiled.more_warnings > 0 {
-        log::warn!("config: {} more warnings", compiled.more_warnings);
+        logged!(warn, "config: {} more warnings", compiled.more_warnings);
     }
     Ok(Arc::new(compiled.snapshot))
 }

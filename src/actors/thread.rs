@@ -90,14 +90,14 @@ impl Worker {
         }
         // Without the lock, so that of several callers each waits for its own deadline.
         if !self.ended(limit).await {
-            log::warn!("{} did not end in time", self.name);
+            logged!(warn, "{} did not end in time", self.name);
             return false;
         }
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = thread.take_if(|handle| limit.may_block() || handle.is_finished())
             && handle.join().is_err()
         {
-            log::error!("{} panicked", self.name);
+            logged!(error, "{} panicked", self.name);
         }
         true
     }
@@ -115,7 +115,7 @@ impl Drop for Running {
 /// a thread that has lost its thread-local values.
 pub(crate) fn run_apart(name: &'static str, body: impl FnOnce() + Send + 'static) {
     if start_apart(name, body).is_some_and(|thread| thread.join().is_err()) {
-        log::error!("{name} panicked");
+        logged!(error, "{name} panicked");
     }
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn start_apart(
     name: &'static str,
     body: impl FnOnce() + Send + 'static,
 ) -> Option<JoinHandle<()>> {
-    start_thread(name, body).inspect_err(|error| log::error!("{name}: {}", StartError(error.kind()))).ok()
+    start_thread(name, body).inspect_err(|error| logged!(error, "{name}: {}", StartError(error.kind()))).ok()
 }
 
 #[cfg(test)]

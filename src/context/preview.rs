@@ -68,7 +68,7 @@ impl Context {
                 fetched_preview(experience_id, variation_id, fetched)
             }
         };
-        self.preview = Some(found.inspect_err(|error| log::warn!("preview is off: {error}"))?);
+        self.preview = Some(found.inspect_err(|error| logged!(warn, "preview is off: {error}"))?);
         Ok(())
     }
 

@@ -391,7 +391,8 @@ pub(super) fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
 fn tell_of(left_out: usize) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if left_out > 0 && !TOLD.swap(true, Ordering::Relaxed) {
-        log::warn!(
+        logged!(
+            warn,
             "a visitor has a segment of more than {LONGEST_SEGMENT} values or a list of more than \
              {LONGEST_LIST} among the attributes: further values are left out, here and from now on"
         );

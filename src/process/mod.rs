@@ -27,6 +27,6 @@ fn watch_forks_by(register: impl FnOnce() -> bool) {
     if register() {
         WATCHED.store(true, Ordering::Release);
     } else {
-        log::error!("no memory to watch for forks: a forked child must not use this SDK");
+        logged!(error, "no memory to watch for forks: a forked child must not use this SDK");
     }
 }

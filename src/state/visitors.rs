@@ -391,12 +391,12 @@ impl Visitors {
 
     pub(crate) fn count_failures(&self, failures: usize, error: &StoreError) {
         self.store_failures.fetch_add(failures as u64, Ordering::Relaxed);
-        log::warn!("{error}");
+        logged!(warn, "{error}");
     }
 
     pub(crate) fn count_late(&self, answers: u64) {
         if self.store_timeouts.fetch_add(answers, Ordering::Relaxed) == 0 {
-            log::warn!("the data store does not answer in time; memory decides meanwhile");
+            logged!(warn, "the data store does not answer in time; memory decides meanwhile");
         }
     }
 

@@ -119,7 +119,7 @@ impl Refresher {
             Ok(_) => self.failures = 0,
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
-                log::warn!("fetching the config failed: {error}");
+                logged!(warn, "fetching the config failed: {error}");
             }
         }
         self.plan(now);

@@ -158,7 +158,7 @@ impl Lanes {
         if self.running > self.threads.len() {
             match self.start() {
                 Ok(thread) => self.threads.push(thread),
-                Err(error) => log::error!("the data store has one thread less: {error}"),
+                Err(error) => logged!(error, "the data store has one thread less: {error}"),
             }
         }
         let _ = self.calls.send((id, call));

@@ -72,7 +72,7 @@ impl Tracker {
         self.refused_in_a_row = 0;
         self.backlog.start_over();
         if std::mem::take(&mut self.refusing) {
-            log::info!("the endpoint takes events again");
+            logged!(info, "the endpoint takes events again");
         }
         self.request.events = self.request.events.saturating_mul(2).min(self.delivery.max_request_events);
         self.stats.delivered += delivery.records.len() as u64;
@@ -107,7 +107,11 @@ impl Tracker {
         let rest = self.isolation.take_rest(attempt);
         match remedy(&cause, records.len()) {
             Remedy::Drop => {
-                log::warn!("the endpoint cannot take a request: {cause}; records dropped: {}", records.len());
+                logged!(
+                    warn,
+                    "the endpoint cannot take a request: {cause}; records dropped: {}",
+                    records.len()
+                );
                 records.into_iter().for_each(|queued| self.drop_one(queued, Loss::Rejected, effects));
                 self.put_back(rest.unwrap_or_default(), effects);
                 if cause.status().is_some() {
@@ -117,7 +121,7 @@ impl Tracker {
             }
             Remedy::Isolate => {
                 if !std::mem::replace(&mut self.isolates, true) {
-                    log::warn!("the endpoint refused a request: {cause}; it is halved to find the reason");
+                    logged!(warn, "the endpoint refused a request: {cause}; it is halved to find the reason");
                 }
                 self.put_back(rest.unwrap_or_default(), effects);
                 retried(&mut records);
@@ -133,7 +137,10 @@ impl Tracker {
             }
             Remedy::Hold => {
                 if !std::mem::replace(&mut self.refusing, true) {
-                    log::error!("the endpoint refuses events: {cause}; they are kept until they are too old");
+                    logged!(
+                        error,
+                        "the endpoint refuses events: {cause}; they are kept until they are too old"
+                    );
                     let status = cause.status().unwrap_or_default();
                     effects.notify(|| LifecycleEvent::DeliveryRefused { status });
                 }
@@ -142,7 +149,7 @@ impl Tracker {
                 self.keep(records, rest, effects);
             }
             Remedy::Retry => {
-                log::warn!("a delivery failed: {cause}; records kept: {}", records.len());
+                logged!(warn, "a delivery failed: {cause}; records kept: {}", records.len());
                 self.stats.fate_unknown += u64::from(fate_is_unknown(&cause));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
                 self.flushes.failed(attempt);
@@ -186,7 +193,7 @@ impl Tracker {
     fn suspect(&mut self, group: Vec<Queued>, effects: &mut Effects) {
         if let Some(culprit) = self.isolation.suspect(group) {
             self.refused_in_a_row += 1;
-            log::warn!("the endpoint refuses a record; it is dropped");
+            logged!(warn, "the endpoint refuses a record; it is dropped");
             self.drop_one(culprit, Loss::Rejected, effects);
         }
     }

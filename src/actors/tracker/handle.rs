@@ -100,8 +100,13 @@ impl TrackerHandle {
                 store.tell(command);
             }
         });
+        let end = ClosesAtEnd(Arc::clone(&mailbox.attention));
         let thread = TrackerThread::new(ports, settings);
-        let tracker = Worker::start("convert-tracker", move || thread.run()).inspect_err(|_| {
+        let run = move || {
+            let _end = end;
+            thread.run();
+        };
+        let tracker = Worker::start("convert-tracker", run).inspect_err(|_| {
             if let Some(store) = &store {
                 store.tell(StoreCommand::Detach(claimed, HashSet::new()));
             }
@@ -325,6 +330,16 @@ impl Mailbox {
     pub(super) fn nudge(&self) {
         // One that is not yet seen is enough.
         let _ = self.nudges.try_send(());
+    }
+}
+
+/// Nothing is taken that nobody would ever read, however the tracker has ended.
+struct ClosesAtEnd(Arc<Attention>);
+
+impl Drop for ClosesAtEnd {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        self.0.space.wake_all();
     }
 }
 

@@ -308,7 +308,7 @@ impl Tracker {
         self.account();
         let left = self.stats.dropped.closed.total();
         if left > 0 {
-            log::warn!("closed; undelivered records dropped: {left}");
+            logged!(warn, "closed; undelivered records dropped: {left}");
         }
         self.flushes.abandon(&self.stats, effects);
     }
@@ -330,7 +330,7 @@ impl Tracker {
         }
         while let Some(evicted) = self.backlog.evict() {
             if self.stats.dropped.overflow.total() == 0 {
-                log::warn!("the backlog is full; records are dropped from now on, exposures first");
+                logged!(warn, "the backlog is full; records are dropped from now on, exposures first");
             }
             stays &= evicted.sequence != sequence;
             self.drop_one(evicted, Loss::Overflow, effects);
@@ -389,7 +389,7 @@ impl Tracker {
         }
         let dropped = self.stats.dropped.expired.total() - before;
         if dropped > 0 {
-            log::warn!("records dropped because they were too old to be delivered: {dropped}");
+            logged!(warn, "records dropped because they were too old to be delivered: {dropped}");
         }
     }
 

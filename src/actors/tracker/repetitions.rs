@@ -48,7 +48,7 @@ impl Tracker {
         };
         if matches!(answer, ClaimAnswer::Unasked | ClaimAnswer::Late) {
             if self.stats.store_timeouts == 0 {
-                log::warn!("the data store does not answer in time; memory decides what is a repetition");
+                logged!(warn, "the data store does not answer in time; memory decides what is a repetition");
             }
             self.stats.store_timeouts += 1;
         }

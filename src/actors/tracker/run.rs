@@ -242,7 +242,7 @@ impl TrackerThread {
                 Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Deliver(delivery) => {
                     if self.ports.flusher.deliver(delivery).is_err() {
-                        log::error!("the delivery threads have exited");
+                        logged!(error, "the delivery threads have exited");
                     }
                 }
                 Effect::Claim(_) | Effect::Keep(_) | Effect::Release(_) => {}

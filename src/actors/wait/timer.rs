@@ -63,7 +63,7 @@ impl TimerHandle {
         if wait.is_none() {
             match self.inbox() {
                 Ok(inbox) => *wait = Some(inbox.set(at)),
-                Err(error) => log::error!("no task can wait: {error}"),
+                Err(error) => logged!(error, "no task can wait: {error}"),
             }
         }
         wait.as_mut().map_or(Poll::Ready(()), |wait| Pin::new(&mut wait.over).poll(context).map(|_| ()))
