@@ -344,7 +344,10 @@ impl Core {
     /// **Waits** until everything recorded before this call is delivered, at most for `timeout`. Tries at
     /// once also where the SDK is backing off from a failing endpoint, and again until the time is over;
     /// a `Retry-After` that ends before is obeyed. With nothing pending no delivery is waited for; with a
-    /// data store the call still waits, at most for `timeout`, until visitor state has been offered to it.
+    /// data store the call still waits, at most for `timeout`, until visitor state has been offered to it and
+    /// it has been told of deliveries and drops: a store that hangs in a write takes the whole time. State that
+    /// is unwritten then is kept and written later; it makes no flush fail, the log and
+    /// [`DataStoreQueueReleased`](crate::LifecycleEvent::DataStoreQueueReleased) tell of it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -449,7 +452,9 @@ impl Core {
 
     /// Ends the SDK **without** a flush, as in the official Python SDK: a delivery at hand may end,
     /// nothing new begins, and what is left is dropped, counted and logged. **Waits** for the
-    /// threads, at most [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Returns the final ledger. A second
+    /// threads, and until visitor state is in the data store, at most
+    /// [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT): a store that hangs in a write takes nearly all of it, and visitors
+    /// whose state is unwritten then count as [`store_failures`](Stats::store_failures). Returns the final ledger. A second
     /// call only returns it; decisions of existing contexts go on working.
     ///
     /// ```

@@ -116,4 +116,27 @@ mod tests {
             assert_eq!((read.len(), read[1].1.as_str()), (count, "new"));
         }
     }
+
+    #[test]
+    fn a_guess_gives_way_to_what_is_known_whatever_their_number() {
+        let id = |at: usize| SmolStr::from(at.to_string());
+        for count in [3, 3 * FEW] {
+            let mut later = Bucketing::default();
+            (0..count).for_each(|at| later.guess(&id(at), &"guess".into()));
+            // The store has answered since.
+            later.decide(&id(1), &"known".into());
+            let mut stored: Bucketing = (0..2).map(|at| (id(at), "stored".into())).collect();
+            stored.merge(&later);
+            let expected = |at| {
+                if at == 0 {
+                    "stored"
+                } else if at == 1 {
+                    "known"
+                } else {
+                    "guess"
+                }
+            };
+            assert_eq!(*stored, (0..count).map(|at| (id(at), expected(at).into())).collect::<Vec<_>>());
+        }
+    }
 }
