@@ -354,7 +354,10 @@ impl Core {
     /// delivery at once, even while the SDK is backing off from a failing endpoint, and retries until the
     /// deadline; a `Retry-After` that ends before the deadline is respected. With nothing pending no delivery
     /// is waited for; with a data store the call still waits, at most for `timeout`, until visitor state has
-    /// been offered to it. See [`shutdown`](Self::shutdown) for how long a timeout should be.
+    /// been offered to it and it has been told of deliveries and drops: a store that hangs in a write takes the
+    /// whole time. State that is unwritten then is kept and written later; it makes no flush fail, the log and
+    /// [`DataStoreQueueReleased`](crate::LifecycleEvent::DataStoreQueueReleased) tell of it. See
+    /// [`shutdown`](Self::shutdown) for how long a timeout should be.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -459,7 +462,9 @@ impl Core {
 
     /// Ends the SDK **without** a flush, as in the official Python SDK: requests in flight may finish,
     /// nothing new begins, and what is left is dropped, counted and logged. **Waits** for the
-    /// threads, at most [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Returns the final ledger. A second
+    /// threads, and until visitor state is in the data store, at most
+    /// [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT): a store that hangs in a write takes nearly all of it, and visitors
+    /// whose state is unwritten then count as [`store_failures`](Stats::store_failures). Returns the final ledger. A second
     /// call only returns it; decisions of existing contexts go on working.
     ///
     /// ```

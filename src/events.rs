@@ -79,12 +79,13 @@ pub enum LifecycleEvent {
         /// The endpoint's status.
         status: u16,
     },
-    /// Visitor state was written to the data store.
+    /// Visitor state was written to the data store, or was not by the end of a flush or a close.
     #[non_exhaustive]
     DataStoreQueueReleased {
         /// Visitors written.
         written: usize,
-        /// Visitors that the store refused; they are kept and tried again.
+        /// Visitors that the store refused, or did not take in time; they are kept and tried again, except
+        /// after a close.
         left: usize,
     },
     /// A `diagnose_*` call did not resolve.

@@ -190,13 +190,13 @@ impl Shared {
 
     /// Reads what is known of a visitor: what the data store has, and the changes in memory over it. **Waits**
     /// for the store, at most for `store_timeout`: a task asks an asynchronous store itself, any other one is
-    /// asked on the store's threads.
+    /// asked on the store's threads. Says too whether the store has answered.
     pub(crate) async fn recall_stored<R>(
         &self,
         visitor_id: &str,
         read: impl FnOnce(&VisitorState) -> R,
         caller: &Caller,
-    ) -> Option<R> {
+    ) -> (Option<R>, bool) {
         // Memory first: what is written meanwhile is in the store before it leaves memory.
         let waiting = self.recall(visitor_id, VisitorState::clone);
         let (key, actor) = (state_key(visitor_id), self.store_actor(&self.runtime()));
@@ -209,7 +209,8 @@ impl Shared {
             (_, Some(actor)) => actor.read(key, limit).await,
             (_, None) => None,
         };
-        self.runtime().visitors.join(waiting, stored).as_ref().map(read)
+        let answered = matches!(stored, Some(Ok(_)));
+        (self.runtime().visitors.join(waiting, stored).as_ref().map(read), answered)
     }
 
     /// Asks an asynchronous store, with its panics turned into failures.
@@ -412,7 +413,9 @@ impl Shared {
         }
         let store = self.runtime().store.get().cloned();
         if let Some(store) = store {
-            ended &= store.close(&mut limit).await;
+            // The rest is for the handlers of what it tells.
+            let soft = deadline - last_resort(deadline.saturating_duration_since(Instant::now()));
+            ended &= store.close(soft, &mut limit).await;
         }
         // Last, as it announces what the others do.
         let events = self.runtime().notifier.close(deadline);

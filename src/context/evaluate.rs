@@ -352,6 +352,9 @@ impl Context {
     fn store(&self, experience: usize, variation: usize) {
         self.decisions.set(&self.snapshot, experience, variation);
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
+        if self.guessing {
+            return self.remember(|state| state.guess(experience_id, variation_id));
+        }
         self.remember(|state| state.decide(experience_id, variation_id));
     }
 

@@ -21,7 +21,7 @@ pub(crate) fn decide_unseen<'c>(
     remembered: Remembered,
     options: &RunOptions,
 ) -> Result<ExperienceResult<'c>, Undecided> {
-    let Remembered { decisions, attributes: stored, mut segments } = remembered;
+    let Remembered { decisions, attributes: stored, mut segments, .. } = remembered;
     // Without anything to merge the rules see what was given, report keys included.
     let plain = stored.is_empty() && segments.is_empty() && options.attributes.is_empty();
     let (attributes, segments) = if plain {

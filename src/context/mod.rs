@@ -62,6 +62,8 @@ pub struct Context {
     merged: Option<Attributes>,
     location: Attributes,
     decisions: Decisions,
+    /// The data store did not answer when it was asked for decisions.
+    guessing: bool,
     preview: Option<Preview>,
 }
 

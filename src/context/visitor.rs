@@ -25,6 +25,8 @@ pub(crate) struct Remembered {
     pub(super) decisions: Decisions,
     pub(super) attributes: Attributes,
     pub(super) segments: Attributes,
+    /// The data store did not answer.
+    guessing: bool,
 }
 
 impl Remembered {
@@ -33,6 +35,7 @@ impl Remembered {
             decisions: Decisions::hydrate(snapshot, &state.bucketing),
             attributes: Attributes::clone(&state.attributes),
             segments: Attributes::clone(&state.segments),
+            guessing: false,
         }
     }
 }
@@ -56,13 +59,14 @@ impl Context {
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
-        let Remembered { decisions, attributes: stored, segments: segments_before } = remembered;
+        let Remembered { decisions, attributes: stored, segments: segments_before, guessing } = remembered;
         let visitor_id = SmolStr::new(visitor_id);
         let (given, segments) = split(given);
         let attributes = overlaid(&stored, given);
         let segments_before = (!segments_before.is_empty()).then(|| Arc::new(Measured::new(segments_before)));
         let mut context = Self {
             decisions,
+            guessing,
             persistent_segments: segments_before.clone(),
             segments: segments_before,
             merged: None,
@@ -313,7 +317,8 @@ pub(crate) async fn recall(
         return recall_at_once(shared, snapshot, visitor_id);
     }
     let read = |state: &VisitorState| Remembered::of(snapshot, state);
-    shared.recall_stored(visitor_id, read, caller).await.unwrap_or_default()
+    let (remembered, answered) = shared.recall_stored(visitor_id, read, caller).await;
+    Remembered { guessing: !answered, ..remembered.unwrap_or_default() }
 }
 
 /// As [`recall`], for a thread.

@@ -335,7 +335,8 @@ impl SdkConfigBuilder {
     /// What does not come in time is decided by the memory of this process and counted in
     /// [`Stats::store_timeouts`](crate::Stats::store_timeouts): a context then starts without what is
     /// stored, and a record goes on though it may repeat one of another process. A flush waits for half of its
-    /// own time at most, and a close not at all.
+    /// own time at most, and a close not at all. Writes have no such end: a flush and a close wait for them until
+    /// their own time is over.
     pub const fn store_timeout(mut self, timeout: Duration) -> Self {
         self.tuning.store_timeout = timeout;
         self

@@ -1,6 +1,6 @@
 //! The stored decisions of one visitor.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 
 use smol_str::SmolStr;
@@ -12,24 +12,56 @@ const FEW: usize = 32;
 #[derive(Clone, Default)]
 pub(crate) struct Bucketing {
     pairs: Vec<(SmolStr, SmolStr)>,
+    /// Most visitors have none, and there are many.
+    extra: Option<Box<Extra>>,
+}
+
+/// What few visitors need.
+#[derive(Clone, Default)]
+struct Extra {
     /// Where the decision about an experience is, from the first search among many.
-    #[expect(clippy::box_collection, reason = "most visitors have none, and there are many")]
-    places: Option<Box<HashMap<SmolStr, usize>>>,
+    places: HashMap<SmolStr, usize>,
+    /// Experiences that were decided without an answer of the store's.
+    guesses: HashSet<SmolStr>,
 }
 
 impl Bucketing {
     /// What it takes on the heap; long ids are shared with the config.
     pub(super) const fn bytes(&self) -> usize {
-        let places = if self.places.is_some() { 2 * size_of::<(SmolStr, usize)>() } else { 0 };
-        self.pairs.capacity() * (size_of::<(SmolStr, SmolStr)>() + places)
+        let extra = if self.extra.is_some() { 4 * size_of::<(SmolStr, usize)>() } else { 0 };
+        self.pairs.capacity() * (size_of::<(SmolStr, SmolStr)>() + extra)
     }
 
     pub(super) fn decide(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
+        self.set(experience_id, variation_id);
+        if let Some(extra) = &mut self.extra {
+            extra.guesses.remove(experience_id);
+        }
+    }
+
+    /// Notes a decision that was made without an answer of the store's.
+    #[cold]
+    pub(super) fn guess(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
+        self.set(experience_id, variation_id);
+        self.extra.get_or_insert_default().guesses.insert(experience_id.clone());
+    }
+
+    /// Lays later decisions over these; what is known here, no guess replaces.
+    pub(super) fn merge(&mut self, later: &Self) {
+        for (experience_id, variation_id) in &later.pairs {
+            let guessed = later.extra.as_ref().is_some_and(|extra| extra.guesses.contains(experience_id));
+            if !guessed || self.place(experience_id).is_none() {
+                self.decide(experience_id, variation_id);
+            }
+        }
+    }
+
+    fn set(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
         match self.place(experience_id) {
             Some(place) => self.pairs[place].1 = variation_id.clone(),
             None => {
-                if let Some(places) = &mut self.places {
-                    places.insert(experience_id.clone(), self.pairs.len());
+                if let Some(extra) = self.extra.as_mut().filter(|extra| !extra.places.is_empty()) {
+                    extra.places.insert(experience_id.clone(), self.pairs.len());
                 }
                 self.pairs.push((experience_id.clone(), variation_id.clone()));
             }
@@ -41,11 +73,13 @@ impl Bucketing {
             return self.pairs.iter().position(|(known, _)| known == experience_id);
         }
         let pairs = &self.pairs;
-        let places = self.places.get_or_insert_with(|| {
+        let extra = self.extra.get_or_insert_default();
+        if extra.places.is_empty() {
             // From the end, so that the first of an id counts.
-            Box::new(pairs.iter().enumerate().rev().map(|(at, (known, _))| (known.clone(), at)).collect())
-        });
-        places.get(experience_id).copied()
+            extra.places =
+                pairs.iter().enumerate().rev().map(|(at, (known, _))| (known.clone(), at)).collect();
+        }
+        extra.places.get(experience_id).copied()
     }
 }
 
@@ -59,7 +93,7 @@ impl Deref for Bucketing {
 
 impl FromIterator<(SmolStr, SmolStr)> for Bucketing {
     fn from_iter<I: IntoIterator<Item = (SmolStr, SmolStr)>>(pairs: I) -> Self {
-        Self { pairs: pairs.into_iter().collect(), places: None }
+        Self { pairs: pairs.into_iter().collect(), extra: None }
     }
 }
 
@@ -80,6 +114,29 @@ mod tests {
             let mut read: Bucketing = expected.iter().cloned().collect();
             read.decide(&id(1), &"new".into());
             assert_eq!((read.len(), read[1].1.as_str()), (count, "new"));
+        }
+    }
+
+    #[test]
+    fn a_guess_gives_way_to_what_is_known_whatever_their_number() {
+        let id = |at: usize| SmolStr::from(at.to_string());
+        for count in [3, 3 * FEW] {
+            let mut later = Bucketing::default();
+            (0..count).for_each(|at| later.guess(&id(at), &"guess".into()));
+            // The store has answered since.
+            later.decide(&id(1), &"known".into());
+            let mut stored: Bucketing = (0..2).map(|at| (id(at), "stored".into())).collect();
+            stored.merge(&later);
+            let expected = |at| {
+                if at == 0 {
+                    "stored"
+                } else if at == 1 {
+                    "known"
+                } else {
+                    "guess"
+                }
+            };
+            assert_eq!(*stored, (0..count).map(|at| (id(at), expected(at).into())).collect::<Vec<_>>());
         }
     }
 }

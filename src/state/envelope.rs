@@ -30,6 +30,12 @@ impl VisitorState {
         self.bucketing.decide(experience_id, variation_id);
     }
 
+    /// Remembers a decision that was made without an answer of the store's: one that is stored wins over it.
+    #[cold]
+    pub(crate) fn guess(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
+        self.bucketing.guess(experience_id, variation_id);
+    }
+
     /// Lays attributes over the others; same names replace.
     pub(crate) fn set_attributes(&mut self, attributes: Attributes) {
         self.attributes.change(|before| before.extend(attributes));
@@ -40,13 +46,12 @@ impl VisitorState {
         self.segments.change(|before| before.merge_up_to(LONGEST_SEGMENT, segments));
     }
 
-    /// Lays later changes over this state, as the official JavaScript SDK does with every write.
+    /// Lays later changes over this state, as the official JavaScript SDK does with every write; only a guess
+    /// replaces no decision.
     pub(crate) fn merge(&mut self, later: &Self) {
         self.set_attributes(Attributes::clone(&later.attributes));
         self.unite_segments(&later.segments);
-        for (experience_id, variation_id) in later.bucketing.iter() {
-            self.decide(experience_id, variation_id);
-        }
+        self.bucketing.merge(&later.bucketing);
     }
 
     /// Lays later segments over these. Lists and objects among the custom segments, which are never

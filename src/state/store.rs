@@ -15,8 +15,9 @@ use crate::caught::Wall;
 /// and behind a deadline ([`store_timeout`](crate::SdkConfigBuilder::store_timeout), default 1 s): a slow
 /// store delays no decision, no recording and no delivery for longer than that. Only
 /// [`Core::create_context`](crate::Core::create_context), [`Core::decide_many`](crate::Core::decide_many) and
-/// [`Context::track_conversion_confirmed`](crate::Context::track_conversion_confirmed) wait for an answer; a flush and
-/// a close wait for what is to be written. What fails or comes too late
+/// [`Context::track_conversion_confirmed`](crate::Context::track_conversion_confirmed) wait for an answer; a flush
+/// and a close wait for what is to be written until their own time is over, however long `store_timeout` is. A
+/// decision that was made without an answer never replaces a stored one. What fails or comes too late
 /// is counted ([`Stats::store_failures`](crate::Stats::store_failures),
 /// [`store_timeouts`](crate::Stats::store_timeouts)) and decided by the memory of this process.
 ///

@@ -370,6 +370,11 @@ impl Visitors {
         (0..SHARDS).filter_map(first).min()
     }
 
+    /// Visitors of whom memory has what is not in the store, those being written included.
+    pub(crate) fn unwritten(&self) -> usize {
+        (0..SHARDS).map(|shard| self.lock(shard).states.len()).sum()
+    }
+
     /// Visitors whose state was forgotten to make room or for its age.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! Accepted records that no delivery carries right now, in order, within a bound of records and bytes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::event::TrackedEvent;
 
@@ -67,6 +67,9 @@ pub(crate) struct Backlog {
     cut_from: u64,
 }
 
+/// So long a record that waits for its claim holds up later ones, so that what a quick store has judged goes out
+/// in order.
+const IN_ORDER: Duration = Duration::from_millis(50);
 /// Under more suspicion than this a record travels in smaller and smaller company.
 const TRUSTED: u32 = 2;
 
@@ -150,11 +153,11 @@ impl Backlog {
 
     /// Takes the oldest released records that wait for no claim, as many as one delivery may carry and at
     /// least one.
-    pub(crate) fn cut(&mut self, limit: CutLimit) -> Vec<Queued> {
-        let from = self.cut_from;
-        let (from, end) = match self.cut_end(from, limit) {
+    pub(crate) fn cut(&mut self, limit: CutLimit, now: Instant) -> Vec<Queued> {
+        let (from, before) = (self.cut_from, self.due_before(now));
+        let (from, end) = match self.cut_end(from, before, limit) {
             Some(end) => (from, end),
-            None => (0, self.cut_end(0, limit).unwrap_or_default()),
+            None => (0, self.cut_end(0, before, limit).unwrap_or_default()),
         };
         let mut batch = Vec::with_capacity(limit.events.min(self.len()));
         self.ready.iter_mut().for_each(|queue| queue.take(from, end, &mut batch));
@@ -163,8 +166,8 @@ impl Backlog {
         batch
     }
 
-    /// Before which number the records stand that a delivery takes, from this number on.
-    fn cut_end(&self, from: u64, limit: CutLimit) -> Option<u64> {
+    /// Before which number the records stand that a delivery takes, of those from one number to before another.
+    fn cut_end(&self, from: u64, before: u64, limit: CutLimit) -> Option<u64> {
         let mut queues = self.ready.each_ref().map(|queue| queue.since(from).peekable());
         let (mut events, mut bytes, mut most, mut end) = (0, 0, limit.events, None);
         loop {
@@ -178,7 +181,7 @@ impl Backlog {
             bytes += oldest.bytes();
             most = most.min(limit.events >> oldest.suspicion.saturating_sub(TRUSTED).min(31));
             let fits = end.is_none() || (events <= most && bytes <= limit.bytes);
-            if oldest.sequence >= self.released || !fits {
+            if oldest.sequence >= before || !fits {
                 return end;
             }
             end = Some(oldest.sequence + 1);
@@ -206,8 +209,24 @@ impl Backlog {
     }
 
     /// Whether a [`cut`](Self::cut) would take anything.
-    pub(crate) fn can_cut(&self) -> bool {
-        self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < self.released)
+    pub(crate) fn can_cut(&self, now: Instant) -> bool {
+        let before = self.due_before(now);
+        self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < before)
+    }
+
+    /// Until when records are held up that could go, but for their order.
+    pub(crate) fn in_order_until(&self, now: Instant) -> Option<Instant> {
+        let before = self.due_before(now);
+        let are_held =
+            |queue: &Queue| queue.since(before).next().is_some_and(|it| it.sequence < self.released);
+        let asked = self.oldest_asked().filter(|_| self.ready.iter().any(are_held))?;
+        Some(asked.accepted_at + IN_ORDER)
+    }
+
+    /// Before which number a record can go, if it waits for no claim.
+    fn due_before(&self, now: Instant) -> u64 {
+        let held = self.oldest_asked().filter(|asked| now < asked.accepted_at + IN_ORDER);
+        held.map_or(self.released, |asked| self.released.min(asked.sequence))
     }
 
     /// A record that waits for no claim, by its number.
@@ -223,7 +242,12 @@ impl Backlog {
 
     /// The first record that waits for its claim.
     pub(crate) fn first_asked(&self) -> Option<u64> {
-        self.asked.iter().filter_map(|asked| Some(*asked.first_key_value()?.0)).min()
+        self.oldest_asked().map(|oldest| oldest.sequence)
+    }
+
+    fn oldest_asked(&self) -> Option<&Queued> {
+        let oldest = self.asked.iter().filter_map(|asked| Some(asked.first_key_value()?.1));
+        oldest.min_by_key(|queued| queued.sequence)
     }
 
     /// When the oldest record was accepted.
@@ -343,6 +367,11 @@ mod tests {
         *START
     }
 
+    /// When nothing is held up for its order any more.
+    fn late() -> Instant {
+        start() + Duration::from_secs(1_000_000)
+    }
+
     fn exposure(sequence: u64) -> Queued {
         let event = TrackedEvent::Exposure(Exposure {
             visitor_id: "v".into(),
@@ -375,7 +404,7 @@ mod tests {
     /// Releases the records before `end`, and cuts.
     fn cut(backlog: &mut Backlog, end: u64, limit: CutLimit) -> Vec<u64> {
         backlog.release(end);
-        sequences(&backlog.cut(limit))
+        sequences(&backlog.cut(limit, late()))
     }
 
     fn push(backlog: &mut Backlog, queued: Queued) -> Option<u64> {
@@ -425,11 +454,11 @@ mod tests {
         }
         // The fifth record would be the sixth event.
         assert_eq!(cut(&mut backlog, 7, CutLimit { events: 5, ..ANY }), [0, 1, 2, 3]);
-        assert!(backlog.can_cut());
+        assert!(backlog.can_cut(late()));
         assert_eq!(cut(&mut backlog, 7, ANY), [4, 5, 6]);
-        assert!(!backlog.can_cut() && cut(&mut backlog, 7, ANY).is_empty());
+        assert!(!backlog.can_cut(late()) && cut(&mut backlog, 7, ANY).is_empty());
         assert_eq!(cut(&mut backlog, 8, CutLimit { bytes: 1, ..ANY }), [7], "one always fits");
-        assert!(!backlog.can_cut() && backlog.len() == 1);
+        assert!(!backlog.can_cut(late()) && backlog.len() == 1);
     }
 
     #[test]
@@ -438,13 +467,13 @@ mod tests {
         (0..6).for_each(|sequence| backlog.push(exposure(sequence)));
         let two = CutLimit { events: 2, ..ANY };
         backlog.release(6);
-        let (mut first, mut second) = (backlog.cut(two), backlog.cut(two));
+        let (mut first, mut second) = (backlog.cut(two, late()), backlog.cut(two, late()));
         first.iter_mut().chain(&mut second).for_each(|queued| queued.tries = 1);
         second.into_iter().for_each(|queued| backlog.push(queued));
         assert_eq!(backlog.to_retry(), 2);
         first.into_iter().for_each(|queued| backlog.push(queued));
         assert_eq!((backlog.to_retry(), backlog.oldest_at()), (4, Some(start())));
-        assert_eq!(sequences(&backlog.cut(CutLimit { events: 3, ..ANY })), [0, 1, 2]);
+        assert_eq!(sequences(&backlog.cut(CutLimit { events: 3, ..ANY }, late())), [0, 1, 2]);
         assert_eq!(backlog.to_retry(), 1);
         let mut left = sequences(&backlog.drain().collect::<Vec<_>>());
         left.sort_unstable();
@@ -461,7 +490,7 @@ mod tests {
         }
         assert_eq!((backlog.first_asked(), backlog.find(0).is_none()), (Some(0), true));
         assert_eq!(cut(&mut backlog, 5, ANY), [3, 4]);
-        assert!(!backlog.can_cut() && backlog.take_asked(5).is_none());
+        assert!(!backlog.can_cut(late()) && backlog.take_asked(5).is_none());
         let mut answered = backlog.take_asked(2).unwrap();
         answered.claim = Claim::Leased;
         backlog.push(answered);
@@ -482,7 +511,7 @@ mod tests {
         (3..6).for_each(|sequence| backlog.push(exposure(sequence)));
         assert_eq!((backlog.open(), backlog.len()), (2, 6), "the next one was released before it came");
         assert_eq!(backlog.expire(start() + Duration::from_secs(9)).map(|it| it.sequence), Some(0));
-        assert_eq!((backlog.open(), sequences(&backlog.cut(ANY)).len()), (2, 3));
+        assert_eq!((backlog.open(), sequences(&backlog.cut(ANY, late())).len()), (2, 3));
     }
 
     #[test]
@@ -496,5 +525,20 @@ mod tests {
             std::iter::from_fn(|| backlog.expire(limit)).map(|queued| queued.sequence).collect();
         assert_eq!(expired, [1, 0]);
         assert_eq!(backlog.len(), 1);
+    }
+
+    #[test]
+    fn what_waits_for_its_claim_holds_up_later_ones_for_a_moment() {
+        let mut backlog = Backlog::new(100, usize::MAX);
+        backlog.push(exposure(0));
+        backlog.push(Queued { claim: Claim::Asked { delivered: false }, ..exposure(1) });
+        backlog.push(exposure(2));
+        backlog.release(3);
+        let asked_at = start() + Duration::from_secs(1);
+        assert_eq!(backlog.in_order_until(asked_at), Some(asked_at + IN_ORDER));
+        assert_eq!(sequences(&backlog.cut(ANY, asked_at)), [0]);
+        assert!(!backlog.can_cut(asked_at));
+        assert_eq!(backlog.in_order_until(asked_at + IN_ORDER), None);
+        assert_eq!(sequences(&backlog.cut(ANY, asked_at + IN_ORDER)), [2]);
     }
 }

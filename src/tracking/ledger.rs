@@ -52,7 +52,8 @@ pub struct Stats {
     /// Values of segments that were left out of delivered requests, as the endpoint refuses a request with
     /// them: null, objects, list items that are not strings, and `customSegments` that is not a list.
     pub segments_left_out: u64,
-    /// Answers of the data store that were failures.
+    /// Answers of the data store that were failures, keys that it could not be told of, and visitors whose
+    /// state was not written by the end.
     pub store_failures: u64,
     /// Answers of the data store that did not come in time; this process decided from memory.
     pub store_timeouts: u64,

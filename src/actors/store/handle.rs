@@ -1,7 +1,7 @@
 //! The way to the store actor, for any thread.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendError, Sender, unbounded};
 
@@ -73,21 +73,20 @@ impl StoreHandle {
             self.tell(StoreCommand::Write);
         }
         let (reply, drained) = question();
-        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), reply));
+        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), limit.at(), reply));
         self.worker.answer(drained, limit).await.is_ok()
     }
 
-    /// Has everything written that waits, and waits for the end. Says whether it has come.
-    pub(crate) async fn close(&self, limit: &mut Limit<'_>) -> bool {
-        self.tell(StoreCommand::Close);
+    /// Has everything written that waits, for which the store has until `soft`, and waits for the end. Says
+    /// whether it has come.
+    pub(crate) async fn close(&self, soft: Instant, limit: &mut Limit<'_>) -> bool {
+        self.tell(StoreCommand::Close(soft));
         self.worker.join(limit).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::actors::blocking;
     use crate::state::{InMemoryDataStore, state_key};

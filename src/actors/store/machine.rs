@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::drain::{Closing, Drain, Told};
 use super::{Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, Stored};
 use crate::actors::wait::Reply;
 use crate::events::LifecycleEvent;
@@ -15,6 +16,10 @@ const WRITE_LANES: usize = 4;
 const GAP: Duration = Duration::from_millis(10);
 /// Keys that may wait to be kept or released; what is beyond is left to the lease's end.
 const TOLD: usize = 65_536;
+/// What their texts may take, with every copy and until the calls about them have ended.
+const TOLD_BYTES: usize = 8 << 20;
+/// A key to be released stands in the queue, or in its call and beside it, and among those being released.
+const RELEASE_COPIES: usize = 3;
 
 /// What the machine wants done.
 pub(crate) enum StoreEffect {
@@ -27,6 +32,10 @@ pub(crate) enum StoreEffect {
     Late(u64),
     /// So many keys are neither kept nor released, as too many wait.
     Untold(usize),
+    /// The time of a drain, or of the end where it is `last`, is over before visitor state was written.
+    Unwritten {
+        last: bool,
+    },
     Notify(LifecycleEvent),
 }
 
@@ -47,9 +56,12 @@ pub(crate) struct StoreMachine {
     calls: Vec<Running>,
     next_call: u64,
     settled_at: Option<Instant>,
-    /// Nobody is kept waiting any more.
-    closed: bool,
+    /// Since then nobody is kept waiting any more.
+    closing: Option<Closing>,
     drains: Vec<Drain>,
+    /// Keys that found room.
+    told: Told,
+    told_bytes: usize,
     /// The last round of writing was refused.
     refused: bool,
     /// Keys that there was no room for.
@@ -78,16 +90,10 @@ enum Asked {
     /// Of these, so many have been told from the front that the answer is late. They hear it all the same,
     /// as a lease that nobody knows of would stay.
     Claim(VecDeque<Waiting<ClaimRequest>>, usize),
-    Keep,
+    /// So many keys, and what they take.
+    Keep(usize, usize),
     Release(Vec<String>),
     Write,
-}
-
-struct Drain {
-    ticket: u64,
-    reply: Reply<()>,
-    /// Once everything has been handed over: the calls before this one must have ended.
-    until: Option<u64>,
 }
 
 impl StoreMachine {
@@ -111,8 +117,10 @@ impl StoreMachine {
             calls: Vec::new(),
             next_call: 0,
             settled_at: None,
-            closed: false,
+            closing: None,
             drains: Vec::new(),
+            told: Told::default(),
+            told_bytes: 0,
             refused: false,
             untold: 0,
             held: HashSet::new(),
@@ -127,25 +135,30 @@ impl StoreMachine {
                 self.claims.extend(claims.into_iter().map(|asked| Waiting { due, asked }));
             }
             StoreCommand::Keep(keys) => {
-                let keys = self.fitting(keys);
+                let keys = self.fitting(keys, 1);
+                self.told.keeps += keys.len() as u64;
                 self.keeps.extend(keys);
             }
             StoreCommand::Release(keys) => {
-                let keys = self.fitting(keys);
+                let keys = self.fitting(keys, RELEASE_COPIES);
+                self.told.releases += keys.len() as u64;
                 self.releasing.extend(keys.iter().cloned());
                 self.releases.extend(keys);
             }
             // The thread's own.
             StoreCommand::Attach(_) | StoreCommand::Detach(..) => {}
-            StoreCommand::Close => {
-                self.closed = true;
+            StoreCommand::Close(deadline) => {
+                let first_call = self.next_call;
+                self.closing.get_or_insert(Closing { deadline, first_call, over: false });
                 // What a store has refused is offered once more.
                 (self.write_at, self.refused) = (Some(now), false);
             }
             StoreCommand::Write => self.write_at = self.write_at.or(Some(now)),
-            StoreCommand::Drain(ticket, reply) => {
+            StoreCommand::Drain(ticket, deadline, reply) => {
                 self.write_at = self.write_at.map(|_| now);
-                self.drains.push(Drain { ticket, reply, until: None });
+                let (first_call, told) = (self.next_call, self.told);
+                let (written, until) = (false, None);
+                self.drains.push(Drain { reply, deadline, ticket, first_call, told, written, until });
             }
         }
     }
@@ -162,11 +175,20 @@ impl StoreMachine {
         self.command(StoreCommand::Release(keys), now);
     }
 
-    /// As many keys as there is room for.
-    fn fitting(&mut self, mut keys: Vec<String>) -> Vec<String> {
-        let room = TOLD.saturating_sub(self.keeps.len() + self.releases.len());
-        self.untold += keys.len().saturating_sub(room);
-        keys.truncate(room);
+    /// As many keys as there is room for, each held so many times.
+    fn fitting(&mut self, mut keys: Vec<String>, copies: usize) -> Vec<String> {
+        let mut room = TOLD.saturating_sub(self.keeps.len() + self.releases.len());
+        let asked = keys.len();
+        keys.retain(|key| {
+            let bytes = self.told_bytes + copies * key.len();
+            let fits = room > 0 && bytes <= TOLD_BYTES;
+            if fits {
+                room -= 1;
+                self.told_bytes = bytes;
+            }
+            fits
+        });
+        self.untold += asked - keys.len();
         keys
     }
 
@@ -191,7 +213,9 @@ impl StoreMachine {
                 };
                 effects.push(StoreEffect::Claimed(waiting.into_iter().zip(claimed).map(answer).collect()));
             }
+            (Asked::Keep(_, bytes), _) => self.told_bytes -= bytes,
             (Asked::Release(keys), _) => {
+                self.told_bytes -= RELEASE_COPIES * texts(&keys);
                 keys.iter().for_each(|key| _ = self.releasing.remove(key));
             }
             (Asked::Write, Done::Write { written, refused, next }) => {
@@ -201,20 +225,19 @@ impl StoreMachine {
                         left: refused,
                     }));
                 }
-                self.refused = refused > 0;
+                // One that began before the end does not count, and holds up no drain that was asked since.
+                let since_close = self.closing.as_ref().is_none_or(|closing| id >= closing.first_call);
+                self.refused = refused > 0 && since_close;
+                let untried =
+                    !since_close || self.drains.iter().any(|drain| !drain.written && id < drain.first_call);
                 // A store that refuses is left alone for a while.
-                let pause = if refused > 0 { self.timeout.max(GAP) } else { GAP };
+                let pause = if refused > 0 && !untried { self.timeout.max(GAP) } else { GAP };
                 self.write_at = match (self.write_at, next) {
                     (None, None) => None,
-                    (Some(_), _) if refused == 0 => self.write_at,
+                    (Some(_), _) if refused == 0 || untried => self.write_at,
                     _ => Some(now + if written == MOST { Duration::ZERO } else { pause }),
                 };
-                for drain in self.drains.iter_mut().filter(|drain| drain.until.is_none()) {
-                    // What is refused has been tried.
-                    if refused > 0 || next.is_none_or(|next| next >= drain.ticket) {
-                        drain.until = Some(self.next_call);
-                    }
-                }
+                self.drains.iter_mut().for_each(|drain| drain.wrote(id, refused > 0, next));
             }
             _ => {}
         }
@@ -225,7 +248,7 @@ impl StoreMachine {
         self.settled_at = Some(now);
         // A store that answers nothing any more is not waited for again and again.
         let hangs = self.hangs(now);
-        let at_hand = if self.closed { now + self.timeout } else { now };
+        let at_hand = if self.closing.is_some() { now + self.timeout } else { now };
         let limit = if hangs { now + self.timeout } else { at_hand };
         let mut late = 0;
         let mut given_up = Vec::new();
@@ -250,7 +273,7 @@ impl StoreMachine {
                     given_up.extend(asked.map(|asked| asked.answer(ClaimAnswer::Late)));
                     *told = due;
                 }
-                Asked::Keep | Asked::Release(_) | Asked::Write => {}
+                Asked::Keep(..) | Asked::Release(_) | Asked::Write => {}
             }
         }
         if late > 0 {
@@ -269,6 +292,13 @@ impl StoreMachine {
             effects.push(StoreEffect::Call(id, call));
         }
         self.answer_drains(now, effects);
+        let writes = self.writes();
+        if let Some(closing) = self.closing.as_mut().filter(|it| !it.over && it.deadline <= now) {
+            closing.over = true;
+            if writes {
+                effects.push(StoreEffect::Unwritten { last: true });
+            }
+        }
     }
 
     /// The next call that can begin. The last lane is kept for callers that wait, the one before for them
@@ -299,8 +329,8 @@ impl StoreMachine {
             return None;
         }
         if !self.keeps.is_empty() {
-            let keys = self.keeps.drain(..part(self.keeps.len())).collect();
-            return Some((Asked::Keep, Call::Keep(keys, self.ttl)));
+            let keys: Vec<_> = self.keeps.drain(..part(self.keeps.len())).collect();
+            return Some((Asked::Keep(keys.len(), texts(&keys)), Call::Keep(keys, self.ttl)));
         }
         if !self.releases.is_empty() {
             let keys: Vec<_> = self.releases.drain(..part(self.releases.len())).collect();
@@ -336,18 +366,37 @@ impl StoreMachine {
     }
 
     fn answer_drains(&mut self, now: Instant, effects: &mut Vec<StoreEffect>) {
-        let told = self.keeps.is_empty() && self.releases.is_empty() || self.hangs(now);
-        let writes = self.write_at.is_some() && !self.writes_hang(now);
-        let next_call = self.next_call;
-        for drain in self.drains.iter_mut().filter(|drain| drain.until.is_none()) {
-            let writing = self.calls.iter().any(|call| matches!(call.asked, Asked::Write) && call.due > now);
-            if !writes && !writing {
+        let (hangs, writes, next_call) = (self.hangs(now), self.writes(), self.next_call);
+        let handed = Told {
+            keeps: self.told.keeps - self.keeps.len() as u64,
+            releases: self.told.releases - self.releases.len() as u64,
+        };
+        let holds_up = |call: &Running| match call.asked {
+            Asked::Read(_) | Asked::Claim(..) => call.due > now,
+            Asked::Keep(..) | Asked::Release(_) => !hangs,
+            Asked::Write => true,
+        };
+        let runs = |until: u64| self.calls.iter().any(|call| call.id < until && holds_up(call));
+        let ended = |drain: &mut Drain| {
+            drain.written |= !writes;
+            if drain.until.is_none() && drain.written && (handed.covers(drain.told) || hangs) {
                 drain.until = Some(next_call);
             }
+            drain.until.is_some_and(|until| !runs(until)) || drain.deadline <= now
+        };
+        for drain in self.drains.extract_if(.., ended) {
+            let written =
+                drain.until.is_some_and(|until| !self.calls.iter().any(|it| it.is_write_before(until)));
+            if !written && writes {
+                effects.push(StoreEffect::Unwritten { last: false });
+            }
+            effects.push(StoreEffect::Drained(drain.reply));
         }
-        let runs = |until: u64| self.calls.iter().any(|call| call.id < until && call.due > now);
-        let drained = |drain: &mut Drain| told && drain.until.is_some_and(|until| !runs(until));
-        effects.extend(self.drains.extract_if(.., drained).map(|drain| StoreEffect::Drained(drain.reply)));
+    }
+
+    /// Whether visitor state waits to be written or is being written.
+    fn writes(&self) -> bool {
+        self.write_at.is_some() || self.calls.iter().any(|call| matches!(call.asked, Asked::Write))
     }
 
     /// When the machine wants to be called again though nothing happens.
@@ -356,12 +405,14 @@ impl StoreMachine {
             self.reads.front().map(|waiting| waiting.due),
             self.claims.front().map(|waiting| waiting.due),
             self.write_at.filter(|_| self.can_write()),
+            self.closing.as_ref().filter(|closing| !closing.over).map(|closing| closing.deadline),
+            self.drains.iter().map(|drain| drain.deadline).min(),
         ];
         let calls = self.calls.iter().filter_map(|call| {
             let asked = match &call.asked {
                 Asked::Read(replies) => replies.front().map(|waiting| waiting.due),
                 Asked::Claim(claims, told) => claims.get(*told).map(|waiting| waiting.due),
-                Asked::Keep | Asked::Release(_) | Asked::Write => None,
+                Asked::Keep(..) | Asked::Release(_) | Asked::Write => None,
             };
             // It may be the last that a drain or the end waits for.
             asked.or(Some(call.due).filter(|due| Some(*due) > self.settled_at))
@@ -374,24 +425,43 @@ impl StoreMachine {
         self.calls.len() + 2 >= Self::LANES && self.calls.iter().all(|call| call.due <= now)
     }
 
-    /// Whether the store keeps every write that it may be given for longer than it may.
-    fn writes_hang(&self, now: Instant) -> bool {
-        let writes = || self.calls.iter().filter(|call| matches!(call.asked, Asked::Write));
-        writes().count() >= WRITE_LANES && writes().all(|call| call.due <= now)
-    }
-
-    /// Keys that still wait to be kept or released.
+    /// Keys that nobody knows to be kept or released.
     pub(crate) fn waiting(&self) -> usize {
-        self.keeps.len() + self.releases.len()
+        let called = self.calls.iter().map(|call| match &call.asked {
+            Asked::Keep(keys, _) => *keys,
+            Asked::Release(keys) => keys.len(),
+            Asked::Read(_) | Asked::Claim(..) | Asked::Write => 0,
+        });
+        self.keeps.len() + self.releases.len() + called.sum::<usize>()
     }
 
-    /// Whether there is nothing left to do but to wait for calls that may never end.
+    /// Whether there is nothing left to do but to wait for calls that may never end, or the time for it is
+    /// over.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        let empty = self.reads.is_empty() && self.claims.is_empty() && self.keeps.is_empty();
-        let written = self.write_at.is_none() || self.refused || self.writes_hang(now);
-        let done = empty && written && self.releases.is_empty();
-        (done || self.hangs(now)) && self.calls.iter().all(|call| call.due <= now)
+        let (over, hangs) = (self.closing.as_ref().is_some_and(|closing| closing.over), self.hangs(now));
+        let told = self.reads.is_empty()
+            && self.claims.is_empty()
+            && self.keeps.is_empty()
+            && self.releases.is_empty();
+        let written = self.write_at.is_none() || self.refused || over;
+        let has_ended = |call: &Running| match call.asked {
+            Asked::Read(_) | Asked::Claim(..) => call.due <= now,
+            Asked::Keep(..) | Asked::Release(_) => call.due <= now && (over || hangs),
+            Asked::Write => over,
+        };
+        (told || hangs) && written && self.calls.iter().all(has_ended)
     }
+}
+
+impl Running {
+    fn is_write_before(&self, until: u64) -> bool {
+        self.id < until && matches!(self.asked, Asked::Write)
+    }
+}
+
+/// What the texts of keys take.
+fn texts(keys: &[String]) -> usize {
+    keys.iter().map(String::len).sum()
 }
 
 impl ClaimRequest {
@@ -409,6 +479,7 @@ fn take_due<T>(waiting: &mut VecDeque<Waiting<T>>, now: Instant) -> impl Iterato
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::wait::{Pending, question};
 
     const KEYS: [&str; 2] = ["a", "b"];
 
@@ -511,5 +582,125 @@ mod tests {
         machine.unheard(claimed.into(), now);
         let calls = begun(&mut machine, now);
         assert!(matches!(&calls[..], [(_, Call::Release(keys))] if keys == &["First"]), "{calls:?}");
+    }
+
+    fn asked_drain(machine: &mut StoreMachine, ticket: u64, deadline: Instant, now: Instant) -> Pending<()> {
+        let (reply, drained) = question();
+        machine.command(StoreCommand::Drain(ticket, deadline, reply), now);
+        drained
+    }
+
+    /// Ends calls, and says whether a drain was answered by then.
+    fn end_all(
+        machine: &mut StoreMachine,
+        ids: std::ops::Range<u64>,
+        done: fn() -> Done,
+        now: Instant,
+    ) -> bool {
+        let mut effects = Vec::new();
+        for id in ids {
+            machine.ended(id, done(), now, &mut effects);
+            machine.settle(now, &mut effects);
+        }
+        effects.iter().any(|effect| matches!(effect, StoreEffect::Drained(_)))
+    }
+
+    const WROTE: fn() -> Done = || Done::Write { written: 1, refused: 0, next: None };
+    const LONG: Duration = Duration::from_secs(99);
+
+    #[test]
+    fn a_drain_is_credited_by_no_write_that_began_before_it() {
+        let (mut machine, now) = (machine(), Instant::now());
+        for _ in 0..WRITE_LANES {
+            machine.command(StoreCommand::Write, now);
+            assert_eq!(begun(&mut machine, now).len(), 1);
+        }
+        // Another visitor waits for a lane.
+        machine.command(StoreCommand::Write, now);
+        let _drained = asked_drain(&mut machine, 9, now + LONG, now);
+        assert!(!end_all(&mut machine, 0..WRITE_LANES as u64, WROTE, now));
+        assert!(end_all(&mut machine, 4..5, WROTE, now));
+    }
+
+    #[test]
+    fn who_changes_while_an_older_call_writes_him_holds_up_a_drain() {
+        let (mut machine, now) = (machine(), Instant::now());
+        machine.command(StoreCommand::Write, now);
+        begun(&mut machine, now);
+        machine.command(StoreCommand::Write, now);
+        let _drained = asked_drain(&mut machine, 9, now + LONG, now);
+        begun(&mut machine, now);
+        assert!(!end_all(&mut machine, 1..2, WROTE, now), "the older one runs");
+        let changed = || Done::Write { written: 1, refused: 0, next: Some(3) };
+        assert!(!end_all(&mut machine, 0..1, changed, now));
+        assert_eq!(begun(&mut machine, now + GAP).len(), 1);
+        assert!(end_all(&mut machine, 2..3, WROTE, now + GAP));
+    }
+
+    #[test]
+    fn a_drain_waits_for_the_keys_before_it_and_for_no_later_ones() {
+        let keep = |keys: usize| StoreCommand::Keep(vec![String::new(); keys]);
+        let (mut machine, now) = (machine(), Instant::now());
+        for _ in 0..6 {
+            machine.command(keep(1), now);
+            assert_eq!(begun(&mut machine, now).len(), 1);
+        }
+        // Waits for a lane.
+        machine.command(keep(1), now);
+        let _drained = asked_drain(&mut machine, 0, now + LONG, now);
+        begun(&mut machine, now);
+        assert!(!end_all(&mut machine, 0..6, || Done::Told, now), "it has been handed over, no more");
+        machine.command(keep(7 * MOST), now);
+        begun(&mut machine, now);
+        assert!(!machine.keeps.is_empty());
+        assert!(end_all(&mut machine, 6..7, || Done::Told, now));
+    }
+
+    #[test]
+    fn a_slow_write_is_waited_for_until_the_deadline_and_told_of() {
+        let (mut machine, mut now) = (machine(), Instant::now());
+        machine.command(StoreCommand::Write, now);
+        let [drain, close] = [5, 9].map(|seconds| now + Duration::from_secs(seconds));
+        let _drained = asked_drain(&mut machine, 1, drain, now);
+        machine.command(StoreCommand::Close(close), now);
+        begun(&mut machine, now);
+        let mut told = Vec::new();
+        while let Some(wake) = machine.wake_at() {
+            now = wake;
+            let mut effects = Vec::new();
+            machine.settle(now, &mut effects);
+            assert_eq!(machine.is_idle(now), now >= close);
+            told.extend(effects.iter().filter_map(|effect| match effect {
+                StoreEffect::Unwritten { last } => Some((now, Some(*last))),
+                StoreEffect::Drained(_) => Some((now, None)),
+                _ => None,
+            }));
+        }
+        assert_eq!(told, [(drain, Some(false)), (drain, None), (close, Some(true))]);
+    }
+
+    #[test]
+    fn keys_that_wait_are_bounded_in_bytes_too() {
+        const KEY: usize = 20_000;
+        for release in [false, true] {
+            let (mut machine, now) = (machine(), Instant::now());
+            let ask = |machine: &mut StoreMachine| {
+                let keys = (0..600).map(|at| format!("{at:0KEY$}")).collect();
+                machine.command(
+                    if release { StoreCommand::Release(keys) } else { StoreCommand::Keep(keys) },
+                    now,
+                );
+            };
+            let copies = if release { RELEASE_COPIES } else { 1 };
+            let fits = TOLD_BYTES / (copies * KEY);
+            ask(&mut machine);
+            begun(&mut machine, now);
+            ask(&mut machine);
+            assert_eq!(machine.waiting(), fits, "what a call is about takes its place");
+            end_all(&mut machine, 0..100, || Done::Told, now);
+            assert_eq!((machine.waiting(), machine.told_bytes), (0, 0));
+            ask(&mut machine);
+            assert_eq!(machine.waiting(), fits, "there is room again");
+        }
     }
 }

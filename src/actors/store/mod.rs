@@ -1,6 +1,7 @@
 //! The store actor: all calls to the application's data store, in batches and behind deadlines.
 
 mod call;
+mod drain;
 mod handle;
 mod machine;
 mod run;
@@ -10,6 +11,7 @@ pub(crate) use handle::{StoreHandle, StoreSettings};
 pub(crate) use machine::{StoreEffect, StoreMachine};
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use serde_json::Value;
@@ -67,9 +69,9 @@ pub(crate) enum StoreCommand {
     Release(Vec<String>),
     /// Visitor state waits to be written.
     Write,
-    /// Write what waits, and end.
-    Close,
+    /// Write what waits, at most until then, and end.
+    Close(Instant),
     /// Answer when everything asked before this has been tried once, visitor state up to this ticket
-    /// included.
-    Drain(u64, Reply<()>),
+    /// included, or then.
+    Drain(u64, Instant, Reply<()>),
 }

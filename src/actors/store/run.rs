@@ -9,10 +9,13 @@ use super::{Call, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, StoreS
 use crate::actors::Notifier;
 use crate::actors::thread::Worker;
 use crate::actors::wait::blocking;
+use crate::events::LifecycleEvent;
 use crate::state::{DataStore, StoreError, Visitors};
 
 /// How long the end of a thread is waited for that has nothing left to do.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+/// How long the store has for what waits when nobody can ask any more, or wait for the end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 pub(super) struct StoreThread {
     machine: StoreMachine,
@@ -63,7 +66,7 @@ impl StoreThread {
             let (command, ended) = select! {
                 recv(commands) -> command => {
                     self.abandoned |= command.is_err();
-                    (Some(command.unwrap_or(StoreCommand::Close)), None)
+                    (Some(command.unwrap_or_else(|_| StoreCommand::Close(Instant::now() + LAST_WRITES))), None)
                 }
                 recv(self.lanes.ended) -> ended => (None, ended.ok()),
                 recv(tick) -> _ => (None, None),
@@ -106,11 +109,11 @@ impl StoreThread {
                 self.machine.detached(held);
                 self.machine.unheard(unheard.try_iter().flatten().collect(), now);
             }
-            StoreCommand::Close => {
+            StoreCommand::Close(deadline) => {
                 self.ending = true;
                 // One that has panicked tells nothing any more.
                 self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
-                self.machine.command(StoreCommand::Close, now);
+                self.machine.command(StoreCommand::Close(deadline), now);
             }
             command => self.machine.command(command, now),
         }
@@ -123,6 +126,20 @@ impl StoreThread {
         }
     }
 
+    fn tell_unwritten(&self, last: bool) {
+        let left = self.visitors.unwritten();
+        if left == 0 {
+            return;
+        }
+        if last {
+            let error = StoreError::new("too slow to write every visitor's state before the end");
+            self.visitors.count_failures(left, &error);
+        } else {
+            logged!(warn, "the state of {left} visitors was not written to the data store in a flush's time");
+        }
+        self.notifier.notify(LifecycleEvent::DataStoreQueueReleased { written: 0, left });
+    }
+
     fn carry_out(&mut self, effect: StoreEffect, now: Instant) {
         match effect {
             StoreEffect::Call(id, call) => self.lanes.begin(id, call),
@@ -130,6 +147,7 @@ impl StoreThread {
             StoreEffect::Drained(reply) => reply.send(()),
             StoreEffect::Late(answers) => self.visitors.count_late(answers),
             StoreEffect::Untold(keys) => self.count_untold(keys),
+            StoreEffect::Unwritten { last } => self.tell_unwritten(last),
             StoreEffect::Notify(event) => self.notifier.notify(event),
             StoreEffect::Claimed(claimed) => {
                 let unsent = match &self.claimed {

@@ -51,7 +51,7 @@ impl Tracker {
             Allowance::One | Allowance::Any => self.request,
         };
         let attempt = self.next_attempt;
-        let records = self.isolation.next_half(attempt).unwrap_or_else(|| self.backlog.cut(limit));
+        let records = self.isolation.next_half(attempt).unwrap_or_else(|| self.backlog.cut(limit, now));
         let retries = records.iter().map(|queued| queued.tries).max()?;
         self.next_attempt += 1;
         self.flushes.began(&self.pacer, now);

@@ -60,6 +60,7 @@ pub(crate) struct Tracker {
     next_auto_flush: Option<Instant>,
     pub(super) flushes: Flushes,
     pub(super) closing: bool,
+    settled_at: Option<Instant>,
     /// The endpoint refuses requests whatever is in them.
     pub(super) refusing: bool,
     /// The endpoint has refused a whole request for one record.
@@ -108,6 +109,7 @@ impl Tracker {
             next_auto_flush: None,
             flushes: Flushes::default(),
             closing: false,
+            settled_at: None,
             refusing: false,
             isolates: false,
             refused_in_a_row: 0,
@@ -241,6 +243,7 @@ impl Tracker {
     /// After each step: releases what is due by time, drops what is too old, answers flushes that have
     /// nothing to wait for, and begins the deliveries that can begin.
     pub(crate) fn settle(&mut self, now: Instant, effects: &mut Effects) {
+        self.settled_at = Some(now);
         if self.next_auto_flush.is_some_and(|due| due <= now) {
             self.release(ReleaseReason::Timeout);
         }
@@ -269,13 +272,15 @@ impl Tracker {
 
     /// When the machine wants to be called again though nothing happens.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        let waits = self.isolation.has_groups() || self.backlog.can_cut();
+        let settled_at = self.settled_at?;
+        let waits = self.isolation.has_groups() || self.backlog.can_cut(settled_at);
         let idle = self.at_hand.deliveries() == 0 && !self.closing;
         let retry = (idle && waits).then(|| self.next_try()).flatten();
         let expiry = self.oldest_waiting().and_then(|oldest| oldest.checked_add(self.delivery.max_age));
         let decision = self.backlog.first_asked().and_then(|first| self.flushes.next_decision(first));
         let flushes = self.flushes.next_deadline();
-        [retry, self.next_auto_flush, expiry, decision, flushes].into_iter().flatten().min()
+        let order = self.backlog.in_order_until(settled_at);
+        [retry, self.next_auto_flush, expiry, decision, flushes, order].into_iter().flatten().min()
     }
 
     pub(crate) const fn stats(&self) -> &Stats {

@@ -73,6 +73,11 @@ impl Caller {
 }
 
 impl Limit<'_> {
+    /// When it ends.
+    pub(crate) const fn at(&self) -> Instant {
+        self.at
+    }
+
     /// Whether a call may block for a moment longer.
     pub(crate) const fn may_block(&self) -> bool {
         matches!(self.caller, Caller::Thread(_))

@@ -336,7 +336,8 @@ impl StoreActor {
                 StoreEffect::Read(..)
                 | StoreEffect::Drained(_)
                 | StoreEffect::Notify(_)
-                | StoreEffect::Untold(_) => {}
+                | StoreEffect::Untold(_)
+                | StoreEffect::Unwritten { .. } => {}
             }
         }
         assert!(self.lanes.len() + self.hung.len() <= StoreMachine::LANES, "more calls than lanes");

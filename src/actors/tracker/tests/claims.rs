@@ -302,6 +302,9 @@ fn an_unanswered_claim_holds_up_no_other_record() {
     [1, 2, 3].iter().for_each(|visitor| _ = bench.record(conversion(*visitor, None, false)));
     bench.settle_with_store();
     let (begun, _) = bench.claimed(2, ClaimAnswer::First);
+    assert!(begun.is_none(), "for the order's sake, for a moment");
+    bench.now = bench.tracker.wake_at().unwrap();
+    let (begun, _) = bench.settle_with_store();
     assert_eq!(sequences(begun.as_ref().unwrap()), [2]);
     bench.answer_with_store(begun.unwrap(), 200);
     assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().pending), (1, 2));
