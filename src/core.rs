@@ -465,7 +465,7 @@ impl Core {
     /// threads, and until visitor state is in the data store, at most
     /// [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT): a store that hangs in a write takes nearly all of it, and visitors
     /// whose state is unwritten then count as [`store_failures`](Stats::store_failures). Returns the final ledger. A second
-    /// call only returns it; decisions of existing contexts go on working.
+    /// call waits for what is left of that, and returns it; decisions of existing contexts go on working.
     ///
     /// ```
     /// # use convert_sdk::*;

@@ -211,9 +211,11 @@ impl Tracker {
         }
     }
 
-    /// Whether more records may be taken: where callers wait for room, a full backlog takes none.
+    /// Whether more records may be taken: where callers wait for room, a full backlog takes none, nor does
+    /// a tracker that closes, as it would make room for one that the end then drops.
     pub(crate) fn takes_records(&self) -> bool {
-        !matches!(self.delivery.overflow, OverflowPolicy::Wait(_)) || self.backlog.has_room(0)
+        let waits = matches!(self.delivery.overflow, OverflowPolicy::Wait(_));
+        !waits || (!self.closing && self.backlog.has_room(0))
     }
 
     /// Releases everything, also the next records, which are still `outside`, and answers when it has its
