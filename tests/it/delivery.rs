@@ -201,7 +201,7 @@ fn a_refused_key_drops_nothing_and_is_told_once() {
 #[test]
 fn segments_that_the_endpoint_refuses_are_left_out_and_counted() {
     let emulator = serve();
-    let core = start(direct_to(&emulator));
+    let core = start(direct_to(&emulator).batch_size(10_000));
     let odd = attributes! {
         "country" => AttributeValue::from(json!([1])),
         "browser" => AttributeValue::from(json!([null, "firefox"])),
