@@ -71,7 +71,7 @@ pub(crate) struct Backlog {
 /// in order.
 const IN_ORDER: Duration = Duration::from_millis(50);
 /// Under more suspicion than this a record travels in smaller and smaller company.
-const TRUSTED: u32 = 2;
+const TRUSTED: u32 = 5;
 
 /// Records in order of acceptance.
 #[derive(Default)]

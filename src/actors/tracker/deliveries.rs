@@ -153,7 +153,7 @@ impl Tracker {
                 self.stats.fate_unknown += u64::from(fate_is_unknown(&cause));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
                 self.flushes.failed(attempt);
-                if cause != TransportError::Connect {
+                if can_be_the_records(&cause) {
                     self.suspect_all(&mut records);
                 }
                 self.keep(records, rest, effects);
@@ -235,6 +235,12 @@ const fn remedy(cause: &TransportError, records: usize) -> Remedy {
         Some(400..=499) => Remedy::Hold,
         Some(_) => Remedy::Retry,
     }
+}
+
+/// Whether what was sent can be why an attempt failed that is worth another one. An endpoint that nobody reaches,
+/// or that asks for time, says nothing about it.
+fn can_be_the_records(cause: &TransportError) -> bool {
+    *cause != TransportError::Connect && !matches!(cause.status(), Some(408 | 425 | 429))
 }
 
 /// Whether the endpoint may have the records although no answer came.
