@@ -157,38 +157,24 @@ impl Tracker {
         if !self.backlog.has_room(bytes) {
             self.release(ReleaseReason::Size);
         }
+        let queued =
+            Queued { sequence, event, accepted_at: now, tries: 0, suspicion: 0, claim, mark: number };
         if first && self.store {
             self.marks.take_from_store(mark);
-            let key = mark_key(&event);
+            let key = mark_key(&queued.event);
             let ask = self.claims.ask(sequence, mark, key.len());
             if ask == Ask::New {
                 effects.claim(sequence, key);
             }
             self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
-            self.backlog.push(Queued {
-                sequence,
-                event,
-                accepted_at: now,
-                tries: 0,
-                suspicion: 0,
-                claim,
-                mark: number,
-            });
+            self.backlog.push(queued);
             if self.make_room(sequence, effects) && ask == Ask::Never {
                 self.give_up_claim(sequence, effects);
             }
             return;
         }
-        self.accept(&event, effects);
-        self.backlog.push(Queued {
-            sequence,
-            event,
-            accepted_at: now,
-            tries: 0,
-            suspicion: 0,
-            claim,
-            mark: number,
-        });
+        self.accept(&queued.event, effects);
+        self.backlog.push(queued);
         let stays = self.make_room(sequence, effects);
         effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::NoRoom });
     }
