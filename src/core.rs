@@ -3,21 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::actors::{Caller, RefreshOutcome, Subscription, blocking, compile, start_apart};
+use crate::adapters::HttpTransport;
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::{Context, RunOptions, decide_unseen, recall_blocking};
-use crate::deadline::deadline_after;
+use crate::engine::{RefreshOutcome, ReleaseReason, Stats, compile};
 use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushLimit, FlushOptions, FlushReport};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::{SdkConfig, Source};
-use crate::process::generation;
+use crate::ports::Transport;
 use crate::results::{ExperienceResult, Undecided};
 use crate::shared::{Shared, last_resort};
-use crate::tracking::{ReleaseReason, Stats};
-use crate::transport::{HttpTransport, Transport};
+use crate::threads::{Caller, Subscription, blocking, deadline_after, generation, start_apart};
 
 /// One SDK instance. Cheap to clone, `Send + Sync`, and fit for a `static`; every clone is the same
 /// instance.

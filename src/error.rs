@@ -6,7 +6,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::config::ConfigError;
-use crate::transport::TransportError;
+use crate::ports::TransportError;
 
 /// Why there is no handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

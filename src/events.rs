@@ -6,8 +6,8 @@ use smol_str::SmolStr;
 
 use crate::config::{ConfigChanges, ConfigSnapshot};
 use crate::diagnostics::DiagnosticReason;
-use crate::tracking::{Queued, ReleaseReason, TrackedEvent};
-use crate::transport::{TrackingResponse, TransportError};
+use crate::engine::{Queued, ReleaseReason, TrackedEvent};
+use crate::ports::{TrackingResponse, TransportError};
 
 /// Something happened in the SDK. Watched with [`Core::on`](crate::Core::on) or
 /// [`Core::subscribe`](crate::Core::subscribe). `Debug` shows no visitor.

@@ -3,13 +3,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::actors::{blocking, run_apart};
 use crate::core::Core;
+use crate::engine::ReleaseReason;
 use crate::error::ExitFlushError;
 use crate::flush::{FlushError, FlushOptions, FlushReport};
-use crate::process::{ExitJob, at_exit};
 use crate::shared::Shared;
-use crate::tracking::ReleaseReason;
+use crate::threads::{ExitJob, at_exit, blocking, run_apart};
 
 /// Has the core flushed when this process exits in the ordinary way: `main` returns, or
 /// [`std::process::exit`] is called, also in a child that is forked later. The exit waits for it, at

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::deadline::deadline_after;
-use crate::tracking::Stats;
+use crate::engine::Stats;
+use crate::threads::deadline_after;
 
 /// How long a flush goes on, for [`Core::flush_with`](crate::Core::flush_with).
 ///

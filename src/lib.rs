@@ -57,39 +57,34 @@
 #[macro_use]
 mod caught;
 
-mod actors;
+mod adapters;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod attributes;
 mod config;
 mod context;
 mod core;
-mod deadline;
 mod diagnostics;
-#[cfg(feature = "async")]
-mod drive;
+mod engine;
 mod error;
 mod events;
 mod exit;
 mod flush;
 mod handles;
 mod options;
-mod process;
+mod ports;
 mod results;
-mod secret;
 mod shared;
-#[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
-mod spawned;
-mod state;
-mod switch;
-mod tracking;
-mod transport;
+mod threads;
+mod visitors;
 
 use convert_evaluation::decide;
 
-#[cfg(feature = "async")]
-pub use actors::EventStream;
-pub use actors::{RefreshOutcome, Subscription};
+pub use adapters::InMemoryDataStore;
+#[cfg(feature = "async-redis")]
+pub use adapters::RedisDataStore;
+#[cfg(feature = "async-reqwest")]
+pub use adapters::ReqwestTransport;
 #[cfg(feature = "async")]
 pub use asynchronous::{AsyncContext, AsyncCore};
 pub use context::{Context, ConversionOptions, RunOptions};
@@ -105,8 +100,10 @@ pub use core::{Core, CoreBuilder};
 pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
-#[cfg(feature = "async")]
-pub use drive::BoxFuture;
+pub use engine::{
+    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,
+    RefreshOutcome, ReleaseReason, Stats, UnknownGoalDataKey,
+};
 pub use error::{
     ConfirmError, ContextError, ExitFlushError, HandleError, HandlerError, InitializeError, LoadError,
     PreviewError, RefreshError,
@@ -120,26 +117,19 @@ pub use options::{
     RefreshConfig, RefreshConfigBuilder, SdkConfig, SdkConfigBuilder, TransportConfig,
     TransportConfigBuilder,
 };
+#[cfg(feature = "async")]
+pub use ports::{AsyncDataStore, AsyncTransport};
+pub use ports::{
+    ConfigRequest, ConfigResponse, DataStore, StoreError, TrackingRequest, TrackingResponse, Transport,
+    TransportError,
+};
 pub use results::{
     ConversionResult, ConversionStatus, CustomSegmentsResult, DecisionSource, ExperienceResult, FeatureOff,
     FeatureResult, FeatureStatus, Undecided,
 };
+pub use threads::Subscription;
 #[cfg(feature = "async")]
-pub use state::AsyncDataStore;
-#[cfg(feature = "async-redis")]
-pub use state::RedisDataStore;
-pub use state::{DataStore, InMemoryDataStore, StoreError};
-pub use tracking::{
-    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,
-    ReleaseReason, Stats, UnknownGoalDataKey,
-};
-#[cfg(feature = "async")]
-pub use transport::AsyncTransport;
-#[cfg(feature = "async-reqwest")]
-pub use transport::ReqwestTransport;
-pub use transport::{
-    ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
-};
+pub use threads::{BoxFuture, EventStream};
 
 /// The README's program compiles.
 #[cfg(doctest)]

@@ -11,25 +11,28 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
-use crate::actors::{
-    Caller, Fetcher, Flusher, Jitter, Limit, Notifier, Previewed, PreviewerHandle, RefresherHandle,
-    RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, TrackerSettings, Verdict, Worker,
-    start_apart,
-};
-#[cfg(feature = "async")]
-use crate::actors::{Stored, TimerHandle};
 use crate::caught::Wall;
 use crate::config::{ConfigSnapshot, SnapshotCell};
-use crate::deadline::deadline_after;
+#[cfg(feature = "async")]
+use crate::engine::Stored;
+use crate::engine::{
+    ConfigSource, Envelope, Jitter, Ledger, Refused, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
+    Verdict,
+};
 use crate::error::StartError;
 use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{SdkConfig, Source};
-use crate::process::{Current, PerProcess, generation};
 #[cfg(feature = "async")]
-use crate::state::{AsyncDataStore, StoreError};
-use crate::state::{DataStore, Guarded, VisitorState, Visitors, state_key};
-use crate::tracking::{ConfigSource, Envelope, Ledger, Refused, ReleaseReason, Stats, TrackedEvent};
-use crate::transport::{GuardedTransport, Transport};
+use crate::ports::{AsyncDataStore, StoreError};
+use crate::ports::{DataStore, Guarded, GuardedTransport, Transport};
+#[cfg(feature = "async")]
+use crate::threads::TimerHandle;
+use crate::threads::{
+    Caller, Current, Fetcher, Flusher, Limit, Notifier, PerProcess, Previewed, PreviewerHandle,
+    RefresherHandle, RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, Worker, deadline_after,
+    generation, start_apart,
+};
+use crate::visitors::{VisitorState, Visitors, state_key};
 
 /// One SDK instance. Its actors end when the last core and context are gone. What a forked child goes
 /// on with as it is stands here; the rest is in the [`Runtime`], of which each process has its own.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use crate::core::CoreBuilder;
 use crate::options::SdkConfigBuilder;
-use crate::state::{AsyncDataStore, DrivenStore};
-use crate::transport::{AsyncTransport, DrivenTransport};
+use crate::ports::{AsyncDataStore, AsyncTransport, DrivenStore, DrivenTransport};
 
 impl CoreBuilder {
     /// As [`transport`](Self::transport), for an asynchronous one. Needs the feature `async`.

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AsyncContext;
-use crate::actors::{EventStream, RefreshOutcome};
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::{Context, RunOptions, decide_unseen, recall};
 use crate::core::{Core, CoreBuilder};
+use crate::engine::{RefreshOutcome, ReleaseReason, Stats};
 use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
 use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::flush::{FlushError, FlushOptions, FlushReport};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::SdkConfig;
 use crate::results::{ExperienceResult, Undecided};
-use crate::tracking::{ReleaseReason, Stats};
+use crate::threads::EventStream;
 
 /// One SDK instance, for asynchronous callers. Cheap to clone, `Send + Sync`; every clone, and every
 /// [`Core`] that it came from or [goes to](Self::to_sync), is the same instance with the same threads.

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use super::Context;
-use crate::actors::{Caller, Verdict, blocking};
 use crate::attributes::Attributes;
 use crate::config::SnapshotExt;
-use crate::deadline::deadline_after;
 use crate::decide::goal_matches;
+use crate::engine::{Conversion, GoalDataKey, GoalValue, Refused, TrackedEvent, Verdict};
 use crate::error::ConfirmError;
 use crate::handles::GoalHandle;
 use crate::results::{ConversionResult, ConversionStatus};
-use crate::tracking::{Conversion, GoalDataKey, GoalValue, Refused, TrackedEvent};
+use crate::threads::{Caller, blocking, deadline_after};
 
 /// What a conversion carries besides its goal. The default is nothing.
 ///

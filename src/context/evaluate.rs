@@ -7,9 +7,9 @@ use super::visitor::overlaid;
 use super::{Context, RunOptions};
 use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
 use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience};
+use crate::engine::{Exposure, TrackedEvent};
 use crate::handles::{ExperienceHandle, FeatureHandle};
 use crate::results::{ExperienceResult, FeatureOff, FeatureResult, Undecided};
-use crate::tracking::{Exposure, TrackedEvent};
 
 /// The options of a call that gives none.
 pub(super) static PLAIN: RunOptions = RunOptions::new();

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use crate::actors::{Caller, Previewed, blocking};
 use crate::config::{ConfigSnapshot, SnapshotExt};
-use crate::deadline::deadline_after;
 use crate::decide::Source;
 use crate::error::PreviewError;
 use crate::results::ExperienceResult;
+use crate::threads::{Caller, Previewed, blocking, deadline_after};
 
 /// The variation that a context previews, and the config in which it was found.
 pub(super) struct Preview {

@@ -7,17 +7,17 @@ use smol_str::SmolStr;
 
 use super::Context;
 use super::decisions::Decisions;
-use crate::actors::{Caller, blocking};
 use crate::attributes::{
     AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
     is_longer_than, shorten,
 };
 use crate::config::ConfigSnapshot;
 use crate::decide::match_custom_segments;
+use crate::engine::{REPORT_KEYS, is_report_key};
 use crate::results::CustomSegmentsResult;
 use crate::shared::Shared;
-use crate::state::VisitorState;
-use crate::tracking::{REPORT_KEYS, is_report_key};
+use crate::threads::{Caller, blocking};
+use crate::visitors::VisitorState;
 
 /// What is remembered of a visitor.
 #[derive(Default)]

@@ -5,6 +5,7 @@ mod error;
 mod network;
 mod refresh;
 mod sdk;
+mod secret;
 
 pub use delivery::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 pub use error::{InvalidOption, InvalidReason};
@@ -14,3 +15,4 @@ pub use sdk::{CacheLevel, SdkConfig, SdkConfigBuilder};
 
 pub(crate) use network::PROJECT_PLACEHOLDER;
 pub(crate) use sdk::{Source, Tuning};
+pub(crate) use secret::Secret;

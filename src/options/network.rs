@@ -8,7 +8,7 @@ use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use super::{InvalidOption, InvalidReason};
-use crate::secret::Secret;
+use crate::options::Secret;
 
 /// Network settings of the built-in transport, checked when built. Its `Debug` shows no secret and
 /// no header value.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::{DeliveryConfig, InvalidOption, InvalidReason, RefreshConfig, TransportConfig};
 use crate::config::{BucketOrder, CompileOptions};
-use crate::secret::Secret;
+use crate::options::Secret;
 #[cfg(feature = "async")]
-use crate::state::AsyncDataStore;
-use crate::state::DataStore;
+use crate::ports::AsyncDataStore;
+use crate::ports::DataStore;
 
 /// The configuration of one SDK instance: where the config comes from, and how everything else
 /// behaves. Made by [`SdkConfig::builder`]; cheap to clone; shows no secret in `Debug`.

@@ -1,0 +1,183 @@
+//! Looks hosts up and connects to them for the built-in transport, on threads that may be left behind.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam_channel::{at, bounded, select};
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time::Duration;
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout, RustlsConnector, Transport,
+};
+use ureq::{Agent, Error, Timeout};
+
+use crate::threads::{Switch, deadline_after, start_thread};
+
+/// While so many threads are left behind no further one begins.
+const MOST_LEFT_BEHIND: usize = 4;
+
+/// No system call that looks a name up or connects can be ended from outside. Both are made on threads of
+/// their own, which begin and end as all of the SDK do, and whoever waits goes on when its time is over or
+/// the SDK stops.
+#[derive(Debug)]
+pub(super) struct Aside {
+    interrupt: Switch,
+    left_behind: Arc<AtomicUsize>,
+}
+
+/// Held by a thread and by whoever waits for it; the second of them to go knows that it is.
+struct Place {
+    left_behind: Arc<AtomicUsize>,
+    one_is_gone: AtomicBool,
+}
+
+struct EndOfThread(Arc<Place>);
+
+impl Aside {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { interrupt: Switch::new(), left_behind: Arc::default() })
+    }
+
+    /// Ends the waits at hand; later ones are not begun.
+    pub(super) fn interrupt(&self) {
+        self.interrupt.switch_off();
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        timeout: NextTimeout,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if self.interrupt.is_off() {
+            return Err(interrupted());
+        }
+        if self.left_behind.load(Ordering::Relaxed) >= MOST_LEFT_BEHIND {
+            return Err(Error::Timeout(Timeout::Connect));
+        }
+        let place = Arc::new(Place {
+            left_behind: Arc::clone(&self.left_behind),
+            one_is_gone: AtomicBool::new(false),
+        });
+        let end = EndOfThread(Arc::clone(&place));
+        let (answer, answered) = bounded(1);
+        start_thread(name, move || {
+            let _end = end;
+            // Nobody may be waiting any more; then a connection that came too late is closed here.
+            let _ = answer.send(work());
+        })?;
+        let error = select! {
+            recv(answered) -> answer => return answer.unwrap_or(Err(Error::ConnectionFailed)),
+            recv(self.interrupt.off()) -> _ => interrupted(),
+            recv(at(deadline_after(*timeout.after))) -> _ => Error::Timeout(timeout.reason),
+        };
+        place.leave();
+        Err(error)
+    }
+}
+
+/// As ureq says it of what it has shut down.
+fn interrupted() -> Error {
+    Error::Io(io::Error::from(ErrorKind::NotConnected))
+}
+
+impl Place {
+    /// Whoever waited goes before the thread has ended, or just then.
+    fn leave(&self) {
+        self.left_behind.fetch_add(1, Ordering::Relaxed);
+        self.go();
+    }
+
+    fn go(&self) {
+        if self.one_is_gone.swap(true, Ordering::AcqRel) {
+            self.left_behind.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for EndOfThread {
+    fn drop(&mut self) {
+        self.0.go();
+    }
+}
+
+/// An agent that looks names up and connects aside, with ureq's own order of proxy, socket and TLS.
+pub(super) fn agent(
+    config: Config,
+    aside: &Arc<Aside>,
+    resolver: impl Resolver,
+    sockets: impl Connector,
+) -> Agent {
+    let lookup = Lookup { resolver: Arc::new(resolver), aside: Arc::clone(aside) };
+    let dial = Dial { sockets: Arc::new(sockets), aside: Arc::clone(aside) };
+    let connector = ().chain(ConnectProxyConnector::default()).chain(dial).chain(RustlsConnector::default());
+    Agent::with_parts(config, connector, lookup)
+}
+
+#[derive(Debug)]
+struct Lookup<R> {
+    resolver: Arc<R>,
+    aside: Arc<Aside>,
+}
+
+impl<R: Resolver> Resolver for Lookup<R> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let (resolver, uri, config) = (Arc::clone(&self.resolver), uri.clone(), config.clone());
+        // With a limit ureq would start a thread of its own, which a fork could meet, and panic without one.
+        let unlimited = NextTimeout { after: Duration::NotHappening, ..timeout };
+        self.aside.run("convert-lookup", timeout, move || resolver.resolve(&uri, &config, unlimited))
+    }
+}
+
+#[derive(Debug)]
+struct Dial<C> {
+    sockets: Arc<C>,
+    aside: Arc<Aside>,
+}
+
+impl<In: Transport, C: Connector> Connector<In> for Dial<C> {
+    type Out = Either<In, Box<dyn Transport>>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        if let Some(through_proxy) = chained {
+            return Ok(Some(Either::A(through_proxy)));
+        }
+        let (uri, config) = (details.uri.clone(), details.config.clone());
+        let (addrs, request_level) = (details.addrs.clone(), details.request_level);
+        let (now, timeout) = (details.now, details.timeout);
+        let current_time = Arc::clone(&details.current_time);
+        let run_connector = Arc::clone(&details.run_connector);
+        let register_shutdown = Arc::clone(&details.register_shutdown);
+        let sockets = Arc::clone(&self.sockets);
+        let connected = self.aside.run("convert-connect", timeout, move || {
+            // All addresses are here already.
+            let resolver = &DefaultResolver::default();
+            let details = ConnectionDetails {
+                uri: &uri,
+                addrs,
+                config: &config,
+                request_level,
+                resolver,
+                now,
+                timeout,
+                current_time,
+                run_connector,
+                register_shutdown,
+            };
+            Ok(sockets.connect(&details, None)?.map(|socket| Box::new(socket) as Box<dyn Transport>))
+        })?;
+        Ok(connected.map(Either::B))
+    }
+}

@@ -1,0 +1,499 @@
+//! The built-in transport: the official routes over ureq.
+
+mod dial;
+
+use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ureq::config::Config;
+use ureq::http::{HeaderMap, Response, StatusCode, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::typestate::WithoutBody;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Connector, DefaultConnector, NextTimeout, TcpConnector};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
+
+use self::dial::Aside;
+use super::routes::{
+    MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, on_the_wire, retry_after, track_url,
+};
+use crate::options::TransportConfig;
+use crate::ports::{
+    ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
+};
+use crate::threads::{Current, PerProcess, between_forks};
+
+pub(crate) struct HttpTransport {
+    /// A forked child has connections of its own, and nothing left behind.
+    client: PerProcess<Client>,
+    config: TransportConfig,
+}
+
+struct Client {
+    agent: Agent,
+    aside: Arc<Aside>,
+}
+
+impl HttpTransport {
+    pub(crate) fn new(config: TransportConfig) -> Self {
+        let client = PerProcess::new(Client::new(&config));
+        begin();
+        Self { client, config }
+    }
+
+    fn client(&self) -> Current<'_, Client> {
+        self.client.get(|_| Client::new(&self.config), |_| {})
+    }
+
+    fn get_config(
+        &self,
+        request: &ConfigRequest<'_>,
+        experience_id: Option<&str>,
+    ) -> Result<ConfigResponse, TransportError> {
+        let get = self
+            .client()
+            .agent
+            .get(config_url(&self.config, request, experience_id))
+            .config()
+            .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
+            .build();
+        let mut response =
+            self.with_headers(get, request.etag).call().map_err(|e| unfetched(translate(&e)))?;
+        match response.status() {
+            StatusCode::NOT_MODIFIED if request.etag.is_some() => Ok(ConfigResponse::NotModified),
+            StatusCode::OK => {
+                let etag = text_header(response.headers(), "etag");
+                let body = read(&mut response, self.config.max_response_bytes)?;
+                let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
+                Ok(ConfigResponse::Fetched { body, etag })
+            }
+            status => Err(TransportError::Status(status.as_u16())),
+        }
+    }
+
+    fn track_url(&self, request: &TrackingRequest<'_>) -> Result<String, TransportError> {
+        let url = track_url(&self.config, request)?;
+        if url.parse::<Uri>().is_ok() { Ok(url) } else { Err(TransportError::InvalidRequest) }
+    }
+
+    fn with_headers(
+        &self,
+        mut get: RequestBuilder<WithoutBody>,
+        etag: Option<&str>,
+    ) -> RequestBuilder<WithoutBody> {
+        for (name, value) in config_headers(&self.config, etag) {
+            get = get.header(name, value.as_ref());
+        }
+        get
+    }
+}
+
+impl Transport for HttpTransport {
+    fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        self.get_config(request, None)
+    }
+
+    fn fetch_experience(
+        &self,
+        request: &ConfigRequest<'_>,
+        experience_id: &str,
+    ) -> Result<ConfigResponse, TransportError> {
+        self.get_config(request, Some(experience_id))
+    }
+
+    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        let mut body = Outgoing { rest: request.body, is_begun: false };
+        let answered = self
+            .client()
+            .agent
+            .post(self.track_url(request)?)
+            .config()
+            .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
+            .build()
+            .content_type("application/json")
+            .header("content-length", request.body.len())
+            .send(SendBody::from_reader(&mut body));
+        let mut response = answered.map_err(|error| match translate(&error) {
+            error if body.is_begun => error,
+            error => unsent(error),
+        })?;
+        // A connection can be used again only when its answer is read to the end; what the body says,
+        // or whether it comes at all, changes nothing.
+        let _ = read(&mut response, MAX_ANSWER_BYTES);
+        let date = text_header(response.headers(), "date");
+        let retry_after = text_header(response.headers(), "retry-after")
+            .and_then(|asked| retry_after(&asked, date.as_deref()));
+        Ok(TrackingResponse { status: response.status().as_u16(), retry_after })
+    }
+
+    fn interrupt(&self) {
+        // A client that this process has not made has no calls at hand.
+        if let Some(client) = self.client.peek() {
+            client.aside.interrupt();
+            Agent::clone(&client.agent).shutdown();
+        }
+    }
+}
+
+impl Client {
+    fn new(config: &TransportConfig) -> Self {
+        Self::over(config, DefaultResolver::default(), TcpConnector::default())
+    }
+
+    fn over(config: &TransportConfig, resolver: impl Resolver, sockets: impl Connector) -> Self {
+        let aside = Aside::new();
+        Self { agent: dial::agent(agent_config(config), &aside, resolver, sockets), aside }
+    }
+}
+
+fn agent_config(config: &TransportConfig) -> Config {
+    let tls = TlsConfig::builder().root_certs(roots(&config.root_certificates)).build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .https_only(!config.http_on_loopback)
+        .http_status_as_error(false)
+        // A redirect is an answer like any other (as in the official Python SDK), so nothing
+        // ever leaves for a host that was not configured.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(config.proxy.clone())
+        .user_agent(USER_AGENT)
+        .timeout_connect(Some(config.connect_timeout))
+        .timeout_resolve(Some(config.connect_timeout))
+        .timeout_global(Some(config.total_timeout))
+        .build()
+}
+
+/// A request of this process has been prepared.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// Has a first request prepared, which goes nowhere. ureq makes a text in a `LazyLock` for it: a child that
+/// another thread forks in that instant would wait for that for ever, with each request of its own.
+fn begin() {
+    if BEGUN.load(Ordering::Acquire) {
+        return;
+    }
+    // The host is looked up once the request is prepared.
+    let config = Agent::config_builder().proxy(None).build();
+    let nowhere = Agent::with_parts(config, DefaultConnector::default(), Nowhere);
+    let ended = between_forks(|| nowhere.get("http://localhost/").call());
+    BEGUN.store(matches!(ended, Err(ureq::Error::HostNotFound)), Ordering::Release);
+}
+
+/// Finds no host.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Resolver for Nowhere {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Err(ureq::Error::HostNotFound)
+    }
+}
+
+/// Mozilla's roots, and the configured ones besides them.
+fn roots(extra: &[Certificate<'static>]) -> RootCerts {
+    if extra.is_empty() {
+        return RootCerts::WebPki;
+    }
+    let mozilla = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+    let mozilla = mozilla.iter().map(|der| Certificate::from_der(der.as_ref()));
+    mozilla.chain(extra.iter().cloned()).collect::<Vec<_>>().into()
+}
+
+fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// The body of a delivery. It knows whether any of it was asked for, which is when there is a connection
+/// and the head is sent: before, the endpoint cannot have the records.
+struct Outgoing<'a> {
+    rest: &'a [u8],
+    is_begun: bool,
+}
+
+impl Read for Outgoing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.is_begun = true;
+        self.rest.read(buffer)
+    }
+}
+
+/// A body of at most this length, unpacked.
+fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportError> {
+    let reader = response.body_mut().with_config().limit(on_the_wire(limit)).reader();
+    let mut body = Vec::new();
+    reader.take(limit.saturating_add(1)).read_to_end(&mut body).map_err(|error| match error.into() {
+        ureq::Error::BodyExceedsLimit(_) => TransportError::TooLarge(limit),
+        error => translate(&error),
+    })?;
+    if body.len() as u64 > limit { Err(TransportError::TooLarge(limit)) } else { Ok(body) }
+}
+
+/// What failed before anything of a delivery was sent.
+fn unsent(error: TransportError) -> TransportError {
+    match error {
+        TransportError::Broken(_) | TransportError::Protocol | TransportError::Interrupted => {
+            TransportError::Connect
+        }
+        TransportError::Timeout(_) => TransportError::Timeout("connecting"),
+        error => error,
+    }
+}
+
+/// Why a config was not fetched. What only a connect fails with is called so, though a route that is lost
+/// later looks the same: of a fetch no fate is unknown.
+fn unfetched(error: TransportError) -> TransportError {
+    match error {
+        TransportError::Broken(
+            ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::AddrNotAvailable,
+        ) => TransportError::Connect,
+        error => error,
+    }
+}
+
+/// Keeps the kind of a failure and drops every text that could hold a URL.
+fn translate(error: &ureq::Error) -> TransportError {
+    match error {
+        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
+            TransportError::Timeout("connecting")
+        }
+        ureq::Error::Timeout(_) => TransportError::Timeout("waiting for the answer"),
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) => {
+            TransportError::Connect
+        }
+        ureq::Error::Rustls(error) => TransportError::Tls(error.to_string().into()),
+        ureq::Error::Tls(reason) => TransportError::Tls((*reason).into()),
+        ureq::Error::Io(error) => match error.kind() {
+            ErrorKind::InvalidData => TransportError::Tls(error.to_string().into()),
+            _ if is_lookup(error) => TransportError::Connect,
+            kind => translate_io(kind),
+        },
+        // The decoder passes on what happened to the connection below it.
+        ureq::Error::Decompress(_, error) => match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => TransportError::Protocol,
+            kind => translate_io(kind),
+        },
+        _ => TransportError::Protocol,
+    }
+}
+
+/// Whether a name was not resolved, for which the standard library has no name that can be written: it is
+/// the one error without a kind that does not come from a system call. Windows has numbers for it.
+fn is_lookup(error: &io::Error) -> bool {
+    let unnamed = io::Error::from_raw_os_error(i32::MAX).kind();
+    match error.raw_os_error() {
+        None => error.kind() == unnamed,
+        Some(code) => matches!(code, 11001..=11004),
+    }
+}
+
+fn translate_io(kind: ErrorKind) -> TransportError {
+    match kind {
+        ErrorKind::ConnectionRefused => TransportError::Connect,
+        ErrorKind::NotConnected => TransportError::Interrupted,
+        ErrorKind::TimedOut => TransportError::Timeout("waiting for the answer"),
+        kind => TransportError::Broken(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use allocation_counter::measure;
+    use convert_emulator::{Emulator, Fault, FaultKind, Project, RetryAfter};
+    use crossbeam_channel::{Receiver, Sender, unbounded};
+    use ureq::Error;
+    use ureq::unversioned::transport::ConnectionDetails;
+
+    use super::*;
+    use crate::options::CacheLevel;
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn transport(emulator: &Emulator) -> HttpTransport {
+        let network = TransportConfig::builder()
+            .config_base_url(emulator.config_url())
+            .track_base_url(emulator.track_url())
+            .root_certificate_pem(emulator.ca_pem())
+            .max_response_bytes(LIMIT);
+        HttpTransport::new(network.build().unwrap())
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    const FETCH: ConfigRequest<'static> = ConfigRequest {
+        sdk_key: Project::DEMO_SDK_KEY,
+        environment: None,
+        cache_level: CacheLevel::Default,
+        debug_token: None,
+        etag: None,
+        timeout: TIMEOUT,
+    };
+
+    const TRACK: TrackingRequest<'static> = TrackingRequest {
+        route_key: Project::DEMO_SDK_KEY,
+        project_id: "10034190",
+        body:
+            br#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
+            [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#,
+        timeout: TIMEOUT,
+    };
+
+    #[test]
+    fn the_first_request_is_prepared_with_the_transport() {
+        HttpTransport::new(TransportConfig::builder().build().unwrap());
+        assert!(BEGUN.load(Ordering::Acquire), "a fork may meet the next one");
+    }
+
+    #[test]
+    fn a_retry_after_that_is_a_date_is_handed_on() {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        let transport = transport(&emulator);
+        let limited = |date: &str| {
+            let retry_after = Some(RetryAfter::Date(date.to_owned()));
+            emulator.inject(Fault::track(FaultKind::Status { status: 429, retry_after }).times(1));
+            let answer = transport.send_tracking(&TRACK).unwrap();
+            assert_eq!(answer.status, 429);
+            answer.retry_after
+        };
+        assert!(limited("Wed, 21 Oct 2099 07:28:00 GMT").is_some_and(|asked| asked > YEAR));
+        assert_eq!(limited("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "it is over");
+        assert_eq!(limited("soon"), None);
+    }
+
+    const DELIVERY: TrackingRequest<'static> =
+        TrackingRequest { route_key: "1/2", project_id: "2", body: b"{}", timeout: TIMEOUT };
+
+    /// A system whose lookups, or connects, end when a test says so, and fail.
+    #[derive(Debug)]
+    struct Hanging {
+        begun: Sender<()>,
+        end: Receiver<()>,
+    }
+
+    impl Hanging {
+        fn new() -> (Self, Receiver<()>, Sender<()>) {
+            let ((begun, is_begun), (ends, end)) = (unbounded(), unbounded());
+            (Self { begun, end }, is_begun, ends)
+        }
+
+        fn hang(&self) -> Error {
+            self.begun.send(()).unwrap();
+            let _ = self.end.recv();
+            Error::HostNotFound
+        }
+    }
+
+    impl Resolver for Hanging {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+            Err(self.hang())
+        }
+    }
+
+    impl Connector for Hanging {
+        type Out = ();
+
+        fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<()>, Error> {
+            Err(self.hang())
+        }
+    }
+
+    fn over(connect_timeout: Duration, client: impl FnOnce(&TransportConfig) -> Client) -> HttpTransport {
+        let network = TransportConfig::builder()
+            .config_base_url("https://127.0.0.1:9")
+            .track_base_url("https://127.0.0.1:9")
+            .connect_timeout(connect_timeout);
+        let config = network.build().unwrap();
+        HttpTransport { client: PerProcess::new(client(&config)), config }
+    }
+
+    #[test]
+    fn an_interrupt_ends_a_lookup_or_a_connect_that_hangs() {
+        let ends = |call: &(dyn Fn(&HttpTransport) -> TransportError + Sync), expected: &TransportError| {
+            for in_lookup in [true, false] {
+                let (hanging, is_begun, _ends) = Hanging::new();
+                let transport = over(TIMEOUT, |config| {
+                    if in_lookup {
+                        Client::over(config, hanging, TcpConnector::default())
+                    } else {
+                        Client::over(config, DefaultResolver::default(), hanging)
+                    }
+                });
+                std::thread::scope(|scope| {
+                    let called = scope.spawn(|| call(&transport));
+                    is_begun.recv().unwrap();
+                    transport.interrupt();
+                    assert_eq!(called.join().unwrap(), *expected, "in a lookup: {in_lookup}");
+                });
+                assert_eq!(call(&transport), *expected);
+                assert!(is_begun.is_empty(), "and nothing begins after it");
+            }
+        };
+        ends(&|transport| transport.fetch_config(&FETCH).unwrap_err(), &TransportError::Interrupted);
+        // Nothing was sent.
+        ends(&|transport| transport.send_tracking(&DELIVERY).unwrap_err(), &TransportError::Connect);
+    }
+
+    #[test]
+    fn four_lookups_that_hang_are_left_behind_and_no_fifth_begins() {
+        let (hanging, is_begun, ends) = Hanging::new();
+        let transport =
+            over(Duration::from_millis(1), |config| Client::over(config, hanging, TcpConnector::default()));
+        let late = || transport.fetch_config(&FETCH) == Err(TransportError::Timeout("connecting"));
+        for _ in 0..4 {
+            assert!(late());
+            is_begun.recv().unwrap();
+        }
+        assert!(late() && late());
+        assert!(is_begun.is_empty(), "nobody is asked while four hang");
+        ends.send(()).unwrap();
+        // The place is free when that thread has ended.
+        while is_begun.is_empty() {
+            assert!(late());
+        }
+        is_begun.recv().unwrap();
+        assert!(late());
+        assert!(is_begun.is_empty(), "one place was free");
+    }
+
+    /// Half a gigabyte is a few hundred kilobytes on the wire.
+    #[test]
+    fn a_gzip_bomb_costs_no_more_than_the_bound() {
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        emulator.inject(Fault::both(FaultKind::GzipBomb { bytes: 1 << 29 }));
+        let transport = transport(&emulator);
+        let mut fetched = Ok(ConfigResponse::NotModified);
+        let cost = measure(|| fetched = transport.fetch_config(&FETCH));
+        assert_eq!(fetched, Err(TransportError::TooLarge(LIMIT)));
+        assert!(cost.bytes_max < 4 * LIMIT, "{cost:?}");
+
+        emulator.clear_faults();
+        emulator.inject(Fault::track(FaultKind::GzipBomb { bytes: 1 << 29 }));
+        let mut sent = Err(TransportError::Panicked);
+        let cost = measure(|| sent = transport.send_tracking(&TRACK));
+        assert_eq!(sent, Ok(TrackingResponse::new(200)), "what the answer says changes nothing");
+        assert!(cost.bytes_max < LIMIT, "{cost:?}");
+        let received = emulator.received();
+        assert_eq!(received.totals.events, 1);
+        let length = received.requests.back().unwrap().header("content-length").map(str::to_owned);
+        assert_eq!(length, Some(TRACK.body.len().to_string()), "a delivery is not chunked");
+    }
+
+    #[test]
+    fn a_packed_body_as_long_as_the_bound_is_taken() {
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        for (bytes, taken) in [(LIMIT, true), (LIMIT + 1, false)] {
+            emulator.inject(Fault::config(FaultKind::GzipBomb { bytes }).times(1));
+            match transport(&emulator).fetch_config(&FETCH) {
+                Ok(ConfigResponse::Fetched { body, .. }) => assert!(taken && body.len() as u64 == LIMIT),
+                refused => assert!(!taken && refused == Err(TransportError::TooLarge(LIMIT))),
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The store actor: all calls to the application's data store, in batches and behind deadlines.
+
+mod call;
+mod drain;
+mod machine;
+
+pub(crate) use call::{Call, Done};
+pub(crate) use machine::{StoreEffect, StoreMachine};
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+use serde_json::Value;
+
+use super::Reply;
+use crate::ports::StoreError;
+
+/// What the store has under a key; `None` where it did not answer in time.
+pub(crate) type Stored = Option<Result<Option<Value>, StoreError>>;
+
+/// A record of the tracker's, and the key that it claims.
+#[derive(Debug, Clone)]
+pub(crate) struct ClaimRequest {
+    pub(crate) sequence: u64,
+    pub(crate) key: String,
+}
+
+/// The answer to a [`ClaimRequest`].
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) sequence: u64,
+    pub(crate) key: String,
+    pub(crate) answer: ClaimAnswer,
+}
+
+/// Whether a key was free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimAnswer {
+    /// It was, and is leased now.
+    First,
+    /// It was not.
+    Repeated,
+    /// The store failed.
+    Failed,
+    /// The time was over before it could be asked.
+    Unasked,
+    /// It has been asked and has not answered in time; another answer follows if it ever does.
+    Late,
+}
+
+/// What the store actor can be asked.
+pub(crate) enum StoreCommand {
+    /// The value of a key.
+    Read(String, Reply<Stored>),
+    /// Send the answers to claims here.
+    Attach(Sender<Vec<Claimed>>),
+    /// The tracker has ended: here are the answers that it has not heard, and the claims, by number, whose
+    /// records were not dropped. Whatever else is claimed for it is free again.
+    Detach(Receiver<Vec<Claimed>>, HashSet<u64>),
+    /// Lease these keys.
+    Claim(Vec<ClaimRequest>),
+    /// What was leased has been delivered: the keys stay.
+    Keep(Vec<String>),
+    /// What was leased has been dropped: the keys are free again.
+    Release(Vec<String>),
+    /// Visitor state waits to be written.
+    Write,
+    /// Write what waits, at most until then, and end.
+    Close(Instant),
+    /// Answer when everything asked before this has been tried once, visitor state up to this ticket
+    /// included, or then.
+    Drain(u64, Instant, Reply<()>),
+}

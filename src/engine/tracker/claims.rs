@@ -1,0 +1,178 @@
+//! Claims that the data store has not answered for good, and whose they are by now.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::engine::{Mark, StoreMachine};
+
+/// A record can be dropped, and one that memory has let go on can be delivered, before the store answers.
+/// A record of the same mark that comes after a dropped one takes the claim over: a claim of its own would
+/// find the first one's lease.
+pub(super) struct Claims {
+    /// By the number of the record that each was made for.
+    open: HashMap<u64, Open>,
+    /// Those whose records were dropped.
+    orphans: HashMap<Mark, u64>,
+    /// Records that have taken a claim over, with its number.
+    adopted: HashMap<u64, u64>,
+    /// Of the keys.
+    bytes: usize,
+    most: usize,
+    most_bytes: usize,
+}
+
+struct Open {
+    owner: Owner,
+    key_bytes: usize,
+    /// Nobody waits for the answer any more.
+    late: bool,
+}
+
+/// Whose a claim is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A record that waits, or is on its way.
+    Record(u64),
+    /// A record that was delivered.
+    Delivered,
+    /// Nobody, as the record was dropped.
+    Nobody(Mark),
+}
+
+/// What to do about a record that wants a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Ask the store, with the record's number.
+    New,
+    /// It has been asked already.
+    Joined,
+    /// Leave it to memory: the answer is late, or too many are open.
+    Never,
+}
+
+impl Claims {
+    /// Of records in a backlog with these bounds.
+    pub(super) fn new(max_pending_records: usize, max_pending_bytes: usize) -> Self {
+        Self {
+            open: HashMap::new(),
+            orphans: HashMap::new(),
+            adopted: HashMap::new(),
+            bytes: 0,
+            // The store can keep as many for ever as its calls can carry.
+            most: max_pending_records.saturating_add(StoreMachine::MOST_AT_HAND),
+            most_bytes: max_pending_bytes,
+        }
+    }
+
+    /// A record wants a claim of its mark.
+    pub(super) fn ask(&mut self, sequence: u64, mark: Mark, key_bytes: usize) -> Ask {
+        if let Some(number) = self.orphans.remove(&mark)
+            && let Some(claim) = self.open.get_mut(&number)
+        {
+            claim.owner = Owner::Record(sequence);
+            self.adopted.insert(sequence, number);
+            return if claim.late { Ask::Never } else { Ask::Joined };
+        }
+        let bytes = self.bytes.saturating_add(key_bytes);
+        if self.open.len() >= self.most || bytes > self.most_bytes {
+            return Ask::Never;
+        }
+        self.bytes = bytes;
+        self.open.insert(sequence, Open { owner: Owner::Record(sequence), key_bytes, late: false });
+        Ask::New
+    }
+
+    /// Nobody waits for the answer to this record's claim any more.
+    pub(super) fn given_up(&mut self, sequence: u64) {
+        if let Some((_, claim)) = self.claim_of(sequence) {
+            claim.late = true;
+        }
+    }
+
+    /// The answer to the claim with this number is late; returns whose it is.
+    pub(super) fn late(&mut self, number: u64) -> Option<Owner> {
+        let claim = self.open.get_mut(&number)?;
+        claim.late = true;
+        Some(claim.owner)
+    }
+
+    /// A record was delivered; an answer to its claim can still come.
+    pub(super) fn delivered(&mut self, sequence: u64) {
+        if let Some((_, claim)) = self.claim_of(sequence) {
+            claim.owner = Owner::Delivered;
+            self.adopted.remove(&sequence);
+        }
+    }
+
+    /// A record was dropped; an answer to its claim can still come.
+    pub(super) fn dropped(&mut self, sequence: u64, mark: Mark) {
+        if let Some((number, claim)) = self.claim_of(sequence) {
+            claim.owner = Owner::Nobody(mark);
+            self.adopted.remove(&sequence);
+            self.orphans.insert(mark, number);
+        }
+    }
+
+    /// The claim with this number is answered for good; returns whose it is.
+    pub(super) fn answered(&mut self, number: u64) -> Option<Owner> {
+        let claim = self.open.remove(&number)?;
+        self.bytes -= claim.key_bytes;
+        match claim.owner {
+            Owner::Record(sequence) => drop(self.adopted.remove(&sequence)),
+            Owner::Nobody(mark) if self.orphans.get(&mark) == Some(&number) => {
+                self.orphans.remove(&mark);
+            }
+            Owner::Nobody(_) | Owner::Delivered => {}
+        }
+        Some(claim.owner)
+    }
+
+    /// The numbers of the claims whose records were not dropped.
+    pub(super) fn held(&self) -> HashSet<u64> {
+        let held = self.open.iter().filter(|(_, claim)| !matches!(claim.owner, Owner::Nobody(_)));
+        held.map(|(number, _)| *number).collect()
+    }
+
+    fn claim_of(&mut self, sequence: u64) -> Option<(u64, &mut Open)> {
+        let number = self.adopted.get(&sequence).copied().unwrap_or(sequence);
+        let claim = self.open.get_mut(&number).filter(|claim| claim.owner == Owner::Record(sequence))?;
+        Some((number, claim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::engine::{MarkKind, Marks};
+
+    fn mark(number: u64) -> Mark {
+        static MARKS: std::sync::LazyLock<Marks> =
+            std::sync::LazyLock::new(|| Marks::new(NonZeroUsize::MIN, None));
+        MARKS.mark(MarkKind::Conversion, &number.to_string(), "1")
+    }
+
+    #[test]
+    fn claims_of_dropped_records_do_not_pile_up() {
+        let mut claims = Claims::new(10, usize::MAX);
+        let most = 10 + StoreMachine::MOST_AT_HAND as u64;
+        for sequence in 0..2 * most {
+            let asked = claims.ask(sequence, mark(sequence), 1);
+            assert_eq!(asked, if sequence < most { Ask::New } else { Ask::Never });
+            claims.dropped(sequence, mark(sequence));
+        }
+        assert_eq!((claims.open.len(), claims.orphans.len()), (most as usize, most as usize));
+        (0..most).for_each(|number| assert!(claims.answered(number).is_some()));
+        assert!(claims.open.is_empty() && claims.orphans.is_empty() && claims.adopted.is_empty());
+        assert_eq!(claims.bytes, 0);
+    }
+
+    #[test]
+    fn the_keys_of_open_claims_are_bounded_in_bytes() {
+        let mut claims = Claims::new(10, 1_000);
+        assert_eq!(claims.ask(0, mark(0), 600), Ask::New);
+        assert_eq!(claims.ask(1, mark(1), 600), Ask::Never);
+        claims.answered(0);
+        assert_eq!(claims.ask(2, mark(2), 600), Ask::New);
+    }
+}

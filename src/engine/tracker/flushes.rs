@@ -1,0 +1,206 @@
+//! Flushes that wait for an answer, and what has become of the records that each covers.
+
+use std::time::Instant;
+
+use super::at_hand::AtHand;
+use super::effects::Effects;
+use super::pacer::Pacer;
+use crate::engine::{Reply, Stats};
+use crate::flush::{FlushLimit, FlushReport};
+
+/// The flushes asked for and not yet answered.
+#[derive(Default)]
+pub(crate) struct Flushes(Vec<PendingFlush>);
+
+struct PendingFlush {
+    reply: Reply<FlushReport>,
+    limit: FlushLimit,
+    asked_at: Instant,
+    /// Covers the records before this one.
+    end: u64,
+    /// Covered records without a fate.
+    remaining: u64,
+    delivered: u64,
+    dropped: u64,
+    /// The first attempt that begins after the flush was asked for.
+    first_attempt: u64,
+    /// Such an attempt has begun.
+    tried: bool,
+    /// Such an attempt has failed.
+    failed: bool,
+    /// The one attempt that a `Retry-After` past the deadline leaves has begun.
+    spent: bool,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Delivered,
+    Dropped,
+    /// It repeats one that the data store knows of.
+    Repeated,
+}
+
+impl Flushes {
+    /// A flush of the `remaining` records before `end`.
+    pub(crate) fn ask(
+        &mut self,
+        reply: Reply<FlushReport>,
+        limit: FlushLimit,
+        now: Instant,
+        end: u64,
+        remaining: u64,
+        first_attempt: u64,
+    ) {
+        self.0.push(PendingFlush {
+            reply,
+            limit,
+            asked_at: now,
+            end,
+            remaining,
+            delivered: 0,
+            dropped: 0,
+            first_attempt,
+            tried: false,
+            failed: false,
+            spent: false,
+        });
+    }
+
+    /// When the first of the flushes wants its records tried, where the endpoint is being left alone.
+    pub(crate) fn next_try(&self, pacer: &Pacer) -> Option<Instant> {
+        let waiting = self.0.iter().filter(|flush| flush.wants_a_try());
+        waiting
+            .filter_map(|flush| {
+                // Whoever asks for one attempt does not want to wait for it.
+                if flush.limit.single_attempt {
+                    return Some(flush.asked_at);
+                }
+                pacer.until_within(flush.asked_at, flush.tried, flush.limit.deadline, flush.spent)
+            })
+            .min()
+    }
+
+    /// An attempt begins, whatever it carries, as its end is the endpoint's answer to all. One that begins
+    /// before a flush's own last attempt is due, for another flush, leaves it that.
+    pub(crate) fn began(&mut self, pacer: &Pacer, now: Instant) {
+        for flush in &mut self.0 {
+            flush.tried = true;
+            flush.spent |= pacer.last_try(flush.asked_at, flush.limit.deadline).is_some_and(|due| due <= now);
+        }
+    }
+
+    /// An attempt has failed.
+    pub(crate) fn failed(&mut self, attempt: u64) {
+        for flush in &mut self.0 {
+            flush.failed |= attempt >= flush.first_attempt;
+        }
+    }
+
+    /// An attempt has succeeded: what has failed before is worth another try.
+    pub(crate) fn succeeded(&mut self) {
+        for flush in &mut self.0 {
+            flush.failed = false;
+            flush.spent = false;
+        }
+    }
+
+    /// A record has met its fate.
+    pub(crate) fn resolve(&mut self, sequence: u64, fate: Fate) {
+        for flush in self.0.iter_mut().filter(|flush| sequence < flush.end) {
+            flush.remaining -= 1;
+            match fate {
+                Fate::Delivered => flush.delivered += 1,
+                Fate::Dropped => flush.dropped += 1,
+                Fate::Repeated => {}
+            }
+        }
+    }
+
+    /// About the records before this one memory decides by now: half of a flush's time is for its
+    /// deliveries, whether the data store answers or not.
+    pub(crate) fn memory_decides_before(&self, now: Instant) -> u64 {
+        let waits = |flush: &&PendingFlush| flush.decides_at() <= now && now < flush.limit.deadline;
+        self.0.iter().filter(waits).map(|flush| flush.end).max().unwrap_or_default()
+    }
+
+    /// When memory decides about the first record that waits for the data store.
+    pub(crate) fn next_decision(&self, first: u64) -> Option<Instant> {
+        self.0.iter().filter(|flush| first < flush.end).map(PendingFlush::decides_at).min()
+    }
+
+    /// When the first deadline ends.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.0.iter().map(|flush| flush.limit.deadline).min()
+    }
+
+    /// Answers the flushes whose records all have a fate, or whose time or attempts are over. Those that
+    /// nobody waits for any more go too.
+    pub(crate) fn answer(&mut self, at_hand: &AtHand, stats: &Stats, now: Instant, effects: &mut Effects) {
+        self.0.retain(|flush| {
+            if flush.reply.is_abandoned() {
+                return false;
+            }
+            let tried = flush.limit.single_attempt && flush.failed && !at_hand.has_before(flush.end);
+            let waits = flush.remaining > 0 && !tried && now < flush.limit.deadline;
+            if !waits {
+                flush.report(stats, effects);
+            }
+            waits
+        });
+    }
+
+    /// The tracker ends: what is pending is dropped.
+    pub(crate) fn abandon(&mut self, stats: &Stats, effects: &mut Effects) {
+        for mut flush in self.0.drain(..) {
+            flush.dropped += std::mem::take(&mut flush.remaining);
+            flush.report(stats, effects);
+        }
+    }
+}
+
+impl PendingFlush {
+    fn decides_at(&self) -> Instant {
+        self.asked_at + self.limit.deadline.saturating_duration_since(self.asked_at) / 2
+    }
+
+    fn report(&self, stats: &Stats, effects: &mut Effects) {
+        let report = FlushReport {
+            delivered: self.delivered,
+            dropped: self.dropped,
+            pending: self.remaining,
+            stats: stats.clone(),
+        };
+        effects.report(self.reply.clone(), report);
+    }
+
+    fn wants_a_try(&self) -> bool {
+        self.remaining > 0 && !(self.limit.single_attempt && self.failed) && !self.reply.is_abandoned()
+    }
+}
+
+#[cfg(all(test, feature = "async"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::{Jitter, question};
+    use crate::options::DeliveryConfig;
+
+    #[test]
+    fn a_flush_that_a_task_has_dropped_wants_no_attempt() {
+        let (mut flushes, mut effects) = (Flushes::default(), Effects::default());
+        let (at_hand, stats, now) = (AtHand::default(), Stats::default(), Instant::now());
+        let mut pacer = Pacer::new(&DeliveryConfig::default(), Jitter::seeded(7));
+        pacer.failed(0, 1, now, None);
+        let (reply, report) = question();
+        let limit = FlushLimit { deadline: now + Duration::from_secs(9), single_attempt: false };
+        flushes.ask(reply, limit, now, 1, 1, 1);
+        flushes.answer(&at_hand, &stats, now, &mut effects);
+        assert!(flushes.next_try(&pacer).is_some() && flushes.0.len() == 1);
+        drop(report);
+        assert!(flushes.next_try(&pacer).is_none());
+        flushes.answer(&at_hand, &stats, now, &mut effects);
+        assert!(flushes.0.is_empty() && effects.drain().next().is_none());
+    }
+}

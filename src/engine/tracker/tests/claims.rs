@@ -1,0 +1,414 @@
+//! Records and their deduplication marks, with a data store and without.
+
+use super::*;
+use crate::engine::{ClaimAnswer, Claimed};
+
+/// What a step wants of the data store.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    claims: Vec<u64>,
+    keeps: Vec<String>,
+    releases: Vec<String>,
+}
+
+impl Bench {
+    fn with_store() -> Self {
+        let mut bench = Self::new(1, 100, None);
+        bench.tracker.store = true;
+        bench
+    }
+
+    /// Ends a step; returns the delivery that it begins, and what it wants of the store.
+    fn settle_with_store(&mut self) -> (Option<Delivery>, Wanted) {
+        let mut wanted = Wanted::default();
+        self.tracker.settle(self.now, &mut self.effects);
+        assert!(self.tracker.stats().is_balanced(), "{:?}", self.tracker.stats());
+        let mut begun = None;
+        for effect in self.effects.drain() {
+            match effect {
+                Effect::Deliver(delivery) => begun = Some(delivery),
+                Effect::Report(reply, report) => reply.send(*report),
+                Effect::Judge(reply, verdict) => reply.send(verdict),
+                Effect::Notify(_) => {}
+                Effect::Claim(claim) => wanted.claims.push(claim.sequence),
+                Effect::Keep(key) => wanted.keeps.push(key),
+                Effect::Release(key) => wanted.releases.push(key),
+            }
+        }
+        (begun, wanted)
+    }
+
+    fn claimed(&mut self, sequence: u64, answer: ClaimAnswer) -> (Option<Delivery>, Wanted) {
+        let claimed = Claimed { sequence, key: "key".into(), answer };
+        self.tracker.claimed(claimed, &mut self.effects);
+        self.settle_with_store()
+    }
+}
+
+const KEY: &str = r#"dedup:["1", "3"]"#;
+
+#[test]
+fn a_dropped_record_can_be_recorded_again_whatever_dropped_it() {
+    type Loss = fn(&mut Bench, Delivery);
+    let losses: [Loss; 3] = [
+        |bench, delivery| drop(bench.answer(delivery, 400)),
+        |bench, delivery| {
+            bench.fail(delivery);
+            bench.now += DeliveryConfig::DEFAULT_MAX_AGE;
+            bench.settle();
+        },
+        |bench, delivery| {
+            // What comes back finds its place taken by revenue.
+            bench.convert_with(2, Some(1.0));
+            bench.convert_with(3, Some(1.0));
+            bench.fail(delivery);
+        },
+    ];
+    for loss in losses {
+        let mut bench = Bench::new(1, 2, None);
+        assert_eq!(bench.convert(1), Verdict::Accepted);
+        let delivery = bench.settle().unwrap();
+        assert_eq!(bench.convert(1), Verdict::Repeated);
+        loss(&mut bench, delivery);
+        assert_eq!(bench.tracker.stats().dropped.total(), 1);
+        assert_ne!(bench.convert(1), Verdict::Repeated);
+    }
+}
+
+#[test]
+fn a_record_waits_for_its_claim_and_keeps_it_when_it_is_delivered() {
+    let mut bench = Bench::with_store();
+    assert_eq!(bench.record(conversion(1, None, false)), None, "the store is asked first");
+    let flushed = bench.flush();
+    let (begun, wanted) = bench.settle_with_store();
+    assert!(begun.is_none());
+    assert_eq!(wanted, Wanted { claims: vec![0], ..Wanted::default() });
+    assert_eq!(
+        (bench.tracker.stats().pending, bench.tracker.wake_at()),
+        (1, Some(bench.now + 5 * SECOND)),
+        "memory decides then"
+    );
+    assert_eq!(bench.convert(1), Verdict::Repeated, "by the memory of this process");
+    let (begun, wanted) = bench.claimed(0, ClaimAnswer::First);
+    assert_eq!(wanted, Wanted::default());
+    bench.end(begun.unwrap(), Ok(TrackingResponse::new(200)));
+    let (_, wanted) = bench.settle_with_store();
+    assert_eq!(wanted, Wanted { keeps: vec![KEY.into()], ..Wanted::default() });
+    let report = flushed.try_recv().unwrap();
+    assert_eq!((report.delivered, report.dropped, report.pending), (1, 0, 0));
+}
+
+#[test]
+fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
+    let mut bench = Bench::with_store();
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    let (begun, _) = bench.claimed(0, ClaimAnswer::First);
+    bench.end(begun.unwrap(), Ok(TrackingResponse::new(200)));
+    bench.settle_with_store();
+    assert_eq!(bench.record(conversion(1, None, false)), None, "asked again: the store may have erased it");
+}
+
+#[test]
+fn what_the_store_knows_is_a_repetition_and_is_asked_about_again() {
+    let mut bench = Bench::with_store();
+    for sequence in 0..2 {
+        let (reply, verdict) = question();
+        bench.tracker.record(conversion(1, None, false), Some(reply), bench.now, &mut bench.effects);
+        let flushed = bench.flush();
+        bench.settle_with_store();
+        let (begun, wanted) = bench.claimed(sequence, ClaimAnswer::Repeated);
+        assert!(begun.is_none() && wanted == Wanted::default());
+        assert_eq!(verdict.try_recv(), Ok(Verdict::Repeated));
+        let report = flushed.try_recv().unwrap();
+        assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 0));
+        assert_eq!((bench.tracker.stats().deduplicated, bench.tracker.stats().pending), (sequence + 1, 0));
+    }
+}
+
+#[test]
+fn a_forced_repetition_sends_its_goal_data_alone() {
+    let mut bench = Bench::with_store();
+    bench.record(conversion(1, Some(9.5), true));
+    bench.record(conversion(2, None, true));
+    bench.settle_with_store();
+    let (begun, _) = bench.claimed(0, ClaimAnswer::Repeated);
+    let begun = begun.unwrap();
+    assert_eq!(begun.records[0].event.wire_events(), 1);
+    let (_, wanted) = bench.claimed(1, ClaimAnswer::Repeated);
+    bench.end(begun, Ok(TrackingResponse::new(200)));
+    assert_eq!((bench.settle_with_store().1, wanted), (Wanted::default(), Wanted::default()));
+    assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().deduplicated), (1, 1));
+}
+
+#[test]
+fn a_record_that_the_store_does_not_answer_for_goes_on() {
+    let mut bench = Bench::with_store();
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    let (begun, _) = bench.claimed(0, ClaimAnswer::Failed);
+    assert!(bench.answer_with_store(begun.unwrap(), 400).releases.is_empty(), "it may be another's claim");
+    assert_eq!(bench.record(conversion(1, None, false)), None, "asked again");
+}
+
+#[test]
+fn a_dropped_record_releases_its_lease() {
+    let mut bench = Bench::with_store();
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    let (begun, _) = bench.claimed(0, ClaimAnswer::First);
+    assert_eq!(bench.answer_with_store(begun.unwrap(), 400).releases, [KEY]);
+    // One whose answer comes after the end of its record.
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    bench.now += DeliveryConfig::DEFAULT_MAX_AGE;
+    assert_eq!(bench.settle_with_store().1, Wanted::default());
+    assert_eq!(bench.claimed(1, ClaimAnswer::First).1.releases, ["key"]);
+    // And those that a close leaves behind: one whose claim is answered, and one whose claim is not.
+    bench.record(conversion(2, None, false));
+    bench.settle_with_store();
+    let (at_hand, _) = bench.claimed(2, ClaimAnswer::First);
+    [3, 4].iter().for_each(|visitor| _ = bench.record(conversion(*visitor, None, false)));
+    bench.settle_with_store();
+    bench.claimed(3, ClaimAnswer::First);
+    bench.close();
+    assert_eq!(bench.settle_with_store().1.releases, [r#"dedup:["3", "3"]"#], "before the end");
+    assert_eq!(bench.claimed(4, ClaimAnswer::First).1.releases, ["key"]);
+    assert!(at_hand.is_some() && !bench.tracker.is_done());
+    bench.tracker.finish(std::iter::empty(), &mut bench.effects);
+    assert_eq!(bench.settle_with_store().1, Wanted::default(), "what was at hand may have arrived");
+    assert_eq!(bench.tracker.claims.held().len(), 0);
+}
+
+impl Bench {
+    fn answer_with_store(&mut self, delivery: Delivery, status: u16) -> Wanted {
+        self.end(delivery, Ok(TrackingResponse::new(status)));
+        self.settle_with_store().1
+    }
+}
+
+#[test]
+fn a_record_made_again_takes_over_the_claim_of_a_dropped_one() {
+    for answer in [ClaimAnswer::First, ClaimAnswer::Failed] {
+        let mut bench = Bench::with_store();
+        bench.record(conversion(1, None, false));
+        assert_eq!(bench.settle_with_store().1.claims, [0]);
+        // Twice: the claim goes on to whoever comes last.
+        for _ in 0..2 {
+            bench.now += DeliveryConfig::DEFAULT_MAX_AGE;
+            bench.settle_with_store();
+            assert_eq!(bench.record(conversion(1, None, false)), None);
+            assert_eq!(bench.settle_with_store().1, Wanted::default(), "no claim that would find the first");
+        }
+        let claimed = Claimed { sequence: 0, key: KEY.into(), answer };
+        bench.tracker.claimed(claimed, &mut bench.effects);
+        let (begun, wanted) = bench.settle_with_store();
+        assert_eq!(wanted, Wanted::default());
+        bench.end(begun.unwrap(), Ok(TrackingResponse::new(200)));
+        assert_eq!(bench.settle_with_store().1.keeps, [KEY]);
+        assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().dropped.total()), (1, 2));
+    }
+}
+
+/// A delivery of so many records, from the first visitor on, whose claims are late.
+fn late(records: u32) -> (Bench, Delivery) {
+    let mut bench = Bench::new(records as usize, 100, None);
+    bench.tracker.store = true;
+    (1..=records).for_each(|visitor| _ = bench.record(conversion(visitor, None, false)));
+    bench.settle_with_store();
+    let mut begun = None;
+    for sequence in 0..u64::from(records) {
+        begun = bench.claimed(sequence, ClaimAnswer::Late).0;
+    }
+    assert_eq!(bench.tracker.stats().store_timeouts, u64::from(records), "memory has decided");
+    (bench, begun.unwrap())
+}
+
+fn released(key: &str) -> Wanted {
+    Wanted { releases: vec![key.into()], ..Wanted::default() }
+}
+
+fn kept(key: &str) -> Wanted {
+    Wanted { keeps: vec![key.into()], ..Wanted::default() }
+}
+
+#[test]
+fn a_late_lease_of_a_record_at_hand_goes_with_it() {
+    for (status, told) in [(200, kept(KEY)), (400, released(KEY))] {
+        let (mut bench, begun) = late(1);
+        assert_eq!(bench.claimed(0, ClaimAnswer::First).1, Wanted::default());
+        assert_eq!(bench.answer_with_store(begun, status), told);
+        assert_eq!(bench.record(conversion(1, None, false)), None, "the store is asked again");
+    }
+}
+
+#[test]
+fn a_late_lease_of_a_record_that_waits_goes_with_it() {
+    let (mut bench, begun) = late(1);
+    bench.fail(begun);
+    assert_eq!(bench.claimed(0, ClaimAnswer::First).1, Wanted::default());
+    bench.now = bench.tracker.wake_at().unwrap();
+    let begun = bench.settle_with_store().0.unwrap();
+    assert_eq!(bench.answer_with_store(begun, 400), released(KEY));
+}
+
+#[test]
+fn a_late_lease_of_a_record_under_suspicion_goes_with_it() {
+    let (mut bench, begun) = late(2);
+    bench.end(begun, Ok(TrackingResponse::new(400)));
+    let half = bench.settle_with_store().0.unwrap();
+    assert_eq!(sequences(&half), [0], "the other one is suspected when this one is taken");
+    assert_eq!(bench.claimed(1, ClaimAnswer::First).1, Wanted::default());
+    let Wanted { keeps, releases, .. } = bench.answer_with_store(half, 200);
+    assert_eq!((keeps, releases), (vec![KEY.into()], vec![r#"dedup:["2", "3"]"#.into()]));
+}
+
+#[test]
+fn a_late_lease_is_kept_after_the_delivery_and_released_after_the_drop() {
+    for (status, at_first, in_the_end) in
+        [(200, kept(KEY), kept("key")), (400, Wanted::default(), released("key"))]
+    {
+        let (mut bench, begun) = late(1);
+        assert_eq!(bench.answer_with_store(begun, status), at_first);
+        assert_eq!(bench.claimed(0, ClaimAnswer::First).1, in_the_end);
+    }
+}
+
+#[test]
+fn a_record_made_again_takes_a_late_claim_over_and_waits_no_more() {
+    for (status, told) in [(200, kept(KEY)), (400, released(KEY))] {
+        let (mut bench, begun) = late(1);
+        assert_eq!(bench.answer_with_store(begun, 400), Wanted::default());
+        assert_eq!(bench.record(conversion(1, None, false)), Some(Verdict::Accepted));
+        let (begun, wanted) = bench.settle_with_store();
+        assert_eq!(wanted, Wanted::default(), "no claim that would find the first one's lease");
+        assert_eq!(bench.claimed(0, ClaimAnswer::First).1, Wanted::default());
+        assert_eq!(bench.answer_with_store(begun.unwrap(), status), told);
+    }
+}
+
+#[test]
+fn a_late_answer_that_gives_no_lease_changes_nothing() {
+    for answer in [ClaimAnswer::Repeated, ClaimAnswer::Failed] {
+        let (mut bench, begun) = late(1);
+        assert_eq!(bench.claimed(0, answer).1, Wanted::default());
+        assert_eq!(bench.answer_with_store(begun, 400), Wanted::default());
+    }
+}
+
+#[test]
+fn an_unanswered_claim_holds_up_no_other_record() {
+    let mut bench = Bench::with_store();
+    [1, 2, 3].iter().for_each(|visitor| _ = bench.record(conversion(*visitor, None, false)));
+    bench.settle_with_store();
+    let (begun, _) = bench.claimed(2, ClaimAnswer::First);
+    assert!(begun.is_none(), "for the order's sake, for a moment");
+    bench.now = bench.tracker.wake_at().unwrap();
+    let (begun, _) = bench.settle_with_store();
+    assert_eq!(sequences(begun.as_ref().unwrap()), [2]);
+    bench.answer_with_store(begun.unwrap(), 200);
+    assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().pending), (1, 2));
+}
+
+#[test]
+fn memory_decides_when_half_of_a_flush_is_over() {
+    let mut bench = Bench::with_store();
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    let none = bench.flush_within(Duration::ZERO, false);
+    bench.settle_with_store();
+    assert_eq!(none.try_recv().unwrap().pending, 1, "no time to deliver it");
+    let flushed = bench.flush_within(SECOND, false);
+    let start = bench.now;
+    bench.record(conversion(2, None, false));
+    assert!(bench.settle_with_store().0.is_none());
+    assert_eq!(bench.tracker.wake_at(), Some(start + SECOND / 2));
+    bench.now += SECOND / 2;
+    let (begun, _) = bench.settle_with_store();
+    assert_eq!(sequences(begun.as_ref().unwrap()), [0], "what the flush does not cover waits");
+    assert_eq!(bench.tracker.stats().store_timeouts, 1);
+    bench.answer_with_store(begun.unwrap(), 200);
+    let report = flushed.try_recv().unwrap();
+    assert_eq!((report.delivered, report.pending), (1, 0));
+    // The answer comes when nobody waits for it any more.
+    assert_eq!(bench.claimed(0, ClaimAnswer::Late).1, Wanted::default());
+    assert_eq!(bench.tracker.stats().store_timeouts, 1, "counted once");
+}
+
+#[test]
+fn memory_decides_at_a_close_and_a_full_batch_goes_out() {
+    let mut bench = Bench::with_store();
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    bench.close();
+    let (begun, _) = bench.settle_with_store();
+    assert!(!bench.tracker.is_done());
+    bench.answer_with_store(begun.unwrap(), 200);
+    assert!(bench.tracker.is_done());
+    assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().dropped.total()), (1, 0));
+}
+
+#[test]
+fn memory_answers_for_a_store_that_fails_after_a_delivery() {
+    for answer in [ClaimAnswer::Failed, ClaimAnswer::Unasked, ClaimAnswer::Late] {
+        let mut bench = Bench::with_store();
+        bench.record(conversion(1, None, false));
+        bench.settle_with_store();
+        let (begun, _) = bench.claimed(0, ClaimAnswer::First);
+        bench.answer_with_store(begun.unwrap(), 200);
+        // Again and again: what memory knows stays.
+        for sequence in 1..3 {
+            assert_eq!(bench.record(conversion(1, None, false)), None, "the store is asked");
+            assert_eq!(bench.settle_with_store().1.claims, [sequence]);
+            assert!(bench.claimed(sequence, answer).0.is_none());
+            assert_eq!((bench.tracker.stats().deduplicated, bench.tracker.stats().pending), (sequence, 0));
+            bench.claimed(sequence, ClaimAnswer::Failed);
+        }
+        bench.record(conversion(1, None, false));
+        bench.settle_with_store();
+        bench.claimed(3, ClaimAnswer::Late);
+        assert_eq!(bench.claimed(3, ClaimAnswer::First).1, released("key"), "a repetition holds nothing");
+        // Erased in the store it is a first one, which is dropped, and then another.
+        bench.record(conversion(1, None, false));
+        bench.settle_with_store();
+        let (begun, _) = bench.claimed(4, ClaimAnswer::First);
+        assert_eq!(bench.answer_with_store(begun.unwrap(), 400), released(KEY));
+        bench.record(conversion(1, None, false));
+        bench.settle_with_store();
+        assert!(bench.claimed(5, ClaimAnswer::Failed).0.is_some());
+    }
+}
+
+#[test]
+fn a_dropped_repetition_leaves_the_mark_of_what_was_delivered() {
+    let mut bench = Bench::with_store();
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    let (begun, _) = bench.claimed(0, ClaimAnswer::First);
+    bench.answer_with_store(begun.unwrap(), 200);
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    bench.now += DeliveryConfig::DEFAULT_MAX_AGE;
+    bench.settle_with_store();
+    assert_eq!(bench.claimed(1, ClaimAnswer::Failed).1, Wanted::default());
+    bench.record(conversion(1, None, false));
+    bench.settle_with_store();
+    assert!(bench.claimed(2, ClaimAnswer::Failed).0.is_none());
+    assert_eq!(bench.tracker.stats().deduplicated, 1);
+}
+
+#[test]
+fn a_store_that_hangs_leaves_no_more_waiting_than_the_backlog() {
+    let mut bench = Bench::new(100, 10, None);
+    bench.tracker.store = true;
+    let (mut asked, mut verdicts) = (0, Vec::new());
+    for visitor in 0..20_000 {
+        let (reply, verdict) = question();
+        bench.tracker.record(conversion(visitor, None, false), Some(reply), bench.now, &mut bench.effects);
+        asked += bench.settle_with_store().1.claims.len();
+        verdicts.push(verdict);
+    }
+    let waiting = verdicts.iter().filter(|verdict| verdict.is_empty()).count();
+    assert!(waiting <= 10, "{waiting}");
+    assert_eq!(asked, 10 + crate::engine::StoreMachine::MOST_AT_HAND);
+}

@@ -1,0 +1,94 @@
+//! The flusher: makes deliveries, one at a time on each of its lanes, and tells the tracker how they ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, SendError, Sender, bounded};
+use smol_str::SmolStr;
+
+use super::worker::Worker;
+use crate::caught::Wall;
+use crate::engine::{Delivery, Envelope, Outcome};
+use crate::error::StartError;
+use crate::options::Secret;
+use crate::ports::{TrackingRequest, Transport, TransportError};
+
+/// The way to the flusher. Dropping it ends each lane after the delivery at hand.
+pub(crate) struct FlusherHandle {
+    inbox: Sender<Delivery>,
+}
+
+/// What every delivery of a core has in common.
+pub(crate) struct Flusher {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) envelope: Envelope,
+    /// The SDK key, where there is one.
+    pub(crate) sdk_key: Option<Secret>,
+    pub(crate) timeout: Duration,
+    pub(crate) wall: Wall,
+}
+
+impl FlusherHandle {
+    /// The way to this many lanes, and what they read.
+    pub(crate) fn new(lanes: usize) -> (Self, Receiver<Delivery>) {
+        let (inbox, deliveries) = bounded(lanes);
+        (Self { inbox }, deliveries)
+    }
+
+    /// Starts a thread for each lane, which all read one inbox; outcomes go to `outcomes`.
+    pub(crate) fn start(
+        flusher: Flusher,
+        lanes: usize,
+        outcomes: &Sender<Outcome>,
+    ) -> Result<(Self, Vec<Worker>), StartError> {
+        let (handle, deliveries) = Self::new(lanes);
+        let flusher = Arc::new(flusher);
+        let lane = |_| {
+            let (flusher, deliveries, outcomes) =
+                (Arc::clone(&flusher), deliveries.clone(), outcomes.clone());
+            Worker::start("convert-flusher", move || flusher.run(&deliveries, &outcomes))
+        };
+        let workers = (0..lanes).map(lane).collect::<Result<_, _>>()?;
+        Ok((handle, workers))
+    }
+
+    /// Hands a delivery over. The tracker sends one only for a lane that is free, so there is always
+    /// room.
+    pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
+        self.inbox.send(delivery).map_err(SendError::into_inner)
+    }
+}
+
+impl Flusher {
+    fn run(&self, deliveries: &Receiver<Delivery>, outcomes: &Sender<Outcome>) {
+        for delivery in deliveries {
+            // A tracker that is gone has counted what it left behind.
+            let _ = outcomes.send(self.deliver(delivery));
+        }
+    }
+
+    /// One delivery, from the request to its outcome.
+    pub(crate) fn deliver(&self, delivery: Delivery) -> Outcome {
+        let (body, left_out) = self.envelope.body(&delivery.records);
+        let route_key = self.route_key();
+        let request = TrackingRequest {
+            route_key: &route_key,
+            project_id: &self.envelope.project_id,
+            body: &body,
+            timeout: self.timeout,
+        };
+        let result = self
+            .wall
+            .caught("the transport", || self.transport.send_tracking(&request))
+            .unwrap_or(Err(TransportError::Panicked));
+        Outcome { delivery, result, bytes: body.len(), left_out }
+    }
+
+    /// The SDK key, or `{account}/{project}` without one.
+    fn route_key(&self) -> SmolStr {
+        match &self.sdk_key {
+            Some(key) => key.expose().into(),
+            None => smol_str::format_smolstr!("{}/{}", self.envelope.account_id, self.envelope.project_id),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! An inbox that a question leaves when nobody waits for its answer, and that a close empties.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::wait::{Limit, Wakers};
+use super::worker::Worker;
+use crate::engine::{Reply, question};
+use crate::error::StartError;
+
+/// Questions from which on those that nobody waits for are looked for.
+const CROWDED: usize = 64;
+
+/// The way to an actor that answers questions. Dropping it ends the thread after the call at hand.
+pub(super) struct Desk<Q, T> {
+    inbox: Arc<Inbox<Q, T>>,
+    worker: Worker,
+}
+
+/// The questions that wait, in their order. There is always room: each belongs to a caller who
+/// waits, and those of callers who are gone never make up more than half of a crowded inbox.
+pub(super) struct Inbox<Q, T> {
+    state: Mutex<State<Q, T>>,
+    bell: (Sender<()>, Receiver<()>),
+    /// Callers whose questions are answered, or being answered; a close sends them home.
+    callers: Arc<Wakers>,
+}
+
+struct State<Q, T> {
+    closed: bool,
+    questions: VecDeque<Question<Q, T>>,
+    /// With how many questions the next look for abandoned ones is due.
+    crowded: usize,
+}
+
+/// A question, and where its answer goes.
+type Question<Q, T> = (Q, Reply<T>);
+
+impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
+    /// Starts the thread, which is to end when its inbox is closed.
+    pub(super) fn start(
+        name: &'static str,
+        body: impl FnOnce(&Inbox<Q, T>) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let inbox = Arc::new(Inbox::new());
+        let read = Arc::clone(&inbox);
+        let worker = Worker::start(name, move || body(&read))?;
+        Ok(Self { inbox, worker })
+    }
+
+    /// Asks, and waits for the answer; `None` where the deadline passed first, or the inbox
+    /// is closed.
+    pub(super) async fn ask(&self, asked: Q, limit: &mut Limit<'_>) -> Option<T> {
+        let (reply, answer) = question();
+        self.inbox.put(asked, reply);
+        let caller = self.inbox.callers.waiter();
+        let mut answered = pin!(self.worker.answer(answer, limit));
+        poll_fn(|context| {
+            caller.register(context);
+            let closed = self.inbox.is_closed();
+            match answered.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(answer.ok()),
+                // The call at hand may never end.
+                Poll::Pending if closed => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl<Q, T> Desk<Q, T> {
+    /// Has the actor look up from its wait.
+    pub(super) fn ring(&self) {
+        self.inbox.ring();
+    }
+
+    /// Ends the thread after the call at hand. What waits is not answered any more.
+    pub(super) fn close(&self) {
+        self.inbox.close();
+    }
+
+    /// The thread.
+    pub(super) const fn worker(&self) -> &Worker {
+        &self.worker
+    }
+}
+
+impl<Q, T> Drop for Desk<Q, T> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<Q, T> Inbox<Q, T> {
+    fn new() -> Self {
+        let state = State { closed: false, questions: VecDeque::new(), crowded: CROWDED };
+        Self { state: Mutex::new(state), bell: bounded(1), callers: Arc::default() }
+    }
+
+    /// Rings when there is something to look at.
+    pub(super) const fn bell(&self) -> &Receiver<()> {
+        &self.bell.1
+    }
+
+    /// To be looked at before any question.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Waits for the next question that somebody waits for; `None` after the close.
+    pub(super) fn next(&self) -> Option<Question<Q, T>> {
+        loop {
+            if self.is_closed() {
+                return None;
+            }
+            match self.pop() {
+                Some((_, reply)) if reply.is_abandoned() => {}
+                Some(question) => return Some(question),
+                // It cannot fail, as this owns the other end too.
+                None => drop(self.bell().recv()),
+            }
+        }
+    }
+
+    /// The question that has waited longest. Nobody may be waiting for its answer any more.
+    pub(super) fn pop(&self) -> Option<Question<Q, T>> {
+        let mut state = self.lock();
+        let question = state.questions.pop_front();
+        state.shrink();
+        question
+    }
+
+    /// Takes out the questions that this is the answer to, wherever they stand.
+    pub(super) fn take(&self, answers: impl Fn(&Q) -> bool) -> Vec<Question<Q, T>> {
+        self.lock().take(|(question, _)| answers(question))
+    }
+
+    fn put(&self, question: Q, reply: Reply<T>) {
+        let mut state = self.lock();
+        // What is dropped is dropped without the lock: it may wake a task, which is foreign code.
+        if state.closed {
+            drop(state);
+            drop(reply);
+            return;
+        }
+        state.questions.push_back((question, reply));
+        let abandoned = state.abandoned();
+        drop(state);
+        drop(abandoned);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        // One that is not yet heard is enough.
+        let _ = self.bell.0.try_send(());
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let unanswered = std::mem::take(&mut state.questions);
+        drop(state);
+        drop(unanswered);
+        self.callers.wake_all();
+        self.ring();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<Q, T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<Q, T> State<Q, T> {
+    /// Takes out what nobody waits for, once in a while: a look at every question is due when their
+    /// number has doubled since the last one.
+    fn abandoned(&mut self) -> Vec<Question<Q, T>> {
+        if self.questions.len() <= self.crowded {
+            return Vec::new();
+        }
+        let abandoned = self.take(|(_, reply)| reply.is_abandoned());
+        self.crowded = CROWDED.max(2 * self.questions.len());
+        abandoned
+    }
+
+    fn take(&mut self, wanted: impl Fn(&Question<Q, T>) -> bool) -> Vec<Question<Q, T>> {
+        let (taken, left) = std::mem::take(&mut self.questions).into_iter().partition(wanted);
+        self.questions = left;
+        self.shrink();
+        Vec::from(taken)
+    }
+
+    /// A crowd that was served lets no other one grow unseen.
+    fn shrink(&mut self) {
+        self.crowded = CROWDED.max(self.crowded.min(2 * self.questions.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crossbeam_channel::TryRecvError;
+
+    use super::super::wait::blocking;
+    use super::*;
+
+    #[test]
+    fn questions_of_callers_who_are_gone_make_room_for_others() {
+        let inbox = Inbox::<u32, ()>::new();
+        let (reply, _waits) = question();
+        inbox.put(0, reply);
+        for asked in 1..100_000 {
+            inbox.put(asked, question().0);
+            assert!(inbox.lock().questions.len() <= CROWDED + 1);
+        }
+        assert_eq!(inbox.pop().unwrap().0, 0, "somebody waits for this one");
+    }
+
+    #[test]
+    fn a_crowd_that_was_served_lets_no_other_one_grow() {
+        let inbox = Inbox::<u32, ()>::new();
+        let (replies, receipts): (Vec<_>, Vec<_>) = (0..1_000).map(|_| question()).unzip();
+        replies.into_iter().for_each(|reply| inbox.put(0, reply));
+        while inbox.pop().is_some() {}
+        drop(receipts);
+        for asked in 0..1_000 {
+            inbox.put(asked, question().0);
+        }
+        assert!(inbox.lock().questions.len() <= CROWDED + 1);
+    }
+
+    #[test]
+    fn those_who_wait_are_kept_in_their_order_however_many() {
+        let inbox = Inbox::<u32, u32>::new();
+        let ask = |asked| {
+            let (reply, receipt) = question();
+            inbox.put(asked, reply);
+            receipt
+        };
+        let receipts: Vec<_> = (0..1_000).map(ask).collect();
+        assert_eq!(inbox.take(|question| question % 2 == 1).len(), 500);
+        while let Some((question, reply)) = inbox.pop() {
+            reply.send(question);
+        }
+        let answers: Vec<_> = receipts.iter().filter_map(|it| it.try_recv().ok()).collect();
+        assert_eq!(answers, (0..1_000).step_by(2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_close_needs_no_room_and_is_seen_before_any_question() {
+        let (go_on, told) = bounded::<()>(0);
+        let (found, seen) = bounded(1);
+        let desk = Desk::<u32, ()>::start("closed", move |inbox| {
+            assert!(told.recv().is_err());
+            found.send((inbox.is_closed(), inbox.pop().is_some())).unwrap();
+        })
+        .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let ask = |asked| {
+            let (reply, receipt) = question();
+            desk.inbox.put(asked, reply);
+            receipt
+        };
+        let asked: Vec<_> = (0..200).map(ask).collect();
+        desk.close();
+        assert!(asked.iter().all(|it| it.try_recv() == Err(TryRecvError::Disconnected)));
+        assert_eq!(blocking(async |caller| desk.ask(7, &mut caller.until(deadline)).await), None, "closed");
+        drop(go_on);
+        assert_eq!(seen.recv(), Ok((true, false)));
+        assert!(blocking(async |caller| desk.worker().join(&mut caller.until(deadline)).await));
+    }
+}

@@ -1,0 +1,430 @@
+//! The notifier: hands lifecycle events to handlers on a thread of its own, and to subscribers.
+
+mod run;
+#[cfg(feature = "async")]
+mod stream;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use self::run::{Handlers, run};
+#[cfg(feature = "async")]
+pub use self::stream::EventStream;
+use super::worker::Worker;
+use crate::caught::Wall;
+use crate::error::StartError;
+use crate::events::{LifecycleEvent, LifecycleEventKind};
+use crate::threads::PerProcess;
+
+/// Events that may wait for the handlers, or for one subscriber; further ones are missed.
+pub(crate) const EVENT_CAPACITY: usize = 1_024;
+
+type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
+
+/// Where the SDK announces what happens. With nobody listening an announcement is one load.
+#[derive(Default)]
+pub(crate) struct Notifier {
+    listeners: ArcSwap<Blocks<Listener>>,
+    wall: Wall,
+    handlers: Arc<Handlers>,
+    /// The handlers' thread, from the first handler until close.
+    control: Mutex<Control>,
+}
+
+#[derive(Clone)]
+struct Listener {
+    /// In the order in which they came.
+    number: u64,
+    /// `None` hears everything.
+    kind: Option<LifecycleEventKind>,
+    inbox: Sender<LifecycleEvent>,
+    /// Alive as long as the subscription; `None` for the handlers.
+    subscription: Option<Weak<()>>,
+    /// A task is at the other end. Below the inbox, which must be gone when the last of these says so.
+    #[cfg(feature = "async")]
+    task: Option<Arc<stream::Heard>>,
+}
+
+/// The oldest first, in blocks of which each is longer than the next.
+type Blocks<T> = Vec<Arc<[T]>>;
+
+struct Registered {
+    kind: LifecycleEventKind,
+    /// Held while the handler runs, by the handlers' thread alone.
+    handler: Mutex<Handler>,
+}
+
+#[derive(Default)]
+struct Control {
+    /// The way to the handlers' thread; taken by close, which disconnects it.
+    inbox: Option<Sender<LifecycleEvent>>,
+    /// What a thread that is not started yet will read.
+    announced: Option<Receiver<LifecycleEvent>>,
+    /// Kept over a close, so that whoever closes once more waits for the thread too.
+    worker: Option<Arc<Worker>>,
+    /// The kinds of events that are sent to the thread.
+    heard: Vec<LifecycleEventKind>,
+    next_number: u64,
+    closed: bool,
+}
+
+/// Lifecycle events as they happen, from [`Core::subscribe`](crate::Core::subscribe). Holds up to
+/// 1,024; a subscriber that falls behind further misses the newest, which
+/// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or
+/// gone, and in a forked child, which subscribes for itself.
+pub struct Subscription {
+    events: PerProcess<Receiver<LifecycleEvent>>,
+    _alive: Arc<()>,
+}
+
+impl Notifier {
+    pub(crate) fn new(wall: Wall) -> Self {
+        Self { wall, ..Self::default() }
+    }
+
+    /// Whether anyone listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        !self.listeners.load().is_empty()
+    }
+
+    /// Announces an event to whoever listens. Never waits.
+    pub(crate) fn notify(&self, event: LifecycleEvent) {
+        let listeners = self.listeners.load();
+        let kind = event.kind();
+        let mut gone = Vec::new();
+        // A kind of event reaches the handlers' thread once, however many handlers it has.
+        let listeners = listeners.iter().flat_map(|block| &**block);
+        for listener in listeners.filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
+            match listener.inbox.try_send(event.clone()) {
+                Ok(()) =>
+                {
+                    #[cfg(feature = "async")]
+                    if let Some(task) = &listener.task {
+                        task.wake();
+                    }
+                }
+                Err(TrySendError::Full(_)) => {
+                    self.handlers.missed.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(TrySendError::Disconnected(_)) => gone.push(listener.number),
+            }
+        }
+        if !gone.is_empty() {
+            self.remove(&gone);
+        }
+    }
+
+    /// Adds a handler, and starts the thread for the first one. Never waits behind events, not even
+    /// from within a handler.
+    pub(crate) fn on(&self, kind: LifecycleEventKind, handler: Handler) -> Result<(), StartError> {
+        let mut control = self.lock();
+        if control.closed {
+            return Ok(());
+        }
+        let inbox = control.inbox();
+        self.start_thread(&mut control)?;
+        let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
+        // Before the listener, so that the thread finds it with the first event it is meant for.
+        self.handlers.list.rcu(|now| with(now, &registered, |_| true));
+        self.listen(&mut control, kind, inbox);
+        Ok(())
+    }
+
+    /// What a forked child begins with: the handlers, but for one that was running at the fork, whose
+    /// lock nobody will release there. Subscriptions stay with the parent.
+    pub(crate) fn inherit(&self, closed: bool) -> Self {
+        let notifier = Self::new(self.wall.clone());
+        if closed {
+            notifier.lock().closed = true;
+            return notifier;
+        }
+        let handlers = self.handlers.list.load();
+        let idle = handlers
+            .iter()
+            .flat_map(|block| &**block)
+            .filter(|it| !matches!(it.handler.try_lock(), Err(TryLockError::WouldBlock)));
+        let idle: Arc<[_]> = idle.cloned().collect();
+        let mut control = notifier.lock();
+        let inbox = control.inbox();
+        for registered in &*idle {
+            notifier.listen(&mut control, registered.kind, inbox.clone());
+        }
+        drop(control);
+        notifier.handlers.list.store(Arc::new(if idle.is_empty() { Vec::new() } else { vec![idle] }));
+        notifier
+    }
+
+    /// Starts the thread of inherited handlers, if there are any.
+    pub(crate) fn resume(&self) {
+        let mut control = self.lock();
+        if self.handlers.list.load().is_empty() || control.closed {
+            return;
+        }
+        if let Err(error) = self.start_thread(&mut control) {
+            logged!(error, "no handler is called: {error}");
+        }
+    }
+
+    /// A subscription to everything from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        let mut control = self.lock();
+        let (inbox, events) = bounded(EVENT_CAPACITY);
+        let alive = Arc::new(());
+        if !control.closed {
+            self.add(&mut control, Listener::of(&alive, inbox));
+        }
+        Subscription { events: PerProcess::new(events), _alive: alive }
+    }
+
+    pub(crate) fn missed(&self) -> u64 {
+        self.handlers.missed.load(Ordering::Relaxed)
+    }
+
+    /// Ends subscriptions and, once it has handled what waits or the deadline has passed, the handlers'
+    /// thread, to be waited for.
+    pub(crate) fn close(&self, deadline: Instant) -> Option<Arc<Worker>> {
+        let (listeners, worker) = {
+            let mut control = self.lock();
+            control.closed = true;
+            let _ = self.handlers.until.set(deadline);
+            (control.inbox, control.announced) = (None, None);
+            (self.listeners.swap(Arc::default()), control.worker.clone())
+        };
+        // Without the lock, as it wakes tasks, which is foreign code.
+        drop(listeners);
+        worker
+    }
+
+    fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
+        let Some(announced) = &control.announced else { return Ok(()) };
+        let (announced, handlers, wall) = (announced.clone(), Arc::clone(&self.handlers), self.wall.clone());
+        let worker = Worker::start("convert-events", move || run(&announced, &handlers, &wall))?;
+        control.worker = Some(Arc::new(worker));
+        control.announced = None;
+        Ok(())
+    }
+
+    /// Has events of this kind sent to the handlers' thread, once each.
+    fn listen(&self, control: &mut Control, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
+        if !control.heard.contains(&kind) {
+            control.heard.push(kind);
+            self.add(control, Listener::new(Some(kind), inbox, None));
+        }
+    }
+
+    fn add(&self, control: &mut Control, listener: Listener) {
+        let listener = Listener { number: control.next_number, ..listener };
+        control.next_number += 1;
+        self.listeners.rcu(|now| with(now, &listener, Listener::is_alive));
+    }
+
+    /// Forgets listeners whose receiver was dropped, given in their order.
+    fn remove(&self, gone: &[u64]) {
+        self.listeners.rcu(|now| {
+            let all = now.iter().flat_map(|block| &**block);
+            let left: Arc<[_]> = all.filter(|it| gone.binary_search(&it.number).is_err()).cloned().collect();
+            if left.is_empty() { Vec::new() } else { vec![left] }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered {
+    fn call(&self, event: &LifecycleEvent, wall: &Wall) {
+        let mut handler = self.handler.lock().unwrap_or_else(PoisonError::into_inner);
+        wall.caught("a lifecycle handler", || handler(event));
+    }
+}
+
+impl Control {
+    fn inbox(&mut self) -> Sender<LifecycleEvent> {
+        let announced = &mut self.announced;
+        let inbox = self.inbox.get_or_insert_with(|| {
+            let (inbox, events) = bounded(EVENT_CAPACITY);
+            *announced = Some(events);
+            inbox
+        });
+        inbox.clone()
+    }
+}
+
+impl Listener {
+    const fn new(
+        kind: Option<LifecycleEventKind>,
+        inbox: Sender<LifecycleEvent>,
+        subscription: Option<Weak<()>>,
+    ) -> Self {
+        Self {
+            number: 0,
+            kind,
+            inbox,
+            subscription,
+            #[cfg(feature = "async")]
+            task: None,
+        }
+    }
+
+    /// A listener to everything, for as long as that is alive.
+    fn of(alive: &Arc<()>, inbox: Sender<LifecycleEvent>) -> Self {
+        Self::new(None, inbox, Some(Arc::downgrade(alive)))
+    }
+
+    fn is_alive(&self) -> bool {
+        self.subscription.as_ref().is_none_or(|alive| alive.strong_count() > 0)
+    }
+}
+
+/// The blocks with one more. Blocks at the end that are not longer are joined with it, so that each is
+/// copied once for each doubling and not for each that comes after it; what need not be kept goes then.
+fn with<T: Clone>(blocks: &[Arc<[T]>], added: &T, is_kept: impl Fn(&T) -> bool) -> Blocks<T> {
+    let (mut kept, mut joined) = (blocks.len(), 1);
+    while kept > 0 && blocks[kept - 1].len() <= joined {
+        kept -= 1;
+        joined += blocks[kept].len();
+    }
+    let joined = blocks[kept..].iter().flat_map(|block| &**block).filter(|it| is_kept(it));
+    let last = joined.chain([added]).cloned().collect();
+    blocks[..kept].iter().cloned().chain([last]).collect()
+}
+
+impl Subscription {
+    /// The next event; waits for it until the deadline, and returns `None` then or when the core is
+    /// closed and all its events are read.
+    pub fn next_before(&self, deadline: Instant) -> Option<LifecycleEvent> {
+        self.events.peek()?.recv_deadline(deadline).ok()
+    }
+
+    /// The next event if there is one already.
+    pub fn try_next(&self) -> Option<LifecycleEvent> {
+        self.events.peek()?.try_recv().ok()
+    }
+}
+
+/// Waits for each next event, and ends when the core is closed or gone.
+impl Iterator for Subscription {
+    type Item = LifecycleEvent;
+
+    fn next(&mut self) -> Option<LifecycleEvent> {
+        self.events.peek()?.recv().ok()
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Subscription({} waiting)", self.events.peek().map_or(0, |events| events.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use allocation_counter::measure;
+
+    use super::*;
+    use crate::threads::blocking;
+
+    #[test]
+    fn a_handler_is_copied_once_for_each_doubling_of_their_number() {
+        let (mut blocks, mut copied) = (Vec::new(), 0);
+        for _ in 0..8_000 {
+            let handler: Handler = Box::new(|_| ());
+            let kind = LifecycleEventKind::Ready;
+            let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
+            let next = with(&blocks, &registered, |_| true);
+            copied += next.len() + next.last().map_or(0, |last| last.len());
+            blocks = next;
+        }
+        assert_eq!(blocks.iter().map(|block| block.len()).sum::<usize>(), 8_000);
+        assert!(copied < 8_000 * 2 * 14, "{copied} copies for 8,000 handlers");
+    }
+
+    #[test]
+    fn handlers_stay_in_the_order_in_which_they_came() {
+        let (told, said) = bounded(100);
+        let notifier = Notifier::default();
+        for number in 0..37 {
+            let told = told.clone();
+            notifier.on(LifecycleEventKind::Ready, Box::new(move |_| told.send(number).unwrap())).unwrap();
+        }
+        drop(told);
+        notifier.notify(ready());
+        assert!(closed(&notifier, later()));
+        assert_eq!(said.iter().collect::<Vec<_>>(), (0..37).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_subscriber_is_copied_once_for_each_doubling_too() {
+        let notifier = Notifier::default();
+        let (inbox, _events) = bounded(1);
+        let cost = measure(|| {
+            let mut control = notifier.lock();
+            (0..8_000).for_each(|_| notifier.add(&mut control, Listener::new(None, inbox.clone(), None)));
+        });
+        let copies = cost.bytes_total / size_of::<Listener>() as u64;
+        assert!(copies < 8_000 * 3 * 14, "{copies} copies for 8,000 subscribers");
+        assert_eq!(notifier.listeners.load().iter().map(|block| block.len()).sum::<usize>(), 8_000);
+    }
+
+    #[test]
+    fn subscribers_that_are_gone_are_forgotten_and_the_others_hear() {
+        let notifier = Notifier::default();
+        let mut subscriptions: Vec<_> = (0..9).map(|_| notifier.subscribe()).collect();
+        let kept = subscriptions.split_off(7);
+        drop(subscriptions);
+        (0..2).for_each(|_| notifier.notify(ready()));
+        assert_eq!(notifier.listeners.load().iter().map(|block| block.len()).sum::<usize>(), 2);
+        assert!(kept.iter().all(|it| it.try_next().is_some() && it.try_next().is_some()));
+        drop(kept);
+        notifier.notify(ready());
+        assert!(!notifier.is_heard());
+    }
+
+    #[test]
+    fn subscribers_that_come_and_go_leave_nothing_without_an_event() {
+        let notifier = Notifier::default();
+        let kept = notifier.subscribe();
+        (0..1_000).for_each(|_| drop(notifier.subscribe()));
+        assert!(notifier.listeners.load().iter().map(|block| block.len()).sum::<usize>() < 4);
+        notifier.notify(ready());
+        assert!(kept.try_next().is_some());
+    }
+
+    #[test]
+    fn no_handler_is_called_after_the_deadline_of_a_close() {
+        let (begun, begins) = bounded(100);
+        let (end, ends) = bounded::<()>(1);
+        let notifier = Notifier::default();
+        let handler = move |_: &LifecycleEvent| {
+            begun.send(()).unwrap();
+            let _ = ends.recv();
+        };
+        notifier.on(LifecycleEventKind::Ready, Box::new(handler)).unwrap();
+        (0..10).for_each(|_| notifier.notify(ready()));
+        begins.recv().unwrap();
+        assert!(!closed(&notifier, Instant::now()), "a handler is at it");
+        drop(end);
+        assert!(closed(&notifier, later()));
+        assert_eq!((begins.try_iter().count(), notifier.missed()), (0, 9));
+    }
+
+    fn closed(notifier: &Notifier, deadline: Instant) -> bool {
+        let Some(worker) = notifier.close(deadline) else { return true };
+        blocking(async |caller| worker.join(&mut caller.until(deadline)).await)
+    }
+
+    fn ready() -> LifecycleEvent {
+        LifecycleEvent::Ready { account_id: "1".into(), project_id: "2".into() }
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+}

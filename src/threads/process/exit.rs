@@ -1,0 +1,117 @@
+//! What is to be done when the process exits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+use super::hooks;
+use crate::caught::Wall;
+
+/// Something to be done at exit, on the thread that exits, whose thread-local values are gone.
+pub(crate) trait ExitJob: Send + Sync {
+    fn run(&self);
+
+    /// Whether it has nothing left to do, ever.
+    fn is_over(&self) -> bool;
+}
+
+/// Without a lock, which a fork could leave held in the child.
+static JOBS: ArcSwapOption<Vec<Arc<dyn ExitJob>>> = ArcSwapOption::const_empty();
+
+/// Has the job run when this process exits, and every child that is forked from now on and exits;
+/// false where the system cannot tell of that.
+pub(crate) fn at_exit(job: Arc<dyn ExitJob>) -> bool {
+    at_exit_by(job, || hooks::watch_exit(run_jobs))
+}
+
+fn at_exit_by(job: Arc<dyn ExitJob>, register: impl FnOnce() -> bool) -> bool {
+    // As with forks: registered before it is said, and rather twice than not at all.
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if !WATCHED.load(Ordering::Acquire) {
+        if !register() {
+            return false;
+        }
+        WATCHED.store(true, Ordering::Release);
+    }
+    JOBS.rcu(|jobs| {
+        let jobs = jobs.iter().flat_map(|jobs| jobs.iter());
+        let live = jobs.filter(|job| !job.is_over()).cloned();
+        Some(Arc::new(live.chain([Arc::clone(&job)]).collect::<Vec<_>>()))
+    });
+    true
+}
+
+extern "C" fn run_jobs() {
+    // Taken, so that each is run once however often this is registered.
+    for job in JOBS.swap(None).iter().flat_map(|jobs| jobs.iter()) {
+        Wall::default().caught("an exit flush", || job.run());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Job(AtomicBool);
+
+    impl ExitJob for Job {
+        fn run(&self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+
+        fn is_over(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    #[cfg_attr(not(unix), ignore = "no exit is told of here")]
+    fn what_is_over_leaves_the_list_and_the_rest_is_run() {
+        let jobs: Vec<_> = (0..3).map(|_| Arc::new(Job(AtomicBool::new(false)))).collect();
+        for job in &jobs {
+            assert!(at_exit(Arc::clone(job) as Arc<dyn ExitJob>));
+            job.run();
+        }
+        assert_eq!(JOBS.load().as_ref().map_or(0, |jobs| jobs.len()), 1);
+        jobs[2].0.store(false, Ordering::Relaxed);
+        run_jobs();
+        assert!(jobs[2].is_over());
+    }
+
+    const GAP: &str = "CONVERT_TEST_GAP";
+
+    /// Ends the process in a way that nothing else does.
+    struct Abort;
+
+    impl ExitJob for Abort {
+        fn run(&self) {
+            std::process::abort();
+        }
+
+        fn is_over(&self) -> bool {
+            false
+        }
+    }
+
+    /// In a process of its own, as the exit is watched for once in a process and for good.
+    #[test]
+    #[cfg_attr(not(unix), ignore = "no exit is told of here")]
+    fn an_exit_while_another_thread_registers_runs_the_jobs() {
+        let mut case = std::process::Command::new(std::env::current_exe().unwrap());
+        case.args(["--exact", "threads::process::exit::tests::in_the_gap", "--ignored"]).env(GAP, "");
+        let ended = case.output().unwrap().status;
+        assert_eq!(ended.code(), None, "the job was not run");
+    }
+
+    #[test]
+    #[ignore = "run by the test above, in a process of its own"]
+    fn in_the_gap() {
+        if std::env::var_os(GAP).is_some() {
+            at_exit_by(Arc::new(Abort), || {
+                assert!(at_exit(Arc::new(Abort)));
+                std::process::exit(0)
+            });
+        }
+    }
+}

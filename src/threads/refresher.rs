@@ -1,0 +1,126 @@
+//! The refresher: fetches configs, puts the good ones in place, and waits longer after each failure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use crossbeam_channel::{at, never, select};
+
+use super::Notifier;
+use super::fetcher::Fetcher;
+use super::inbox::{Desk, Inbox};
+use super::wait::Limit;
+use super::worker::Worker;
+use crate::config::SnapshotCell;
+use crate::engine::{Jitter, RefreshEffect, RefreshEvent, Refreshed, Refresher, Wish};
+use crate::error::StartError;
+
+/// The way to the refresher. Dropping it ends the thread after the fetch at hand.
+pub(crate) struct RefresherHandle {
+    desk: Desk<Wish, Refreshed>,
+    /// Somebody asked for a fetch without waiting for it.
+    wanted: Arc<AtomicBool>,
+}
+
+/// What the refresher is made of.
+pub(crate) struct RefresherSettings {
+    pub(crate) cell: Arc<SnapshotCell>,
+    /// When the config in place was fetched or confirmed.
+    pub(crate) confirmed_at: Arc<ArcSwapOption<SystemTime>>,
+    pub(crate) notifier: Arc<Notifier>,
+    pub(crate) jitter: Jitter,
+}
+
+impl RefresherHandle {
+    /// Starts the thread.
+    pub(crate) fn start(fetcher: Fetcher, settings: RefresherSettings) -> Result<Self, StartError> {
+        let RefresherSettings { cell, confirmed_at, notifier, jitter } = settings;
+        let (policy, compile) = (fetcher.tuning.refresh.clone(), fetcher.compile);
+        // In a forked child there is a config already.
+        let refresher = Refresher::new(policy, compile, jitter, (cell.load(), cell.etag()), Instant::now());
+        let wanted = Arc::<AtomicBool>::default();
+        let asked = Arc::clone(&wanted);
+        let desk = Desk::start("convert-refresher", move |inbox| {
+            let wanted = &asked;
+            RefresherThread { refresher, fetcher, cell, confirmed_at, notifier, wanted, inbox }.run();
+        })?;
+        Ok(Self { desk, wanted })
+    }
+
+    /// Asks for a fetch without waiting. A fetch at hand is the one asked for.
+    pub(crate) fn refresh_soon(&self) {
+        self.wanted.store(true, Ordering::Release);
+        self.desk.ring();
+    }
+
+    /// Asks for a fetch and waits for its end; `None` where the deadline passed first, or after the
+    /// close. A fetch at hand is the one asked for.
+    pub(crate) async fn refresh(&self, limit: &mut Limit<'_>) -> Option<Refreshed> {
+        self.desk.ask(Wish::Current, limit).await
+    }
+
+    /// As [`refresh`](Self::refresh), but that a config in place is an answer.
+    pub(crate) async fn initialize(&self, limit: &mut Limit<'_>) -> Option<Refreshed> {
+        self.desk.ask(Wish::Ready, limit).await
+    }
+
+    /// Tells the thread to end after the fetch at hand.
+    pub(crate) fn stop(&self) {
+        self.desk.close();
+    }
+
+    /// The thread.
+    pub(crate) const fn worker(&self) -> &Worker {
+        self.desk.worker()
+    }
+}
+
+/// Carries out what the state machine says.
+struct RefresherThread<'a> {
+    refresher: Refresher,
+    fetcher: Fetcher,
+    cell: Arc<SnapshotCell>,
+    confirmed_at: Arc<ArcSwapOption<SystemTime>>,
+    notifier: Arc<Notifier>,
+    wanted: &'a AtomicBool,
+    inbox: &'a Inbox<Wish, Refreshed>,
+}
+
+impl RefresherThread<'_> {
+    fn run(mut self) {
+        while !self.inbox.is_closed() {
+            if let Some((wish, reply)) = self.inbox.pop() {
+                self.turn(RefreshEvent::Asked(wish, reply));
+            } else if self.wanted.swap(false, Ordering::Acquire) {
+                self.turn(RefreshEvent::Wanted);
+            } else {
+                let tick = self.refresher.next().map_or_else(never, at);
+                select! {
+                    recv(self.inbox.bell()) -> _ => {}
+                    recv(tick) -> _ => self.turn(RefreshEvent::Tick),
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, event: RefreshEvent) {
+        for effect in self.refresher.turn(event, Instant::now()) {
+            match effect {
+                RefreshEffect::Fetch(etag) => {
+                    let answer = self.fetcher.config(etag.as_deref());
+                    // It is an answer to everybody who has asked meanwhile.
+                    self.wanted.store(false, Ordering::Release);
+                    while let Some((wish, reply)) = self.inbox.pop() {
+                        self.turn(RefreshEvent::Asked(wish, reply));
+                    }
+                    self.turn(RefreshEvent::Answered(answer));
+                }
+                RefreshEffect::Publish(snapshot, etag) => drop(self.cell.publish(snapshot, etag)),
+                RefreshEffect::Confirm => self.confirmed_at.store(Some(Arc::new(SystemTime::now()))),
+                RefreshEffect::Announce(event) => self.notifier.notify(event),
+                RefreshEffect::Answer(reply, outcome) => reply.send(outcome),
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The way to the store actor, for any thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{SendError, Sender, unbounded};
+
+use super::run::StoreThread;
+use crate::engine::{StoreCommand, Stored, question};
+use crate::error::StartError;
+use crate::ports::{DataStore, StoreError};
+use crate::threads::{Limit, Notifier, Worker};
+use crate::visitors::Visitors;
+
+/// What the store actor is made of.
+pub(crate) struct StoreSettings {
+    pub(crate) store: Arc<dyn DataStore>,
+    pub(crate) visitors: Arc<Visitors>,
+    pub(crate) notifier: Arc<Notifier>,
+    /// How long an answer is waited for.
+    pub(crate) timeout: Duration,
+    /// How long a claim lasts that is neither kept nor released.
+    pub(crate) lease: Duration,
+    pub(crate) ttl: Option<Duration>,
+}
+
+/// The way to the store actor. The last one dropped ends it, after it has written what waits.
+pub(crate) struct StoreHandle {
+    inbox: Sender<StoreCommand>,
+    worker: Worker,
+    visitors: Arc<Visitors>,
+}
+
+impl StoreHandle {
+    pub(crate) fn start(settings: StoreSettings) -> Result<Self, StartError> {
+        // Without a bound of their own: each call of a caller's puts in one thing at the most, the tracker's
+        // are bounded by its backlog, and the actor takes them out without waiting for the store.
+        let (inbox, commands) = unbounded();
+        let visitors = Arc::clone(&settings.visitors);
+        let thread = StoreThread::new(settings, commands);
+        let worker = Worker::start("convert-store", move || thread.run())?;
+        Ok(Self { inbox, worker, visitors })
+    }
+
+    /// Asks without waiting for an answer. An actor that has ended is asked in vain, and what it was to tell
+    /// the store counts as failed.
+    pub(crate) fn tell(&self, command: StoreCommand) {
+        let unsent = self.inbox.send(command).map_err(SendError::into_inner);
+        if let Err(StoreCommand::Keep(keys) | StoreCommand::Release(keys)) = unsent {
+            self.visitors.count_failures(keys.len(), &StoreError::new("its thread has ended"));
+        }
+    }
+
+    /// Visitor state waits to be written. Nobody is woken who knows of some already.
+    pub(crate) fn write(&self) {
+        if self.visitors.announce() {
+            self.tell(StoreCommand::Write);
+        }
+    }
+
+    /// Reads a key; `None` where no answer came in time.
+    pub(crate) async fn read(&self, key: String, limit: &mut Limit<'_>) -> Stored {
+        let (reply, value) = question();
+        self.tell(StoreCommand::Read(key, reply));
+        self.worker.answer(value, limit).await.ok().flatten()
+    }
+
+    /// Waits until what was asked so far has been tried, and visitor state written.
+    pub(crate) async fn drain(&self, limit: &mut Limit<'_>) -> bool {
+        if self.visitors.first_waiting().is_some() {
+            // Whoever has announced it may not have said so yet.
+            self.tell(StoreCommand::Write);
+        }
+        let (reply, drained) = question();
+        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), limit.at(), reply));
+        self.worker.answer(drained, limit).await.is_ok()
+    }
+
+    /// Has everything written that waits, for which the store has until `soft`, and waits for the end. Says
+    /// whether it has come.
+    pub(crate) async fn close(&self, soft: Instant, limit: &mut Limit<'_>) -> bool {
+        self.tell(StoreCommand::Close(soft));
+        self.worker.join(limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::InMemoryDataStore;
+    use crate::threads::blocking;
+    use crate::visitors::state_key;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_drain_writes_what_another_thread_has_only_announced() {
+        let store = Arc::new(InMemoryDataStore::new());
+        let visitors = Arc::new(Visitors::new(std::num::NonZeroUsize::MAX, None, true));
+        let handle = StoreHandle::start(StoreSettings {
+            store: store.clone(),
+            visitors: Arc::clone(&visitors),
+            notifier: Arc::default(),
+            timeout: PATIENCE,
+            lease: PATIENCE,
+            ttl: None,
+        })
+        .unwrap();
+        visitors.update(&"v".into(), Default::default, |state| state.decide(&"1".into(), &"2".into()));
+        // What another thread does first in `write`.
+        assert!(visitors.announce());
+        handle.write();
+        let drained =
+            blocking(async |caller| handle.drain(&mut caller.until(Instant::now() + PATIENCE)).await);
+        assert!(drained && store.get(&state_key("v")).unwrap().is_some());
+    }
+}

@@ -1,0 +1,10 @@
+//! The tracker's thread and the way to it.
+
+mod handle;
+mod run;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use handle::TrackerHandle;

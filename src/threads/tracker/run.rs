@@ -1,0 +1,250 @@
+//! The tracker's thread around its state machine: waits, reads the clock, carries effects out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, at, never, select};
+
+use super::handle::Attention;
+use crate::engine::{
+    Claimed, Effect, Effects, FlushRequest, Ledger, Outcome, Record, StoreCommand, Tracker, TrackerSettings,
+};
+use crate::threads::Notifier;
+use crate::threads::flusher::FlusherHandle;
+
+/// Records taken from the inbox between two looks at everything else.
+const RECORDS_A_TURN: usize = 1_024;
+/// How often the inbox is looked at while records flow. A sender that had to wake the tracker would
+/// pay a system call, a hundred times the send.
+const POLL: Duration = Duration::from_millis(10);
+/// How long after the last record the tracker stops polling and sleeps until it is woken.
+const REST_AFTER: Duration = Duration::from_millis(250);
+
+/// What the thread reads and writes.
+pub(super) struct Ports {
+    pub(super) inbox: Receiver<Record>,
+    pub(super) asked: Receiver<FlushRequest>,
+    pub(super) nudged: Receiver<()>,
+    pub(super) outcomes: Receiver<Outcome>,
+    pub(super) claimed: Receiver<Vec<Claimed>>,
+    /// The way to the data store; leads nowhere without one.
+    pub(super) store: Box<dyn Fn(StoreCommand) + Send>,
+    pub(super) flusher: FlusherHandle,
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) attention: Arc<Attention>,
+}
+
+/// The machine and its ports. All that the thread adds is to wait and to read the clock, so that a
+/// simulation runs everything else.
+pub(super) struct TrackerThread {
+    ports: Ports,
+    pub(super) tracker: Tracker,
+    effects: Effects,
+    watch: Watch,
+    active_until: Option<Instant>,
+    /// This turn has made space in the inbox.
+    made_space: bool,
+}
+
+/// Everything that can happen to the tracker.
+pub(super) enum Event {
+    Record(Record),
+    Flush(FlushRequest),
+    Ended(Outcome),
+    Claimed(Vec<Claimed>),
+    Nudged,
+    Tick,
+    Abandoned,
+}
+
+/// How the thread waits for what happens next.
+#[derive(Clone, Copy, PartialEq)]
+enum Watch {
+    /// Records wait: it does not.
+    Busy,
+    /// Records have come lately: it looks for more in a moment.
+    Polling,
+    /// It sleeps until a record or anything else wakes it.
+    Resting,
+}
+
+impl TrackerThread {
+    pub(super) fn new(ports: Ports, settings: TrackerSettings) -> Self {
+        Self {
+            ports,
+            tracker: Tracker::new(settings),
+            effects: Effects::default(),
+            watch: Watch::Resting,
+            active_until: None,
+            made_space: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut now = Instant::now();
+        loop {
+            let event = self.next_event(now);
+            now = Instant::now();
+            if self.turn(event, now, SystemTime::now()) {
+                return self.finish();
+            }
+        }
+    }
+
+    /// Everything that follows from one event; says whether it was the last.
+    pub(super) fn turn(&mut self, event: Event, now: Instant, wall: SystemTime) -> bool {
+        self.effects.heard = self.ports.notifier.is_heard();
+        let (nudged, before) = (matches!(event, Event::Nudged), self.tracker.stats().recorded);
+        let abandoned = self.step(event, now, wall);
+        if nudged || self.tracker.stats().recorded > before {
+            self.active_until = Some(now + REST_AFTER);
+        }
+        self.watch = self.watch(now);
+        if self.ports.attention.closed.load(Ordering::SeqCst) && !self.tracker.is_closing() {
+            // What was sent before is still judged, and delivered where a batch is full.
+            self.take_all(now);
+            self.tracker.close(now, &mut self.effects);
+        }
+        self.tracker.settle(now, &mut self.effects);
+        let oldest_pending = self.tracker.oldest_pending();
+        self.carry_out(oldest_pending);
+        // Nobody is woken in vain: who finds no space would make the tracker look again.
+        if std::mem::take(&mut self.made_space) {
+            self.ports.attention.space.wake_all();
+        }
+        abandoned || self.tracker.is_done()
+    }
+
+    pub(super) fn finish(mut self) {
+        self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
+        self.carry_out(None);
+        (self.ports.store)(StoreCommand::Detach(self.ports.claimed, self.tracker.held_claims()));
+    }
+
+    /// How to wait next.
+    fn watch(&self, now: Instant) -> Watch {
+        let active = self.active_until.is_some_and(|until| until > now);
+        match (self.ports.inbox.is_empty() || !self.tracker.takes_records(), active) {
+            (false, _) => Watch::Busy,
+            (true, true) => Watch::Polling,
+            (true, false) => Watch::Resting,
+        }
+    }
+
+    fn next_event(&self, now: Instant) -> Event {
+        let Ports { inbox, asked, nudged, outcomes, claimed, .. } = &self.ports;
+        if self.watch == Watch::Busy {
+            return select! {
+                recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
+                recv(claimed) -> claimed => claimed.map_or(Event::Abandoned, Event::Claimed),
+                recv(asked) -> request => request.map_or(Event::Abandoned, Event::Flush),
+                default => Event::Tick,
+            };
+        }
+        let poll = (self.watch == Watch::Polling).then(|| now + POLL);
+        let tick = [self.tracker.wake_at(), poll].into_iter().flatten().min().map_or_else(never, at);
+        let unread = never();
+        let inbox =
+            if self.watch == Watch::Resting && self.tracker.takes_records() { inbox } else { &unread };
+        select! {
+            recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
+            recv(claimed) -> claimed => claimed.map_or(Event::Abandoned, Event::Claimed),
+            recv(asked) -> request => request.map_or(Event::Abandoned, Event::Flush),
+            recv(inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
+            recv(nudged) -> _ => Event::Nudged,
+            recv(tick) -> _ => Event::Tick,
+        }
+    }
+
+    /// Feeds one event and the records behind it to the machine; says whether every handle is gone.
+    fn step(&mut self, event: Event, now: Instant, wall: SystemTime) -> bool {
+        match event {
+            Event::Record(record) => self.take(record, now),
+            Event::Ended(outcome) => self.tracker.ended(outcome, now, wall, &mut self.effects),
+            Event::Nudged | Event::Tick => {}
+            Event::Abandoned => return true,
+            Event::Claimed(claimed) => {
+                claimed.into_iter().for_each(|claimed| self.tracker.claimed(claimed, &mut self.effects));
+            }
+            Event::Flush(request) => {
+                // A flush covers what was sent before it, so the requests are read before the records.
+                let requests: Vec<_> = std::iter::once(request).chain(self.ports.asked.try_iter()).collect();
+                let outside = self.take_all(now);
+                requests.into_iter().for_each(|request| self.tracker.flush(request, outside, now));
+                return false;
+            }
+        }
+        for _ in 0..RECORDS_A_TURN {
+            if !self.tracker.takes_records() || !self.take_next(now) {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Takes the records that are in the inbox now; returns how many of them there is no room for yet.
+    fn take_all(&mut self, now: Instant) -> usize {
+        let mut outside = self.ports.inbox.len();
+        while outside > 0 && self.tracker.takes_records() && self.take_next(now) {
+            outside -= 1;
+        }
+        outside
+    }
+
+    /// Takes a record from the inbox, and says whether there was one.
+    fn take_next(&mut self, now: Instant) -> bool {
+        self.ports.inbox.try_recv().is_ok_and(|record| {
+            self.take(record, now);
+            true
+        })
+    }
+
+    fn take(&mut self, record: Record, now: Instant) {
+        self.made_space = true;
+        if record.long_bytes > 0 {
+            self.ports.attention.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
+        }
+        self.tracker.record(record.event, record.verdict, now, &mut self.effects);
+    }
+
+    /// Tells the store what the step wants of it, shows the step in the ledger, and then everybody else:
+    /// whoever sees or hears of the step finds the store told.
+    fn carry_out(&mut self, oldest_pending: Option<Instant>) {
+        let (mut claims, mut keeps, mut releases) = (Vec::new(), Vec::new(), Vec::new());
+        let mut others = Vec::new();
+        for effect in self.effects.drain() {
+            match effect {
+                Effect::Claim(claim) => claims.push(claim),
+                Effect::Keep(key) => keeps.push(key),
+                Effect::Release(key) => releases.push(key),
+                other => others.push(other),
+            }
+        }
+        // First, as a record that was dropped in this step may have been made again in it.
+        if !releases.is_empty() {
+            (self.ports.store)(StoreCommand::Release(releases));
+        }
+        if !claims.is_empty() {
+            (self.ports.store)(StoreCommand::Claim(claims));
+        }
+        if !keeps.is_empty() {
+            (self.ports.store)(StoreCommand::Keep(keeps));
+        }
+        self.ports.ledger.publish(self.tracker.stats(), oldest_pending);
+        for effect in others {
+            match effect {
+                Effect::Notify(event) => self.ports.notifier.notify(event),
+                Effect::Report(reply, report) => reply.send(*report),
+                Effect::Judge(reply, verdict) => reply.send(verdict),
+                Effect::Deliver(delivery) => {
+                    if self.ports.flusher.deliver(delivery).is_err() {
+                        logged!(error, "the delivery threads have exited");
+                    }
+                }
+                Effect::Claim(_) | Effect::Keep(_) | Effect::Release(_) => {}
+            }
+        }
+    }
+}

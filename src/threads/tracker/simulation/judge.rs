@@ -1,0 +1,343 @@
+//! The outside judge: what every caller was told, and what the endpoint has taken. The ledger is judged by
+//! these, not the other way round.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::TryRecvError;
+
+use super::store::SimulatedStore;
+use crate::engine::{ByClass, Pending, Refused, Stats, TrackedEvent, Verdict, mark_key};
+use crate::options::{DeliveryConfig, OverflowPolicy};
+
+/// Bytes from which on a record counts as long.
+const LONG: usize = 256;
+
+pub(super) struct Judge {
+    delivery: DeliveryConfig,
+    store: Option<Arc<SimulatedStore>>,
+    calls: Vec<Call>,
+    /// The calls of each visitor, all of one goal or experience.
+    visitors: HashMap<String, Vec<usize>>,
+    accounts: Vec<Account>,
+    /// Requests that the endpoint took again after it had answered nobody.
+    pub(super) twice: u64,
+}
+
+/// A call that recorded something.
+struct Call {
+    process: usize,
+    visitor: String,
+    /// Of its mark in a data store.
+    key: String,
+    event: TrackedEvent,
+    at: Instant,
+    /// What the caller was told at once; `None` is accepted.
+    refused: Option<Refused>,
+    asked: Option<Pending<Verdict>>,
+    verdict: Option<Verdict>,
+    /// The endpoint refuses requests with it.
+    culprit: bool,
+    /// Requests with it that the endpoint has taken.
+    taken: usize,
+    /// It has taken it and answered.
+    answered: bool,
+    /// The tracker has heard the answer.
+    acknowledged: bool,
+    /// The first call after that.
+    acknowledged_before: Option<usize>,
+    /// Its process ended while it was on its way.
+    abandoned: bool,
+    /// The first call after it was known to be dropped.
+    dropped_before: Option<usize>,
+}
+
+/// What is known of a process.
+#[derive(Default)]
+struct Account {
+    calls: Vec<usize>,
+    last: Stats,
+    acknowledged: u64,
+    /// Requests with one record that were refused for good, and of these those that were too large.
+    refused_alone: u64,
+    too_large_alone: u64,
+}
+
+impl Judge {
+    pub(super) fn new(delivery: &DeliveryConfig, store: Option<Arc<SimulatedStore>>) -> Self {
+        let (delivery, calls, visitors) = (delivery.clone(), Vec::new(), HashMap::new());
+        Self { delivery, store, calls, visitors, accounts: Vec::new(), twice: 0 }
+    }
+
+    pub(super) fn add_process(&mut self) {
+        self.accounts.push(Account::default());
+    }
+
+    /// The number of the next call.
+    pub(super) fn next_call(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// A call has returned.
+    pub(super) fn called(
+        &mut self,
+        process: usize,
+        event: TrackedEvent,
+        culprit: bool,
+        refused: Option<Refused>,
+        asked: Option<Pending<Verdict>>,
+        at: Instant,
+    ) {
+        let (number, visitor, key) = (self.calls.len(), event.visitor_id().to_string(), mark_key(&event));
+        self.visitors.entry(visitor.clone()).or_default().push(number);
+        self.accounts[process].calls.push(number);
+        self.calls.push(Call {
+            process,
+            visitor,
+            key,
+            event,
+            at,
+            refused,
+            asked,
+            verdict: None,
+            culprit,
+            taken: 0,
+            answered: false,
+            acknowledged: false,
+            acknowledged_before: None,
+            abandoned: false,
+            dropped_before: None,
+        });
+    }
+
+    pub(super) fn is_culprit(&self, call: usize) -> bool {
+        self.calls[call].culprit
+    }
+
+    pub(super) fn process_of(&self, call: usize) -> usize {
+        self.calls[call].process
+    }
+
+    /// The endpoint has taken a request with these calls, and so many events of each.
+    pub(super) fn took(&mut self, taken: &HashMap<usize, usize>, answered: bool) {
+        for (number, events) in taken {
+            let call = &mut self.calls[*number];
+            let who = &call.visitor;
+            assert_eq!(*events, call.event.wire_events(), "{who}'s record is whole");
+            assert_eq!(call.refused, None, "{who}'s caller was told that it was refused");
+            let lost = matches!(call.verdict, Some(Verdict::NoRoom | Verdict::Repeated));
+            assert!(!lost, "{who}'s caller was told {:?}", call.verdict);
+            assert!(!call.answered, "{who}'s record is taken again after the endpoint's answer");
+            assert!(!call.culprit, "the endpoint refuses {who}");
+            self.twice += u64::from(call.taken > 0);
+            call.taken += 1;
+            call.answered = answered;
+            let call = &self.calls[*number];
+            let others = self.visitors[&call.visitor].iter().filter(|other| *other != number);
+            if others.clone().any(|other| self.calls[*other].answered) {
+                let excused = self.store.as_ref().is_some_and(|store| store.is_doubtful(&call.key));
+                assert!(excused, "{} is delivered for the second time", call.visitor);
+                self.twice += 1;
+            }
+            // Whatever the store does: what it has erased is first again.
+            let was_here = others.map(|other| &self.calls[*other]).any(|other| {
+                let before = other.acknowledged_before.is_some_and(|first| first <= *number);
+                before && other.process == call.process
+            });
+            let erased = self.store.as_ref().is_some_and(|store| store.was_freed(&call.key));
+            assert!(!was_here || erased, "{} is delivered by its process again", call.visitor);
+        }
+    }
+
+    /// A call to the store about this key has failed.
+    fn is_failed(&self, call: &Call) -> bool {
+        self.store.as_ref().is_some_and(|store| store.has_failed(&call.key))
+    }
+
+    /// The tracker hears that a delivery was taken.
+    pub(super) fn acknowledge(&mut self, number: usize) {
+        let first = self.calls.len();
+        let call = &mut self.calls[number];
+        assert!(call.answered, "{} is said to be delivered and is not", call.visitor);
+        assert!(!std::mem::replace(&mut call.acknowledged, true), "{} was delivered before", call.visitor);
+        call.acknowledged_before = Some(first);
+        self.accounts[call.process].acknowledged += 1;
+    }
+
+    /// The tracker has heard that a request with this record alone is refused for good.
+    pub(super) fn refuse_alone(&mut self, call: usize, too_large: bool) {
+        let process = self.calls[call].process;
+        self.calls[call].dropped_before = Some(self.calls.len());
+        self.accounts[process].refused_alone += 1;
+        self.accounts[process].too_large_alone += u64::from(too_large);
+    }
+
+    /// A process does not wait for the store any more: of its records, which are not told apart here.
+    pub(super) fn memory_decides(&self, process: usize) {
+        let open = self.calls.iter().filter(|call| call.process == process && !call.acknowledged);
+        self.store.iter().for_each(|store| store.delay(open.clone().map(|call| &call.key)));
+    }
+
+    /// A process ends with this one on its way.
+    pub(super) fn abandon(&mut self, call: usize) {
+        self.calls[call].abandoned = true;
+    }
+
+    pub(super) fn acknowledged(&self, process: usize) -> u64 {
+        self.accounts[process].acknowledged
+    }
+
+    /// Judges what a process says of itself after a step. Of what it has accepted, so many records are
+    /// still in its channel.
+    pub(super) fn check(
+        &mut self,
+        process: usize,
+        stats: &Stats,
+        in_channel: usize,
+        closing: bool,
+        now: Instant,
+    ) {
+        self.hear(process, closing);
+        let account = &self.accounts[process];
+        let calls = account.calls.iter().map(|call| &self.calls[*call]);
+        assert!(stats.is_balanced(), "{stats:?}");
+        assert_eq!(stats.recorded, account.calls.len() as u64, "as many as calls were made: {stats:?}");
+        assert_eq!(stats.delivered, account.acknowledged, "what the endpoint has answered for: {stats:?}");
+        goes_on(&account.last, stats);
+        let refused = |why| {
+            let mut refused = ByClass::default();
+            let such = calls.clone().filter(|call| call.refused == Some(why));
+            such.for_each(|call| refused.count(call.event.class()));
+            refused
+        };
+        let Stats { dropped, .. } = stats;
+        assert_eq!(dropped.queue_full, refused(Refused::Full), "as callers were told");
+        let closed = refused(Refused::Closed);
+        assert!(dropped.closed == closed || (closing && is_covered(closed, dropped.closed)), "{dropped:?}");
+        let admitted = calls.clone().filter(|call| call.refused.is_none());
+        let culprits = admitted.clone().filter(|call| call.culprit).count() as u64;
+        let rejected = account.refused_alone..=culprits + account.too_large_alone;
+        assert!(rejected.contains(&dropped.rejected.total()), "{rejected:?} were refused: {dropped:?}");
+        let old =
+            admitted.clone().filter(|call| call.at + self.delivery.max_age <= now && !call.acknowledged);
+        assert!(dropped.expired.total() <= old.count() as u64, "nobody else is too old: {dropped:?}");
+        if matches!(self.delivery.overflow, OverflowPolicy::Wait(_)) {
+            assert_eq!(dropped.overflow.total(), 0, "where callers wait, what is kept stays");
+        }
+        let repeated = admitted.clone().filter(|call| call.verdict == Some(Verdict::Repeated)).count() as u64;
+        let may_repeat = account.calls.iter().filter(|call| self.may_repeat(**call)).count() as u64;
+        assert!(
+            (repeated..=may_repeat).contains(&stats.deduplicated),
+            "{repeated} to {may_repeat}: {stats:?}"
+        );
+        let without_room =
+            admitted.clone().filter(|call| call.verdict == Some(Verdict::NoRoom)).count() as u64;
+        let later = dropped.total() - dropped.queue_full.total() - closed.total();
+        assert!(without_room <= later, "{without_room} callers were told: {dropped:?}");
+        let newest = account.calls.iter().rev().map(|call| &self.calls[*call]);
+        let waiting = newest.filter(|call| call.refused.is_none()).take(in_channel);
+        let long: usize = waiting.map(|call| call.event.heap_bytes()).filter(|bytes| *bytes > LONG).sum();
+        assert!(long <= self.delivery.max_queued_bytes, "{long} bytes of long texts wait");
+        self.accounts[process].last = stats.clone();
+    }
+
+    /// Whether a call may have been a repetition, for all that is known.
+    fn may_repeat(&self, number: usize) -> bool {
+        let call = &self.calls[number];
+        let open = matches!(call.verdict, None | Some(Verdict::Repeated));
+        let repeats = self.has_another(number) || self.is_failed(call);
+        call.refused.is_none() && !call.acknowledged && open && repeats
+    }
+
+    /// Whether another record of the same visitor is accepted and not dropped, for all that is known: with a
+    /// store by anybody, without one by this process before.
+    fn has_another(&self, number: usize) -> bool {
+        let call = &self.calls[number];
+        self.visitors[&call.visitor].iter().any(|at| {
+            let other = &self.calls[*at];
+            let counts = *at < number || other.process != call.process;
+            // To others it is so when the store has been told.
+            let here = other.process == call.process;
+            let was_dropped = here && other.dropped_before.is_some_and(|first| first <= number);
+            *at != number && counts && other.refused.is_none() && !was_dropped
+        })
+    }
+
+    /// Notes the verdicts that have come.
+    fn hear(&mut self, process: usize, closing: bool) {
+        for at in 0..self.accounts[process].calls.len() {
+            let number = self.accounts[process].calls[at];
+            let Some(asked) = &self.calls[number].asked else { continue };
+            match asked.try_recv() {
+                Ok(verdict) => {
+                    self.calls[number].asked = None;
+                    let repeats = verdict != Verdict::Repeated || self.has_another(number);
+                    let first = self.calls.len();
+                    let excused = self.is_failed(&self.calls[number]);
+                    let call = &mut self.calls[number];
+                    assert!(repeats || excused, "{} is the first and is told that it is not", call.visitor);
+                    if verdict == Verdict::NoRoom {
+                        call.dropped_before = Some(first);
+                    }
+                    assert!(call.taken == 0 || verdict == Verdict::Accepted, "taken, and told {verdict:?}");
+                    call.verdict = Some(verdict);
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => {
+                    assert!(closing || self.calls[number].refused.is_some(), "a caller has no verdict");
+                    self.calls[number].asked = None;
+                }
+            }
+        }
+    }
+
+    /// Whether a record of this visitor that is made now has to be delivered: none that was made before is
+    /// with the endpoint, or may be, and no store has failed it.
+    pub(super) fn is_owed(&self, visitor: &str) -> bool {
+        let calls = self.visitors.get(visitor).into_iter().flatten().map(|call| &self.calls[*call]);
+        let excused = |call: &Call| call.taken > 0 || call.abandoned || self.is_failed(call);
+        calls.clone().next().is_some() && !calls.clone().any(excused)
+    }
+
+    /// Whether a process knows that it has delivered a record of this visitor.
+    pub(super) fn is_delivered_by(&self, process: usize, visitor: &str) -> bool {
+        let calls = self.visitors.get(visitor).into_iter().flatten().map(|call| &self.calls[*call]);
+        calls.into_iter().any(|call| call.process == process && call.acknowledged)
+    }
+
+    pub(super) fn is_taken(&self, call: usize) -> bool {
+        self.calls[call].taken > 0
+    }
+
+    /// Whether the caller was not told at once that the record is refused.
+    pub(super) fn is_accepted(&self, call: usize) -> bool {
+        self.calls[call].refused.is_none()
+    }
+
+    /// Whether a store has failed this call's visitor meanwhile.
+    pub(super) fn is_excused(&self, call: usize) -> bool {
+        self.is_failed(&self.calls[call])
+    }
+}
+
+/// No total ever goes back.
+fn goes_on(before: &Stats, after: &Stats) {
+    let totals = |stats: &Stats| {
+        let dropped = &stats.dropped;
+        let reasons =
+            [dropped.queue_full, dropped.overflow, dropped.rejected, dropped.expired, dropped.closed];
+        let of_records = [stats.recorded, stats.deduplicated, stats.delivered, stats.delivered_events];
+        let of_requests = [stats.requests, stats.retries, stats.fate_unknown, stats.sent_bytes];
+        let dropped = reasons.map(|it| [it.exposures, it.conversions, it.revenue]).into_iter().flatten();
+        of_records.into_iter().chain(of_requests).chain(dropped).collect::<Vec<_>>()
+    };
+    let goes_back = totals(before).into_iter().zip(totals(after)).any(|(before, after)| after < before);
+    assert!(!goes_back, "a total goes back: {before:?} {after:?}");
+}
+
+fn is_covered(part: ByClass, whole: ByClass) -> bool {
+    part.exposures <= whole.exposures
+        && part.conversions <= whole.conversions
+        && part.revenue <= whole.revenue
+}

@@ -1,0 +1,476 @@
+//! One simulated process: the real mailbox, the real turns of the tracker, the real flusher, and none of
+//! their threads.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
+
+use super::Bug;
+use super::choices::Choices;
+use super::judge::Judge;
+use super::server::{Answer, Server};
+use super::store::{SimulatedStore, StoreActor, Way};
+use super::world::Scope;
+use crate::caught::Wall;
+use crate::engine::{
+    Claimed, Conversion, Delivery, Envelope, Exposure, FlushRequest, GoalDataKey, GoalValue, Jitter, Ledger,
+    Outcome, Pending, Record, ReleaseReason, Stats, TrackedEvent, TrackerSettings, question,
+};
+use crate::flush::{FlushLimit, FlushReport};
+use crate::threads::flusher::{Flusher, FlusherHandle};
+use crate::threads::tracker::handle::Mailbox;
+use crate::threads::tracker::run::{Event, Ports, TrackerThread};
+
+pub(super) struct Process {
+    number: usize,
+    mailbox: Option<Mailbox>,
+    thread: Option<TrackerThread>,
+    flusher: Flusher,
+    /// Deliveries at hand, in no order.
+    pub(super) lanes: Vec<Delivery>,
+    most_lanes: usize,
+    pub(super) store: Option<StoreActor>,
+    inbox: Receiver<Record>,
+    asked: Receiver<FlushRequest>,
+    outcomes: Receiver<Outcome>,
+    claimed: Receiver<Vec<Claimed>>,
+    ended: Sender<Outcome>,
+    deliveries: Receiver<Delivery>,
+    ledger: Arc<Ledger>,
+    flushes: Vec<Ticket>,
+    /// When the tracker last heard of a failure, unless it has heard of a success since.
+    failed_at: Option<Instant>,
+    closing: bool,
+    /// The tracker has taken a turn since.
+    saw_close: bool,
+    /// When the tracker took its last turn.
+    turned_at: Option<Instant>,
+    /// Records that its last turn took from the channel.
+    moved: u64,
+    bug: Option<Bug>,
+}
+
+/// A flush that waits.
+struct Ticket {
+    report: Pending<FlushReport>,
+    limit: FlushLimit,
+    /// The number of the first call after it, and how many were acknowledged before.
+    next_call: usize,
+    acknowledged: u64,
+    /// Failures in a row that the tracker has heard of since it heard of the flush.
+    failures: Option<usize>,
+}
+
+/// Who has a message for the tracker.
+#[derive(Clone, Copy)]
+enum Sent {
+    Outcome,
+    Claimed,
+    Flush,
+}
+
+impl Process {
+    pub(super) fn new(
+        number: usize,
+        scope: &Scope,
+        server: &Arc<Server>,
+        store: Option<&Arc<SimulatedStore>>,
+    ) -> Self {
+        let mut delivery = scope.delivery.clone();
+        if scope.bug == Some(Bug::NoPause) {
+            (delivery.backoff, delivery.backoff_ceiling) = (Duration::ZERO, Duration::ZERO);
+        }
+        let lanes = delivery.lanes;
+        let (flusher_handle, deliveries) = FlusherHandle::new(lanes);
+        let (ended, outcomes) = bounded(lanes);
+        let ledger = Arc::<Ledger>::default();
+        let (mailbox, mut ports) =
+            Mailbox::new(&delivery, flusher_handle, outcomes.clone(), Arc::default(), Arc::clone(&ledger));
+        let (claimed_in, claimed) = unbounded();
+        let (commands_in, commands) = unbounded();
+        ports.claimed = claimed.clone();
+        ports.store = Box::new(move |command| drop(commands_in.send(command)));
+        let Ports { inbox, asked, .. } = &ports;
+        let (inbox, asked) = (inbox.clone(), asked.clone());
+        let count = |number| NonZeroUsize::new(number).unwrap();
+        let mut store = store.map(|store| StoreActor::new(store, &delivery, commands, claimed_in));
+        let settings = TrackerSettings {
+            batch_size: count(scope.batch_size),
+            auto_flush_interval: scope.auto_flush_interval,
+            delivery,
+            max_visitors: count(1_000),
+            visitor_ttl: None,
+            store: store.is_some(),
+            jitter: Jitter::seeded(number as u64),
+        };
+        let mut thread = TrackerThread::new(ports, settings);
+        thread.tracker.leaves_marks = scope.bug == Some(Bug::LeftMark);
+        thread.tracker.forgets_delivered = scope.bug == Some(Bug::Forgotten);
+        if let Some(store) = &mut store {
+            store.leaves_marks = scope.bug == Some(Bug::LeftMark);
+            store.loses_leases = scope.bug == Some(Bug::LostLease);
+        }
+        let envelope = Envelope { account_id: "1".into(), project_id: "2".into(), enrich_data: true };
+        let flusher = Flusher {
+            transport: Arc::clone(server) as Arc<_>,
+            envelope,
+            sdk_key: None,
+            timeout: Duration::from_secs(10),
+            wall: Wall::default(),
+        };
+        Self {
+            number,
+            mailbox: Some(mailbox),
+            thread: Some(thread),
+            flusher,
+            lanes: Vec::new(),
+            most_lanes: lanes,
+            store,
+            inbox,
+            asked,
+            outcomes,
+            claimed,
+            ended,
+            deliveries,
+            ledger,
+            flushes: Vec::new(),
+            failed_at: None,
+            closing: false,
+            saw_close: false,
+            turned_at: None,
+            moved: 0,
+            bug: scope.bug,
+        }
+    }
+
+    /// Whether records and flushes make sense.
+    pub(super) fn is_open(&self) -> bool {
+        !self.closing && self.mailbox.is_some() && self.thread.is_some()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.is_none()
+    }
+
+    pub(super) fn has_no_flush(&self) -> bool {
+        self.flushes.is_empty()
+    }
+
+    pub(super) fn has_records(&self) -> bool {
+        self.thread.is_some() && !self.inbox.is_empty()
+    }
+
+    pub(super) fn has_messages(&self) -> bool {
+        self.thread.is_some() && !self.senders().is_empty()
+    }
+
+    fn senders(&self) -> Vec<Sent> {
+        let sent = [
+            (Sent::Outcome, self.outcomes.is_empty()),
+            (Sent::Claimed, self.claimed.is_empty()),
+            (Sent::Flush, self.asked.is_empty()),
+        ];
+        sent.into_iter().filter(|(_, is_empty)| !is_empty).map(|(sent, _)| sent).collect()
+    }
+
+    /// When the tracker wants to be called.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.thread.as_ref()?.tracker.wake_at()
+    }
+
+    /// When its store actor does.
+    pub(super) fn store_wake_at(&self) -> Option<Instant> {
+        self.store.as_ref()?.wake_at()
+    }
+
+    /// What the store is asked on lanes that are not yet hanging.
+    pub(super) fn store_calls(&self) -> usize {
+        self.store.as_ref().map_or(0, |store| store.lanes.len())
+    }
+
+    /// Whether the store has done what a call asks, and only has to answer.
+    pub(super) fn is_done_in_store(&self, lane: usize) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_done(lane))
+    }
+
+    pub(super) fn has_store_commands(&self) -> bool {
+        self.store.as_ref().is_some_and(StoreActor::has_commands)
+    }
+
+    pub(super) fn stats(&self, now: Instant) -> Stats {
+        if self.thread.is_none()
+            && let Some(mailbox) = &self.mailbox
+        {
+            mailbox.count_unread();
+        }
+        let mut stats = self.ledger.read(now);
+        if self.bug == Some(Bug::CountedTwice) {
+            stats.recorded += self.moved;
+            stats.pending += self.moved;
+            stats.pending_places.in_channel += self.moved;
+        }
+        stats
+    }
+
+    /// Hands a visitor's record over; returns the number of the call.
+    pub(super) fn record(&mut self, record: Offer<'_>, judge: &mut Judge, now: Instant) -> usize {
+        let call = judge.next_call();
+        let event = event(record.visitor, record.class, call);
+        let (reply, verdict) = question();
+        let (reply, verdict) = if record.asks { (Some(reply), Some(verdict)) } else { (None, None) };
+        let mailbox = self.mailbox.as_ref().expect("an open process");
+        let refused = mailbox.offer(mailbox.record(event.clone(), reply)).err();
+        judge.called(self.number, event, record.culprit, refused, verdict, now);
+        call
+    }
+
+    pub(super) fn flush(&mut self, limit: FlushLimit, judge: &Judge) {
+        let (reply, report) = question();
+        let mailbox = self.mailbox.as_ref().expect("an open process");
+        let single_attempt = limit.single_attempt || self.bug == Some(Bug::EarlyEnd);
+        let asked = FlushLimit { single_attempt, ..limit };
+        let request = FlushRequest { reason: ReleaseReason::Explicit, limit: asked, reply };
+        mailbox.flushes.try_send(request).expect("room for a flush");
+        let (next_call, acknowledged) = (judge.next_call(), judge.acknowledged(self.number));
+        self.flushes.push(Ticket { report, limit, next_call, acknowledged, failures: None });
+    }
+
+    pub(super) fn close(&mut self) {
+        self.mailbox.as_ref().expect("an open process").close();
+        self.closing = true;
+    }
+
+    /// Drops the last handle.
+    pub(super) fn abandon(&mut self, judge: &mut Judge, now: Instant) {
+        self.mailbox = None;
+        // What was asked for is still there, and read first or last.
+        self.turn(Event::Abandoned, judge, now);
+    }
+
+    /// The thread looks at its inbox.
+    pub(super) fn poll(&mut self, judge: &mut Judge, now: Instant) {
+        self.turn(Event::Tick, judge, now);
+    }
+
+    /// The thread hears of a delivery that has ended, of a claim, or of a flush.
+    pub(super) fn hear(&mut self, choices: &mut impl Choices, judge: &mut Judge, now: Instant) {
+        let senders = self.senders();
+        if senders.is_empty() || self.waits_for_the_store() {
+            return;
+        }
+        let event = match if senders.len() == 1 { senders[0] } else { choices.pick(&senders) } {
+            Sent::Outcome => self.outcomes.try_recv().map(Event::Ended).ok(),
+            Sent::Claimed => self.claimed.try_recv().map(Event::Claimed).ok(),
+            Sent::Flush => self.asked.try_recv().map(Event::Flush).ok(),
+        };
+        let event = event.expect("a message");
+        self.acknowledge(&event, judge, now);
+        self.turn(event, judge, now);
+    }
+
+    /// Ends a delivery at hand.
+    pub(super) fn end_delivery(&mut self, lane: usize, answer: Answer, server: &Server, judge: &mut Judge) {
+        let delivery = self.lanes.swap_remove(lane);
+        let mut calls: Vec<usize> = delivery.records.iter().map(|queued| call_of(&queued.event)).collect();
+        calls.sort_unstable();
+        let mut deliver = |delivery| {
+            server.will(answer);
+            let outcome = self.flusher.deliver(delivery);
+            let taken = server.take();
+            let mut seen: Vec<usize> = taken.keys().copied().collect();
+            seen.sort_unstable();
+            assert!(seen.is_empty() || seen == calls, "a request has what the delivery has");
+            judge.took(&taken, answer.is_success());
+            outcome
+        };
+        let mut outcome = deliver(delivery);
+        match self.bug {
+            Some(Bug::DoubleSend) if answer.is_success() => outcome = deliver(outcome.delivery),
+            Some(Bug::EarlyAck) => outcome.result = Ok(crate::ports::TrackingResponse::new(200)),
+            Some(Bug::LostBatch) if !answer.is_success() => outcome.delivery.records.clear(),
+            _ => {}
+        }
+        assert_eq!(self.flusher.wall.panics(), 0, "the endpoint can read its requests");
+        // Where the tracker has ended, nobody hears of it.
+        let _ = self.ended.try_send(outcome);
+    }
+
+    /// Ends a call to the store.
+    pub(super) fn end_store_call(&mut self, lane: usize, way: Way, now: Instant) {
+        self.store.as_mut().expect("a store").end(lane, way, now);
+    }
+
+    /// The store actor looks at what it is asked, and at the time.
+    pub(super) fn turn_store(&mut self, now: Instant) {
+        if let Some(store) = &mut self.store {
+            store.turn(now);
+        }
+    }
+
+    /// What must hold after every step.
+    pub(super) fn check(&mut self, judge: &mut Judge, now: Instant) {
+        let stats = self.stats(now);
+        self.moved = 0;
+        let closing = self.closing || self.thread.is_none();
+        judge.check(self.number, &stats, self.inbox.len(), closing, now);
+        if self.saw_close {
+            let places = stats.pending_places;
+            assert_eq!(places.in_batch + places.waiting, 0, "a close keeps what cannot go: {stats:?}");
+        }
+        if self.thread.is_some() {
+            let on_the_way: usize = self.lanes.iter().map(|delivery| delivery.records.len()).sum();
+            assert!(stats.pending_places.in_flight >= on_the_way as u64, "{stats:?}");
+        }
+        let mut waiting = Vec::new();
+        for ticket in std::mem::take(&mut self.flushes) {
+            match ticket.report.try_recv() {
+                Ok(report) => self.check_report(&ticket, &report, judge, now),
+                Err(TryRecvError::Empty) => {
+                    let heard = ticket.failures.is_some();
+                    let late = self.turned_at.is_some_and(|turned_at| turned_at >= ticket.limit.deadline);
+                    assert!(!(heard && late), "a flush goes on past its deadline: {stats:?}");
+                    // One for each lane whose attempt began before it, and then for each that began after it.
+                    let failures = ticket.failures.filter(|_| ticket.limit.single_attempt);
+                    assert!(
+                        failures.is_none_or(|failures| failures < 2 * self.most_lanes),
+                        "a flush of one attempt has no answer after so many failures: {stats:?}"
+                    );
+                    waiting.push(ticket);
+                }
+                Err(TryRecvError::Disconnected) => assert!(self.thread.is_none(), "a flush has no answer"),
+            }
+        }
+        self.flushes = waiting;
+    }
+
+    fn check_report(&self, ticket: &Ticket, report: &FlushReport, judge: &Judge, now: Instant) {
+        let early = report.pending > 0 && !ticket.limit.single_attempt && now < ticket.limit.deadline;
+        assert!(!(early && self.thread.is_some()), "a flush gives up early: {report:?}");
+        let delivered = judge.acknowledged(self.number) - ticket.acknowledged;
+        assert!(report.delivered <= delivered, "{report:?} claims more than the {delivered} acknowledged");
+        assert!(report.stats.is_balanced(), "{report:?}");
+        // The tracker's own counts know nothing of what waits outside.
+        assert!(report.pending <= report.stats.pending + self.inbox.len() as u64, "{report:?}");
+        if report.is_complete() && self.thread.is_some() {
+            // Nobody whom the flush covers is still on the way.
+            for queued in self.lanes.iter().flat_map(|delivery| &delivery.records) {
+                let is_later = call_of(&queued.event) >= ticket.next_call;
+                assert!(is_later, "{} is on its way: {report:?}", queued.event.visitor_id());
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, event: &Event, judge: &mut Judge, now: Instant) {
+        let Event::Ended(Outcome { delivery, result, .. }) = event else {
+            if let Event::Flush(_) = event {
+                let unheard = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
+                unheard.expect("a flush that was asked for").failures = Some(0);
+            }
+            return;
+        };
+        let status = result.as_ref().map_or(0, |response| response.status);
+        let worked = (200..300).contains(&status);
+        if !matches!(status, 400 | 413) {
+            self.failed_at = (!worked).then_some(now);
+            for failures in self.flushes.iter_mut().filter_map(|ticket| ticket.failures.as_mut()) {
+                *failures = if worked { 0 } else { *failures + 1 };
+            }
+        } else if let [queued] = &delivery.records[..] {
+            judge.refuse_alone(call_of(&queued.event), status == 413);
+        }
+        if worked {
+            delivery.records.iter().for_each(|queued| judge.acknowledge(call_of(&queued.event)));
+        }
+    }
+
+    /// A planted bug.
+    fn waits_for_the_store(&self) -> bool {
+        self.bug == Some(Bug::AwaitedStore) && self.store.as_ref().is_some_and(StoreActor::is_asked)
+    }
+
+    fn turn(&mut self, event: Event, judge: &mut Judge, now: Instant) {
+        if self.waits_for_the_store() {
+            return;
+        }
+        let Some(mut thread) = self.thread.take() else { return };
+        let waiting = self.inbox.len();
+        let decided = thread.tracker.stats().store_timeouts;
+        let ends = thread.turn(event, now, SystemTime::UNIX_EPOCH);
+        if thread.tracker.stats().store_timeouts > decided {
+            judge.memory_decides(self.number);
+        }
+        if ends {
+            thread.finish();
+            let unheard = self.outcomes.try_iter().map(|outcome| outcome.delivery).collect::<Vec<_>>();
+            for queued in self.lanes.iter().chain(&unheard).flat_map(|delivery| &delivery.records) {
+                judge.abandon(call_of(&queued.event));
+            }
+            // Whoever sends to it is told so.
+            self.claimed = crossbeam_channel::never();
+        } else {
+            self.thread = Some(thread);
+        }
+        self.moved = (waiting - self.inbox.len()) as u64;
+        for delivery in self.deliveries.try_iter() {
+            let hurries = self.failed_at == Some(now) && self.flushes.is_empty();
+            assert!(!hurries, "tried again in the moment of a failure");
+            for queued in &delivery.records {
+                let call = call_of(&queued.event);
+                assert_eq!(judge.process_of(call), self.number, "{call} belongs to another process");
+                let sent = |other: &Delivery| other.records.iter().any(|it| call_of(&it.event) == call);
+                assert!(!self.lanes.iter().any(sent), "{call} is on its way twice");
+            }
+            self.lanes.push(delivery);
+        }
+        self.turned_at = Some(now);
+        self.saw_close = self.closing;
+    }
+}
+
+/// What a caller wants recorded.
+pub(super) struct Offer<'a> {
+    pub(super) visitor: &'a str,
+    pub(super) class: usize,
+    /// The endpoint refuses it.
+    pub(super) culprit: bool,
+    /// The caller waits for a verdict.
+    pub(super) asks: bool,
+}
+
+/// The calls of a delivery.
+pub(super) fn calls_of(delivery: &Delivery) -> impl Iterator<Item = usize> + '_ {
+    delivery.records.iter().map(|queued| call_of(&queued.event))
+}
+
+/// A record that has the number of its call where the endpoint sees it.
+fn event(visitor: &str, class: usize, call: usize) -> TrackedEvent {
+    if class == 0 {
+        return TrackedEvent::Exposure(Exposure {
+            visitor_id: visitor.into(),
+            experience_id: "1".into(),
+            variation_id: call.to_string().into(),
+            segments: None,
+        });
+    }
+    let amount = (GoalDataKey::Amount, GoalValue::Number(9.5));
+    TrackedEvent::Conversion(Conversion {
+        visitor_id: visitor.into(),
+        goal_id: "3".into(),
+        goal_key: "buy".into(),
+        goal_data: (class == 2).then(|| vec![amount].into()),
+        bucketing: Arc::new([("1".into(), call.to_string().into())]),
+        segments: None,
+        force_multiple: false,
+        first: true,
+    })
+}
+
+fn call_of(event: &TrackedEvent) -> usize {
+    let number = match event {
+        TrackedEvent::Exposure(exposure) => &exposure.variation_id,
+        TrackedEvent::Conversion(conversion) => &conversion.bucketing[0].1,
+    };
+    number.parse().expect("a call's number")
+}

@@ -1,0 +1,102 @@
+//! The simulated endpoint: answers or fails as told, and says what it has taken.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ports::{
+    ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
+};
+
+/// What happens to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The status, and the seconds of a `Retry-After`. Taken if it is a success.
+    Status(u16, Option<u64>),
+    /// The key is unknown, for this one and some more.
+    Gone,
+    /// No connection.
+    Refused,
+    /// No answer, with the request lost.
+    LostUnheard,
+    /// No answer, with the request taken.
+    TakenUnheard,
+}
+
+impl Answer {
+    pub(super) const OK: Self = Self::Status(200, None);
+
+    pub(super) const fn is_success(self) -> bool {
+        matches!(self, Self::Status(200..=299, _))
+    }
+
+    /// What becomes of it where the request has a record that the endpoint refuses.
+    pub(super) const fn for_a_culprit(self) -> Self {
+        match self {
+            Self::Status(200..=299, _) => Self::Status(400, None),
+            Self::TakenUnheard => Self::LostUnheard,
+            other => other,
+        }
+    }
+}
+
+/// Answers each request as it was told to.
+#[derive(Default)]
+pub(super) struct Server {
+    next: Mutex<Option<Answer>>,
+    taken: Mutex<HashMap<usize, usize>>,
+}
+
+impl Server {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// What happens to the next request.
+    pub(super) fn will(&self, answer: Answer) {
+        *self.next.lock().unwrap() = Some(answer);
+    }
+
+    /// The calls whose records the last request had, if it was taken: with how many events each.
+    pub(super) fn take(&self) -> HashMap<usize, usize> {
+        std::mem::take(&mut self.taken.lock().unwrap())
+    }
+}
+
+/// The calls in a body, each with its events.
+fn calls(body: &[u8]) -> HashMap<usize, usize> {
+    let body: Value = serde_json::from_slice(body).expect("a JSON body");
+    let visitors = body["visitors"].as_array().expect("visitors");
+    let mut calls = HashMap::new();
+    for event in visitors.iter().flat_map(|visitor| visitor["events"].as_array().expect("events")) {
+        let data = &event["data"];
+        let call = data["variationId"].as_str().or(data["bucketingData"]["1"].as_str());
+        *calls.entry(call.expect("a call's number").parse().expect("a number")).or_default() += 1;
+    }
+    calls
+}
+
+impl Transport for Server {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        Err(TransportError::Unsupported)
+    }
+
+    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+        let answer = self.next.lock().unwrap().take().expect("an answer for each request");
+        if answer.is_success() || answer == Answer::TakenUnheard {
+            *self.taken.lock().unwrap() = calls(request.body);
+        }
+        match answer {
+            Answer::Status(status, wait) => {
+                Ok(TrackingResponse { status, retry_after: wait.map(Duration::from_secs) })
+            }
+            Answer::Gone => Ok(TrackingResponse::new(401)),
+            Answer::Refused => Err(TransportError::Connect),
+            Answer::LostUnheard | Answer::TakenUnheard => {
+                Err(TransportError::Timeout("waiting for the answer"))
+            }
+        }
+    }
+}

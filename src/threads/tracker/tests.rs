@@ -1,0 +1,163 @@
+//! The channel's bounds and counts, with nobody at its other end.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::bounded;
+
+use super::handle::Mailbox;
+use super::run::{Event, Ports, TrackerThread};
+use crate::engine::tests::{exposure, settings};
+use crate::engine::{
+    ClaimAnswer, Claimed, FlushRequest, Ledger, Outcome, Refused, ReleaseReason, StoreCommand, TrackedEvent,
+    TrackerSettings, question,
+};
+use crate::flush::FlushLimit;
+use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
+use crate::ports::TrackingResponse;
+use crate::threads::flusher::FlusherHandle;
+use crate::threads::wait::Caller;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn mailbox(
+    delivery: impl FnOnce(DeliveryConfigBuilder) -> DeliveryConfigBuilder,
+) -> (Mailbox, Ports, Arc<Ledger>) {
+    let delivery = delivery(DeliveryConfig::builder()).build().unwrap();
+    let ledger = Arc::<Ledger>::default();
+    let (_, outcomes) = bounded(1);
+    let (flusher, _) = FlusherHandle::new(1);
+    let (mailbox, ports) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
+    (mailbox, ports, ledger)
+}
+
+fn offer(mailbox: &Mailbox, event: TrackedEvent) -> Result<(), Refused> {
+    mailbox.offer(mailbox.record(event, None))
+}
+
+fn long(visitor: char) -> TrackedEvent {
+    exposure(&visitor.to_string().repeat(600))
+}
+
+#[test]
+fn long_texts_are_bounded_in_bytes() {
+    let (mailbox, ports, ledger) = mailbox(|delivery| delivery.max_queued_bytes(1_000));
+    assert_eq!(offer(&mailbox, long('a')), Ok(()));
+    assert_eq!(offer(&mailbox, long('b')), Err(Refused::Full));
+    assert_eq!(offer(&mailbox, exposure("short")), Ok(()), "short texts are not counted");
+    let stats = ledger.read(Instant::now());
+    assert_eq!((stats.recorded, stats.pending, stats.dropped.queue_full.exposures), (3, 2, 1));
+    assert!(stats.is_balanced());
+    assert_eq!(ports.inbox.len(), 2);
+}
+
+#[test]
+fn a_refused_record_gives_its_bytes_back() {
+    let (mailbox, ports, _) = mailbox(|delivery| {
+        delivery.queue_capacity(1).max_queued_bytes(1_000).overflow(OverflowPolicy::DropNewest)
+    });
+    assert_eq!(offer(&mailbox, exposure("short")), Ok(()));
+    for _ in 0..3 {
+        assert_eq!(offer(&mailbox, long('a')), Err(Refused::Full), "no place");
+    }
+    assert!(ports.inbox.try_recv().is_ok());
+    assert_eq!(offer(&mailbox, long('a')), Ok(()), "its bytes are free");
+}
+
+#[test]
+fn what_the_tracker_leaves_behind_is_counted() {
+    let (mailbox, _ports, ledger) = mailbox(|delivery| delivery);
+    assert_eq!(offer(&mailbox, exposure("racing")), Ok(()));
+    mailbox.count_unread();
+    mailbox.count_unread();
+    mailbox.close();
+    assert_eq!(offer(&mailbox, exposure("late")), Err(Refused::Closed));
+    let stats = ledger.read(Instant::now());
+    assert_eq!((stats.recorded, stats.pending, stats.dropped.closed.exposures), (2, 0, 2));
+    assert!(stats.is_balanced());
+}
+
+#[test]
+fn a_close_needs_no_room_behind_what_waits() {
+    let (mailbox, ports, _) = mailbox(|delivery| delivery.queue_capacity(1));
+    let limit = FlushLimit { deadline: Instant::now(), single_attempt: false };
+    for _ in 0..1_000 {
+        let reply = question().0;
+        mailbox.flush(FlushRequest { reason: ReleaseReason::Explicit, limit, reply });
+    }
+    assert_eq!(offer(&mailbox, exposure("full")), Ok(()));
+    mailbox.close();
+    assert!(ports.attention.closed.load(SeqCst));
+    assert!(ports.nudged.try_recv().is_ok());
+}
+
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn a_caller_that_waits_is_woken_by_space_alone() {
+    let delivery = DeliveryConfig::builder().lanes(1).queue_capacity(1).max_pending_records(1);
+    let delivery = delivery.max_request_events(1).overflow(OverflowPolicy::Wait(1_000 * SECOND));
+    let delivery = delivery.build().unwrap();
+    let (flusher, deliveries) = FlusherHandle::new(1);
+    let (_ended, outcomes) = bounded(1);
+    let (mailbox, ports) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::default());
+    let mut thread = TrackerThread::new(ports, settings(1, None, delivery));
+    let mut turn = |event| thread.turn(event, Instant::now(), SystemTime::now());
+    for visitor in ["at hand", "in the backlog", "in the channel"] {
+        assert_eq!(offer(&mailbox, exposure(visitor)), Ok(()));
+        turn(Event::Tick);
+    }
+    let counter = Arc::new(Counter(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&counter));
+    let caller = Caller::Thread(std::sync::Mutex::default());
+    let mut waiting = pin!(mailbox.hand_over(mailbox.record(exposure("waits"), None), None, &caller));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    turn(Event::Nudged);
+    turn(Event::Tick);
+    assert_eq!(counter.0.load(SeqCst), 0, "there is no space");
+    let delivery = deliveries.try_recv().unwrap();
+    let result = Ok(TrackingResponse::new(200));
+    turn(Event::Ended(Outcome { delivery, result, bytes: 1, left_out: 0 }));
+    turn(Event::Tick);
+    assert_eq!(counter.0.load(SeqCst), 1);
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+}
+
+#[test]
+fn the_store_is_told_of_a_step_before_the_ledger_shows_it() {
+    let delivery = DeliveryConfig::builder().lanes(1).build().unwrap();
+    let (flusher, deliveries) = FlusherHandle::new(1);
+    let (_ended, outcomes) = bounded(1);
+    let ledger = Arc::<Ledger>::default();
+    let (mailbox, mut ports) =
+        Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
+    let (told, heard) = crossbeam_channel::unbounded();
+    let reader = Arc::clone(&ledger);
+    ports.store = Box::new(move |command| {
+        if matches!(command, StoreCommand::Keep(_)) {
+            told.send(reader.read(Instant::now()).pending).unwrap();
+        }
+    });
+    let settings = TrackerSettings { store: true, ..settings(1, None, delivery) };
+    let mut thread = TrackerThread::new(ports, settings);
+    let mut turn = |event| thread.turn(event, Instant::now(), SystemTime::now());
+    assert_eq!(offer(&mailbox, exposure("v")), Ok(()));
+    turn(Event::Tick);
+    let key = "bucketing".to_owned();
+    turn(Event::Claimed(vec![Claimed { sequence: 0, key, answer: ClaimAnswer::First }]));
+    let delivery = deliveries.try_recv().unwrap();
+    let result = Ok(TrackingResponse::new(200));
+    turn(Event::Ended(Outcome { delivery, result, bytes: 1, left_out: 0 }));
+    assert_eq!((heard.try_recv(), ledger.read(Instant::now()).pending), (Ok(1), 0));
+}

@@ -1,0 +1,738 @@
+//! The memory of visitors: what contexts read when they start and change when they decide.
+
+use std::collections::{HashMap, VecDeque, hash_map};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use super::keys::state_key;
+use super::state::VisitorState;
+use crate::ports::{DataStore, StoreError};
+use crate::threads::inherit_lock;
+
+/// Shards, so that threads with different visitors rarely meet at one lock.
+const SHARDS: usize = 16;
+
+/// Visitor state by visitor, bounded. A change is visible to the next context at once. Without a
+/// data store this is where state lives; with one it holds what the tracker has not yet written
+/// there, and nothing else.
+pub(crate) struct Visitors {
+    shards: [Mutex<Shard>; SHARDS],
+    /// Keyed, since visitors choose their ids.
+    hashes: RandomState,
+    /// Whether anything was ever remembered; until then nobody needs to look.
+    used: AtomicBool,
+    shard_capacity: usize,
+    shard_bytes: usize,
+    ttl: Option<Duration>,
+    store: bool,
+    evicted: AtomicU64,
+    store_failures: AtomicU64,
+    store_timeouts: AtomicU64,
+    /// Whether the store actor has been told that visitors wait to be written.
+    announced: AtomicBool,
+    /// Numbers visitors in the order in which they began to wait.
+    next_ticket: AtomicU64,
+    /// The shard that the next round of writing starts with.
+    next_shard: AtomicUsize,
+}
+
+/// Visitors by the keyed hash of their ids, which is made once for each call. Should two ids have one,
+/// the later visitor displaces the earlier, as one does for whom there is no room.
+#[derive(Default)]
+struct Shard {
+    states: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
+    /// Visitors by age, with their tickets. With a store: those to be written, save those being written,
+    /// by their tickets.
+    order: VecDeque<(u64, u64)>,
+    /// What the states take, about.
+    bytes: usize,
+}
+
+/// A visitor taken out of the order to be written.
+struct Taken {
+    shard: usize,
+    hash: u64,
+    key: String,
+    changes: VisitorState,
+    version: u64,
+}
+
+/// The hash of a hash is itself.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+struct Entry {
+    visitor_id: SmolStr,
+    state: VisitorState,
+    version: u64,
+    /// Whether it has its place in the order.
+    waits: bool,
+    /// When it was changed last; the clock is read only where state has a time to live.
+    changed_at: Option<Instant>,
+}
+
+impl Shard {
+    /// Every entry leaves by this, so that the bytes are right. Says whether there was one.
+    fn forget(&mut self, hash: u64) -> bool {
+        let entry = self.states.remove(&hash);
+        self.bytes -= entry.as_ref().map_or(0, Entry::bytes);
+        entry.is_some()
+    }
+}
+
+impl Entry {
+    /// What it takes with its places in the table and the order, about.
+    fn bytes(&self) -> usize {
+        let long_id = if self.visitor_id.is_heap_allocated() { self.visitor_id.len() } else { 0 };
+        size_of::<(u64, Self, (u64, u64))>() + long_id + self.state.bytes()
+    }
+}
+
+impl Visitors {
+    pub(crate) fn new(capacity: NonZeroUsize, ttl: Option<Duration>, store: bool) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hashes: RandomState::new(),
+            used: AtomicBool::new(false),
+            shard_capacity: capacity.get().div_ceil(SHARDS),
+            shard_bytes: usize::MAX,
+            ttl,
+            store,
+            evicted: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
+            store_timeouts: AtomicU64::new(0),
+            announced: AtomicBool::new(false),
+            next_ticket: AtomicU64::new(0),
+            next_shard: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same with a bound on the bytes of all states together.
+    pub(crate) fn with_max_bytes(self, bytes: usize) -> Self {
+        Self { shard_bytes: bytes.div_ceil(SHARDS), ..self }
+    }
+
+    /// What a forked child begins with: the memory, but for shards that another thread was changing at
+    /// the fork, whose lock nobody will release there. With a store it is empty: what waits here is
+    /// the parent's to write.
+    pub(crate) fn inherit(&self) -> Self {
+        let inherit = |shard| if self.has_store() { Mutex::default() } else { inherit_lock(shard) };
+        Self {
+            shards: self.shards.each_ref().map(inherit),
+            hashes: self.hashes.clone(),
+            used: AtomicBool::new(self.used.load(Ordering::Relaxed)),
+            shard_capacity: self.shard_capacity,
+            shard_bytes: self.shard_bytes,
+            ttl: self.ttl,
+            store: self.store,
+            evicted: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
+            store_timeouts: AtomicU64::new(0),
+            announced: AtomicBool::new(false),
+            next_ticket: AtomicU64::new(0),
+            next_shard: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether changes wait here to be written to a store.
+    pub(crate) const fn has_store(&self) -> bool {
+        self.store
+    }
+
+    /// The changes that wait in memory, over what the store has. What waits is to be looked at first,
+    /// as it is in the store before it leaves memory. A store that fails or is late counts as knowing nothing.
+    pub(crate) fn join(
+        &self,
+        waiting: Option<VisitorState>,
+        stored: Option<Result<Option<Value>, StoreError>>,
+    ) -> Option<VisitorState> {
+        let stored = match stored {
+            Some(Ok(value)) => value.and_then(VisitorState::from_envelope),
+            Some(Err(error)) => {
+                self.count_failure(&error);
+                None
+            }
+            None => None,
+        };
+        match (stored, waiting) {
+            (Some(mut stored), Some(waiting)) => {
+                stored.merge(&waiting);
+                Some(stored)
+            }
+            (stored, waiting) => stored.or(waiting),
+        }
+    }
+
+    /// Reads what memory alone knows of a visitor.
+    pub(crate) fn in_memory<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
+        if !self.used.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (now, hash) = (self.now(), self.hashes.hash_one(visitor_id));
+        let shard = self.lock(place(hash));
+        let entry = shard.states.get(&hash).filter(|entry| entry.visitor_id == visitor_id)?;
+        (!self.is_over(entry, now)).then(|| read(&entry.state))
+    }
+
+    /// The time, where state lives for one.
+    fn now(&self) -> Option<Instant> {
+        self.ttl.map(|_| Instant::now())
+    }
+
+    /// Whether an entry's time is over; what waits for a store has none here.
+    fn is_over(&self, entry: &Entry, now: Option<Instant>) -> bool {
+        let age =
+            now.zip(entry.changed_at).map(|(now, changed_at)| now.saturating_duration_since(changed_at));
+        !self.has_store() && age.zip(self.ttl).is_some_and(|(age, ttl)| age >= ttl)
+    }
+
+    /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing;
+    /// with a store memory begins with nothing and holds changes alone, so that an older view never
+    /// undoes what someone else has stored.
+    pub(crate) fn update(
+        &self,
+        visitor_id: &SmolStr,
+        known: impl FnOnce() -> VisitorState,
+        change: impl FnOnce(&mut VisitorState),
+    ) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        let (now, hash) = (self.now(), self.hashes.hash_one(visitor_id.as_str()));
+        let mut shard = self.lock(place(hash));
+        let Shard { states, order, bytes } = &mut *shard;
+        let begin = || if self.has_store() { VisitorState::default() } else { known() };
+        let slot = match states.entry(hash) {
+            hash_map::Entry::Occupied(mut held) => {
+                let entry = held.get_mut();
+                let before = entry.bytes();
+                if entry.visitor_id != *visitor_id || self.is_over(entry, now) {
+                    entry.visitor_id = visitor_id.clone();
+                    entry.state = begin();
+                    self.evicted.fetch_add(1, Ordering::Relaxed);
+                }
+                change(&mut entry.state);
+                entry.version = self.ticket();
+                entry.changed_at = now;
+                let after = entry.bytes();
+                *bytes = *bytes - before + after;
+                if *bytes > self.shard_bytes {
+                    self.make_room(&mut shard, hash, after);
+                }
+                return;
+            }
+            hash_map::Entry::Vacant(slot) => slot,
+        };
+        let mut state = begin();
+        change(&mut state);
+        let ticket = self.ticket();
+        let visitor_id = visitor_id.clone();
+        let entry = Entry { visitor_id, state, version: ticket, waits: true, changed_at: now };
+        let taken = entry.bytes();
+        *bytes += taken;
+        slot.insert(entry);
+        order.push_back((ticket, hash));
+        while shard.states.len() > self.shard_capacity && self.forget_oldest(&mut shard) {}
+        if shard.bytes > self.shard_bytes {
+            self.make_room(&mut shard, hash, taken);
+        }
+    }
+
+    /// Forgets the oldest visitors until the rest fits. Where one alone takes more than there is, or what
+    /// remains is being written, the one who has changed goes instead.
+    #[cold]
+    fn make_room(&self, shard: &mut Shard, changed: u64, taken: usize) {
+        let fits = taken <= self.shard_bytes;
+        while fits && shard.bytes > self.shard_bytes && self.forget_oldest(shard) {}
+        if shard.bytes > self.shard_bytes {
+            shard.order.retain(|(_, hash)| *hash != changed);
+            self.evict(shard, changed);
+        }
+    }
+
+    /// Whether there was one.
+    #[inline(never)]
+    fn forget_oldest(&self, shard: &mut Shard) -> bool {
+        let oldest = shard.order.pop_front();
+        oldest.inspect(|(_, hash)| self.evict(shard, *hash)).is_some()
+    }
+
+    fn evict(&self, shard: &mut Shard, hash: u64) {
+        if shard.forget(hash) {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn ticket(&self) -> u64 {
+        if self.has_store() { self.next_ticket.fetch_add(1, Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Writes up to so many visitors to the store, the longest waiting ones of each shard first: changes
+    /// over what is stored. No lock is held during the calls. Whoever is refused, or has changed meanwhile,
+    /// waits again behind those who waited before. Returns how many were written and how many refused.
+    pub(crate) fn write_waiting(&self, store: &dyn DataStore, most: usize) -> (usize, usize) {
+        // Before the look at what waits: what comes later is announced again.
+        self.announced.store(false, Ordering::SeqCst);
+        let taken = self.take_waiting(most);
+        let keys: Vec<&str> = taken.iter().map(|it| it.key.as_str()).collect();
+        let mut entries = Vec::with_capacity(taken.len());
+        let mut errors: Vec<Option<StoreError>> = Vec::with_capacity(taken.len());
+        for (it, stored) in taken.iter().zip(store.get_many(&keys)) {
+            match stored {
+                Ok(stored) => {
+                    let mut state = stored.and_then(VisitorState::from_envelope).unwrap_or_default();
+                    state.merge(&it.changes);
+                    entries.push((it.key.as_str(), state.to_envelope()));
+                    errors.push(None);
+                }
+                Err(error) => errors.push(Some(error)),
+            }
+        }
+        let mut answers =
+            if entries.is_empty() { Vec::new() } else { store.set_many(&entries, self.ttl) }.into_iter();
+        for error in errors.iter_mut().filter(|error| error.is_none()) {
+            *error = answers.next().and_then(Result::err);
+        }
+        let refused = errors.iter().flatten().inspect(|error| self.count_failure(error)).count();
+        let written = taken.len() - refused;
+        for (it, error) in taken.into_iter().zip(errors) {
+            self.has_written(&it, error.is_none());
+        }
+        (written, refused)
+    }
+
+    /// Takes waiting visitors out of the order, from every shard in turn.
+    fn take_waiting(&self, most: usize) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
+        for index in (0..SHARDS).map(|shard| first.wrapping_add(shard) % SHARDS) {
+            let mut guard = self.lock(index);
+            let Shard { states, order, .. } = &mut *guard;
+            let count = order.len().min(most - taken.len());
+            taken.extend(order.drain(..count).filter_map(|(_, hash)| {
+                let Entry { visitor_id, state, version, waits, .. } = states.get_mut(&hash)?;
+                *waits = false;
+                let (key, changes) = (state_key(visitor_id), state.clone());
+                Some(Taken { shard: index, hash, key, changes, version: *version })
+            }));
+        }
+        taken
+    }
+
+    fn has_written(&self, taken: &Taken, written: bool) {
+        let mut guard = self.lock(taken.shard);
+        let Shard { states, order, .. } = &mut *guard;
+        let Some(entry) = states.get_mut(&taken.hash) else { return };
+        if written && entry.version == taken.version {
+            guard.forget(taken.hash);
+        } else if !std::mem::replace(&mut entry.waits, true) {
+            // By the number of the change: whoever waits for that waits for this. Near the end, as only those
+            // who came since the change are behind.
+            let ticket = if entry.version == taken.version { self.ticket() } else { entry.version };
+            let place = order.partition_point(|(other, _)| *other < ticket);
+            order.insert(place, (ticket, taken.hash));
+        }
+    }
+
+    /// Whether the store actor has to be told that visitors wait; of several callers one is to do it.
+    pub(crate) fn announce(&self) -> bool {
+        !self.announced.load(Ordering::SeqCst) && !self.announced.swap(true, Ordering::SeqCst)
+    }
+
+    /// The number that the next waiting visitor will have.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.next_ticket.load(Ordering::Relaxed)
+    }
+
+    /// The number of the visitor who has waited longest, from the front of each shard, however many wait.
+    pub(crate) fn first_waiting(&self) -> Option<u64> {
+        let first = |index| self.lock(index).order.front().map(|(ticket, _)| *ticket);
+        (0..SHARDS).filter_map(first).min()
+    }
+
+    /// Visitors of whom memory has what is not in the store, those being written included.
+    pub(crate) fn unwritten(&self) -> usize {
+        (0..SHARDS).map(|shard| self.lock(shard).states.len()).sum()
+    }
+
+    /// Visitors whose state was forgotten to make room or for its age.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Answers of the store that were failures.
+    pub(crate) fn store_failures(&self) -> u64 {
+        self.store_failures.load(Ordering::Relaxed)
+    }
+
+    /// Answers that the store did not give in time.
+    pub(crate) fn store_timeouts(&self) -> u64 {
+        self.store_timeouts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_failure(&self, error: &StoreError) {
+        self.count_failures(1, error);
+    }
+
+    pub(crate) fn count_failures(&self, failures: usize, error: &StoreError) {
+        self.store_failures.fetch_add(failures as u64, Ordering::Relaxed);
+        logged!(warn, "{error}");
+    }
+
+    pub(crate) fn count_late(&self, answers: u64) {
+        if self.store_timeouts.fetch_add(answers, Ordering::Relaxed) == 0 {
+            logged!(warn, "the data store does not answer in time; memory decides meanwhile");
+        }
+    }
+
+    /// A panic elsewhere cannot leave a shard half-changed, so a poisoned lock is still good.
+    fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The shard of a visitor, by bits that the tables do not use.
+const fn place(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::adapters::InMemoryDataStore;
+    use crate::attributes::Attributes;
+
+    fn capacity(visitors: usize) -> NonZeroUsize {
+        NonZeroUsize::new(visitors).unwrap()
+    }
+
+    fn decide(visitors: &Visitors, visitor: &str, variation: &str) {
+        visitors.update(&visitor.into(), VisitorState::default, |state| {
+            state.decide(&"1".into(), &variation.into());
+        });
+    }
+
+    /// Visitors of the first shard.
+    fn neighbours(visitors: &Visitors) -> impl Iterator<Item = SmolStr> {
+        let names = (0_u32..).map(|visitor| SmolStr::from(visitor.to_string()));
+        names.filter(|name| place(visitors.hashes.hash_one(name.as_str())) == 0)
+    }
+
+    #[test]
+    fn a_change_is_visible_at_once() {
+        let visitors = Visitors::new(capacity(10), None, false);
+        assert!(visitors.in_memory("v", |_| ()).is_none());
+        decide(&visitors, "v", "2");
+        assert_eq!(
+            *visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
+            [("1".into(), "2".into())]
+        );
+    }
+
+    #[test]
+    fn memory_is_bounded_and_counts_what_it_forgets() {
+        let visitors = Visitors::new(capacity(SHARDS), None, false);
+        for visitor in 0..1_000 {
+            decide(&visitors, &visitor.to_string(), "2");
+        }
+        let kept =
+            (0..1_000).filter(|visitor| visitors.in_memory(&visitor.to_string(), |_| ()).is_some()).count();
+        assert!(kept <= SHARDS);
+        assert_eq!(visitors.evicted(), 1_000 - kept as u64);
+    }
+
+    #[test]
+    fn memory_is_bounded_in_bytes_and_the_oldest_leave_first() {
+        let visitors = Visitors::new(capacity(100_000), None, false).with_max_bytes(SHARDS * 400_000);
+        let names: Vec<_> = (0..1_000).map(|visitor: u32| SmolStr::from(visitor.to_string())).collect();
+        let segments = Attributes::new().with("country", "x".repeat(100_000));
+        let change = |name: &SmolStr, segments: &Attributes| {
+            visitors.update(name, VisitorState::default, |state| state.add_segments(segments));
+        };
+        names.iter().for_each(|name| change(name, &segments));
+        let kept = |shard: usize| visitors.lock(shard).states.len();
+        assert!((0..SHARDS).all(|shard| kept(shard) == 3), "a fourth of 100 kB would be too many");
+        assert_eq!(visitors.evicted(), 1_000 - 3 * SHARDS as u64);
+        let newest = visitors.in_memory(names.last().unwrap(), |state| state.segments.len());
+        assert_eq!(newest, Some(1));
+        // Who alone takes more than there is does not drive the others out.
+        change(&"heavy".into(), &Attributes::new().with("country", "x".repeat(400_000)));
+        assert!(visitors.in_memory("heavy", |_| ()).is_none());
+        assert!((0..SHARDS).all(|shard| kept(shard) == 3));
+        // One who grows while remembered counts with what he has grown to.
+        change(names.last().unwrap(), &Attributes::new().with("browser", "x".repeat(250_000)));
+        assert_eq!((0..SHARDS).map(kept).sum::<usize>(), 3 * SHARDS - 2);
+        // All that is counted is what is there.
+        for shard in 0..SHARDS {
+            let shard = visitors.lock(shard);
+            assert_eq!(shard.bytes, shard.states.values().map(Entry::bytes).sum::<usize>());
+            assert_eq!(shard.order.len(), shard.states.len());
+        }
+    }
+
+    #[test]
+    fn ids_that_begin_or_end_alike_have_shards_of_their_own() {
+        let kinds: [fn(u32) -> String; 4] = [
+            |n| n.to_string(),
+            |n| format!("{n}@shop.example.com"),
+            |n| format!("visitor-of-the-shop-{n:09}"),
+            |n| format!("{:08x}-0000-4000-8000-000000000000", n.wrapping_mul(2_654_435_761)),
+        ];
+        for (at, id) in kinds.into_iter().enumerate() {
+            let visitors = Visitors::new(capacity(100_000), None, false);
+            (0..16_000).for_each(|n| decide(&visitors, &id(n), "2"));
+            let counts: Vec<_> = (0..SHARDS).map(|shard| visitors.lock(shard).states.len()).collect();
+            assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{at}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn visitors_whose_ids_have_one_hash_displace_each_other() {
+        let visitors = Visitors::new(capacity(10), None, false);
+        decide(&visitors, "v", "2");
+        let hash = visitors.hashes.hash_one("v");
+        visitors.lock(place(hash)).states.get_mut(&hash).unwrap().visitor_id = "other".into();
+        assert!(visitors.in_memory("v", |_| ()).is_none(), "the other one's state is not v's");
+        decide(&visitors, "v", "3");
+        assert_eq!(
+            *visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
+            [("1".into(), "3".into())]
+        );
+        assert_eq!(visitors.evicted(), 1);
+    }
+
+    #[test]
+    fn state_is_over_when_its_time_is() {
+        let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), false);
+        decide(&visitors, "v", "2");
+        assert!(visitors.in_memory("v", |_| ()).is_none());
+        decide(&visitors, "v", "3");
+        assert_eq!(visitors.evicted(), 1);
+        let visitors = Visitors::new(capacity(10), Some(Duration::MAX), false);
+        decide(&visitors, "v", "2");
+        assert!(visitors.in_memory("v", |_| ()).is_some());
+    }
+
+    /// What a context would know of a visitor.
+    fn known(visitors: &Visitors, store: &dyn DataStore, visitor: &str) -> Option<VisitorState> {
+        let waiting = visitors.in_memory(visitor, VisitorState::clone);
+        visitors.join(waiting, Some(store.get(&state_key(visitor))))
+    }
+
+    #[test]
+    fn state_reaches_the_store_and_leaves_memory() {
+        let store = InMemoryDataStore::new();
+        let visitors = Visitors::new(capacity(10), None, true);
+        decide(&visitors, "v", "2");
+        assert!(visitors.announce() && !visitors.announce(), "told once");
+        assert_eq!(visitors.first_waiting(), Some(0));
+        assert_eq!(visitors.write_waiting(&store, 10), (1, 0));
+        assert_eq!(
+            store.get(r#"state:["v"]"#).unwrap(),
+            Some(json!({"attributes": {}, "segments": {}, "bucketing": {"1": "2"}}))
+        );
+        assert!((0..SHARDS).all(|shard| visitors.lock(shard).states.is_empty()));
+        assert_eq!(known(&visitors, &store, "v").unwrap().bucketing.len(), 1);
+        assert_eq!((visitors.write_waiting(&store, 10), visitors.first_waiting()), ((0, 0), None));
+        assert!(visitors.announce());
+    }
+
+    #[test]
+    fn a_round_of_writing_is_bounded() {
+        let store = InMemoryDataStore::new();
+        let visitors = Visitors::new(capacity(1_000), None, true);
+        (0..100).for_each(|visitor| decide(&visitors, &visitor.to_string(), "2"));
+        assert_eq!(visitors.write_waiting(&store, 30), (30, 0));
+        assert_eq!(visitors.write_waiting(&store, 300), (70, 0));
+    }
+
+    /// Decides for visitors while one is being written.
+    struct Meanwhile<'a>(&'a Visitors, Vec<SmolStr>, InMemoryDataStore);
+
+    impl DataStore for Meanwhile<'static> {
+        fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
+            self.2.get(key)
+        }
+        fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
+            self.1.iter().for_each(|visitor| decide(self.0, visitor, "3"));
+            self.2.set(key, value, ttl)
+        }
+        fn delete(&self, key: &str) -> Result<(), StoreError> {
+            self.2.delete(key)
+        }
+    }
+
+    #[test]
+    fn who_changes_while_being_written_waits_in_the_order_of_changes() {
+        let visitors: &'static Visitors = Box::leak(Box::new(Visitors::new(capacity(1_000), None, true)));
+        let names: Vec<_> = neighbours(visitors).take(3).collect();
+        let changed = &names[1];
+        decide(visitors, changed, "2");
+        let store = Meanwhile(visitors, names.clone(), InMemoryDataStore::new());
+        assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever comes meanwhile");
+        assert_eq!(visitors.in_memory(changed, VisitorState::clone).unwrap().bucketing[0].1, "3");
+        let waiting: Vec<_> = visitors.lock(0).order.iter().copied().collect();
+        let hashes = names.iter().map(|name| visitors.hashes.hash_one(name.as_str()));
+        // By the number of the change: whoever waits for the last waits for all, and the first is in front.
+        assert!(waiting.iter().copied().eq((1..4).zip(hashes)), "{waiting:?}");
+        assert_eq!(visitors.first_waiting(), Some(1));
+    }
+
+    #[test]
+    fn memory_stays_bounded_while_a_store_hangs() {
+        struct Full<'a>(&'a Visitors);
+        impl DataStore for Full<'static> {
+            fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
+                Ok(None)
+            }
+            fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
+                // As many come during the one call as memory may hold many times over.
+                (0..1_000).for_each(|visitor| decide(self.0, &format!("late-{visitor}"), "2"));
+                let held: usize = (0..SHARDS).map(|shard| self.0.lock(shard).states.len()).sum();
+                assert!(held <= 2 * SHARDS, "{held}");
+                Err(StoreError::new("down"))
+            }
+            fn delete(&self, _: &str) -> Result<(), StoreError> {
+                Ok(())
+            }
+        }
+        let visitors: &'static Visitors =
+            Box::leak(Box::new(Visitors::new(capacity(2 * SHARDS), None, true)));
+        decide(visitors, "v", "2");
+        assert_eq!(visitors.write_waiting(&Full(visitors), 10), (0, 1));
+        assert!(visitors.evicted() > 900);
+    }
+
+    #[test]
+    fn bytes_stay_bounded_also_while_visitors_are_written() {
+        /// Runs something during each write.
+        struct During<F>(F);
+        impl<F: Fn() + Send + Sync + 'static> DataStore for During<F> {
+            fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
+                Ok(None)
+            }
+            fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
+                self.0();
+                Ok(())
+            }
+            fn delete(&self, _: &str) -> Result<(), StoreError> {
+                Ok(())
+            }
+        }
+        let bound = 400_000;
+        let visitors: &'static Visitors =
+            Box::leak(Box::new(Visitors::new(capacity(1_000), None, true).with_max_bytes(SHARDS * bound)));
+        let mut neighbours = neighbours(visitors);
+        let (one, other) = (neighbours.next().unwrap(), neighbours.next().unwrap());
+        let grow = move |visitor: &SmolStr, name: &'static str, bytes| {
+            let segments = Attributes::new().with(name, "x".repeat(bytes));
+            visitors.update(visitor, VisitorState::default, |state| state.add_segments(&segments));
+            assert!(visitors.lock(0).bytes <= bound);
+        };
+        grow(&one, "country", 150_000);
+        grow(&other, "country", 150_000);
+        let store = During(move || {
+            // More than there is room for beside the other one, who is being written.
+            grow(&one, "browser", 300_000);
+            grow(&one, "country", 100_000);
+        });
+        assert_eq!(visitors.write_waiting(&store, 10), (2, 0));
+        assert_eq!(visitors.evicted(), 2);
+        let shard = visitors.lock(0);
+        assert_eq!((shard.states.len(), shard.order.len()), (1, 1), "who came again waits once");
+        drop(shard);
+        assert_eq!(visitors.write_waiting(&InMemoryDataStore::new(), 10), (1, 0));
+        assert_eq!(visitors.lock(0).bytes, 0);
+    }
+
+    #[test]
+    fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
+        let visitors = Visitors::new(capacity(100_000), None, false);
+        let names: Vec<_> = (0..1_000).map(|visitor| visitor.to_string()).collect();
+        names.iter().for_each(|name| decide(&visitors, name, "2"));
+        let held = visitors.lock(3);
+        let lost = held.states.len();
+        let inherited = visitors.inherit();
+        drop(held);
+        assert!(lost > 0 && inherited.lock(3).states.is_empty());
+        assert_eq!(
+            names.iter().filter(|name| inherited.in_memory(name, |_| ()).is_some()).count(),
+            1_000 - lost
+        );
+
+        let store = InMemoryDataStore::new();
+        let stored = Visitors::new(capacity(10), None, true);
+        decide(&stored, "v", "2");
+        let child = stored.inherit();
+        assert!(child.in_memory("v", |_| ()).is_none());
+        assert_eq!(child.write_waiting(&store, 10), (0, 0));
+        assert_eq!(stored.write_waiting(&store, 10), (1, 0), "the parent writes it");
+    }
+
+    struct Failing;
+
+    impl DataStore for Failing {
+        fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
+            Err(StoreError::new("down"))
+        }
+        fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
+            Err(StoreError::new("down"))
+        }
+        fn delete(&self, _: &str) -> Result<(), StoreError> {
+            Err(StoreError::new("down"))
+        }
+    }
+
+    #[test]
+    fn what_a_failing_store_refuses_stays_in_memory() {
+        let visitors = Visitors::new(capacity(10), None, true);
+        decide(&visitors, "v", "2");
+        assert_eq!(visitors.write_waiting(&Failing, 10), (0, 1));
+        assert_eq!(visitors.write_waiting(&Failing, 10), (0, 1));
+        assert_eq!(known(&visitors, &Failing, "v").unwrap().bucketing.len(), 1);
+        assert!(known(&visitors, &Failing, "other").is_none());
+        assert_eq!(visitors.store_failures(), 4, "two writes and two reads");
+    }
+
+    #[test]
+    fn an_older_view_does_not_undo_what_is_stored() {
+        let store = InMemoryDataStore::new();
+        let visitors = Visitors::new(capacity(10), None, true);
+        let older = VisitorState::default;
+        visitors
+            .update(&"v".into(), older, |state| state.add_segments(&Attributes::new().with("country", "GR")));
+        visitors.write_waiting(&store, 10);
+        visitors.update(&"v".into(), older, |state| state.decide(&"1".into(), &"2".into()));
+        let seen = known(&visitors, &store, "v").unwrap();
+        assert_eq!(
+            (seen.segments.len(), seen.bucketing.len()),
+            (1, 1),
+            "what waits lies over what is stored"
+        );
+        visitors.write_waiting(&store, 10);
+        let kept = known(&visitors, &store, "v").unwrap();
+        assert_eq!((kept.segments.len(), kept.bucketing.len()), (1, 1));
+    }
+}

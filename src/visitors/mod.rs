@@ -1,0 +1,10 @@
+//! What is remembered of a visitor between contexts, and as what a data store keeps it.
+
+mod bucketing;
+mod keys;
+mod memory;
+mod state;
+
+pub(crate) use keys::{bucketing_key, goal_key, state_key};
+pub(crate) use memory::Visitors;
+pub(crate) use state::VisitorState;
