@@ -53,6 +53,8 @@
 //! SDK key and the debug token: keep the targets `ureq` and `ureq_proto` at `debug`. Text in the API is
 //! [`SmolStr`], which dereferences to `str`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // First, for its macro.
 #[macro_use]
 mod caught;

@@ -206,9 +206,11 @@ impl Shared {
         let limit = &mut caller.until(deadline_after(self.config.tuning.store_timeout));
         let stored = match (caller, actor) {
             #[cfg(feature = "async")]
-            (Caller::Task(_), _) if let Some(store) = &self.config.async_store => {
-                self.ask(store.as_ref(), &key, limit).await
-            }
+            (Caller::Task(_), actor) => match (&self.config.async_store, actor) {
+                (Some(store), _) => self.ask(store.as_ref(), &key, limit).await,
+                (None, Some(actor)) => actor.read(key, limit).await,
+                (None, None) => None,
+            },
             (_, Some(actor)) => actor.read(key, limit).await,
             (_, None) => None,
         };

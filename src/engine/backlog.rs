@@ -315,7 +315,9 @@ impl Queue {
     fn take(&mut self, from: u64, end: u64, batch: &mut Vec<Queued>) {
         let [first, last] = [from, end].map(|at| self.in_order.partition_point(|it| it.sequence < at));
         batch.extend(self.in_order.drain(first..last));
-        batch.extend(self.overtaken.extract_if(from..end, |_, _| true).map(|(_, queued)| queued));
+        while let Some((&sequence, _)) = self.overtaken.range(from..end).next() {
+            batch.extend(self.overtaken.remove(&sequence));
+        }
     }
 
     fn first(&self) -> Option<&Queued> {

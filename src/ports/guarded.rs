@@ -90,7 +90,11 @@ impl Transport for GuardedTransport {
 /// An error is kept in the ledger and logged: not with a text of any length.
 fn shortened(error: TransportError) -> TransportError {
     let shorten = |text: Box<str>| {
-        if text.len() > MAX_REASON { text[..text.floor_char_boundary(MAX_REASON)].into() } else { text }
+        if text.len() <= MAX_REASON {
+            return text;
+        }
+        let end = (0..=MAX_REASON).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text[..end].into()
     };
     match error {
         TransportError::Other(text) => TransportError::Other(shorten(text)),

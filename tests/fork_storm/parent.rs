@@ -155,7 +155,8 @@ pub(crate) fn run(server: &Server, seed: u64, children: u32) {
         let fork_them = move |forker| {
             let mut random = Random(seed << 8 | forker);
             begun.wait();
-            while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            {
                 burst(go, &mut random);
                 let task = if scene.churns() { 0 } else { random.next() };
                 let child = watch::fork(|| child::live(scene, core, inherited.as_ref(), task));

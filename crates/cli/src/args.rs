@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// Works with a Convert Experiences config offline: nothing is ever fetched or sent.
 ///
-/// Exit status: 0 if all is well, 1 if something differs, 2 if the input cannot be used.
+/// Exit status: 0 if all is well, 1 if a split is not the configured one, 2 if the input cannot be used.
 #[derive(Debug, Parser)]
 #[command(name = "convert", version, max_term_width = 100)]
 pub(crate) struct Args {
@@ -16,25 +16,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Answer every line of a parity file through the SDK and print each difference
-    Replay(ReplayArgs),
     /// Print the experiences and features of one visitor, or of many
     Evaluate(EvaluateArgs),
     /// Compare the split that visitors get with the configured one
     Split(SplitArgs),
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct ReplayArgs {
-    /// JSON lines, plain or gzip; `-` reads standard input
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Print one JSON object for each difference, then one with the totals
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Ask through the asynchronous surface of the SDK; the answers must be the same
-    #[arg(long = "async")]
-    pub(crate) asynchronous: bool,
 }
 
 /// What the visitors of `evaluate` and `split` have in common.

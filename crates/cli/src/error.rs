@@ -26,9 +26,16 @@ pub(crate) struct Flaw {
     pub(crate) file: String,
     /// Counted from one.
     pub(crate) line: Option<u64>,
-    /// The path of the field, such as `request.state.goals[0]`.
+    /// The path of the field, such as `attributes.plan`.
     pub(crate) field: String,
     pub(crate) reason: String,
+}
+
+impl Flaw {
+    /// A flaw of a whole file or option.
+    pub(crate) fn of(file: impl Into<String>, reason: impl ToString) -> Self {
+        Self { file: file.into(), reason: reason.to_string(), ..Self::default() }
+    }
 }
 
 impl fmt::Display for Flaw {
@@ -47,57 +54,5 @@ impl fmt::Display for Flaw {
 impl From<Flaw> for Failure {
     fn from(flaw: Flaw) -> Self {
         Self::Input(Box::new(flaw))
-    }
-}
-
-/// A flaw of one field, before it is known in which file and line.
-#[derive(Debug)]
-pub(crate) struct FieldFlaw {
-    pub(crate) field: String,
-    pub(crate) reason: String,
-}
-
-impl FieldFlaw {
-    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { field: field.into(), reason: reason.into() }
-    }
-
-    /// The same flaw of a part of `parent`.
-    pub(crate) fn within(mut self, parent: &str) -> Self {
-        self.field = match self.field.as_str() {
-            "" => parent.to_owned(),
-            field if field.starts_with('[') => format!("{parent}{field}"),
-            field => format!("{parent}.{field}"),
-        };
-        self
-    }
-
-    pub(crate) fn at(self, file: &str, line: Option<u64>) -> Failure {
-        let Self { field, reason } = self;
-        Flaw { file: file.to_owned(), line, field, reason }.into()
-    }
-}
-
-/// What can end the work on one line.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// The line cannot be used.
-    Field(FieldFlaw),
-    /// The SDK failed.
-    Sdk(String),
-}
-
-impl From<FieldFlaw> for Trouble {
-    fn from(flaw: FieldFlaw) -> Self {
-        Self::Field(flaw)
-    }
-}
-
-impl Trouble {
-    pub(crate) fn at(self, file: &str, line: u64) -> Failure {
-        match self {
-            Self::Field(flaw) => flaw.at(file, Some(line)),
-            Self::Sdk(reason) => Failure::Sdk(format!("{file}:{line}: {reason}")),
-        }
     }
 }

@@ -1,13 +1,10 @@
-//! The `convert` command: replays parity vectors, evaluates visitors, checks splits.
+//! The `convert` command: evaluates visitors and checks splits.
 
 mod args;
 mod error;
 mod evaluate;
 mod input;
-mod json;
 mod offline;
-mod progress;
-mod replay;
 mod split;
 
 use std::io::{self, Write as _};
@@ -30,7 +27,6 @@ enum Verdict {
 fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match &args.command {
-        Command::Replay(args) => replay::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Split(args) => split::run(args),
     };

@@ -10,7 +10,6 @@ mod cookie;
 mod environment;
 mod error;
 mod framework;
-mod lifecycle;
 mod stop;
 pub mod testing;
 mod visit;

@@ -1,6 +1,6 @@
 """From a config and a request that show a difference to the smallest ones that still do.
 
-Each round tries every single edit at once, in one run of the oracle and one of `convert replay`, then
+Each round tries every single edit at once, in one run of the oracle and one of `replay`, then
 the edits that kept the difference together. Edits only leave out what may be left out: a config never
 gets a shape in which the packages are known to differ.
 """

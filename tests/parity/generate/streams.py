@@ -1,4 +1,4 @@
-"""Lines on their way: from the generator through an oracle into `convert replay`."""
+"""Lines on their way: from the generator through an oracle into `replay`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Work:
 
 @dataclass
 class Verdict:
-    """What `convert replay` said of a batch."""
+    """What `replay` said of a batch."""
 
     mismatches: list[dict[str, Any]] = field(default_factory=list)
     passed: int = 0
@@ -101,7 +101,7 @@ def answer(oracle: Oracle, lines: bytes) -> bytes:
 
 
 def replay(command: list[str], lines: bytes) -> Verdict:
-    done = subprocess.run([*command, "replay", "-", "--json"], input=lines, stdout=subprocess.PIPE, check=False)
+    done = subprocess.run([*command, "-", "--json"], input=lines, stdout=subprocess.PIPE, check=False)
     verdict = Verdict()
     summed = False
     for line in done.stdout.split(b"\n"):
@@ -114,18 +114,18 @@ def replay(command: list[str], lines: bytes) -> Verdict:
         else:
             verdict.mismatches.append(said)
     if not summed or done.returncode not in (0, 1) or bool(verdict.failed) != bool(done.returncode):
-        raise Broken(f"{command[0]} replay: exit {done.returncode}, {verdict.passed} passed, {verdict.failed} failed")
+        raise Broken(f"{command[0]}: exit {done.returncode}, {verdict.passed} passed, {verdict.failed} failed")
     return verdict
 
 
 def build_replay(root: Path) -> list[str]:
-    """The Rust side: `convert`, built once. Cargo says where it put it."""
-    command = ["cargo", "build", "--release", "-p", "convert-cli", "--message-format=json-render-diagnostics"]
+    """The Rust side, built once. Cargo says where it put it."""
+    command = ["cargo", "build", "--release", "-p", "convert-parity", "--message-format=json-render-diagnostics"]
     built = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=False)
     if built.returncode:
-        raise Broken("the command-line tool does not build")
+        raise Broken("the replay does not build")
     messages = (json.loads(line) for line in built.stdout.split(b"\n") if line.strip())
     programs = [one["executable"] for one in messages if one.get("executable")]
     if not programs:
-        raise Broken("the package convert-cli has no program")
+        raise Broken("the package convert-parity has no program")
     return [programs[-1]]

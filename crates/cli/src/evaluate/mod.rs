@@ -5,7 +5,6 @@ mod steps;
 mod text;
 
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
-use std::path::Path;
 
 use convert_sdk::{Attributes, Core};
 use serde::Deserialize;
@@ -13,14 +12,15 @@ use serde::Deserialize;
 use self::answer::Answer;
 use crate::Verdict;
 use crate::args::EvaluateArgs;
-use crate::error::Failure;
-use crate::input::{self, Lines};
-use crate::json::{self, Object};
+use crate::error::{Failure, Flaw};
+use crate::input::{self, Object};
 use crate::offline;
-use crate::progress::Progress;
 
 /// Visitors whose decisions are remembered, so that one who appears again keeps them.
 const VISITORS: usize = 100_000;
+
+/// Where visitors come from, as messages name it.
+const STDIN: &str = "standard input";
 
 /// One visitor of the standard input.
 #[derive(Deserialize)]
@@ -37,15 +37,17 @@ struct Visitor {
 pub(crate) fn run(args: &EvaluateArgs) -> Result<Verdict, Failure> {
     let attributes = input::object("--attributes", args.shared.attributes.as_deref())?;
     let location = input::object("--location", args.shared.location.as_deref())?;
-    let core = offline::core_of_file(&args.shared, VISITORS)?;
+    let core = offline::core(&args.shared, VISITORS)?;
     let mut printer = Printer::new(args);
     if let Some(visitor) = &args.visitor {
         printer.print(&core, visitor, attributes.into(), location.into())?;
     } else {
-        let mut lines = Lines::open(Path::new("-"), &Progress::hidden())?;
-        let name = lines.name().to_owned();
-        while let Some((number, line)) = lines.next()? {
-            let line: Visitor = json::parse(line).map_err(|flaw| flaw.at(&name, Some(number)))?;
+        for (number, line) in (1..).zip(io::stdin().lines()) {
+            let line = line.map_err(|error| Flaw { line: Some(number), ..Flaw::of(STDIN, error) })?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let line: Visitor = input::parse(&line, STDIN, Some(number))?;
             // What the options give is meant for every visitor, unless the line has its own.
             let attributes = line.attributes.unwrap_or_else(|| attributes.clone());
             let location = line.location.unwrap_or_else(|| location.clone());

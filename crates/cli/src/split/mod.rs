@@ -4,18 +4,17 @@ mod chart;
 mod configured;
 mod verdict;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use convert_sdk::{Attributes, Context, Core, RunOptions};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use self::configured::Configured;
 use self::verdict::ChiSquare;
 use crate::args::SplitArgs;
 use crate::error::{Failure, Flaw};
-use crate::offline;
-use crate::progress::Progress;
-use crate::{Verdict, input};
+use crate::{Verdict, input, offline};
 
 /// Visitors between two movements of the bar.
 const STRIDE: u64 = 1_024;
@@ -48,7 +47,7 @@ struct Share {
 pub(crate) fn run(args: &SplitArgs) -> Result<Verdict, Failure> {
     let attributes = input::object("--attributes", args.shared.attributes.as_deref())?.into();
     let location: Attributes = input::object("--location", args.shared.location.as_deref())?.into();
-    let core = offline::core_of_file(&args.shared, REMEMBERED)?;
+    let core = offline::core(&args.shared, REMEMBERED)?;
     let first = context(&core, args, 1, &attributes)?.with_location(location.clone());
     let mut split = configured_split(args, &first)?;
     count(args, &core, &attributes, &location, &mut split)?;
@@ -65,9 +64,7 @@ pub(crate) fn run(args: &SplitArgs) -> Result<Verdict, Failure> {
 
 /// What the first visitor's explanation says of the layout, with nothing observed yet.
 fn configured_split(args: &SplitArgs, first: &Context) -> Result<Split, Failure> {
-    let refuse = |reason: String| -> Failure {
-        Flaw { file: "--experience".to_owned(), reason, ..Flaw::default() }.into()
-    };
+    let refuse = |reason: String| Failure::from(Flaw::of("--experience", reason));
     let explanation = first.diagnose_experience(&args.experience).explanation;
     let explanation = explanation
         .ok_or_else(|| refuse(format!("the config has no experience with the key `{}`", args.experience)))?;
@@ -102,8 +99,7 @@ fn count(
     location: &Attributes,
     split: &mut Split,
 ) -> Result<(), Failure> {
-    let progress = Progress::new();
-    progress.of_items(&args.experience, args.visitors);
+    let progress = progress(&args.experience, args.visitors);
     let options = RunOptions::new().enable_storage(false).location(location.clone());
     for number in 1..=args.visitors {
         let context = context(core, args, number, attributes)?;
@@ -119,11 +115,26 @@ fn count(
             }),
         }
         if number % STRIDE == 0 {
-            progress.advance(STRIDE);
+            progress.inc(STRIDE);
         }
     }
-    progress.clear();
+    progress.finish_and_clear();
     Ok(())
+}
+
+/// A bar on standard error, where that is a terminal.
+fn progress(name: &str, length: u64) -> ProgressBar {
+    let bar = ProgressBar::hidden();
+    if io::stderr().is_terminal() {
+        bar.set_length(length);
+        bar.set_message(name.to_owned());
+        // The template is a constant; without its style a bar still counts.
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}") {
+            bar.set_style(style);
+        }
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+    }
+    bar
 }
 
 fn context(core: &Core, args: &SplitArgs, number: u64, attributes: &Attributes) -> Result<Context, Failure> {

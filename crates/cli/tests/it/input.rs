@@ -1,11 +1,11 @@
-//! Where lines come from, and what is said of those that cannot be read.
+//! What is said of a config or of visitors that cannot be read.
 
 use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::program::{GOOD, convert};
+use crate::program::{config, convert};
 
 /// A file that is deleted at the end.
 struct File(std::path::PathBuf);
@@ -28,96 +28,19 @@ impl Drop for File {
     }
 }
 
-fn gzip(text: &str) -> Vec<u8> {
+fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 #[test]
-fn all_is_well() {
-    let file = File::new("good.jsonl", GOOD.as_bytes());
-    let output = convert(&["replay", file.path()], b"");
-    assert_eq!((output.code, output.last_line()), (0, "10 passed, 0 failed"), "{}", output.stderr);
-    assert!(output.stdout.starts_with("not asked: 1 answer, rules lower a text"), "{}", output.stdout);
-    assert_eq!(output.stderr, "");
-}
-
-#[test]
-fn files_may_be_compressed_and_several_and_standard_input() {
-    let (plain, packed) =
-        (File::new("plain.jsonl", GOOD.as_bytes()), File::new("packed.jsonl.gz", &gzip(GOOD)));
-    let output = convert(&["replay", plain.path(), packed.path(), "-"], &gzip(GOOD));
-    assert_eq!((output.code, output.last_line()), (0, "30 passed, 0 failed"), "{}", output.stderr);
-    let totals = convert(&["replay", "--json", "-"], GOOD.as_bytes()).stdout;
-    assert_eq!(totals, "{\"decisions\":71,\"failed\":0,\"passed\":10}\n");
-}
-
-#[test]
-fn a_mismatch_names_file_line_and_part() {
-    let file = File::new("bad.jsonl", GOOD.replace(r#""bucket":8121"#, r#""bucket":1"#).as_bytes());
-    let output = convert(&["replay", file.path()], b"");
-    let expected = format!("{}:3: A-144-10 of A-144: decisions.menu-6", file.path());
-    assert_eq!(
-        output.lines()[..3],
-        [
-            expected.as_str(),
-            r#"  expected {"bucket":1,"variation_id":"10907010364"}"#,
-            r#"  actual   {"bucket":8121,"variation_id":"10907010364"}"#,
-        ]
-    );
-    assert_eq!((output.code, output.last_line()), (1, "9 passed, 1 failed"));
-}
-
-#[test]
-fn a_line_that_cannot_be_used_is_named() {
-    let flaws = [
-        (r#"{"kind":"request","id":"#, "standard input:11: EOF while parsing a value (column 23)"),
-        (r#"{"kind":"riddle"}"#, "standard input:11: kind: `riddle` is not known"),
-        (
-            r#"{"kind":"request","id":"x","config_ref":"A-144","request":{"visitor_id":7},"expected":{}}"#,
-            "standard input:11: request.visitor_id: invalid type: integer `7`",
-        ),
-        (
-            r#"{"kind":"request","id":"x","config_ref":"A-144","request":{"visitor_id":"v","stat":{}},"expected":{}}"#,
-            "standard input:11: request.stat: unknown field `stat`",
-        ),
-        (
-            r#"{"kind":"request","id":"x","config_ref":"A-144","request":{"visitor_id":"v"},"expected":{"decision":{}}}"#,
-            "standard input:11: expected.decision: is no part",
-        ),
-        (
-            r#"{"kind":"request","id":"x","config_ref":"Z","request":{"visitor_id":"v"},"expected":{}}"#,
-            "standard input:11: config_ref: names none of the last 32 configs",
-        ),
-        (
-            r#"{"kind":"request","id":"x","config_ref":"A-144","request":{"visitor_id":"v","conversions":[{"goal_key":"goal-0","goal_data":[{"key":"colour","value":1}]}]},"expected":{"payload":[]}}"#,
-            "standard input:11: request.conversions.goal_data.colour: not a goal data key",
-        ),
-        (
-            r#"{"kind":"config","id":"x","options":{"environments":"y"},"config":{}}"#,
-            "standard input:11: options.environments: unknown field",
-        ),
-        (r#"{"kind":"cast","type":"string"}"#, "standard input:11: missing field `value`"),
-    ];
-    for (line, message) in flaws {
-        // A flaw in the middle: what stands before it is still answered.
-        let (before, last) = GOOD.trim_end().rsplit_once('\n').unwrap();
-        let text = format!("{before}\n{line}\n{last}\n");
-        let number = text.lines().position(|one| one == line).unwrap() + 1;
-        let output = convert(&["replay", "-"], text.as_bytes());
-        let message = message.replace(":11:", &format!(":{number}:"));
-        assert_eq!(output.code, 2, "{line}");
-        assert!(output.stderr.starts_with(&format!("error: {message}")), "{line}: {}", output.stderr);
-    }
-}
-
-#[test]
-fn a_file_that_is_not_there_is_named() {
-    let output = convert(&["replay", "no-such-file.jsonl"], b"");
-    assert_eq!(output.code, 2);
-    assert!(output.stderr.starts_with("error: no-such-file.jsonl: "), "{}", output.stderr);
-    assert_eq!(convert(&["replay"], b"").code, 2);
+fn a_config_may_be_compressed() {
+    let plain = config();
+    let packed = File::new("packed.json.gz", &gzip(&std::fs::read(&plain).unwrap()));
+    let answer = |path: &str| convert(&["evaluate", "--config", path, "--visitor", "v"], b"").stdout;
+    assert!(answer(&plain).starts_with("{\"visitor\":\"v\""));
+    assert_eq!(answer(packed.path()), answer(&plain));
 }
 
 #[test]
@@ -134,8 +57,8 @@ fn a_config_that_is_no_json_is_named_with_its_line() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_named() {
-    let output = convert(&["replay", "-"], b"{\"kind\":\"meta\"}\n\n\xff\n");
-    assert_eq!(output.code, 2);
+fn a_visitor_that_is_not_utf8_is_named_with_its_line() {
+    let output = convert(&["evaluate", "--config", &config()], b"{\"visitor\":\"v\"}\n\n\xff\n");
+    assert_eq!((output.code, output.lines().len()), (2, 1));
     assert!(output.stderr.starts_with("error: standard input:3: "), "{}", output.stderr);
 }

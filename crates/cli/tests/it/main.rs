@@ -3,8 +3,5 @@
 
 mod evaluate;
 mod input;
-mod parts;
 mod program;
-mod scripts;
 mod split;
-mod vectors;

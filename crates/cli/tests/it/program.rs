@@ -4,9 +4,6 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// A config, two requests and one unit line of each kind, all answered as expected.
-pub(crate) const GOOD: &str = include_str!("good.jsonl");
-
 /// What a run of the binary gave.
 pub(crate) struct Output {
     pub(crate) code: i32,
@@ -48,12 +45,7 @@ pub(crate) fn convert(arguments: &[&str], input: &[u8]) -> Output {
     }
 }
 
-/// A file of the repository, by its path from the root.
-pub(crate) fn repository(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
 /// A small config, as served.
 pub(crate) fn config() -> String {
-    repository("tests/it/small.json").display().to_string()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/it/small.json").display().to_string()
 }

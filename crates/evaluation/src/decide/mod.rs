@@ -4,8 +4,6 @@
 mod bucketing;
 mod experience;
 mod explain;
-mod feature;
-mod goal;
 mod rules;
 mod segments;
 #[cfg(test)]
@@ -15,11 +13,10 @@ mod trace;
 mod vectors;
 
 use crate::attributes::{AttributeValue, Attributes};
-use crate::config::ConfigSnapshot;
+use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
 
 pub use explain::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step, explain_experience};
-pub use feature::carried_features;
-pub use goal::goal_matches;
+pub use rules::goal_matches;
 pub use segments::match_custom_segments;
 
 /// What is stored for a visitor and an experience.
@@ -171,4 +168,11 @@ where
     D: StoredDecisions + ?Sized,
 {
     experience::decide(snapshot, experience, facts, &mut trace::Untraced)
+}
+
+/// The declared features that a variation of an experience carries, one entry per change, in the
+/// order of the changes.
+pub fn carried_features(snapshot: &ConfigSnapshot, experience: usize, variation: usize) -> &[CarriedFeature] {
+    let experience = snapshot.experiences().get(experience);
+    experience.and_then(|experience| experience.variations.get(variation)).map_or(&[], |one| &one.features)
 }

@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 
 use ryu_js::Buffer;
 
-use super::trace::{Trace, Verdict};
+use super::trace::{Trace, Untraced, Verdict};
 use crate::attributes::{AttributeValue, Attributes};
-use crate::config::{Item, Next, Operand, RuleSet, Test};
+use crate::config::{ConfigSnapshot, Item, Next, Operand, RuleSet, SnapshotExt, Test};
 use crate::js::number::{number, number_of_text, numeric_text};
 use crate::js::regex::Steps;
 use crate::js::text::{
@@ -28,6 +28,12 @@ pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, steps: &mut St
         next = if verdict == Verdict::Matched { item.if_matched } else { item.if_missed };
     }
     next == Next::MATCHED
+}
+
+/// Whether the rules of a goal, by its position, match. A goal without rules does not match.
+pub fn goal_matches(snapshot: &ConfigSnapshot, goal: usize, rule_data: &Attributes) -> bool {
+    let rules = snapshot.goals().get(goal).and_then(|goal| goal.rules.as_ref());
+    rules.is_some_and(|rules| matches(rules, rule_data, &mut Steps::of_a_decision(), &mut Untraced))
 }
 
 #[inline(always)]

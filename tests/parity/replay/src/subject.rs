@@ -1,0 +1,119 @@
+//! The SDK instances under replay: one for each config, reused by its requests.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use convert_sdk::{Core, DeliveryConfig, InvalidOption, SdkConfig};
+use serde_json::{Map, Value, json};
+
+use crate::error::{FieldFlaw, Trouble};
+use crate::json;
+use crate::line::{ConfigLine, State};
+use crate::served::Served;
+use crate::store::Store;
+use crate::surface::{Sdk, Surface};
+use crate::wire::Wire;
+
+/// More events than a request makes, so that its sequence goes out in one body.
+const BATCH: usize = 10_000;
+/// Fewer bytes than a config needs for an experience.
+const EXPERIENCE_BYTES: usize = 32;
+/// What happens in this process takes microseconds; past this something hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One config and what surrounds its core.
+pub(crate) enum Subject {
+    Ready(Ready),
+    /// The SDK does not accept the config.
+    Refused(String),
+}
+
+/// A core that is ready, with a store and a wire of the replay's own.
+pub(crate) struct Ready {
+    pub(crate) core: Sdk,
+    pub(crate) store: Arc<Store>,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) served: Served,
+    /// Visitors whose state may still be on its way to the store.
+    unsettled: HashSet<String>,
+}
+
+impl Subject {
+    /// Makes the SDK instance of a config line.
+    pub(crate) fn new(line: &ConfigLine<'_>, surface: Surface) -> Result<Self, Trouble> {
+        let refused = |error: InvalidOption| {
+            FieldFlaw::new(error.field(), error.reason().to_string()).within("options")
+        };
+        let records = capacity(line.config.get());
+        let delivery = DeliveryConfig::builder().queue_capacity(records).max_pending_records(records);
+        let (store, wire) = (Arc::new(Store::default()), Arc::new(Wire::default()));
+        let mut config = SdkConfig::builder()
+            .data_json(line.config.get())
+            .exclude_experience_id_hash(line.options.exclude_experience_id_hash)
+            .hash_seed(line.options.hash_seed.unwrap_or_default())
+            .batch_size(BATCH)
+            .delivery(delivery.lanes(1).build().map_err(refused)?)
+            .shared_data_store(Arc::clone(&store) as Arc<_>);
+        if let Some(environment) = &line.options.environment {
+            config = config.environment(environment.as_str());
+        }
+        if let Some(values) = line.options.max_traffic {
+            config = config.max_traffic(values);
+        }
+        let config = config.build().map_err(refused)?;
+        let core = Core::builder(config).shared_transport(Arc::clone(&wire) as Arc<_>).build();
+        let core = Sdk::new(core.map_err(|error| Trouble::Sdk(error.to_string()))?, surface);
+        if let Err(error) = core.initialize() {
+            return Ok(Self::Refused(error.to_string()));
+        }
+        let served = Served::new(&json::parse(line.config.get()).map_err(|flaw| flaw.within("config"))?);
+        Ok(Self::Ready(Ready { core, store, wire, served, unsettled: HashSet::new() }))
+    }
+}
+
+impl Ready {
+    /// Starts a visitor afresh with this stored state.
+    pub(crate) fn seed(&mut self, visitor: &str, state: &State) -> Result<(), Trouble> {
+        if self.unsettled.contains(visitor) {
+            self.settle()?;
+        }
+        let segments = segments(state);
+        let empty = segments.as_object().is_none_or(Map::is_empty);
+        let envelope = (!empty || !state.bucketing.is_empty())
+            .then(|| json!({"attributes": {}, "segments": segments, "bucketing": state.bucketing}));
+        // The SDK marks goals by id, the vectors by key.
+        let goal_ids = state.goals.iter().filter_map(|key| self.served.goal_id(key));
+        self.store.seed(visitor, envelope, goal_ids);
+        Ok(())
+    }
+
+    /// Notes that something may be stored for the visitor.
+    pub(crate) fn unsettle(&mut self, visitor: &str) {
+        if !self.unsettled.contains(visitor) {
+            self.unsettled.insert(visitor.to_owned());
+        }
+    }
+
+    /// Waits until every record is on the wire and every change is in the store.
+    pub(crate) fn settle(&mut self) -> Result<(), Trouble> {
+        self.core.flush()?;
+        self.unsettled.clear();
+        Ok(())
+    }
+}
+
+/// Room for the exposures of every experience at once: none may be refused, and the usual room for
+/// thousands of records is more work to lay out than most configs are to replay.
+fn capacity(config: &str) -> usize {
+    (config.len() / EXPERIENCE_BYTES).clamp(256, 1 << 20)
+}
+
+/// The stored segments, recorded custom segments among them.
+pub(crate) fn segments(state: &State) -> Value {
+    let mut segments = state.segments.clone();
+    if let Some(ids) = &state.custom_segments {
+        segments.insert("customSegments".to_owned(), Value::Array(ids.clone()));
+    }
+    Value::Object(segments)
+}

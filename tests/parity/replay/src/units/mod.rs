@@ -1,0 +1,134 @@
+//! The unit lines: each asks one small thing, and many of them share one config.
+
+mod cast;
+mod hash;
+mod layout;
+mod number;
+mod preview_param;
+mod regex;
+mod rule;
+
+use convert_sdk::{Attributes, Core, Explanation, RunOptions, SdkConfig, SdkConfigBuilder, Step};
+use serde::Deserialize;
+
+use crate::error::FieldFlaw;
+use crate::findings::Findings;
+use crate::json;
+use crate::surface::{Sdk, Surface, Visitor};
+use crate::wire::Wire;
+
+/// What one line adds to the shared config, and what it asks.
+pub(crate) trait Probe {
+    /// Adds entities; `at` makes their keys and ids unique.
+    fn add(&self, at: usize, config: &mut ConfigText);
+
+    /// Asks and compares.
+    fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw>;
+}
+
+/// A unit line.
+pub(crate) struct Unit(Box<dyn Probe>);
+
+/// Unit lines that wait to be asked together.
+#[derive(Default)]
+pub(crate) struct Batch(Vec<(u64, String, Unit)>);
+
+/// The number and id of a line, and what was found.
+pub(crate) type Answered = (u64, String, Findings);
+
+/// The JSON text of a config in the making.
+#[derive(Default)]
+pub(crate) struct ConfigText {
+    experiences: Vec<String>,
+    audiences: Vec<String>,
+    locations: Vec<String>,
+    features: Vec<String>,
+}
+
+impl Unit {
+    /// Reads a line of this kind.
+    pub(crate) fn read(kind: &str, text: &str) -> Result<Self, FieldFlaw> {
+        fn boxed<'a, T: Probe + Deserialize<'a> + 'static>(text: &'a str) -> Result<Unit, FieldFlaw> {
+            Ok(Unit(Box::new(json::parse::<T>(text)?)))
+        }
+        match kind {
+            "rule" => boxed::<rule::Rule>(text),
+            "hash" => boxed::<hash::Hash>(text),
+            "layout" => boxed::<layout::Layout>(text),
+            "cast" => boxed::<cast::Cast>(text),
+            "string" => Ok(Self(Box::new(json::parse::<cast::Text>(text)?.into_cast()?))),
+            "number" => boxed::<number::Number>(text),
+            "preview_param" => boxed::<preview_param::PreviewParam>(text),
+            "regex" => boxed::<regex::Regex>(text),
+            _ => Err(FieldFlaw::new("kind", format!("`{kind}` is not known"))),
+        }
+    }
+}
+
+impl Batch {
+    /// Adds the line of this number and id.
+    pub(crate) fn push(&mut self, number: u64, id: String, unit: Unit) {
+        self.0.push((number, id, unit));
+    }
+
+    /// Answers everything that waits; a failure comes with its line.
+    pub(crate) fn answer(&mut self, surface: Surface) -> Result<Vec<Answered>, (u64, FieldFlaw)> {
+        let lines = std::mem::take(&mut self.0);
+        let Some((first, ..)) = lines.first() else { return Ok(Vec::new()) };
+        let mut config = ConfigText::default();
+        // From one on: an id of 0 is none to JavaScript.
+        for (at, (.., unit)) in (1..).zip(&lines) {
+            unit.0.add(at, &mut config);
+        }
+        let core = sdk(config.finish(), surface).map_err(|flaw| (*first, flaw))?;
+        let mut answers = Vec::with_capacity(lines.len());
+        for (at, (number, id, unit)) in (1..).zip(lines) {
+            let mut findings = Findings::default();
+            unit.0.ask(at, &core, &mut findings).map_err(|flaw| (number, flaw))?;
+            answers.push((number, id, findings));
+        }
+        Ok(answers)
+    }
+}
+
+impl ConfigText {
+    fn finish(self) -> SdkConfigBuilder {
+        let Self { experiences, audiences, locations, features } = self;
+        let text = format!(
+            r#"{{"account_id":"1","project":{{"id":"2"}},"experiences":[{}],"audiences":[{}],"locations":[{}],"features":[{}]}}"#,
+            experiences.join(","),
+            audiences.join(","),
+            locations.join(","),
+            features.join(","),
+        );
+        SdkConfig::builder().data_json(text)
+    }
+}
+
+/// A variation that everybody gets.
+const EVERYBODY: &str = r#"[{"id":"1","key":"all","traffic_allocation":100}]"#;
+
+/// An SDK that decides and does nothing else.
+fn sdk(config: SdkConfigBuilder, surface: Surface) -> Result<Sdk, FieldFlaw> {
+    let config = config.tracking(false).build();
+    let config = config.map_err(|error| FieldFlaw::new(error.field(), error.reason().to_string()))?;
+    let core = Core::builder(config).transport(Wire::default()).build();
+    let core = Sdk::new(core.map_err(|error| FieldFlaw::new("", error.to_string()))?, surface);
+    core.initialize().map_err(|error| FieldFlaw::new("", error.to_string()))?;
+    Ok(core)
+}
+
+/// Asks without a trace, so that lines do not meet.
+fn quiet() -> RunOptions {
+    RunOptions::new().enable_storage(false).enable_tracking(false)
+}
+
+/// A context, for the reason why there is none.
+fn context(core: &Sdk, visitor: &str, attributes: Attributes) -> Result<Visitor, FieldFlaw> {
+    core.create_context(visitor, attributes).map_err(|error| FieldFlaw::new("", error.to_string()))
+}
+
+/// The step in which the visitor's hash chose.
+fn bucketing(explanation: Option<&Explanation>) -> Option<&Step> {
+    explanation?.steps.iter().find(|step| matches!(step, Step::Bucketing { .. }))
+}
