@@ -78,7 +78,7 @@ mod process;
 mod results;
 mod secret;
 mod shared;
-#[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
+#[cfg(feature = "async-reqwest")]
 mod spawned;
 mod state;
 mod switch;
@@ -126,8 +126,6 @@ pub use results::{
 };
 #[cfg(feature = "async")]
 pub use state::AsyncDataStore;
-#[cfg(feature = "async-redis")]
-pub use state::RedisDataStore;
 pub use state::{DataStore, InMemoryDataStore, StoreError};
 pub use tracking::{
     BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,

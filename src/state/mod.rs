@@ -7,13 +7,9 @@ mod envelope;
 mod keys;
 mod marks;
 mod memory_store;
-#[cfg(feature = "async-redis")]
-mod redis;
 mod store;
 mod visitors;
 
-#[cfg(feature = "async-redis")]
-pub use self::redis::RedisDataStore;
 #[cfg(feature = "async")]
 pub use async_store::AsyncDataStore;
 pub use memory_store::InMemoryDataStore;
