@@ -5,6 +5,7 @@
 mod asynchronous;
 mod commands;
 mod connections;
+mod control;
 mod outages;
 mod proxy;
 #[path = "../support/sdk.rs"]

@@ -86,11 +86,12 @@ fn redis(server: &Redis, words: &[&str]) {
 
 #[test]
 fn a_redis_that_is_killed_and_started_again() {
-    let Some(mut server) = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]) else { return };
+    let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+    let Some(mut server) = Redis::start(&durable) else { return };
     let hosts = Hosts::start(&server.url());
     server.kill();
     hosts.go_on();
-    server.restart();
+    server.restart(&durable);
     hosts.recover();
     hosts.nothing_is_forgotten();
 }
@@ -100,7 +101,7 @@ fn a_redis_that_forgets_everything_when_it_is_killed() {
     let Some(mut server) = Redis::start(&[]) else { return };
     let hosts = Hosts::start(&server.url());
     server.kill();
-    server.restart();
+    server.restart(&[]);
     hosts.recover();
     // Each host still knows what itself has sent, or was told of.
     for core in &hosts.cores {

@@ -10,10 +10,9 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Ended with this value, by its process id.
 pub(crate) struct Redis {
-    process: Child,
+    pub(crate) process: Child,
     pub(crate) port: u16,
-    folder: PathBuf,
-    settings: Vec<String>,
+    pub(crate) folder: PathBuf,
 }
 
 impl Redis {
@@ -22,11 +21,10 @@ impl Redis {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("convert-redis-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
         loop {
             // Free now; whoever takes it first makes the server end, and another one is tried.
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut process = match serve(port, &folder, &settings) {
+            let mut process = match serve(port, &folder, settings) {
                 Ok(process) => process,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     // Not `eprintln`, which the test harness keeps to itself where a test passes.
@@ -37,7 +35,7 @@ impl Redis {
                 Err(error) => panic!("{error}"),
             };
             match until_ready(&mut process) {
-                Ok(()) => return Some(Self { process, port, folder, settings }),
+                Ok(()) => return Some(Self { process, port, folder }),
                 Err(said) => assert!(said.contains("Address already in use"), "{said}"),
             }
             process.wait().unwrap();
@@ -46,30 +44,6 @@ impl Redis {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    /// SIGKILL.
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    /// Starts it again after a kill, on its port and with its files.
-    pub(crate) fn restart(&mut self) {
-        self.process = serve(self.port, &self.folder, &self.settings).unwrap();
-        until_ready(&mut self.process).unwrap();
-    }
-
-    /// A connection of the test's.
-    pub(crate) fn connect(&self) -> redis::Connection {
-        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
-    }
-
-    /// A number from `INFO`.
-    pub(crate) fn info(connection: &mut redis::Connection, name: &str) -> u64 {
-        let info: String = redis::cmd("INFO").query(connection).unwrap();
-        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap().parse().unwrap()
     }
 }
 
@@ -81,7 +55,7 @@ impl Drop for Redis {
     }
 }
 
-fn serve(port: u16, folder: &Path, settings: &[String]) -> std::io::Result<Child> {
+pub(crate) fn serve(port: u16, folder: &Path, settings: &[&str]) -> std::io::Result<Child> {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .arg("--dir")
@@ -93,7 +67,7 @@ fn serve(port: u16, folder: &Path, settings: &[String]) -> std::io::Result<Child
 }
 
 /// Reads what the server says until it listens; all of it where it ends before.
-fn until_ready(process: &mut Child) -> Result<(), String> {
+pub(crate) fn until_ready(process: &mut Child) -> Result<(), String> {
     let mut said = BufReader::new(process.stdout.take().unwrap());
     let mut lines = Vec::new();
     for line in said.by_ref().lines() {
