@@ -10,6 +10,9 @@
 )]
 
 #[cfg(unix)]
+#[path = "../support/offers.rs"]
+mod offers;
+#[cfg(unix)]
 #[path = "../support/sdk.rs"]
 mod sdk;
 #[cfg(unix)]
@@ -28,7 +31,8 @@ fn main() {
     use convert_sdk_redis::RedisStore;
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
-    use sdk::{assert_converted, convert, host, serve};
+    use offers::{convert, host};
+    use sdk::{assert_converted, serve};
 
     const CHILDREN: u32 = 4;
     const VISITORS: u32 = 100;

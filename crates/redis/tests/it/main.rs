@@ -6,6 +6,8 @@ mod asynchronous;
 mod commands;
 mod connections;
 mod control;
+#[path = "../support/offers.rs"]
+mod offers;
 mod outages;
 mod proxy;
 #[path = "../support/sdk.rs"]

@@ -7,8 +7,9 @@ use convert_emulator::Emulator;
 use convert_sdk::{Core, DataStore};
 use convert_sdk_redis::{RedisStore, RedisStoreBuilder};
 
+use crate::offers::{convert, host};
 use crate::proxy::{Mood, Proxy};
-use crate::sdk::{PATIENCE, assert_converted, convert, host, serve, start, to, visitor};
+use crate::sdk::{PATIENCE, assert_converted, serve, start, to, visitor};
 use crate::server::Redis;
 
 /// In each part of a test.

@@ -1,29 +1,36 @@
 //! Cores over a store, and what an emulator has of their events.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, EventData, Project};
-use convert_sdk::{Context, Core, DataStore, SdkConfig, SdkConfigBuilder, TransportConfig};
+use convert_sdk::{Context, Core, SdkConfig, SdkConfigBuilder, TransportConfig};
+use serde_json::Value;
 
 /// Long enough that only a hang can exhaust it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-const DEMO: &str = include_str!("../../../emulator/projects/demo.json");
+pub(crate) fn demo() -> Value {
+    serde_json::from_str(include_str!("../../../emulator/projects/demo.json")).unwrap()
+}
 
 pub(crate) fn serve() -> Emulator {
-    Emulator::builder().project(Project::from_json(DEMO)).start().unwrap()
+    Emulator::builder().project(Project::from_json(demo())).start().unwrap()
 }
 
 /// The sample project, whose events go to an emulator.
 pub(crate) fn to(emulator: &Emulator) -> SdkConfigBuilder {
+    with(emulator, &demo())
+}
+
+/// The same with another config of the project.
+pub(crate) fn with(emulator: &Emulator, config: &Value) -> SdkConfigBuilder {
     let network = TransportConfig::builder()
         .track_base_url(emulator.track_url())
         .root_certificate_pem(emulator.ca_pem())
         .build()
         .unwrap();
-    SdkConfig::builder().data_json(DEMO).transport(network)
+    SdkConfig::builder().data(config).transport(network)
 }
 
 pub(crate) fn start(config: SdkConfigBuilder) -> Core {
@@ -32,21 +39,8 @@ pub(crate) fn start(config: SdkConfigBuilder) -> Core {
     core
 }
 
-pub(crate) fn host(emulator: &Emulator, store: &Arc<impl DataStore>) -> Core {
-    start(to(emulator).shared_data_store(store.clone()))
-}
-
 pub(crate) fn visitor(core: &Core, id: &str) -> Context {
     core.create_context(id, ()).unwrap()
-}
-
-/// Offers one conversion for each of these visitors, and waits until what became of them is decided.
-pub(crate) fn convert(core: &Core, group: &str, visitors: u32) {
-    for number in 0..visitors {
-        let sent = visitor(core, &format!("{group}-{number}")).track_conversion("purchase");
-        assert!(sent.tracked(), "{sent:?}");
-    }
-    core.flush(PATIENCE).unwrap();
 }
 
 /// How often each visitor of a group has converted, as the emulator has it.
