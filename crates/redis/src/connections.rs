@@ -126,3 +126,54 @@ impl Pool {
         drop(forgotten);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use redis::IntoConnectionInfo;
+
+    use super::*;
+    use crate::commands::only;
+
+    /// Connections to a server that ends each of them after its first answer.
+    fn short_lived() -> Connections {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("redis://{}/", listener.local_addr().unwrap()).into_connection_info().unwrap();
+        // Says nothing when it connects.
+        let login = server.redis_settings().clone().set_skip_set_lib_name();
+        let client = Client::open(server.set_redis_settings(login)).unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 256]);
+                let _ = stream.write_all(b":1\r\n");
+            }
+        });
+        let second = Duration::from_secs(1);
+        Connections::new(client, Times { connect: second, command: second, pause: Duration::ZERO })
+    }
+
+    fn ask(connections: &Connections) -> Result<u32, StoreError> {
+        only(connections.ask(&Batch::of([redis::cmd("EXISTS").arg("k").to_owned()])))
+    }
+
+    #[test]
+    fn a_connection_that_ended_in_a_long_rest_costs_no_call() {
+        let connections = short_lived();
+        for _ in 0..5 {
+            assert_eq!(ask(&connections), Ok(1));
+            let pool = connections.pool.load();
+            pool.state().at_rest.iter_mut().for_each(|resting| resting.since -= LONG_REST);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_ended_in_a_short_rest_costs_one_call() {
+        let connections = short_lived();
+        assert_eq!(ask(&connections), Ok(1));
+        assert!(ask(&connections).is_err());
+        assert_eq!(ask(&connections), Ok(1));
+    }
+}

@@ -1,5 +1,6 @@
 //! Settings, good and bad, and what is shown of them.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use convert_sdk::DataStore;
@@ -61,4 +62,31 @@ fn a_socket_of_the_file_system_will_do() {
     let store = RedisStore::open(&format!("redis+unix://{path}")).unwrap();
     store.set("k", true.into(), None).unwrap();
     assert_eq!(store.has("k"), Ok(true));
+}
+
+#[test]
+fn tls_verifies_the_server_and_shows_a_certificate() {
+    let Some(server) = Redis::start(&[]) else { return };
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    std::fs::write(server.folder.join("certificate"), &certificate).unwrap();
+    std::fs::write(server.folder.join("key"), &key).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut redis = redis::cmd("CONFIG");
+    let files = ["tls-cert-file", "certificate", "tls-key-file", "key", "tls-ca-cert-file", "certificate"];
+    redis.arg("SET").arg(&files);
+    redis.arg("tls-auth-clients").arg("yes").arg("tls-port").arg(port).exec(&mut server.connect()).unwrap();
+    let url = format!("rediss://localhost:{port}/");
+    let builder = || RedisStore::builder(&url).reconnect_pause(Duration::ZERO);
+    let trusting = || builder().root_certificates_pem(&*certificate);
+    let known = trusting().client_certificate_pem(&*certificate, &*key).build().unwrap();
+    known.set("k", true.into(), None).unwrap();
+    assert_eq!(known.has("k"), Ok(true));
+    assert!(trusting().build().unwrap().has("k").is_err(), "the server asks for a certificate");
+    let by_mozilla = builder().client_certificate_pem(&*certificate, &*key).build().unwrap();
+    assert!(by_mozilla.has("k").is_err(), "nobody of Mozilla's vouches for this server");
+    let url = url.replace("localhost", "127.0.0.1");
+    let elsewhere = RedisStore::builder(&url).root_certificates_pem(&*certificate);
+    let elsewhere = elsewhere.client_certificate_pem(&*certificate, &*key).build().unwrap();
+    assert!(elsewhere.has("k").is_err(), "the certificate is for another name");
 }
