@@ -83,8 +83,6 @@ mod visitors;
 use convert_evaluation::decide;
 
 pub use adapters::InMemoryDataStore;
-#[cfg(feature = "async-redis")]
-pub use adapters::RedisDataStore;
 #[cfg(feature = "async-reqwest")]
 pub use adapters::ReqwestTransport;
 #[cfg(feature = "async")]

@@ -2,16 +2,12 @@
 
 mod https;
 mod memory_store;
-#[cfg(feature = "async-redis")]
-mod redis;
 #[cfg(feature = "async-reqwest")]
 mod reqwest;
 mod routes;
-#[cfg(any(feature = "async-reqwest", feature = "async-redis"))]
+#[cfg(feature = "async-reqwest")]
 mod spawned;
 
-#[cfg(feature = "async-redis")]
-pub use self::redis::RedisDataStore;
 #[cfg(feature = "async-reqwest")]
 pub use self::reqwest::ReqwestTransport;
 pub use memory_store::InMemoryDataStore;

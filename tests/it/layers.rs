@@ -37,7 +37,6 @@ const MAY_NOT_NAME: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("ureq", &["adapters/https/", "options/network.rs"]),
     ("reqwest::", &["adapters/mod.rs", "adapters/reqwest.rs"]),
-    ("redis::", &["adapters/mod.rs", "adapters/redis.rs"]),
     ("tokio::", &["adapters/"]),
     ("futures_core", &["threads/notifier/stream.rs"]),
     ("std::thread", &["threads/worker.rs", "threads/process/"]),

@@ -10,8 +10,6 @@ mod forks;
 mod handles;
 mod heartbeat;
 mod names;
-#[cfg(feature = "async-redis")]
-mod redis;
 #[cfg(feature = "async-reqwest")]
 mod reqwest;
 mod stores;

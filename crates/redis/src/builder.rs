@@ -1,0 +1,162 @@
+//! The settings of a store, checked before it is made.
+
+use std::time::Duration;
+
+use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use thiserror::Error;
+
+use crate::commands::Commands;
+use crate::connections::{Connections, Times};
+use crate::store::RedisStore;
+
+const DEFAULT_TIMES: Times = Times {
+    connect: Duration::from_secs(1),
+    command: Duration::from_secs(2),
+    pause: Duration::from_millis(500),
+};
+
+/// The settings of a [`RedisStore`].
+#[must_use]
+pub struct RedisStoreBuilder {
+    url: String,
+    prefix: Box<str>,
+    times: Times,
+    authorities: Option<Vec<u8>>,
+    identity: Option<ClientTlsConfig>,
+}
+
+/// Why a store could not be made. Shows nothing of the URL, which may have a password in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL is not one of Redis.
+    #[error("the URL is none of redis://, rediss:// and redis+unix://, or a part of it cannot be used")]
+    Url,
+    /// The URL asks for TLS that verifies nothing.
+    #[error("the URL asks for TLS without verification, which is not supported")]
+    Unverified,
+    /// Certificates were given for a connection without TLS.
+    #[error("certificates were given, but the URL is not rediss://")]
+    NoTls,
+    /// Certificates or the key are no PEM, or cannot be used.
+    #[error("a certificate or the key is no PEM, or cannot be used")]
+    Certificates,
+    /// A timeout is zero.
+    #[error("the {0} is zero")]
+    ZeroTimeout(&'static str),
+}
+
+impl RedisStoreBuilder {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            prefix: "".into(),
+            times: DEFAULT_TIMES,
+            authorities: None,
+            identity: None,
+        }
+    }
+
+    /// Puts this before every key. Default nothing, as the official Python SDK has it.
+    pub fn prefix(mut self, prefix: impl Into<Box<str>>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// How long a connection may take, login included, for each address that the host has. Default 1 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.times.connect = timeout;
+        self
+    }
+
+    /// How long Redis may be silent during a batch of up to 1,000 commands, before the connection is given up.
+    /// Default 2 s: longer than the SDK's own `store_timeout` (1 s), since a claim that is answered late
+    /// still counts.
+    pub fn command_timeout(mut self, timeout: Duration) -> Self {
+        self.times.command = timeout;
+        self
+    }
+
+    /// For how long calls fail at once after a connection could not be made, so that an outage costs one
+    /// call the connect timeout, and not every call. Default 500 ms; zero tries with each call.
+    pub fn reconnect_pause(mut self, pause: Duration) -> Self {
+        self.times.pause = pause;
+        self
+    }
+
+    /// Trusts these certificates, as PEM, in place of Mozilla's.
+    pub fn root_certificates_pem(mut self, certificates: impl Into<Vec<u8>>) -> Self {
+        self.authorities = Some(certificates.into());
+        self
+    }
+
+    /// Shows this certificate and its chain to the server, and signs with this key; both are PEM.
+    pub fn client_certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.identity = Some(ClientTlsConfig { client_cert: chain.into(), client_key: key.into() });
+        self
+    }
+
+    /// The store. Makes no connection.
+    ///
+    /// With TLS, and where the process has not chosen a rustls provider, *ring* becomes its default.
+    ///
+    /// # Errors
+    /// A setting cannot be used.
+    pub fn build(self) -> Result<RedisStore, OpenError> {
+        for (name, timeout) in
+            [("connect timeout", self.times.connect), ("command timeout", self.times.command)]
+        {
+            if timeout.is_zero() {
+                return Err(OpenError::ZeroTimeout(name));
+            }
+        }
+        let server = self.url.as_str().into_connection_info().map_err(|_| OpenError::Url)?;
+        let tcp = server.tcp_settings().clone().set_nodelay(true);
+        // Redis before 7.2 does not know the command, and counts an error for each connection.
+        let login = server.redis_settings().clone().set_skip_set_lib_name();
+        let server = server.set_tcp_settings(tcp).set_redis_settings(login);
+        let client = client(server, self.authorities, self.identity)?;
+        let commands = Commands { prefix: self.prefix };
+        Ok(RedisStore::new(Connections::new(client, self.times), self.times, commands))
+    }
+}
+
+fn client(
+    server: ConnectionInfo,
+    authorities: Option<Vec<u8>>,
+    identity: Option<ClientTlsConfig>,
+) -> Result<Client, OpenError> {
+    let has_certificates = authorities.is_some() || identity.is_some();
+    match server.addr() {
+        ConnectionAddr::TcpTls { insecure: true, .. } => return Err(OpenError::Unverified),
+        ConnectionAddr::TcpTls { .. } => {}
+        _ if has_certificates => return Err(OpenError::NoTls),
+        _ => return Client::open(server).map_err(|_| OpenError::Url),
+    }
+    let pems = [authorities.as_ref(), identity.as_ref().map(|identity| &identity.client_cert)];
+    if pems.into_iter().flatten().any(|pem| CertificateDer::pem_slice_iter(pem).next().is_none()) {
+        return Err(OpenError::Certificates);
+    }
+    if CryptoProvider::get_default().is_none() {
+        // One that was chosen meanwhile is as good.
+        let _ = ring::default_provider().install_default();
+    }
+    if !has_certificates {
+        return Client::open(server).map_err(|_| OpenError::Url);
+    }
+    let certificates = TlsCertificates { client_tls: identity, root_cert: authorities };
+    Client::build_with_tls(server, certificates).map_err(|_| OpenError::Certificates)
+}
+
+impl std::fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { url: _, prefix, times, authorities: _, identity: _ } = self;
+        f.debug_struct("RedisStoreBuilder")
+            .field("prefix", prefix)
+            .field("times", times)
+            .finish_non_exhaustive()
+    }
+}

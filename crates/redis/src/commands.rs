@@ -1,0 +1,137 @@
+//! What is asked of Redis, and how its answers are read: the same for both stores.
+
+use std::time::Duration;
+
+use convert_sdk::StoreError;
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind};
+use serde_json::Value;
+
+/// The longest first word of an error that is handed on.
+const LONGEST_CODE: usize = 16;
+
+/// Commands for keys after a prefix.
+#[derive(Clone)]
+pub(crate) struct Commands {
+    pub(crate) prefix: Box<str>,
+}
+
+impl Commands {
+    pub(crate) fn get(&self, key: &str) -> Cmd {
+        self.command("GET", key)
+    }
+
+    pub(crate) fn exists(&self, key: &str) -> Cmd {
+        self.command("EXISTS", key)
+    }
+
+    pub(crate) fn delete(&self, key: &str) -> Cmd {
+        self.command("DEL", key)
+    }
+
+    pub(crate) fn get_all(&self, keys: &[&str]) -> Cmd {
+        let mut command = redis::cmd("MGET");
+        keys.iter().for_each(|key| _ = command.arg(self.key(key)));
+        command
+    }
+
+    pub(crate) fn set(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Cmd {
+        let mut command = self.command("SET", key);
+        command.arg(value.to_string());
+        if let Some(ttl) = ttl {
+            // Redis refuses a time of zero, and anything past this for ever is as good as for ever.
+            let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 52);
+            command.arg("PX").arg(milliseconds);
+        }
+        command
+    }
+
+    /// Redis answers nil where there is a value already.
+    pub(crate) fn set_absent(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Cmd {
+        let mut command = self.set(key, value, ttl);
+        command.arg("NX");
+        command
+    }
+
+    fn command(&self, name: &str, key: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(self.key(key));
+        command
+    }
+
+    fn key(&self, key: &str) -> String {
+        [&*self.prefix, key].concat()
+    }
+}
+
+/// Commands in one round trip, with an answer for each of them.
+pub(crate) struct Batch {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) asked: usize,
+}
+
+impl Batch {
+    pub(crate) fn of(commands: impl IntoIterator<Item = Cmd>) -> Self {
+        let mut pipeline = redis::pipe();
+        pipeline.ignore_errors();
+        let asked = commands.into_iter().map(|command| _ = pipeline.add_command(command)).count();
+        Self { pipeline, asked }
+    }
+}
+
+/// What a batch has brought: the answers, or the one reason why there are none.
+pub(crate) type Answered<T> = Result<Vec<RedisResult<T>>, StoreError>;
+
+/// One answer for each of so many.
+pub(crate) fn each<T>(asked: usize, answered: Answered<T>) -> Vec<Result<T, StoreError>> {
+    match answered {
+        Ok(answers) => answers.into_iter().map(|answer| answer.map_err(|error| refused(&error))).collect(),
+        Err(error) => vec_of(asked, &error),
+    }
+}
+
+/// The answer to a batch of one.
+pub(crate) fn only<T>(answered: Answered<T>) -> Result<T, StoreError> {
+    each(1, answered).pop().unwrap_or_else(|| Err(StoreError::new("no answer")))
+}
+
+/// The values of so many keys, from the answer to one `MGET`.
+pub(crate) fn values(
+    asked: usize,
+    texts: Result<Vec<Option<Vec<u8>>>, StoreError>,
+) -> Vec<Result<Option<Value>, StoreError>> {
+    match texts {
+        Ok(texts) => texts.into_iter().map(parsed).collect(),
+        Err(error) => vec_of(asked, &error),
+    }
+}
+
+pub(crate) fn parsed(text: Option<Vec<u8>>) -> Result<Option<Value>, StoreError> {
+    let Some(text) = text else { return Ok(None) };
+    serde_json::from_slice(&text).map(Some).map_err(|_| StoreError::new("a value is no JSON"))
+}
+
+fn vec_of<T>(asked: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
+    (0..asked).map(|_| Err(error.clone())).collect()
+}
+
+/// The kind alone: the server's text may quote a key, and a URL that did not work has a password in it.
+pub(crate) fn refused(error: &RedisError) -> StoreError {
+    if error.is_timeout() {
+        return StoreError::new("timed out");
+    }
+    if error.is_connection_refusal() {
+        return StoreError::new("connection refused");
+    }
+    // The first word of the server's answer: `OOM`, `READONLY`, `NOAUTH`.
+    let is_word = |code: &&str| code.len() <= LONGEST_CODE && code.bytes().all(|b| b.is_ascii_uppercase());
+    match error.code().filter(is_word) {
+        Some(code) => StoreError::new(format!("refused with {code}")),
+        None => StoreError::new(error.category()),
+    }
+}
+
+/// Whether the server takes no writes because it follows another one, as a primary does after a failover.
+pub(crate) fn is_from_replica<T>(answer: &RedisResult<T>) -> bool {
+    let replica = ErrorKind::Server(ServerErrorKind::ReadOnly);
+    answer.as_ref().err().is_some_and(|error| error.kind() == replica)
+}

@@ -1,0 +1,179 @@
+//! The connections that calls borrow: as many as there are calls at a time, and other ones in a forked child.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use convert_sdk::StoreError;
+use redis::{Client, Connection, ConnectionLike, FromRedisValue, RedisResult};
+
+use crate::commands::{Answered, Batch, is_from_replica, refused};
+
+/// The SDK makes up to eight calls at a time.
+const MOST_AT_REST: usize = 8;
+/// After a rest as long as this the server, or something on the way, may have ended a connection. That is
+/// looked for, as not every command could be sent a second time: who claims twice finds its own claim.
+const LONG_REST: Duration = Duration::from_secs(1);
+
+pub(crate) struct Connections {
+    client: Client,
+    times: Times,
+    pool: ArcSwap<Pool>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) connect: Duration,
+    pub(crate) command: Duration,
+    pub(crate) pause: Duration,
+}
+
+struct Pool {
+    /// Of another process these connections are not, nor is the lock to be trusted.
+    process: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    at_rest: Vec<Resting>,
+    /// When no connection could be made.
+    failed: Option<Instant>,
+}
+
+struct Resting {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Connections {
+    pub(crate) fn new(client: Client, times: Times) -> Self {
+        Self { client, times, pool: ArcSwap::from_pointee(Pool::new()) }
+    }
+
+    /// Makes one round trip. A connection that fails is not used again, nor are those that rest beside it.
+    pub(crate) fn ask<T: FromRedisValue>(&self, batch: &Batch) -> Answered<T> {
+        if batch.asked == 0 {
+            return Ok(Vec::new());
+        }
+        let pool = self.pool.load_full();
+        let mut connection = self.borrow(&pool)?;
+        let answered: RedisResult<Vec<RedisResult<T>>> = batch.pipeline.query(&mut connection);
+        let is_done_for = |answers: &Vec<_>| answers.iter().any(is_from_replica);
+        match answered {
+            Ok(answers) if !is_done_for(&answers) => {
+                pool.give_back(connection);
+                Ok(answers)
+            }
+            other => {
+                pool.forget();
+                other.map_err(|error| refused(&error))
+            }
+        }
+    }
+
+    fn borrow(&self, pool: &Pool) -> Result<Connection, StoreError> {
+        let at_rest = pool.state().at_rest.pop();
+        if let Some(Resting { mut connection, since }) = at_rest {
+            if since.elapsed() < LONG_REST || connection.check_connection() {
+                return Ok(connection);
+            }
+            // The others have rested for longer.
+            pool.forget();
+        }
+        if pool.state().failed.is_some_and(|failed| failed.elapsed() < self.times.pause) {
+            return Err(StoreError::new("could not be reached a moment ago"));
+        }
+        let connected = self.connect();
+        pool.state().failed = connected.is_err().then(Instant::now);
+        connected.map_err(|error| refused(&error))
+    }
+
+    fn connect(&self) -> RedisResult<Connection> {
+        let connection = self.client.get_connection_with_timeout(self.times.connect)?;
+        connection.set_read_timeout(Some(self.times.command))?;
+        connection.set_write_timeout(Some(self.times.command))?;
+        Ok(connection)
+    }
+
+    /// The first call in a child, by a core that may not be the only one.
+    pub(crate) fn after_fork(&self) {
+        if self.pool.load().process != std::process::id() {
+            // Neither locked nor dropped: the parent still talks through these sockets.
+            std::mem::forget(self.pool.swap(Arc::new(Pool::new())));
+        }
+    }
+}
+
+impl Pool {
+    fn new() -> Self {
+        Self { process: std::process::id(), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(&self, connection: Connection) {
+        let mut state = self.state();
+        if state.at_rest.len() < MOST_AT_REST {
+            state.at_rest.push(Resting { connection, since: Instant::now() });
+        }
+    }
+
+    fn forget(&self) {
+        let forgotten = std::mem::take(&mut self.state().at_rest);
+        drop(forgotten);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use redis::IntoConnectionInfo;
+
+    use super::*;
+    use crate::commands::only;
+
+    /// Connections to a server that ends each of them after its first answer.
+    fn short_lived() -> Connections {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("redis://{}/", listener.local_addr().unwrap()).into_connection_info().unwrap();
+        // Says nothing when it connects.
+        let login = server.redis_settings().clone().set_skip_set_lib_name();
+        let client = Client::open(server.set_redis_settings(login)).unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 256]);
+                let _ = stream.write_all(b":1\r\n");
+            }
+        });
+        let second = Duration::from_secs(1);
+        Connections::new(client, Times { connect: second, command: second, pause: Duration::ZERO })
+    }
+
+    fn ask(connections: &Connections) -> Result<u32, StoreError> {
+        only(connections.ask(&Batch::of([redis::cmd("EXISTS").arg("k").to_owned()])))
+    }
+
+    #[test]
+    fn a_connection_that_ended_in_a_long_rest_costs_no_call() {
+        let connections = short_lived();
+        for _ in 0..5 {
+            assert_eq!(ask(&connections), Ok(1));
+            let pool = connections.pool.load();
+            pool.state().at_rest.iter_mut().for_each(|resting| resting.since -= LONG_REST);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_ended_in_a_short_rest_costs_one_call() {
+        let connections = short_lived();
+        assert_eq!(ask(&connections), Ok(1));
+        assert!(ask(&connections).is_err());
+        assert_eq!(ask(&connections), Ok(1));
+    }
+}

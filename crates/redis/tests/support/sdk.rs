@@ -1,0 +1,63 @@
+//! Cores over a store, and what an emulator has of their events.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use convert_emulator::{Emulator, EventData, Project};
+use convert_sdk::{Context, Core, SdkConfig, SdkConfigBuilder, TransportConfig};
+use serde_json::Value;
+
+/// Long enough that only a hang can exhaust it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn demo() -> Value {
+    serde_json::from_str(include_str!("../../../emulator/projects/demo.json")).unwrap()
+}
+
+pub(crate) fn serve() -> Emulator {
+    Emulator::builder().project(Project::from_json(demo())).start().unwrap()
+}
+
+/// The sample project, whose events go to an emulator.
+pub(crate) fn to(emulator: &Emulator) -> SdkConfigBuilder {
+    with(emulator, &demo())
+}
+
+/// The same with another config of the project.
+pub(crate) fn with(emulator: &Emulator, config: &Value) -> SdkConfigBuilder {
+    let network = TransportConfig::builder()
+        .track_base_url(emulator.track_url())
+        .root_certificate_pem(emulator.ca_pem())
+        .build()
+        .unwrap();
+    SdkConfig::builder().data(config).transport(network)
+}
+
+pub(crate) fn start(config: SdkConfigBuilder) -> Core {
+    let core = Core::new(config.build().unwrap());
+    core.initialize().unwrap();
+    core
+}
+
+pub(crate) fn visitor(core: &Core, id: &str) -> Context {
+    core.create_context(id, ()).unwrap()
+}
+
+/// How often each visitor of a group has converted, as the emulator has it.
+pub(crate) fn converted(emulator: &Emulator, group: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for event in emulator.received().events {
+        if matches!(event.event, EventData::Conversion { .. }) && event.visitor_id.starts_with(group) {
+            *counts.entry(event.visitor_id).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// Fails unless so many visitors of a group have converted, each at least once and at most so often.
+pub(crate) fn assert_converted(emulator: &Emulator, group: &str, visitors: u32, at_most: usize) {
+    let counts = converted(emulator, group);
+    assert_eq!(counts.len(), visitors as usize, "visitors of {group}");
+    let worst = counts.iter().max_by_key(|(_, count)| **count);
+    assert!(counts.values().all(|count| *count <= at_most), "of {group} the worst is {worst:?}");
+}
