@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first().map(|(role, rest)| (role.as_str(), rest)) {
         Some((collector::ROLE, _)) => return collector::collect(),
-        Some((hosts::ROLE, rest)) => return Ok(hosts::host(rest)?),
+        Some((hosts::ROLE, rest)) => return hosts::host(rest),
         _ => {}
     }
     new_visitors(false)?;

@@ -39,7 +39,6 @@ impl RedisStore {
     /// A store at `redis://`, with TLS `rediss://`, each followed by
     /// `[[user]:password@]host[:port][/database]`, or at `redis+unix:///path`. What is special in a URL is
     /// percent-encoded in a password.
-    #[must_use]
     pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url)
     }

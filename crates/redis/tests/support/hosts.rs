@@ -9,7 +9,7 @@ use convert_emulator::{Emulator, Project};
 use convert_sdk::{Core, DeliveryConfig, OverflowPolicy, SdkConfig, TransportConfig};
 use convert_sdk_redis::RedisStore;
 
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// The argument by which this program becomes one of the hosts.
 pub(crate) const ROLE: &str = "host";
