@@ -7,10 +7,11 @@ use crate::adapters::HttpTransport;
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::{Context, RunOptions, decide_unseen, recall_blocking};
-use crate::engine::{RefreshOutcome, ReleaseReason, Stats, compile};
+use crate::engine::{
+    FlushReport, LifecycleEvent, LifecycleEventKind, RefreshOutcome, ReleaseReason, Stats, compile,
+};
 use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
-use crate::events::{LifecycleEvent, LifecycleEventKind};
-use crate::flush::{FlushError, FlushLimit, FlushOptions, FlushReport};
+use crate::flush::{FlushError, FlushLimit, FlushOptions};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::{SdkConfig, Source};
 use crate::ports::Transport;

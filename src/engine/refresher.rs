@@ -1,13 +1,11 @@
 //! The refresher's state machine: questions, answers and time go in; fetches, configs and answers come out.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::compile::compile;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotExt};
-use crate::engine::{Jitter, Reply};
+use crate::engine::{Jitter, LifecycleEvent, Moment, Reply};
 use crate::error::LoadError;
-use crate::events::LifecycleEvent;
 use crate::options::RefreshConfig;
 use crate::ports::{ConfigResponse, TransportError};
 
@@ -42,7 +40,7 @@ pub(crate) struct Refresher {
     config: Option<Arc<ConfigSnapshot>>,
     etag: Option<String>,
     failures: u32,
-    next: Option<Instant>,
+    next: Option<Moment>,
     /// A fetch is to begin, whether or not anybody waits.
     wanted: bool,
     waiting: Vec<Reply<Refreshed>>,
@@ -79,7 +77,7 @@ impl Refresher {
         compile: CompileOptions,
         jitter: Jitter,
         (config, etag): (Option<Arc<ConfigSnapshot>>, Option<String>),
-        now: Instant,
+        now: Moment,
     ) -> Self {
         let mut refresher = Self {
             policy,
@@ -98,11 +96,11 @@ impl Refresher {
     }
 
     /// When an [`RefreshEvent::Tick`] is due.
-    pub(crate) const fn next(&self) -> Option<Instant> {
+    pub(crate) const fn next(&self) -> Option<Moment> {
         self.next
     }
 
-    pub(crate) fn turn(&mut self, event: RefreshEvent, now: Instant) -> Vec<RefreshEffect> {
+    pub(crate) fn turn(&mut self, event: RefreshEvent, now: Moment) -> Vec<RefreshEffect> {
         let mut effects = Vec::new();
         match event {
             RefreshEvent::Asked(Wish::Ready, reply) if self.config.is_some() => {
@@ -132,7 +130,7 @@ impl Refresher {
     fn answered(
         &mut self,
         answer: Result<ConfigResponse, TransportError>,
-        now: Instant,
+        now: Moment,
         effects: &mut Vec<RefreshEffect>,
     ) {
         let outcome = answer.map_err(LoadError::from).and_then(|response| self.install(response, effects));
@@ -174,14 +172,13 @@ impl Refresher {
     }
 
     /// Plans the next fetch, where there is a policy.
-    fn plan(&mut self, now: Instant) {
+    fn plan(&mut self, now: Moment) {
         // A core that never had a config is initialized again by its application, not by the clock.
         if let Some(policy) = &self.policy
             && self.config.is_some()
         {
             let wait = policy.wait_after(self.failures).saturating_add(self.jitter.up_to(policy.jitter()));
-            // A wait that no clock reaches is as good as none.
-            self.next = now.checked_add(wait);
+            self.next = Some(now + wait);
         }
     }
 }
@@ -200,7 +197,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn refresher(policy: Option<RefreshConfig>) -> Refresher {
-        Refresher::new(policy, CompileOptions::default(), Jitter::seeded(7), (None, None), Instant::now())
+        Refresher::new(policy, CompileOptions::default(), Jitter::seeded(7), (None, None), Moment::default())
     }
 
     fn policy(jitter: Duration) -> Option<RefreshConfig> {
@@ -221,14 +218,14 @@ mod tests {
     }
 
     impl Refresher {
-        fn ask(&mut self, wish: Wish, now: Instant) -> (Pending<Refreshed>, Vec<RefreshEffect>) {
+        fn ask(&mut self, wish: Wish, now: Moment) -> (Pending<Refreshed>, Vec<RefreshEffect>) {
             let (reply, receipt) = question();
             let effects = self.turn(RefreshEvent::Asked(wish, reply), now);
             (receipt, effects)
         }
 
         /// One fetch, from the question to the answer.
-        fn refreshed(&mut self, answered: Result<ConfigResponse, TransportError>, now: Instant) -> Refreshed {
+        fn refreshed(&mut self, answered: Result<ConfigResponse, TransportError>, now: Moment) -> Refreshed {
             let (receipt, asked) = self.ask(Wish::Current, now);
             assert_eq!(fetches(&asked), 1);
             answer(self.turn(RefreshEvent::Answered(answered), now));
@@ -238,7 +235,7 @@ mod tests {
 
     #[test]
     fn one_fetch_answers_everybody_who_waits_by_its_end() {
-        let (mut refresher, now) = (refresher(None), Instant::now());
+        let (mut refresher, now) = (refresher(None), Moment::default());
         let mut waiting = Vec::new();
         let mut begun = 0;
         for asked in 0..100 {
@@ -255,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_config_in_place_is_an_answer_to_initialize_alone() {
-        let (mut refresher, now) = (refresher(None), Instant::now());
+        let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (receipt, effects) = refresher.ask(Wish::Ready, now);
         assert_eq!(fetches(&effects), 0);
@@ -266,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_core_that_is_initialized_in_no_time_gets_ready_all_the_same() {
-        let (mut refresher, now) = (refresher(None), Instant::now());
+        let (mut refresher, now) = (refresher(None), Moment::default());
         let (reply, receipt) = question();
         drop(receipt);
         assert_eq!(fetches(&refresher.turn(RefreshEvent::Asked(Wish::Ready, reply), now)), 1);
@@ -274,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_is_not_begun() {
-        let (mut refresher, now) = (refresher(None), Instant::now());
+        let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (reply, receipt) = question();
         drop(receipt);
@@ -285,7 +282,7 @@ mod tests {
     #[test]
     fn the_wait_grows_with_each_failure_to_the_ceiling_and_a_success_ends_it() {
         let mut refresher = refresher(policy(Duration::ZERO));
-        let mut now = Instant::now();
+        let mut now = Moment::default();
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         for wait in [20, 35, 35, 35] {
             now = refresher.next.unwrap();
@@ -300,7 +297,7 @@ mod tests {
     #[test]
     fn jitter_is_added_up_to_its_bound() {
         let mut refresher = refresher(policy(4 * SECOND));
-        let now = Instant::now();
+        let now = Moment::default();
         let mut longest = Duration::ZERO;
         for _ in 0..200 {
             assert!(refresher.refreshed(served("1", "1"), now).is_ok());
@@ -313,7 +310,7 @@ mod tests {
 
     #[test]
     fn nothing_is_planned_without_a_policy_or_before_the_first_config() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut without = refresher(None);
         assert!(without.refreshed(served("1", "1"), now).is_ok());
         assert_eq!(without.next, None);
@@ -327,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_refresher_of_a_forked_child_goes_on_with_the_config_and_the_etag_that_are_in_place() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut before = refresher(policy(Duration::ZERO));
         assert!(before.refreshed(served("1", "1"), now).is_ok());
         let mut child =
@@ -338,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_etag_is_that_of_the_config_in_place() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut refresher = refresher(None);
         assert_eq!(refresher.etag.as_deref(), None);
         let _ = refresher.refreshed(served("1", "1"), now);
@@ -364,7 +361,7 @@ mod tests {
             let mut random = Jitter::seeded(seed);
             let mut below = |ways: u32| random.up_to(ways * SECOND).as_secs();
             let mut refresher = refresher(policy(4 * SECOND));
-            let (mut now, mut good, mut failures) = (Instant::now(), "1-0".to_owned(), 0_u32);
+            let (mut now, mut good, mut failures) = (Moment::default(), "1-0".to_owned(), 0_u32);
             assert!(refresher.refreshed(served("1", "0"), now).is_ok());
             for _ in 0..30 {
                 let mut fetching = ask_at_random(&mut refresher, &mut below, now, seed);
@@ -417,7 +414,7 @@ mod tests {
     fn ask_at_random(
         refresher: &mut Refresher,
         below: &mut impl FnMut(u32) -> u64,
-        now: Instant,
+        now: Moment,
         seed: u64,
     ) -> Asked {
         let mut asked = Asked { begun: 0, waiting: Vec::new() };

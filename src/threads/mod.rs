@@ -1,6 +1,6 @@
 //! Drives the machines by threads: each owns its state alone and is reached through one inbox.
 
-mod deadline;
+mod clock;
 #[cfg(feature = "async")]
 mod drive;
 mod fetcher;
@@ -22,7 +22,7 @@ pub use drive::BoxFuture;
 pub use notifier::EventStream;
 pub use notifier::Subscription;
 
-pub(crate) use deadline::deadline_after;
+pub(crate) use clock::deadline_after;
 #[cfg(feature = "async")]
 pub(crate) use drive::{Driver, Stopped};
 pub(crate) use fetcher::Fetcher;

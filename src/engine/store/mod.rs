@@ -8,12 +8,11 @@ pub(crate) use call::{Call, Done};
 pub(crate) use machine::{StoreEffect, StoreMachine};
 
 use std::collections::HashSet;
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use serde_json::Value;
 
-use super::Reply;
+use super::{Moment, Reply};
 use crate::ports::StoreError;
 
 /// What the store has under a key; `None` where it did not answer in time.
@@ -67,8 +66,8 @@ pub(crate) enum StoreCommand {
     /// Visitor state waits to be written.
     Write,
     /// Write what waits, at most until then, and end.
-    Close(Instant),
+    Close(Moment),
     /// Answer when everything asked before this has been tried once, visitor state up to this ticket
     /// included, or then.
-    Drain(u64, Instant, Reply<()>),
+    Drain(u64, Moment, Reply<()>),
 }

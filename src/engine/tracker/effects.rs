@@ -1,9 +1,7 @@
 //! What a step of the machine wants done, once the ledger shows what the step did.
 
 use super::Verdict;
-use crate::engine::{ClaimRequest, Delivery, Reply};
-use crate::events::LifecycleEvent;
-use crate::flush::FlushReport;
+use crate::engine::{ClaimRequest, Delivery, FlushReport, LifecycleEvent, Reply};
 
 /// One thing to be done.
 pub(crate) enum Effect {

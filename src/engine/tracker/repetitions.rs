@@ -5,8 +5,9 @@ use super::claims::Owner;
 use super::effects::Effects;
 use super::flushes::Fate;
 use super::machine::Tracker;
-use crate::engine::{Claim, ClaimAnswer, Claimed, Mark, MarkKind, Queued, Reply, TrackedEvent};
-use crate::events::LifecycleEvent;
+use crate::engine::{
+    Claim, ClaimAnswer, Claimed, LifecycleEvent, Mark, MarkKind, Queued, Reply, TrackedEvent,
+};
 use crate::visitors::{bucketing_key, goal_key};
 
 impl Tracker {

@@ -9,6 +9,7 @@ use super::run::StoreThread;
 use crate::engine::{StoreCommand, Stored, question};
 use crate::error::StartError;
 use crate::ports::{DataStore, StoreError};
+use crate::threads::clock::Clock;
 use crate::threads::{Limit, Notifier, Worker};
 use crate::visitors::Visitors;
 
@@ -29,6 +30,7 @@ pub(crate) struct StoreHandle {
     inbox: Sender<StoreCommand>,
     worker: Worker,
     visitors: Arc<Visitors>,
+    clock: Clock,
 }
 
 impl StoreHandle {
@@ -37,9 +39,10 @@ impl StoreHandle {
         // are bounded by its backlog, and the actor takes them out without waiting for the store.
         let (inbox, commands) = unbounded();
         let visitors = Arc::clone(&settings.visitors);
-        let thread = StoreThread::new(settings, commands);
+        let clock = Clock::start();
+        let thread = StoreThread::new(settings, commands, clock);
         let worker = Worker::start("convert-store", move || thread.run())?;
-        Ok(Self { inbox, worker, visitors })
+        Ok(Self { inbox, worker, visitors, clock })
     }
 
     /// Asks without waiting for an answer. An actor that has ended is asked in vain, and what it was to tell
@@ -72,14 +75,14 @@ impl StoreHandle {
             self.tell(StoreCommand::Write);
         }
         let (reply, drained) = question();
-        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), limit.at(), reply));
+        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), self.clock.moment(limit.at()), reply));
         self.worker.answer(drained, limit).await.is_ok()
     }
 
     /// Has everything written that waits, for which the store has until `soft`, and waits for the end. Says
     /// whether it has come.
     pub(crate) async fn close(&self, soft: Instant, limit: &mut Limit<'_>) -> bool {
-        self.tell(StoreCommand::Close(soft));
+        self.tell(StoreCommand::Close(self.clock.moment(soft)));
         self.worker.join(limit).await
     }
 }

@@ -1,15 +1,15 @@
 //! The store's thread around its state machine, and the threads that wait for the store.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendError, Sender, at, bounded, never, select};
+use crossbeam_channel::{Receiver, SendError, Sender, bounded, never, select};
 
 use super::StoreSettings;
 use super::call::perform;
-use crate::engine::{Call, Claimed, Done, StoreCommand, StoreEffect, StoreMachine};
-use crate::events::LifecycleEvent;
+use crate::engine::{Call, Claimed, Done, LifecycleEvent, Moment, StoreCommand, StoreEffect, StoreMachine};
 use crate::ports::{DataStore, StoreError};
+use crate::threads::clock::{Clock, deadline_after};
 use crate::threads::{Notifier, Worker, blocking};
 use crate::visitors::Visitors;
 
@@ -26,6 +26,7 @@ pub(super) struct StoreThread {
     lanes: Lanes,
     visitors: Arc<Visitors>,
     notifier: Arc<Notifier>,
+    clock: Clock,
     ending: bool,
     /// Nobody can ask anything any more.
     abandoned: bool,
@@ -44,7 +45,7 @@ struct Lanes {
 }
 
 impl StoreThread {
-    pub(super) fn new(settings: StoreSettings, commands: Receiver<StoreCommand>) -> Self {
+    pub(super) fn new(settings: StoreSettings, commands: Receiver<StoreCommand>, clock: Clock) -> Self {
         let StoreSettings { store, visitors, notifier, timeout, lease, ttl } = settings;
         Self {
             machine: StoreMachine::new(timeout, lease, ttl),
@@ -53,6 +54,7 @@ impl StoreThread {
             lanes: Lanes::new(store, Arc::clone(&visitors)),
             visitors,
             notifier,
+            clock,
             ending: false,
             abandoned: false,
         }
@@ -61,18 +63,18 @@ impl StoreThread {
     pub(super) fn run(mut self) {
         let mut effects = Vec::new();
         loop {
-            let tick = self.machine.wake_at().map_or_else(never, at);
+            let tick = self.clock.alarm(self.machine.wake_at());
             let unheard = never();
             let commands = if self.abandoned { &unheard } else { &self.commands };
             let (command, ended) = select! {
                 recv(commands) -> command => {
                     self.abandoned |= command.is_err();
-                    (Some(command.unwrap_or_else(|_| StoreCommand::Close(Instant::now() + LAST_WRITES))), None)
+                    (Some(command.unwrap_or_else(|_| StoreCommand::Close(self.clock.now() + LAST_WRITES))), None)
                 }
                 recv(self.lanes.ended) -> ended => (None, ended.ok()),
                 recv(tick) -> _ => (None, None),
             };
-            let now = Instant::now();
+            let now = self.clock.now();
             if let Some(command) = command {
                 self.take(command, now);
                 while let Ok(command) = self.commands.try_recv() {
@@ -102,7 +104,7 @@ impl StoreThread {
         }
     }
 
-    fn take(&mut self, command: StoreCommand, now: Instant) {
+    fn take(&mut self, command: StoreCommand, now: Moment) {
         match command {
             StoreCommand::Attach(claimed) => self.claimed = Some(claimed),
             StoreCommand::Detach(unheard, held) => {
@@ -141,7 +143,7 @@ impl StoreThread {
         self.notifier.notify(LifecycleEvent::DataStoreQueueReleased { written: 0, left });
     }
 
-    fn carry_out(&mut self, effect: StoreEffect, now: Instant) {
+    fn carry_out(&mut self, effect: StoreEffect, now: Moment) {
         match effect {
             StoreEffect::Call(id, call) => self.lanes.begin(id, call),
             StoreEffect::Read(reply, value) => reply.send(value),
@@ -190,7 +192,7 @@ impl Lanes {
         if running == 0 {
             blocking(async |caller| {
                 for thread in threads {
-                    thread.join(&mut caller.until(Instant::now() + LAST_WAIT)).await;
+                    thread.join(&mut caller.until(deadline_after(LAST_WAIT))).await;
                 }
             });
         }
