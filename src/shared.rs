@@ -16,8 +16,8 @@ use crate::config::{ConfigSnapshot, SnapshotCell};
 #[cfg(feature = "async")]
 use crate::engine::Stored;
 use crate::engine::{
-    ConfigSource, Envelope, FlushReport, Jitter, Ledger, Moment, Refused, ReleaseReason, Stats, TrackedEvent,
-    TrackerSettings, Verdict,
+    ConfigSource, Envelope, FlushReport, Jitter, Ledger, Moment, Previewed, Refused, ReleaseReason, Stats,
+    TrackedEvent, TrackerSettings, Verdict,
 };
 use crate::error::StartError;
 use crate::flush::FlushLimit;
@@ -28,9 +28,9 @@ use crate::ports::{DataStore, Guarded, GuardedTransport, Transport};
 #[cfg(feature = "async")]
 use crate::threads::TimerHandle;
 use crate::threads::{
-    Caller, Current, Fetcher, Flusher, Limit, Notifier, PerProcess, Previewed, PreviewerHandle,
-    RefresherHandle, RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, Worker, deadline_after,
-    generation, start_apart,
+    Caller, Current, Fetcher, Flusher, Limit, Notifier, PerProcess, PreviewerHandle, RefresherHandle,
+    RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, Worker, deadline_after, generation,
+    start_apart,
 };
 use crate::visitors::{VisitorState, Visitors, state_key};
 

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::compile::compile;
-use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotExt};
+use crate::config::{ConfigChanges, ConfigSnapshot, SnapshotExt};
 use crate::engine::{Jitter, LifecycleEvent, Moment, Reply};
 use crate::error::LoadError;
 use crate::options::RefreshConfig;
-use crate::ports::{ConfigResponse, TransportError};
+use crate::ports::TransportError;
 
 /// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +17,15 @@ pub(crate) enum Wish {
     Current,
 }
 
-/// How a fetch went.
+/// What a fetch has brought.
+pub(crate) enum FetchedConfig {
+    /// The config is still the one with the ETag that was sent.
+    NotModified,
+    /// Another config, and its ETag.
+    Changed { snapshot: Arc<ConfigSnapshot>, etag: Option<String> },
+}
+
+/// How a refresh went.
 pub(crate) type Refreshed = Result<RefreshOutcome, LoadError>;
 
 /// What a successful refresh found.
@@ -34,7 +41,6 @@ pub enum RefreshOutcome {
 /// Fetches one config at a time, for the clock and for everybody who waits by then.
 pub(crate) struct Refresher {
     policy: Option<RefreshConfig>,
-    compile: CompileOptions,
     jitter: Jitter,
     /// The config in place; nobody else replaces it.
     config: Option<Arc<ConfigSnapshot>>,
@@ -55,8 +61,8 @@ pub(crate) enum RefreshEvent {
     Wanted,
     /// Time has passed.
     Tick,
-    /// The fetch at hand has ended.
-    Answered(Result<ConfigResponse, TransportError>),
+    /// The fetch has ended.
+    Answered(Result<FetchedConfig, LoadError>),
 }
 
 /// What is to be done, in this order.
@@ -74,14 +80,12 @@ pub(crate) enum RefreshEffect {
 impl Refresher {
     pub(crate) fn new(
         policy: Option<RefreshConfig>,
-        compile: CompileOptions,
         jitter: Jitter,
         (config, etag): (Option<Arc<ConfigSnapshot>>, Option<String>),
         now: Moment,
     ) -> Self {
         let mut refresher = Self {
             policy,
-            compile,
             jitter,
             config,
             etag,
@@ -129,11 +133,11 @@ impl Refresher {
     /// everybody.
     fn answered(
         &mut self,
-        answer: Result<ConfigResponse, TransportError>,
+        answer: Result<FetchedConfig, LoadError>,
         now: Moment,
         effects: &mut Vec<RefreshEffect>,
     ) {
-        let outcome = answer.map_err(LoadError::from).and_then(|response| self.install(response, effects));
+        let outcome = answer.and_then(|fetched| self.install(fetched, effects));
         match &outcome {
             Ok(_) => self.failures = 0,
             Err(error) => {
@@ -146,14 +150,13 @@ impl Refresher {
         effects.extend(self.waiting.drain(..).map(|reply| RefreshEffect::Answer(reply, outcome.clone())));
     }
 
-    fn install(&mut self, response: ConfigResponse, effects: &mut Vec<RefreshEffect>) -> Refreshed {
-        let ConfigResponse::Fetched { body, etag } = response else {
+    fn install(&mut self, fetched: FetchedConfig, effects: &mut Vec<RefreshEffect>) -> Refreshed {
+        let FetchedConfig::Changed { snapshot, etag } = fetched else {
             // Not to have changed is no answer to a request without an ETag.
             let Some(_) = self.config else { return Err(TransportError::Protocol.into()) };
             effects.push(RefreshEffect::Confirm);
             return Ok(RefreshOutcome::NotModified);
         };
-        let snapshot = compile(body, &self.compile)?;
         let (changes, event) = match &self.config {
             Some(now) if !same_project(now, &snapshot) => return Err(LoadError::OtherProject),
             Some(now) => {
@@ -192,17 +195,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::{Pending, question, served};
+    use crate::config::{CompileOptions, load};
+    use crate::engine::served::served;
+    use crate::engine::{Pending, question};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn refresher(policy: Option<RefreshConfig>) -> Refresher {
-        Refresher::new(policy, CompileOptions::default(), Jitter::seeded(7), (None, None), Moment::default())
+        Refresher::new(policy, Jitter::seeded(7), (None, None), Moment::default())
     }
 
     fn policy(jitter: Duration) -> Option<RefreshConfig> {
         let policy = RefreshConfig::builder().interval(10 * SECOND).jitter(jitter);
         Some(policy.backoff_factor(2.0).backoff_ceiling(35 * SECOND).build().unwrap())
+    }
+
+    fn fetched(body: &str) -> Result<FetchedConfig, LoadError> {
+        Ok(FetchedConfig::Changed {
+            snapshot: load(body.to_owned(), &CompileOptions::default())?,
+            etag: None,
+        })
     }
 
     fn fetches(effects: &[RefreshEffect]) -> usize {
@@ -225,7 +237,7 @@ mod tests {
         }
 
         /// One fetch, from the question to the answer.
-        fn refreshed(&mut self, answered: Result<ConfigResponse, TransportError>, now: Moment) -> Refreshed {
+        fn refreshed(&mut self, answered: Result<FetchedConfig, LoadError>, now: Moment) -> Refreshed {
             let (receipt, asked) = self.ask(Wish::Current, now);
             assert_eq!(fetches(&asked), 1);
             answer(self.turn(RefreshEvent::Answered(answered), now));
@@ -286,11 +298,11 @@ mod tests {
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         for wait in [20, 35, 35, 35] {
             now = refresher.next.unwrap();
-            assert!(refresher.refreshed(Err(TransportError::Connect), now).is_err());
+            assert!(refresher.refreshed(Err(TransportError::Connect.into()), now).is_err());
             assert_eq!(refresher.next, Some(now + wait * SECOND));
         }
         now = refresher.next.unwrap();
-        assert!(refresher.refreshed(Ok(ConfigResponse::NotModified), now).is_ok());
+        assert!(refresher.refreshed(Ok(FetchedConfig::NotModified), now).is_ok());
         assert_eq!(refresher.next, Some(now + 10 * SECOND));
     }
 
@@ -315,9 +327,9 @@ mod tests {
         assert!(without.refreshed(served("1", "1"), now).is_ok());
         assert_eq!(without.next, None);
         let mut unready = refresher(policy(Duration::ZERO));
-        assert!(unready.refreshed(Err(TransportError::Connect), now).is_err());
+        assert!(unready.refreshed(Err(TransportError::Connect.into()), now).is_err());
         assert_eq!(unready.next, None, "initialize is the application's to call again");
-        assert!(unready.refreshed(Ok(ConfigResponse::NotModified), now).is_err());
+        assert!(unready.refreshed(Ok(FetchedConfig::NotModified), now).is_err());
         assert!(unready.refreshed(served("1", "1"), now).is_ok());
         assert_eq!(unready.next, Some(now + 10 * SECOND));
     }
@@ -327,10 +339,9 @@ mod tests {
         let now = Moment::default();
         let mut before = refresher(policy(Duration::ZERO));
         assert!(before.refreshed(served("1", "1"), now).is_ok());
-        let mut child =
-            Refresher::new(before.policy, before.compile, before.jitter, (before.config, before.etag), now);
+        let mut child = Refresher::new(before.policy, before.jitter, (before.config, before.etag), now);
         assert_eq!((child.etag.as_deref(), child.next), (Some("1-1"), Some(now + 10 * SECOND)));
-        assert!(child.refreshed(Ok(ConfigResponse::NotModified), now).is_ok());
+        assert!(child.refreshed(Ok(FetchedConfig::NotModified), now).is_ok());
     }
 
     #[test]
@@ -340,7 +351,7 @@ mod tests {
         assert_eq!(refresher.etag.as_deref(), None);
         let _ = refresher.refreshed(served("1", "1"), now);
         assert_eq!(refresher.etag.as_deref(), Some("1-1"));
-        for bad in [served("9", "1"), Ok(ConfigResponse::Fetched { body: String::new(), etag: None })] {
+        for bad in [served("9", "1"), fetched("")] {
             assert!(refresher.refreshed(bad, now).is_err());
             assert_eq!(refresher.etag.as_deref(), Some("1-1"));
         }
@@ -368,21 +379,20 @@ mod tests {
                 now = refresher.next.expect("the next fetch");
                 fetching.begun += fetches(&refresher.turn(RefreshEvent::Tick, now));
                 assert_eq!(fetching.begun, 1, "seed {seed}");
-                let text = |body: &str| Ok(ConfigResponse::Fetched { body: body.to_owned(), etag: None });
                 let (answered, installs) = match below(9) {
                     0 | 1 => {
                         let experience = below(1_000).to_string();
                         (served("1", &experience), Some(format!("1-{experience}")))
                     }
                     2 => (served("9", "1"), None),
-                    3 => (Ok(ConfigResponse::NotModified), None),
-                    4 => (text(""), None),
-                    5 => (text("[1, 2"), None),
-                    6 => (text("{\"error\": \"no such project\"}"), None),
-                    7 => (Err(TransportError::Status(500)), None),
-                    _ => (Err(TransportError::Panicked), None),
+                    3 => (Ok(FetchedConfig::NotModified), None),
+                    4 => (fetched(""), None),
+                    5 => (fetched("[1, 2"), None),
+                    6 => (fetched("{\"error\": \"no such project\"}"), None),
+                    7 => (Err(TransportError::Status(500).into()), None),
+                    _ => (Err(TransportError::Panicked.into()), None),
                 };
-                let fine = installs.is_some() || matches!(answered, Ok(ConfigResponse::NotModified));
+                let fine = installs.is_some() || matches!(answered, Ok(FetchedConfig::NotModified));
                 let effects = refresher.turn(RefreshEvent::Answered(answered), now);
                 assert_eq!(fetches(&effects), 0, "seed {seed}");
                 let published =

@@ -28,7 +28,7 @@ pub(crate) use drive::{Driver, Stopped};
 pub(crate) use fetcher::Fetcher;
 pub(crate) use flusher::Flusher;
 pub(crate) use notifier::Notifier;
-pub(crate) use previewer::{Previewed, PreviewerHandle};
+pub(crate) use previewer::PreviewerHandle;
 pub(crate) use process::{
     Current, ExitJob, PerProcess, at_exit, between_forks, generation, inherit_lock, start_thread,
 };

@@ -37,10 +37,10 @@ impl RefresherHandle {
     /// Starts the thread.
     pub(crate) fn start(fetcher: Fetcher, settings: RefresherSettings) -> Result<Self, StartError> {
         let RefresherSettings { cell, confirmed_at, notifier, jitter } = settings;
-        let (policy, compile) = (fetcher.tuning.refresh.clone(), fetcher.compile);
+        let policy = fetcher.tuning.refresh.clone();
         // In a forked child there is a config already.
         let clock = Clock::start();
-        let refresher = Refresher::new(policy, compile, jitter, (cell.load(), cell.etag()), clock.now());
+        let refresher = Refresher::new(policy, jitter, (cell.load(), cell.etag()), clock.now());
         let wanted = Arc::<AtomicBool>::default();
         let asked = Arc::clone(&wanted);
         let desk = Desk::start("convert-refresher", move |inbox| {

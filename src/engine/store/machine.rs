@@ -144,8 +144,6 @@ impl StoreMachine {
                 self.releasing.extend(keys.iter().cloned());
                 self.releases.extend(keys);
             }
-            // The thread's own.
-            StoreCommand::Attach(_) | StoreCommand::Detach(..) => {}
             StoreCommand::Close(deadline) => {
                 let first_call = self.next_call;
                 self.closing.get_or_insert(Closing { deadline, first_call, over: false });
@@ -162,9 +160,11 @@ impl StoreMachine {
         }
     }
 
-    /// The tracker is gone, and has dropped its records but those with these numbers.
-    pub(crate) fn detached(&mut self, held: HashSet<u64>) {
+    /// The tracker has ended: these answers it has not heard, and of its claims those with these numbers
+    /// are held, as their records were not dropped. Whatever else is claimed for it is free again.
+    pub(crate) fn tracker_ended(&mut self, unheard: Vec<Claimed>, held: HashSet<u64>, now: Moment) {
         self.held = held;
+        self.unheard(unheard, now);
     }
 
     /// What was claimed for a tracker that is gone.

@@ -81,7 +81,7 @@ impl Tracker {
                 effects.keep(mark_key(&queued.event));
             }
             match queued.claim {
-                Claim::Leased => self.leave_to_store(&queued.event),
+                Claim::Leased => self.marks.leave_to_store(self.mark_of(&queued.event)),
                 Claim::Local => self.claims.delivered(queued.sequence),
                 Claim::None | Claim::Asked { .. } => {}
             }

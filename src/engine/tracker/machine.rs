@@ -66,12 +66,6 @@ pub(crate) struct Tracker {
     /// Records that the endpoint has refused alone since it took any.
     pub(super) refused_in_a_row: u32,
     pub(super) stats: Stats,
-    /// A bug that the simulation must find: a dropped record leaves its mark behind.
-    #[cfg(test)]
-    pub(crate) leaves_marks: bool,
-    /// Another one: what was delivered with a lease leaves none.
-    #[cfg(test)]
-    pub(crate) forgets_delivered: bool,
 }
 
 impl Tracker {
@@ -112,10 +106,6 @@ impl Tracker {
             isolates: false,
             refused_in_a_row: 0,
             stats: Stats::default(),
-            #[cfg(test)]
-            leaves_marks: false,
-            #[cfg(test)]
-            forgets_delivered: false,
         }
     }
 
@@ -338,10 +328,6 @@ impl Tracker {
         let mark = self.mark_of(&event);
         loss.count_in(&mut self.stats.dropped).count(event.class());
         self.flushes.resolve(sequence, Fate::Dropped);
-        #[cfg(test)]
-        if self.leaves_marks {
-            return;
-        }
         match claim {
             Claim::None => {}
             Claim::Asked { delivered: true } => self.marks.leave_to_store(mark),

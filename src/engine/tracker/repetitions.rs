@@ -110,16 +110,6 @@ impl Tracker {
         }
     }
 
-    /// A record was delivered that has a lease, so that the data store is told to keep it.
-    pub(super) fn leave_to_store(&mut self, event: &TrackedEvent) {
-        let mark = self.mark_of(event);
-        #[cfg(test)]
-        if self.forgets_delivered {
-            return self.marks.release(mark, u64::MAX);
-        }
-        self.marks.leave_to_store(mark);
-    }
-
     pub(super) fn mark_of(&self, event: &TrackedEvent) -> Mark {
         let (kind, visitor_id, entity_id) = parts(event);
         self.marks.mark(kind, visitor_id, entity_id)

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::effects::{Effect, Effects};
+use super::effects::{Effect, Effects, StoreRequests};
 use super::machine::Tracker;
 use super::*;
 use crate::engine::{
@@ -94,6 +94,7 @@ impl Bench {
     fn settle_all(&mut self) -> Vec<Delivery> {
         self.tracker.settle(self.now, &mut self.effects);
         assert!(self.tracker.stats().is_balanced(), "{:?}", self.tracker.stats());
+        assert_eq!(self.effects.take_store_requests(), StoreRequests::default(), "there is no store");
         let mut begun = Vec::new();
         for effect in self.effects.drain() {
             match effect {
@@ -101,7 +102,6 @@ impl Bench {
                 Effect::Report(reply, report) => reply.send(*report),
                 Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Notify(_) => {}
-                Effect::Claim(_) | Effect::Keep(_) | Effect::Release(_) => unreachable!("there is no store"),
             }
         }
         begun

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendError, Sender, unbounded};
 
+use super::StoreMessage;
 use super::run::StoreThread;
 use crate::engine::{StoreCommand, Stored, question};
 use crate::error::StartError;
@@ -27,7 +28,7 @@ pub(crate) struct StoreSettings {
 
 /// The way to the store actor. The last one dropped ends it, after it has written what waits.
 pub(crate) struct StoreHandle {
-    inbox: Sender<StoreCommand>,
+    inbox: Sender<StoreMessage>,
     worker: Worker,
     visitors: Arc<Visitors>,
     clock: Clock,
@@ -37,19 +38,23 @@ impl StoreHandle {
     pub(crate) fn start(settings: StoreSettings) -> Result<Self, StartError> {
         // Without a bound of their own: each call of a caller's puts in one thing at the most, the tracker's
         // are bounded by its backlog, and the actor takes them out without waiting for the store.
-        let (inbox, commands) = unbounded();
+        let (inbox, messages) = unbounded();
         let visitors = Arc::clone(&settings.visitors);
         let clock = Clock::start();
-        let thread = StoreThread::new(settings, commands, clock);
+        let thread = StoreThread::new(settings, messages, clock);
         let worker = Worker::start("convert-store", move || thread.run())?;
         Ok(Self { inbox, worker, visitors, clock })
     }
 
-    /// Asks without waiting for an answer. An actor that has ended is asked in vain, and what it was to tell
-    /// the store counts as failed.
-    pub(crate) fn tell(&self, command: StoreCommand) {
-        let unsent = self.inbox.send(command).map_err(SendError::into_inner);
-        if let Err(StoreCommand::Keep(keys) | StoreCommand::Release(keys)) = unsent {
+    /// Asks without waiting for an answer.
+    fn tell(&self, command: StoreCommand) {
+        self.send(StoreMessage::Command(command));
+    }
+
+    /// Sends a message. A thread that has ended reads none, and what it was to tell the store counts as failed.
+    pub(crate) fn send(&self, message: StoreMessage) {
+        let unsent = self.inbox.send(message).map_err(SendError::into_inner);
+        if let Err(StoreMessage::Command(StoreCommand::Keep(keys) | StoreCommand::Release(keys))) = unsent {
             self.visitors.count_failures(keys.len(), &StoreError::new("its thread has ended"));
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender, bounded, never, select};
 
-use super::StoreSettings;
 use super::call::perform;
+use super::{StoreMessage, StoreSettings};
 use crate::engine::{Call, Claimed, Done, LifecycleEvent, Moment, StoreCommand, StoreEffect, StoreMachine};
 use crate::ports::{DataStore, StoreError};
 use crate::threads::clock::{Clock, deadline_after};
@@ -20,7 +20,7 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 
 pub(super) struct StoreThread {
     machine: StoreMachine,
-    commands: Receiver<StoreCommand>,
+    messages: Receiver<StoreMessage>,
     /// Where the tracker waits for the answers to its claims.
     claimed: Option<Sender<Vec<Claimed>>>,
     lanes: Lanes,
@@ -45,11 +45,11 @@ struct Lanes {
 }
 
 impl StoreThread {
-    pub(super) fn new(settings: StoreSettings, commands: Receiver<StoreCommand>, clock: Clock) -> Self {
+    pub(super) fn new(settings: StoreSettings, messages: Receiver<StoreMessage>, clock: Clock) -> Self {
         let StoreSettings { store, visitors, notifier, timeout, lease, ttl } = settings;
         Self {
             machine: StoreMachine::new(timeout, lease, ttl),
-            commands,
+            messages,
             claimed: None,
             lanes: Lanes::new(store, Arc::clone(&visitors)),
             visitors,
@@ -65,20 +65,21 @@ impl StoreThread {
         loop {
             let tick = self.clock.alarm(self.machine.wake_at());
             let unheard = never();
-            let commands = if self.abandoned { &unheard } else { &self.commands };
-            let (command, ended) = select! {
-                recv(commands) -> command => {
-                    self.abandoned |= command.is_err();
-                    (Some(command.unwrap_or_else(|_| StoreCommand::Close(self.clock.now() + LAST_WRITES))), None)
+            let messages = if self.abandoned { &unheard } else { &self.messages };
+            let (message, ended) = select! {
+                recv(messages) -> message => {
+                    self.abandoned |= message.is_err();
+                    let close = |_| StoreMessage::Command(StoreCommand::Close(self.clock.now() + LAST_WRITES));
+                    (Some(message.unwrap_or_else(close)), None)
                 }
                 recv(self.lanes.ended) -> ended => (None, ended.ok()),
                 recv(tick) -> _ => (None, None),
             };
             let now = self.clock.now();
-            if let Some(command) = command {
-                self.take(command, now);
-                while let Ok(command) = self.commands.try_recv() {
-                    self.take(command, now);
+            if let Some(message) = message {
+                self.take(message, now);
+                while let Ok(message) = self.messages.try_recv() {
+                    self.take(message, now);
                 }
             }
             if let Some((id, done)) = ended {
@@ -104,21 +105,21 @@ impl StoreThread {
         }
     }
 
-    fn take(&mut self, command: StoreCommand, now: Moment) {
-        match command {
-            StoreCommand::Attach(claimed) => self.claimed = Some(claimed),
-            StoreCommand::Detach(unheard, held) => {
+    fn take(&mut self, message: StoreMessage, now: Moment) {
+        match message {
+            StoreMessage::Attach(claimed) => self.claimed = Some(claimed),
+            StoreMessage::Detach(unheard, held) => {
                 self.claimed = None;
-                self.machine.detached(held);
-                self.machine.unheard(unheard.try_iter().flatten().collect(), now);
+                self.machine.tracker_ended(unheard.try_iter().flatten().collect(), held, now);
             }
-            StoreCommand::Close(deadline) => {
-                self.ending = true;
-                // One that has panicked tells nothing any more.
-                self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
-                self.machine.command(StoreCommand::Close(deadline), now);
+            StoreMessage::Command(command) => {
+                if matches!(command, StoreCommand::Close(_)) {
+                    self.ending = true;
+                    // One that has panicked tells nothing any more.
+                    self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
+                }
+                self.machine.command(command, now);
             }
-            command => self.machine.command(command, now),
         }
     }
 

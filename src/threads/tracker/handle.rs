@@ -12,12 +12,13 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounde
 use super::run::{Ports, TrackerThread};
 use crate::engine::{
     Class, FlushReport, FlushRequest, Ledger, Outcome, Record, Refused, ReleaseReason, Reply, Stats,
-    StoreCommand, TrackedEvent, TrackerSettings, Unanswered, Verdict, question,
+    TrackedEvent, TrackerSettings, Unanswered, Verdict, question,
 };
 use crate::error::StartError;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::threads::clock::Clock;
 use crate::threads::flusher::{Flusher, FlusherHandle};
+use crate::threads::store::StoreMessage;
 use crate::threads::wait::{Caller, Limit, Wakers, blocking};
 use crate::threads::{Notifier, StoreHandle, Worker, deadline_after};
 
@@ -91,13 +92,13 @@ impl TrackerHandle {
         let (mailbox, mut ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
         if let Some(store) = &store {
             let (claimed_in, claimed) = unbounded();
-            store.tell(StoreCommand::Attach(claimed_in));
+            store.send(StoreMessage::Attach(claimed_in));
             ports.claimed = claimed;
         }
         let (claimed, teller) = (ports.claimed.clone(), store.clone());
-        ports.store = Box::new(move |command| {
+        ports.store = Box::new(move |message| {
             if let Some(store) = &teller {
-                store.tell(command);
+                store.send(message);
             }
         });
         let end = ClosesAtEnd(Arc::clone(&mailbox.attention));
@@ -109,7 +110,7 @@ impl TrackerHandle {
         };
         let tracker = Worker::start("convert-tracker", run).inspect_err(|_| {
             if let Some(store) = &store {
-                store.tell(StoreCommand::Detach(claimed, HashSet::new()));
+                store.send(StoreMessage::Detach(claimed, HashSet::new()));
             }
         })?;
         Ok(Self { mailbox, tracker, lanes, clock })

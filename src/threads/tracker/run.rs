@@ -8,12 +8,12 @@ use crossbeam_channel::{Receiver, never, select};
 
 use super::handle::Attention;
 use crate::engine::{
-    Claimed, Effect, Effects, FlushRequest, Ledger, Moment, Outcome, Record, StoreCommand, Tracker,
-    TrackerSettings,
+    Claimed, Effect, Effects, FlushRequest, Ledger, Moment, Outcome, Record, Tracker, TrackerSettings,
 };
 use crate::threads::Notifier;
 use crate::threads::clock::Clock;
 use crate::threads::flusher::FlusherHandle;
+use crate::threads::store::StoreMessage;
 
 /// Records taken from the inbox between two looks at everything else.
 const RECORDS_A_TURN: usize = 1_024;
@@ -31,7 +31,7 @@ pub(super) struct Ports {
     pub(super) outcomes: Receiver<Outcome>,
     pub(super) claimed: Receiver<Vec<Claimed>>,
     /// The way to the data store; leads nowhere without one.
-    pub(super) store: Box<dyn Fn(StoreCommand) + Send>,
+    pub(super) store: Box<dyn Fn(StoreMessage) + Send>,
     pub(super) flusher: FlusherHandle,
     pub(super) notifier: Arc<Notifier>,
     pub(super) ledger: Arc<Ledger>,
@@ -122,7 +122,7 @@ impl TrackerThread {
     pub(super) fn finish(mut self) {
         self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
         self.carry_out(None);
-        (self.ports.store)(StoreCommand::Detach(self.ports.claimed, self.tracker.held_claims()));
+        (self.ports.store)(StoreMessage::Detach(self.ports.claimed, self.tracker.held_claims()));
     }
 
     /// How to wait next.
@@ -214,28 +214,11 @@ impl TrackerThread {
     /// Tells the store what the step wants of it, shows the step in the ledger, and then everybody else:
     /// whoever sees or hears of the step finds the store told.
     fn carry_out(&mut self, oldest_pending: Option<Moment>) {
-        let (mut claims, mut keeps, mut releases) = (Vec::new(), Vec::new(), Vec::new());
-        let mut others = Vec::new();
-        for effect in self.effects.drain() {
-            match effect {
-                Effect::Claim(claim) => claims.push(claim),
-                Effect::Keep(key) => keeps.push(key),
-                Effect::Release(key) => releases.push(key),
-                other => others.push(other),
-            }
-        }
-        // First, as a record that was dropped in this step may have been made again in it.
-        if !releases.is_empty() {
-            (self.ports.store)(StoreCommand::Release(releases));
-        }
-        if !claims.is_empty() {
-            (self.ports.store)(StoreCommand::Claim(claims));
-        }
-        if !keeps.is_empty() {
-            (self.ports.store)(StoreCommand::Keep(keeps));
+        for command in self.effects.take_store_commands() {
+            (self.ports.store)(StoreMessage::Command(command));
         }
         self.ports.ledger.publish(self.tracker.stats(), oldest_pending);
-        for effect in others {
+        for effect in self.effects.drain() {
             match effect {
                 Effect::Notify(event) => self.ports.notifier.notify(event),
                 Effect::Report(reply, report) => reply.send(*report),
@@ -245,7 +228,6 @@ impl TrackerThread {
                         logged!(error, "the delivery threads have exited");
                     }
                 }
-                Effect::Claim(_) | Effect::Keep(_) | Effect::Release(_) => {}
             }
         }
     }

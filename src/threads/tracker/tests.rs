@@ -20,6 +20,7 @@ use crate::engine::{
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 use crate::ports::TrackingResponse;
 use crate::threads::flusher::FlusherHandle;
+use crate::threads::store::StoreMessage;
 use crate::threads::wait::Caller;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -142,8 +143,8 @@ fn the_store_is_told_of_a_step_before_the_ledger_shows_it() {
         Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
     let (told, heard) = crossbeam_channel::unbounded();
     let reader = Arc::clone(&ledger);
-    ports.store = Box::new(move |command| {
-        if matches!(command, StoreCommand::Keep(_)) {
+    ports.store = Box::new(move |message| {
+        if matches!(message, StoreMessage::Command(StoreCommand::Keep(_))) {
             told.send(reader.read(Moment::default()).pending).unwrap();
         }
     });

@@ -90,25 +90,23 @@ impl Process {
         let (mailbox, mut ports) =
             Mailbox::new(&delivery, flusher_handle, outcomes.clone(), Arc::default(), Arc::clone(&ledger));
         let (claimed_in, claimed) = unbounded();
-        let (commands_in, commands) = unbounded();
+        let (messages_in, messages) = unbounded();
         ports.claimed = claimed.clone();
-        ports.store = Box::new(move |command| drop(commands_in.send(command)));
+        ports.store = Box::new(move |message| drop(messages_in.send(message)));
         let Ports { inbox, asked, .. } = &ports;
         let (inbox, asked) = (inbox.clone(), asked.clone());
         let count = |number| NonZeroUsize::new(number).unwrap();
-        let mut store = store.map(|store| StoreActor::new(store, &delivery, commands, claimed_in));
+        let mut store = store.map(|store| StoreActor::new(store, &delivery, messages, claimed_in));
         let settings = TrackerSettings {
             batch_size: count(scope.batch_size),
             auto_flush_interval: scope.auto_flush_interval,
             delivery,
             max_visitors: count(1_000),
-            visitor_ttl: None,
+            visitor_ttl: (scope.bug == Some(Bug::Forgotten) && store.is_some()).then_some(Duration::ZERO),
             store: store.is_some(),
             jitter: Jitter::seeded(number as u64),
         };
-        let mut thread = TrackerThread::new(ports, settings);
-        thread.tracker.leaves_marks = scope.bug == Some(Bug::LeftMark);
-        thread.tracker.forgets_delivered = scope.bug == Some(Bug::Forgotten);
+        let thread = TrackerThread::new(ports, settings);
         if let Some(store) = &mut store {
             store.leaves_marks = scope.bug == Some(Bug::LeftMark);
             store.loses_leases = scope.bug == Some(Bug::LostLease);

@@ -12,7 +12,7 @@ use crate::caught::Wall;
 use crate::engine::{Call, ClaimAnswer, Claimed, Done, Moment, StoreCommand, StoreEffect, StoreMachine};
 use crate::options::DeliveryConfig;
 use crate::ports::{DataStore, Guarded, StoreError};
-use crate::threads::store::perform;
+use crate::threads::store::{StoreMessage, perform};
 use crate::visitors::Visitors;
 
 /// How long an answer is waited for.
@@ -162,7 +162,7 @@ pub(super) struct StoreActor {
     guarded: Guarded,
     visitors: Visitors,
     machine: StoreMachine,
-    commands: Receiver<StoreCommand>,
+    messages: Receiver<StoreMessage>,
     claimed: Option<Sender<Vec<Claimed>>>,
     /// Calls that have not ended, and will.
     pub(super) lanes: Vec<(u64, Work)>,
@@ -188,7 +188,7 @@ impl StoreActor {
     pub(super) fn new(
         store: &Arc<SimulatedStore>,
         delivery: &DeliveryConfig,
-        commands: Receiver<StoreCommand>,
+        messages: Receiver<StoreMessage>,
         claimed: Sender<Vec<Claimed>>,
     ) -> Self {
         Self {
@@ -196,7 +196,7 @@ impl StoreActor {
             guarded: Guarded { store: Arc::clone(store) as Arc<_>, wall: Wall::default() },
             visitors: Visitors::new(std::num::NonZeroUsize::MIN, None, true),
             machine: StoreMachine::new(TIMEOUT, delivery.lease(), None),
-            commands,
+            messages,
             claimed: Some(claimed),
             lanes: Vec::new(),
             hung: Vec::new(),
@@ -208,7 +208,7 @@ impl StoreActor {
     }
 
     pub(super) fn has_commands(&self) -> bool {
-        !self.commands.is_empty()
+        !self.messages.is_empty()
     }
 
     pub(super) fn wake_at(&self) -> Option<Moment> {
@@ -230,7 +230,19 @@ impl StoreActor {
 
     /// Takes what it has been asked, and gives up what has waited for too long.
     pub(super) fn turn(&mut self, now: Moment) {
-        for command in self.commands.try_iter() {
+        for message in self.messages.try_iter() {
+            let command = match message {
+                StoreMessage::Command(command) => command,
+                StoreMessage::Attach(claimed) => {
+                    self.claimed = Some(claimed);
+                    continue;
+                }
+                StoreMessage::Detach(unheard, held) => {
+                    self.claimed = None;
+                    self.machine.tracker_ended(unheard.try_iter().flatten().collect(), held, now);
+                    continue;
+                }
+            };
             let mut ask = |what, key: &String| self.asked.push((what, key.clone(), now));
             match &command {
                 StoreCommand::Claim(claims) => claims.iter().for_each(|it| ask(Asked::Claim, &it.key)),
@@ -239,13 +251,7 @@ impl StoreActor {
                 StoreCommand::Release(keys) => keys.iter().for_each(|key| ask(Asked::Release, key)),
                 _ => {}
             }
-            if let StoreCommand::Detach(unheard, held) = command {
-                self.claimed = None;
-                self.machine.detached(held);
-                self.machine.unheard(unheard.try_iter().flatten().collect(), now);
-            } else {
-                self.machine.command(command, now);
-            }
+            self.machine.command(command, now);
         }
         self.settle(now);
     }
