@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::adapters::HttpTransport;
 use crate::attributes::Attributes;
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, load};
 use crate::context::{Context, RunOptions, decide_unseen, recall_blocking};
-use crate::engine::{RefreshOutcome, ReleaseReason, Stats, compile};
-use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
-use crate::events::{LifecycleEvent, LifecycleEventKind};
-use crate::flush::{FlushError, FlushLimit, FlushOptions, FlushReport};
+use crate::engine::{FlushReport, LifecycleEvent, LifecycleEventKind, RefreshOutcome, ReleaseReason, Stats};
+use crate::error::{ContextError, HandleError, HandlerError, InitializeError, LoadError, RefreshError};
+use crate::flush::{FlushError, FlushLimit, FlushOptions};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::{SdkConfig, Source};
 use crate::ports::Transport;
@@ -598,7 +597,7 @@ impl Core {
         if shared.config.tuning.refresh.is_some() {
             logged!(warn, "a config given directly cannot be refreshed; the refresh policy is ignored");
         }
-        let snapshot = compile(text.to_owned(), &shared.config.compile)?;
+        let snapshot = load(text.to_owned(), &shared.config.compile).map_err(LoadError::from)?;
         // Of two callers at once both publish the same config, and one says so.
         if shared.give(Arc::clone(&snapshot)) {
             shared.runtime().notifier.notify(LifecycleEvent::ready(&snapshot));

@@ -4,9 +4,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::engine::ReleaseReason;
+use crate::engine::{FlushReport, ReleaseReason};
 use crate::error::ExitFlushError;
-use crate::flush::{FlushError, FlushOptions, FlushReport};
+use crate::flush::{FlushError, FlushOptions};
 use crate::shared::Shared;
 use crate::threads::{ExitJob, at_exit, blocking, run_apart};
 

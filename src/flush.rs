@@ -1,10 +1,10 @@
-//! What a flush answers.
+//! How long a flush goes on, and how it can fail.
 
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::engine::Stats;
+use crate::engine::{FlushReport, Stats};
 use crate::threads::deadline_after;
 
 /// How long a flush goes on, for [`Core::flush_with`](crate::Core::flush_with).
@@ -50,28 +50,7 @@ impl FlushOptions {
     }
 }
 
-/// What became of the records that a flush covered: all those recorded before it was asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FlushReport {
-    /// Records that the endpoint took while the flush waited.
-    pub delivered: u64,
-    /// Records that were dropped: covered ones, and any since the last flush that was answered; by a
-    /// `shutdown` also those that its close dropped.
-    pub dropped: u64,
-    /// Covered records that are kept and will be retried; none after a `shutdown`.
-    pub pending: u64,
-    /// The whole ledger when the flush was answered.
-    pub stats: Stats,
-}
-
 impl FlushReport {
-    /// Whether everything covered was delivered, and nothing was lost since the last answered flush.
-    #[must_use]
-    pub const fn is_complete(&self) -> bool {
-        self.pending == 0 && self.dropped == 0
-    }
-
     /// `Ok` if it is complete.
     pub(crate) fn into_result(self) -> Result<Self, FlushError> {
         if self.is_complete() { Ok(self) } else { Err(FlushError::Incomplete(Box::new(self))) }

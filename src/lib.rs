@@ -69,7 +69,6 @@ mod core;
 mod diagnostics;
 mod engine;
 mod error;
-mod events;
 mod exit;
 mod flush;
 mod handles;
@@ -101,16 +100,16 @@ pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
 pub use engine::{
-    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,
-    RefreshOutcome, ReleaseReason, Stats, UnknownGoalDataKey,
+    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, FlushReport, GoalDataKey, GoalValue,
+    LifecycleEvent, LifecycleEventKind, PendingPlaces, RefreshOutcome, ReleaseReason, Stats,
+    UnknownGoalDataKey, VisitorId,
 };
 pub use error::{
     ConfirmError, ContextError, ExitFlushError, HandleError, HandlerError, InitializeError, LoadError,
     PreviewError, RefreshError,
 };
-pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
 pub use exit::{FlushGuard, register_exit_flush};
-pub use flush::{FlushError, FlushOptions, FlushReport};
+pub use flush::{FlushError, FlushOptions};
 pub use handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 pub use options::{
     CacheLevel, DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, OverflowPolicy,

@@ -16,11 +16,11 @@ use crate::config::{ConfigSnapshot, SnapshotCell};
 #[cfg(feature = "async")]
 use crate::engine::Stored;
 use crate::engine::{
-    ConfigSource, Envelope, Jitter, Ledger, Refused, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
-    Verdict,
+    ConfigSource, Envelope, FlushReport, Jitter, Ledger, Moment, Previewed, Refused, ReleaseReason, Stats,
+    TrackedEvent, TrackerSettings, Verdict,
 };
 use crate::error::StartError;
-use crate::flush::{FlushLimit, FlushReport};
+use crate::flush::FlushLimit;
 use crate::options::{SdkConfig, Source};
 #[cfg(feature = "async")]
 use crate::ports::{AsyncDataStore, StoreError};
@@ -28,9 +28,9 @@ use crate::ports::{DataStore, Guarded, GuardedTransport, Transport};
 #[cfg(feature = "async")]
 use crate::threads::TimerHandle;
 use crate::threads::{
-    Caller, Current, Fetcher, Flusher, Limit, Notifier, PerProcess, Previewed, PreviewerHandle,
-    RefresherHandle, RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, Worker, deadline_after,
-    generation, start_apart,
+    Caller, Current, Fetcher, Flusher, Limit, Notifier, PerProcess, PreviewerHandle, RefresherHandle,
+    RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, Worker, deadline_after, generation,
+    start_apart,
 };
 use crate::visitors::{VisitorState, Visitors, state_key};
 
@@ -296,7 +296,7 @@ impl Shared {
         caller: &Caller,
     ) -> Option<FlushReport> {
         let report = match tracker {
-            Some(tracker) => tracker.flush(reason, limit, caller).await,
+            Some(tracker) => tracker.flush(reason, limit.deadline, limit.single_attempt, caller).await,
             None => Some(FlushReport::default()),
         };
         let store = self.runtime().store.get().cloned();
@@ -381,10 +381,8 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> Stats {
         let runtime = self.runtime();
-        if let Some(tracker) = runtime.tracker.get() {
-            tracker.count_unread();
-        }
-        let mut stats = runtime.ledger.read(Instant::now());
+        let mut stats =
+            runtime.tracker.get().map_or_else(|| runtime.ledger.read(Moment::default()), |it| it.stats());
         // As it happens, not when the tracker comes to it.
         stats.store_failures = runtime.visitors.store_failures();
         stats.store_timeouts += runtime.visitors.store_timeouts();

@@ -9,7 +9,7 @@ use crate::decide::{Explanation, Outcome, Source, carried_features, explain_expe
 use crate::diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic, visitor_ref,
 };
-use crate::events::LifecycleEvent;
+use crate::engine::LifecycleEvent;
 
 /// Diagnosis changes nothing, is not affected by a preview, and announces what does not resolve as a
 /// lifecycle event.

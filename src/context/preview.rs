@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::Context;
 use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::decide::Source;
+use crate::engine::Previewed;
 use crate::error::PreviewError;
 use crate::results::ExperienceResult;
-use crate::threads::{Caller, Previewed, blocking, deadline_after};
+use crate::threads::{Caller, blocking, deadline_after};
 
 /// The variation that a context previews, and the config in which it was found.
 pub(super) struct Preview {

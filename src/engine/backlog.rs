@@ -1,15 +1,16 @@
 //! Accepted records that no delivery carries right now, in order, within a bound of records and bytes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::event::TrackedEvent;
+use super::moment::Moment;
 
 /// An accepted record and its place in the order of acceptance.
 pub(crate) struct Queued {
     pub(crate) sequence: u64,
     pub(crate) event: TrackedEvent,
-    pub(crate) accepted_at: Instant,
+    pub(crate) accepted_at: Moment,
     /// Deliveries that carried it and failed.
     pub(crate) tries: u32,
     /// Of these, how many reached an endpoint that neither took nor refused it. It may be why.
@@ -145,7 +146,7 @@ impl Backlog {
     }
 
     /// Takes a record that was accepted at `limit` or before.
-    pub(crate) fn expire(&mut self, limit: Instant) -> Option<Queued> {
+    pub(crate) fn expire(&mut self, limit: Moment) -> Option<Queued> {
         let is_old = |class: &usize| self.oldest_of(*class).is_some_and(|oldest| oldest.accepted_at <= limit);
         let class = (0..3).find(is_old)?;
         self.pop(class)
@@ -153,7 +154,7 @@ impl Backlog {
 
     /// Takes the oldest released records that wait for no claim, as many as one delivery may carry and at
     /// least one.
-    pub(crate) fn cut(&mut self, limit: CutLimit, now: Instant) -> Vec<Queued> {
+    pub(crate) fn cut(&mut self, limit: CutLimit, now: Moment) -> Vec<Queued> {
         let (from, before) = (self.cut_from, self.due_before(now));
         let (from, end) = match self.cut_end(from, before, limit) {
             Some(end) => (from, end),
@@ -209,13 +210,13 @@ impl Backlog {
     }
 
     /// Whether a [`cut`](Self::cut) would take anything.
-    pub(crate) fn can_cut(&self, now: Instant) -> bool {
+    pub(crate) fn can_cut(&self, now: Moment) -> bool {
         let before = self.due_before(now);
         self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < before)
     }
 
     /// Until when records are held up that could go, but for their order.
-    pub(crate) fn in_order_until(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn in_order_until(&self, now: Moment) -> Option<Moment> {
         let before = self.due_before(now);
         let are_held =
             |queue: &Queue| queue.since(before).next().is_some_and(|it| it.sequence < self.released);
@@ -224,7 +225,7 @@ impl Backlog {
     }
 
     /// Before which number a record can go, if it waits for no claim.
-    fn due_before(&self, now: Instant) -> u64 {
+    fn due_before(&self, now: Moment) -> u64 {
         let held = self.oldest_asked().filter(|asked| now < asked.accepted_at + IN_ORDER);
         held.map_or(self.released, |asked| self.released.min(asked.sequence))
     }
@@ -251,7 +252,7 @@ impl Backlog {
     }
 
     /// When the oldest record was accepted.
-    pub(crate) fn oldest_at(&self) -> Option<Instant> {
+    pub(crate) fn oldest_at(&self) -> Option<Moment> {
         (0..3).filter_map(|class| self.oldest_of(class)).map(|oldest| oldest.accepted_at).min()
     }
 
@@ -364,13 +365,12 @@ mod tests {
     }
 
     /// One moment for all, as only differences matter.
-    fn start() -> Instant {
-        static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-        *START
+    fn start() -> Moment {
+        Moment::default()
     }
 
     /// When nothing is held up for its order any more.
-    fn late() -> Instant {
+    fn late() -> Moment {
         start() + Duration::from_secs(1_000_000)
     }
 

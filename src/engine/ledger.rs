@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::event::Class;
+use super::moment::Moment;
 use crate::ports::TransportError;
 
 /// The ledger of one [`Core`](crate::Core), in records: an exposure is one, a conversion is one
@@ -227,7 +228,7 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Counts {
     stats: Stats,
-    oldest_pending: Option<Instant>,
+    oldest_pending: Option<Moment>,
 }
 
 /// Counters that threads rarely share.
@@ -250,7 +251,7 @@ pub(crate) enum Refused {
 }
 
 impl Ledger {
-    pub(crate) fn publish(&self, stats: &Stats, oldest_pending: Option<Instant>) {
+    pub(crate) fn publish(&self, stats: &Stats, oldest_pending: Option<Moment>) {
         let mut counts = self.lock();
         counts.stats.clone_from(stats);
         counts.oldest_pending = oldest_pending;
@@ -281,12 +282,12 @@ impl Ledger {
     }
 
     /// The counts now. What was offered is read last: a record that has a fate was offered before.
-    pub(crate) fn read(&self, now: Instant) -> Stats {
+    pub(crate) fn read(&self, now: Moment) -> Stats {
         let (mut stats, oldest) = {
             let counts = self.lock();
             (counts.stats.clone(), counts.oldest_pending)
         };
-        stats.oldest_pending_age = oldest.map(|since| now.saturating_duration_since(since));
+        stats.oldest_pending_age = oldest.map(|since| now - since);
         stats.recorded += self.refused_full.add_to(&mut stats.dropped.queue_full);
         stats.recorded += self.refused_closed.add_to(&mut stats.dropped.closed);
         let offered: u64 = self.offered.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum();

@@ -4,7 +4,9 @@ use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::moment::Moment;
 
 /// A bounded set of marks. A mark follows its record: it is set when the record is accepted, and
 /// released when the record is dropped, so that the caller can record it again.
@@ -12,7 +14,7 @@ pub(crate) struct Marks {
     seen: HashSet<Mark>,
     /// Of these, the marks of records that were delivered and that the data store has too.
     stored: HashSet<Mark>,
-    order: VecDeque<(Mark, Instant)>,
+    order: VecDeque<(Mark, Moment)>,
     /// How many have left the order: the number of its first place.
     passed: u64,
     /// Released marks that still have a place in `order`, and how many.
@@ -56,7 +58,7 @@ impl Marks {
     }
 
     /// Whether a mark is set and has not outlived its time.
-    pub(crate) fn contains(&mut self, mark: Mark, now: Instant) -> bool {
+    pub(crate) fn contains(&mut self, mark: Mark, now: Moment) -> bool {
         if let Some(limit) = self.ttl.and_then(|ttl| now.checked_sub(ttl)) {
             while self.order.front().is_some_and(|(_, set_at)| *set_at <= limit) {
                 self.forget_oldest();
@@ -84,7 +86,7 @@ impl Marks {
     }
 
     /// Sets a mark that is not set, and returns its number. Past the bound the oldest one is forgotten.
-    pub(crate) fn set(&mut self, mark: Mark, now: Instant) -> u64 {
+    pub(crate) fn set(&mut self, mark: Mark, now: Moment) -> u64 {
         if self.order.len() == self.capacity.get() {
             self.forget_oldest();
         }
@@ -134,7 +136,7 @@ mod tests {
 
     impl Marks {
         /// Sets a mark and says whether it is new.
-        fn insert(&mut self, kind: MarkKind, visitor_id: &str, entity_id: &str, now: Instant) -> bool {
+        fn insert(&mut self, kind: MarkKind, visitor_id: &str, entity_id: &str, now: Moment) -> bool {
             let mark = self.mark(kind, visitor_id, entity_id);
             let new = !self.contains(mark, now);
             if new {
@@ -147,7 +149,7 @@ mod tests {
     #[test]
     fn a_mark_is_new_once_until_it_is_evicted() {
         let mut marks = Marks::new(NonZeroUsize::new(2).unwrap(), None);
-        let now = Instant::now();
+        let now = Moment::default();
         assert!(marks.insert(MarkKind::Exposure, "v", "1", now));
         assert!(!marks.insert(MarkKind::Exposure, "v", "1", now));
         assert!(marks.insert(MarkKind::Conversion, "v", "1", now), "another kind");
@@ -159,7 +161,7 @@ mod tests {
     #[test]
     fn a_mark_lives_for_its_time() {
         let mut marks = Marks::new(NonZeroUsize::new(9).unwrap(), Some(10 * SECOND));
-        let start = Instant::now();
+        let start = Moment::default();
         assert!(marks.insert(MarkKind::Exposure, "v", "1", start));
         assert!(!marks.insert(MarkKind::Exposure, "v", "1", start + 9 * SECOND));
         assert!(marks.insert(MarkKind::Exposure, "v", "1", start + 10 * SECOND));
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn what_is_left_to_the_store_is_bounded_with_the_marks() {
         let mut marks = Marks::new(NonZeroUsize::new(1).unwrap(), None);
-        let now = Instant::now();
+        let now = Moment::default();
         let [first, second] = ["v", "w"].map(|visitor| marks.mark(MarkKind::Exposure, visitor, "1"));
         marks.leave_to_store(first);
         assert!(!marks.is_left_to_store(first), "only what is set");
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn a_forgotten_mark_is_not_taken_back_from_a_later_record() {
         let mut marks = Marks::new(NonZeroUsize::new(9).unwrap(), Some(SECOND));
-        let start = Instant::now();
+        let start = Moment::default();
         let mark = marks.mark(MarkKind::Conversion, "v", "1");
         let first = marks.set(mark, start);
         assert!(!marks.contains(mark, start + SECOND), "forgotten for its age");
@@ -201,7 +203,7 @@ mod tests {
     #[test]
     fn a_released_mark_can_be_set_again_and_keeps_its_new_place() {
         let mut marks = Marks::new(NonZeroUsize::new(3).unwrap(), None);
-        let now = Instant::now();
+        let now = Moment::default();
         let mark = marks.mark(MarkKind::Conversion, "v", "1");
         assert!(marks.insert(MarkKind::Conversion, "v", "1", now));
         marks.release(mark, u64::MAX);

@@ -1,15 +1,12 @@
 //! The refresher's state machine: questions, answers and time go in; fetches, configs and answers come out.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::compile::compile;
-use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotExt};
-use crate::engine::{Jitter, Reply};
+use crate::config::{ConfigChanges, ConfigSnapshot, SnapshotExt};
+use crate::engine::{Jitter, LifecycleEvent, Moment, Reply};
 use crate::error::LoadError;
-use crate::events::LifecycleEvent;
 use crate::options::RefreshConfig;
-use crate::ports::{ConfigResponse, TransportError};
+use crate::ports::TransportError;
 
 /// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +17,15 @@ pub(crate) enum Wish {
     Current,
 }
 
-/// How a fetch went.
+/// What a fetch has brought.
+pub(crate) enum FetchedConfig {
+    /// The config is still the one with the ETag that was sent.
+    NotModified,
+    /// Another config, and its ETag.
+    Changed { snapshot: Arc<ConfigSnapshot>, etag: Option<String> },
+}
+
+/// How a refresh went.
 pub(crate) type Refreshed = Result<RefreshOutcome, LoadError>;
 
 /// What a successful refresh found.
@@ -36,13 +41,12 @@ pub enum RefreshOutcome {
 /// Fetches one config at a time, for the clock and for everybody who waits by then.
 pub(crate) struct Refresher {
     policy: Option<RefreshConfig>,
-    compile: CompileOptions,
     jitter: Jitter,
     /// The config in place; nobody else replaces it.
     config: Option<Arc<ConfigSnapshot>>,
     etag: Option<String>,
     failures: u32,
-    next: Option<Instant>,
+    next: Option<Moment>,
     /// A fetch is to begin, whether or not anybody waits.
     wanted: bool,
     waiting: Vec<Reply<Refreshed>>,
@@ -57,8 +61,8 @@ pub(crate) enum RefreshEvent {
     Wanted,
     /// Time has passed.
     Tick,
-    /// The fetch at hand has ended.
-    Answered(Result<ConfigResponse, TransportError>),
+    /// The fetch has ended.
+    Answered(Result<FetchedConfig, LoadError>),
 }
 
 /// What is to be done, in this order.
@@ -76,14 +80,12 @@ pub(crate) enum RefreshEffect {
 impl Refresher {
     pub(crate) fn new(
         policy: Option<RefreshConfig>,
-        compile: CompileOptions,
         jitter: Jitter,
         (config, etag): (Option<Arc<ConfigSnapshot>>, Option<String>),
-        now: Instant,
+        now: Moment,
     ) -> Self {
         let mut refresher = Self {
             policy,
-            compile,
             jitter,
             config,
             etag,
@@ -98,11 +100,11 @@ impl Refresher {
     }
 
     /// When an [`RefreshEvent::Tick`] is due.
-    pub(crate) const fn next(&self) -> Option<Instant> {
+    pub(crate) const fn next(&self) -> Option<Moment> {
         self.next
     }
 
-    pub(crate) fn turn(&mut self, event: RefreshEvent, now: Instant) -> Vec<RefreshEffect> {
+    pub(crate) fn turn(&mut self, event: RefreshEvent, now: Moment) -> Vec<RefreshEffect> {
         let mut effects = Vec::new();
         match event {
             RefreshEvent::Asked(Wish::Ready, reply) if self.config.is_some() => {
@@ -131,11 +133,11 @@ impl Refresher {
     /// everybody.
     fn answered(
         &mut self,
-        answer: Result<ConfigResponse, TransportError>,
-        now: Instant,
+        answer: Result<FetchedConfig, LoadError>,
+        now: Moment,
         effects: &mut Vec<RefreshEffect>,
     ) {
-        let outcome = answer.map_err(LoadError::from).and_then(|response| self.install(response, effects));
+        let outcome = answer.and_then(|fetched| self.install(fetched, effects));
         match &outcome {
             Ok(_) => self.failures = 0,
             Err(error) => {
@@ -148,14 +150,13 @@ impl Refresher {
         effects.extend(self.waiting.drain(..).map(|reply| RefreshEffect::Answer(reply, outcome.clone())));
     }
 
-    fn install(&mut self, response: ConfigResponse, effects: &mut Vec<RefreshEffect>) -> Refreshed {
-        let ConfigResponse::Fetched { body, etag } = response else {
+    fn install(&mut self, fetched: FetchedConfig, effects: &mut Vec<RefreshEffect>) -> Refreshed {
+        let FetchedConfig::Changed { snapshot, etag } = fetched else {
             // Not to have changed is no answer to a request without an ETag.
             let Some(_) = self.config else { return Err(TransportError::Protocol.into()) };
             effects.push(RefreshEffect::Confirm);
             return Ok(RefreshOutcome::NotModified);
         };
-        let snapshot = compile(body, &self.compile)?;
         let (changes, event) = match &self.config {
             Some(now) if !same_project(now, &snapshot) => return Err(LoadError::OtherProject),
             Some(now) => {
@@ -174,14 +175,13 @@ impl Refresher {
     }
 
     /// Plans the next fetch, where there is a policy.
-    fn plan(&mut self, now: Instant) {
+    fn plan(&mut self, now: Moment) {
         // A core that never had a config is initialized again by its application, not by the clock.
         if let Some(policy) = &self.policy
             && self.config.is_some()
         {
             let wait = policy.wait_after(self.failures).saturating_add(self.jitter.up_to(policy.jitter()));
-            // A wait that no clock reaches is as good as none.
-            self.next = now.checked_add(wait);
+            self.next = Some(now + wait);
         }
     }
 }
@@ -195,17 +195,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::{Pending, question, served};
+    use crate::config::{CompileOptions, load};
+    use crate::engine::served::served;
+    use crate::engine::{Pending, question};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn refresher(policy: Option<RefreshConfig>) -> Refresher {
-        Refresher::new(policy, CompileOptions::default(), Jitter::seeded(7), (None, None), Instant::now())
+        Refresher::new(policy, Jitter::seeded(7), (None, None), Moment::default())
     }
 
     fn policy(jitter: Duration) -> Option<RefreshConfig> {
         let policy = RefreshConfig::builder().interval(10 * SECOND).jitter(jitter);
         Some(policy.backoff_factor(2.0).backoff_ceiling(35 * SECOND).build().unwrap())
+    }
+
+    fn fetched(body: &str) -> Result<FetchedConfig, LoadError> {
+        Ok(FetchedConfig::Changed {
+            snapshot: load(body.to_owned(), &CompileOptions::default())?,
+            etag: None,
+        })
     }
 
     fn fetches(effects: &[RefreshEffect]) -> usize {
@@ -221,14 +230,14 @@ mod tests {
     }
 
     impl Refresher {
-        fn ask(&mut self, wish: Wish, now: Instant) -> (Pending<Refreshed>, Vec<RefreshEffect>) {
+        fn ask(&mut self, wish: Wish, now: Moment) -> (Pending<Refreshed>, Vec<RefreshEffect>) {
             let (reply, receipt) = question();
             let effects = self.turn(RefreshEvent::Asked(wish, reply), now);
             (receipt, effects)
         }
 
         /// One fetch, from the question to the answer.
-        fn refreshed(&mut self, answered: Result<ConfigResponse, TransportError>, now: Instant) -> Refreshed {
+        fn refreshed(&mut self, answered: Result<FetchedConfig, LoadError>, now: Moment) -> Refreshed {
             let (receipt, asked) = self.ask(Wish::Current, now);
             assert_eq!(fetches(&asked), 1);
             answer(self.turn(RefreshEvent::Answered(answered), now));
@@ -238,7 +247,7 @@ mod tests {
 
     #[test]
     fn one_fetch_answers_everybody_who_waits_by_its_end() {
-        let (mut refresher, now) = (refresher(None), Instant::now());
+        let (mut refresher, now) = (refresher(None), Moment::default());
         let mut waiting = Vec::new();
         let mut begun = 0;
         for asked in 0..100 {
@@ -255,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_config_in_place_is_an_answer_to_initialize_alone() {
-        let (mut refresher, now) = (refresher(None), Instant::now());
+        let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (receipt, effects) = refresher.ask(Wish::Ready, now);
         assert_eq!(fetches(&effects), 0);
@@ -266,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_core_that_is_initialized_in_no_time_gets_ready_all_the_same() {
-        let (mut refresher, now) = (refresher(None), Instant::now());
+        let (mut refresher, now) = (refresher(None), Moment::default());
         let (reply, receipt) = question();
         drop(receipt);
         assert_eq!(fetches(&refresher.turn(RefreshEvent::Asked(Wish::Ready, reply), now)), 1);
@@ -274,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_is_not_begun() {
-        let (mut refresher, now) = (refresher(None), Instant::now());
+        let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (reply, receipt) = question();
         drop(receipt);
@@ -285,22 +294,22 @@ mod tests {
     #[test]
     fn the_wait_grows_with_each_failure_to_the_ceiling_and_a_success_ends_it() {
         let mut refresher = refresher(policy(Duration::ZERO));
-        let mut now = Instant::now();
+        let mut now = Moment::default();
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         for wait in [20, 35, 35, 35] {
             now = refresher.next.unwrap();
-            assert!(refresher.refreshed(Err(TransportError::Connect), now).is_err());
+            assert!(refresher.refreshed(Err(TransportError::Connect.into()), now).is_err());
             assert_eq!(refresher.next, Some(now + wait * SECOND));
         }
         now = refresher.next.unwrap();
-        assert!(refresher.refreshed(Ok(ConfigResponse::NotModified), now).is_ok());
+        assert!(refresher.refreshed(Ok(FetchedConfig::NotModified), now).is_ok());
         assert_eq!(refresher.next, Some(now + 10 * SECOND));
     }
 
     #[test]
     fn jitter_is_added_up_to_its_bound() {
         let mut refresher = refresher(policy(4 * SECOND));
-        let now = Instant::now();
+        let now = Moment::default();
         let mut longest = Duration::ZERO;
         for _ in 0..200 {
             assert!(refresher.refreshed(served("1", "1"), now).is_ok());
@@ -313,37 +322,36 @@ mod tests {
 
     #[test]
     fn nothing_is_planned_without_a_policy_or_before_the_first_config() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut without = refresher(None);
         assert!(without.refreshed(served("1", "1"), now).is_ok());
         assert_eq!(without.next, None);
         let mut unready = refresher(policy(Duration::ZERO));
-        assert!(unready.refreshed(Err(TransportError::Connect), now).is_err());
+        assert!(unready.refreshed(Err(TransportError::Connect.into()), now).is_err());
         assert_eq!(unready.next, None, "initialize is the application's to call again");
-        assert!(unready.refreshed(Ok(ConfigResponse::NotModified), now).is_err());
+        assert!(unready.refreshed(Ok(FetchedConfig::NotModified), now).is_err());
         assert!(unready.refreshed(served("1", "1"), now).is_ok());
         assert_eq!(unready.next, Some(now + 10 * SECOND));
     }
 
     #[test]
     fn the_refresher_of_a_forked_child_goes_on_with_the_config_and_the_etag_that_are_in_place() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut before = refresher(policy(Duration::ZERO));
         assert!(before.refreshed(served("1", "1"), now).is_ok());
-        let mut child =
-            Refresher::new(before.policy, before.compile, before.jitter, (before.config, before.etag), now);
+        let mut child = Refresher::new(before.policy, before.jitter, (before.config, before.etag), now);
         assert_eq!((child.etag.as_deref(), child.next), (Some("1-1"), Some(now + 10 * SECOND)));
-        assert!(child.refreshed(Ok(ConfigResponse::NotModified), now).is_ok());
+        assert!(child.refreshed(Ok(FetchedConfig::NotModified), now).is_ok());
     }
 
     #[test]
     fn the_etag_is_that_of_the_config_in_place() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut refresher = refresher(None);
         assert_eq!(refresher.etag.as_deref(), None);
         let _ = refresher.refreshed(served("1", "1"), now);
         assert_eq!(refresher.etag.as_deref(), Some("1-1"));
-        for bad in [served("9", "1"), Ok(ConfigResponse::Fetched { body: String::new(), etag: None })] {
+        for bad in [served("9", "1"), fetched("")] {
             assert!(refresher.refreshed(bad, now).is_err());
             assert_eq!(refresher.etag.as_deref(), Some("1-1"));
         }
@@ -364,28 +372,27 @@ mod tests {
             let mut random = Jitter::seeded(seed);
             let mut below = |ways: u32| random.up_to(ways * SECOND).as_secs();
             let mut refresher = refresher(policy(4 * SECOND));
-            let (mut now, mut good, mut failures) = (Instant::now(), "1-0".to_owned(), 0_u32);
+            let (mut now, mut good, mut failures) = (Moment::default(), "1-0".to_owned(), 0_u32);
             assert!(refresher.refreshed(served("1", "0"), now).is_ok());
             for _ in 0..30 {
                 let mut fetching = ask_at_random(&mut refresher, &mut below, now, seed);
                 now = refresher.next.expect("the next fetch");
                 fetching.begun += fetches(&refresher.turn(RefreshEvent::Tick, now));
                 assert_eq!(fetching.begun, 1, "seed {seed}");
-                let text = |body: &str| Ok(ConfigResponse::Fetched { body: body.to_owned(), etag: None });
                 let (answered, installs) = match below(9) {
                     0 | 1 => {
                         let experience = below(1_000).to_string();
                         (served("1", &experience), Some(format!("1-{experience}")))
                     }
                     2 => (served("9", "1"), None),
-                    3 => (Ok(ConfigResponse::NotModified), None),
-                    4 => (text(""), None),
-                    5 => (text("[1, 2"), None),
-                    6 => (text("{\"error\": \"no such project\"}"), None),
-                    7 => (Err(TransportError::Status(500)), None),
-                    _ => (Err(TransportError::Panicked), None),
+                    3 => (Ok(FetchedConfig::NotModified), None),
+                    4 => (fetched(""), None),
+                    5 => (fetched("[1, 2"), None),
+                    6 => (fetched("{\"error\": \"no such project\"}"), None),
+                    7 => (Err(TransportError::Status(500).into()), None),
+                    _ => (Err(TransportError::Panicked.into()), None),
                 };
-                let fine = installs.is_some() || matches!(answered, Ok(ConfigResponse::NotModified));
+                let fine = installs.is_some() || matches!(answered, Ok(FetchedConfig::NotModified));
                 let effects = refresher.turn(RefreshEvent::Answered(answered), now);
                 assert_eq!(fetches(&effects), 0, "seed {seed}");
                 let published =
@@ -417,7 +424,7 @@ mod tests {
     fn ask_at_random(
         refresher: &mut Refresher,
         below: &mut impl FnMut(u32) -> u64,
-        now: Instant,
+        now: Moment,
         seed: u64,
     ) -> Asked {
         let mut asked = Asked { begun: 0, waiting: Vec::new() };

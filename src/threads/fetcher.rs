@@ -1,14 +1,16 @@
-//! What every request for a config has in common.
+//! Fetches configs and experiences, and compiles them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::caught::Wall;
-use crate::config::CompileOptions;
+use crate::config::{CompileOptions, ConfigSnapshot, load};
+use crate::engine::FetchedConfig;
+use crate::error::LoadError;
 use crate::options::{Secret, Tuning};
 use crate::ports::{ConfigRequest, ConfigResponse, Transport, TransportError};
 
-/// Asks the transport for configs and experiences, on the thread that calls.
+/// Asks the transport, on the thread that calls.
 pub(crate) struct Fetcher {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) sdk_key: Secret,
@@ -19,13 +21,22 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn config(&self, etag: Option<&str>) -> Result<ConfigResponse, TransportError> {
-        self.ask(|| self.transport.fetch_config(&self.request(etag)))
+    /// Fetches the config, and compiles it where it has changed.
+    pub(super) fn config(&self, etag: Option<&str>) -> Result<FetchedConfig, LoadError> {
+        match self.ask(|| self.transport.fetch_config(&self.request(etag)))? {
+            ConfigResponse::NotModified => Ok(FetchedConfig::NotModified),
+            ConfigResponse::Fetched { body, etag } => {
+                Ok(FetchedConfig::Changed { snapshot: load(body, &self.compile)?, etag })
+            }
+        }
     }
 
-    /// The ETag is the config's, not the experience's.
-    pub(super) fn experience(&self, id: &str) -> Result<ConfigResponse, TransportError> {
-        self.ask(|| self.transport.fetch_experience(&self.request(None), id))
+    /// Fetches a config with an experience. The ETag is the config's, not the experience's.
+    pub(super) fn experience(&self, id: &str) -> Result<Arc<ConfigSnapshot>, LoadError> {
+        match self.ask(|| self.transport.fetch_experience(&self.request(None), id))? {
+            ConfigResponse::NotModified => Err(TransportError::Protocol.into()),
+            ConfigResponse::Fetched { body, .. } => Ok(load(body, &self.compile)?),
+        }
     }
 
     fn ask(
@@ -45,5 +56,60 @@ impl Fetcher {
             etag,
             timeout: *timeout,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::served::body;
+    use crate::options::SdkConfig;
+    use crate::ports::{TrackingRequest, TrackingResponse};
+
+    struct Answering(fn() -> Result<ConfigResponse, TransportError>);
+
+    impl Transport for Answering {
+        fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+            self.0()
+        }
+
+        fn fetch_experience(&self, _: &ConfigRequest<'_>, _: &str) -> Result<ConfigResponse, TransportError> {
+            self.0()
+        }
+
+        fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+            Err(TransportError::Unsupported)
+        }
+    }
+
+    fn fetcher(answer: fn() -> Result<ConfigResponse, TransportError>) -> Fetcher {
+        Fetcher {
+            transport: Arc::new(Answering(answer)),
+            sdk_key: Secret::new("1/2"),
+            tuning: SdkConfig::builder().sdk_key("1/2").build().unwrap().tuning,
+            timeout: Duration::from_secs(1),
+            compile: CompileOptions::default(),
+            wall: Wall::default(),
+        }
+    }
+
+    #[test]
+    fn what_was_fetched_is_compiled() {
+        let fetcher =
+            fetcher(|| Ok(ConfigResponse::Fetched { body: body("1", "7"), etag: Some("e".into()) }));
+        let config = fetcher.config(None);
+        assert!(matches!(config, Ok(FetchedConfig::Changed { etag: Some(etag), .. }) if etag == "e"));
+        assert!(fetcher.experience("7").is_ok());
+    }
+
+    #[test]
+    fn an_experience_that_is_no_config_is_an_error() {
+        let garbage = || Ok(ConfigResponse::Fetched { body: String::new(), etag: None });
+        let answers: [fn() -> Result<ConfigResponse, TransportError>; 4] =
+            [garbage, || Ok(ConfigResponse::NotModified), || Err(TransportError::Connect), || panic!("bug")];
+        for answer in answers {
+            assert!(fetcher(answer).experience("7").is_err());
+        }
+        assert!(fetcher(garbage).config(None).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Drives the machines by threads: each owns its state alone and is reached through one inbox.
 
-mod deadline;
+mod clock;
 #[cfg(feature = "async")]
 mod drive;
 mod fetcher;
@@ -22,13 +22,13 @@ pub use drive::BoxFuture;
 pub use notifier::EventStream;
 pub use notifier::Subscription;
 
-pub(crate) use deadline::deadline_after;
+pub(crate) use clock::deadline_after;
 #[cfg(feature = "async")]
 pub(crate) use drive::{Driver, Stopped};
 pub(crate) use fetcher::Fetcher;
 pub(crate) use flusher::Flusher;
 pub(crate) use notifier::Notifier;
-pub(crate) use previewer::{Previewed, PreviewerHandle};
+pub(crate) use previewer::PreviewerHandle;
 pub(crate) use process::{
     Current, ExitJob, PerProcess, at_exit, between_forks, generation, inherit_lock, start_thread,
 };

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::{at, never, select};
+use crossbeam_channel::select;
 
 use super::Notifier;
+use super::clock::Clock;
 use super::fetcher::Fetcher;
 use super::inbox::{Desk, Inbox};
 use super::wait::Limit;
@@ -36,14 +37,15 @@ impl RefresherHandle {
     /// Starts the thread.
     pub(crate) fn start(fetcher: Fetcher, settings: RefresherSettings) -> Result<Self, StartError> {
         let RefresherSettings { cell, confirmed_at, notifier, jitter } = settings;
-        let (policy, compile) = (fetcher.tuning.refresh.clone(), fetcher.compile);
+        let policy = fetcher.tuning.refresh.clone();
         // In a forked child there is a config already.
-        let refresher = Refresher::new(policy, compile, jitter, (cell.load(), cell.etag()), Instant::now());
+        let clock = Clock::start();
+        let refresher = Refresher::new(policy, jitter, (cell.load(), cell.etag()), clock.now());
         let wanted = Arc::<AtomicBool>::default();
         let asked = Arc::clone(&wanted);
         let desk = Desk::start("convert-refresher", move |inbox| {
             let wanted = &asked;
-            RefresherThread { refresher, fetcher, cell, confirmed_at, notifier, wanted, inbox }.run();
+            RefresherThread { refresher, clock, fetcher, cell, confirmed_at, notifier, wanted, inbox }.run();
         })?;
         Ok(Self { desk, wanted })
     }
@@ -79,6 +81,7 @@ impl RefresherHandle {
 /// Carries out what the state machine says.
 struct RefresherThread<'a> {
     refresher: Refresher,
+    clock: Clock,
     fetcher: Fetcher,
     cell: Arc<SnapshotCell>,
     confirmed_at: Arc<ArcSwapOption<SystemTime>>,
@@ -95,7 +98,7 @@ impl RefresherThread<'_> {
             } else if self.wanted.swap(false, Ordering::Acquire) {
                 self.turn(RefreshEvent::Wanted);
             } else {
-                let tick = self.refresher.next().map_or_else(never, at);
+                let tick = self.clock.alarm(self.refresher.next());
                 select! {
                     recv(self.inbox.bell()) -> _ => {}
                     recv(tick) -> _ => self.turn(RefreshEvent::Tick),
@@ -105,7 +108,7 @@ impl RefresherThread<'_> {
     }
 
     fn turn(&mut self, event: RefreshEvent) {
-        for effect in self.refresher.turn(event, Instant::now()) {
+        for effect in self.refresher.turn(event, self.clock.now()) {
             match effect {
                 RefreshEffect::Fetch(etag) => {
                     let answer = self.fetcher.config(etag.as_deref());

@@ -1,13 +1,11 @@
 //! What a drain and the end wait for.
 
-use std::time::Instant;
-
-use crate::engine::Reply;
+use crate::engine::{Moment, Reply};
 
 /// Someone who waits until what was asked before has been tried, and until when.
 pub(super) struct Drain {
     pub(super) reply: Reply<()>,
-    pub(super) deadline: Instant,
+    pub(super) deadline: Moment,
     /// Visitors with lower tickets are to be offered to the store.
     pub(super) ticket: u64,
     /// Calls from this one on began after the question.
@@ -29,7 +27,7 @@ pub(super) struct Told {
 
 /// The end, which is waited for until its deadline.
 pub(super) struct Closing {
-    pub(super) deadline: Instant,
+    pub(super) deadline: Moment,
     /// Calls from this one on offer everything once more.
     pub(super) first_call: u64,
     /// The deadline has passed, and the end waits for no write any more.

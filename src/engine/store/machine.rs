@@ -1,12 +1,11 @@
 //! The store's state machine: what waits to be asked, what is being asked, and for how long.
 
 use std::collections::{HashSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::drain::{Closing, Drain, Told};
 use super::{Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, Stored};
-use crate::engine::Reply;
-use crate::events::LifecycleEvent;
+use crate::engine::{LifecycleEvent, Moment, Reply};
 
 /// Keys or visitors in one call at most.
 const MOST: usize = 1_000;
@@ -52,10 +51,10 @@ pub(crate) struct StoreMachine {
     /// find what is about to go.
     releasing: HashSet<String>,
     /// Visitor state waits to be written, from this moment on.
-    write_at: Option<Instant>,
+    write_at: Option<Moment>,
     calls: Vec<Running>,
     next_call: u64,
-    settled_at: Option<Instant>,
+    settled_at: Option<Moment>,
     /// Since then nobody is kept waiting any more.
     closing: Option<Closing>,
     drains: Vec<Drain>,
@@ -72,14 +71,14 @@ pub(crate) struct StoreMachine {
 
 /// Someone who waits for an answer, and until when.
 struct Waiting<T> {
-    due: Instant,
+    due: Moment,
     asked: T,
 }
 
 /// A call that has not ended.
 struct Running {
     id: u64,
-    due: Instant,
+    due: Moment,
     asked: Asked,
 }
 
@@ -127,7 +126,7 @@ impl StoreMachine {
         }
     }
 
-    pub(crate) fn command(&mut self, command: StoreCommand, now: Instant) {
+    pub(crate) fn command(&mut self, command: StoreCommand, now: Moment) {
         let due = now + self.timeout;
         match command {
             StoreCommand::Read(key, reply) => self.reads.push_back(Waiting { due, asked: (key, reply) }),
@@ -145,8 +144,6 @@ impl StoreMachine {
                 self.releasing.extend(keys.iter().cloned());
                 self.releases.extend(keys);
             }
-            // The thread's own.
-            StoreCommand::Attach(_) | StoreCommand::Detach(..) => {}
             StoreCommand::Close(deadline) => {
                 let first_call = self.next_call;
                 self.closing.get_or_insert(Closing { deadline, first_call, over: false });
@@ -163,13 +160,15 @@ impl StoreMachine {
         }
     }
 
-    /// The tracker is gone, and has dropped its records but those with these numbers.
-    pub(crate) fn detached(&mut self, held: HashSet<u64>) {
+    /// The tracker has ended: these answers it has not heard, and of its claims those with these numbers
+    /// are held, as their records were not dropped. Whatever else is claimed for it is free again.
+    pub(crate) fn tracker_ended(&mut self, unheard: Vec<Claimed>, held: HashSet<u64>, now: Moment) {
         self.held = held;
+        self.unheard(unheard, now);
     }
 
     /// What was claimed for a tracker that is gone.
-    pub(crate) fn unheard(&mut self, claimed: Vec<Claimed>, now: Instant) {
+    pub(crate) fn unheard(&mut self, claimed: Vec<Claimed>, now: Moment) {
         let is_free = |it: &Claimed| it.answer == ClaimAnswer::First && !self.held.contains(&it.sequence);
         let keys: Vec<_> = claimed.into_iter().filter(is_free).map(|it| it.key).collect();
         self.command(StoreCommand::Release(keys), now);
@@ -193,7 +192,7 @@ impl StoreMachine {
     }
 
     /// A call has ended.
-    pub(crate) fn ended(&mut self, id: u64, done: Done, now: Instant, effects: &mut Vec<StoreEffect>) {
+    pub(crate) fn ended(&mut self, id: u64, done: Done, now: Moment, effects: &mut Vec<StoreEffect>) {
         let Some(place) = self.calls.iter().position(|call| call.id == id) else { return };
         let Running { asked, .. } = self.calls.swap_remove(place);
         match (asked, done) {
@@ -244,7 +243,7 @@ impl StoreMachine {
     }
 
     /// After each step: gives up what has waited for too long, and begins what can begin.
-    pub(crate) fn settle(&mut self, now: Instant, effects: &mut Vec<StoreEffect>) {
+    pub(crate) fn settle(&mut self, now: Moment, effects: &mut Vec<StoreEffect>) {
         self.settled_at = Some(now);
         // A store that answers nothing any more is not waited for again and again.
         let hangs = self.hangs(now);
@@ -303,7 +302,7 @@ impl StoreMachine {
 
     /// The next call that can begin. The last lane is kept for callers that wait, the one before for them
     /// and for claims.
-    fn next_call(&mut self, now: Instant) -> Option<(Asked, Call)> {
+    fn next_call(&mut self, now: Moment) -> Option<(Asked, Call)> {
         let free = Self::LANES - self.calls.len();
         if free == 0 {
             return None;
@@ -365,7 +364,7 @@ impl StoreMachine {
         self.calls.len() + 2 < Self::LANES && writing < WRITE_LANES
     }
 
-    fn answer_drains(&mut self, now: Instant, effects: &mut Vec<StoreEffect>) {
+    fn answer_drains(&mut self, now: Moment, effects: &mut Vec<StoreEffect>) {
         let (hangs, writes, next_call) = (self.hangs(now), self.writes(), self.next_call);
         let handed = Told {
             keeps: self.told.keeps - self.keeps.len() as u64,
@@ -400,7 +399,7 @@ impl StoreMachine {
     }
 
     /// When the machine wants to be called again though nothing happens.
-    pub(crate) fn wake_at(&self) -> Option<Instant> {
+    pub(crate) fn wake_at(&self) -> Option<Moment> {
         let fronts = [
             self.reads.front().map(|waiting| waiting.due),
             self.claims.front().map(|waiting| waiting.due),
@@ -421,7 +420,7 @@ impl StoreMachine {
     }
 
     /// Whether nothing new can be asked, as the store keeps what was asked for longer than it may.
-    fn hangs(&self, now: Instant) -> bool {
+    fn hangs(&self, now: Moment) -> bool {
         self.calls.len() + 2 >= Self::LANES && self.calls.iter().all(|call| call.due <= now)
     }
 
@@ -437,7 +436,7 @@ impl StoreMachine {
 
     /// Whether there is nothing left to do but to wait for calls that may never end, or the time for it is
     /// over.
-    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+    pub(crate) fn is_idle(&self, now: Moment) -> bool {
         let (over, hangs) = (self.closing.as_ref().is_some_and(|closing| closing.over), self.hangs(now));
         let told = self.reads.is_empty()
             && self.claims.is_empty()
@@ -471,7 +470,7 @@ impl ClaimRequest {
 }
 
 /// Takes those whose time is over; the first ones are over first.
-fn take_due<T>(waiting: &mut VecDeque<Waiting<T>>, now: Instant) -> impl Iterator<Item = Waiting<T>> + '_ {
+fn take_due<T>(waiting: &mut VecDeque<Waiting<T>>, now: Moment) -> impl Iterator<Item = Waiting<T>> + '_ {
     let due = waiting.partition_point(|it| it.due <= now);
     waiting.drain(..due)
 }
@@ -493,7 +492,7 @@ mod tests {
     }
 
     /// The calls that a step begins, and what they are about.
-    fn begun(machine: &mut StoreMachine, now: Instant) -> Vec<(u64, Call)> {
+    fn begun(machine: &mut StoreMachine, now: Moment) -> Vec<(u64, Call)> {
         let mut effects = Vec::new();
         machine.settle(now, &mut effects);
         let call = |effect| if let StoreEffect::Call(id, call) = effect { Some((id, call)) } else { None };
@@ -502,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_claim_waits_for_the_release_of_its_key_and_no_other_does() {
-        let (mut machine, now) = (machine(), Instant::now());
+        let (mut machine, now) = (machine(), Moment::default());
         machine.command(StoreCommand::Release(vec!["a".into()]), now);
         machine.command(claim(0), now);
         machine.command(claim(1), now);
@@ -518,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_claim_behind_a_release_that_hangs_is_given_up_in_time() {
-        let (mut machine, now) = (machine(), Instant::now());
+        let (mut machine, now) = (machine(), Moment::default());
         machine.command(StoreCommand::Release(vec!["a".into()]), now);
         machine.command(claim(0), now);
         begun(&mut machine, now);
@@ -534,7 +533,7 @@ mod tests {
 
     #[test]
     fn keys_that_find_no_room_are_told_of() {
-        let (mut machine, now) = (machine(), Instant::now());
+        let (mut machine, now) = (machine(), Moment::default());
         let keys = |from: usize, to: usize| (from..to).map(|number| number.to_string()).collect();
         machine.command(StoreCommand::Keep(keys(0, TOLD)), now);
         machine.command(StoreCommand::Release(keys(TOLD, TOLD + 3)), now);
@@ -547,7 +546,7 @@ mod tests {
 
     #[test]
     fn a_claim_that_is_answered_late_is_answered_all_the_same() {
-        let (mut machine, mut now) = (machine(), Instant::now());
+        let (mut machine, mut now) = (machine(), Moment::default());
         (0..2).for_each(|sequence| machine.command(claim(sequence), now));
         let calls = begun(&mut machine, now);
         now += Duration::from_secs(1);
@@ -576,7 +575,7 @@ mod tests {
 
     #[test]
     fn what_a_tracker_that_has_ended_does_not_hear_is_released() {
-        let (mut machine, now) = (machine(), Instant::now());
+        let (mut machine, now) = (machine(), Moment::default());
         let answers = [ClaimAnswer::First, ClaimAnswer::Repeated, ClaimAnswer::Failed];
         let claimed = answers.map(|answer| Claimed { sequence: 0, key: format!("{answer:?}"), answer });
         machine.unheard(claimed.into(), now);
@@ -584,7 +583,7 @@ mod tests {
         assert!(matches!(&calls[..], [(_, Call::Release(keys))] if keys == &["First"]), "{calls:?}");
     }
 
-    fn asked_drain(machine: &mut StoreMachine, ticket: u64, deadline: Instant, now: Instant) -> Pending<()> {
+    fn asked_drain(machine: &mut StoreMachine, ticket: u64, deadline: Moment, now: Moment) -> Pending<()> {
         let (reply, drained) = question();
         machine.command(StoreCommand::Drain(ticket, deadline, reply), now);
         drained
@@ -595,7 +594,7 @@ mod tests {
         machine: &mut StoreMachine,
         ids: std::ops::Range<u64>,
         done: fn() -> Done,
-        now: Instant,
+        now: Moment,
     ) -> bool {
         let mut effects = Vec::new();
         for id in ids {
@@ -610,7 +609,7 @@ mod tests {
 
     #[test]
     fn a_drain_is_credited_by_no_write_that_began_before_it() {
-        let (mut machine, now) = (machine(), Instant::now());
+        let (mut machine, now) = (machine(), Moment::default());
         for _ in 0..WRITE_LANES {
             machine.command(StoreCommand::Write, now);
             assert_eq!(begun(&mut machine, now).len(), 1);
@@ -624,7 +623,7 @@ mod tests {
 
     #[test]
     fn who_changes_while_an_older_call_writes_him_holds_up_a_drain() {
-        let (mut machine, now) = (machine(), Instant::now());
+        let (mut machine, now) = (machine(), Moment::default());
         machine.command(StoreCommand::Write, now);
         begun(&mut machine, now);
         machine.command(StoreCommand::Write, now);
@@ -640,7 +639,7 @@ mod tests {
     #[test]
     fn a_drain_waits_for_the_keys_before_it_and_for_no_later_ones() {
         let keep = |keys: usize| StoreCommand::Keep(vec![String::new(); keys]);
-        let (mut machine, now) = (machine(), Instant::now());
+        let (mut machine, now) = (machine(), Moment::default());
         for _ in 0..6 {
             machine.command(keep(1), now);
             assert_eq!(begun(&mut machine, now).len(), 1);
@@ -658,7 +657,7 @@ mod tests {
 
     #[test]
     fn a_slow_write_is_waited_for_until_the_deadline_and_told_of() {
-        let (mut machine, mut now) = (machine(), Instant::now());
+        let (mut machine, mut now) = (machine(), Moment::default());
         machine.command(StoreCommand::Write, now);
         let [drain, close] = [5, 9].map(|seconds| now + Duration::from_secs(seconds));
         let _drained = asked_drain(&mut machine, 1, drain, now);
@@ -683,7 +682,7 @@ mod tests {
     fn keys_that_wait_are_bounded_in_bytes_too() {
         const KEY: usize = 20_000;
         for release in [false, true] {
-            let (mut machine, now) = (machine(), Instant::now());
+            let (mut machine, now) = (machine(), Moment::default());
             let ask = |machine: &mut StoreMachine| {
                 let keys = (0..600).map(|at| format!("{at:0KEY$}")).collect();
                 machine.command(

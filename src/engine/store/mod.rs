@@ -1,4 +1,4 @@
-//! The store actor: all calls to the application's data store, in batches and behind deadlines.
+//! The store: all calls to the application's data store, in batches and behind deadlines.
 
 mod call;
 mod drain;
@@ -7,20 +7,16 @@ mod machine;
 pub(crate) use call::{Call, Done};
 pub(crate) use machine::{StoreEffect, StoreMachine};
 
-use std::collections::HashSet;
-use std::time::Instant;
-
-use crossbeam_channel::{Receiver, Sender};
 use serde_json::Value;
 
-use super::Reply;
+use super::{Moment, Reply};
 use crate::ports::StoreError;
 
 /// What the store has under a key; `None` where it did not answer in time.
 pub(crate) type Stored = Option<Result<Option<Value>, StoreError>>;
 
 /// A record of the tracker's, and the key that it claims.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClaimRequest {
     pub(crate) sequence: u64,
     pub(crate) key: String,
@@ -49,15 +45,10 @@ pub(crate) enum ClaimAnswer {
     Late,
 }
 
-/// What the store actor can be asked.
+/// What the store can be asked.
 pub(crate) enum StoreCommand {
     /// The value of a key.
     Read(String, Reply<Stored>),
-    /// Send the answers to claims here.
-    Attach(Sender<Vec<Claimed>>),
-    /// The tracker has ended: here are the answers that it has not heard, and the claims, by number, whose
-    /// records were not dropped. Whatever else is claimed for it is free again.
-    Detach(Receiver<Vec<Claimed>>, HashSet<u64>),
     /// Lease these keys.
     Claim(Vec<ClaimRequest>),
     /// What was leased has been delivered: the keys stay.
@@ -67,8 +58,8 @@ pub(crate) enum StoreCommand {
     /// Visitor state waits to be written.
     Write,
     /// Write what waits, at most until then, and end.
-    Close(Instant),
+    Close(Moment),
     /// Answer when everything asked before this has been tried once, visitor state up to this ticket
     /// included, or then.
-    Drain(u64, Instant, Reply<()>),
+    Drain(u64, Moment, Reply<()>),
 }

@@ -1,9 +1,8 @@
 //! The deliveries that the flusher has.
 
 use std::collections::HashSet;
-use std::time::Instant;
 
-use crate::engine::{ByClass, Claim, Queued};
+use crate::engine::{ByClass, Claim, Moment, Queued};
 
 /// What is known of the records that are on their way out.
 #[derive(Default)]
@@ -16,7 +15,7 @@ pub(super) struct AtHand {
 struct Carried {
     attempt: u64,
     first_sequence: u64,
-    oldest_at: Instant,
+    oldest_at: Moment,
     by_class: ByClass,
 }
 
@@ -62,7 +61,7 @@ impl AtHand {
         self.deliveries.iter().any(|carried| carried.first_sequence < end)
     }
 
-    pub(super) fn oldest_at(&self) -> Option<Instant> {
+    pub(super) fn oldest_at(&self) -> Option<Moment> {
         self.deliveries.iter().map(|carried| carried.oldest_at).min()
     }
 }

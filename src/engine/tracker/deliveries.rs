@@ -1,14 +1,13 @@
 //! How the tracker begins deliveries, and what it does when they end.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::effects::Effects;
 use super::flushes::Fate;
 use super::machine::{Loss, Tracker};
 use super::pacer::Allowance;
 use super::repetitions::mark_key;
-use crate::engine::{Claim, CutLimit, Delivery, DeliveryError, Outcome, Queued};
-use crate::events::LifecycleEvent;
+use crate::engine::{Claim, CutLimit, Delivery, DeliveryError, LifecycleEvent, Moment, Outcome, Queued};
 use crate::ports::TransportError;
 
 /// Events in a delivery that finds out whether a failing endpoint works again.
@@ -16,7 +15,7 @@ const PROBE_EVENTS: usize = 50;
 
 impl Tracker {
     /// A delivery has ended.
-    pub(crate) fn ended(&mut self, outcome: Outcome, now: Instant, wall: SystemTime, effects: &mut Effects) {
+    pub(crate) fn ended(&mut self, outcome: Outcome, now: Moment, wall: SystemTime, effects: &mut Effects) {
         let Outcome { mut delivery, result, bytes, left_out } = outcome;
         self.at_hand.end(delivery.attempt, &mut delivery.records);
         self.stats.requests += 1;
@@ -39,7 +38,7 @@ impl Tracker {
     }
 
     /// The next delivery that can begin now, if there is one.
-    pub(super) fn next_delivery(&mut self, now: Instant) -> Option<Delivery> {
+    pub(super) fn next_delivery(&mut self, now: Moment) -> Option<Delivery> {
         let at_hand = self.at_hand.deliveries();
         if self.closing || at_hand >= self.delivery.lanes {
             return None;
@@ -59,7 +58,7 @@ impl Tracker {
     }
 
     /// When the endpoint may be tried again: after the backoff, or sooner for a flush.
-    pub(super) fn next_try(&self) -> Option<Instant> {
+    pub(super) fn next_try(&self) -> Option<Moment> {
         let until = self.pacer.until();
         until.map(|until| self.flushes.next_try(&self.pacer).map_or(until, |sooner| sooner.min(until)))
     }
@@ -82,7 +81,7 @@ impl Tracker {
                 effects.keep(mark_key(&queued.event));
             }
             match queued.claim {
-                Claim::Leased => self.leave_to_store(&queued.event),
+                Claim::Leased => self.marks.leave_to_store(self.mark_of(&queued.event)),
                 Claim::Local => self.claims.delivered(queued.sequence),
                 Claim::None | Claim::Asked { .. } => {}
             }
@@ -98,7 +97,7 @@ impl Tracker {
         delivery: Delivery,
         cause: TransportError,
         retry_after: Option<Duration>,
-        now: Instant,
+        now: Moment,
         wall: SystemTime,
         effects: &mut Effects,
     ) {
@@ -173,7 +172,7 @@ impl Tracker {
 
     /// An endpoint that has refused several records in a row may refuse whatever it is sent, which is no
     /// reason to hurry.
-    fn pause_if_refused(&mut self, attempt: u64, now: Instant, retry_after: Option<Duration>) {
+    fn pause_if_refused(&mut self, attempt: u64, now: Moment, retry_after: Option<Duration>) {
         if self.refused_in_a_row > 1 {
             self.pacer.failed(attempt, self.next_attempt, now, retry_after);
             self.flushes.failed(attempt);

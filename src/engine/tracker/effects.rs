@@ -1,18 +1,10 @@
 //! What a step of the machine wants done, once the ledger shows what the step did.
 
 use super::Verdict;
-use crate::engine::{ClaimRequest, Delivery, Reply};
-use crate::events::LifecycleEvent;
-use crate::flush::FlushReport;
+use crate::engine::{ClaimRequest, Delivery, FlushReport, LifecycleEvent, Reply, StoreCommand};
 
 /// One thing to be done.
 pub(crate) enum Effect {
-    /// Asks the data store whether a record is the first of its mark.
-    Claim(ClaimRequest),
-    /// A claim has been delivered.
-    Keep(String),
-    /// What was claimed has been dropped.
-    Release(String),
     Deliver(Delivery),
     Notify(LifecycleEvent),
     Report(Reply<FlushReport>, Box<FlushReport>),
@@ -23,8 +15,20 @@ pub(crate) enum Effect {
 #[derive(Default)]
 pub(crate) struct Effects {
     list: Vec<Effect>,
+    store: StoreRequests,
     /// Whether anyone listens to lifecycle events; without, none is made.
     pub(crate) heard: bool,
+}
+
+/// What a step wants of the data store.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct StoreRequests {
+    /// Keys of records that were dropped.
+    pub(super) releases: Vec<String>,
+    /// Records that may be the first of their marks.
+    pub(super) claims: Vec<ClaimRequest>,
+    /// Keys of records that were delivered.
+    pub(super) keeps: Vec<String>,
 }
 
 impl Effects {
@@ -47,17 +51,28 @@ impl Effects {
     }
 
     pub(super) fn claim(&mut self, sequence: u64, key: String) {
-        self.list.push(Effect::Claim(ClaimRequest { sequence, key }));
+        self.store.claims.push(ClaimRequest { sequence, key });
     }
 
     pub(super) fn keep(&mut self, key: String) {
-        self.list.push(Effect::Keep(key));
+        self.store.keeps.push(key);
     }
 
     pub(super) fn release(&mut self, key: String) {
-        self.list.push(Effect::Release(key));
+        self.store.releases.push(key);
     }
 
+    /// What the data store is to be asked. Releases come first, as a record that was dropped in this step may
+    /// have been made again in it.
+    pub(crate) fn take_store_commands(&mut self) -> impl Iterator<Item = StoreCommand> + use<> {
+        let StoreRequests { releases, claims, keeps } = std::mem::take(&mut self.store);
+        let releases = (!releases.is_empty()).then_some(StoreCommand::Release(releases));
+        let claims = (!claims.is_empty()).then_some(StoreCommand::Claim(claims));
+        let keeps = (!keeps.is_empty()).then_some(StoreCommand::Keep(keeps));
+        releases.into_iter().chain(claims).chain(keeps)
+    }
+
+    /// Everything else.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.list.drain(..)
     }
@@ -72,6 +87,10 @@ impl Effects {
                 reply.send(verdict);
             }
         }
+    }
+
+    pub(super) fn take_store_requests(&mut self) -> StoreRequests {
+        std::mem::take(&mut self.store)
     }
 
     pub(super) fn count(&self, is_counted: impl Fn(&Effect) -> bool) -> usize {

@@ -1,12 +1,9 @@
 //! Flushes that wait for an answer, and what has become of the records that each covers.
 
-use std::time::Instant;
-
 use super::at_hand::AtHand;
 use super::effects::Effects;
 use super::pacer::Pacer;
-use crate::engine::{Reply, Stats};
-use crate::flush::{FlushLimit, FlushReport};
+use crate::engine::{FlushReport, FlushRequest, Moment, Reply, Stats};
 
 /// The flushes asked for and not yet answered.
 #[derive(Default)]
@@ -14,8 +11,9 @@ pub(crate) struct Flushes(Vec<PendingFlush>);
 
 struct PendingFlush {
     reply: Reply<FlushReport>,
-    limit: FlushLimit,
-    asked_at: Instant,
+    deadline: Moment,
+    single_attempt: bool,
+    asked_at: Moment,
     /// Covers the records before this one.
     end: u64,
     /// Covered records without a fate.
@@ -45,16 +43,17 @@ impl Flushes {
     /// A flush of the `remaining` records before `end`.
     pub(crate) fn ask(
         &mut self,
-        reply: Reply<FlushReport>,
-        limit: FlushLimit,
-        now: Instant,
+        request: FlushRequest,
+        now: Moment,
         end: u64,
         remaining: u64,
         first_attempt: u64,
     ) {
+        let FlushRequest { deadline, single_attempt, reply, .. } = request;
         self.0.push(PendingFlush {
             reply,
-            limit,
+            deadline,
+            single_attempt,
             asked_at: now,
             end,
             remaining,
@@ -68,25 +67,25 @@ impl Flushes {
     }
 
     /// When the first of the flushes wants its records tried, where the endpoint is being left alone.
-    pub(crate) fn next_try(&self, pacer: &Pacer) -> Option<Instant> {
+    pub(crate) fn next_try(&self, pacer: &Pacer) -> Option<Moment> {
         let waiting = self.0.iter().filter(|flush| flush.wants_a_try());
         waiting
             .filter_map(|flush| {
                 // Whoever asks for one attempt does not want to wait for it.
-                if flush.limit.single_attempt {
+                if flush.single_attempt {
                     return Some(flush.asked_at);
                 }
-                pacer.until_within(flush.asked_at, flush.tried, flush.limit.deadline, flush.spent)
+                pacer.until_within(flush.asked_at, flush.tried, flush.deadline, flush.spent)
             })
             .min()
     }
 
     /// An attempt begins, whatever it carries, as its end is the endpoint's answer to all. One that begins
     /// before a flush's own last attempt is due, for another flush, leaves it that.
-    pub(crate) fn began(&mut self, pacer: &Pacer, now: Instant) {
+    pub(crate) fn began(&mut self, pacer: &Pacer, now: Moment) {
         for flush in &mut self.0 {
             flush.tried = true;
-            flush.spent |= pacer.last_try(flush.asked_at, flush.limit.deadline).is_some_and(|due| due <= now);
+            flush.spent |= pacer.last_try(flush.asked_at, flush.deadline).is_some_and(|due| due <= now);
         }
     }
 
@@ -119,30 +118,30 @@ impl Flushes {
 
     /// About the records before this one memory decides by now: half of a flush's time is for its
     /// deliveries, whether the data store answers or not.
-    pub(crate) fn memory_decides_before(&self, now: Instant) -> u64 {
-        let waits = |flush: &&PendingFlush| flush.decides_at() <= now && now < flush.limit.deadline;
+    pub(crate) fn memory_decides_before(&self, now: Moment) -> u64 {
+        let waits = |flush: &&PendingFlush| flush.decides_at() <= now && now < flush.deadline;
         self.0.iter().filter(waits).map(|flush| flush.end).max().unwrap_or_default()
     }
 
     /// When memory decides about the first record that waits for the data store.
-    pub(crate) fn next_decision(&self, first: u64) -> Option<Instant> {
+    pub(crate) fn next_decision(&self, first: u64) -> Option<Moment> {
         self.0.iter().filter(|flush| first < flush.end).map(PendingFlush::decides_at).min()
     }
 
     /// When the first deadline ends.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.0.iter().map(|flush| flush.limit.deadline).min()
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.0.iter().map(|flush| flush.deadline).min()
     }
 
     /// Answers the flushes whose records all have a fate, or whose time or attempts are over. Those that
     /// nobody waits for any more go too.
-    pub(crate) fn answer(&mut self, at_hand: &AtHand, stats: &Stats, now: Instant, effects: &mut Effects) {
+    pub(crate) fn answer(&mut self, at_hand: &AtHand, stats: &Stats, now: Moment, effects: &mut Effects) {
         self.0.retain(|flush| {
             if flush.reply.is_abandoned() {
                 return false;
             }
-            let tried = flush.limit.single_attempt && flush.failed && !at_hand.has_before(flush.end);
-            let waits = flush.remaining > 0 && !tried && now < flush.limit.deadline;
+            let tried = flush.single_attempt && flush.failed && !at_hand.has_before(flush.end);
+            let waits = flush.remaining > 0 && !tried && now < flush.deadline;
             if !waits {
                 flush.report(stats, effects);
             }
@@ -160,8 +159,8 @@ impl Flushes {
 }
 
 impl PendingFlush {
-    fn decides_at(&self) -> Instant {
-        self.asked_at + self.limit.deadline.saturating_duration_since(self.asked_at) / 2
+    fn decides_at(&self) -> Moment {
+        self.asked_at + (self.deadline - self.asked_at) / 2
     }
 
     fn report(&self, stats: &Stats, effects: &mut Effects) {
@@ -175,7 +174,7 @@ impl PendingFlush {
     }
 
     fn wants_a_try(&self) -> bool {
-        self.remaining > 0 && !(self.limit.single_attempt && self.failed) && !self.reply.is_abandoned()
+        self.remaining > 0 && !(self.single_attempt && self.failed) && !self.reply.is_abandoned()
     }
 }
 
@@ -184,18 +183,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::{Jitter, question};
+    use crate::engine::{Jitter, ReleaseReason, question};
     use crate::options::DeliveryConfig;
 
     #[test]
     fn a_flush_that_a_task_has_dropped_wants_no_attempt() {
         let (mut flushes, mut effects) = (Flushes::default(), Effects::default());
-        let (at_hand, stats, now) = (AtHand::default(), Stats::default(), Instant::now());
+        let (at_hand, stats, now) = (AtHand::default(), Stats::default(), Moment::default());
         let mut pacer = Pacer::new(&DeliveryConfig::default(), Jitter::seeded(7));
         pacer.failed(0, 1, now, None);
         let (reply, report) = question();
-        let limit = FlushLimit { deadline: now + Duration::from_secs(9), single_attempt: false };
-        flushes.ask(reply, limit, now, 1, 1, 1);
+        let (reason, deadline) = (ReleaseReason::Explicit, now + Duration::from_secs(9));
+        flushes.ask(FlushRequest { reason, deadline, single_attempt: false, reply }, now, 1, 1, 1);
         flushes.answer(&at_hand, &stats, now, &mut effects);
         assert!(flushes.next_try(&pacer).is_some() && flushes.0.len() == 1);
         drop(report);

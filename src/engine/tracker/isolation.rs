@@ -1,8 +1,6 @@
 //! The search for the record that makes an endpoint refuse a whole request.
 
-use std::time::Instant;
-
-use crate::engine::Queued;
+use crate::engine::{Moment, Queued};
 
 /// Groups of records, each with at least one that the endpoint refuses. Half of a group is sent: if it is
 /// taken, the culprit is in the rest; if not, it is in that half and the rest is good until shown
@@ -53,12 +51,12 @@ impl Isolation {
     }
 
     /// When the oldest record of the groups that wait was accepted.
-    pub(super) fn oldest_at(&self) -> Option<Instant> {
+    pub(super) fn oldest_at(&self) -> Option<Moment> {
         self.groups.iter().flatten().map(|queued| queued.accepted_at).min()
     }
 
     /// Takes the groups with a record from `limit` or before: without it nothing is known of the rest.
-    pub(super) fn take_older(&mut self, limit: Instant) -> Vec<Queued> {
+    pub(super) fn take_older(&mut self, limit: Moment) -> Vec<Queued> {
         let is_old = |group: &mut Vec<Queued>| group.iter().any(|queued| queued.accepted_at <= limit);
         self.groups.extract_if(.., is_old).flatten().collect()
     }

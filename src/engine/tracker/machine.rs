@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::Verdict;
 use super::at_hand::AtHand;
 use super::claims::{Ask, Claims};
 use super::effects::Effects;
@@ -12,12 +13,10 @@ use super::flushes::{Fate, Flushes};
 use super::isolation::Isolation;
 use super::pacer::Pacer;
 use super::repetitions::{mark_key, repetition};
-use super::{FlushRequest, Verdict};
 use crate::engine::{
-    Backlog, ByClass, Claim, CutLimit, Dropped, Jitter, Marks, Queued, ReleaseReason, Reply, Stats,
-    TrackedEvent,
+    Backlog, ByClass, Claim, CutLimit, Dropped, FlushRequest, Jitter, LifecycleEvent, Marks, Moment, Queued,
+    ReleaseReason, Reply, Stats, TrackedEvent,
 };
-use crate::events::LifecycleEvent;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
 /// Deduplication marks kept for each visitor of the visitor bound.
@@ -56,10 +55,10 @@ pub(crate) struct Tracker {
     /// Halved when the endpoint finds a request too large, doubled by each success.
     pub(super) request: CutLimit,
     pub(super) pacer: Pacer,
-    next_auto_flush: Option<Instant>,
+    next_auto_flush: Option<Moment>,
     pub(super) flushes: Flushes,
     pub(super) closing: bool,
-    settled_at: Option<Instant>,
+    settled_at: Option<Moment>,
     /// The endpoint refuses requests whatever is in them.
     pub(super) refusing: bool,
     /// The endpoint has refused a whole request for one record.
@@ -67,12 +66,6 @@ pub(crate) struct Tracker {
     /// Records that the endpoint has refused alone since it took any.
     pub(super) refused_in_a_row: u32,
     pub(super) stats: Stats,
-    /// A bug that the simulation must find: a dropped record leaves its mark behind.
-    #[cfg(test)]
-    pub(crate) leaves_marks: bool,
-    /// Another one: what was delivered with a lease leaves none.
-    #[cfg(test)]
-    pub(crate) forgets_delivered: bool,
 }
 
 impl Tracker {
@@ -113,10 +106,6 @@ impl Tracker {
             isolates: false,
             refused_in_a_row: 0,
             stats: Stats::default(),
-            #[cfg(test)]
-            leaves_marks: false,
-            #[cfg(test)]
-            forgets_delivered: false,
         }
     }
 
@@ -126,7 +115,7 @@ impl Tracker {
         &mut self,
         mut event: TrackedEvent,
         verdict: Option<Reply<Verdict>>,
-        now: Instant,
+        now: Moment,
         effects: &mut Effects,
     ) {
         self.stats.recorded += 1;
@@ -205,13 +194,12 @@ impl Tracker {
 
     /// Releases everything, also the next records, which are still `outside`, and answers when it has its
     /// fate, or when the limit is reached.
-    pub(crate) fn flush(&mut self, request: FlushRequest, outside: usize, now: Instant) {
-        let FlushRequest { reason, limit, reply } = request;
-        self.release(reason);
+    pub(crate) fn flush(&mut self, request: FlushRequest, outside: usize, now: Moment) {
+        self.release(request.reason);
         let end = self.next_sequence + outside as u64;
         self.backlog.release(end);
         let remaining = (self.backlog.len() + self.isolation.len() + outside) as u64 + self.at_hand.records();
-        self.flushes.ask(reply, limit, now, end, remaining, self.next_attempt);
+        self.flushes.ask(request, now, end, remaining, self.next_attempt);
     }
 
     pub(crate) const fn is_closing(&self) -> bool {
@@ -220,7 +208,7 @@ impl Tracker {
 
     /// The last deliveries begin, of what is due. Nothing waits any more, neither for the data store nor for
     /// a delivery.
-    pub(crate) fn close(&mut self, now: Instant, effects: &mut Effects) {
+    pub(crate) fn close(&mut self, now: Moment, effects: &mut Effects) {
         self.give_up_claims(u64::MAX, effects);
         self.settle(now, effects);
         self.closing = true;
@@ -229,7 +217,7 @@ impl Tracker {
 
     /// After each step: releases what is due by time, drops what is too old, answers flushes that have
     /// nothing to wait for, and begins the deliveries that can begin.
-    pub(crate) fn settle(&mut self, now: Instant, effects: &mut Effects) {
+    pub(crate) fn settle(&mut self, now: Moment, effects: &mut Effects) {
         self.settled_at = Some(now);
         if self.next_auto_flush.is_some_and(|due| due <= now) {
             self.release(ReleaseReason::Timeout);
@@ -245,8 +233,7 @@ impl Tracker {
             self.drop_waiting(effects);
         }
         if self.open_events > 0 && self.next_auto_flush.is_none() {
-            // An interval that no clock reaches is as good as none.
-            self.next_auto_flush = self.auto_flush_interval.and_then(|interval| now.checked_add(interval));
+            self.next_auto_flush = self.auto_flush_interval.map(|interval| now + interval);
         }
         self.account();
         // First, as another attempt would hold up the flushes whose only one has failed.
@@ -258,12 +245,12 @@ impl Tracker {
     }
 
     /// When the machine wants to be called again though nothing happens.
-    pub(crate) fn wake_at(&self) -> Option<Instant> {
+    pub(crate) fn wake_at(&self) -> Option<Moment> {
         let settled_at = self.settled_at?;
         let waits = self.isolation.has_groups() || self.backlog.can_cut(settled_at);
         let idle = self.at_hand.deliveries() == 0 && !self.closing;
         let retry = (idle && waits).then(|| self.next_try()).flatten();
-        let expiry = self.oldest_waiting().and_then(|oldest| oldest.checked_add(self.delivery.max_age));
+        let expiry = self.oldest_waiting().map(|oldest| oldest + self.delivery.max_age);
         let decision = self.backlog.first_asked().and_then(|first| self.flushes.next_decision(first));
         let flushes = self.flushes.next_deadline();
         let order = self.backlog.in_order_until(settled_at);
@@ -275,11 +262,11 @@ impl Tracker {
     }
 
     /// When the oldest pending record was accepted.
-    pub(crate) fn oldest_pending(&self) -> Option<Instant> {
+    pub(crate) fn oldest_pending(&self) -> Option<Moment> {
         [self.oldest_waiting(), self.at_hand.oldest_at()].into_iter().flatten().min()
     }
 
-    fn oldest_waiting(&self) -> Option<Instant> {
+    fn oldest_waiting(&self) -> Option<Moment> {
         [self.backlog.oldest_at(), self.isolation.oldest_at()].into_iter().flatten().min()
     }
 
@@ -341,10 +328,6 @@ impl Tracker {
         let mark = self.mark_of(&event);
         loss.count_in(&mut self.stats.dropped).count(event.class());
         self.flushes.resolve(sequence, Fate::Dropped);
-        #[cfg(test)]
-        if self.leaves_marks {
-            return;
-        }
         match claim {
             Claim::None => {}
             Claim::Asked { delivered: true } => self.marks.leave_to_store(mark),
@@ -375,7 +358,7 @@ impl Tracker {
         stats.marks_evicted = self.marks.evicted();
     }
 
-    fn expire(&mut self, now: Instant, effects: &mut Effects) {
+    fn expire(&mut self, now: Moment, effects: &mut Effects) {
         let Some(limit) = now.checked_sub(self.delivery.max_age) else { return };
         if self.isolation.oldest_at().is_some_and(|oldest| oldest <= limit) {
             self.isolation.take_older(limit).into_iter().for_each(|queued| self.backlog.push(queued));

@@ -18,7 +18,6 @@ pub(crate) use machine::{Tracker, TrackerSettings};
 pub(crate) use repetitions::mark_key;
 
 use super::{Queued, ReleaseReason, Reply, TrackedEvent};
-use crate::flush::{FlushLimit, FlushReport};
 use crate::ports::{TrackingResponse, TransportError};
 
 /// A record, and who waits for the tracker's verdict on it.
@@ -27,13 +26,6 @@ pub(crate) struct Record {
     pub(crate) verdict: Option<Reply<Verdict>>,
     /// Bytes of long texts, which the channel counts.
     pub(crate) long_bytes: usize,
-}
-
-/// A question: deliver every record sent so far, and report.
-pub(crate) struct FlushRequest {
-    pub(crate) reason: ReleaseReason,
-    pub(crate) limit: FlushLimit,
-    pub(crate) reply: Reply<FlushReport>,
 }
 
 /// What became of a record at the tracker.

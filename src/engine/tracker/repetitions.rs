@@ -5,8 +5,9 @@ use super::claims::Owner;
 use super::effects::Effects;
 use super::flushes::Fate;
 use super::machine::Tracker;
-use crate::engine::{Claim, ClaimAnswer, Claimed, Mark, MarkKind, Queued, Reply, TrackedEvent};
-use crate::events::LifecycleEvent;
+use crate::engine::{
+    Claim, ClaimAnswer, Claimed, LifecycleEvent, Mark, MarkKind, Queued, Reply, TrackedEvent,
+};
 use crate::visitors::{bucketing_key, goal_key};
 
 impl Tracker {
@@ -107,16 +108,6 @@ impl Tracker {
         if matches!(event, TrackedEvent::Conversion(_)) {
             effects.notify(|| LifecycleEvent::recorded(event, true));
         }
-    }
-
-    /// A record was delivered that has a lease, so that the data store is told to keep it.
-    pub(super) fn leave_to_store(&mut self, event: &TrackedEvent) {
-        let mark = self.mark_of(event);
-        #[cfg(test)]
-        if self.forgets_delivered {
-            return self.marks.release(mark, u64::MAX);
-        }
-        self.marks.leave_to_store(mark);
     }
 
     pub(super) fn mark_of(&self, event: &TrackedEvent) -> Mark {

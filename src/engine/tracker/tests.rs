@@ -6,14 +6,14 @@ mod retry_after;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use super::effects::{Effect, Effects};
+use super::effects::{Effect, Effects, StoreRequests};
 use super::machine::Tracker;
 use super::*;
 use crate::engine::{
-    BreakerState, ByClass, Conversion, Delivery, Exposure, GoalDataKey, GoalValue, Jitter, Outcome, Pending,
-    question,
+    BreakerState, ByClass, Conversion, Delivery, Exposure, FlushReport, FlushRequest, GoalDataKey, GoalValue,
+    Jitter, Moment, Outcome, Pending, question,
 };
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 use crate::ports::{TrackingResponse, TransportError};
@@ -22,7 +22,7 @@ use crate::ports::{TrackingResponse, TransportError};
 /// ends.
 struct Bench {
     tracker: Tracker,
-    now: Instant,
+    now: Moment,
     effects: Effects,
 }
 
@@ -60,7 +60,7 @@ impl Bench {
     ) -> Self {
         let delivery = delivery(DeliveryConfig::builder()).build().unwrap();
         let tracker = Tracker::new(settings(batch_size, auto_flush_interval, delivery));
-        Self { tracker, now: Instant::now(), effects: Effects::default() }
+        Self { tracker, now: Moment::default(), effects: Effects::default() }
     }
 
     fn expose(&mut self, visitor: u32) {
@@ -94,6 +94,7 @@ impl Bench {
     fn settle_all(&mut self) -> Vec<Delivery> {
         self.tracker.settle(self.now, &mut self.effects);
         assert!(self.tracker.stats().is_balanced(), "{:?}", self.tracker.stats());
+        assert_eq!(self.effects.take_store_requests(), StoreRequests::default(), "there is no store");
         let mut begun = Vec::new();
         for effect in self.effects.drain() {
             match effect {
@@ -101,7 +102,6 @@ impl Bench {
                 Effect::Report(reply, report) => reply.send(*report),
                 Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Notify(_) => {}
-                Effect::Claim(_) | Effect::Keep(_) | Effect::Release(_) => unreachable!("there is no store"),
             }
         }
         begun
@@ -134,8 +134,8 @@ impl Bench {
 
     fn flush_within(&mut self, timeout: Duration, single_attempt: bool) -> Pending<FlushReport> {
         let (reply, report) = question();
-        let limit = FlushLimit { deadline: self.now + timeout, single_attempt };
-        let request = FlushRequest { reason: ReleaseReason::Explicit, limit, reply };
+        let (reason, deadline) = (ReleaseReason::Explicit, self.now + timeout);
+        let request = FlushRequest { reason, deadline, single_attempt, reply };
         self.tracker.flush(request, 0, self.now);
         report
     }

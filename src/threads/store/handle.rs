@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendError, Sender, unbounded};
 
+use super::StoreMessage;
 use super::run::StoreThread;
 use crate::engine::{StoreCommand, Stored, question};
 use crate::error::StartError;
 use crate::ports::{DataStore, StoreError};
+use crate::threads::clock::Clock;
 use crate::threads::{Limit, Notifier, Worker};
 use crate::visitors::Visitors;
 
@@ -26,27 +28,33 @@ pub(crate) struct StoreSettings {
 
 /// The way to the store actor. The last one dropped ends it, after it has written what waits.
 pub(crate) struct StoreHandle {
-    inbox: Sender<StoreCommand>,
+    inbox: Sender<StoreMessage>,
     worker: Worker,
     visitors: Arc<Visitors>,
+    clock: Clock,
 }
 
 impl StoreHandle {
     pub(crate) fn start(settings: StoreSettings) -> Result<Self, StartError> {
         // Without a bound of their own: each call of a caller's puts in one thing at the most, the tracker's
         // are bounded by its backlog, and the actor takes them out without waiting for the store.
-        let (inbox, commands) = unbounded();
+        let (inbox, messages) = unbounded();
         let visitors = Arc::clone(&settings.visitors);
-        let thread = StoreThread::new(settings, commands);
+        let clock = Clock::start();
+        let thread = StoreThread::new(settings, messages, clock);
         let worker = Worker::start("convert-store", move || thread.run())?;
-        Ok(Self { inbox, worker, visitors })
+        Ok(Self { inbox, worker, visitors, clock })
     }
 
-    /// Asks without waiting for an answer. An actor that has ended is asked in vain, and what it was to tell
-    /// the store counts as failed.
-    pub(crate) fn tell(&self, command: StoreCommand) {
-        let unsent = self.inbox.send(command).map_err(SendError::into_inner);
-        if let Err(StoreCommand::Keep(keys) | StoreCommand::Release(keys)) = unsent {
+    /// Asks without waiting for an answer.
+    fn tell(&self, command: StoreCommand) {
+        self.send(StoreMessage::Command(command));
+    }
+
+    /// Sends a message. A thread that has ended reads none, and what it was to tell the store counts as failed.
+    pub(crate) fn send(&self, message: StoreMessage) {
+        let unsent = self.inbox.send(message).map_err(SendError::into_inner);
+        if let Err(StoreMessage::Command(StoreCommand::Keep(keys) | StoreCommand::Release(keys))) = unsent {
             self.visitors.count_failures(keys.len(), &StoreError::new("its thread has ended"));
         }
     }
@@ -72,14 +80,14 @@ impl StoreHandle {
             self.tell(StoreCommand::Write);
         }
         let (reply, drained) = question();
-        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), limit.at(), reply));
+        self.tell(StoreCommand::Drain(self.visitors.next_ticket(), self.clock.moment(limit.at()), reply));
         self.worker.answer(drained, limit).await.is_ok()
     }
 
     /// Has everything written that waits, for which the store has until `soft`, and waits for the end. Says
     /// whether it has come.
     pub(crate) async fn close(&self, soft: Instant, limit: &mut Limit<'_>) -> bool {
-        self.tell(StoreCommand::Close(soft));
+        self.tell(StoreCommand::Close(self.clock.moment(soft)));
         self.worker.join(limit).await
     }
 }

@@ -1,15 +1,15 @@
 //! The store's thread around its state machine, and the threads that wait for the store.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendError, Sender, at, bounded, never, select};
+use crossbeam_channel::{Receiver, SendError, Sender, bounded, never, select};
 
-use super::StoreSettings;
 use super::call::perform;
-use crate::engine::{Call, Claimed, Done, StoreCommand, StoreEffect, StoreMachine};
-use crate::events::LifecycleEvent;
+use super::{StoreMessage, StoreSettings};
+use crate::engine::{Call, Claimed, Done, LifecycleEvent, Moment, StoreCommand, StoreEffect, StoreMachine};
 use crate::ports::{DataStore, StoreError};
+use crate::threads::clock::{Clock, deadline_after};
 use crate::threads::{Notifier, Worker, blocking};
 use crate::visitors::Visitors;
 
@@ -20,12 +20,13 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 
 pub(super) struct StoreThread {
     machine: StoreMachine,
-    commands: Receiver<StoreCommand>,
+    messages: Receiver<StoreMessage>,
     /// Where the tracker waits for the answers to its claims.
     claimed: Option<Sender<Vec<Claimed>>>,
     lanes: Lanes,
     visitors: Arc<Visitors>,
     notifier: Arc<Notifier>,
+    clock: Clock,
     ending: bool,
     /// Nobody can ask anything any more.
     abandoned: bool,
@@ -44,15 +45,16 @@ struct Lanes {
 }
 
 impl StoreThread {
-    pub(super) fn new(settings: StoreSettings, commands: Receiver<StoreCommand>) -> Self {
+    pub(super) fn new(settings: StoreSettings, messages: Receiver<StoreMessage>, clock: Clock) -> Self {
         let StoreSettings { store, visitors, notifier, timeout, lease, ttl } = settings;
         Self {
             machine: StoreMachine::new(timeout, lease, ttl),
-            commands,
+            messages,
             claimed: None,
             lanes: Lanes::new(store, Arc::clone(&visitors)),
             visitors,
             notifier,
+            clock,
             ending: false,
             abandoned: false,
         }
@@ -61,22 +63,23 @@ impl StoreThread {
     pub(super) fn run(mut self) {
         let mut effects = Vec::new();
         loop {
-            let tick = self.machine.wake_at().map_or_else(never, at);
+            let tick = self.clock.alarm(self.machine.wake_at());
             let unheard = never();
-            let commands = if self.abandoned { &unheard } else { &self.commands };
-            let (command, ended) = select! {
-                recv(commands) -> command => {
-                    self.abandoned |= command.is_err();
-                    (Some(command.unwrap_or_else(|_| StoreCommand::Close(Instant::now() + LAST_WRITES))), None)
+            let messages = if self.abandoned { &unheard } else { &self.messages };
+            let (message, ended) = select! {
+                recv(messages) -> message => {
+                    self.abandoned |= message.is_err();
+                    let close = |_| StoreMessage::Command(StoreCommand::Close(self.clock.now() + LAST_WRITES));
+                    (Some(message.unwrap_or_else(close)), None)
                 }
                 recv(self.lanes.ended) -> ended => (None, ended.ok()),
                 recv(tick) -> _ => (None, None),
             };
-            let now = Instant::now();
-            if let Some(command) = command {
-                self.take(command, now);
-                while let Ok(command) = self.commands.try_recv() {
-                    self.take(command, now);
+            let now = self.clock.now();
+            if let Some(message) = message {
+                self.take(message, now);
+                while let Ok(message) = self.messages.try_recv() {
+                    self.take(message, now);
                 }
             }
             if let Some((id, done)) = ended {
@@ -102,21 +105,21 @@ impl StoreThread {
         }
     }
 
-    fn take(&mut self, command: StoreCommand, now: Instant) {
-        match command {
-            StoreCommand::Attach(claimed) => self.claimed = Some(claimed),
-            StoreCommand::Detach(unheard, held) => {
+    fn take(&mut self, message: StoreMessage, now: Moment) {
+        match message {
+            StoreMessage::Attach(claimed) => self.claimed = Some(claimed),
+            StoreMessage::Detach(unheard, held) => {
                 self.claimed = None;
-                self.machine.detached(held);
-                self.machine.unheard(unheard.try_iter().flatten().collect(), now);
+                self.machine.tracker_ended(unheard.try_iter().flatten().collect(), held, now);
             }
-            StoreCommand::Close(deadline) => {
-                self.ending = true;
-                // One that has panicked tells nothing any more.
-                self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
-                self.machine.command(StoreCommand::Close(deadline), now);
+            StoreMessage::Command(command) => {
+                if matches!(command, StoreCommand::Close(_)) {
+                    self.ending = true;
+                    // One that has panicked tells nothing any more.
+                    self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
+                }
+                self.machine.command(command, now);
             }
-            command => self.machine.command(command, now),
         }
     }
 
@@ -141,7 +144,7 @@ impl StoreThread {
         self.notifier.notify(LifecycleEvent::DataStoreQueueReleased { written: 0, left });
     }
 
-    fn carry_out(&mut self, effect: StoreEffect, now: Instant) {
+    fn carry_out(&mut self, effect: StoreEffect, now: Moment) {
         match effect {
             StoreEffect::Call(id, call) => self.lanes.begin(id, call),
             StoreEffect::Read(reply, value) => reply.send(value),
@@ -190,7 +193,7 @@ impl Lanes {
         if running == 0 {
             blocking(async |caller| {
                 for thread in threads {
-                    thread.join(&mut caller.until(Instant::now() + LAST_WAIT)).await;
+                    thread.join(&mut caller.until(deadline_after(LAST_WAIT))).await;
                 }
             });
         }

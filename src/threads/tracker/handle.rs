@@ -11,13 +11,14 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounde
 
 use super::run::{Ports, TrackerThread};
 use crate::engine::{
-    Class, FlushRequest, Ledger, Outcome, Record, Refused, ReleaseReason, Reply, StoreCommand, TrackedEvent,
-    TrackerSettings, Unanswered, Verdict, question,
+    Class, FlushReport, FlushRequest, Ledger, Outcome, Record, Refused, ReleaseReason, Reply, Stats,
+    TrackedEvent, TrackerSettings, Unanswered, Verdict, question,
 };
 use crate::error::StartError;
-use crate::flush::{FlushLimit, FlushReport};
 use crate::options::{DeliveryConfig, OverflowPolicy};
+use crate::threads::clock::Clock;
 use crate::threads::flusher::{Flusher, FlusherHandle};
+use crate::threads::store::StoreMessage;
 use crate::threads::wait::{Caller, Limit, Wakers, blocking};
 use crate::threads::{Notifier, StoreHandle, Worker, deadline_after};
 
@@ -30,6 +31,7 @@ pub(crate) struct TrackerHandle {
     pub(super) mailbox: Mailbox,
     pub(super) tracker: Worker,
     lanes: Vec<Worker>,
+    clock: Clock,
 }
 
 /// What callers need of the tracker, whatever runs it.
@@ -90,27 +92,28 @@ impl TrackerHandle {
         let (mailbox, mut ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
         if let Some(store) = &store {
             let (claimed_in, claimed) = unbounded();
-            store.tell(StoreCommand::Attach(claimed_in));
+            store.send(StoreMessage::Attach(claimed_in));
             ports.claimed = claimed;
         }
         let (claimed, teller) = (ports.claimed.clone(), store.clone());
-        ports.store = Box::new(move |command| {
+        ports.store = Box::new(move |message| {
             if let Some(store) = &teller {
-                store.tell(command);
+                store.send(message);
             }
         });
         let end = ClosesAtEnd(Arc::clone(&mailbox.attention));
         let thread = TrackerThread::new(ports, settings);
+        let clock = Clock::start();
         let run = move || {
             let _end = end;
-            thread.run();
+            thread.run(clock);
         };
         let tracker = Worker::start("convert-tracker", run).inspect_err(|_| {
             if let Some(store) = &store {
-                store.tell(StoreCommand::Detach(claimed, HashSet::new()));
+                store.send(StoreMessage::Detach(claimed, HashSet::new()));
             }
         })?;
-        Ok(Self { mailbox, tracker, lanes })
+        Ok(Self { mailbox, tracker, lanes, clock })
     }
 
     /// Hands a record over without waiting, unless the overflow policy says so; what is refused is
@@ -144,12 +147,14 @@ impl TrackerHandle {
     pub(crate) async fn flush(
         &self,
         reason: ReleaseReason,
-        limit: FlushLimit,
+        deadline: Instant,
+        single_attempt: bool,
         caller: &Caller,
     ) -> Option<FlushReport> {
         let (reply, report) = question();
-        self.mailbox.flush(FlushRequest { reason, limit, reply });
-        self.tracker.answer(report, &mut caller.until(limit.deadline)).await.ok()
+        let until = self.clock.moment(deadline);
+        self.mailbox.flush(FlushRequest { reason, deadline: until, single_attempt, reply });
+        self.tracker.answer(report, &mut caller.until(deadline)).await.ok()
     }
 
     /// Refuses new records and lets the deliveries at hand end, at most until then.
@@ -163,11 +168,12 @@ impl TrackerHandle {
         self.lanes.iter().chain([&self.tracker])
     }
 
-    /// After the tracker's end: counts what it will never receive as dropped.
-    pub(crate) fn count_unread(&self) {
+    /// The ledger now. After the tracker's end, what it will never receive is counted as dropped first.
+    pub(crate) fn stats(&self) -> Stats {
         if self.tracker.has_ended() {
             self.mailbox.count_unread();
         }
+        self.mailbox.ledger.read(self.clock.now())
     }
 }
 

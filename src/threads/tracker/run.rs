@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, at, never, select};
+use crossbeam_channel::{Receiver, never, select};
 
 use super::handle::Attention;
 use crate::engine::{
-    Claimed, Effect, Effects, FlushRequest, Ledger, Outcome, Record, StoreCommand, Tracker, TrackerSettings,
+    Claimed, Effect, Effects, FlushRequest, Ledger, Moment, Outcome, Record, Tracker, TrackerSettings,
 };
 use crate::threads::Notifier;
+use crate::threads::clock::Clock;
 use crate::threads::flusher::FlusherHandle;
+use crate::threads::store::StoreMessage;
 
 /// Records taken from the inbox between two looks at everything else.
 const RECORDS_A_TURN: usize = 1_024;
@@ -29,7 +31,7 @@ pub(super) struct Ports {
     pub(super) outcomes: Receiver<Outcome>,
     pub(super) claimed: Receiver<Vec<Claimed>>,
     /// The way to the data store; leads nowhere without one.
-    pub(super) store: Box<dyn Fn(StoreCommand) + Send>,
+    pub(super) store: Box<dyn Fn(StoreMessage) + Send>,
     pub(super) flusher: FlusherHandle,
     pub(super) notifier: Arc<Notifier>,
     pub(super) ledger: Arc<Ledger>,
@@ -43,7 +45,7 @@ pub(super) struct TrackerThread {
     pub(super) tracker: Tracker,
     effects: Effects,
     watch: Watch,
-    active_until: Option<Instant>,
+    active_until: Option<Moment>,
     /// This turn has made space in the inbox.
     made_space: bool,
 }
@@ -82,11 +84,11 @@ impl TrackerThread {
         }
     }
 
-    pub(super) fn run(mut self) {
-        let mut now = Instant::now();
+    pub(super) fn run(mut self, clock: Clock) {
+        let mut now = clock.now();
         loop {
-            let event = self.next_event(now);
-            now = Instant::now();
+            let event = self.next_event(now, clock);
+            now = clock.now();
             if self.turn(event, now, SystemTime::now()) {
                 return self.finish();
             }
@@ -94,7 +96,7 @@ impl TrackerThread {
     }
 
     /// Everything that follows from one event; says whether it was the last.
-    pub(super) fn turn(&mut self, event: Event, now: Instant, wall: SystemTime) -> bool {
+    pub(super) fn turn(&mut self, event: Event, now: Moment, wall: SystemTime) -> bool {
         self.effects.heard = self.ports.notifier.is_heard();
         let (nudged, before) = (matches!(event, Event::Nudged), self.tracker.stats().recorded);
         let abandoned = self.step(event, now, wall);
@@ -120,11 +122,11 @@ impl TrackerThread {
     pub(super) fn finish(mut self) {
         self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
         self.carry_out(None);
-        (self.ports.store)(StoreCommand::Detach(self.ports.claimed, self.tracker.held_claims()));
+        (self.ports.store)(StoreMessage::Detach(self.ports.claimed, self.tracker.held_claims()));
     }
 
     /// How to wait next.
-    fn watch(&self, now: Instant) -> Watch {
+    fn watch(&self, now: Moment) -> Watch {
         let active = self.active_until.is_some_and(|until| until > now);
         match (self.ports.inbox.is_empty() || !self.tracker.takes_records(), active) {
             (false, _) => Watch::Busy,
@@ -133,7 +135,7 @@ impl TrackerThread {
         }
     }
 
-    fn next_event(&self, now: Instant) -> Event {
+    fn next_event(&self, now: Moment, clock: Clock) -> Event {
         let Ports { inbox, asked, nudged, outcomes, claimed, .. } = &self.ports;
         if self.watch == Watch::Busy {
             return select! {
@@ -144,7 +146,7 @@ impl TrackerThread {
             };
         }
         let poll = (self.watch == Watch::Polling).then(|| now + POLL);
-        let tick = [self.tracker.wake_at(), poll].into_iter().flatten().min().map_or_else(never, at);
+        let tick = clock.alarm([self.tracker.wake_at(), poll].into_iter().flatten().min());
         let unread = never();
         let inbox =
             if self.watch == Watch::Resting && self.tracker.takes_records() { inbox } else { &unread };
@@ -159,7 +161,7 @@ impl TrackerThread {
     }
 
     /// Feeds one event and the records behind it to the machine; says whether every handle is gone.
-    fn step(&mut self, event: Event, now: Instant, wall: SystemTime) -> bool {
+    fn step(&mut self, event: Event, now: Moment, wall: SystemTime) -> bool {
         match event {
             Event::Record(record) => self.take(record, now),
             Event::Ended(outcome) => self.tracker.ended(outcome, now, wall, &mut self.effects),
@@ -185,7 +187,7 @@ impl TrackerThread {
     }
 
     /// Takes the records that are in the inbox now; returns how many of them there is no room for yet.
-    fn take_all(&mut self, now: Instant) -> usize {
+    fn take_all(&mut self, now: Moment) -> usize {
         let mut outside = self.ports.inbox.len();
         while outside > 0 && self.tracker.takes_records() && self.take_next(now) {
             outside -= 1;
@@ -194,14 +196,14 @@ impl TrackerThread {
     }
 
     /// Takes a record from the inbox, and says whether there was one.
-    fn take_next(&mut self, now: Instant) -> bool {
+    fn take_next(&mut self, now: Moment) -> bool {
         self.ports.inbox.try_recv().is_ok_and(|record| {
             self.take(record, now);
             true
         })
     }
 
-    fn take(&mut self, record: Record, now: Instant) {
+    fn take(&mut self, record: Record, now: Moment) {
         self.made_space = true;
         if record.long_bytes > 0 {
             self.ports.attention.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
@@ -211,29 +213,12 @@ impl TrackerThread {
 
     /// Tells the store what the step wants of it, shows the step in the ledger, and then everybody else:
     /// whoever sees or hears of the step finds the store told.
-    fn carry_out(&mut self, oldest_pending: Option<Instant>) {
-        let (mut claims, mut keeps, mut releases) = (Vec::new(), Vec::new(), Vec::new());
-        let mut others = Vec::new();
-        for effect in self.effects.drain() {
-            match effect {
-                Effect::Claim(claim) => claims.push(claim),
-                Effect::Keep(key) => keeps.push(key),
-                Effect::Release(key) => releases.push(key),
-                other => others.push(other),
-            }
-        }
-        // First, as a record that was dropped in this step may have been made again in it.
-        if !releases.is_empty() {
-            (self.ports.store)(StoreCommand::Release(releases));
-        }
-        if !claims.is_empty() {
-            (self.ports.store)(StoreCommand::Claim(claims));
-        }
-        if !keeps.is_empty() {
-            (self.ports.store)(StoreCommand::Keep(keeps));
+    fn carry_out(&mut self, oldest_pending: Option<Moment>) {
+        for command in self.effects.take_store_commands() {
+            (self.ports.store)(StoreMessage::Command(command));
         }
         self.ports.ledger.publish(self.tracker.stats(), oldest_pending);
-        for effect in others {
+        for effect in self.effects.drain() {
             match effect {
                 Effect::Notify(event) => self.ports.notifier.notify(event),
                 Effect::Report(reply, report) => reply.send(*report),
@@ -243,7 +228,6 @@ impl TrackerThread {
                         logged!(error, "the delivery threads have exited");
                     }
                 }
-                Effect::Claim(_) | Effect::Keep(_) | Effect::Release(_) => {}
             }
         }
     }

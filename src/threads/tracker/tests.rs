@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Wake, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::bounded;
 
@@ -14,13 +14,13 @@ use super::handle::Mailbox;
 use super::run::{Event, Ports, TrackerThread};
 use crate::engine::tests::{exposure, settings};
 use crate::engine::{
-    ClaimAnswer, Claimed, FlushRequest, Ledger, Outcome, Refused, ReleaseReason, StoreCommand, TrackedEvent,
-    TrackerSettings, question,
+    ClaimAnswer, Claimed, FlushRequest, Ledger, Moment, Outcome, Refused, ReleaseReason, StoreCommand,
+    TrackedEvent, TrackerSettings, question,
 };
-use crate::flush::FlushLimit;
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 use crate::ports::TrackingResponse;
 use crate::threads::flusher::FlusherHandle;
+use crate::threads::store::StoreMessage;
 use crate::threads::wait::Caller;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ fn long_texts_are_bounded_in_bytes() {
     assert_eq!(offer(&mailbox, long('a')), Ok(()));
     assert_eq!(offer(&mailbox, long('b')), Err(Refused::Full));
     assert_eq!(offer(&mailbox, exposure("short")), Ok(()), "short texts are not counted");
-    let stats = ledger.read(Instant::now());
+    let stats = ledger.read(Moment::default());
     assert_eq!((stats.recorded, stats.pending, stats.dropped.queue_full.exposures), (3, 2, 1));
     assert!(stats.is_balanced());
     assert_eq!(ports.inbox.len(), 2);
@@ -77,7 +77,7 @@ fn what_the_tracker_leaves_behind_is_counted() {
     mailbox.count_unread();
     mailbox.close();
     assert_eq!(offer(&mailbox, exposure("late")), Err(Refused::Closed));
-    let stats = ledger.read(Instant::now());
+    let stats = ledger.read(Moment::default());
     assert_eq!((stats.recorded, stats.pending, stats.dropped.closed.exposures), (2, 0, 2));
     assert!(stats.is_balanced());
 }
@@ -85,10 +85,9 @@ fn what_the_tracker_leaves_behind_is_counted() {
 #[test]
 fn a_close_needs_no_room_behind_what_waits() {
     let (mailbox, ports, _) = mailbox(|delivery| delivery.queue_capacity(1));
-    let limit = FlushLimit { deadline: Instant::now(), single_attempt: false };
     for _ in 0..1_000 {
-        let reply = question().0;
-        mailbox.flush(FlushRequest { reason: ReleaseReason::Explicit, limit, reply });
+        let (reason, deadline) = (ReleaseReason::Explicit, Moment::default());
+        mailbox.flush(FlushRequest { reason, deadline, single_attempt: false, reply: question().0 });
     }
     assert_eq!(offer(&mailbox, exposure("full")), Ok(()));
     mailbox.close();
@@ -113,7 +112,7 @@ fn a_caller_that_waits_is_woken_by_space_alone() {
     let (_ended, outcomes) = bounded(1);
     let (mailbox, ports) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::default());
     let mut thread = TrackerThread::new(ports, settings(1, None, delivery));
-    let mut turn = |event| thread.turn(event, Instant::now(), SystemTime::now());
+    let mut turn = |event| thread.turn(event, Moment::default(), SystemTime::now());
     for visitor in ["at hand", "in the backlog", "in the channel"] {
         assert_eq!(offer(&mailbox, exposure(visitor)), Ok(()));
         turn(Event::Tick);
@@ -144,14 +143,14 @@ fn the_store_is_told_of_a_step_before_the_ledger_shows_it() {
         Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
     let (told, heard) = crossbeam_channel::unbounded();
     let reader = Arc::clone(&ledger);
-    ports.store = Box::new(move |command| {
-        if matches!(command, StoreCommand::Keep(_)) {
-            told.send(reader.read(Instant::now()).pending).unwrap();
+    ports.store = Box::new(move |message| {
+        if matches!(message, StoreMessage::Command(StoreCommand::Keep(_))) {
+            told.send(reader.read(Moment::default()).pending).unwrap();
         }
     });
     let settings = TrackerSettings { store: true, ..settings(1, None, delivery) };
     let mut thread = TrackerThread::new(ports, settings);
-    let mut turn = |event| thread.turn(event, Instant::now(), SystemTime::now());
+    let mut turn = |event| thread.turn(event, Moment::default(), SystemTime::now());
     assert_eq!(offer(&mailbox, exposure("v")), Ok(()));
     turn(Event::Tick);
     let key = "bucketing".to_owned();
@@ -159,5 +158,5 @@ fn the_store_is_told_of_a_step_before_the_ledger_shows_it() {
     let delivery = deliveries.try_recv().unwrap();
     let result = Ok(TrackingResponse::new(200));
     turn(Event::Ended(Outcome { delivery, result, bytes: 1, left_out: 0 }));
-    assert_eq!((heard.try_recv(), ledger.read(Instant::now()).pending), (Ok(1), 0));
+    assert_eq!((heard.try_recv(), ledger.read(Moment::default()).pending), (Ok(1), 0));
 }

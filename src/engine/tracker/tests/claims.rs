@@ -20,7 +20,6 @@ impl Bench {
 
     /// Ends a step; returns the delivery that it begins, and what it wants of the store.
     fn settle_with_store(&mut self) -> (Option<Delivery>, Wanted) {
-        let mut wanted = Wanted::default();
         self.tracker.settle(self.now, &mut self.effects);
         assert!(self.tracker.stats().is_balanced(), "{:?}", self.tracker.stats());
         let mut begun = None;
@@ -30,12 +29,11 @@ impl Bench {
                 Effect::Report(reply, report) => reply.send(*report),
                 Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Notify(_) => {}
-                Effect::Claim(claim) => wanted.claims.push(claim.sequence),
-                Effect::Keep(key) => wanted.keeps.push(key),
-                Effect::Release(key) => wanted.releases.push(key),
             }
         }
-        (begun, wanted)
+        let StoreRequests { releases, claims, keeps } = self.effects.take_store_requests();
+        let claims = claims.into_iter().map(|claim| claim.sequence).collect();
+        (begun, Wanted { claims, keeps, releases })
     }
 
     fn claimed(&mut self, sequence: u64, answer: ClaimAnswer) -> (Option<Delivery>, Wanted) {

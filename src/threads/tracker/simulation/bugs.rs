@@ -1,5 +1,5 @@
 //! Bugs on purpose, so that the simulation can be seen to find them. They live where the simulation holds
-//! the pipeline, but for two that only the machine can have.
+//! the pipeline, so that no machine has a branch for them.
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(super) enum Bug {
     DoubleSend,
     /// After a failure the endpoint is tried again at once.
     NoPause,
-    /// A dropped record leaves its deduplication mark behind, in memory and in the store.
+    /// A dropped record leaves its deduplication mark behind in the store.
     LeftMark,
     /// A flush is answered by the first failure.
     EarlyEnd,
@@ -20,7 +20,7 @@ pub(super) enum Bug {
     AwaitedStore,
     /// The store's late answer to a claim is not heard.
     LostLease,
-    /// What was delivered with a lease is forgotten, so that a store that fails lets it be sent again.
+    /// Beside a store, memory forgets what was delivered, so that a store that fails lets it be sent again.
     Forgotten,
     /// A reading counts what has just moved from the channel to the tracker in both places.
     CountedTwice,

@@ -3,12 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crossbeam_channel::TryRecvError;
 
 use super::store::SimulatedStore;
-use crate::engine::{ByClass, Pending, Refused, Stats, TrackedEvent, Verdict, mark_key};
+use crate::engine::{ByClass, Moment, Pending, Refused, Stats, TrackedEvent, Verdict, mark_key};
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
 /// Bytes from which on a record counts as long.
@@ -32,7 +31,7 @@ struct Call {
     /// Of its mark in a data store.
     key: String,
     event: TrackedEvent,
-    at: Instant,
+    at: Moment,
     /// What the caller was told at once; `None` is accepted.
     refused: Option<Refused>,
     asked: Option<Pending<Verdict>>,
@@ -87,7 +86,7 @@ impl Judge {
         culprit: bool,
         refused: Option<Refused>,
         asked: Option<Pending<Verdict>>,
-        at: Instant,
+        at: Moment,
     ) {
         let (number, visitor, key) = (self.calls.len(), event.visitor_id().to_string(), mark_key(&event));
         self.visitors.entry(visitor.clone()).or_default().push(number);
@@ -196,7 +195,7 @@ impl Judge {
         stats: &Stats,
         in_channel: usize,
         closing: bool,
-        now: Instant,
+        now: Moment,
     ) {
         self.hear(process, closing);
         let account = &self.accounts[process];

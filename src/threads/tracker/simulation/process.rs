@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 
@@ -15,10 +15,10 @@ use super::store::{SimulatedStore, StoreActor, Way};
 use super::world::Scope;
 use crate::caught::Wall;
 use crate::engine::{
-    Claimed, Conversion, Delivery, Envelope, Exposure, FlushRequest, GoalDataKey, GoalValue, Jitter, Ledger,
-    Outcome, Pending, Record, ReleaseReason, Stats, TrackedEvent, TrackerSettings, question,
+    Claimed, Conversion, Delivery, Envelope, Exposure, FlushReport, FlushRequest, GoalDataKey, GoalValue,
+    Jitter, Ledger, Moment, Outcome, Pending, Record, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
+    question,
 };
-use crate::flush::{FlushLimit, FlushReport};
 use crate::threads::flusher::{Flusher, FlusherHandle};
 use crate::threads::tracker::handle::Mailbox;
 use crate::threads::tracker::run::{Event, Ports, TrackerThread};
@@ -41,12 +41,12 @@ pub(super) struct Process {
     ledger: Arc<Ledger>,
     flushes: Vec<Ticket>,
     /// When the tracker last heard of a failure, unless it has heard of a success since.
-    failed_at: Option<Instant>,
+    failed_at: Option<Moment>,
     closing: bool,
     /// The tracker has taken a turn since.
     saw_close: bool,
     /// When the tracker took its last turn.
-    turned_at: Option<Instant>,
+    turned_at: Option<Moment>,
     /// Records that its last turn took from the channel.
     moved: u64,
     bug: Option<Bug>,
@@ -55,7 +55,8 @@ pub(super) struct Process {
 /// A flush that waits.
 struct Ticket {
     report: Pending<FlushReport>,
-    limit: FlushLimit,
+    deadline: Moment,
+    single_attempt: bool,
     /// The number of the first call after it, and how many were acknowledged before.
     next_call: usize,
     acknowledged: u64,
@@ -89,25 +90,23 @@ impl Process {
         let (mailbox, mut ports) =
             Mailbox::new(&delivery, flusher_handle, outcomes.clone(), Arc::default(), Arc::clone(&ledger));
         let (claimed_in, claimed) = unbounded();
-        let (commands_in, commands) = unbounded();
+        let (messages_in, messages) = unbounded();
         ports.claimed = claimed.clone();
-        ports.store = Box::new(move |command| drop(commands_in.send(command)));
+        ports.store = Box::new(move |message| drop(messages_in.send(message)));
         let Ports { inbox, asked, .. } = &ports;
         let (inbox, asked) = (inbox.clone(), asked.clone());
         let count = |number| NonZeroUsize::new(number).unwrap();
-        let mut store = store.map(|store| StoreActor::new(store, &delivery, commands, claimed_in));
+        let mut store = store.map(|store| StoreActor::new(store, &delivery, messages, claimed_in));
         let settings = TrackerSettings {
             batch_size: count(scope.batch_size),
             auto_flush_interval: scope.auto_flush_interval,
             delivery,
             max_visitors: count(1_000),
-            visitor_ttl: None,
+            visitor_ttl: (scope.bug == Some(Bug::Forgotten) && store.is_some()).then_some(Duration::ZERO),
             store: store.is_some(),
             jitter: Jitter::seeded(number as u64),
         };
-        let mut thread = TrackerThread::new(ports, settings);
-        thread.tracker.leaves_marks = scope.bug == Some(Bug::LeftMark);
-        thread.tracker.forgets_delivered = scope.bug == Some(Bug::Forgotten);
+        let thread = TrackerThread::new(ports, settings);
         if let Some(store) = &mut store {
             store.leaves_marks = scope.bug == Some(Bug::LeftMark);
             store.loses_leases = scope.bug == Some(Bug::LostLease);
@@ -176,12 +175,12 @@ impl Process {
     }
 
     /// When the tracker wants to be called.
-    pub(super) fn wake_at(&self) -> Option<Instant> {
+    pub(super) fn wake_at(&self) -> Option<Moment> {
         self.thread.as_ref()?.tracker.wake_at()
     }
 
     /// When its store actor does.
-    pub(super) fn store_wake_at(&self) -> Option<Instant> {
+    pub(super) fn store_wake_at(&self) -> Option<Moment> {
         self.store.as_ref()?.wake_at()
     }
 
@@ -199,7 +198,7 @@ impl Process {
         self.store.as_ref().is_some_and(StoreActor::has_commands)
     }
 
-    pub(super) fn stats(&self, now: Instant) -> Stats {
+    pub(super) fn stats(&self, now: Moment) -> Stats {
         if self.thread.is_none()
             && let Some(mailbox) = &self.mailbox
         {
@@ -215,7 +214,7 @@ impl Process {
     }
 
     /// Hands a visitor's record over; returns the number of the call.
-    pub(super) fn record(&mut self, record: Offer<'_>, judge: &mut Judge, now: Instant) -> usize {
+    pub(super) fn record(&mut self, record: Offer<'_>, judge: &mut Judge, now: Moment) -> usize {
         let call = judge.next_call();
         let event = event(record.visitor, record.class, call);
         let (reply, verdict) = question();
@@ -226,15 +225,25 @@ impl Process {
         call
     }
 
-    pub(super) fn flush(&mut self, limit: FlushLimit, judge: &Judge) {
+    pub(super) fn flush(&mut self, deadline: Moment, single_attempt: bool, judge: &Judge) {
         let (reply, report) = question();
         let mailbox = self.mailbox.as_ref().expect("an open process");
-        let single_attempt = limit.single_attempt || self.bug == Some(Bug::EarlyEnd);
-        let asked = FlushLimit { single_attempt, ..limit };
-        let request = FlushRequest { reason: ReleaseReason::Explicit, limit: asked, reply };
+        let request = FlushRequest {
+            reason: ReleaseReason::Explicit,
+            deadline,
+            single_attempt: single_attempt || self.bug == Some(Bug::EarlyEnd),
+            reply,
+        };
         mailbox.flushes.try_send(request).expect("room for a flush");
         let (next_call, acknowledged) = (judge.next_call(), judge.acknowledged(self.number));
-        self.flushes.push(Ticket { report, limit, next_call, acknowledged, failures: None });
+        self.flushes.push(Ticket {
+            report,
+            deadline,
+            single_attempt,
+            next_call,
+            acknowledged,
+            failures: None,
+        });
     }
 
     pub(super) fn close(&mut self) {
@@ -243,19 +252,19 @@ impl Process {
     }
 
     /// Drops the last handle.
-    pub(super) fn abandon(&mut self, judge: &mut Judge, now: Instant) {
+    pub(super) fn abandon(&mut self, judge: &mut Judge, now: Moment) {
         self.mailbox = None;
         // What was asked for is still there, and read first or last.
         self.turn(Event::Abandoned, judge, now);
     }
 
     /// The thread looks at its inbox.
-    pub(super) fn poll(&mut self, judge: &mut Judge, now: Instant) {
+    pub(super) fn poll(&mut self, judge: &mut Judge, now: Moment) {
         self.turn(Event::Tick, judge, now);
     }
 
     /// The thread hears of a delivery that has ended, of a claim, or of a flush.
-    pub(super) fn hear(&mut self, choices: &mut impl Choices, judge: &mut Judge, now: Instant) {
+    pub(super) fn hear(&mut self, choices: &mut impl Choices, judge: &mut Judge, now: Moment) {
         let senders = self.senders();
         if senders.is_empty() || self.waits_for_the_store() {
             return;
@@ -298,19 +307,19 @@ impl Process {
     }
 
     /// Ends a call to the store.
-    pub(super) fn end_store_call(&mut self, lane: usize, way: Way, now: Instant) {
+    pub(super) fn end_store_call(&mut self, lane: usize, way: Way, now: Moment) {
         self.store.as_mut().expect("a store").end(lane, way, now);
     }
 
     /// The store actor looks at what it is asked, and at the time.
-    pub(super) fn turn_store(&mut self, now: Instant) {
+    pub(super) fn turn_store(&mut self, now: Moment) {
         if let Some(store) = &mut self.store {
             store.turn(now);
         }
     }
 
     /// What must hold after every step.
-    pub(super) fn check(&mut self, judge: &mut Judge, now: Instant) {
+    pub(super) fn check(&mut self, judge: &mut Judge, now: Moment) {
         let stats = self.stats(now);
         self.moved = 0;
         let closing = self.closing || self.thread.is_none();
@@ -329,10 +338,10 @@ impl Process {
                 Ok(report) => self.check_report(&ticket, &report, judge, now),
                 Err(TryRecvError::Empty) => {
                     let heard = ticket.failures.is_some();
-                    let late = self.turned_at.is_some_and(|turned_at| turned_at >= ticket.limit.deadline);
+                    let late = self.turned_at.is_some_and(|turned_at| turned_at >= ticket.deadline);
                     assert!(!(heard && late), "a flush goes on past its deadline: {stats:?}");
                     // One for each lane whose attempt began before it, and then for each that began after it.
-                    let failures = ticket.failures.filter(|_| ticket.limit.single_attempt);
+                    let failures = ticket.failures.filter(|_| ticket.single_attempt);
                     assert!(
                         failures.is_none_or(|failures| failures < 2 * self.most_lanes),
                         "a flush of one attempt has no answer after so many failures: {stats:?}"
@@ -345,8 +354,8 @@ impl Process {
         self.flushes = waiting;
     }
 
-    fn check_report(&self, ticket: &Ticket, report: &FlushReport, judge: &Judge, now: Instant) {
-        let early = report.pending > 0 && !ticket.limit.single_attempt && now < ticket.limit.deadline;
+    fn check_report(&self, ticket: &Ticket, report: &FlushReport, judge: &Judge, now: Moment) {
+        let early = report.pending > 0 && !ticket.single_attempt && now < ticket.deadline;
         assert!(!(early && self.thread.is_some()), "a flush gives up early: {report:?}");
         let delivered = judge.acknowledged(self.number) - ticket.acknowledged;
         assert!(report.delivered <= delivered, "{report:?} claims more than the {delivered} acknowledged");
@@ -362,7 +371,7 @@ impl Process {
         }
     }
 
-    fn acknowledge(&mut self, event: &Event, judge: &mut Judge, now: Instant) {
+    fn acknowledge(&mut self, event: &Event, judge: &mut Judge, now: Moment) {
         let Event::Ended(Outcome { delivery, result, .. }) = event else {
             if let Event::Flush(_) = event {
                 let unheard = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
@@ -390,7 +399,7 @@ impl Process {
         self.bug == Some(Bug::AwaitedStore) && self.store.as_ref().is_some_and(StoreActor::is_asked)
     }
 
-    fn turn(&mut self, event: Event, judge: &mut Judge, now: Instant) {
+    fn turn(&mut self, event: Event, judge: &mut Judge, now: Moment) {
         if self.waits_for_the_store() {
             return;
         }

@@ -3,16 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 use serde_json::Value;
 
 use crate::caught::Wall;
-use crate::engine::{Call, ClaimAnswer, Claimed, Done, StoreCommand, StoreEffect, StoreMachine};
+use crate::engine::{Call, ClaimAnswer, Claimed, Done, Moment, StoreCommand, StoreEffect, StoreMachine};
 use crate::options::DeliveryConfig;
 use crate::ports::{DataStore, Guarded, StoreError};
-use crate::threads::store::perform;
+use crate::threads::store::{StoreMessage, perform};
 use crate::visitors::Visitors;
 
 /// How long an answer is waited for.
@@ -36,9 +36,9 @@ pub(super) enum Way {
 pub(super) struct SimulatedStore(Mutex<Held>);
 
 struct Held {
-    now: Instant,
+    now: Moment,
     way: Way,
-    values: HashMap<String, (Value, Option<Instant>)>,
+    values: HashMap<String, (Value, Option<Moment>)>,
     /// Keys that it has not served as it should.
     failed: HashSet<String>,
     /// Keys that it has not served in time.
@@ -48,7 +48,7 @@ struct Held {
 }
 
 impl SimulatedStore {
-    pub(super) fn new(now: Instant) -> Arc<Self> {
+    pub(super) fn new(now: Moment) -> Arc<Self> {
         let (failed, late, freed) = (HashSet::new(), HashSet::new(), HashSet::new());
         Arc::new(Self(Mutex::new(Held { now, way: Way::Works, values: HashMap::new(), failed, late, freed })))
     }
@@ -162,14 +162,14 @@ pub(super) struct StoreActor {
     guarded: Guarded,
     visitors: Visitors,
     machine: StoreMachine,
-    commands: Receiver<StoreCommand>,
+    messages: Receiver<StoreMessage>,
     claimed: Option<Sender<Vec<Claimed>>>,
     /// Calls that have not ended, and will.
     pub(super) lanes: Vec<(u64, Work)>,
     /// Calls that never end.
     hung: Vec<Call>,
     /// What the tracker has asked, about which key and when.
-    asked: Vec<(Asked, String, Instant)>,
+    asked: Vec<(Asked, String, Moment)>,
     /// Releases never reach the store.
     pub(super) leaves_marks: bool,
     /// An answer that comes late is not heard.
@@ -188,7 +188,7 @@ impl StoreActor {
     pub(super) fn new(
         store: &Arc<SimulatedStore>,
         delivery: &DeliveryConfig,
-        commands: Receiver<StoreCommand>,
+        messages: Receiver<StoreMessage>,
         claimed: Sender<Vec<Claimed>>,
     ) -> Self {
         Self {
@@ -196,7 +196,7 @@ impl StoreActor {
             guarded: Guarded { store: Arc::clone(store) as Arc<_>, wall: Wall::default() },
             visitors: Visitors::new(std::num::NonZeroUsize::MIN, None, true),
             machine: StoreMachine::new(TIMEOUT, delivery.lease(), None),
-            commands,
+            messages,
             claimed: Some(claimed),
             lanes: Vec::new(),
             hung: Vec::new(),
@@ -208,10 +208,10 @@ impl StoreActor {
     }
 
     pub(super) fn has_commands(&self) -> bool {
-        !self.commands.is_empty()
+        !self.messages.is_empty()
     }
 
-    pub(super) fn wake_at(&self) -> Option<Instant> {
+    pub(super) fn wake_at(&self) -> Option<Moment> {
         self.machine.wake_at()
     }
 
@@ -229,8 +229,20 @@ impl StoreActor {
     }
 
     /// Takes what it has been asked, and gives up what has waited for too long.
-    pub(super) fn turn(&mut self, now: Instant) {
-        for command in self.commands.try_iter() {
+    pub(super) fn turn(&mut self, now: Moment) {
+        for message in self.messages.try_iter() {
+            let command = match message {
+                StoreMessage::Command(command) => command,
+                StoreMessage::Attach(claimed) => {
+                    self.claimed = Some(claimed);
+                    continue;
+                }
+                StoreMessage::Detach(unheard, held) => {
+                    self.claimed = None;
+                    self.machine.tracker_ended(unheard.try_iter().flatten().collect(), held, now);
+                    continue;
+                }
+            };
             let mut ask = |what, key: &String| self.asked.push((what, key.clone(), now));
             match &command {
                 StoreCommand::Claim(claims) => claims.iter().for_each(|it| ask(Asked::Claim, &it.key)),
@@ -239,19 +251,13 @@ impl StoreActor {
                 StoreCommand::Release(keys) => keys.iter().for_each(|key| ask(Asked::Release, key)),
                 _ => {}
             }
-            if let StoreCommand::Detach(unheard, held) = command {
-                self.claimed = None;
-                self.machine.detached(held);
-                self.machine.unheard(unheard.try_iter().flatten().collect(), now);
-            } else {
-                self.machine.command(command, now);
-            }
+            self.machine.command(command, now);
         }
         self.settle(now);
     }
 
     /// A call ends, or begins to hang.
-    pub(super) fn end(&mut self, lane: usize, way: Way, now: Instant) {
+    pub(super) fn end(&mut self, lane: usize, way: Way, now: Moment) {
         let (id, work) = self.lanes.swap_remove(lane);
         let call = match work {
             Work::ToDo(call) => call,
@@ -292,14 +298,14 @@ impl StoreActor {
         }
     }
 
-    fn answer(&mut self, id: u64, done: Done, now: Instant) {
+    fn answer(&mut self, id: u64, done: Done, now: Moment) {
         let mut effects = Vec::new();
         self.machine.ended(id, done, now, &mut effects);
         self.carry_out(effects, now);
         self.settle(now);
     }
 
-    pub(super) fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Moment) {
         self.note_late(now);
         let mut effects = Vec::new();
         self.machine.settle(now, &mut effects);
@@ -307,7 +313,7 @@ impl StoreActor {
     }
 
     /// Nobody waits longer than this, nor for a store that has no lane left to be told anything.
-    fn note_late(&self, now: Instant) {
+    fn note_late(&self, now: Moment) {
         if self.hung.len() + 2 >= StoreMachine::LANES {
             self.store.fail(self.asked.iter().map(|(_, key, _)| key));
         }
@@ -315,7 +321,7 @@ impl StoreActor {
         self.store.delay(late.map(|(_, key, _)| key));
     }
 
-    fn carry_out(&mut self, effects: Vec<StoreEffect>, now: Instant) {
+    fn carry_out(&mut self, effects: Vec<StoreEffect>, now: Moment) {
         for effect in effects {
             match effect {
                 StoreEffect::Call(id, call) => self.lanes.push((id, Work::ToDo(call))),

@@ -2,7 +2,7 @@
 //! endpoint and a data store that fail in any way, and a clock that only moves when told to.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Bug;
 use super::choices::Choices;
@@ -10,7 +10,7 @@ use super::judge::Judge;
 use super::process::{Offer, Process, calls_of};
 use super::server::{Answer, Server};
 use super::store::{SimulatedStore, TIMEOUT, Way};
-use crate::flush::FlushLimit;
+use crate::engine::Moment;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
 /// What may happen in a run.
@@ -82,7 +82,7 @@ pub(super) struct World<'a, C> {
     store: Option<Arc<SimulatedStore>>,
     judge: Judge,
     processes: Vec<Process>,
-    now: Instant,
+    now: Moment,
     next_visitor: usize,
     /// Requests that will be answered by a 401.
     gone: usize,
@@ -125,7 +125,7 @@ impl Tally {
 
 impl<'a, C: Choices> World<'a, C> {
     pub(super) fn new(choices: &'a mut C, scope: Scope) -> Self {
-        let now = Instant::now();
+        let now = Moment::default();
         let store = scope.store.then(|| SimulatedStore::new(now));
         let judge = Judge::new(&scope.delivery, store.clone());
         let mut world = Self {
@@ -213,7 +213,7 @@ impl<'a, C: Choices> World<'a, C> {
                 self.scope.flushes -= 1;
                 self.outcome.flushes += 1;
                 let (timeout, single_attempt) = choices.pick(&self.scope.flush_ways);
-                processes[at].flush(FlushLimit { deadline: *now + timeout, single_attempt }, judge);
+                processes[at].flush(*now + timeout, single_attempt, judge);
             }
             Act::Advance => {
                 self.scope.advances -= 1;
@@ -377,7 +377,7 @@ impl<'a, C: Choices> World<'a, C> {
             }
             if process.is_open() && process.has_no_flush() && process.stats(*now).pending > 0 {
                 let deadline = *now + Duration::from_secs(1_000);
-                process.flush(FlushLimit { deadline, single_attempt: false }, judge);
+                process.flush(deadline, false, judge);
             }
             let wakes = [process.wake_at(), process.store_wake_at()].into_iter().flatten().min();
             if process.lanes.is_empty()

@@ -4,9 +4,9 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
+use super::{Queued, ReleaseReason, TrackedEvent};
 use crate::config::{ConfigChanges, ConfigSnapshot};
 use crate::diagnostics::DiagnosticReason;
-use crate::engine::{Queued, ReleaseReason, TrackedEvent};
 use crate::ports::{TrackingResponse, TransportError};
 
 /// Something happened in the SDK. Watched with [`Core::on`](crate::Core::on) or

@@ -1,0 +1,56 @@
+//! The engine's own time.
+
+use std::ops::{Add, AddAssign, Sub};
+use std::time::Duration;
+
+/// A moment, as the time since an origin that the driver chose. Sums that no clock reaches are
+/// the last moment, which never comes; nothing is before the origin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(Duration);
+
+impl Moment {
+    /// The moment so long after the origin.
+    pub(crate) const fn after_origin(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    pub(crate) const fn since_origin(self) -> Duration {
+        self.0
+    }
+
+    /// The moment `age` ago; `None` where that is before the origin.
+    pub(crate) fn checked_sub(self, age: Duration) -> Option<Self> {
+        self.0.checked_sub(age).map(Self)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+impl AddAssign<Duration> for Moment {
+    fn add_assign(&mut self, duration: Duration) {
+        *self = *self + duration;
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration))
+    }
+}
+
+/// The time since an earlier moment; zero since a later one.
+impl Sub for Moment {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
