@@ -23,6 +23,7 @@ pub use store::{DataStore, StoreError};
 pub(crate) use async_store::DrivenStore;
 pub(crate) use store::Guarded;
 
+pub(crate) use bucketing::Bucketing;
 pub(crate) use envelope::VisitorState;
 pub(crate) use keys::{bucketing_key, goal_key, state_key};
 pub(crate) use marks::{Mark, MarkKind, Marks};

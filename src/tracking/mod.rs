@@ -11,4 +11,4 @@ pub use ledger::{BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, Pe
 pub(crate) use backlog::{Backlog, Claim, CutLimit, Queued};
 pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};
 pub(crate) use ledger::{Ledger, Refused};
-pub(crate) use payload::{Envelope, REPORT_KEYS, is_report_key};
+pub(crate) use payload::{Envelope, is_report_key};

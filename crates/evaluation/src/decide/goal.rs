@@ -1,6 +1,6 @@
 //! Goals with rules.
 
-use super::rules::matches;
+use super::rules::{RuleData, matches};
 use super::trace::Untraced;
 use crate::attributes::Attributes;
 use crate::config::{ConfigSnapshot, SnapshotExt};
@@ -9,5 +9,6 @@ use crate::js::regex::Steps;
 /// Whether the rules of a goal, by its position, match. A goal without rules does not match.
 pub fn goal_matches(snapshot: &ConfigSnapshot, goal: usize, rule_data: &Attributes) -> bool {
     let rules = snapshot.goals().get(goal).and_then(|goal| goal.rules.as_ref());
-    rules.is_some_and(|rules| matches(rules, rule_data, &mut Steps::of_a_decision(), &mut Untraced))
+    let data = RuleData::of(rule_data);
+    rules.is_some_and(|rules| matches(rules, data, &mut Steps::of_a_decision(), &mut Untraced))
 }
