@@ -1,6 +1,7 @@
 //! Attributes as the SDK keeps them: measured once, and lists within their bounds.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
@@ -16,36 +17,58 @@ pub(crate) const LONGEST_SEGMENT: usize = 1_000;
 /// Where the ids of the custom segments that a visitor is in are kept among the segments.
 pub(crate) const CUSTOM_SEGMENTS: &str = "customSegments";
 
-/// Attributes with the bytes that they take on the heap, which are counted once.
+/// Attributes that contexts, records and memory share, with the bytes that they take on the heap, which
+/// are counted once. Empty ones take none.
 #[derive(Clone, Default)]
-pub(crate) struct Measured {
+pub(crate) struct Measured(Option<Arc<Counted>>);
+
+#[derive(Clone)]
+struct Counted {
     map: Attributes,
     bytes: usize,
 }
 
 impl Measured {
+    #[inline]
     pub(crate) fn new(map: Attributes) -> Self {
-        let bytes = map.heap_bytes();
-        Self { map, bytes }
+        if map.is_empty() {
+            return Self(None);
+        }
+        let bytes = size_of::<Counted>() + map.heap_bytes();
+        Self(Some(Arc::new(Counted { map, bytes })))
     }
 
+    /// Changes these; whoever shares them keeps what they have.
     pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut Attributes) -> R) -> R {
-        let answer = change(&mut self.map);
-        self.bytes = self.map.heap_bytes();
+        let mut map = self.0.take().map_or_else(Attributes::new, |own| Arc::unwrap_or_clone(own).map);
+        let answer = change(&mut map);
+        *self = Self::new(map);
         answer
     }
 
     /// What they take on the heap, about.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |counted| counted.bytes)
+    }
+
+    /// Whether both are one.
+    #[inline]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (mine, theirs) => mine.is_none() && theirs.is_none(),
+        }
     }
 }
 
 impl Deref for Measured {
     type Target = Attributes;
 
+    #[inline]
     fn deref(&self) -> &Attributes {
-        &self.map
+        static NONE: Attributes = Attributes::new();
+        self.0.as_ref().map_or(&NONE, |counted| &counted.map)
     }
 }
 

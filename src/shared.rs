@@ -186,9 +186,13 @@ impl Shared {
         self.store.is_some()
     }
 
-    /// Reads what memory has of a visitor.
-    pub(crate) fn recall<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
-        self.runtime().visitors.in_memory(visitor_id, read)
+    /// A number that changes whenever the tracker may take an exposure again that it has taken before: one was
+    /// lost, or a mark went. `None` where it may without that: a data store can be erased, and marks with a
+    /// time to live expire unseen. A child of a fork begins another epoch, as it has no marks.
+    #[inline]
+    pub(crate) fn exposure_epoch(&self) -> Option<u64> {
+        let lasts = self.store.is_none() && self.config.tuning.visitor_ttl.is_none();
+        lasts.then(|| generation() << 48 | self.runtime().ledger.exposures_lost())
     }
 
     /// Reads what is known of a visitor: what the data store has, and the changes in memory over it. **Waits**
@@ -197,11 +201,15 @@ impl Shared {
     pub(crate) async fn recall_stored<R>(
         &self,
         visitor_id: &str,
-        read: impl FnOnce(&VisitorState) -> R,
+        read: impl FnOnce(&mut VisitorState) -> R,
         caller: &Caller,
     ) -> (Option<R>, bool) {
         // Memory first: what is written meanwhile is in the store before it leaves memory.
-        let waiting = self.recall(visitor_id, VisitorState::clone);
+        let waiting = {
+            let visitors = &self.runtime().visitors;
+            let hash = visitors.hash(visitor_id);
+            hash.and_then(|hash| visitors.in_memory(visitor_id, hash, |state| state.clone()))
+        };
         let (key, actor) = (state_key(visitor_id), self.store_actor(&self.runtime()));
         let limit = &mut caller.until(deadline_after(self.config.tuning.store_timeout));
         let stored = match (caller, actor) {
@@ -215,7 +223,7 @@ impl Shared {
             (_, None) => None,
         };
         let answered = matches!(stored, Some(Ok(_)));
-        (self.runtime().visitors.join(waiting, stored).as_ref().map(read), answered)
+        (self.runtime().visitors.join(waiting, stored).as_mut().map(read), answered)
     }
 
     /// Asks an asynchronous store, with its panics turned into failures.

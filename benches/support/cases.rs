@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use convert_sdk::{Context, Core, ExperienceHandle, RunOptions};
+use convert_sdk::{Attributes, Context, Core, ExperienceHandle, RunOptions};
 use crossbeam_channel::{Sender, bounded};
 
 use super::floor::{Config, Floor, Visitor};
 use super::project::{ASKED, experience_key, project, visitor_id};
+use super::request::{ASKED_FOR, Request, RequestFloor, asked_keys, request};
 use super::{attributes, context, core, plain, quiet, unready};
 
 /// How many visitors take turns, so that the bucket is not foreseen.
@@ -36,6 +37,14 @@ type Make = fn() -> Box<dyn Case>;
 
 /// Every case: its name, and how it is set up.
 pub(crate) const CASES: &[(&str, Make)] = &[
+    ("request floor, known", || Box::new(FloorRequests::new(false))),
+    ("request floor, new", || Box::new(FloorRequests::new(true))),
+    ("request, known", || Box::new(Requests::new(Request::attributes, false))),
+    ("request, new", || Box::new(Requests::new(Request::attributes, true))),
+    ("request, known, no report keys", || Box::new(Requests::new(Request::plain_attributes, false))),
+    ("request, new, no report keys", || Box::new(Requests::new(Request::plain_attributes, true))),
+    ("context with report keys", || known_contexts(Request::attributes)),
+    ("context without report keys", || known_contexts(Request::plain_attributes)),
     ("floor cached", || floor(|floor, key, visitor| floor.cached(key, visitor))),
     ("floor loaded", || floor(|floor, key, visitor| floor.loaded(key, visitor))),
     ("floor without lookup", || floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor))),
@@ -239,6 +248,111 @@ impl Case for Conversions {
     fn run(&mut self, count: usize) {
         for context in self.contexts.iter().cycle().take(count) {
             assert!(context.track_conversion(black_box("purchase")).tracked());
+        }
+    }
+}
+
+/// Contexts of visitors of whom a decision is remembered, from owned data.
+fn known_contexts(attributes: fn(&Request) -> Attributes) -> Box<dyn Case> {
+    let (core, key) = (shop(), experience_key(ASKED));
+    let requests: Vec<Request> = (0..VISITORS).map(Request::of).collect();
+    let storing = RunOptions::new().enable_tracking(false);
+    let context = move |request: &Request| core.create_context(&request.id, attributes(request)).ok();
+    for request in &requests {
+        let context = context(request);
+        assert!(context.is_some_and(|it| it.run_experience_with(&key, &storing).is_some()));
+    }
+    Box::new(move |count: usize| {
+        for request in requests.iter().cycle().take(count) {
+            assert!(black_box(context(black_box(request))).is_some());
+        }
+    })
+}
+
+/// Who asks: the same visitors over and over, or somebody new each time.
+struct Askers {
+    requests: Vec<Request>,
+    new: bool,
+    visitors: usize,
+}
+
+impl Askers {
+    fn new(new: bool) -> Self {
+        Self { requests: (0..VISITORS).map(Request::of).collect(), new, visitors: VISITORS }
+    }
+
+    fn prepare(&mut self, count: usize) {
+        if self.new {
+            let next = self.visitors..self.visitors + count;
+            self.visitors = next.end;
+            self.requests = next.map(Request::of).collect();
+        }
+    }
+
+    fn take(&self, count: usize) -> impl Iterator<Item = &Request> {
+        self.requests.iter().cycle().take(count)
+    }
+}
+
+/// Whole requests.
+struct Requests {
+    core: Core,
+    keys: [String; ASKED_FOR],
+    attributes: fn(&Request) -> Attributes,
+    askers: Askers,
+}
+
+impl Requests {
+    fn new(attributes: fn(&Request) -> Attributes, new: bool) -> Self {
+        let (core, keys, askers) = (shop(), asked_keys(), Askers::new(new));
+        assert!(askers.take(VISITORS).all(|it| request(&core, it, attributes, &keys)));
+        Self { core, keys, attributes, askers }
+    }
+}
+
+impl Case for Requests {
+    fn prepare(&mut self, count: usize) {
+        self.core.flush(Duration::from_secs(60)).ok();
+        self.askers.prepare(count);
+    }
+
+    fn run(&mut self, count: usize) {
+        for it in self.askers.take(count) {
+            assert!(request(&self.core, black_box(it), self.attributes, &self.keys));
+        }
+    }
+}
+
+/// Whole requests to the floor.
+struct FloorRequests {
+    floor: RequestFloor,
+    keys: [String; ASKED_FOR],
+    askers: Askers,
+}
+
+impl FloorRequests {
+    fn new(new: bool) -> Self {
+        let (floor, records) = RequestFloor::new(EXPERIENCES);
+        std::thread::spawn(move || {
+            for record in records {
+                black_box(record);
+            }
+        });
+        let (keys, askers) = (asked_keys(), Askers::new(new));
+        assert!(askers.take(VISITORS).all(|it| floor.request(it, &keys)));
+        Self { floor, keys, askers }
+    }
+}
+
+impl Case for FloorRequests {
+    fn prepare(&mut self, count: usize) {
+        self.floor.drain();
+        self.askers.prepare(count);
+    }
+
+    fn run(&mut self, count: usize) {
+        for it in self.askers.take(count) {
+            assert!(self.floor.request(black_box(it), &self.keys));
         }
     }
 }

@@ -60,11 +60,17 @@ impl Config {
     fn find(&self, key: &str) -> Option<&Experiment> {
         self.experiments.get(*self.positions.get(key)?)
     }
+
+    /// An experiment and where it is.
+    pub(crate) fn find_at(&self, key: &str) -> Option<(u32, &Experiment)> {
+        let position = *self.positions.get(key)?;
+        Some((u32::try_from(position).ok()?, self.experiments.get(position)?))
+    }
 }
 
 impl Experiment {
-    fn admits(&self, visitor: &Visitor) -> bool {
-        visitor.plan == self.plan && visitor.age > self.older_than
+    pub(crate) fn admits(&self, plan: &str, age: f64) -> bool {
+        plan == self.plan && age > self.older_than
     }
 
     fn variation(&self, hash: u32) -> usize {
@@ -72,14 +78,19 @@ impl Experiment {
         usize::from(bucket >= self.edge)
     }
 
-    /// The rules and the hash, of which the part over the id is kept.
+    /// The hash, of which the part over the experiment's id is kept.
+    pub(crate) fn bucketed(&self, visitor_id: &str) -> usize {
+        self.variation(self.prefix.update(visitor_id.as_bytes()).finish())
+    }
+
+    /// The rules and the hash.
     pub(crate) fn decide(&self, visitor: &Visitor) -> Option<usize> {
-        self.admits(visitor).then(|| self.variation(self.prefix.update(visitor.id.as_bytes()).finish()))
+        self.admits(&visitor.plan, visitor.age).then(|| self.bucketed(&visitor.id))
     }
 
     /// The rules and the hash over a key composed in a buffer.
     fn decide_composed(&self, visitor: &Visitor, buffer: &mut String) -> Option<usize> {
-        self.admits(visitor).then(|| {
+        self.admits(&visitor.plan, visitor.age).then(|| {
             buffer.clear();
             buffer.push_str(&self.id);
             buffer.push_str(&visitor.id);

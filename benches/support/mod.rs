@@ -5,6 +5,7 @@ pub(crate) mod endpoint;
 pub(crate) mod floor;
 pub(crate) mod plain;
 pub(crate) mod project;
+pub(crate) mod request;
 
 use convert_sdk::{Attributes, Context, Core, DeliveryConfig, RunOptions, SdkConfig, attributes};
 use endpoint::Endpoint;

@@ -15,6 +15,30 @@ pub(crate) struct Row {
 
 pub(crate) const ROWS: &[Row] = &[
     Row {
+        name: "request of a known visitor / floor",
+        bar: 2.5,
+        gate: 2.5,
+        ratio: |cost| cost("request, known") / cost("request floor, known"),
+    },
+    Row {
+        name: "request of a new visitor / floor",
+        bar: 2.5,
+        gate: 2.5,
+        ratio: |cost| cost("request, new") / cost("request floor, new"),
+    },
+    Row {
+        name: "request of a known visitor, with report keys / without",
+        bar: 1.15,
+        gate: 1.15,
+        ratio: |cost| cost("request, known") / cost("request, known, no report keys"),
+    },
+    Row {
+        name: "context of a known visitor, with report keys / without",
+        bar: 1.15,
+        gate: 1.15,
+        ratio: |cost| cost("context with report keys") / cost("context without report keys"),
+    },
+    Row {
         name: "evaluation by key / floor cached",
         bar: 1.5,
         gate: 2.6,

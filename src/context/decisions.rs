@@ -7,9 +7,10 @@ use smol_str::SmolStr;
 
 use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::decide::{Stored, StoredDecisions};
+use crate::visitors::Bucketing;
 
 /// So many experiences have their note in the context itself, in the order in which they came.
-const FEW: usize = 4;
+const FEW: usize = Bucketing::PLACES;
 
 /// A note for each decided experience of the snapshot: the position of the variation plus one, or
 /// that there is none to point at. Notes are independent, so relaxed order is enough.
@@ -40,15 +41,38 @@ const STALE: u32 = EXPOSED - 1;
 const EMPTY: u32 = EXPOSED - 2;
 
 impl Decisions {
-    /// Takes up stored decisions.
-    pub(crate) fn hydrate(snapshot: &ConfigSnapshot, bucketing: &[(SmolStr, SmolStr)]) -> Self {
-        let mut decisions = Self::default();
-        for (experience_id, variation_id) in bucketing {
+    /// Takes up stored decisions, and in these where the snapshot has them. Exposures of this epoch count as
+    /// made.
+    #[inline]
+    pub(crate) fn hydrate(snapshot: &ConfigSnapshot, stored: &mut Bucketing, epoch: Option<u64>) -> Self {
+        match stored.places_in(snapshot.serial()) {
+            Some(places) => Self::placed(places, stored.exposed_in(epoch)),
+            None => Self::searched(snapshot, stored, epoch),
+        }
+    }
+
+    #[inline]
+    fn placed(mut places: [u64; FEW], exposed: u64) -> Self {
+        for (at, place) in places.iter_mut().enumerate() {
+            *place |= (exposed >> at & 1) * u64::from(EXPOSED);
+        }
+        Self { few: places.map(AtomicU64::new), ..Self::default() }
+    }
+
+    #[inline(never)]
+    fn searched(snapshot: &ConfigSnapshot, stored: &mut Bucketing, epoch: Option<u64>) -> Self {
+        let (mut decisions, exposed) = (Self::default(), stored.exposed_in(epoch));
+        for at in 0..stored.len() {
+            let (experience_id, variation_id) = &stored[at];
             let experience = snapshot.experience_index_by_id(experience_id);
             let variation = experience
                 .and_then(|position| snapshot.experiences()[position].variation_index(variation_id));
             if let (Some(experience), Some(variation)) = (experience, variation) {
                 decisions.set(snapshot, experience, variation);
+                if at < u64::BITS as usize && exposed >> at & 1 == 1 {
+                    decisions.expose(snapshot, experience);
+                }
+                stored.place(at, snapshot.serial(), owner(experience) | u64::from(note_of(variation)));
                 continue;
             }
             if let Some(experience) = experience {
@@ -63,8 +87,7 @@ impl Decisions {
 
     /// Remembers a decision.
     pub(crate) fn set(&self, snapshot: &ConfigSnapshot, experience: usize, variation: usize) {
-        // A config holds far fewer variations than 2^31.
-        let variation = u32::try_from(variation + 1).unwrap_or(STALE);
+        let variation = note_of(variation);
         self.change(snapshot, experience, |note| note & EXPOSED | variation);
     }
 
@@ -166,6 +189,11 @@ fn pair(snapshot: &ConfigSnapshot, (experience, variation): (usize, usize)) -> (
 
 const LOW: u64 = u32::MAX as u64;
 
+/// The note of a variation, by its position. A config holds far fewer variations than 2^31.
+fn note_of(variation: usize) -> u32 {
+    u32::try_from(variation + 1).unwrap_or(STALE)
+}
+
 const fn owner(experience: usize) -> u64 {
     (experience as u64 + 1) << 32
 }
@@ -203,7 +231,7 @@ mod tests {
         let is_empty = |id: usize| id % 2 == 1;
         let variation = |id| if is_empty(id) { "" } else { "gone" };
         let stored: Vec<_> = (0..2 * FEW).map(|id| (id.to_string().into(), variation(id).into())).collect();
-        let mut decisions = Decisions::hydrate(&snapshot, &stored);
+        let mut decisions = Decisions::hydrate(&snapshot, &mut stored.iter().cloned().collect(), None);
         assert_eq!(decisions.pairs::<Vec<_>>(&snapshot), stored, "kept as they are");
         // What would have to be searched, for each of them.
         decisions.foreign.clear();

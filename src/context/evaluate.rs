@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use super::decisions::Decisions;
-use super::visitor::overlaid;
+use super::visitor::{NONE, overlaid};
 use super::{Context, RunOptions};
 use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
 use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience};
@@ -278,16 +278,18 @@ impl Context {
         options: &RunOptions,
         work: impl FnOnce(&Facts<'_, Decisions>) -> R,
     ) -> R {
-        let (attributes, location);
+        let (merged, location);
+        let (attributes, segments) = if options.attributes.is_empty() {
+            self.rule_data()
+        } else {
+            merged = self.rule_data_with(&options.attributes);
+            (&merged, &NONE)
+        };
         let configured = self.shared.config.tuning.environment.as_deref();
         work(&Facts {
             visitor_id: &self.visitor_id,
-            attributes: if options.attributes.is_empty() {
-                self.rule_data()
-            } else {
-                attributes = self.rule_data_with(&options.attributes);
-                &attributes
-            },
+            attributes,
+            segments,
             location: if options.location.is_empty() {
                 &self.location
             } else {
@@ -295,7 +297,7 @@ impl Context {
                 &location
             },
             environment: options.environment.as_deref().or(configured),
-            custom_segments: if self.segments.is_some() { self.custom_segments() } else { &[] },
+            custom_segments: if self.snapshot.has_segments() { self.custom_segments() } else { &[] },
             decisions: &self.decisions,
             forced_variation: options.force_variation_id.as_deref(),
         })
@@ -332,11 +334,13 @@ impl Context {
         if self.preview.is_none() {
             // What is remembered and reported are ids, of which the first experience is the home.
             let home = self.snapshot.experiences()[experience].home as usize;
+            let reports = options.enable_tracking && self.shared.config.tuning.tracking;
+            let exposed = if reports { self.expose(home, variation) } else { None };
             if source != Source::Stored && options.enable_storage {
-                self.store(home, variation);
-            }
-            if options.enable_tracking && self.shared.config.tuning.tracking {
-                self.expose(home, variation);
+                self.store(home, variation, exposed);
+            } else if let Some(epoch) = exposed.filter(|_| source == Source::Stored) {
+                let (experience_id, _) = ids(&self.snapshot, home, variation);
+                self.remember(|state| state.bucketing.expose(experience_id, epoch));
             }
         }
         Ok((variation, source))
@@ -349,21 +353,24 @@ impl Context {
     }
 
     #[inline(never)]
-    fn store(&self, experience: usize, variation: usize) {
+    fn store(&self, experience: usize, variation: usize, exposed: Option<u64>) {
         self.decisions.set(&self.snapshot, experience, variation);
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
         if self.guessing {
             return self.remember(|state| state.guess(experience_id, variation_id));
         }
-        self.remember(|state| state.decide(experience_id, variation_id));
+        self.remember(|state| state.bucketing.decide_exposed(experience_id, variation_id, exposed));
     }
 
     /// Hands the exposure to the tracker, once for each context and experience unless it is refused; the
-    /// tracker sees to it that there is one for each visitor and experience.
-    fn expose(&self, experience: usize, variation: usize) {
+    /// tracker sees to it that there is one for each visitor and experience. Returns the epoch in which it was
+    /// handed over, where that is remembered for the visitor's later contexts.
+    fn expose(&self, experience: usize, variation: usize) -> Option<u64> {
         if !self.decisions.expose(&self.snapshot, experience) {
-            return;
+            return None;
         }
+        // Before the record: should that be lost, another epoch begins.
+        let epoch = self.shared.exposure_epoch();
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
         let event = TrackedEvent::Exposure(Exposure {
             visitor_id: self.visitor_id.clone(),
@@ -374,7 +381,9 @@ impl Context {
         // What is refused is counted in the ledger.
         if self.shared.record(&self.snapshot, event).is_err() {
             self.decisions.unexpose(&self.snapshot, experience);
+            return None;
         }
+        epoch
     }
 }
 

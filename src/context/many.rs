@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::RunOptions;
-use super::visitor::{Remembered, custom_segments, overlay, rule_data, split};
+use super::visitor::{NONE, Remembered, custom_segments, overlaid, rule_data, split};
 use crate::attributes::{Attributes, AttributesExt, LONGEST_SEGMENT};
 use crate::config::ConfigSnapshot;
 use crate::decide::{Facts, Outcome, decide_experience};
@@ -21,15 +21,15 @@ pub(crate) fn decide_unseen<'c>(
     remembered: Remembered,
     options: &RunOptions,
 ) -> Result<ExperienceResult<'c>, Undecided> {
-    let Remembered { decisions, attributes: stored, mut segments, .. } = remembered;
+    let Remembered { decisions, attributes: stored, segments, .. } = remembered;
     // Without anything to merge the rules see what was given, report keys included.
     let plain = stored.is_empty() && segments.is_empty() && options.attributes.is_empty();
     let (attributes, segments) = if plain {
         (Cow::Borrowed(given), Cow::Borrowed(given))
     } else {
-        let (given, given_segments) = split(given.clone());
-        let mut attributes = stored;
-        overlay(&mut attributes, given);
+        let (given, given_segments) = split(given.clone(), &NONE);
+        let attributes = overlaid(&stored, given);
+        let mut segments = Attributes::clone(&segments);
         segments.merge_up_to(LONGEST_SEGMENT, &given_segments);
         (Cow::Owned(rule_data(&segments, attributes, &options.attributes)), Cow::Owned(segments))
     };
@@ -37,6 +37,7 @@ pub(crate) fn decide_unseen<'c>(
     let facts = Facts {
         visitor_id,
         attributes: &attributes,
+        segments: &NONE,
         location: &options.location,
         environment: options.environment.as_deref().or(configured),
         custom_segments: custom_segments(&segments),

@@ -50,15 +50,17 @@ pub struct Context {
     shared: Arc<Shared>,
     snapshot: Arc<ConfigSnapshot>,
     visitor_id: SmolStr,
+    /// The keyed hash of the id, where memory was asked for the visitor.
+    visitor_hash: Option<u64>,
     /// Attributes given at creation and set later, report keys apart.
     attributes: Attributes,
     /// The part of them that outlives the context.
-    persistent: Attributes,
+    persistent: Measured,
     /// Report keys, recorded custom segments among them.
-    segments: Option<Arc<Measured>>,
-    /// The part of them that outlives the context: all but what was set during a preview.
-    persistent_segments: Option<Arc<Measured>>,
-    /// What audience rules see where the segments are not empty: both of the above, merged.
+    segments: Measured,
+    /// The part of them that outlives the context, where a preview has set others.
+    held_apart: Option<Measured>,
+    /// Attributes and segments, merged, where a data store has given attributes that are report keys.
     merged: Option<Attributes>,
     location: Attributes,
     decisions: Decisions,

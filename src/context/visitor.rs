@@ -13,7 +13,7 @@ use crate::attributes::{
 };
 use crate::config::ConfigSnapshot;
 use crate::decide::match_custom_segments;
-use crate::engine::{REPORT_KEYS, is_report_key};
+use crate::engine::is_report_key;
 use crate::results::CustomSegmentsResult;
 use crate::shared::Shared;
 use crate::threads::{Caller, blocking};
@@ -23,18 +23,24 @@ use crate::visitors::VisitorState;
 #[derive(Default)]
 pub(crate) struct Remembered {
     pub(super) decisions: Decisions,
-    pub(super) attributes: Attributes,
-    pub(super) segments: Attributes,
+    pub(super) attributes: Measured,
+    pub(super) segments: Measured,
+    /// The keyed hash of the visitor's id, where memory was asked.
+    hash: Option<u64>,
     /// The data store did not answer.
     guessing: bool,
 }
 
 impl Remembered {
-    pub(super) fn of(snapshot: &ConfigSnapshot, state: &VisitorState) -> Self {
+    /// Shares what it can, as the lock of a shard may be held. Exposures that were accepted in another epoch
+    /// count as never made.
+    #[inline]
+    fn of(snapshot: &ConfigSnapshot, state: &mut VisitorState, epoch: Option<u64>) -> Self {
         Self {
-            decisions: Decisions::hydrate(snapshot, &state.bucketing),
-            attributes: Attributes::clone(&state.attributes),
-            segments: Attributes::clone(&state.segments),
+            decisions: Decisions::hydrate(snapshot, &mut state.bucketing, epoch),
+            attributes: state.attributes.clone(),
+            segments: state.segments.clone(),
+            hash: None,
             guessing: false,
         }
     }
@@ -59,30 +65,26 @@ impl Context {
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
-        let Remembered { decisions, attributes: stored, segments: segments_before, guessing } = remembered;
-        let visitor_id = SmolStr::new(visitor_id);
-        let (given, segments) = split(given);
+        let Remembered { decisions, attributes: stored, segments: known, hash, guessing } = remembered;
+        let (given, added) = split(given, &known);
         let attributes = overlaid(&stored, given);
-        let segments_before = (!segments_before.is_empty()).then(|| Arc::new(Measured::new(segments_before)));
         let mut context = Self {
             decisions,
             guessing,
-            persistent_segments: segments_before.clone(),
-            segments: segments_before,
+            held_apart: None,
+            segments: known,
             merged: None,
             persistent: stored,
             shared,
             snapshot,
-            visitor_id,
+            visitor_id: SmolStr::new(visitor_id),
+            visitor_hash: hash,
             attributes,
             location: Attributes::new(),
             preview: None,
         };
-        if segments.is_empty() {
-            context.merge();
-        } else {
-            context.add_segments(&segments);
-        }
+        context.add_segments(added);
+        context.merge();
         context
     }
 
@@ -108,8 +110,7 @@ impl Context {
     /// `campaign`, `visitorType` and `customSegments`.
     #[must_use]
     pub fn segments(&self) -> &Attributes {
-        static NONE: Attributes = Attributes::new();
-        self.segments.as_deref().map_or(&NONE, |segments| segments)
+        &self.segments
     }
 
     /// The context's location attributes.
@@ -154,16 +155,13 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_attributes(&mut self, attributes: impl Into<Attributes>) {
-        let (attributes, segments) = split(attributes.into());
+        let (attributes, segments) = split(attributes.into(), &NONE);
         if self.preview.is_none() {
-            overlay(&mut self.persistent, attributes.clone());
+            self.persistent.change(|before| overlay(before, attributes.clone()));
         }
         overlay(&mut self.attributes, attributes.clone());
-        if !segments.is_empty() {
-            self.add_segments(&segments);
-        } else {
-            self.merge();
-        }
+        self.add_segments(segments);
+        self.merge();
         self.remember(|state| state.set_attributes(attributes));
     }
 
@@ -183,10 +181,9 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_segments(&mut self, segments: impl Into<Attributes>) {
-        let (_, segments) = split(segments.into());
-        if !segments.is_empty() {
-            self.add_segments(&segments);
-        }
+        let (_, segments) = split(segments.into(), &NONE);
+        self.add_segments(segments);
+        self.merge();
     }
 
     /// Records the custom segments with these keys that the visitor belongs to, for audiences and
@@ -222,8 +219,8 @@ impl Context {
         }
         let rule_data = rule_data.into();
         let merged;
-        let facts = if rule_data.is_empty() {
-            self.rule_data()
+        let facts = if rule_data.is_empty() && self.segments.is_empty() {
+            &self.attributes
         } else {
             merged = self.rule_data_with(&rule_data);
             &merged
@@ -237,12 +234,16 @@ impl Context {
 
     /// The ids of the custom segments recorded so far.
     pub(super) fn custom_segments(&self) -> &[AttributeValue] {
-        custom_segments(self.segments())
+        custom_segments(&self.segments)
     }
 
-    /// What audience rules see.
-    pub(super) fn rule_data(&self) -> &Attributes {
-        self.merged.as_ref().unwrap_or(&self.attributes)
+    /// What audience rules see: the first, and of names that it does not have the second.
+    #[inline]
+    pub(super) fn rule_data(&self) -> (&Attributes, &Attributes) {
+        match &self.merged {
+            Some(merged) => (merged, &NONE),
+            None => (&self.attributes, &self.segments),
+        }
     }
 
     /// What audience rules see in a call with attributes of its own.
@@ -256,54 +257,83 @@ impl Context {
             return;
         }
         let known = || VisitorState {
-            attributes: if self.persistent.is_empty() {
-                Measured::default()
-            } else {
-                Measured::new(self.persistent.clone())
-            },
-            segments: self.persistent_segments.as_deref().cloned().unwrap_or_default(),
+            attributes: self.persistent.clone(),
+            segments: self.persistent_segments().clone(),
             bucketing: self.decisions.pairs(&self.snapshot),
         };
-        self.shared.runtime().visitors.update(&self.visitor_id, known, change);
+        self.shared.runtime().visitors.update(&self.visitor_id, self.visitor_hash, known, change);
         self.shared.persist();
     }
 
-    fn add_segments(&mut self, added: &Attributes) {
-        let unite = |before: &Option<Arc<Measured>>| {
-            let mut segments = before.as_deref().map_or_else(Attributes::new, |it| Attributes::clone(it));
-            tell_of(segments.merge_up_to(LONGEST_SEGMENT, added));
-            Some(Arc::new(Measured::new(segments)))
-        };
-        if self.preview.is_none() {
-            self.persistent_segments = unite(&self.persistent_segments);
+    /// Unites segments with those that are known, and remembers what that changes.
+    fn add_segments(&mut self, added: Attributes) {
+        if added.is_empty() {
+            return;
         }
+        let added = Measured::new(added);
+        let unite = |before: &Measured| {
+            let mut united = before.clone();
+            if united.is_empty() {
+                return added.clone();
+            }
+            tell_of(united.change(|segments| segments.merge_up_to(LONGEST_SEGMENT, &added)));
+            united
+        };
+        let before = self.hold_apart();
         self.segments = unite(&self.segments);
-        self.merge();
-        self.remember(|state| state.add_segments(added));
+        if self.preview.is_none()
+            && let Some(apart) = &mut self.held_apart
+        {
+            *apart = unite(apart);
+        }
+        self.remember(|state| state.share_segments(&added, &before, self.persistent_segments()));
+    }
+
+    /// The part of the segments that outlives the context.
+    fn persistent_segments(&self) -> &Measured {
+        self.held_apart.as_ref().unwrap_or(&self.segments)
+    }
+
+    /// Before a change of the segments, of which a preview leaves nothing behind. Returns the part that
+    /// outlives the context.
+    fn hold_apart(&mut self) -> Measured {
+        let before = self.persistent_segments().clone();
+        if self.preview.is_some() {
+            self.held_apart = Some(before.clone());
+        }
+        before
     }
 
     /// Adds ids to the custom segments recorded so far.
     fn record_segments(&mut self, ids: &[SmolStr]) {
-        let with_ids = |before: &Option<Arc<Measured>>| {
-            let mut segments = before.as_deref().map_or_else(Attributes::new, |it| Attributes::clone(it));
-            tell_of(record(&mut segments, ids));
-            Some(Arc::new(Measured::new(segments)))
-        };
-        if self.preview.is_none() {
-            self.persistent_segments = with_ids(&self.persistent_segments);
+        let with_ids = |segments: &mut Measured| tell_of(segments.change(|segments| record(segments, ids)));
+        self.hold_apart();
+        with_ids(&mut self.segments);
+        if self.preview.is_none()
+            && let Some(apart) = &mut self.held_apart
+        {
+            with_ids(apart);
         }
-        self.segments = with_ids(&self.segments);
         self.merge();
-        let recorded = match self.persistent_segments.as_ref().and_then(|it| it.get(CUSTOM_SEGMENTS)) {
+        let recorded = match self.persistent_segments().get(CUSTOM_SEGMENTS) {
             Some(list @ AttributeValue::Array(_)) => list.clone(),
             _ => ids.to_vec().into(),
         };
         self.remember(|state| state.unite_segments(&Attributes::new().with(CUSTOM_SEGMENTS, recorded)));
     }
 
+    /// Report keys are no attributes, and so have nothing to merge with, unless a data store had some.
     fn merge(&mut self) {
-        self.merged = self.segments.is_some().then(|| self.rule_data_with(&Attributes::new()));
+        let overlap = !self.segments.is_empty() && self.persistent.any(|name, _| is_report_key(name));
+        self.merged = overlap.then(|| self.rule_data_with(&Attributes::new()));
     }
+}
+
+pub(super) static NONE: Attributes = Attributes::new();
+
+/// Whether a segment may change when this value is united with it, as lists and objects may whenever they are.
+fn is_new(name: &str, value: &AttributeValue, known: &Attributes) -> bool {
+    matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_)) || known.get(name) != Some(value)
 }
 
 /// Asks memory, and the data store where there is one, for which this **waits**.
@@ -316,7 +346,7 @@ pub(crate) async fn recall(
     if visitor_id.is_empty() || !shared.has_store() {
         return recall_at_once(shared, snapshot, visitor_id);
     }
-    let read = |state: &VisitorState| Remembered::of(snapshot, state);
+    let read = |state: &mut VisitorState| Remembered::of(snapshot, state, None);
     let (remembered, answered) = shared.recall_stored(visitor_id, read, caller).await;
     Remembered { guessing: !answered, ..remembered.unwrap_or_default() }
 }
@@ -341,7 +371,12 @@ fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) 
     if visitor_id.is_empty() {
         return Remembered::default();
     }
-    shared.recall(visitor_id, |state| Remembered::of(snapshot, state)).unwrap_or_default()
+    let runtime = shared.runtime();
+    let Some(hash) = runtime.visitors.hash(visitor_id) else { return Remembered::default() };
+    let epoch = shared.exposure_epoch();
+    let read = |state: &mut VisitorState| Remembered::of(snapshot, state, epoch);
+    let remembered = runtime.visitors.in_memory(visitor_id, hash, read).unwrap_or_default();
+    Remembered { hash: Some(hash), ..remembered }
 }
 
 /// What audience rules see of segments, attributes, and those of a call.
@@ -377,16 +412,25 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
     }
 }
 
-/// Takes the report keys out of attributes, and leaves out what is beyond the bounds of lists.
-pub(super) fn split(mut attributes: Attributes) -> (Attributes, Attributes) {
-    let mut segments = Attributes::new();
-    // One look for both: most attributes are neither.
-    if attributes.any(|name, value| is_report_key(name) || is_longer_than(LONGEST_SEGMENT, value)) {
-        for key in REPORT_KEYS {
-            if let Some(value) = attributes.remove(key) {
-                segments.insert(key, value);
-            }
+/// Takes the report keys out of attributes, and leaves out what is beyond the bounds of lists. There are no
+/// segments where they say nothing but what is known.
+pub(super) fn split(mut attributes: Attributes, known: &Attributes) -> (Attributes, Attributes) {
+    // One look for all of it: most attributes are no report keys, and short.
+    let (mut report_keys, mut is_news, mut is_long) = (0, false, false);
+    attributes.iter().for_each(|(name, value)| {
+        if is_report_key(name) {
+            report_keys += 1;
+            is_news = is_news || is_new(name, value, known);
         }
+        is_long |= is_longer_than(LONGEST_SEGMENT, value);
+    });
+    let mut segments = Attributes::new();
+    if is_news {
+        segments = attributes.extract(report_keys, is_report_key);
+    } else if report_keys > 0 {
+        attributes.retain(|name| !is_report_key(name));
+    }
+    if is_long {
         tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(&mut attributes, LONGEST_LIST));
     }
     (attributes, segments)

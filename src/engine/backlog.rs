@@ -379,7 +379,7 @@ mod tests {
             visitor_id: "v".into(),
             experience_id: "1".into(),
             variation_id: "2".into(),
-            segments: None,
+            segments: Default::default(),
         });
         queued(sequence, event)
     }
@@ -392,7 +392,7 @@ mod tests {
             goal_key: "buy".into(),
             goal_data: revenue.then(|| vec![amount].into()),
             bucketing: Arc::default(),
-            segments: None,
+            segments: Default::default(),
             force_multiple: false,
             first: true,
         });

@@ -21,7 +21,7 @@ pub(crate) struct Exposure {
     pub(crate) visitor_id: SmolStr,
     pub(crate) experience_id: SmolStr,
     pub(crate) variation_id: SmolStr,
-    pub(crate) segments: Option<Arc<Measured>>,
+    pub(crate) segments: Measured,
 }
 
 /// A visitor reached a goal.
@@ -33,7 +33,7 @@ pub(crate) struct Conversion {
     pub(crate) goal_data: Option<Box<[(GoalDataKey, GoalValue)]>>,
     /// Stored decisions at the time: experience id to variation id.
     pub(crate) bucketing: Arc<[(SmolStr, SmolStr)]>,
-    pub(crate) segments: Option<Arc<Measured>>,
+    pub(crate) segments: Measured,
     pub(crate) force_multiple: bool,
     /// Whether the bare event is sent too; decided by the tracker, once per visitor and goal.
     pub(crate) first: bool,
@@ -60,10 +60,10 @@ impl TrackedEvent {
         }
     }
 
-    pub(crate) const fn segments(&self) -> Option<&Arc<Measured>> {
+    pub(crate) const fn segments(&self) -> &Measured {
         match self {
-            Self::Exposure(exposure) => exposure.segments.as_ref(),
-            Self::Conversion(conversion) => conversion.segments.as_ref(),
+            Self::Exposure(exposure) => &exposure.segments,
+            Self::Conversion(conversion) => &conversion.segments,
         }
     }
 
@@ -81,7 +81,6 @@ impl TrackedEvent {
     /// Bytes beyond the record itself: long texts, and lists that no other record shares. Segments are
     /// shared by the records of a context, but each one may be sent with them.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let segments = self.segments().map_or(0, |segments| segments.bytes());
         let own = match self {
             Self::Exposure(exposure) => long(&exposure.visitor_id),
             Self::Conversion(conversion) => {
@@ -96,7 +95,7 @@ impl TrackedEvent {
                     + size_of_val(&*conversion.bucketing)
             }
         };
-        own + segments
+        own + self.segments().bytes()
     }
 
     pub(crate) fn class(&self) -> Class {

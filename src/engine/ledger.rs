@@ -221,6 +221,8 @@ pub(crate) struct Ledger {
     offered: [Stripe; STRIPES],
     refused_full: Refusals,
     refused_closed: Refusals,
+    /// Exposures that were lost after they were handed over, and marks that were forgotten.
+    exposures_lost: AtomicU64,
     /// Dropped records that a flush has told of.
     told: AtomicU64,
 }
@@ -252,9 +254,18 @@ pub(crate) enum Refused {
 
 impl Ledger {
     pub(crate) fn publish(&self, stats: &Stats, oldest_pending: Option<Moment>) {
+        let Dropped { queue_full: _, overflow, rejected, expired, closed } = stats.dropped;
+        let dropped = [overflow, rejected, expired, closed].map(|it| it.exposures);
+        let lost = dropped.iter().sum::<u64>() + stats.marks_evicted;
+        self.exposures_lost.store(lost, Ordering::Release);
         let mut counts = self.lock();
         counts.stats.clone_from(stats);
         counts.oldest_pending = oldest_pending;
+    }
+
+    /// Exposures that the tracker has lost, and marks that it has forgotten.
+    pub(crate) fn exposures_lost(&self) -> u64 {
+        self.exposures_lost.load(Ordering::Acquire)
     }
 
     /// A caller begins to hand a record over.

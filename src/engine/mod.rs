@@ -31,7 +31,7 @@ pub(crate) use jitter::Jitter;
 pub(crate) use ledger::{Ledger, Refused};
 pub(crate) use marks::{Mark, MarkKind, Marks};
 pub(crate) use moment::Moment;
-pub(crate) use payload::{Envelope, REPORT_KEYS, is_report_key};
+pub(crate) use payload::{Envelope, is_report_key};
 pub(crate) use previews::{Previewed, Previews};
 pub(crate) use question::{Pending, Reply, Unanswered, question, wake};
 pub(crate) use refresher::{FetchedConfig, RefreshEffect, RefreshEvent, Refreshed, Refresher, Wish};

@@ -12,23 +12,17 @@ use super::event::{Conversion, Exposure, GoalDataKey, GoalValue, TrackedEvent};
 use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS};
 
 /// The segment keys that reports know; nothing else of a visitor leaves the process.
-pub(crate) const REPORT_KEYS: [&str; 7] =
+const REPORT_KEYS: [&str; 7] =
     ["country", "browser", "devices", "source", "campaign", "visitorType", CUSTOM_SEGMENTS];
 
-/// Bit n is set if a report key has n bytes.
-const REPORT_KEY_LENGTHS: u32 = {
-    let (mut lengths, mut at) = (0, 0);
-    while at < REPORT_KEYS.len() {
-        lengths |= 1 << REPORT_KEYS[at].len();
-        at += 1;
-    }
-    lengths
-};
-
 /// Whether an attribute is one of those that reports know.
+#[inline]
 pub(crate) fn is_report_key(name: &str) -> bool {
-    // Its length tells most names apart.
-    name.len() < 32 && REPORT_KEY_LENGTHS >> name.len() & 1 == 1 && REPORT_KEYS.contains(&name)
+    // Written out, as a comparison with a text of known length is a few instructions.
+    matches!(
+        name,
+        "country" | "browser" | "devices" | "source" | "campaign" | "visitorType" | CUSTOM_SEGMENTS
+    )
 }
 
 /// What the endpoint is told about the sender: the name that the official Python SDK uses too,
@@ -112,7 +106,7 @@ impl Envelope {
         for Queued { event, .. } in records {
             let visitor_id = event.visitor_id().as_str();
             let place = *places.entry(visitor_id).or_insert_with(|| {
-                let (segments, refused) = event.segments().map_or((None, 0), |it| sendable_segments(it));
+                let (segments, refused) = sendable_segments(event.segments());
                 left_out += refused;
                 visitors.push(VisitorWire { visitor_id, segments, events: EventsWire(Vec::new()) });
                 visitors.len() - 1

@@ -12,6 +12,12 @@ const FEW: usize = 32;
 #[derive(Clone, Default)]
 pub(crate) struct Bucketing {
     pairs: Vec<(SmolStr, SmolStr)>,
+    /// Where the config with this serial has the first of them; 0 is unknown.
+    places: [u64; Self::PLACES],
+    serial: u32,
+    /// Of which of the first of them exposures were handed over in this epoch.
+    exposed: u64,
+    epoch: u64,
     /// Most visitors have none, and there are many.
     extra: Option<Box<Extra>>,
 }
@@ -26,6 +32,48 @@ struct Extra {
 }
 
 impl Bucketing {
+    /// Of so many decisions it is known where a config has them.
+    pub(crate) const PLACES: usize = 4;
+
+    /// Where the config with this serial has every decision, if that is known.
+    #[inline]
+    pub(crate) fn places_in(&self, serial: u32) -> Option<[u64; Self::PLACES]> {
+        let known = self.places.iter().take_while(|place| **place != 0).count();
+        (self.serial == serial && known == self.pairs.len()).then_some(self.places)
+    }
+
+    /// Notes where the config with this serial has a decision.
+    pub(crate) fn place(&mut self, at: usize, serial: u32, place: u64) {
+        if self.serial != serial {
+            (self.serial, self.places) = (serial, [0; Self::PLACES]);
+        }
+        if let Some(known) = self.places.get_mut(at) {
+            *known = place;
+        }
+    }
+
+    /// Bit n is set if the exposure to the nth experience was handed over in this epoch.
+    #[inline]
+    pub(crate) fn exposed_in(&self, epoch: Option<u64>) -> u64 {
+        if epoch == Some(self.epoch) { self.exposed } else { 0 }
+    }
+
+    /// Notes that the exposure to an experience was handed over in this epoch.
+    pub(crate) fn expose(&mut self, experience_id: &SmolStr, epoch: u64) {
+        if let Some(at) = self.find(experience_id) {
+            self.expose_at(at, epoch);
+        }
+    }
+
+    fn expose_at(&mut self, at: usize, epoch: u64) {
+        if self.epoch != epoch {
+            (self.epoch, self.exposed) = (epoch, 0);
+        }
+        if at < u64::BITS as usize {
+            self.exposed |= 1 << at;
+        }
+    }
+
     /// What it takes on the heap; long ids are shared with the config.
     pub(super) const fn bytes(&self) -> usize {
         let extra = if self.extra.is_some() { 4 * size_of::<(SmolStr, usize)>() } else { 0 };
@@ -33,9 +81,22 @@ impl Bucketing {
     }
 
     pub(super) fn decide(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
-        self.set(experience_id, variation_id);
+        self.decide_exposed(experience_id, variation_id, None);
+    }
+
+    /// A decision of which the exposure was handed over in this epoch, if any.
+    pub(crate) fn decide_exposed(
+        &mut self,
+        experience_id: &SmolStr,
+        variation_id: &SmolStr,
+        epoch: Option<u64>,
+    ) {
+        let at = self.set(experience_id, variation_id);
         if let Some(extra) = &mut self.extra {
             extra.guesses.remove(experience_id);
+        }
+        if let Some(epoch) = epoch {
+            self.expose_at(at, epoch);
         }
     }
 
@@ -50,25 +111,32 @@ impl Bucketing {
     pub(super) fn merge(&mut self, later: &Self) {
         for (experience_id, variation_id) in &later.pairs {
             let guessed = later.extra.as_ref().is_some_and(|extra| extra.guesses.contains(experience_id));
-            if !guessed || self.place(experience_id).is_none() {
+            if !guessed || self.find(experience_id).is_none() {
                 self.decide(experience_id, variation_id);
             }
         }
     }
 
-    fn set(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
-        match self.place(experience_id) {
-            Some(place) => self.pairs[place].1 = variation_id.clone(),
+    fn set(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) -> usize {
+        match self.find(experience_id) {
+            Some(at) => {
+                self.pairs[at].1 = variation_id.clone();
+                if let Some(place) = self.places.get_mut(at) {
+                    *place = 0;
+                }
+                at
+            }
             None => {
                 if let Some(extra) = self.extra.as_mut().filter(|extra| !extra.places.is_empty()) {
                     extra.places.insert(experience_id.clone(), self.pairs.len());
                 }
                 self.pairs.push((experience_id.clone(), variation_id.clone()));
+                self.pairs.len() - 1
             }
         }
     }
 
-    fn place(&mut self, experience_id: &SmolStr) -> Option<usize> {
+    fn find(&mut self, experience_id: &SmolStr) -> Option<usize> {
         if self.pairs.len() <= FEW {
             return self.pairs.iter().position(|(known, _)| known == experience_id);
         }
@@ -93,7 +161,7 @@ impl Deref for Bucketing {
 
 impl FromIterator<(SmolStr, SmolStr)> for Bucketing {
     fn from_iter<I: IntoIterator<Item = (SmolStr, SmolStr)>>(pairs: I) -> Self {
-        Self { pairs: pairs.into_iter().collect(), extra: None }
+        Self { pairs: pairs.into_iter().collect(), ..Self::default() }
     }
 }
 

@@ -183,15 +183,24 @@ impl Visitors {
         }
     }
 
-    /// Reads what memory alone knows of a visitor.
-    pub(crate) fn in_memory<R>(&self, visitor_id: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
-        if !self.used.load(Ordering::Relaxed) {
-            return None;
-        }
-        let (now, hash) = (self.now(), self.hashes.hash_one(visitor_id));
-        let shard = self.lock(place(hash));
-        let entry = shard.states.get(&hash).filter(|entry| entry.visitor_id == visitor_id)?;
-        (!self.is_over(entry, now)).then(|| read(&entry.state))
+    /// The keyed hash of a visitor's id; `None` while nobody is remembered.
+    #[inline]
+    pub(crate) fn hash(&self, visitor_id: &str) -> Option<u64> {
+        self.used.load(Ordering::Relaxed).then(|| self.hashes.hash_one(visitor_id))
+    }
+
+    /// Reads what memory alone knows of a visitor, by the hash of the id.
+    #[inline]
+    pub(crate) fn in_memory<R>(
+        &self,
+        visitor_id: &str,
+        hash: u64,
+        read: impl FnOnce(&mut VisitorState) -> R,
+    ) -> Option<R> {
+        let now = self.now();
+        let mut shard = self.lock(place(hash));
+        let entry = shard.states.get_mut(&hash).filter(|entry| entry.visitor_id == visitor_id)?;
+        (!self.is_over(entry, now)).then(|| read(&mut entry.state))
     }
 
     /// The time, where state lives for one.
@@ -212,13 +221,15 @@ impl Visitors {
     pub(crate) fn update(
         &self,
         visitor_id: &SmolStr,
+        hash: Option<u64>,
         known: impl FnOnce() -> VisitorState,
         change: impl FnOnce(&mut VisitorState),
     ) {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
-        let (now, hash) = (self.now(), self.hashes.hash_one(visitor_id.as_str()));
+        let now = self.now();
+        let hash = hash.unwrap_or_else(|| self.hashes.hash_one(visitor_id.as_str()));
         let mut shard = self.lock(place(hash));
         let Shard { states, order, bytes } = &mut *shard;
         let begin = || if self.has_store() { VisitorState::default() } else { known() };
@@ -424,12 +435,18 @@ mod tests {
     use crate::adapters::InMemoryDataStore;
     use crate::attributes::Attributes;
 
+    impl Visitors {
+        fn recalled<R>(&self, visitor: &str, read: impl FnOnce(&mut VisitorState) -> R) -> Option<R> {
+            self.in_memory(visitor, self.hash(visitor)?, read)
+        }
+    }
+
     fn capacity(visitors: usize) -> NonZeroUsize {
         NonZeroUsize::new(visitors).unwrap()
     }
 
     fn decide(visitors: &Visitors, visitor: &str, variation: &str) {
-        visitors.update(&visitor.into(), VisitorState::default, |state| {
+        visitors.update(&visitor.into(), None, VisitorState::default, |state| {
             state.decide(&"1".into(), &variation.into());
         });
     }
@@ -443,12 +460,9 @@ mod tests {
     #[test]
     fn a_change_is_visible_at_once() {
         let visitors = Visitors::new(capacity(10), None, false);
-        assert!(visitors.in_memory("v", |_| ()).is_none());
+        assert!(visitors.recalled("v", |_| ()).is_none());
         decide(&visitors, "v", "2");
-        assert_eq!(
-            *visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
-            [("1".into(), "2".into())]
-        );
+        assert_eq!(*visitors.recalled("v", |it| it.clone()).unwrap().bucketing, [("1".into(), "2".into())]);
     }
 
     #[test]
@@ -458,7 +472,7 @@ mod tests {
             decide(&visitors, &visitor.to_string(), "2");
         }
         let kept =
-            (0..1_000).filter(|visitor| visitors.in_memory(&visitor.to_string(), |_| ()).is_some()).count();
+            (0..1_000).filter(|visitor| visitors.recalled(&visitor.to_string(), |_| ()).is_some()).count();
         assert!(kept <= SHARDS);
         assert_eq!(visitors.evicted(), 1_000 - kept as u64);
     }
@@ -469,17 +483,17 @@ mod tests {
         let names: Vec<_> = (0..1_000).map(|visitor: u32| SmolStr::from(visitor.to_string())).collect();
         let segments = Attributes::new().with("country", "x".repeat(100_000));
         let change = |name: &SmolStr, segments: &Attributes| {
-            visitors.update(name, VisitorState::default, |state| state.add_segments(segments));
+            visitors.update(name, None, VisitorState::default, |state| state.add_segments(segments));
         };
         names.iter().for_each(|name| change(name, &segments));
         let kept = |shard: usize| visitors.lock(shard).states.len();
         assert!((0..SHARDS).all(|shard| kept(shard) == 3), "a fourth of 100 kB would be too many");
         assert_eq!(visitors.evicted(), 1_000 - 3 * SHARDS as u64);
-        let newest = visitors.in_memory(names.last().unwrap(), |state| state.segments.len());
+        let newest = visitors.recalled(names.last().unwrap(), |state| state.segments.len());
         assert_eq!(newest, Some(1));
         // Who alone takes more than there is does not drive the others out.
         change(&"heavy".into(), &Attributes::new().with("country", "x".repeat(400_000)));
-        assert!(visitors.in_memory("heavy", |_| ()).is_none());
+        assert!(visitors.recalled("heavy", |_| ()).is_none());
         assert!((0..SHARDS).all(|shard| kept(shard) == 3));
         // One who grows while remembered counts with what he has grown to.
         change(names.last().unwrap(), &Attributes::new().with("browser", "x".repeat(250_000)));
@@ -514,12 +528,9 @@ mod tests {
         decide(&visitors, "v", "2");
         let hash = visitors.hashes.hash_one("v");
         visitors.lock(place(hash)).states.get_mut(&hash).unwrap().visitor_id = "other".into();
-        assert!(visitors.in_memory("v", |_| ()).is_none(), "the other one's state is not v's");
+        assert!(visitors.recalled("v", |_| ()).is_none(), "the other one's state is not v's");
         decide(&visitors, "v", "3");
-        assert_eq!(
-            *visitors.in_memory("v", VisitorState::clone).unwrap().bucketing,
-            [("1".into(), "3".into())]
-        );
+        assert_eq!(*visitors.recalled("v", |it| it.clone()).unwrap().bucketing, [("1".into(), "3".into())]);
         assert_eq!(visitors.evicted(), 1);
     }
 
@@ -527,17 +538,17 @@ mod tests {
     fn state_is_over_when_its_time_is() {
         let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), false);
         decide(&visitors, "v", "2");
-        assert!(visitors.in_memory("v", |_| ()).is_none());
+        assert!(visitors.recalled("v", |_| ()).is_none());
         decide(&visitors, "v", "3");
         assert_eq!(visitors.evicted(), 1);
         let visitors = Visitors::new(capacity(10), Some(Duration::MAX), false);
         decide(&visitors, "v", "2");
-        assert!(visitors.in_memory("v", |_| ()).is_some());
+        assert!(visitors.recalled("v", |_| ()).is_some());
     }
 
     /// What a context would know of a visitor.
     fn known(visitors: &Visitors, store: &dyn DataStore, visitor: &str) -> Option<VisitorState> {
-        let waiting = visitors.in_memory(visitor, VisitorState::clone);
+        let waiting = visitors.recalled(visitor, |it| it.clone());
         visitors.join(waiting, Some(store.get(&state_key(visitor))))
     }
 
@@ -592,7 +603,7 @@ mod tests {
         decide(visitors, changed, "2");
         let store = Meanwhile(visitors, names.clone(), InMemoryDataStore::new());
         assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever comes meanwhile");
-        assert_eq!(visitors.in_memory(changed, VisitorState::clone).unwrap().bucketing[0].1, "3");
+        assert_eq!(visitors.recalled(changed, |it| it.clone()).unwrap().bucketing[0].1, "3");
         let waiting: Vec<_> = visitors.lock(0).order.iter().copied().collect();
         let hashes = names.iter().map(|name| visitors.hashes.hash_one(name.as_str()));
         // By the number of the change: whoever waits for the last waits for all, and the first is in front.
@@ -648,7 +659,7 @@ mod tests {
         let (one, other) = (neighbours.next().unwrap(), neighbours.next().unwrap());
         let grow = move |visitor: &SmolStr, name: &'static str, bytes| {
             let segments = Attributes::new().with(name, "x".repeat(bytes));
-            visitors.update(visitor, VisitorState::default, |state| state.add_segments(&segments));
+            visitors.update(visitor, None, VisitorState::default, |state| state.add_segments(&segments));
             assert!(visitors.lock(0).bytes <= bound);
         };
         grow(&one, "country", 150_000);
@@ -678,7 +689,7 @@ mod tests {
         drop(held);
         assert!(lost > 0 && inherited.lock(3).states.is_empty());
         assert_eq!(
-            names.iter().filter(|name| inherited.in_memory(name, |_| ()).is_some()).count(),
+            names.iter().filter(|name| inherited.recalled(name, |_| ()).is_some()).count(),
             1_000 - lost
         );
 
@@ -686,7 +697,7 @@ mod tests {
         let stored = Visitors::new(capacity(10), None, true);
         decide(&stored, "v", "2");
         let child = stored.inherit();
-        assert!(child.in_memory("v", |_| ()).is_none());
+        assert!(child.recalled("v", |_| ()).is_none());
         assert_eq!(child.write_waiting(&store, 10), (0, 0));
         assert_eq!(stored.write_waiting(&store, 10), (1, 0), "the parent writes it");
     }
@@ -721,10 +732,11 @@ mod tests {
         let store = InMemoryDataStore::new();
         let visitors = Visitors::new(capacity(10), None, true);
         let older = VisitorState::default;
-        visitors
-            .update(&"v".into(), older, |state| state.add_segments(&Attributes::new().with("country", "GR")));
+        visitors.update(&"v".into(), None, older, |state| {
+            state.add_segments(&Attributes::new().with("country", "GR"))
+        });
         visitors.write_waiting(&store, 10);
-        visitors.update(&"v".into(), older, |state| state.decide(&"1".into(), &"2".into()));
+        visitors.update(&"v".into(), None, older, |state| state.decide(&"1".into(), &"2".into()));
         let seen = known(&visitors, &store, "v").unwrap();
         assert_eq!(
             (seen.segments.len(), seen.bucketing.len()),

@@ -5,6 +5,7 @@ mod keys;
 mod memory;
 mod state;
 
+pub(crate) use bucketing::Bucketing;
 pub(crate) use keys::{bucketing_key, goal_key, state_key};
 pub(crate) use memory::Visitors;
 pub(crate) use state::VisitorState;

@@ -21,11 +21,12 @@ pub(crate) struct VisitorState {
 
 impl VisitorState {
     /// About how many bytes it takes on the heap; costs the same for every state.
-    pub(crate) const fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.attributes.bytes() + self.segments.bytes() + self.bucketing.bytes()
     }
 
     /// Remembers a decision; a later one for the same experience replaces it.
+    #[cfg(test)]
     pub(crate) fn decide(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
         self.bucketing.decide(experience_id, variation_id);
     }
@@ -44,6 +45,15 @@ impl VisitorState {
     /// Merges segments; lists are united.
     pub(crate) fn add_segments(&mut self, segments: &Attributes) {
         self.segments.change(|before| before.merge_up_to(LONGEST_SEGMENT, segments));
+    }
+
+    /// As [`add_segments`](Self::add_segments), where the caller has merged them with what it knew before.
+    pub(crate) fn share_segments(&mut self, added: &Attributes, before: &Measured, after: &Measured) {
+        if self.segments.is(before) {
+            self.segments = after.clone();
+        } else if !self.segments.is(after) {
+            self.add_segments(added);
+        }
     }
 
     /// Lays later changes over this state, as the official JavaScript SDK does with every write; only a guess

@@ -63,6 +63,29 @@ fn a_conversion_allocates_at_most_once() {
     }
 }
 
+/// The visitor out of owned data, three decisions, one conversion.
+#[test]
+fn a_whole_request_allocates_a_handful_of_times() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator).environment("staging"));
+    let request = |id: &str| {
+        let attributes = attributes! {
+            "country" => "GR", "age" => 30, "browser" => "firefox", "plan" => "pro", "beta" => true,
+        };
+        let context = core.create_context(id, attributes).unwrap();
+        for experience in ["banner", "price", "lab"] {
+            assert!(context.run_experience(experience).is_some());
+        }
+        assert!(context.track_conversion("purchase").tracked());
+    };
+    let ids: Vec<String> = (0..100).map(|visitor| format!("visitor-{visitor:08}")).collect();
+    let count = |id: &String| measure(|| request(id)).count_total;
+    // Of new visitors the tables of the memory grow now and then.
+    let new = ids.iter().map(count).min();
+    let known = ids.iter().map(count).max();
+    assert_eq!((known, new), (Some(2), Some(5)));
+}
+
 #[test]
 fn a_feature_and_its_variables_allocate_nothing() {
     let core = start(direct().tracking(false));

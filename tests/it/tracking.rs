@@ -6,7 +6,7 @@ use convert_sdk::{
 };
 
 use crate::support::{
-    PATIENCE, counts, direct, direct_to, keyed, next, pro, serve, start, start_scripted, visitor,
+    PATIENCE, counts, direct, direct_to, keyed, next, pro, serve, start, start_scripted, until, visitor,
 };
 
 fn flushed(core: &Core, emulator: &Emulator) -> Received {
@@ -31,7 +31,63 @@ fn an_exposure_is_recorded_once_per_visitor_and_experience_across_contexts() {
     let received = flushed(&core, &emulator);
     assert_eq!(received.events_of("v").count(), 3, "banner, price and lab");
     assert_eq!(received.events_of("w").count(), 1);
-    assert_eq!(core.stats().deduplicated, 6, "each context hands each exposure over once");
+    assert_eq!(core.stats().deduplicated, 0, "later contexts know that it was handed over");
+}
+
+#[test]
+fn a_known_visitors_request_hands_over_the_conversion_alone() {
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let request = || {
+        let context = core.create_context("v", attributes! { "plan" => "pro", "country" => "GR" }).unwrap();
+        assert!(context.run_experience("banner").is_some() && context.run_experience("price").is_some());
+        assert!(context.track_conversion("purchase").tracked());
+    };
+    let recorded: Vec<u64> = (0..3)
+        .map(|_| {
+            request();
+            core.stats().recorded
+        })
+        .collect();
+    assert_eq!(recorded, [3, 4, 5]);
+}
+
+#[test]
+fn an_exposure_that_is_lost_is_handed_over_again() {
+    let (core, script) = start_scripted(direct().batch_size(1));
+    let run = || assert!(visitor(&core, "v").run_experience("banner").is_some());
+    run();
+    script.posted();
+    run();
+    assert_eq!(core.stats().recorded, 1, "it is on its way");
+    script.answer(400);
+    until(&core, |stats| stats.dropped.rejected.exposures == 1);
+    run();
+    script.answer(200);
+    until(&core, |stats| stats.delivered == 1);
+    run();
+    assert_eq!(core.stats().recorded, 2);
+}
+
+#[test]
+fn an_exposure_is_handed_over_again_when_its_mark_may_have_gone() {
+    let emulator = serve();
+    // Eight marks are kept.
+    let core = start(direct_to(&emulator).max_visitors(1));
+    let run = || assert!(visitor(&core, "v").run_experience("banner").is_some());
+    run();
+    for other in 0..8 {
+        let _ = visitor(&core, &format!("other-{other}")).track_conversion("purchase");
+    }
+    until(&core, |stats| stats.marks_evicted == 1);
+    run();
+    assert_eq!(core.stats().recorded, 10);
+    // Where marks have a time to live it may be over at any moment.
+    let core = start(direct_to(&emulator).visitor_ttl(PATIENCE));
+    let run = || assert!(visitor(&core, "v").run_experience("banner").is_some());
+    run();
+    run();
+    assert_eq!(until(&core, |stats| stats.deduplicated == 1).recorded, 2);
 }
 
 #[test]

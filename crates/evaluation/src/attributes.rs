@@ -3,12 +3,14 @@
 mod entries;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 
 use smol_str::SmolStr;
 
 use self::entries::Entries;
+pub(crate) use self::entries::Hint;
 
 /// How many values a list of attributes keeps when it is merged.
 const LONGEST_LIST: usize = 10_000;
@@ -69,10 +71,14 @@ macro_rules! attributes {
     () => { $crate::Attributes::new() };
     // Names that are written out are not copied.
     ($($name:literal => $value:expr),+ $(,)?) => {
-        $crate::Attributes::new()$(.with($crate::SmolStr::new_static($name), $value))+
+        $crate::Attributes::of_literals(
+            &[$($name),+],
+            const { $crate::Attributes::order_of(&[$($name),+]) },
+            [$(::core::convert::Into::<$crate::AttributeValue>::into($value)),+],
+        )
     };
     ($($name:expr => $value:expr),+ $(,)?) => {
-        $crate::Attributes::new()$(.with($name, $value))+
+        $crate::Attributes::with_capacity(const { [$(stringify!($name)),+].len() })$(.with($name, $value))+
     };
 }
 
@@ -83,8 +89,55 @@ impl Attributes {
         Self { entries: Entries::new() }
     }
 
+    /// An empty map with room for so many entries.
+    #[must_use]
+    #[inline]
+    pub fn with_capacity(entries: usize) -> Self {
+        Self { entries: Entries::with_capacity(entries) }
+    }
+
+    /// For [`attributes!`]: where each name stands when they are sorted, found out at compile time. `None` where
+    /// one stands twice.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn order_of<const N: usize>(names: &[&str; N]) -> Option<[usize; N]> {
+        let (mut order, mut known) = ([0; N], 0);
+        while known < N {
+            let mut at = known;
+            while at > 0 {
+                match compare(names[known].as_bytes(), names[order[at - 1]].as_bytes()) {
+                    Ordering::Less => order[at] = order[at - 1],
+                    Ordering::Equal => return None,
+                    Ordering::Greater => break,
+                }
+                at -= 1;
+            }
+            order[at] = known;
+            known += 1;
+        }
+        Some(order)
+    }
+
+    /// For [`attributes!`].
+    #[doc(hidden)]
+    #[must_use]
+    #[inline]
+    pub fn of_literals<const N: usize>(
+        names: &'static [&'static str; N],
+        order: Option<[usize; N]>,
+        mut values: [AttributeValue; N],
+    ) -> Self {
+        let Some(order) = order else {
+            return names.iter().copied().map(SmolStr::new_static).zip(values).collect();
+        };
+        let mut take = |at: usize| std::mem::replace(&mut values[at], AttributeValue::Null);
+        let row = order.map(|at| (SmolStr::new_static(names[at]), take(at)));
+        Self { entries: Entries::Row(Vec::from(row)) }
+    }
+
     /// This map with one more entry.
     #[must_use]
+    #[inline]
     pub fn with(mut self, name: impl Into<SmolStr>, value: impl Into<AttributeValue>) -> Self {
         self.insert(name, value);
         self
@@ -110,6 +163,12 @@ impl Attributes {
     #[inline]
     pub fn get(&self, name: &str) -> Option<&AttributeValue> {
         self.entries.get(name)
+    }
+
+    /// As [`get`](Self::get), by a hint of where the name is.
+    #[inline]
+    pub(crate) fn get_by(&self, name: &str, hint: &Hint) -> Option<&AttributeValue> {
+        self.entries.get_by(name, hint)
     }
 
     /// How many entries there are.
@@ -153,6 +212,13 @@ pub trait AttributesExt {
     /// Whether any entry satisfies `wanted`.
     fn any(&self, wanted: impl FnMut(&str, &AttributeValue) -> bool) -> bool;
 
+    /// Takes the entries with wanted names out, of which there are `count`.
+    #[must_use]
+    fn extract(&mut self, count: usize, wanted: impl FnMut(&str) -> bool) -> Self;
+
+    /// Keeps the entries with wanted names.
+    fn retain(&mut self, wanted: impl FnMut(&str) -> bool);
+
     /// About how many bytes the map takes on the heap.
     fn heap_bytes(&self) -> usize;
 }
@@ -174,9 +240,33 @@ impl AttributesExt for Attributes {
         self.entries.any(wanted)
     }
 
+    fn extract(&mut self, count: usize, wanted: impl FnMut(&str) -> bool) -> Self {
+        Self { entries: self.entries.extract(count, wanted) }
+    }
+
+    fn retain(&mut self, wanted: impl FnMut(&str) -> bool) {
+        self.entries.retain(wanted);
+    }
+
     fn heap_bytes(&self) -> usize {
         let entries = self.iter().map(|(name, value)| long_text(name.len()) + value.heap_bytes());
         self.entries.row_bytes() + entries.sum::<usize>()
+    }
+}
+
+/// The order of two texts, also at compile time.
+const fn compare(left: &[u8], right: &[u8]) -> Ordering {
+    let mut at = 0;
+    while at < left.len() && at < right.len() {
+        if left[at] != right[at] {
+            return if left[at] < right[at] { Ordering::Less } else { Ordering::Greater };
+        }
+        at += 1;
+    }
+    match (at < left.len(), at < right.len()) {
+        (false, true) => Ordering::Less,
+        (true, false) => Ordering::Greater,
+        _ => Ordering::Equal,
     }
 }
 
@@ -488,6 +578,30 @@ mod tests {
         let mut map = Attributes::new().with("k", earlier);
         map.merge(&Attributes::new().with("k", later));
         serde_json::Value::from(&map)["k"].take()
+    }
+
+    #[test]
+    fn names_that_are_written_out_are_sorted_and_the_last_of_one_counts() {
+        let map = crate::attributes! { "plan" => "pro", "b" => 1, "age" => 2, "ba" => 3, "" => true };
+        let names: Vec<&str> = map.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["", "age", "b", "ba", "plan"]);
+        let values = [true.into(), 2.into(), 1.into(), 3.into(), "pro".into()];
+        assert!(map.iter().map(|(_, value)| value).eq(&values));
+        assert!(crate::attributes! { "b" => 1, "a" => 2, "b" => 3 } == [("a", 2), ("b", 3)].into());
+    }
+
+    #[test]
+    fn a_hint_that_is_wrong_for_a_map_changes_nothing() {
+        let hint = Hint::default();
+        let small = |name: &'static str| Attributes::new().with(name, 1).with("n", 2);
+        let large: Attributes =
+            (0..500).map(|at| (at.to_string(), at)).chain([("n".to_owned(), 2)]).collect();
+        for map in [small("a"), small("z"), large, Attributes::new().with("n", 2), Attributes::new()] {
+            for _ in 0..2 {
+                assert_eq!(map.get_by("n", &hint), map.get("n"));
+                assert_eq!(map.get_by("absent", &hint), None);
+            }
+        }
     }
 
     #[test]

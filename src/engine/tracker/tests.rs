@@ -165,7 +165,7 @@ fn conversion(visitor: u32, revenue: Option<f64>, force_multiple: bool) -> Track
         goal_key: "buy".into(),
         goal_data: revenue.map(amount),
         bucketing: Arc::default(),
-        segments: None,
+        segments: Default::default(),
         force_multiple,
         first: true,
     })
@@ -176,7 +176,7 @@ pub(crate) fn exposure(visitor: &str) -> TrackedEvent {
         visitor_id: visitor.into(),
         experience_id: "1".into(),
         variation_id: "2".into(),
-        segments: None,
+        segments: Default::default(),
     })
 }
 

@@ -114,7 +114,7 @@ mod tests {
             ttl: None,
         })
         .unwrap();
-        visitors.update(&"v".into(), Default::default, |state| state.decide(&"1".into(), &"2".into()));
+        visitors.update(&"v".into(), None, Default::default, |state| state.decide(&"1".into(), &"2".into()));
         // What another thread does first in `write`.
         assert!(visitors.announce());
         handle.write();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::slice;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use smol_str::SmolStr;
 
@@ -21,6 +22,12 @@ pub(super) enum Entries {
     Tree(Box<BTreeMap<SmolStr, AttributeValue>>),
 }
 
+/// Where a name was found the first time, plus one; 0 is nowhere yet. The visitors of one application mostly
+/// have the same attributes, and so a name in the same place. Kept from then on, so that nobody writes where
+/// other threads read.
+#[derive(Default)]
+pub(crate) struct Hint(AtomicU8);
+
 pub(super) enum Iter<'a> {
     Row(slice::Iter<'a, (SmolStr, AttributeValue)>),
     Tree(btree_map::Iter<'a, SmolStr, AttributeValue>),
@@ -29,6 +36,11 @@ pub(super) enum Iter<'a> {
 impl Entries {
     pub(super) const fn new() -> Self {
         Self::Row(Vec::new())
+    }
+
+    #[inline]
+    pub(super) fn with_capacity(entries: usize) -> Self {
+        Self::Row(Vec::with_capacity(entries))
     }
 
     #[inline]
@@ -48,6 +60,16 @@ impl Entries {
             }
             Self::Row(row) => position(row, name).ok().map(|at| &row[at].1),
             Self::Tree(tree) => tree.get(name),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get_by(&self, name: &str, hint: &Hint) -> Option<&AttributeValue> {
+        let Self::Row(row) = self else { return self.get(name) };
+        let at = usize::from(hint.0.load(Ordering::Relaxed));
+        match row.get(at.wrapping_sub(1)) {
+            Some((entry, value)) if same(entry, name) => Some(value),
+            _ => search(row, name, hint),
         }
     }
 
@@ -118,6 +140,25 @@ impl Entries {
         }
     }
 
+    /// Takes the entries with wanted names out, of which there are `count`.
+    pub(super) fn extract(&mut self, count: usize, mut wanted: impl FnMut(&str) -> bool) -> Self {
+        match self {
+            Self::Row(row) => {
+                let mut taken = Vec::with_capacity(count);
+                taken.extend(row.extract_if(.., |(name, _)| wanted(name)));
+                Self::Row(taken)
+            }
+            Self::Tree(tree) => Self::Row(tree.extract_if(.., |name, _| wanted(name)).collect()),
+        }
+    }
+
+    pub(super) fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        match self {
+            Self::Row(row) => row.retain(|(name, _)| wanted(name)),
+            Self::Tree(tree) => tree.retain(|name, _| wanted(name)),
+        }
+    }
+
     #[inline]
     pub(super) fn iter(&self) -> Iter<'_> {
         match self {
@@ -144,6 +185,18 @@ impl Entries {
     }
 }
 
+#[inline(never)]
+fn search<'a>(row: &'a [(SmolStr, AttributeValue)], name: &str, hint: &Hint) -> Option<&'a AttributeValue> {
+    let at = match row.len() {
+        0..=FEW => row.iter().position(|(entry, _)| same(entry, name))?,
+        _ => position(row, name).ok()?,
+    };
+    if hint.0.load(Ordering::Relaxed) == 0 {
+        hint.0.store(u8::try_from(at + 1).unwrap_or_default(), Ordering::Relaxed);
+    }
+    Some(&row[at].1)
+}
+
 fn grown(row: &mut Vec<(SmolStr, AttributeValue)>) -> BTreeMap<SmolStr, AttributeValue> {
     std::mem::take(row).into_iter().collect()
 }
@@ -160,6 +213,14 @@ impl<'a> Iterator for Iter<'a> {
         match self {
             Self::Row(row) => row.next().map(|(name, value)| (name.as_str(), value)),
             Self::Tree(tree) => tree.next().map(|(name, value)| (name.as_str(), value)),
+        }
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, start: B, mut add: F) -> B {
+        match self {
+            Self::Row(row) => row.fold(start, |all, (name, value)| add(all, (name, value))),
+            Self::Tree(tree) => tree.fold(start, |all, (name, value)| add(all, (name, value))),
         }
     }
 

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use super::index::position;
 use super::shape::{ListWire, ObjectWire};
 use super::wire::{ItemWire, OrWire, RulesWire};
-use crate::attributes::AttributeValue;
+use crate::attributes::{AttributeValue, Hint};
 use crate::js::number::numeric_text;
 use crate::js::regex::Pattern;
 use crate::js::text::{has_text, is_white, lowered, text, truthy};
@@ -51,6 +51,7 @@ pub(crate) struct Item {
     pub(crate) place: [u32; 3],
     /// `None` when the served key is no text: such an item finds no attribute.
     pub(crate) key: Option<Box<str>>,
+    pub(crate) hint: Hint,
     pub(crate) negated: bool,
     pub(crate) match_type: MatchType,
     /// The JSON type of the served value, for explanations.
@@ -265,6 +266,7 @@ impl Item {
                 if_missed,
                 place,
                 key: None,
+                hint: Hint::default(),
                 negated: false,
                 match_type: MatchType::Unknown,
                 operand_type: "absent",
@@ -290,7 +292,8 @@ impl Item {
             }
             _ => (false, MatchType::Unknown, Test::Never(Flaw::Matching)),
         };
-        Self { if_matched, if_missed, place, key, negated, match_type, operand_type, test }
+        let hint = Hint::default();
+        Self { if_matched, if_missed, place, key, hint, negated, match_type, operand_type, test }
     }
 }
 

@@ -207,6 +207,9 @@ pub trait SnapshotExt {
     /// Identifies this snapshot among all of the process, until 2^32 have been compiled; never 0.
     fn serial(&self) -> u32;
 
+    /// Whether any custom segments are declared.
+    fn has_segments(&self) -> bool;
+
     /// The experiences to decide when all are asked for, by position.
     fn keyed_experiences(&self) -> impl ExactSizeIterator<Item = usize>;
 
@@ -248,6 +251,11 @@ impl SnapshotExt for ConfigSnapshot {
     #[inline]
     fn serial(&self) -> u32 {
         self.serial
+    }
+
+    #[inline]
+    fn has_segments(&self) -> bool {
+        !self.segments().is_empty()
     }
 
     #[inline]

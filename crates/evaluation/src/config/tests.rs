@@ -55,6 +55,7 @@ fn decide(snapshot: &ConfigSnapshot, key: &str) -> Outcome {
     let facts = Facts {
         visitor_id: "visitor",
         attributes: &data,
+        segments: &Attributes::new(),
         location: &data,
         environment: None,
         custom_segments: &[],

@@ -1,7 +1,7 @@
 //! The checks of one experience, in the order of the JavaScript SDK.
 
 use super::bucketing::{bucket, select};
-use super::rules::matches;
+use super::rules::{RuleData, matches};
 use super::trace::Trace;
 use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
 use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, SnapshotExt, Standing};
@@ -109,14 +109,14 @@ where
             snapshot.locations_alike(*first).any(|location| {
                 let Some(rules) = &location.rules else { return false };
                 trace.enter_location(Some(location));
-                let matched = matches(rules, facts.location, steps, trace);
+                let matched = matches(rules, RuleData::of(facts.location), steps, trace);
                 trace.leave_location(matched);
                 matched
             })
         }),
         Place::SiteArea(rules) => {
             trace.enter_location(None);
-            let matched = matches(rules, facts.location, steps, trace);
+            let matched = matches(rules, RuleData::of(facts.location), steps, trace);
             trace.leave_location(matched);
             matched
         }
@@ -164,7 +164,8 @@ where
 {
     trace.enter_audience(audience);
     let Some(exclusion) = &audience.exclusion else {
-        let matched = matches(&audience.rules, facts.attributes, steps, trace);
+        let data = RuleData(facts.attributes, facts.segments);
+        let matched = matches(&audience.rules, data, steps, trace);
         trace.leave_audience(matched, None);
         return matched;
     };

@@ -42,8 +42,11 @@ pub trait StoredDecisions {
 pub struct Facts<'a, D: StoredDecisions + ?Sized> {
     /// An empty id means that nothing is decided at all.
     pub visitor_id: &'a str,
-    /// What audience rules see: stored segments, context and call attributes, already merged.
+    /// What audience rules see: context and call attributes, already merged.
     pub attributes: &'a Attributes,
+    /// What they see of a name that the attributes do not have: the visitor's segments. Where both have a
+    /// name whose values would be merged, the attributes hold the result.
+    pub segments: &'a Attributes,
     /// What location rules see.
     pub location: &'a Attributes,
     /// `None` when no environment is configured, which passes every experience.
@@ -55,6 +58,9 @@ pub struct Facts<'a, D: StoredDecisions + ?Sized> {
     /// The id of the variation that the call asks for.
     pub forced_variation: Option<&'a str>,
 }
+
+/// No attributes.
+static NOTHING: Attributes = Attributes::new();
 
 /// No stored decisions: every visitor is new.
 #[derive(Clone, Copy, Debug)]
@@ -70,11 +76,11 @@ impl<'a> Facts<'a, NoDecisions> {
     /// A new visitor with attributes and nothing else.
     #[must_use]
     pub fn new(visitor_id: &'a str, attributes: &'a Attributes) -> Self {
-        static NOWHERE: Attributes = Attributes::new();
         Self {
             visitor_id,
             attributes,
-            location: &NOWHERE,
+            segments: &NOTHING,
+            location: &NOTHING,
             environment: None,
             custom_segments: &[],
             decisions: &NoDecisions,

@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 
 use ryu_js::Buffer;
 
+use super::NOTHING;
 use super::trace::{Trace, Untraced, Verdict};
-use crate::attributes::{AttributeValue, Attributes};
+use crate::attributes::{AttributeValue, Attributes, Hint};
 use crate::config::{ConfigSnapshot, Item, Next, Operand, RuleSet, SnapshotExt, Test};
 use crate::js::number::{number, number_of_text, numeric_text};
 use crate::js::regex::Steps;
@@ -15,14 +16,32 @@ use crate::js::text::{
     starts_with_lowered, text,
 };
 
+/// What a rule looks into: the first map that has the name answers.
+#[derive(Clone, Copy)]
+pub(super) struct RuleData<'a>(pub(super) &'a Attributes, pub(super) &'a Attributes);
+
+impl<'a> RuleData<'a> {
+    pub(super) const fn of(attributes: &'a Attributes) -> Self {
+        Self(attributes, &NOTHING)
+    }
+
+    #[inline]
+    fn get(self, name: &str, hint: &Hint) -> Option<&'a AttributeValue> {
+        match self.0.get_by(name, hint) {
+            None if !self.1.is_empty() => self.1.get(name),
+            found => found,
+        }
+    }
+}
+
 /// Whether the set matches. Branches and items stop at the first that is true, blocks at the first
 /// that is not.
 #[inline]
-pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, steps: &mut Steps, trace: &mut T) -> bool {
+pub(super) fn matches<T: Trace>(set: &RuleSet, data: RuleData<'_>, steps: &mut Steps, trace: &mut T) -> bool {
     let mut next = set.start;
     // Every answer leads onwards, so this ends.
     while let Some(item) = set.items.get(next.0 as usize) {
-        let value = item.key.as_deref().and_then(|key| data.get(key));
+        let value = item.key.as_deref().and_then(|key| data.get(key, &item.hint));
         let verdict = judge(item, value, steps);
         trace.item(item, value, verdict);
         next = if verdict == Verdict::Matched { item.if_matched } else { item.if_missed };
@@ -33,7 +52,8 @@ pub(super) fn matches<T: Trace>(set: &RuleSet, data: &Attributes, steps: &mut St
 /// Whether the rules of a goal, by its position, match. A goal without rules does not match.
 pub fn goal_matches(snapshot: &ConfigSnapshot, goal: usize, rule_data: &Attributes) -> bool {
     let rules = snapshot.goals().get(goal).and_then(|goal| goal.rules.as_ref());
-    rules.is_some_and(|rules| matches(rules, rule_data, &mut Steps::of_a_decision(), &mut Untraced))
+    let data = RuleData::of(rule_data);
+    rules.is_some_and(|rules| matches(rules, data, &mut Steps::of_a_decision(), &mut Untraced))
 }
 
 #[inline(always)]

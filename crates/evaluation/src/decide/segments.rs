@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ryu_js::Buffer;
 use smol_str::SmolStr;
 
-use super::rules::matches;
+use super::rules::{RuleData, matches};
 use super::trace::Untraced;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{ConfigSnapshot, RuledEntity};
@@ -22,13 +22,14 @@ pub fn match_custom_segments(
     recorded: &[AttributeValue],
 ) -> Vec<SmolStr> {
     let (mut matched, mut steps) = (false, Steps::of_a_decision());
+    let data = RuleData::of(attributes);
     let keys: HashSet<&str> = keys.iter().copied().collect();
     let mut known: HashSet<SmolStr> = recorded.iter().map(|id| text(id, &mut Buffer::new()).into()).collect();
     let mut ids: Vec<SmolStr> = Vec::new();
     let asked = |segment: &&RuledEntity| segment.has_text_key && keys.contains(segment.key.as_str());
     for segment in snapshot.segments().iter().filter(asked) {
         let rules = segment.rules.as_ref();
-        matched = matched || rules.is_some_and(|rules| matches(rules, attributes, &mut steps, &mut Untraced));
+        matched = matched || rules.is_some_and(|rules| matches(rules, data, &mut steps, &mut Untraced));
         if matched && known.insert(segment.id.clone()) {
             ids.push(segment.id.clone());
         }

@@ -76,6 +76,7 @@ impl Case<'_> {
         let facts = Facts {
             visitor_id: "visitor",
             attributes: &self.attributes,
+            segments: &Attributes::new(),
             location: &Attributes::new(),
             environment: self.environment,
             custom_segments: &self.segments,
@@ -165,6 +166,7 @@ fn a_stored_position_that_the_experience_does_not_have_is_no_decision() {
         let facts = Facts {
             visitor_id: "visitor",
             attributes: &Attributes::new(),
+            segments: &Attributes::new(),
             location: &Attributes::new(),
             environment: None,
             custom_segments: &[],

@@ -460,7 +460,7 @@ fn event(visitor: &str, class: usize, call: usize) -> TrackedEvent {
             visitor_id: visitor.into(),
             experience_id: "1".into(),
             variation_id: call.to_string().into(),
-            segments: None,
+            segments: Default::default(),
         });
     }
     let amount = (GoalDataKey::Amount, GoalValue::Number(9.5));
@@ -470,7 +470,7 @@ fn event(visitor: &str, class: usize, call: usize) -> TrackedEvent {
         goal_key: "buy".into(),
         goal_data: (class == 2).then(|| vec![amount].into()),
         bucketing: Arc::new([("1".into(), call.to_string().into())]),
-        segments: None,
+        segments: Default::default(),
         force_multiple: false,
         first: true,
     })

@@ -135,6 +135,7 @@ impl<'a> Visitor<'a> {
         let facts = Facts {
             visitor_id: self.id,
             attributes: &self.rule_data(&self.call),
+            segments: &Attributes::new(),
             location: &self.location,
             environment: Some(self.environment),
             custom_segments: &self.recorded(),
