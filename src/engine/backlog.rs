@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::delivery::{CutLimit, Parcel};
 use super::event::TrackedEvent;
+use super::ledger::ByClass;
 use super::moment::Moment;
 
 /// An accepted record and its place in the order of acceptance.
@@ -41,13 +43,31 @@ impl Queued {
     }
 }
 
-/// How much one delivery may carry.
-#[derive(Clone, Copy)]
-pub(crate) struct CutLimit {
-    /// Events on the wire, save for a single record that is more.
-    pub(crate) events: usize,
-    /// Bytes of records, save for a single larger one.
-    pub(crate) bytes: usize,
+impl Parcel for Queued {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn accepted_at(&self) -> Moment {
+        self.accepted_at
+    }
+
+    fn wire_events(&self) -> usize {
+        self.event.wire_events()
+    }
+
+    fn count_in(&self, counts: &mut ByClass) {
+        counts.count(self.event.class());
+    }
+
+    fn count_try(&mut self) {
+        self.tries = self.tries.saturating_add(1);
+    }
+
+    fn count_suspicion(&mut self) -> u32 {
+        self.suspicion = self.suspicion.saturating_add(1);
+        self.suspicion
+    }
 }
 
 /// One queue for each class, read together in order of acceptance, so that room is made at the
@@ -443,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_takes_the_oldest_of_all_classes_up_to_its_end_and_bounds() {
+    fn a_cut_takes_the_oldest_of_all_classes_within_its_bounds() {
         let mut backlog = Backlog::new(100, usize::MAX);
         for sequence in 0..9 {
             let record = match sequence % 3 {

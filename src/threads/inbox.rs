@@ -16,8 +16,8 @@ use crate::error::StartError;
 /// Questions from which on those that nobody waits for are looked for.
 const CROWDED: usize = 64;
 
-/// The way to an actor that answers questions. Dropping it ends the thread after the call at hand.
-pub(super) struct Desk<Q, T> {
+/// The way to an actor that answers questions. Dropping it ends the thread after the call in progress.
+pub(super) struct ActorHandle<Q, T> {
     inbox: Arc<Inbox<Q, T>>,
     worker: Worker,
 }
@@ -26,7 +26,7 @@ pub(super) struct Desk<Q, T> {
 /// waits, and those of callers who are gone never make up more than half of a crowded inbox.
 pub(super) struct Inbox<Q, T> {
     state: Mutex<State<Q, T>>,
-    bell: (Sender<()>, Receiver<()>),
+    signal: (Sender<()>, Receiver<()>),
     /// Callers whose questions are answered, or being answered; a close sends them home.
     callers: Arc<Wakers>,
 }
@@ -41,7 +41,7 @@ struct State<Q, T> {
 /// A question, and where its answer goes.
 type Question<Q, T> = (Q, Reply<T>);
 
-impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
+impl<Q: Send + 'static, T: Send + 'static> ActorHandle<Q, T> {
     /// Starts the thread, which is to end when its inbox is closed.
     pub(super) fn start(
         name: &'static str,
@@ -65,7 +65,7 @@ impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
             let closed = self.inbox.is_closed();
             match answered.as_mut().poll(context) {
                 Poll::Ready(answer) => Poll::Ready(answer.ok()),
-                // The call at hand may never end.
+                // The call in progress may never end.
                 Poll::Pending if closed => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
@@ -74,13 +74,13 @@ impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
     }
 }
 
-impl<Q, T> Desk<Q, T> {
+impl<Q, T> ActorHandle<Q, T> {
     /// Has the actor look up from its wait.
-    pub(super) fn ring(&self) {
-        self.inbox.ring();
+    pub(super) fn notify(&self) {
+        self.inbox.notify();
     }
 
-    /// Ends the thread after the call at hand. What waits is not answered any more.
+    /// Ends the thread after the call in progress. What waits is not answered any more.
     pub(super) fn close(&self) {
         self.inbox.close();
     }
@@ -91,7 +91,7 @@ impl<Q, T> Desk<Q, T> {
     }
 }
 
-impl<Q, T> Drop for Desk<Q, T> {
+impl<Q, T> Drop for ActorHandle<Q, T> {
     fn drop(&mut self) {
         self.close();
     }
@@ -100,12 +100,12 @@ impl<Q, T> Drop for Desk<Q, T> {
 impl<Q, T> Inbox<Q, T> {
     fn new() -> Self {
         let state = State { closed: false, questions: VecDeque::new(), crowded: CROWDED };
-        Self { state: Mutex::new(state), bell: bounded(1), callers: Arc::default() }
+        Self { state: Mutex::new(state), signal: bounded(1), callers: Arc::default() }
     }
 
-    /// Rings when there is something to look at.
-    pub(super) const fn bell(&self) -> &Receiver<()> {
-        &self.bell.1
+    /// Fires when there is something to look at.
+    pub(super) const fn signal(&self) -> &Receiver<()> {
+        &self.signal.1
     }
 
     /// To be looked at before any question.
@@ -123,7 +123,7 @@ impl<Q, T> Inbox<Q, T> {
                 Some((_, reply)) if reply.is_abandoned() => {}
                 Some(question) => return Some(question),
                 // It cannot fail, as this owns the other end too.
-                None => drop(self.bell().recv()),
+                None => drop(self.signal().recv()),
             }
         }
     }
@@ -153,12 +153,12 @@ impl<Q, T> Inbox<Q, T> {
         let abandoned = state.abandoned();
         drop(state);
         drop(abandoned);
-        self.ring();
+        self.notify();
     }
 
-    fn ring(&self) {
+    fn notify(&self) {
         // One that is not yet heard is enough.
-        let _ = self.bell.0.try_send(());
+        let _ = self.signal.0.try_send(());
     }
 
     fn close(&self) {
@@ -168,7 +168,7 @@ impl<Q, T> Inbox<Q, T> {
         drop(state);
         drop(unanswered);
         self.callers.wake_all();
-        self.ring();
+        self.notify();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<Q, T>> {
@@ -203,9 +203,8 @@ impl<Q, T> State<Q, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::TryRecvError;
     use std::time::{Duration, Instant};
-
-    use crossbeam_channel::TryRecvError;
 
     use super::super::wait::blocking;
     use super::*;
@@ -256,7 +255,7 @@ mod tests {
     fn a_close_needs_no_room_and_is_seen_before_any_question() {
         let (go_on, told) = bounded::<()>(0);
         let (found, seen) = bounded(1);
-        let desk = Desk::<u32, ()>::start("closed", move |inbox| {
+        let actor = ActorHandle::<u32, ()>::start("closed", move |inbox| {
             assert!(told.recv().is_err());
             found.send((inbox.is_closed(), inbox.pop().is_some())).unwrap();
         })
@@ -264,15 +263,15 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         let ask = |asked| {
             let (reply, receipt) = question();
-            desk.inbox.put(asked, reply);
+            actor.inbox.put(asked, reply);
             receipt
         };
         let asked: Vec<_> = (0..200).map(ask).collect();
-        desk.close();
+        actor.close();
         assert!(asked.iter().all(|it| it.try_recv() == Err(TryRecvError::Disconnected)));
-        assert_eq!(blocking(async |caller| desk.ask(7, &mut caller.until(deadline)).await), None, "closed");
+        assert_eq!(blocking(async |caller| actor.ask(7, &mut caller.until(deadline)).await), None, "closed");
         drop(go_on);
         assert_eq!(seen.recv(), Ok((true, false)));
-        assert!(blocking(async |caller| desk.worker().join(&mut caller.until(deadline)).await));
+        assert!(blocking(async |caller| actor.worker().join(&mut caller.until(deadline)).await));
     }
 }

@@ -87,9 +87,9 @@ impl Tracker {
 
     /// A record that memory has let go on has a lease after all.
     fn lease(&mut self, sequence: u64) {
-        match self.backlog.find(sequence).or_else(|| self.isolation.find(sequence)) {
+        match self.backlog.find(sequence).or_else(|| self.dispatch.find(sequence)) {
             Some(queued) => queued.claim = Claim::Leased,
-            None => self.at_hand.lease(sequence),
+            None => self.claims.lease_in_flight(sequence),
         }
     }
 

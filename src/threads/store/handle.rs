@@ -1,30 +1,18 @@
 //! The way to the store actor, for any thread.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{SendError, Sender, unbounded};
 
-use super::StoreMessage;
 use super::run::StoreThread;
+use super::{StoreMessage, StoreSettings};
 use crate::engine::{StoreCommand, Stored, question};
 use crate::error::StartError;
-use crate::ports::{DataStore, StoreError};
+use crate::ports::StoreError;
 use crate::threads::clock::Clock;
-use crate::threads::{Limit, Notifier, Worker};
+use crate::threads::{Limit, Worker};
 use crate::visitors::Visitors;
-
-/// What the store actor is made of.
-pub(crate) struct StoreSettings {
-    pub(crate) store: Arc<dyn DataStore>,
-    pub(crate) visitors: Arc<Visitors>,
-    pub(crate) notifier: Arc<Notifier>,
-    /// How long an answer is waited for.
-    pub(crate) timeout: Duration,
-    /// How long a claim lasts that is neither kept nor released.
-    pub(crate) lease: Duration,
-    pub(crate) ttl: Option<Duration>,
-}
 
 /// The way to the store actor. The last one dropped ends it, after it has written what waits.
 pub(crate) struct StoreHandle {
@@ -94,8 +82,11 @@ impl StoreHandle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::adapters::InMemoryDataStore;
+    use crate::ports::DataStore;
     use crate::threads::blocking;
     use crate::visitors::state_key;
 

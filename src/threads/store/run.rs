@@ -97,9 +97,9 @@ impl StoreThread {
                 }
             }
             // A tracker whose last request does not end has more to tell.
-            let is_told = self.claimed.is_none() || self.abandoned;
-            if self.ending && is_told && self.machine.is_idle(now) {
-                self.count_untold(self.machine.waiting());
+            let tracker_ended = self.claimed.is_none() || self.abandoned;
+            if self.ending && tracker_ended && self.machine.is_idle(now) {
+                self.count_dropped_keys(self.machine.waiting());
                 return self.lanes.end();
             }
         }
@@ -123,7 +123,7 @@ impl StoreThread {
         }
     }
 
-    fn count_untold(&self, keys: usize) {
+    fn count_dropped_keys(&self, keys: usize) {
         if keys > 0 {
             let error = StoreError::new("too slow to be told of every delivery; leases end by themselves");
             self.visitors.count_failures(keys, &error);
@@ -150,7 +150,7 @@ impl StoreThread {
             StoreEffect::Read(reply, value) => reply.send(value),
             StoreEffect::Drained(reply) => reply.send(()),
             StoreEffect::Late(answers) => self.visitors.count_late(answers),
-            StoreEffect::Untold(keys) => self.count_untold(keys),
+            StoreEffect::KeysDropped(keys) => self.count_dropped_keys(keys),
             StoreEffect::Unwritten { last } => self.tell_unwritten(last),
             StoreEffect::Notify(event) => self.notifier.notify(event),
             StoreEffect::Claimed(claimed) => {

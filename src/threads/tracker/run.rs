@@ -1,18 +1,15 @@
 //! The tracker's thread around its state machine: waits, reads the clock, carries effects out.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{never, select};
 
-use super::handle::Attention;
+use super::mailbox::Ports;
 use crate::engine::{
-    Claimed, Effect, Effects, FlushRequest, Ledger, Moment, Outcome, Record, Tracker, TrackerSettings,
+    Claimed, Effect, Effects, FlushRequest, Moment, Outcome, Record, Tracker, TrackerSettings,
 };
-use crate::threads::Notifier;
 use crate::threads::clock::Clock;
-use crate::threads::flusher::FlusherHandle;
 use crate::threads::store::StoreMessage;
 
 /// Records taken from the inbox between two looks at everything else.
@@ -22,21 +19,6 @@ const RECORDS_A_TURN: usize = 1_024;
 const POLL: Duration = Duration::from_millis(10);
 /// How long after the last record the tracker stops polling and sleeps until it is woken.
 const REST_AFTER: Duration = Duration::from_millis(250);
-
-/// What the thread reads and writes.
-pub(super) struct Ports {
-    pub(super) inbox: Receiver<Record>,
-    pub(super) asked: Receiver<FlushRequest>,
-    pub(super) nudged: Receiver<()>,
-    pub(super) outcomes: Receiver<Outcome>,
-    pub(super) claimed: Receiver<Vec<Claimed>>,
-    /// The way to the data store; leads nowhere without one.
-    pub(super) store: Box<dyn Fn(StoreMessage) + Send>,
-    pub(super) flusher: FlusherHandle,
-    pub(super) notifier: Arc<Notifier>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) attention: Arc<Attention>,
-}
 
 /// The machine and its ports. All that the thread adds is to wait and to read the clock, so that a
 /// simulation runs everything else.
@@ -56,7 +38,7 @@ pub(super) enum Event {
     Flush(FlushRequest),
     Ended(Outcome),
     Claimed(Vec<Claimed>),
-    Nudged,
+    Woken,
     Tick,
     Abandoned,
 }
@@ -98,9 +80,9 @@ impl TrackerThread {
     /// Everything that follows from one event; says whether it was the last.
     pub(super) fn turn(&mut self, event: Event, now: Moment, wall: SystemTime) -> bool {
         self.effects.heard = self.ports.notifier.is_heard();
-        let (nudged, before) = (matches!(event, Event::Nudged), self.tracker.stats().recorded);
+        let (woken, before) = (matches!(event, Event::Woken), self.tracker.stats().recorded);
         let abandoned = self.step(event, now, wall);
-        if nudged || self.tracker.stats().recorded > before {
+        if woken || self.tracker.stats().recorded > before {
             self.active_until = Some(now + REST_AFTER);
         }
         self.watch = self.watch(now);
@@ -136,7 +118,7 @@ impl TrackerThread {
     }
 
     fn next_event(&self, now: Moment, clock: Clock) -> Event {
-        let Ports { inbox, asked, nudged, outcomes, claimed, .. } = &self.ports;
+        let Ports { inbox, asked, woken, outcomes, claimed, .. } = &self.ports;
         if self.watch == Watch::Busy {
             return select! {
                 recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
@@ -155,7 +137,7 @@ impl TrackerThread {
             recv(claimed) -> claimed => claimed.map_or(Event::Abandoned, Event::Claimed),
             recv(asked) -> request => request.map_or(Event::Abandoned, Event::Flush),
             recv(inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
-            recv(nudged) -> _ => Event::Nudged,
+            recv(woken) -> _ => Event::Woken,
             recv(tick) -> _ => Event::Tick,
         }
     }
@@ -165,7 +147,7 @@ impl TrackerThread {
         match event {
             Event::Record(record) => self.take(record, now),
             Event::Ended(outcome) => self.tracker.ended(outcome, now, wall, &mut self.effects),
-            Event::Nudged | Event::Tick => {}
+            Event::Woken | Event::Tick => {}
             Event::Abandoned => return true,
             Event::Claimed(claimed) => {
                 claimed.into_iter().for_each(|claimed| self.tracker.claimed(claimed, &mut self.effects));

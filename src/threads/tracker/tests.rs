@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::bounded;
 
-use super::handle::Mailbox;
-use super::run::{Event, Ports, TrackerThread};
+use super::mailbox::{Mailbox, Ports};
+use super::run::{Event, TrackerThread};
 use crate::engine::tests::{exposure, settings};
 use crate::engine::{
     ClaimAnswer, Claimed, FlushRequest, Ledger, Moment, Outcome, Refused, ReleaseReason, StoreCommand,
@@ -92,7 +92,7 @@ fn a_close_needs_no_room_behind_what_waits() {
     assert_eq!(offer(&mailbox, exposure("full")), Ok(()));
     mailbox.close();
     assert!(ports.attention.closed.load(SeqCst));
-    assert!(ports.nudged.try_recv().is_ok());
+    assert!(ports.woken.try_recv().is_ok());
 }
 
 struct Counter(AtomicUsize);
@@ -113,7 +113,7 @@ fn a_caller_that_waits_is_woken_by_space_alone() {
     let (mailbox, ports) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::default());
     let mut thread = TrackerThread::new(ports, settings(1, None, delivery));
     let mut turn = |event| thread.turn(event, Moment::default(), SystemTime::now());
-    for visitor in ["at hand", "in the backlog", "in the channel"] {
+    for visitor in ["in flight", "in the backlog", "in the channel"] {
         assert_eq!(offer(&mailbox, exposure(visitor)), Ok(()));
         turn(Event::Tick);
     }
@@ -122,7 +122,7 @@ fn a_caller_that_waits_is_woken_by_space_alone() {
     let caller = Caller::Thread(std::sync::Mutex::default());
     let mut waiting = pin!(mailbox.hand_over(mailbox.record(exposure("waits"), None), None, &caller));
     assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    turn(Event::Nudged);
+    turn(Event::Woken);
     turn(Event::Tick);
     assert_eq!(counter.0.load(SeqCst), 0, "there is no space");
     let delivery = deliveries.try_recv().unwrap();

@@ -3,9 +3,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Bug;
 use super::choices::Choices;
@@ -13,22 +14,22 @@ use super::judge::Judge;
 use super::server::{Answer, Server};
 use super::store::{SimulatedStore, StoreActor, Way};
 use super::world::Scope;
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 use crate::engine::{
     Claimed, Conversion, Delivery, Envelope, Exposure, FlushReport, FlushRequest, GoalDataKey, GoalValue,
     Jitter, Ledger, Moment, Outcome, Pending, Record, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
     question,
 };
 use crate::threads::flusher::{Flusher, FlusherHandle};
-use crate::threads::tracker::handle::Mailbox;
-use crate::threads::tracker::run::{Event, Ports, TrackerThread};
+use crate::threads::tracker::mailbox::{Mailbox, Ports};
+use crate::threads::tracker::run::{Event, TrackerThread};
 
 pub(super) struct Process {
     number: usize,
     mailbox: Option<Mailbox>,
     thread: Option<TrackerThread>,
     flusher: Flusher,
-    /// Deliveries at hand, in no order.
+    /// Deliveries in flight, in no order.
     pub(super) lanes: Vec<Delivery>,
     most_lanes: usize,
     pub(super) store: Option<StoreActor>,
@@ -117,7 +118,7 @@ impl Process {
             envelope,
             sdk_key: None,
             timeout: Duration::from_secs(10),
-            wall: Wall::default(),
+            guard: PanicGuard::default(),
         };
         Self {
             number,
@@ -279,7 +280,7 @@ impl Process {
         self.turn(event, judge, now);
     }
 
-    /// Ends a delivery at hand.
+    /// Ends a delivery in flight.
     pub(super) fn end_delivery(&mut self, lane: usize, answer: Answer, server: &Server, judge: &mut Judge) {
         let delivery = self.lanes.swap_remove(lane);
         let mut calls: Vec<usize> = delivery.records.iter().map(|queued| call_of(&queued.event)).collect();
@@ -301,7 +302,7 @@ impl Process {
             Some(Bug::LostBatch) if !answer.is_success() => outcome.delivery.records.clear(),
             _ => {}
         }
-        assert_eq!(self.flusher.wall.panics(), 0, "the endpoint can read its requests");
+        assert_eq!(self.flusher.guard.panics(), 0, "the endpoint can read its requests");
         // Where the tracker has ended, nobody hears of it.
         let _ = self.ended.try_send(outcome);
     }
