@@ -38,7 +38,7 @@ pub enum RefreshOutcome {
     Updated(ConfigChanges),
 }
 
-/// Fetches one config at a time, for the clock and for everybody who waits by then.
+/// Fetches one config at a time, on schedule and for everyone who waits by the time it arrives.
 pub(crate) struct Refresher {
     policy: Option<RefreshConfig>,
     jitter: Jitter,
@@ -111,7 +111,7 @@ impl Refresher {
                 effects.push(RefreshEffect::Answer(reply, Ok(RefreshOutcome::NotModified)));
             }
             RefreshEvent::Asked(kind, reply) => {
-                // A core that is initialized again and again gets ready also where nobody waits long.
+                // So that a core whose callers never wait long enough still becomes ready.
                 self.wanted |= kind == RefreshKind::Ready;
                 self.waiting.push(reply);
             }
@@ -129,8 +129,8 @@ impl Refresher {
         effects
     }
 
-    /// Takes over a good config, keeps the one in place otherwise, plans the next fetch and answers
-    /// everybody.
+    /// Installs a good config or keeps the current one, plans the next fetch, and answers everyone who
+    /// waits.
     fn answered(
         &mut self,
         answer: Result<FetchedConfig, LoadError>,
@@ -152,7 +152,7 @@ impl Refresher {
 
     fn install(&mut self, fetched: FetchedConfig, effects: &mut Vec<RefreshEffect>) -> Refreshed {
         let FetchedConfig::Changed { snapshot, etag } = fetched else {
-            // Not to have changed is no answer to a request without an ETag.
+            // Nothing can be unmodified for a request that sent no ETag.
             let Some(_) = self.config else { return Err(TransportError::Protocol.into()) };
             effects.push(RefreshEffect::Confirm);
             return Ok(RefreshOutcome::NotModified);
@@ -174,7 +174,7 @@ impl Refresher {
         Ok(RefreshOutcome::Updated(changes))
     }
 
-    /// Plans the next fetch, where there is a policy.
+    /// Plans the next fetch, if there is a policy.
     fn plan(&mut self, now: Moment) {
         // A core that never had a config is initialized again by its application, not by the clock.
         if let Some(policy) = &self.policy

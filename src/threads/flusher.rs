@@ -52,8 +52,7 @@ impl FlusherHandle {
         Ok((handle, workers))
     }
 
-    /// Hands a delivery over. The tracker sends one only for a lane that is free, so there is always
-    /// room.
+    /// Hands a delivery over. Never blocks, as the tracker sends one only when a lane is free.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
         self.inbox.send(delivery).map_err(SendError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! An inbox that a question leaves when nobody waits for its answer, and that a close empties.
+//! An inbox that discards questions that nobody waits for any more, and that a close empties.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,7 +13,7 @@ use super::worker::Worker;
 use crate::engine::{Reply, question};
 use crate::error::StartError;
 
-/// Questions from which on those that nobody waits for are looked for.
+/// Above this number of questions, abandoned ones are looked for.
 const CROWDED: usize = 64;
 
 /// The way to an actor that answers questions. Dropping it ends the thread after the call in progress.
@@ -27,14 +27,14 @@ pub(super) struct ActorHandle<Q, T> {
 pub(super) struct Inbox<Q, T> {
     state: Mutex<State<Q, T>>,
     signal: (Sender<()>, Receiver<()>),
-    /// Callers whose questions are answered, or being answered; a close sends them home.
+    /// Callers whose questions are answered, or being answered; a close wakes them.
     callers: Arc<Wakers>,
 }
 
 struct State<Q, T> {
     closed: bool,
     questions: VecDeque<Question<Q, T>>,
-    /// With how many questions the next look for abandoned ones is due.
+    /// Above this number of questions, the next search for abandoned ones is due.
     crowded: usize,
 }
 
@@ -75,12 +75,12 @@ impl<Q: Send + 'static, T: Send + 'static> ActorHandle<Q, T> {
 }
 
 impl<Q, T> ActorHandle<Q, T> {
-    /// Has the actor look up from its wait.
+    /// Wakes the actor.
     pub(super) fn notify(&self) {
         self.inbox.notify();
     }
 
-    /// Ends the thread after the call in progress. What waits is not answered any more.
+    /// Ends the thread after the call in progress. Waiting questions get no answer.
     pub(super) fn close(&self) {
         self.inbox.close();
     }
@@ -136,14 +136,14 @@ impl<Q, T> Inbox<Q, T> {
         question
     }
 
-    /// Takes out the questions that this is the answer to, wherever they stand.
+    /// Takes all questions that the same answer settles.
     pub(super) fn take(&self, answers: impl Fn(&Q) -> bool) -> Vec<Question<Q, T>> {
         self.lock().take(|(question, _)| answers(question))
     }
 
     fn put(&self, question: Q, reply: Reply<T>) {
         let mut state = self.lock();
-        // What is dropped is dropped without the lock: it may wake a task, which is foreign code.
+        // Dropped after the lock: a drop may wake a task, which is foreign code.
         if state.closed {
             drop(state);
             drop(reply);
@@ -157,7 +157,7 @@ impl<Q, T> Inbox<Q, T> {
     }
 
     fn notify(&self) {
-        // One that is not yet heard is enough.
+        // One that has not been seen yet is enough.
         let _ = self.signal.0.try_send(());
     }
 
@@ -195,7 +195,7 @@ impl<Q, T> State<Q, T> {
         Vec::from(taken)
     }
 
-    /// A crowd that was served lets no other one grow unseen.
+    /// Lowers the threshold again once a crowd has been served.
     fn shrink(&mut self) {
         self.crowded = CROWDED.max(self.crowded.min(2 * self.questions.len()));
     }

@@ -18,23 +18,23 @@ const MOST: usize = 1_000;
 const WRITE_LANES: usize = 4;
 /// Between two rounds of writing, so that visitors who change together are written together.
 const GAP: Duration = Duration::from_millis(10);
-/// Keys that may wait to be kept or released; what is beyond is left to the lease's end.
+/// Keys that may wait to be kept or released; the leases of any others run out.
 const MAX_KEYS: usize = 65_536;
-/// What their texts may take, with every copy and until the calls about them have ended.
+/// Bytes that their texts may take, counting every copy, until the calls about them have ended.
 const MAX_KEY_BYTES: usize = 8 << 20;
 /// A key to be released stands in the queue, or in its call and beside it, and among those being released.
 const RELEASE_COPIES: usize = 3;
 
 /// What the machine wants done.
 pub(crate) enum StoreEffect {
-    /// Make this call and tell of its end by its number.
+    /// Make this call, and report its end under this number.
     Call(u64, Call),
     Claimed(Vec<Claimed>),
     Read(Reply<Stored>, Stored),
     Drained(Reply<()>),
-    /// So many readers got no answer in time.
+    /// This many readers got no answer in time.
     Late(u64),
-    /// So many keys are neither kept nor released, as too many wait.
+    /// This many keys are neither kept nor released, because too many wait.
     KeysDropped(usize),
     /// The time of a drain, or of the end where it is `last`, is over before visitor state was written.
     Unwritten {
@@ -60,7 +60,7 @@ pub(crate) struct StoreMachine {
     calls: Vec<Running>,
     next_call: u64,
     settled_at: Option<Moment>,
-    /// Since then nobody is kept waiting any more.
+    /// From then on nobody is kept waiting.
     closing: Option<Closing>,
     drains: Vec<Drain>,
     /// Keys that were accepted.
@@ -68,7 +68,7 @@ pub(crate) struct StoreMachine {
     key_bytes: usize,
     /// The last round of writing was refused.
     refused: bool,
-    /// Keys that were not, since the last step.
+    /// Keys that were turned away since the last step.
     keys_dropped: usize,
     /// Claims of a tracker that has ended which are not to be released.
     held: HashSet<u64>,
@@ -91,10 +91,10 @@ struct Running {
 enum Asked {
     /// Those whose time is over have been taken out from the front.
     Read(VecDeque<Waiting<Reply<Stored>>>),
-    /// Of these, so many have been told from the front that the answer is late. They hear it all the same,
-    /// as a lease that nobody knows of would stay.
+    /// The first so many of these have been told that the answer is late. They still get it when it comes, or
+    /// a lease would stay that nobody knows of.
     Claim(VecDeque<Waiting<ClaimRequest>>, usize),
-    /// So many keys, and what they take.
+    /// The number of keys, and their bytes.
     Keep(usize, usize),
     Release(Vec<String>),
     Write,
@@ -165,7 +165,7 @@ impl StoreMachine {
         }
     }
 
-    /// As many keys as there is room for, each held so many times.
+    /// As many of the keys as fit, each counted `copies` times.
     fn fitting(&mut self, mut keys: Vec<String>, copies: usize) -> Vec<String> {
         let mut free = MAX_KEYS.saturating_sub(self.keeps.len() + self.releases.len());
         let asked = keys.len();
@@ -188,7 +188,7 @@ impl StoreMachine {
         let Running { asked, .. } = self.calls.swap_remove(place);
         match (asked, done) {
             (Asked::Read(waiting), Done::Read(values)) => {
-                // Those who are not waited for any more were the first.
+                // Those that were given up came first.
                 let given_up = values.len() - waiting.len();
                 let answers = waiting.into_iter().zip(values.into_iter().skip(given_up));
                 effects.extend(answers.map(|(it, value)| StoreEffect::Read(it.asked, Some(value))));
@@ -236,7 +236,7 @@ impl StoreMachine {
     /// After each step: gives up what has waited for too long, and begins what can begin.
     pub(crate) fn settle(&mut self, now: Moment, effects: &mut Vec<StoreEffect>) {
         self.settled_at = Some(now);
-        // A store that answers nothing any more is not waited for again and again.
+        // A store that has stopped answering is not waited for again and again.
         let hangs = self.hangs(now);
         let limit_of_calls = if self.closing.is_some() { now + self.timeout } else { now };
         let limit = if hangs { now + self.timeout } else { limit_of_calls };
@@ -338,7 +338,7 @@ impl StoreMachine {
         self.calls.len() + 2 < Self::LANES && writing < WRITE_LANES
     }
 
-    /// When the machine wants to be called again though nothing happens.
+    /// When the machine needs a turn even if nothing happens.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let fronts = [
             self.reads.front().map(|waiting| waiting.due),
@@ -359,7 +359,7 @@ impl StoreMachine {
         fronts.into_iter().flatten().chain(calls).min()
     }
 
-    /// Keys that nobody knows to be kept or released.
+    /// Keys that are not known to be kept or released.
     pub(crate) fn waiting(&self) -> usize {
         let called = self.calls.iter().map(|call| match &call.asked {
             Asked::Keep(keys, _) => *keys,
@@ -370,12 +370,12 @@ impl StoreMachine {
     }
 }
 
-/// What the texts of keys take.
+/// The bytes of the texts of keys.
 fn texts(keys: &[String]) -> usize {
     keys.iter().map(String::len).sum()
 }
 
-/// Takes those whose time is over; the first ones are over first.
+/// Takes those whose time is up, which come first.
 fn take_due<T>(waiting: &mut VecDeque<Waiting<T>>, now: Moment) -> impl Iterator<Item = Waiting<T>> + '_ {
     let due = waiting.partition_point(|it| it.due <= now);
     waiting.drain(..due)

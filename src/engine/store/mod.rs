@@ -38,7 +38,7 @@ pub(crate) enum ClaimAnswer {
     Repeated,
     /// The store failed.
     Failed,
-    /// The time was over before it could be asked.
+    /// Time ran out before it could be asked.
     Unasked,
     /// It has been asked and has not answered in time; another answer follows if it ever does.
     Late,
@@ -80,7 +80,7 @@ pub(crate) enum Call {
 pub(crate) enum Done {
     Read(Vec<Result<Option<Value>, StoreError>>),
     Claim(Vec<Result<bool, StoreError>>),
-    /// Keys kept or released; what fails is counted and left to the lease's end.
+    /// Keys kept or released; failures are counted, and the leases run out.
     KeysUpdated,
     /// Visitors written and refused, and the first ticket that still waits.
     Write {

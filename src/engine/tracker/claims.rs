@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::engine::{Claim, Mark, Queued, StoreMachine};
 
-/// A record can be dropped, and one that memory has let go on can be delivered, before the store answers.
-/// A record of the same mark that comes after a dropped one takes the claim over: a claim of its own would
-/// find the first one's lease.
+/// A record can be dropped, or accepted by memory and delivered, before the store answers. A record of the
+/// same mark that follows a dropped one takes over its claim: a claim of its own would run into the lease of
+/// the first.
 pub(super) struct Claims {
     /// By the number of the record that each was made for.
     open: HashMap<u64, Open>,
@@ -25,7 +25,7 @@ pub(super) struct Claims {
 struct Open {
     owner: Owner,
     key_bytes: usize,
-    /// Nobody waits for the answer any more.
+    /// Nobody waits for the answer any longer.
     late: bool,
 }
 
@@ -60,7 +60,7 @@ impl Claims {
             adopted: HashMap::new(),
             leased: HashSet::new(),
             bytes: 0,
-            // The store can keep as many for ever as its calls can carry.
+            // A store that hangs can hold as many forever as its calls can carry.
             most: max_pending_records.saturating_add(StoreMachine::MOST_IN_CALLS),
             most_bytes: max_pending_bytes,
         }

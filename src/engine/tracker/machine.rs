@@ -147,16 +147,16 @@ impl Tracker {
         effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::NoRoom });
     }
 
-    /// Why a record that takes so many bytes is not taken, if it is not.
+    /// Why a record of this size is refused, if it is.
     fn loss_of(&self, bytes: usize) -> Option<Loss> {
         let takes_newest =
             self.delivery.overflow != OverflowPolicy::DropNewest || self.backlog.has_room(bytes);
-        // For one that never fits nobody else has to go.
+        // Nothing is evicted for a record that would never fit.
         let fits = takes_newest && bytes <= self.delivery.max_pending_bytes;
         if self.closing { Some(Loss::Closed) } else { (!fits).then_some(Loss::Overflow) }
     }
 
-    /// A record is no repetition: the events of its batch become more.
+    /// A record is not a repetition: its events count towards the batch.
     pub(super) fn accept(&mut self, event: &TrackedEvent, effects: &mut Effects) {
         effects.notify(|| LifecycleEvent::recorded(event, false));
         self.open_events += event.wire_events();
@@ -187,8 +187,8 @@ impl Tracker {
         self.closing
     }
 
-    /// The last deliveries begin, of what is due. Nothing waits any more, neither for the data store nor for
-    /// a delivery.
+    /// Begins the last deliveries of what is due, and drops what cannot be delivered any more. No record waits
+    /// for the data store from now on.
     pub(crate) fn close(&mut self, now: Moment, effects: &mut Effects) {
         self.give_up_claims(u64::MAX, effects);
         self.settle(now, effects);
@@ -210,7 +210,7 @@ impl Tracker {
         self.give_up_claims(self.flushes.memory_decides_before(now), effects);
         self.expire(now, effects);
         if self.closing {
-            // At once, so that there is time to release what was claimed for it.
+            // At once, so that there is time to release its claims.
             self.drop_waiting(effects);
         }
         if self.open_events > 0 && self.next_auto_flush.is_none() {
@@ -225,7 +225,7 @@ impl Tracker {
         self.account();
     }
 
-    /// When the machine wants to be called again though nothing happens.
+    /// When the machine needs a turn even if nothing happens.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let settled_at = self.settled_at?;
         let waits = self.dispatch.has_groups() || self.backlog.can_cut(settled_at);
@@ -268,7 +268,7 @@ impl Tracker {
             self.stats.dropped.closed.count(event.class());
         }
         self.drop_waiting(effects);
-        // Whether these have arrived is not known, so that what they have claimed stays claimed.
+        // It is not known whether these have arrived, so their claims stay.
         self.stats.dropped.closed.add_all(self.dispatch.abandon());
         self.account();
         let left = self.stats.dropped.closed.total();
@@ -324,7 +324,7 @@ impl Tracker {
         effects.judge(self.verdicts.remove(&sequence), Verdict::NoRoom);
     }
 
-    /// Brings the counts up to what the machine holds.
+    /// Updates the counts to what the machine holds.
     pub(super) fn account(&mut self) {
         let stats = &mut self.stats;
         let (kept, open) = (self.backlog.len() as u64, self.backlog.open() as u64);
@@ -382,7 +382,7 @@ impl Loss {
     }
 }
 
-/// What a record will take in the backlog.
+/// The bytes that a record will take in the backlog.
 fn bytes_of(event: &TrackedEvent) -> usize {
     size_of::<Queued>() + event.heap_bytes()
 }

@@ -24,8 +24,8 @@ pub(crate) struct StoreHandle {
 
 impl StoreHandle {
     pub(crate) fn start(settings: StoreSettings) -> Result<Self, StartError> {
-        // Without a bound of their own: each call of a caller's puts in one thing at the most, the tracker's
-        // are bounded by its backlog, and the actor takes them out without waiting for the store.
+        // No bound of its own: a caller has at most one message in it, the tracker's are bounded by its
+        // backlog, and the actor takes them out without waiting for the store.
         let (inbox, messages) = unbounded();
         let visitors = Arc::clone(&settings.visitors);
         let clock = Clock::start();
@@ -47,7 +47,7 @@ impl StoreHandle {
         }
     }
 
-    /// Visitor state waits to be written. Nobody is woken who knows of some already.
+    /// Visitor state waits to be written. An actor that already knows so is not woken.
     pub(crate) fn write(&self) {
         if self.visitors.announce() {
             self.tell(StoreCommand::Write);
@@ -64,7 +64,7 @@ impl StoreHandle {
     /// Waits until what was asked so far has been tried, and visitor state written.
     pub(crate) async fn drain(&self, limit: &mut Limit<'_>) -> bool {
         if self.visitors.first_waiting().is_some() {
-            // Whoever has announced it may not have said so yet.
+            // Another thread may have announced it and not sent the message yet.
             self.tell(StoreCommand::Write);
         }
         let (reply, drained) = question();

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{bounded, unbounded};
 
-use super::mailbox::{Attention, Mailbox};
+use super::mailbox::{Mailbox, Signals};
 use super::run::TrackerThread;
 use crate::engine::{
     FlushReport, FlushRequest, Ledger, Refused, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
@@ -40,20 +40,20 @@ impl TrackerHandle {
         let lanes = settings.delivery.lanes;
         let (outcomes_in, outcomes) = bounded(lanes);
         let (flusher, lanes) = FlusherHandle::start(flusher, lanes, &outcomes_in)?;
-        let (mailbox, mut ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
+        let (mailbox, mut channels) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
         if let Some(store) = &store {
             let (claimed_in, claimed) = unbounded();
             store.send(StoreMessage::Attach(claimed_in));
-            ports.claimed = claimed;
+            channels.claimed = claimed;
         }
-        let (claimed, teller) = (ports.claimed.clone(), store.clone());
-        ports.store = Box::new(move |message| {
+        let (claimed, teller) = (channels.claimed.clone(), store.clone());
+        channels.store = Box::new(move |message| {
             if let Some(store) = &teller {
                 store.send(message);
             }
         });
-        let end = ClosesAtEnd(Arc::clone(&mailbox.attention));
-        let thread = TrackerThread::new(ports, settings);
+        let end = ClosesAtEnd(Arc::clone(&mailbox.signals));
+        let thread = TrackerThread::new(channels, settings);
         let clock = Clock::start();
         let run = move || {
             let _end = end;
@@ -128,8 +128,8 @@ impl TrackerHandle {
     }
 }
 
-/// Nothing is taken that nobody would ever read, however the tracker has ended.
-struct ClosesAtEnd(Arc<Attention>);
+/// However the tracker ends, nothing is taken after it that nobody would ever read.
+struct ClosesAtEnd(Arc<Signals>);
 
 impl Drop for ClosesAtEnd {
     fn drop(&mut self) {

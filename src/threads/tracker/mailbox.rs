@@ -17,8 +17,8 @@ use crate::threads::store::StoreMessage;
 use crate::threads::wait::{Caller, Wakers, blocking};
 use crate::threads::{Notifier, deadline_after};
 
-/// Bytes of texts in a record from which on they are counted; shorter ones are bounded by the
-/// number of records.
+/// Texts of a record are counted above this many bytes; shorter ones are bounded by the number of
+/// records.
 const LONG_BYTES: usize = 256;
 
 /// What callers need of the tracker, whatever runs it.
@@ -28,15 +28,15 @@ pub(super) struct Mailbox {
     pub(super) flushes: Sender<FlushRequest>,
     /// Makes the tracker look at its inbox before its next poll.
     wake_ups: Sender<()>,
-    /// Keeps what a racing caller still sends after the end countable.
+    /// Lets records be counted that racing callers send after the end.
     unread: Receiver<Record>,
-    pub(super) attention: Arc<Attention>,
+    pub(super) signals: Arc<Signals>,
     admission: Admission,
     pub(super) ledger: Arc<Ledger>,
 }
 
 /// What callers and the tracker tell each other besides messages.
-pub(super) struct Attention {
+pub(super) struct Signals {
     /// Bytes of long texts in the channel.
     pub(super) long_bytes: AtomicUsize,
     /// No more records are taken, and the tracker ends: no queue can be too full to say so.
@@ -46,12 +46,12 @@ pub(super) struct Attention {
     pub(super) space: Arc<Wakers>,
 }
 
-/// Up to how many waiting records the channel takes another one.
+/// How full the channel may be for another record to be taken.
 struct Admission {
-    /// By class: the last places are kept for the better defended.
+    /// By class: the last places are reserved for the more valuable classes.
     capacity: [usize; 3],
     max_long_bytes: usize,
-    /// From how many waiting records on the tracker is told to hurry.
+    /// From this many waiting records on, the tracker is woken.
     crowded: usize,
     patience: Option<Duration>,
 }
@@ -65,7 +65,7 @@ pub(super) enum Admitted {
 }
 
 /// What the thread reads and writes.
-pub(super) struct Ports {
+pub(super) struct Channels {
     pub(super) inbox: Receiver<Record>,
     pub(super) asked: Receiver<FlushRequest>,
     pub(super) woken: Receiver<()>,
@@ -76,7 +76,7 @@ pub(super) struct Ports {
     pub(super) flusher: FlusherHandle,
     pub(super) notifier: Arc<Notifier>,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) attention: Arc<Attention>,
+    pub(super) signals: Arc<Signals>,
 }
 
 impl Mailbox {
@@ -87,11 +87,11 @@ impl Mailbox {
         outcomes: Receiver<Outcome>,
         notifier: Arc<Notifier>,
         ledger: Arc<Ledger>,
-    ) -> (Self, Ports) {
+    ) -> (Self, Channels) {
         let (records, inbox) = bounded(delivery.queue_capacity);
         let (flushes, asked) = unbounded();
         let (wake_ups, woken) = bounded(1);
-        let attention = Attention {
+        let signals = Signals {
             long_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             space: Arc::default(),
@@ -101,26 +101,26 @@ impl Mailbox {
             flushes,
             wake_ups,
             unread: inbox.clone(),
-            attention: Arc::new(attention),
+            signals: Arc::new(signals),
             admission: Admission::new(delivery),
             ledger: Arc::clone(&ledger),
         };
-        let attention = Arc::clone(&mailbox.attention);
+        let signals = Arc::clone(&mailbox.signals);
         let (claimed, store) = (never(), Box::new(|_| {}));
-        let ports =
-            Ports { inbox, asked, woken, outcomes, claimed, store, flusher, notifier, ledger, attention };
-        (mailbox, ports)
+        let channels =
+            Channels { inbox, asked, woken, outcomes, claimed, store, flusher, notifier, ledger, signals };
+        (mailbox, channels)
     }
 
-    /// A tracker that has ended is asked in vain.
+    /// A tracker that has ended does not answer.
     pub(super) fn flush(&self, request: FlushRequest) {
         let _ = self.flushes.send(request);
     }
 
-    /// Refuses records from now on, sends those home who wait for space, and asks for the end.
+    /// Refuses records from now on, wakes callers that wait for space, and asks for the end.
     pub(super) fn close(&self) {
-        self.attention.closed.store(true, Ordering::SeqCst);
-        self.attention.space.wake_all();
+        self.signals.closed.store(true, Ordering::SeqCst);
+        self.signals.space.wake_all();
         self.wake_tracker();
     }
 
@@ -156,7 +156,7 @@ impl Mailbox {
     /// Takes a record if there is space for it now.
     #[inline]
     pub(super) fn admit(&self, record: Record, class: Class) -> Admitted {
-        if self.attention.closed.load(Ordering::Relaxed) {
+        if self.signals.closed.load(Ordering::Relaxed) {
             return Admitted::Refused(Refused::Closed);
         }
         let waiting = self.records.len();
@@ -193,7 +193,7 @@ impl Mailbox {
         deadline: Option<Instant>,
         caller: &Caller,
     ) -> Result<(), Refused> {
-        let (class, space) = (record.event.class(), self.attention.space.waiter());
+        let (class, space) = (record.event.class(), self.signals.space.waiter());
         let patience = self.admission.patience.map(deadline_after);
         let mut limit = patience.map(|until| caller.until(deadline.map_or(until, |own| own.min(until))));
         let (mut record, mut offer) =
@@ -225,22 +225,22 @@ impl Mailbox {
             before.checked_add(long_bytes).filter(|bytes| *bytes <= self.admission.max_long_bytes)
         };
         // What does not fit reserves nothing, not even for a moment in which another record would not fit.
-        self.attention.long_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
+        self.signals.long_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
     }
 
     fn free(&self, long_bytes: usize) {
         if long_bytes > 0 {
-            self.attention.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
+            self.signals.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
         }
     }
 
     pub(super) fn wake_tracker(&self) {
-        // One that is not yet seen is enough.
+        // One that has not been seen yet is enough.
         let _ = self.wake_ups.try_send(());
     }
 }
 
-/// A record that is being handed over. A task that gives up meanwhile has handed nothing over.
+/// A record that is being handed over. If the task gives up first, it is counted as refused.
 struct Offer<'a> {
     mailbox: &'a Mailbox,
     class: Class,

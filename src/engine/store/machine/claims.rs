@@ -1,4 +1,4 @@
-//! Claims of records: which can be made now, and what becomes of those that nobody hears of.
+//! Claims of records: which can be made now, and what becomes of those whose tracker has ended.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -6,21 +6,21 @@ use super::{StoreMachine, Waiting};
 use crate::engine::{ClaimAnswer, ClaimRequest, Claimed, Moment, StoreCommand};
 
 impl StoreMachine {
-    /// The tracker has ended: these answers it has not heard, and of its claims those with these numbers
-    /// are held, as their records were not dropped. Whatever else is claimed for it is free again.
+    /// The tracker has ended without reading these answers. Its claims with the numbers in `held` are kept, as
+    /// their records were not dropped; all others are free again.
     pub(crate) fn tracker_ended(&mut self, unheard: Vec<Claimed>, held: HashSet<u64>, now: Moment) {
         self.held = held;
         self.unheard(unheard, now);
     }
 
-    /// What was claimed for a tracker that is gone.
+    /// Releases what was claimed for a tracker that is gone.
     pub(crate) fn unheard(&mut self, claimed: Vec<Claimed>, now: Moment) {
         let is_free = |it: &Claimed| it.answer == ClaimAnswer::First && !self.held.contains(&it.sequence);
         let keys: Vec<_> = claimed.into_iter().filter(is_free).map(|it| it.key).collect();
         self.command(StoreCommand::Release(keys), now);
     }
 
-    /// The longest waiting claims, but those that a release is before.
+    /// The claims that have waited longest, except those whose keys are about to be released.
     pub(super) fn next_claims(&mut self, most: usize) -> VecDeque<Waiting<ClaimRequest>> {
         if self.releasing.is_empty() {
             return self.claims.drain(..most).collect();

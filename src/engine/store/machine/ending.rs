@@ -11,7 +11,7 @@ pub(super) struct Drain {
     pub(super) ticket: u64,
     /// Calls from this one on began after the question.
     pub(super) first_call: u64,
-    /// So many keys were to be kept and released before the question.
+    /// The keys that were accepted before the question.
     pub(super) keys: KeyTotals,
     /// Visitor state has been offered.
     pub(super) written: bool,
@@ -31,7 +31,7 @@ pub(super) struct Closing {
     pub(super) deadline: Moment,
     /// Calls from this one on offer everything once more.
     pub(super) first_call: u64,
-    /// The deadline has passed, and the end waits for no write any more.
+    /// The deadline has passed: no write is waited for any longer.
     pub(super) over: bool,
 }
 
@@ -46,10 +46,10 @@ impl Drain {
     pub(super) fn wrote(&mut self, call: u64, refused: bool, next: Option<u64>) {
         let through = next.is_none_or(|next| next >= self.ticket);
         if call >= self.first_call {
-            // What is refused has been tried.
+            // A refusal counts as a try.
             self.written = refused || through;
         } else if !through {
-            // Someone has changed while being written, before the question.
+            // A visitor has changed while being written, before the question.
             (self.written, self.until) = (false, None);
         }
     }
@@ -90,7 +90,7 @@ impl StoreMachine {
         self.write_at.is_some() || self.calls.iter().any(|call| matches!(call.asked, Asked::Write))
     }
 
-    /// Whether nothing new can be asked, as the store keeps what was asked for longer than it may.
+    /// Whether nothing new can be asked, because calls that are overdue occupy the lanes.
     pub(super) fn hangs(&self, now: Moment) -> bool {
         self.calls.len() + 2 >= Self::LANES && self.calls.iter().all(|call| call.due <= now)
     }

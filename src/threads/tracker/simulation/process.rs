@@ -21,7 +21,7 @@ use crate::engine::{
     question,
 };
 use crate::threads::flusher::{Flusher, FlusherHandle};
-use crate::threads::tracker::mailbox::{Mailbox, Ports};
+use crate::threads::tracker::mailbox::{Channels, Mailbox};
 use crate::threads::tracker::run::{Event, TrackerThread};
 
 pub(super) struct Process {
@@ -88,26 +88,27 @@ impl Process {
         let (flusher_handle, deliveries) = FlusherHandle::new(lanes);
         let (ended, outcomes) = bounded(lanes);
         let ledger = Arc::<Ledger>::default();
-        let (mailbox, mut ports) =
+        let (mailbox, mut channels) =
             Mailbox::new(&delivery, flusher_handle, outcomes.clone(), Arc::default(), Arc::clone(&ledger));
         let (claimed_in, claimed) = unbounded();
         let (messages_in, messages) = unbounded();
-        ports.claimed = claimed.clone();
-        ports.store = Box::new(move |message| drop(messages_in.send(message)));
-        let Ports { inbox, asked, .. } = &ports;
+        channels.claimed = claimed.clone();
+        channels.store = Box::new(move |message| drop(messages_in.send(message)));
+        let Channels { inbox, asked, .. } = &channels;
         let (inbox, asked) = (inbox.clone(), asked.clone());
         let count = |number| NonZeroUsize::new(number).unwrap();
         let mut store = store.map(|store| StoreActor::new(store, &delivery, messages, claimed_in));
+        let forgets = scope.bug == Some(Bug::Forgotten) && store.is_some();
         let settings = TrackerSettings {
             batch_size: count(scope.batch_size),
             auto_flush_interval: scope.auto_flush_interval,
             delivery,
-            max_visitors: count(1_000),
-            visitor_ttl: (scope.bug == Some(Bug::Forgotten) && store.is_some()).then_some(Duration::ZERO),
+            max_visitors: count(if forgets { 1 } else { 1_000 }),
+            visitor_ttl: None,
             store: store.is_some(),
             jitter: Jitter::seeded(number as u64),
         };
-        let thread = TrackerThread::new(ports, settings);
+        let thread = TrackerThread::new(channels, settings);
         if let Some(store) = &mut store {
             store.leaves_marks = scope.bug == Some(Bug::LeftMark);
             store.loses_leases = scope.bug == Some(Bug::LostLease);
