@@ -1,4 +1,4 @@
-//! The wall around foreign code: transports, stores and handlers.
+//! What keeps panics of foreign code from the SDK: of transports, stores and handlers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,11 +21,11 @@ pub(crate) fn quietly(run: impl FnOnce()) {
 
 /// Keeps the panics of foreign code from the SDK's threads and from callers, and counts them.
 #[derive(Clone, Default)]
-pub(crate) struct Wall {
+pub(crate) struct PanicGuard {
     panics: Arc<AtomicU64>,
 }
 
-impl Wall {
+impl PanicGuard {
     /// Runs foreign code; `None` where it panicked. Foreign code owns its state, so what it leaves
     /// behind is its own concern.
     pub(crate) fn caught<T>(&self, what: &str, run: impl FnOnce() -> T) -> Option<T> {
@@ -61,10 +61,10 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_panics_when_dropped_stays_behind_the_wall() {
-        let wall = Wall::default();
-        assert!(wall.caught("a test", || std::panic::panic_any(Spiteful)).is_none());
-        assert_eq!(wall.panics(), 1);
+    fn a_payload_that_panics_when_dropped_is_caught_too() {
+        let guard = PanicGuard::default();
+        assert!(guard.caught("a test", || std::panic::panic_any(Spiteful)).is_none());
+        assert_eq!(guard.panics(), 1);
         quietly(|| std::panic::panic_any(Spiteful));
     }
 }

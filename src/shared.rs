@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 use crate::config::{ConfigSnapshot, SnapshotCell};
 #[cfg(feature = "async")]
 use crate::engine::Stored;
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) cell: Arc<SnapshotCell>,
     /// When the config in place was given, fetched or confirmed.
     confirmed_at: Arc<ArcSwapOption<SystemTime>>,
-    wall: Wall,
+    guard: PanicGuard,
     store: Option<Arc<dyn DataStore>>,
     transport: Arc<dyn Transport>,
     runtime: PerProcess<Runtime>,
@@ -83,25 +83,25 @@ struct Closing {
 
 impl Shared {
     pub(crate) fn new(config: SdkConfig, transport: Arc<dyn Transport>) -> Self {
-        let wall = Wall::default();
+        let guard = PanicGuard::default();
         let max_response_bytes = config.transport.max_response_bytes;
         let transport: Arc<dyn Transport> = Arc::new(GuardedTransport {
             transport,
-            wall: wall.clone(),
+            guard: guard.clone(),
             max_response_bytes,
             interrupted: AtomicBool::new(false),
         });
-        let guarded = |store| Arc::new(Guarded { store, wall: wall.clone() }) as Arc<dyn DataStore>;
+        let guarded = |store| Arc::new(Guarded { store, guard: guard.clone() }) as Arc<dyn DataStore>;
         let store = config.data_store.clone().map(guarded);
         let tuning = &config.tuning;
         let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.is_some())
             .with_max_bytes(tuning.max_visitor_bytes.get());
-        let runtime = Runtime::new(visitors, Notifier::new(wall.clone()), Arc::clone(&transport), false);
+        let runtime = Runtime::new(visitors, Notifier::new(guard.clone()), Arc::clone(&transport), false);
         Self {
             config,
             cell: Arc::default(),
             confirmed_at: Arc::default(),
-            wall,
+            guard,
             store,
             transport,
             runtime: PerProcess::new(runtime),
@@ -231,9 +231,11 @@ impl Shared {
     async fn ask(&self, store: &dyn AsyncDataStore, key: &str, limit: &mut Limit<'_>) -> Stored {
         const WHAT: &str = "the data store";
         let panicked = || StoreError::new("panicked");
-        let Some(mut asked) = self.wall.caught(WHAT, || store.get(key)) else { return Some(Err(panicked())) };
+        let Some(mut asked) = self.guard.caught(WHAT, || store.get(key)) else {
+            return Some(Err(panicked()));
+        };
         let answer = poll_fn(|context| {
-            let polled = self.wall.caught(WHAT, || asked.as_mut().poll(context));
+            let polled = self.guard.caught(WHAT, || asked.as_mut().poll(context));
             match polled.unwrap_or_else(|| Poll::Ready(Err(panicked()))) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
                 Poll::Pending => limit.poll(context).map(|()| None),
@@ -380,7 +382,7 @@ impl Shared {
             tuning: self.config.tuning.clone(),
             timeout: self.config.transport.total_timeout,
             compile: self.config.compile,
-            wall: self.wall.clone(),
+            guard: self.guard.clone(),
         };
         let handle = Arc::new(start(fetcher)?);
         *place = Some(Arc::clone(&handle));
@@ -400,7 +402,7 @@ impl Shared {
             Source::SdkKey(_) => ConfigSource::Fetched,
             Source::Direct(_) => ConfigSource::Direct,
         });
-        stats.panics = self.wall.panics();
+        stats.panics = self.guard.panics();
         stats.events_missed = runtime.notifier.missed();
         stats.fork_generation = generation();
         stats
@@ -498,7 +500,7 @@ impl Shared {
                 Source::Direct(_) => None,
             },
             timeout: self.config.transport.total_timeout,
-            wall: self.wall.clone(),
+            guard: self.guard.clone(),
         };
         TrackerHandle::start(
             settings,

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::delivery::{CutLimit, Parcel};
 use super::event::TrackedEvent;
+use super::ledger::ByClass;
 use super::moment::Moment;
 
 /// An accepted record and its place in the order of acceptance.
@@ -13,10 +15,10 @@ pub(crate) struct Queued {
     pub(crate) accepted_at: Moment,
     /// Deliveries that carried it and failed.
     pub(crate) tries: u32,
-    /// Of these, how many reached an endpoint that neither took nor refused it. It may be why.
+    /// How many of these reached an endpoint that neither took nor refused it: the record may be the reason.
     pub(crate) suspicion: u32,
     pub(crate) claim: Claim,
-    /// Which of the marks that were ever set is its own.
+    /// The number of its own mark among all that were ever set.
     pub(crate) mark: u64,
 }
 
@@ -41,20 +43,38 @@ impl Queued {
     }
 }
 
-/// How much one delivery may carry.
-#[derive(Clone, Copy)]
-pub(crate) struct CutLimit {
-    /// Events on the wire, save for a single record that is more.
-    pub(crate) events: usize,
-    /// Bytes of records, save for a single larger one.
-    pub(crate) bytes: usize,
+impl Parcel for Queued {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn accepted_at(&self) -> Moment {
+        self.accepted_at
+    }
+
+    fn wire_events(&self) -> usize {
+        self.event.wire_events()
+    }
+
+    fn count_in(&self, counts: &mut ByClass) {
+        counts.count(self.event.class());
+    }
+
+    fn count_try(&mut self) {
+        self.tries = self.tries.saturating_add(1);
+    }
+
+    fn count_suspicion(&mut self) -> u32 {
+        self.suspicion = self.suspicion.saturating_add(1);
+        self.suspicion
+    }
 }
 
 /// One queue for each class, read together in order of acceptance, so that room is made at the
 /// expense of the least defended class without a search.
 pub(crate) struct Backlog {
     ready: [Queue; 3],
-    /// What waits for its claim, by number, apart: a cut takes what can go without passing the others by.
+    /// Records that wait for their claims, by number; kept apart, so that a cut need not skip them.
     asked: [BTreeMap<u64, Queued>; 3],
     max_records: usize,
     max_bytes: usize,
@@ -64,14 +84,14 @@ pub(crate) struct Backlog {
     released: u64,
     /// How many are not.
     open: usize,
-    /// Cuts begin here, where any record is ready that is not before it.
+    /// Cuts begin at this number, if any record from there on is ready.
     cut_from: u64,
 }
 
-/// So long a record that waits for its claim holds up later ones, so that what a quick store has judged goes out
+/// How long a record that waits for its claim holds up later ones, so that with a quick store records go out
 /// in order.
 const IN_ORDER: Duration = Duration::from_millis(50);
-/// Under more suspicion than this a record travels in smaller and smaller company.
+/// Beyond this suspicion, a record is sent in smaller and smaller requests.
 const TRUSTED: u32 = 5;
 
 /// Records in order of acceptance.
@@ -107,7 +127,7 @@ impl Backlog {
         self.open
     }
 
-    /// Releases all records before `end`, which every one that is here is.
+    /// Releases all records before `end`; every record here is one of them.
     pub(crate) fn release(&mut self, end: u64) {
         self.released = self.released.max(end);
         self.open = 0;
@@ -118,7 +138,7 @@ impl Backlog {
         self.to_retry
     }
 
-    /// Whether one more record of this size fits without another's place.
+    /// Whether one more record of this size fits without evicting another.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.len() < self.max_records && self.bytes + bytes <= self.max_bytes
     }
@@ -167,7 +187,7 @@ impl Backlog {
         batch
     }
 
-    /// Before which number the records stand that a delivery takes, of those from one number to before another.
+    /// The end of what one delivery takes of the records in `from..before`.
     fn cut_end(&self, from: u64, before: u64, limit: CutLimit) -> Option<u64> {
         let mut queues = self.ready.each_ref().map(|queue| queue.since(from).peekable());
         let (mut events, mut bytes, mut most, mut end) = (0, 0, limit.events, None);
@@ -215,7 +235,7 @@ impl Backlog {
         self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < before)
     }
 
-    /// Until when records are held up that could go, but for their order.
+    /// When records that only wait for their order are no longer held up.
     pub(crate) fn in_order_until(&self, now: Moment) -> Option<Moment> {
         let before = self.due_before(now);
         let are_held =
@@ -224,7 +244,7 @@ impl Backlog {
         Some(asked.accepted_at + IN_ORDER)
     }
 
-    /// Before which number a record can go, if it waits for no claim.
+    /// Records before this number can go, unless they wait for a claim.
     fn due_before(&self, now: Moment) -> u64 {
         let held = self.oldest_asked().filter(|asked| now < asked.accepted_at + IN_ORDER);
         held.map_or(self.released, |asked| self.released.min(asked.sequence))
@@ -274,7 +294,7 @@ impl Backlog {
         self.taken(oldest)
     }
 
-    /// Takes a record that has left its queue out of the counts.
+    /// Updates the counts for a record that has left its queue.
     fn taken(&mut self, queued: Option<Queued>) -> Option<Queued> {
         self.uncount(queued.as_ref()?);
         queued
@@ -369,7 +389,7 @@ mod tests {
         Moment::default()
     }
 
-    /// When nothing is held up for its order any more.
+    /// When nothing is held up for its order any longer.
     fn late() -> Moment {
         start() + Duration::from_secs(1_000_000)
     }
@@ -445,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_takes_the_oldest_of_all_classes_up_to_its_end_and_bounds() {
+    fn a_cut_takes_the_oldest_of_all_classes_within_its_bounds() {
         let mut backlog = Backlog::new(100, usize::MAX);
         for sequence in 0..9 {
             let record = match sequence % 3 {
@@ -497,7 +517,7 @@ mod tests {
         answered.claim = Claim::Leased;
         backlog.push(answered);
         assert_eq!((cut(&mut backlog, 6, ANY), backlog.len()), (vec![2, 5], 2), "in its place");
-        // Whoever waits can be evicted and is too old as others.
+        // Records that wait are evicted and expire like any other.
         assert_eq!(backlog.expire(start()).map(|expired| expired.sequence), Some(0));
         backlog.max_records = 0;
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(1));

@@ -15,9 +15,9 @@ pub(crate) struct Marks {
     /// Of these, the marks of records that were delivered and that the data store has too.
     stored: HashSet<Mark>,
     order: VecDeque<(Mark, Moment)>,
-    /// How many have left the order: the number of its first place.
+    /// How many marks have left `order`, which is the number of its first entry.
     passed: u64,
-    /// Released marks that still have a place in `order`, and how many.
+    /// Released marks that still have entries in `order`, and how many.
     released: HashMap<Mark, u32>,
     capacity: NonZeroUsize,
     ttl: Option<Duration>,
@@ -57,7 +57,7 @@ impl Marks {
         Mark((u128::from(high) << 64) | u128::from(low))
     }
 
-    /// Whether a mark is set and has not outlived its time.
+    /// Whether a mark is set and has not expired.
     pub(crate) fn contains(&mut self, mark: Mark, now: Moment) -> bool {
         if let Some(limit) = self.ttl.and_then(|ttl| now.checked_sub(ttl)) {
             while self.order.front().is_some_and(|(_, set_at)| *set_at <= limit) {
@@ -67,8 +67,8 @@ impl Marks {
         self.seen.contains(&mark)
     }
 
-    /// The record of a mark was delivered, and the data store has it: from now on the store is asked, as
-    /// it may be erased there, and this one counts where no answer comes.
+    /// The record of a mark was delivered, and the data store has the mark: from now on the store is asked,
+    /// where it may have been erased, and memory decides only if no answer comes.
     pub(crate) fn leave_to_store(&mut self, mark: Mark) {
         if self.seen.contains(&mark) {
             self.stored.insert(mark);
@@ -95,8 +95,8 @@ impl Marks {
         self.passed + self.order.len() as u64 - 1
     }
 
-    /// Takes the mark with this number back, unless it was forgotten: one of a later record may be in its
-    /// stead. Its place in the order goes when it is the oldest.
+    /// Releases the mark with this number, unless it was forgotten and may belong to a later record by now.
+    /// Its entry in the order stays until it is the oldest.
     pub(crate) fn release(&mut self, mark: Mark, number: u64) {
         if number < self.passed {
             return;

@@ -2,6 +2,7 @@
 //! channel, clock or socket is named here; what drives them is.
 
 mod backlog;
+mod delivery;
 mod event;
 mod flush;
 mod jitter;
@@ -24,7 +25,7 @@ pub use ledger::{BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, Pe
 pub use lifecycle::{LifecycleEvent, LifecycleEventKind, VisitorId};
 pub use refresher::RefreshOutcome;
 
-pub(crate) use backlog::{Backlog, Claim, CutLimit, Queued};
+pub(crate) use backlog::{Backlog, Claim, Queued};
 pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};
 pub(crate) use flush::FlushRequest;
 pub(crate) use jitter::Jitter;
@@ -34,7 +35,7 @@ pub(crate) use moment::Moment;
 pub(crate) use payload::{Envelope, is_report_key};
 pub(crate) use previews::{Previewed, Previews};
 pub(crate) use question::{Pending, Reply, Unanswered, question, wake};
-pub(crate) use refresher::{FetchedConfig, RefreshEffect, RefreshEvent, Refreshed, Refresher, Wish};
+pub(crate) use refresher::{FetchedConfig, RefreshEffect, RefreshEvent, RefreshKind, Refreshed, Refresher};
 pub(crate) use store::{
     Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, Stored,
 };

@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 
 /// Wakes a caller. A task's executor is foreign code.
 pub(crate) fn wake(waker: Waker) {
-    Wall::default().caught("an executor", || waker.wake());
+    PanicGuard::default().caught("an executor", || waker.wake());
 }
 
 /// Why there is no answer.
@@ -124,8 +124,9 @@ impl<T> Pending<T> {
     }
 
     /// The answer, if it has come.
-    pub(crate) fn try_recv(&self) -> Result<T, crossbeam_channel::TryRecvError> {
-        use crossbeam_channel::TryRecvError;
+    pub(crate) fn try_recv(&self) -> Result<T, std::sync::mpsc::TryRecvError> {
+        use std::sync::mpsc::TryRecvError;
+
         let mut state = self.0.lock();
         let none = if state.settled { TryRecvError::Disconnected } else { TryRecvError::Empty };
         state.value.take().ok_or(none)
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_waits_for_goes_nowhere_and_holds_no_task() {
+    fn an_answer_that_nobody_waits_for_holds_no_task() {
         struct Task;
         impl std::task::Wake for Task {
             fn wake(self: Arc<Self>) {}

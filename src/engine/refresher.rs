@@ -10,7 +10,7 @@ use crate::ports::TransportError;
 
 /// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum RefreshKind {
     /// A config in place, whoever fetched it.
     Ready,
     /// A look at what is served now.
@@ -38,7 +38,7 @@ pub enum RefreshOutcome {
     Updated(ConfigChanges),
 }
 
-/// Fetches one config at a time, for the clock and for everybody who waits by then.
+/// Fetches one config at a time, on schedule and for everyone who waits by the time it arrives.
 pub(crate) struct Refresher {
     policy: Option<RefreshConfig>,
     jitter: Jitter,
@@ -56,7 +56,7 @@ pub(crate) struct Refresher {
 /// What happens to the refresher.
 pub(crate) enum RefreshEvent {
     /// Somebody waits.
-    Asked(Wish, Reply<Refreshed>),
+    Asked(RefreshKind, Reply<Refreshed>),
     /// Somebody wants a fetch and does not wait for it.
     Wanted,
     /// Time has passed.
@@ -107,12 +107,12 @@ impl Refresher {
     pub(crate) fn turn(&mut self, event: RefreshEvent, now: Moment) -> Vec<RefreshEffect> {
         let mut effects = Vec::new();
         match event {
-            RefreshEvent::Asked(Wish::Ready, reply) if self.config.is_some() => {
+            RefreshEvent::Asked(RefreshKind::Ready, reply) if self.config.is_some() => {
                 effects.push(RefreshEffect::Answer(reply, Ok(RefreshOutcome::NotModified)));
             }
-            RefreshEvent::Asked(wish, reply) => {
-                // A core that is initialized again and again gets ready also where nobody waits long.
-                self.wanted |= wish == Wish::Ready;
+            RefreshEvent::Asked(kind, reply) => {
+                // So that a core whose callers never wait long enough still becomes ready.
+                self.wanted |= kind == RefreshKind::Ready;
                 self.waiting.push(reply);
             }
             RefreshEvent::Wanted => self.wanted = true,
@@ -129,8 +129,8 @@ impl Refresher {
         effects
     }
 
-    /// Takes over a good config, keeps the one in place otherwise, plans the next fetch and answers
-    /// everybody.
+    /// Installs a good config or keeps the current one, plans the next fetch, and answers everyone who
+    /// waits.
     fn answered(
         &mut self,
         answer: Result<FetchedConfig, LoadError>,
@@ -152,7 +152,7 @@ impl Refresher {
 
     fn install(&mut self, fetched: FetchedConfig, effects: &mut Vec<RefreshEffect>) -> Refreshed {
         let FetchedConfig::Changed { snapshot, etag } = fetched else {
-            // Not to have changed is no answer to a request without an ETag.
+            // Nothing can be unmodified for a request that sent no ETag.
             let Some(_) = self.config else { return Err(TransportError::Protocol.into()) };
             effects.push(RefreshEffect::Confirm);
             return Ok(RefreshOutcome::NotModified);
@@ -174,7 +174,7 @@ impl Refresher {
         Ok(RefreshOutcome::Updated(changes))
     }
 
-    /// Plans the next fetch, where there is a policy.
+    /// Plans the next fetch, if there is a policy.
     fn plan(&mut self, now: Moment) {
         // A core that never had a config is initialized again by its application, not by the clock.
         if let Some(policy) = &self.policy
@@ -230,15 +230,15 @@ mod tests {
     }
 
     impl Refresher {
-        fn ask(&mut self, wish: Wish, now: Moment) -> (Pending<Refreshed>, Vec<RefreshEffect>) {
+        fn ask(&mut self, kind: RefreshKind, now: Moment) -> (Pending<Refreshed>, Vec<RefreshEffect>) {
             let (reply, receipt) = question();
-            let effects = self.turn(RefreshEvent::Asked(wish, reply), now);
+            let effects = self.turn(RefreshEvent::Asked(kind, reply), now);
             (receipt, effects)
         }
 
         /// One fetch, from the question to the answer.
         fn refreshed(&mut self, answered: Result<FetchedConfig, LoadError>, now: Moment) -> Refreshed {
-            let (receipt, asked) = self.ask(Wish::Current, now);
+            let (receipt, asked) = self.ask(RefreshKind::Current, now);
             assert_eq!(fetches(&asked), 1);
             answer(self.turn(RefreshEvent::Answered(answered), now));
             receipt.try_recv().expect("an answer")
@@ -251,8 +251,8 @@ mod tests {
         let mut waiting = Vec::new();
         let mut begun = 0;
         for asked in 0..100 {
-            let wish = if asked % 2 == 0 { Wish::Ready } else { Wish::Current };
-            let (receipt, effects) = refresher.ask(wish, now);
+            let kind = if asked % 2 == 0 { RefreshKind::Ready } else { RefreshKind::Current };
+            let (receipt, effects) = refresher.ask(kind, now);
             begun += fetches(&effects) + fetches(&refresher.turn(RefreshEvent::Wanted, now));
             waiting.push(receipt);
         }
@@ -266,19 +266,19 @@ mod tests {
     fn a_config_in_place_is_an_answer_to_initialize_alone() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
-        let (receipt, effects) = refresher.ask(Wish::Ready, now);
+        let (receipt, effects) = refresher.ask(RefreshKind::Ready, now);
         assert_eq!(fetches(&effects), 0);
         answer(effects);
         assert_eq!(receipt.try_recv(), Ok(Ok(RefreshOutcome::NotModified)));
-        assert_eq!(fetches(&refresher.ask(Wish::Current, now).1), 1);
+        assert_eq!(fetches(&refresher.ask(RefreshKind::Current, now).1), 1);
     }
 
     #[test]
-    fn a_core_that_is_initialized_in_no_time_gets_ready_all_the_same() {
+    fn initialize_without_time_to_wait_still_begins_a_fetch() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         let (reply, receipt) = question();
         drop(receipt);
-        assert_eq!(fetches(&refresher.turn(RefreshEvent::Asked(Wish::Ready, reply), now)), 1);
+        assert_eq!(fetches(&refresher.turn(RefreshEvent::Asked(RefreshKind::Ready, reply), now)), 1);
     }
 
     #[test]
@@ -287,12 +287,12 @@ mod tests {
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (reply, receipt) = question();
         drop(receipt);
-        assert_eq!(fetches(&refresher.turn(RefreshEvent::Asked(Wish::Current, reply), now)), 0);
+        assert_eq!(fetches(&refresher.turn(RefreshEvent::Asked(RefreshKind::Current, reply), now)), 0);
         assert_eq!(fetches(&refresher.turn(RefreshEvent::Tick, now)), 0);
     }
 
     #[test]
-    fn the_wait_grows_with_each_failure_to_the_ceiling_and_a_success_ends_it() {
+    fn the_wait_grows_with_each_failure_until_a_success() {
         let mut refresher = refresher(policy(Duration::ZERO));
         let mut now = Moment::default();
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_planned_without_a_policy_or_before_the_first_config() {
+    fn no_fetch_is_planned_without_a_policy_or_a_first_config() {
         let now = Moment::default();
         let mut without = refresher(None);
         assert!(without.refreshed(served("1", "1"), now).is_ok());
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refresher_of_a_forked_child_goes_on_with_the_config_and_the_etag_that_are_in_place() {
+    fn a_forked_child_goes_on_with_the_config_and_etag_in_place() {
         let now = Moment::default();
         let mut before = refresher(policy(Duration::ZERO));
         assert!(before.refreshed(served("1", "1"), now).is_ok());
@@ -434,14 +434,14 @@ mod tests {
             let effects = match below(4) {
                 0 => {
                     drop(receipt);
-                    refresher.turn(RefreshEvent::Asked(Wish::Current, reply), now)
+                    refresher.turn(RefreshEvent::Asked(RefreshKind::Current, reply), now)
                 }
                 1 => {
                     asked.waiting.push(receipt);
-                    refresher.turn(RefreshEvent::Asked(Wish::Current, reply), now)
+                    refresher.turn(RefreshEvent::Asked(RefreshKind::Current, reply), now)
                 }
                 2 => {
-                    let effects = refresher.turn(RefreshEvent::Asked(Wish::Ready, reply), now);
+                    let effects = refresher.turn(RefreshEvent::Asked(RefreshKind::Ready, reply), now);
                     assert!(matches!(effects[..], [RefreshEffect::Answer(..)]), "seed {seed}");
                     effects
                 }

@@ -13,6 +13,6 @@ pub use network::{TransportConfig, TransportConfigBuilder};
 pub use refresh::{RefreshConfig, RefreshConfigBuilder};
 pub use sdk::{CacheLevel, SdkConfig, SdkConfigBuilder};
 
-pub(crate) use network::PROJECT_PLACEHOLDER;
+pub(crate) use network::{LONGEST_TIMEOUT, PROJECT_PLACEHOLDER};
 pub(crate) use sdk::{Source, Tuning};
 pub(crate) use secret::Secret;

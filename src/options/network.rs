@@ -51,7 +51,7 @@ pub struct TransportConfigBuilder {
 }
 
 /// What longer timeouts count as, since no clock can add them to the time.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The placeholder in the track base URL that the project's id replaces.
 pub(crate) const PROJECT_PLACEHOLDER: &str = "[project_id]";

@@ -1,10 +1,10 @@
-//! What stands between the SDK and any transport: bounds on what it hands over, a wall around what it is told.
+//! What stands between the SDK and any transport: bounds on what it hands over, a guard against its panics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 
 const WHAT: &str = "the transport";
 /// What is kept of a reason that a transport gives, in bytes.
@@ -15,7 +15,7 @@ const MAX_ETAG: usize = 8 * 1024;
 /// Any transport, the built-in one too. The panics of its requests are caught where they are made.
 pub(crate) struct GuardedTransport {
     pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) wall: Wall,
+    pub(crate) guard: PanicGuard,
     /// Bound on a body, whoever has read it.
     pub(crate) max_response_bytes: u64,
     /// No further call begins in this process.
@@ -78,12 +78,12 @@ impl Transport for GuardedTransport {
 
     fn interrupt(&self) {
         self.interrupted.store(true, Ordering::Release);
-        self.wall.caught(WHAT, || self.transport.interrupt());
+        self.guard.caught(WHAT, || self.transport.interrupt());
     }
 
     fn after_fork(&self) {
         self.interrupted.store(false, Ordering::Release);
-        self.wall.caught(WHAT, || self.transport.after_fork());
+        self.guard.caught(WHAT, || self.transport.after_fork());
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
     fn guarded(transport: impl Transport) -> GuardedTransport {
         GuardedTransport {
             transport: Arc::new(transport),
-            wall: Wall::default(),
+            guard: PanicGuard::default(),
             max_response_bytes: 1,
             interrupted: AtomicBool::new(false),
         }

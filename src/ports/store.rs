@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 
 /// A store that outlives the process or is shared between processes, with the official Python
 /// SDK's methods, keys and values, so that both SDKs can use the same one.
@@ -130,12 +130,12 @@ impl StoreError {
 /// An application's store, with its panics turned into failures.
 pub(crate) struct Guarded {
     pub(crate) store: Arc<dyn DataStore>,
-    pub(crate) wall: Wall,
+    pub(crate) guard: PanicGuard,
 }
 
 impl Guarded {
     fn guard<T>(&self, call: impl FnOnce(&dyn DataStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let result = self.wall.caught("the data store", || call(self.store.as_ref()));
+        let result = self.guard.caught("the data store", || call(self.store.as_ref()));
         result.unwrap_or_else(|| Err(StoreError::new("panicked")))
     }
 
@@ -145,7 +145,7 @@ impl Guarded {
         asked: usize,
         call: impl FnOnce(&dyn DataStore) -> Vec<Result<T, StoreError>>,
     ) -> Vec<Result<T, StoreError>> {
-        let given = self.wall.caught("the data store", || call(self.store.as_ref()));
+        let given = self.guard.caught("the data store", || call(self.store.as_ref()));
         let missing = if given.is_some() { "returned too few answers" } else { "panicked" };
         let mut answers = given.unwrap_or_default();
         answers.resize_with(asked, || Err(StoreError::new(missing)));
@@ -191,6 +191,6 @@ impl DataStore for Guarded {
     }
 
     fn after_fork(&self) {
-        self.wall.caught("the data store", || self.store.after_fork());
+        self.guard.caught("the data store", || self.store.after_fork());
     }
 }

@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, at, never};
 
 use crate::engine::Moment;
+use crate::options::LONGEST_TIMEOUT;
 
-/// Longer waits than this are cut to it, so that every deadline is a moment that the clock can name.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// The moment `timeout` from now.
+/// The moment `timeout` from now, as far as the system's clock can name it.
 pub(crate) fn deadline_after(timeout: Duration) -> Instant {
-    Instant::now() + timeout.min(LONGEST)
+    Instant::now() + timeout.min(LONGEST_TIMEOUT)
 }
 
 /// Moments since this clock was started. Those of two clocks do not compare.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 use crate::config::{CompileOptions, ConfigSnapshot, load};
 use crate::engine::FetchedConfig;
 use crate::error::LoadError;
@@ -17,7 +17,7 @@ pub(crate) struct Fetcher {
     pub(crate) tuning: Tuning,
     pub(crate) timeout: Duration,
     pub(crate) compile: CompileOptions,
-    pub(crate) wall: Wall,
+    pub(crate) guard: PanicGuard,
 }
 
 impl Fetcher {
@@ -43,7 +43,7 @@ impl Fetcher {
         &self,
         request: impl FnOnce() -> Result<ConfigResponse, TransportError>,
     ) -> Result<ConfigResponse, TransportError> {
-        self.wall.caught("the transport", request).unwrap_or(Err(TransportError::Panicked))
+        self.guard.caught("the transport", request).unwrap_or(Err(TransportError::Panicked))
     }
 
     fn request<'a>(&'a self, etag: Option<&'a str>) -> ConfigRequest<'a> {
@@ -89,7 +89,7 @@ mod tests {
             tuning: SdkConfig::builder().sdk_key("1/2").build().unwrap().tuning,
             timeout: Duration::from_secs(1),
             compile: CompileOptions::default(),
-            wall: Wall::default(),
+            guard: PanicGuard::default(),
         }
     }
 

@@ -7,13 +7,13 @@ use crossbeam_channel::{Receiver, SendError, Sender, bounded};
 use smol_str::SmolStr;
 
 use super::worker::Worker;
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 use crate::engine::{Delivery, Envelope, Outcome};
 use crate::error::StartError;
 use crate::options::Secret;
 use crate::ports::{TrackingRequest, Transport, TransportError};
 
-/// The way to the flusher. Dropping it ends each lane after the delivery at hand.
+/// The way to the flusher. Dropping it ends each lane after the delivery in flight.
 pub(crate) struct FlusherHandle {
     inbox: Sender<Delivery>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Flusher {
     /// The SDK key, where there is one.
     pub(crate) sdk_key: Option<Secret>,
     pub(crate) timeout: Duration,
-    pub(crate) wall: Wall,
+    pub(crate) guard: PanicGuard,
 }
 
 impl FlusherHandle {
@@ -52,8 +52,7 @@ impl FlusherHandle {
         Ok((handle, workers))
     }
 
-    /// Hands a delivery over. The tracker sends one only for a lane that is free, so there is always
-    /// room.
+    /// Hands a delivery over. Never blocks, as the tracker sends one only when a lane is free.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
         self.inbox.send(delivery).map_err(SendError::into_inner)
     }
@@ -78,7 +77,7 @@ impl Flusher {
             timeout: self.timeout,
         };
         let result = self
-            .wall
+            .guard
             .caught("the transport", || self.transport.send_tracking(&request))
             .unwrap_or(Err(TransportError::Panicked));
         Outcome { delivery, result, bytes: body.len(), left_out }

@@ -1,4 +1,4 @@
-//! An inbox that a question leaves when nobody waits for its answer, and that a close empties.
+//! An inbox that discards questions that nobody waits for any more, and that a close empties.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,11 +13,11 @@ use super::worker::Worker;
 use crate::engine::{Reply, question};
 use crate::error::StartError;
 
-/// Questions from which on those that nobody waits for are looked for.
+/// Above this number of questions, abandoned ones are looked for.
 const CROWDED: usize = 64;
 
-/// The way to an actor that answers questions. Dropping it ends the thread after the call at hand.
-pub(super) struct Desk<Q, T> {
+/// The way to an actor that answers questions. Dropping it ends the thread after the call in progress.
+pub(super) struct ActorHandle<Q, T> {
     inbox: Arc<Inbox<Q, T>>,
     worker: Worker,
 }
@@ -26,22 +26,22 @@ pub(super) struct Desk<Q, T> {
 /// waits, and those of callers who are gone never make up more than half of a crowded inbox.
 pub(super) struct Inbox<Q, T> {
     state: Mutex<State<Q, T>>,
-    bell: (Sender<()>, Receiver<()>),
-    /// Callers whose questions are answered, or being answered; a close sends them home.
+    signal: (Sender<()>, Receiver<()>),
+    /// Callers whose questions are answered, or being answered; a close wakes them.
     callers: Arc<Wakers>,
 }
 
 struct State<Q, T> {
     closed: bool,
     questions: VecDeque<Question<Q, T>>,
-    /// With how many questions the next look for abandoned ones is due.
+    /// Above this number of questions, the next search for abandoned ones is due.
     crowded: usize,
 }
 
 /// A question, and where its answer goes.
 type Question<Q, T> = (Q, Reply<T>);
 
-impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
+impl<Q: Send + 'static, T: Send + 'static> ActorHandle<Q, T> {
     /// Starts the thread, which is to end when its inbox is closed.
     pub(super) fn start(
         name: &'static str,
@@ -65,7 +65,7 @@ impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
             let closed = self.inbox.is_closed();
             match answered.as_mut().poll(context) {
                 Poll::Ready(answer) => Poll::Ready(answer.ok()),
-                // The call at hand may never end.
+                // The call in progress may never end.
                 Poll::Pending if closed => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
@@ -74,13 +74,13 @@ impl<Q: Send + 'static, T: Send + 'static> Desk<Q, T> {
     }
 }
 
-impl<Q, T> Desk<Q, T> {
-    /// Has the actor look up from its wait.
-    pub(super) fn ring(&self) {
-        self.inbox.ring();
+impl<Q, T> ActorHandle<Q, T> {
+    /// Wakes the actor.
+    pub(super) fn notify(&self) {
+        self.inbox.notify();
     }
 
-    /// Ends the thread after the call at hand. What waits is not answered any more.
+    /// Ends the thread after the call in progress. Waiting questions get no answer.
     pub(super) fn close(&self) {
         self.inbox.close();
     }
@@ -91,7 +91,7 @@ impl<Q, T> Desk<Q, T> {
     }
 }
 
-impl<Q, T> Drop for Desk<Q, T> {
+impl<Q, T> Drop for ActorHandle<Q, T> {
     fn drop(&mut self) {
         self.close();
     }
@@ -100,12 +100,12 @@ impl<Q, T> Drop for Desk<Q, T> {
 impl<Q, T> Inbox<Q, T> {
     fn new() -> Self {
         let state = State { closed: false, questions: VecDeque::new(), crowded: CROWDED };
-        Self { state: Mutex::new(state), bell: bounded(1), callers: Arc::default() }
+        Self { state: Mutex::new(state), signal: bounded(1), callers: Arc::default() }
     }
 
-    /// Rings when there is something to look at.
-    pub(super) const fn bell(&self) -> &Receiver<()> {
-        &self.bell.1
+    /// Fires when there is something to look at.
+    pub(super) const fn signal(&self) -> &Receiver<()> {
+        &self.signal.1
     }
 
     /// To be looked at before any question.
@@ -123,7 +123,7 @@ impl<Q, T> Inbox<Q, T> {
                 Some((_, reply)) if reply.is_abandoned() => {}
                 Some(question) => return Some(question),
                 // It cannot fail, as this owns the other end too.
-                None => drop(self.bell().recv()),
+                None => drop(self.signal().recv()),
             }
         }
     }
@@ -136,14 +136,14 @@ impl<Q, T> Inbox<Q, T> {
         question
     }
 
-    /// Takes out the questions that this is the answer to, wherever they stand.
+    /// Takes all questions that the same answer settles.
     pub(super) fn take(&self, answers: impl Fn(&Q) -> bool) -> Vec<Question<Q, T>> {
         self.lock().take(|(question, _)| answers(question))
     }
 
     fn put(&self, question: Q, reply: Reply<T>) {
         let mut state = self.lock();
-        // What is dropped is dropped without the lock: it may wake a task, which is foreign code.
+        // Dropped after the lock: a drop may wake a task, which is foreign code.
         if state.closed {
             drop(state);
             drop(reply);
@@ -153,12 +153,12 @@ impl<Q, T> Inbox<Q, T> {
         let abandoned = state.abandoned();
         drop(state);
         drop(abandoned);
-        self.ring();
+        self.notify();
     }
 
-    fn ring(&self) {
-        // One that is not yet heard is enough.
-        let _ = self.bell.0.try_send(());
+    fn notify(&self) {
+        // One that has not been seen yet is enough.
+        let _ = self.signal.0.try_send(());
     }
 
     fn close(&self) {
@@ -168,7 +168,7 @@ impl<Q, T> Inbox<Q, T> {
         drop(state);
         drop(unanswered);
         self.callers.wake_all();
-        self.ring();
+        self.notify();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<Q, T>> {
@@ -195,7 +195,7 @@ impl<Q, T> State<Q, T> {
         Vec::from(taken)
     }
 
-    /// A crowd that was served lets no other one grow unseen.
+    /// Lowers the threshold again once a crowd has been served.
     fn shrink(&mut self) {
         self.crowded = CROWDED.max(self.crowded.min(2 * self.questions.len()));
     }
@@ -203,9 +203,8 @@ impl<Q, T> State<Q, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::TryRecvError;
     use std::time::{Duration, Instant};
-
-    use crossbeam_channel::TryRecvError;
 
     use super::super::wait::blocking;
     use super::*;
@@ -256,7 +255,7 @@ mod tests {
     fn a_close_needs_no_room_and_is_seen_before_any_question() {
         let (go_on, told) = bounded::<()>(0);
         let (found, seen) = bounded(1);
-        let desk = Desk::<u32, ()>::start("closed", move |inbox| {
+        let actor = ActorHandle::<u32, ()>::start("closed", move |inbox| {
             assert!(told.recv().is_err());
             found.send((inbox.is_closed(), inbox.pop().is_some())).unwrap();
         })
@@ -264,15 +263,15 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         let ask = |asked| {
             let (reply, receipt) = question();
-            desk.inbox.put(asked, reply);
+            actor.inbox.put(asked, reply);
             receipt
         };
         let asked: Vec<_> = (0..200).map(ask).collect();
-        desk.close();
+        actor.close();
         assert!(asked.iter().all(|it| it.try_recv() == Err(TryRecvError::Disconnected)));
-        assert_eq!(blocking(async |caller| desk.ask(7, &mut caller.until(deadline)).await), None, "closed");
+        assert_eq!(blocking(async |caller| actor.ask(7, &mut caller.until(deadline)).await), None, "closed");
         drop(go_on);
         assert_eq!(seen.recv(), Ok((true, false)));
-        assert!(blocking(async |caller| desk.worker().join(&mut caller.until(deadline)).await));
+        assert!(blocking(async |caller| actor.worker().join(&mut caller.until(deadline)).await));
     }
 }

@@ -15,7 +15,7 @@ use self::run::{Handlers, run};
 #[cfg(feature = "async")]
 pub use self::stream::EventStream;
 use super::worker::Worker;
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 use crate::engine::{LifecycleEvent, LifecycleEventKind};
 use crate::error::StartError;
 use crate::threads::PerProcess;
@@ -29,7 +29,7 @@ type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 #[derive(Default)]
 pub(crate) struct Notifier {
     listeners: ArcSwap<Blocks<Listener>>,
-    wall: Wall,
+    guard: PanicGuard,
     handlers: Arc<Handlers>,
     /// The handlers' thread, from the first handler until close.
     control: Mutex<Control>,
@@ -82,8 +82,8 @@ pub struct Subscription {
 }
 
 impl Notifier {
-    pub(crate) fn new(wall: Wall) -> Self {
-        Self { wall, ..Self::default() }
+    pub(crate) fn new(guard: PanicGuard) -> Self {
+        Self { guard, ..Self::default() }
     }
 
     /// Whether anyone listens.
@@ -137,7 +137,7 @@ impl Notifier {
     /// What a forked child begins with: the handlers, but for one that was running at the fork, whose
     /// lock nobody will release there. Subscriptions stay with the parent.
     pub(crate) fn inherit(&self, closed: bool) -> Self {
-        let notifier = Self::new(self.wall.clone());
+        let notifier = Self::new(self.guard.clone());
         if closed {
             notifier.lock().closed = true;
             return notifier;
@@ -201,8 +201,9 @@ impl Notifier {
 
     fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
         let Some(announced) = &control.announced else { return Ok(()) };
-        let (announced, handlers, wall) = (announced.clone(), Arc::clone(&self.handlers), self.wall.clone());
-        let worker = Worker::start("convert-events", move || run(&announced, &handlers, &wall))?;
+        let (announced, handlers, guard) =
+            (announced.clone(), Arc::clone(&self.handlers), self.guard.clone());
+        let worker = Worker::start("convert-events", move || run(&announced, &handlers, &guard))?;
         control.worker = Some(Arc::new(worker));
         control.announced = None;
         Ok(())
@@ -237,9 +238,9 @@ impl Notifier {
 }
 
 impl Registered {
-    fn call(&self, event: &LifecycleEvent, wall: &Wall) {
+    fn call(&self, event: &LifecycleEvent, guard: &PanicGuard) {
         let mut handler = self.handler.lock().unwrap_or_else(PoisonError::into_inner);
-        wall.caught("a lifecycle handler", || handler(event));
+        guard.caught("a lifecycle handler", || handler(event));
     }
 }
 

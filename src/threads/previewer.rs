@@ -5,19 +5,19 @@ use smol_str::SmolStr;
 
 use super::clock::Clock;
 use super::fetcher::Fetcher;
-use super::inbox::{Desk, Inbox};
+use super::inbox::{ActorHandle, Inbox};
 use super::wait::Limit;
 use super::worker::Worker;
 use crate::engine::{Previewed, Previews};
 use crate::error::StartError;
 
-/// The way to the previewer. Dropping it ends the thread after the fetch at hand.
-pub(crate) struct PreviewerHandle(Desk<SmolStr, Previewed>);
+/// The way to the previewer. Dropping it ends the thread after the fetch in progress.
+pub(crate) struct PreviewerHandle(ActorHandle<SmolStr, Previewed>);
 
 impl PreviewerHandle {
     /// Starts the thread.
     pub(crate) fn start(fetcher: Fetcher) -> Result<Self, StartError> {
-        Desk::start("convert-preview", move |inbox| run(&fetcher, inbox)).map(Self)
+        ActorHandle::start("convert-preview", move |inbox| run(&fetcher, inbox)).map(Self)
     }
 
     /// Asks for one experience and waits for it; `None` where the deadline passed first, or after
@@ -26,7 +26,7 @@ impl PreviewerHandle {
         self.0.ask(id.into(), limit).await
     }
 
-    /// Tells the thread to end after the fetch at hand.
+    /// Tells the thread to end after the fetch in progress.
     pub(crate) fn stop(&self) {
         self.0.close();
     }

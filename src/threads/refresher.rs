@@ -10,16 +10,16 @@ use crossbeam_channel::select;
 use super::Notifier;
 use super::clock::Clock;
 use super::fetcher::Fetcher;
-use super::inbox::{Desk, Inbox};
+use super::inbox::{ActorHandle, Inbox};
 use super::wait::Limit;
 use super::worker::Worker;
 use crate::config::SnapshotCell;
-use crate::engine::{Jitter, RefreshEffect, RefreshEvent, Refreshed, Refresher, Wish};
+use crate::engine::{Jitter, RefreshEffect, RefreshEvent, RefreshKind, Refreshed, Refresher};
 use crate::error::StartError;
 
-/// The way to the refresher. Dropping it ends the thread after the fetch at hand.
+/// The way to the refresher. Dropping it ends the thread after the fetch in progress.
 pub(crate) struct RefresherHandle {
-    desk: Desk<Wish, Refreshed>,
+    actor: ActorHandle<RefreshKind, Refreshed>,
     /// Somebody asked for a fetch without waiting for it.
     wanted: Arc<AtomicBool>,
 }
@@ -43,38 +43,38 @@ impl RefresherHandle {
         let refresher = Refresher::new(policy, jitter, (cell.load(), cell.etag()), clock.now());
         let wanted = Arc::<AtomicBool>::default();
         let asked = Arc::clone(&wanted);
-        let desk = Desk::start("convert-refresher", move |inbox| {
+        let actor = ActorHandle::start("convert-refresher", move |inbox| {
             let wanted = &asked;
             RefresherThread { refresher, clock, fetcher, cell, confirmed_at, notifier, wanted, inbox }.run();
         })?;
-        Ok(Self { desk, wanted })
+        Ok(Self { actor, wanted })
     }
 
-    /// Asks for a fetch without waiting. A fetch at hand is the one asked for.
+    /// Asks for a fetch without waiting. A fetch in progress is the one asked for.
     pub(crate) fn refresh_soon(&self) {
         self.wanted.store(true, Ordering::Release);
-        self.desk.ring();
+        self.actor.notify();
     }
 
     /// Asks for a fetch and waits for its end; `None` where the deadline passed first, or after the
-    /// close. A fetch at hand is the one asked for.
+    /// close. A fetch in progress is the one asked for.
     pub(crate) async fn refresh(&self, limit: &mut Limit<'_>) -> Option<Refreshed> {
-        self.desk.ask(Wish::Current, limit).await
+        self.actor.ask(RefreshKind::Current, limit).await
     }
 
     /// As [`refresh`](Self::refresh), but that a config in place is an answer.
     pub(crate) async fn initialize(&self, limit: &mut Limit<'_>) -> Option<Refreshed> {
-        self.desk.ask(Wish::Ready, limit).await
+        self.actor.ask(RefreshKind::Ready, limit).await
     }
 
-    /// Tells the thread to end after the fetch at hand.
+    /// Tells the thread to end after the fetch in progress.
     pub(crate) fn stop(&self) {
-        self.desk.close();
+        self.actor.close();
     }
 
     /// The thread.
     pub(crate) const fn worker(&self) -> &Worker {
-        self.desk.worker()
+        self.actor.worker()
     }
 }
 
@@ -87,20 +87,20 @@ struct RefresherThread<'a> {
     confirmed_at: Arc<ArcSwapOption<SystemTime>>,
     notifier: Arc<Notifier>,
     wanted: &'a AtomicBool,
-    inbox: &'a Inbox<Wish, Refreshed>,
+    inbox: &'a Inbox<RefreshKind, Refreshed>,
 }
 
 impl RefresherThread<'_> {
     fn run(mut self) {
         while !self.inbox.is_closed() {
-            if let Some((wish, reply)) = self.inbox.pop() {
-                self.turn(RefreshEvent::Asked(wish, reply));
+            if let Some((kind, reply)) = self.inbox.pop() {
+                self.turn(RefreshEvent::Asked(kind, reply));
             } else if self.wanted.swap(false, Ordering::Acquire) {
                 self.turn(RefreshEvent::Wanted);
             } else {
                 let tick = self.clock.alarm(self.refresher.next());
                 select! {
-                    recv(self.inbox.bell()) -> _ => {}
+                    recv(self.inbox.signal()) -> _ => {}
                     recv(tick) -> _ => self.turn(RefreshEvent::Tick),
                 }
             }
@@ -114,8 +114,8 @@ impl RefresherThread<'_> {
                     let answer = self.fetcher.config(etag.as_deref());
                     // It is an answer to everybody who has asked meanwhile.
                     self.wanted.store(false, Ordering::Release);
-                    while let Some((wish, reply)) = self.inbox.pop() {
-                        self.turn(RefreshEvent::Asked(wish, reply));
+                    while let Some((kind, reply)) = self.inbox.pop() {
+                        self.turn(RefreshEvent::Asked(kind, reply));
                     }
                     self.turn(RefreshEvent::Answered(answer));
                 }

@@ -7,7 +7,19 @@ use std::path::{Path, PathBuf};
 const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
     (
         "engine",
-        &["adapters", "asynchronous", "context", "core", "decide", "exit", "handles", "shared", "threads"],
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "exit",
+            "flush",
+            "handles",
+            "results",
+            "shared",
+            "threads",
+        ],
     ),
     (
         "ports",
@@ -17,7 +29,18 @@ const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
     ("visitors", &["adapters", "asynchronous", "context", "core", "decide", "exit", "shared"]),
     (
         "threads",
-        &["adapters", "asynchronous", "context", "core", "decide", "exit", "handles", "results", "shared"],
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "exit",
+            "flush",
+            "handles",
+            "results",
+            "shared",
+        ],
     ),
     ("shared", &["adapters", "asynchronous", "context", "core", "decide", "exit"]),
     ("context", &["adapters", "asynchronous", "core", "exit", "ports"]),
@@ -26,12 +49,26 @@ const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
 
 /// What a part may not name, because another one does it: an engine has no thread, channel, clock or socket.
 const MAY_NOT_NAME: &[(&str, &[&str])] = &[
-    ("engine/", &["std::thread", "arc_swap", "std::net", "Instant::now", "SystemTime::now", "Condvar"]),
-    ("engine/tracker/", &["crossbeam_channel", "Mutex", "std::sync::atomic"]),
-    ("engine/refresher.rs", &["crossbeam_channel", "Mutex", "std::sync::atomic"]),
+    (
+        "engine/",
+        &[
+            "std::thread",
+            "arc_swap",
+            "crossbeam_channel",
+            "std::net",
+            "Instant",
+            "SystemTime::now",
+            "Condvar",
+        ],
+    ),
+    // What else delivers than the tracker has no claims and no flushes.
+    ("engine/delivery/", &["tracker", "Claim", "Flush", "Reply", "Queued"]),
     ("ports/", &["std::thread", "crossbeam_channel", "std::net", "Instant::now", "SystemTime::now"]),
     ("context/", &["Mutex", "crossbeam_channel", "std::thread", "Instant::now"]),
 ];
+
+/// The files of `engine/` that callers read too, and that may lock for it. No machine does.
+const ENGINE_LOCKS: &[&str] = &["engine/ledger.rs", "engine/question.rs"];
 
 /// What may stand only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
@@ -212,6 +249,17 @@ fn no_part_names_what_another_one_does() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_machine_takes_a_lock() {
+    let mut locking = Vec::new();
+    for source in sources().into_iter().filter(|source| source.path.starts_with("engine/")) {
+        let locks = ["Mutex", "std::sync::atomic"].iter().any(|text| source.code.contains(text));
+        locking.extend(locks.then_some(source.path));
+    }
+    locking.sort_unstable();
+    assert_eq!(locking, ENGINE_LOCKS);
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! The store's state machine: what waits to be asked, what is being asked, and for how long.
 
+mod claims;
+mod ending;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use super::drain::{Closing, Drain, Told};
+use self::ending::{Closing, Drain, KeyTotals};
 use super::{Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, Stored};
 use crate::engine::{LifecycleEvent, Moment, Reply};
 
@@ -13,24 +18,24 @@ const MOST: usize = 1_000;
 const WRITE_LANES: usize = 4;
 /// Between two rounds of writing, so that visitors who change together are written together.
 const GAP: Duration = Duration::from_millis(10);
-/// Keys that may wait to be kept or released; what is beyond is left to the lease's end.
-const TOLD: usize = 65_536;
-/// What their texts may take, with every copy and until the calls about them have ended.
-const TOLD_BYTES: usize = 8 << 20;
+/// Keys that may wait to be kept or released; the leases of any others run out.
+const MAX_KEYS: usize = 65_536;
+/// Bytes that their texts may take, counting every copy, until the calls about them have ended.
+const MAX_KEY_BYTES: usize = 8 << 20;
 /// A key to be released stands in the queue, or in its call and beside it, and among those being released.
 const RELEASE_COPIES: usize = 3;
 
 /// What the machine wants done.
 pub(crate) enum StoreEffect {
-    /// Make this call and tell of its end by its number.
+    /// Make this call, and report its end under this number.
     Call(u64, Call),
     Claimed(Vec<Claimed>),
     Read(Reply<Stored>, Stored),
     Drained(Reply<()>),
-    /// So many readers got no answer in time.
+    /// This many readers got no answer in time.
     Late(u64),
-    /// So many keys are neither kept nor released, as too many wait.
-    Untold(usize),
+    /// This many keys are neither kept nor released, because too many wait.
+    KeysDropped(usize),
     /// The time of a drain, or of the end where it is `last`, is over before visitor state was written.
     Unwritten {
         last: bool,
@@ -55,16 +60,16 @@ pub(crate) struct StoreMachine {
     calls: Vec<Running>,
     next_call: u64,
     settled_at: Option<Moment>,
-    /// Since then nobody is kept waiting any more.
+    /// From then on nobody is kept waiting.
     closing: Option<Closing>,
     drains: Vec<Drain>,
-    /// Keys that found room.
-    told: Told,
-    told_bytes: usize,
+    /// Keys that were accepted.
+    accepted: KeyTotals,
+    key_bytes: usize,
     /// The last round of writing was refused.
     refused: bool,
-    /// Keys that there was no room for.
-    untold: usize,
+    /// Keys that were turned away since the last step.
+    keys_dropped: usize,
     /// Claims of a tracker that has ended which are not to be released.
     held: HashSet<u64>,
 }
@@ -86,10 +91,10 @@ struct Running {
 enum Asked {
     /// Those whose time is over have been taken out from the front.
     Read(VecDeque<Waiting<Reply<Stored>>>),
-    /// Of these, so many have been told from the front that the answer is late. They hear it all the same,
-    /// as a lease that nobody knows of would stay.
+    /// The first so many of these have been told that the answer is late. They still get it when it comes, or
+    /// a lease would stay that nobody knows of.
     Claim(VecDeque<Waiting<ClaimRequest>>, usize),
-    /// So many keys, and what they take.
+    /// The number of keys, and their bytes.
     Keep(usize, usize),
     Release(Vec<String>),
     Write,
@@ -99,7 +104,7 @@ impl StoreMachine {
     /// Calls at one time.
     pub(crate) const LANES: usize = 8;
     /// Claims that calls can carry at one time.
-    pub(crate) const MOST_AT_HAND: usize = MOST * (Self::LANES - 1);
+    pub(crate) const MOST_IN_CALLS: usize = MOST * (Self::LANES - 1);
 
     /// A lease lasts for `lease`; what is kept for `ttl`.
     pub(crate) fn new(timeout: Duration, lease: Duration, ttl: Option<Duration>) -> Self {
@@ -118,10 +123,10 @@ impl StoreMachine {
             settled_at: None,
             closing: None,
             drains: Vec::new(),
-            told: Told::default(),
-            told_bytes: 0,
+            accepted: KeyTotals::default(),
+            key_bytes: 0,
             refused: false,
-            untold: 0,
+            keys_dropped: 0,
             held: HashSet::new(),
         }
     }
@@ -135,12 +140,12 @@ impl StoreMachine {
             }
             StoreCommand::Keep(keys) => {
                 let keys = self.fitting(keys, 1);
-                self.told.keeps += keys.len() as u64;
+                self.accepted.keeps += keys.len() as u64;
                 self.keeps.extend(keys);
             }
             StoreCommand::Release(keys) => {
                 let keys = self.fitting(keys, RELEASE_COPIES);
-                self.told.releases += keys.len() as u64;
+                self.accepted.releases += keys.len() as u64;
                 self.releasing.extend(keys.iter().cloned());
                 self.releases.extend(keys);
             }
@@ -153,41 +158,27 @@ impl StoreMachine {
             StoreCommand::Write => self.write_at = self.write_at.or(Some(now)),
             StoreCommand::Drain(ticket, deadline, reply) => {
                 self.write_at = self.write_at.map(|_| now);
-                let (first_call, told) = (self.next_call, self.told);
+                let (first_call, keys) = (self.next_call, self.accepted);
                 let (written, until) = (false, None);
-                self.drains.push(Drain { reply, deadline, ticket, first_call, told, written, until });
+                self.drains.push(Drain { reply, deadline, ticket, first_call, keys, written, until });
             }
         }
     }
 
-    /// The tracker has ended: these answers it has not heard, and of its claims those with these numbers
-    /// are held, as their records were not dropped. Whatever else is claimed for it is free again.
-    pub(crate) fn tracker_ended(&mut self, unheard: Vec<Claimed>, held: HashSet<u64>, now: Moment) {
-        self.held = held;
-        self.unheard(unheard, now);
-    }
-
-    /// What was claimed for a tracker that is gone.
-    pub(crate) fn unheard(&mut self, claimed: Vec<Claimed>, now: Moment) {
-        let is_free = |it: &Claimed| it.answer == ClaimAnswer::First && !self.held.contains(&it.sequence);
-        let keys: Vec<_> = claimed.into_iter().filter(is_free).map(|it| it.key).collect();
-        self.command(StoreCommand::Release(keys), now);
-    }
-
-    /// As many keys as there is room for, each held so many times.
+    /// As many of the keys as fit, each counted `copies` times.
     fn fitting(&mut self, mut keys: Vec<String>, copies: usize) -> Vec<String> {
-        let mut room = TOLD.saturating_sub(self.keeps.len() + self.releases.len());
+        let mut free = MAX_KEYS.saturating_sub(self.keeps.len() + self.releases.len());
         let asked = keys.len();
         keys.retain(|key| {
-            let bytes = self.told_bytes + copies * key.len();
-            let fits = room > 0 && bytes <= TOLD_BYTES;
+            let bytes = self.key_bytes + copies * key.len();
+            let fits = free > 0 && bytes <= MAX_KEY_BYTES;
             if fits {
-                room -= 1;
-                self.told_bytes = bytes;
+                free -= 1;
+                self.key_bytes = bytes;
             }
             fits
         });
-        self.untold += asked - keys.len();
+        self.keys_dropped += asked - keys.len();
         keys
     }
 
@@ -197,7 +188,7 @@ impl StoreMachine {
         let Running { asked, .. } = self.calls.swap_remove(place);
         match (asked, done) {
             (Asked::Read(waiting), Done::Read(values)) => {
-                // Those who are not waited for any more were the first.
+                // Those that were given up came first.
                 let given_up = values.len() - waiting.len();
                 let answers = waiting.into_iter().zip(values.into_iter().skip(given_up));
                 effects.extend(answers.map(|(it, value)| StoreEffect::Read(it.asked, Some(value))));
@@ -212,9 +203,9 @@ impl StoreMachine {
                 };
                 effects.push(StoreEffect::Claimed(waiting.into_iter().zip(claimed).map(answer).collect()));
             }
-            (Asked::Keep(_, bytes), _) => self.told_bytes -= bytes,
+            (Asked::Keep(_, bytes), _) => self.key_bytes -= bytes,
             (Asked::Release(keys), _) => {
-                self.told_bytes -= RELEASE_COPIES * texts(&keys);
+                self.key_bytes -= RELEASE_COPIES * texts(&keys);
                 keys.iter().for_each(|key| _ = self.releasing.remove(key));
             }
             (Asked::Write, Done::Write { written, refused, next }) => {
@@ -245,10 +236,10 @@ impl StoreMachine {
     /// After each step: gives up what has waited for too long, and begins what can begin.
     pub(crate) fn settle(&mut self, now: Moment, effects: &mut Vec<StoreEffect>) {
         self.settled_at = Some(now);
-        // A store that answers nothing any more is not waited for again and again.
+        // A store that has stopped answering is not waited for again and again.
         let hangs = self.hangs(now);
-        let at_hand = if self.closing.is_some() { now + self.timeout } else { now };
-        let limit = if hangs { now + self.timeout } else { at_hand };
+        let limit_of_calls = if self.closing.is_some() { now + self.timeout } else { now };
+        let limit = if hangs { now + self.timeout } else { limit_of_calls };
         let mut late = 0;
         let mut given_up = Vec::new();
         for waiting in take_due(&mut self.reads, limit) {
@@ -261,16 +252,16 @@ impl StoreMachine {
         for call in &mut self.calls {
             match &mut call.asked {
                 Asked::Read(replies) => {
-                    for waiting in take_due(replies, at_hand) {
+                    for waiting in take_due(replies, limit_of_calls) {
                         late += 1;
                         effects.push(StoreEffect::Read(waiting.asked, None));
                     }
                 }
-                Asked::Claim(claims, told) => {
-                    let due = claims.partition_point(|it| it.due <= now).max(*told);
-                    let asked = claims.range(*told..due).map(|waiting| waiting.asked.clone());
+                Asked::Claim(claims, late) => {
+                    let due = claims.partition_point(|it| it.due <= now).max(*late);
+                    let asked = claims.range(*late..due).map(|waiting| waiting.asked.clone());
                     given_up.extend(asked.map(|asked| asked.answer(ClaimAnswer::Late)));
-                    *told = due;
+                    *late = due;
                 }
                 Asked::Keep(..) | Asked::Release(_) | Asked::Write => {}
             }
@@ -278,8 +269,8 @@ impl StoreMachine {
         if late > 0 {
             effects.push(StoreEffect::Late(late));
         }
-        if self.untold > 0 {
-            effects.push(StoreEffect::Untold(std::mem::take(&mut self.untold)));
+        if self.keys_dropped > 0 {
+            effects.push(StoreEffect::KeysDropped(std::mem::take(&mut self.keys_dropped)));
         }
         if !given_up.is_empty() {
             effects.push(StoreEffect::Claimed(given_up));
@@ -342,63 +333,12 @@ impl StoreMachine {
         None
     }
 
-    /// The longest waiting claims, but those that a release is before.
-    fn next_claims(&mut self, most: usize) -> VecDeque<Waiting<ClaimRequest>> {
-        if self.releasing.is_empty() {
-            return self.claims.drain(..most).collect();
-        }
-        let (mut batch, mut held) = (VecDeque::new(), VecDeque::new());
-        while batch.len() < most
-            && let Some(claim) = self.claims.pop_front()
-        {
-            let waits = self.releasing.contains(&claim.asked.key);
-            if waits { &mut held } else { &mut batch }.push_back(claim);
-        }
-        held.append(&mut self.claims);
-        self.claims = held;
-        batch
-    }
-
     fn can_write(&self) -> bool {
         let writing = self.calls.iter().filter(|call| matches!(call.asked, Asked::Write)).count();
         self.calls.len() + 2 < Self::LANES && writing < WRITE_LANES
     }
 
-    fn answer_drains(&mut self, now: Moment, effects: &mut Vec<StoreEffect>) {
-        let (hangs, writes, next_call) = (self.hangs(now), self.writes(), self.next_call);
-        let handed = Told {
-            keeps: self.told.keeps - self.keeps.len() as u64,
-            releases: self.told.releases - self.releases.len() as u64,
-        };
-        let holds_up = |call: &Running| match call.asked {
-            Asked::Read(_) | Asked::Claim(..) => call.due > now,
-            Asked::Keep(..) | Asked::Release(_) => !hangs,
-            Asked::Write => true,
-        };
-        let runs = |until: u64| self.calls.iter().any(|call| call.id < until && holds_up(call));
-        let ended = |drain: &mut Drain| {
-            drain.written |= !writes;
-            if drain.until.is_none() && drain.written && (handed.covers(drain.told) || hangs) {
-                drain.until = Some(next_call);
-            }
-            drain.until.is_some_and(|until| !runs(until)) || drain.deadline <= now
-        };
-        for drain in self.drains.extract_if(.., ended) {
-            let written =
-                drain.until.is_some_and(|until| !self.calls.iter().any(|it| it.is_write_before(until)));
-            if !written && writes {
-                effects.push(StoreEffect::Unwritten { last: false });
-            }
-            effects.push(StoreEffect::Drained(drain.reply));
-        }
-    }
-
-    /// Whether visitor state waits to be written or is being written.
-    fn writes(&self) -> bool {
-        self.write_at.is_some() || self.calls.iter().any(|call| matches!(call.asked, Asked::Write))
-    }
-
-    /// When the machine wants to be called again though nothing happens.
+    /// When the machine needs a turn even if nothing happens.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let fronts = [
             self.reads.front().map(|waiting| waiting.due),
@@ -410,7 +350,7 @@ impl StoreMachine {
         let calls = self.calls.iter().filter_map(|call| {
             let asked = match &call.asked {
                 Asked::Read(replies) => replies.front().map(|waiting| waiting.due),
-                Asked::Claim(claims, told) => claims.get(*told).map(|waiting| waiting.due),
+                Asked::Claim(claims, late) => claims.get(*late).map(|waiting| waiting.due),
                 Asked::Keep(..) | Asked::Release(_) | Asked::Write => None,
             };
             // It may be the last that a drain or the end waits for.
@@ -419,12 +359,7 @@ impl StoreMachine {
         fronts.into_iter().flatten().chain(calls).min()
     }
 
-    /// Whether nothing new can be asked, as the store keeps what was asked for longer than it may.
-    fn hangs(&self, now: Moment) -> bool {
-        self.calls.len() + 2 >= Self::LANES && self.calls.iter().all(|call| call.due <= now)
-    }
-
-    /// Keys that nobody knows to be kept or released.
+    /// Keys that are not known to be kept or released.
     pub(crate) fn waiting(&self) -> usize {
         let called = self.calls.iter().map(|call| match &call.asked {
             Asked::Keep(keys, _) => *keys,
@@ -433,273 +368,15 @@ impl StoreMachine {
         });
         self.keeps.len() + self.releases.len() + called.sum::<usize>()
     }
-
-    /// Whether there is nothing left to do but to wait for calls that may never end, or the time for it is
-    /// over.
-    pub(crate) fn is_idle(&self, now: Moment) -> bool {
-        let (over, hangs) = (self.closing.as_ref().is_some_and(|closing| closing.over), self.hangs(now));
-        let told = self.reads.is_empty()
-            && self.claims.is_empty()
-            && self.keeps.is_empty()
-            && self.releases.is_empty();
-        let written = self.write_at.is_none() || self.refused || over;
-        let has_ended = |call: &Running| match call.asked {
-            Asked::Read(_) | Asked::Claim(..) => call.due <= now,
-            Asked::Keep(..) | Asked::Release(_) => call.due <= now && (over || hangs),
-            Asked::Write => over,
-        };
-        (told || hangs) && written && self.calls.iter().all(has_ended)
-    }
 }
 
-impl Running {
-    fn is_write_before(&self, until: u64) -> bool {
-        self.id < until && matches!(self.asked, Asked::Write)
-    }
-}
-
-/// What the texts of keys take.
+/// The bytes of the texts of keys.
 fn texts(keys: &[String]) -> usize {
     keys.iter().map(String::len).sum()
 }
 
-impl ClaimRequest {
-    fn answer(self, answer: ClaimAnswer) -> Claimed {
-        Claimed { sequence: self.sequence, key: self.key, answer }
-    }
-}
-
-/// Takes those whose time is over; the first ones are over first.
+/// Takes those whose time is up, which come first.
 fn take_due<T>(waiting: &mut VecDeque<Waiting<T>>, now: Moment) -> impl Iterator<Item = Waiting<T>> + '_ {
     let due = waiting.partition_point(|it| it.due <= now);
     waiting.drain(..due)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::{Pending, question};
-
-    const KEYS: [&str; 2] = ["a", "b"];
-
-    fn machine() -> StoreMachine {
-        StoreMachine::new(Duration::from_secs(1), Duration::from_secs(9), None)
-    }
-
-    fn claim(sequence: u64) -> StoreCommand {
-        let key = KEYS[sequence as usize % 2].to_owned();
-        StoreCommand::Claim(vec![ClaimRequest { sequence, key }])
-    }
-
-    /// The calls that a step begins, and what they are about.
-    fn begun(machine: &mut StoreMachine, now: Moment) -> Vec<(u64, Call)> {
-        let mut effects = Vec::new();
-        machine.settle(now, &mut effects);
-        let call = |effect| if let StoreEffect::Call(id, call) = effect { Some((id, call)) } else { None };
-        effects.into_iter().filter_map(call).collect()
-    }
-
-    #[test]
-    fn a_claim_waits_for_the_release_of_its_key_and_no_other_does() {
-        let (mut machine, now) = (machine(), Moment::default());
-        machine.command(StoreCommand::Release(vec!["a".into()]), now);
-        machine.command(claim(0), now);
-        machine.command(claim(1), now);
-        let calls = begun(&mut machine, now);
-        assert!(matches!(&calls[0].1, Call::Claim(keys, _) if keys == &["b"]), "{calls:?}");
-        assert!(matches!(&calls[1].1, Call::Release(keys) if keys == &["a"]), "{calls:?}");
-        assert_eq!(calls.len(), 2);
-        assert!(begun(&mut machine, now).is_empty());
-        machine.ended(calls[1].0, Done::Told, now, &mut Vec::new());
-        let calls = begun(&mut machine, now);
-        assert!(matches!(&calls[..], [(_, Call::Claim(keys, _))] if keys == &["a"]), "{calls:?}");
-    }
-
-    #[test]
-    fn a_claim_behind_a_release_that_hangs_is_given_up_in_time() {
-        let (mut machine, now) = (machine(), Moment::default());
-        machine.command(StoreCommand::Release(vec!["a".into()]), now);
-        machine.command(claim(0), now);
-        begun(&mut machine, now);
-        let late = machine.wake_at().unwrap();
-        assert_eq!(late, now + Duration::from_secs(1));
-        let mut effects = Vec::new();
-        machine.settle(late, &mut effects);
-        let given_up = effects
-            .iter()
-            .any(|effect| matches!(effect, StoreEffect::Claimed(it) if it[0].answer == ClaimAnswer::Unasked));
-        assert!(given_up);
-    }
-
-    #[test]
-    fn keys_that_find_no_room_are_told_of() {
-        let (mut machine, now) = (machine(), Moment::default());
-        let keys = |from: usize, to: usize| (from..to).map(|number| number.to_string()).collect();
-        machine.command(StoreCommand::Keep(keys(0, TOLD)), now);
-        machine.command(StoreCommand::Release(keys(TOLD, TOLD + 3)), now);
-        assert_eq!(machine.waiting(), TOLD);
-        let mut effects = Vec::new();
-        (0..2).for_each(|_| machine.settle(now, &mut effects));
-        let untold = |effect| if let StoreEffect::Untold(keys) = effect { Some(keys) } else { None };
-        assert_eq!(effects.into_iter().filter_map(untold).collect::<Vec<_>>(), [3]);
-    }
-
-    #[test]
-    fn a_claim_that_is_answered_late_is_answered_all_the_same() {
-        let (mut machine, mut now) = (machine(), Moment::default());
-        (0..2).for_each(|sequence| machine.command(claim(sequence), now));
-        let calls = begun(&mut machine, now);
-        now += Duration::from_secs(1);
-        let answers = |effects: Vec<StoreEffect>| {
-            let claimed = |effect| if let StoreEffect::Claimed(it) = effect { it } else { Vec::new() };
-            let claimed = effects.into_iter().flat_map(claimed);
-            claimed.map(|it| (it.sequence, it.key, it.answer)).collect::<Vec<_>>()
-        };
-        for _ in 0..2 {
-            let mut effects = Vec::new();
-            machine.settle(now, &mut effects);
-            let late = answers(effects);
-            assert!(
-                late.is_empty() || late.iter().all(|it| it.2 == ClaimAnswer::Late),
-                "told once: {late:?}"
-            );
-        }
-        let mut effects = Vec::new();
-        for (id, call) in calls {
-            let Call::Claim(keys, _) = call else { panic!("{call:?}") };
-            machine.ended(id, Done::Claim(keys.iter().map(|_| Ok(true)).collect()), now, &mut effects);
-        }
-        let first = |sequence: u64, key: &str| (sequence, key.to_owned(), ClaimAnswer::First);
-        assert_eq!(answers(effects), [first(0, "a"), first(1, "b")]);
-    }
-
-    #[test]
-    fn what_a_tracker_that_has_ended_does_not_hear_is_released() {
-        let (mut machine, now) = (machine(), Moment::default());
-        let answers = [ClaimAnswer::First, ClaimAnswer::Repeated, ClaimAnswer::Failed];
-        let claimed = answers.map(|answer| Claimed { sequence: 0, key: format!("{answer:?}"), answer });
-        machine.unheard(claimed.into(), now);
-        let calls = begun(&mut machine, now);
-        assert!(matches!(&calls[..], [(_, Call::Release(keys))] if keys == &["First"]), "{calls:?}");
-    }
-
-    fn asked_drain(machine: &mut StoreMachine, ticket: u64, deadline: Moment, now: Moment) -> Pending<()> {
-        let (reply, drained) = question();
-        machine.command(StoreCommand::Drain(ticket, deadline, reply), now);
-        drained
-    }
-
-    /// Ends calls, and says whether a drain was answered by then.
-    fn end_all(
-        machine: &mut StoreMachine,
-        ids: std::ops::Range<u64>,
-        done: fn() -> Done,
-        now: Moment,
-    ) -> bool {
-        let mut effects = Vec::new();
-        for id in ids {
-            machine.ended(id, done(), now, &mut effects);
-            machine.settle(now, &mut effects);
-        }
-        effects.iter().any(|effect| matches!(effect, StoreEffect::Drained(_)))
-    }
-
-    const WROTE: fn() -> Done = || Done::Write { written: 1, refused: 0, next: None };
-    const LONG: Duration = Duration::from_secs(99);
-
-    #[test]
-    fn a_drain_is_credited_by_no_write_that_began_before_it() {
-        let (mut machine, now) = (machine(), Moment::default());
-        for _ in 0..WRITE_LANES {
-            machine.command(StoreCommand::Write, now);
-            assert_eq!(begun(&mut machine, now).len(), 1);
-        }
-        // Another visitor waits for a lane.
-        machine.command(StoreCommand::Write, now);
-        let _drained = asked_drain(&mut machine, 9, now + LONG, now);
-        assert!(!end_all(&mut machine, 0..WRITE_LANES as u64, WROTE, now));
-        assert!(end_all(&mut machine, 4..5, WROTE, now));
-    }
-
-    #[test]
-    fn who_changes_while_an_older_call_writes_him_holds_up_a_drain() {
-        let (mut machine, now) = (machine(), Moment::default());
-        machine.command(StoreCommand::Write, now);
-        begun(&mut machine, now);
-        machine.command(StoreCommand::Write, now);
-        let _drained = asked_drain(&mut machine, 9, now + LONG, now);
-        begun(&mut machine, now);
-        assert!(!end_all(&mut machine, 1..2, WROTE, now), "the older one runs");
-        let changed = || Done::Write { written: 1, refused: 0, next: Some(3) };
-        assert!(!end_all(&mut machine, 0..1, changed, now));
-        assert_eq!(begun(&mut machine, now + GAP).len(), 1);
-        assert!(end_all(&mut machine, 2..3, WROTE, now + GAP));
-    }
-
-    #[test]
-    fn a_drain_waits_for_the_keys_before_it_and_for_no_later_ones() {
-        let keep = |keys: usize| StoreCommand::Keep(vec![String::new(); keys]);
-        let (mut machine, now) = (machine(), Moment::default());
-        for _ in 0..6 {
-            machine.command(keep(1), now);
-            assert_eq!(begun(&mut machine, now).len(), 1);
-        }
-        // Waits for a lane.
-        machine.command(keep(1), now);
-        let _drained = asked_drain(&mut machine, 0, now + LONG, now);
-        begun(&mut machine, now);
-        assert!(!end_all(&mut machine, 0..6, || Done::Told, now), "it has been handed over, no more");
-        machine.command(keep(7 * MOST), now);
-        begun(&mut machine, now);
-        assert!(!machine.keeps.is_empty());
-        assert!(end_all(&mut machine, 6..7, || Done::Told, now));
-    }
-
-    #[test]
-    fn a_slow_write_is_waited_for_until_the_deadline_and_told_of() {
-        let (mut machine, mut now) = (machine(), Moment::default());
-        machine.command(StoreCommand::Write, now);
-        let [drain, close] = [5, 9].map(|seconds| now + Duration::from_secs(seconds));
-        let _drained = asked_drain(&mut machine, 1, drain, now);
-        machine.command(StoreCommand::Close(close), now);
-        begun(&mut machine, now);
-        let mut told = Vec::new();
-        while let Some(wake) = machine.wake_at() {
-            now = wake;
-            let mut effects = Vec::new();
-            machine.settle(now, &mut effects);
-            assert_eq!(machine.is_idle(now), now >= close);
-            told.extend(effects.iter().filter_map(|effect| match effect {
-                StoreEffect::Unwritten { last } => Some((now, Some(*last))),
-                StoreEffect::Drained(_) => Some((now, None)),
-                _ => None,
-            }));
-        }
-        assert_eq!(told, [(drain, Some(false)), (drain, None), (close, Some(true))]);
-    }
-
-    #[test]
-    fn keys_that_wait_are_bounded_in_bytes_too() {
-        const KEY: usize = 20_000;
-        for release in [false, true] {
-            let (mut machine, now) = (machine(), Moment::default());
-            let ask = |machine: &mut StoreMachine| {
-                let keys = (0..600).map(|at| format!("{at:0KEY$}")).collect();
-                machine.command(
-                    if release { StoreCommand::Release(keys) } else { StoreCommand::Keep(keys) },
-                    now,
-                );
-            };
-            let copies = if release { RELEASE_COPIES } else { 1 };
-            let fits = TOLD_BYTES / (copies * KEY);
-            ask(&mut machine);
-            begun(&mut machine, now);
-            ask(&mut machine);
-            assert_eq!(machine.waiting(), fits, "what a call is about takes its place");
-            end_all(&mut machine, 0..100, || Done::Told, now);
-            assert_eq!((machine.waiting(), machine.told_bytes), (0, 0));
-            ask(&mut machine);
-            assert_eq!(machine.waiting(), fits, "there is room again");
-        }
-    }
 }

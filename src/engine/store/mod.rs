@@ -1,11 +1,10 @@
 //! The store: all calls to the application's data store, in batches and behind deadlines.
 
-mod call;
-mod drain;
 mod machine;
 
-pub(crate) use call::{Call, Done};
 pub(crate) use machine::{StoreEffect, StoreMachine};
+
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -39,7 +38,7 @@ pub(crate) enum ClaimAnswer {
     Repeated,
     /// The store failed.
     Failed,
-    /// The time was over before it could be asked.
+    /// Time ran out before it could be asked.
     Unasked,
     /// It has been asked and has not answered in time; another answer follows if it ever does.
     Late,
@@ -62,4 +61,31 @@ pub(crate) enum StoreCommand {
     /// Answer when everything asked before this has been tried once, visitor state up to this ticket
     /// included, or then.
     Drain(u64, Moment, Reply<()>),
+}
+
+/// A batch for the data store.
+#[derive(Debug)]
+pub(crate) enum Call {
+    Read(Vec<String>),
+    /// Keys to be leased for a time.
+    Claim(Vec<String>, Duration),
+    Keep(Vec<String>, Option<Duration>),
+    Release(Vec<String>),
+    /// As many visitors as this.
+    Write(usize),
+}
+
+/// What the data store has answered, item by item.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Read(Vec<Result<Option<Value>, StoreError>>),
+    Claim(Vec<Result<bool, StoreError>>),
+    /// Keys kept or released; failures are counted, and the leases run out.
+    KeysUpdated,
+    /// Visitors written and refused, and the first ticket that still waits.
+    Write {
+        written: usize,
+        refused: usize,
+        next: Option<u64>,
+    },
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::{Mark, StoreMachine};
+use crate::engine::{Claim, Mark, Queued, StoreMachine};
 
-/// A record can be dropped, and one that memory has let go on can be delivered, before the store answers.
-/// A record of the same mark that comes after a dropped one takes the claim over: a claim of its own would
-/// find the first one's lease.
+/// A record can be dropped, or accepted by memory and delivered, before the store answers. A record of the
+/// same mark that follows a dropped one takes over its claim: a claim of its own would run into the lease of
+/// the first.
 pub(super) struct Claims {
     /// By the number of the record that each was made for.
     open: HashMap<u64, Open>,
@@ -14,6 +14,8 @@ pub(super) struct Claims {
     orphans: HashMap<Mark, u64>,
     /// Records that have taken a claim over, with its number.
     adopted: HashMap<u64, u64>,
+    /// Records in flight whose leases became known meanwhile.
+    leased: HashSet<u64>,
     /// Of the keys.
     bytes: usize,
     most: usize,
@@ -23,7 +25,7 @@ pub(super) struct Claims {
 struct Open {
     owner: Owner,
     key_bytes: usize,
-    /// Nobody waits for the answer any more.
+    /// Nobody waits for the answer any longer.
     late: bool,
 }
 
@@ -56,9 +58,10 @@ impl Claims {
             open: HashMap::new(),
             orphans: HashMap::new(),
             adopted: HashMap::new(),
+            leased: HashSet::new(),
             bytes: 0,
-            // The store can keep as many for ever as its calls can carry.
-            most: max_pending_records.saturating_add(StoreMachine::MOST_AT_HAND),
+            // A store that hangs can hold as many forever as its calls can carry.
+            most: max_pending_records.saturating_add(StoreMachine::MOST_IN_CALLS),
             most_bytes: max_pending_bytes,
         }
     }
@@ -126,6 +129,19 @@ impl Claims {
         Some(claim.owner)
     }
 
+    /// A record in flight has a lease after all.
+    pub(super) fn lease_in_flight(&mut self, sequence: u64) {
+        self.leased.insert(sequence);
+    }
+
+    /// Records are back from their delivery.
+    pub(super) fn note_leases(&mut self, records: &mut [Queued]) {
+        if !self.leased.is_empty() {
+            let leased = records.iter_mut().filter(|queued| self.leased.remove(&queued.sequence));
+            leased.for_each(|queued| queued.claim = Claim::Leased);
+        }
+    }
+
     /// The numbers of the claims whose records were not dropped.
     pub(super) fn held(&self) -> HashSet<u64> {
         let held = self.open.iter().filter(|(_, claim)| !matches!(claim.owner, Owner::Nobody(_)));
@@ -155,7 +171,7 @@ mod tests {
     #[test]
     fn claims_of_dropped_records_do_not_pile_up() {
         let mut claims = Claims::new(10, usize::MAX);
-        let most = 10 + StoreMachine::MOST_AT_HAND as u64;
+        let most = 10 + StoreMachine::MOST_IN_CALLS as u64;
         for sequence in 0..2 * most {
             let asked = claims.ask(sequence, mark(sequence), 1);
             assert_eq!(asked, if sequence < most { Ask::New } else { Ask::Never });

@@ -1,8 +1,7 @@
 //! Flushes that wait for an answer, and what has become of the records that each covers.
 
-use super::at_hand::AtHand;
 use super::effects::Effects;
-use super::pacer::Pacer;
+use crate::engine::delivery::{InFlight, Pacer};
 use crate::engine::{FlushReport, FlushRequest, Moment, Reply, Stats};
 
 /// The flushes asked for and not yet answered.
@@ -135,12 +134,12 @@ impl Flushes {
 
     /// Answers the flushes whose records all have a fate, or whose time or attempts are over. Those that
     /// nobody waits for any more go too.
-    pub(crate) fn answer(&mut self, at_hand: &AtHand, stats: &Stats, now: Moment, effects: &mut Effects) {
+    pub(crate) fn answer(&mut self, in_flight: &InFlight, stats: &Stats, now: Moment, effects: &mut Effects) {
         self.0.retain(|flush| {
             if flush.reply.is_abandoned() {
                 return false;
             }
-            let tried = flush.single_attempt && flush.failed && !at_hand.has_before(flush.end);
+            let tried = flush.single_attempt && flush.failed && !in_flight.has_before(flush.end);
             let waits = flush.remaining > 0 && !tried && now < flush.deadline;
             if !waits {
                 flush.report(stats, effects);
@@ -189,17 +188,17 @@ mod tests {
     #[test]
     fn a_flush_that_a_task_has_dropped_wants_no_attempt() {
         let (mut flushes, mut effects) = (Flushes::default(), Effects::default());
-        let (at_hand, stats, now) = (AtHand::default(), Stats::default(), Moment::default());
+        let (in_flight, stats, now) = (InFlight::default(), Stats::default(), Moment::default());
         let mut pacer = Pacer::new(&DeliveryConfig::default(), Jitter::seeded(7));
         pacer.failed(0, 1, now, None);
         let (reply, report) = question();
         let (reason, deadline) = (ReleaseReason::Explicit, now + Duration::from_secs(9));
         flushes.ask(FlushRequest { reason, deadline, single_attempt: false, reply }, now, 1, 1, 1);
-        flushes.answer(&at_hand, &stats, now, &mut effects);
+        flushes.answer(&in_flight, &stats, now, &mut effects);
         assert!(flushes.next_try(&pacer).is_some() && flushes.0.len() == 1);
         drop(report);
         assert!(flushes.next_try(&pacer).is_none());
-        flushes.answer(&at_hand, &stats, now, &mut effects);
+        flushes.answer(&in_flight, &stats, now, &mut effects);
         assert!(flushes.0.is_empty() && effects.drain().next().is_none());
     }
 }

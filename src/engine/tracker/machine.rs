@@ -6,15 +6,13 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Verdict;
-use super::at_hand::AtHand;
 use super::claims::{Ask, Claims};
 use super::effects::Effects;
 use super::flushes::{Fate, Flushes};
-use super::isolation::Isolation;
-use super::pacer::Pacer;
 use super::repetitions::{mark_key, repetition};
+use crate::engine::delivery::Dispatch;
 use crate::engine::{
-    Backlog, ByClass, Claim, CutLimit, Dropped, FlushRequest, Jitter, LifecycleEvent, Marks, Moment, Queued,
+    Backlog, ByClass, Claim, Dropped, FlushRequest, Jitter, LifecycleEvent, Marks, Moment, Queued,
     ReleaseReason, Reply, Stats, TrackedEvent,
 };
 use crate::options::{DeliveryConfig, OverflowPolicy};
@@ -42,7 +40,6 @@ pub(crate) struct Tracker {
     pub(super) store: bool,
     pub(super) marks: Marks,
     pub(super) backlog: Backlog,
-    pub(super) isolation: Isolation,
     /// Who waits for the verdict on a record that the data store has been asked about.
     pub(super) verdicts: HashMap<u64, Reply<Verdict>>,
     pub(super) claims: Claims,
@@ -50,21 +47,11 @@ pub(crate) struct Tracker {
     pub(super) due_reason: ReleaseReason,
     /// Wire events accepted since the last release.
     open_events: usize,
-    pub(super) at_hand: AtHand,
-    pub(super) next_attempt: u64,
-    /// Halved when the endpoint finds a request too large, doubled by each success.
-    pub(super) request: CutLimit,
-    pub(super) pacer: Pacer,
+    pub(super) dispatch: Dispatch<Queued>,
     next_auto_flush: Option<Moment>,
     pub(super) flushes: Flushes,
     pub(super) closing: bool,
     settled_at: Option<Moment>,
-    /// The endpoint refuses requests whatever is in them.
-    pub(super) refusing: bool,
-    /// The endpoint has refused a whole request for one record.
-    pub(super) isolates: bool,
-    /// Records that the endpoint has refused alone since it took any.
-    pub(super) refused_in_a_row: u32,
     pub(super) stats: Stats,
 }
 
@@ -87,24 +74,17 @@ impl Tracker {
             store,
             marks: Marks::new(marks, visitor_ttl),
             backlog: Backlog::new(delivery.max_pending_records, delivery.max_pending_bytes),
-            isolation: Isolation::default(),
             verdicts: HashMap::new(),
             claims: Claims::new(delivery.max_pending_records, delivery.max_pending_bytes),
             next_sequence: 0,
             due_reason: ReleaseReason::Size,
             open_events: 0,
-            at_hand: AtHand::default(),
-            next_attempt: 0,
-            request: CutLimit { events: delivery.max_request_events, bytes: delivery.max_request_bytes },
-            pacer: Pacer::new(&delivery, jitter),
+            dispatch: Dispatch::new(&delivery, jitter),
             delivery,
             next_auto_flush: None,
             flushes: Flushes::default(),
             closing: false,
             settled_at: None,
-            refusing: false,
-            isolates: false,
-            refused_in_a_row: 0,
             stats: Stats::default(),
         }
     }
@@ -167,16 +147,16 @@ impl Tracker {
         effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::NoRoom });
     }
 
-    /// Why a record that takes so many bytes is not taken, if it is not.
+    /// Why a record of this size is refused, if it is.
     fn loss_of(&self, bytes: usize) -> Option<Loss> {
         let takes_newest =
             self.delivery.overflow != OverflowPolicy::DropNewest || self.backlog.has_room(bytes);
-        // For one that never fits nobody else has to go.
+        // Nothing is evicted for a record that would never fit.
         let fits = takes_newest && bytes <= self.delivery.max_pending_bytes;
         if self.closing { Some(Loss::Closed) } else { (!fits).then_some(Loss::Overflow) }
     }
 
-    /// A record is no repetition: the events of its batch become more.
+    /// A record is not a repetition: its events count towards the batch.
     pub(super) fn accept(&mut self, event: &TrackedEvent, effects: &mut Effects) {
         effects.notify(|| LifecycleEvent::recorded(event, false));
         self.open_events += event.wire_events();
@@ -198,16 +178,17 @@ impl Tracker {
         self.release(request.reason);
         let end = self.next_sequence + outside as u64;
         self.backlog.release(end);
-        let remaining = (self.backlog.len() + self.isolation.len() + outside) as u64 + self.at_hand.records();
-        self.flushes.ask(request, now, end, remaining, self.next_attempt);
+        let waiting = self.backlog.len() + self.dispatch.suspected() + outside;
+        let remaining = waiting as u64 + self.dispatch.in_flight().parcels();
+        self.flushes.ask(request, now, end, remaining, self.dispatch.next_attempt());
     }
 
     pub(crate) const fn is_closing(&self) -> bool {
         self.closing
     }
 
-    /// The last deliveries begin, of what is due. Nothing waits any more, neither for the data store nor for
-    /// a delivery.
+    /// Begins the last deliveries of what is due, and drops what cannot be delivered any more. No record waits
+    /// for the data store from now on.
     pub(crate) fn close(&mut self, now: Moment, effects: &mut Effects) {
         self.give_up_claims(u64::MAX, effects);
         self.settle(now, effects);
@@ -229,7 +210,7 @@ impl Tracker {
         self.give_up_claims(self.flushes.memory_decides_before(now), effects);
         self.expire(now, effects);
         if self.closing {
-            // At once, so that there is time to release what was claimed for it.
+            // At once, so that there is time to release its claims.
             self.drop_waiting(effects);
         }
         if self.open_events > 0 && self.next_auto_flush.is_none() {
@@ -237,18 +218,18 @@ impl Tracker {
         }
         self.account();
         // First, as another attempt would hold up the flushes whose only one has failed.
-        self.flushes.answer(&self.at_hand, &self.stats, now, effects);
+        self.flushes.answer(self.dispatch.in_flight(), &self.stats, now, effects);
         while let Some(delivery) = self.next_delivery(now) {
             effects.deliver(delivery);
         }
         self.account();
     }
 
-    /// When the machine wants to be called again though nothing happens.
+    /// When the machine needs a turn even if nothing happens.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let settled_at = self.settled_at?;
-        let waits = self.isolation.has_groups() || self.backlog.can_cut(settled_at);
-        let idle = self.at_hand.deliveries() == 0 && !self.closing;
+        let waits = self.dispatch.has_groups() || self.backlog.can_cut(settled_at);
+        let idle = self.dispatch.in_flight().attempts() == 0 && !self.closing;
         let retry = (idle && waits).then(|| self.next_try()).flatten();
         let expiry = self.oldest_waiting().map(|oldest| oldest + self.delivery.max_age);
         let decision = self.backlog.first_asked().and_then(|first| self.flushes.next_decision(first));
@@ -263,11 +244,11 @@ impl Tracker {
 
     /// When the oldest pending record was accepted.
     pub(crate) fn oldest_pending(&self) -> Option<Moment> {
-        [self.oldest_waiting(), self.at_hand.oldest_at()].into_iter().flatten().min()
+        [self.oldest_waiting(), self.dispatch.in_flight().oldest_at()].into_iter().flatten().min()
     }
 
     fn oldest_waiting(&self) -> Option<Moment> {
-        [self.backlog.oldest_at(), self.isolation.oldest_at()].into_iter().flatten().min()
+        [self.backlog.oldest_at(), self.dispatch.oldest_suspected()].into_iter().flatten().min()
     }
 
     /// The claims, by number, whose records were not dropped.
@@ -275,9 +256,9 @@ impl Tracker {
         self.claims.held()
     }
 
-    /// Whether a close was asked for and no delivery is at hand.
+    /// Whether a close was asked for and no delivery is in flight.
     pub(crate) const fn is_done(&self) -> bool {
-        self.closing && self.at_hand.deliveries() == 0
+        self.closing && self.dispatch.in_flight().attempts() == 0
     }
 
     /// The end: what is left, and the `unread` records behind it, is dropped and counted.
@@ -287,8 +268,8 @@ impl Tracker {
             self.stats.dropped.closed.count(event.class());
         }
         self.drop_waiting(effects);
-        // Whether these have arrived is not known, so that what they have claimed stays claimed.
-        self.at_hand.abandon(&mut self.stats.dropped.closed);
+        // It is not known whether these have arrived, so their claims stay.
+        self.stats.dropped.closed.add_all(self.dispatch.abandon());
         self.account();
         let left = self.stats.dropped.closed.total();
         if left > 0 {
@@ -297,9 +278,9 @@ impl Tracker {
         self.flushes.abandon(&self.stats, effects);
     }
 
-    /// Drops what is not at hand.
+    /// Drops what is not in flight.
     fn drop_waiting(&mut self, effects: &mut Effects) {
-        for queued in self.backlog.drain().chain(self.isolation.drain()) {
+        for queued in self.backlog.drain().chain(self.dispatch.drain()) {
             self.drop_one(queued, Loss::Closed, effects);
         }
     }
@@ -343,25 +324,25 @@ impl Tracker {
         effects.judge(self.verdicts.remove(&sequence), Verdict::NoRoom);
     }
 
-    /// Brings the counts up to what the machine holds.
+    /// Updates the counts to what the machine holds.
     pub(super) fn account(&mut self) {
         let stats = &mut self.stats;
         let (kept, open) = (self.backlog.len() as u64, self.backlog.open() as u64);
-        let suspected = self.isolation.len() as u64;
+        let suspected = self.dispatch.suspected() as u64;
         stats.pending_places.in_batch = open;
         stats.pending_places.waiting = kept - open + suspected;
-        stats.pending_places.in_flight = self.at_hand.records();
+        stats.pending_places.in_flight = self.dispatch.in_flight().parcels();
         stats.pending_places.to_retry = self.backlog.to_retry() as u64 + suspected;
         stats.pending = stats.pending_places.total();
-        stats.breaker = self.pacer.state(self.at_hand.deliveries());
-        stats.breaker_opened = self.pacer.opened();
+        stats.breaker = self.dispatch.breaker();
+        stats.breaker_opened = self.dispatch.pacer().opened();
         stats.marks_evicted = self.marks.evicted();
     }
 
     fn expire(&mut self, now: Moment, effects: &mut Effects) {
         let Some(limit) = now.checked_sub(self.delivery.max_age) else { return };
-        if self.isolation.oldest_at().is_some_and(|oldest| oldest <= limit) {
-            self.isolation.take_older(limit).into_iter().for_each(|queued| self.backlog.push(queued));
+        if self.dispatch.oldest_suspected().is_some_and(|oldest| oldest <= limit) {
+            self.dispatch.take_older(limit).into_iter().for_each(|queued| self.backlog.push(queued));
         }
         let before = self.stats.dropped.expired.total();
         while let Some(expired) = self.backlog.expire(limit) {
@@ -401,7 +382,7 @@ impl Loss {
     }
 }
 
-/// What a record will take in the backlog.
+/// The bytes that a record will take in the backlog.
 fn bytes_of(event: &TrackedEvent) -> usize {
     size_of::<Queued>() + event.heap_bytes()
 }

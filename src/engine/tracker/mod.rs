@@ -1,13 +1,10 @@
 //! The tracker: finds repetitions, keeps what is accepted, decides when to deliver, keeps the account.
 
-mod at_hand;
 mod claims;
 mod deliveries;
 mod effects;
 mod flushes;
-mod isolation;
 mod machine;
-mod pacer;
 mod repetitions;
 #[cfg(test)]
 pub(crate) mod tests;

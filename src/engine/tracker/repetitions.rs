@@ -24,18 +24,18 @@ impl Tracker {
         match self.claims.answered(number) {
             Some(Owner::Record(sequence)) => match self.backlog.take_asked(sequence) {
                 Some(queued) => self.answered(queued, answer, effects),
-                // Memory has decided meanwhile.
+                // Memory has decided in the meantime.
                 None if answer == ClaimAnswer::First => self.lease(sequence),
                 None => {}
             },
-            // A store that claims in two steps may have undone what it was told in between.
+            // A store that claims in two steps may have undone a change made in between.
             Some(Owner::Delivered) if answer == ClaimAnswer::First => effects.keep(key),
             Some(Owner::Nobody(_)) | None if answer == ClaimAnswer::First => effects.release(key),
             Some(Owner::Delivered | Owner::Nobody(_)) | None => {}
         }
     }
 
-    /// Whether a record that has waited for it repeats another one is known, or left to memory.
+    /// The store has decided about a record that waited for it, or leaves the decision to memory.
     fn answered(&mut self, mut queued: Queued, answer: ClaimAnswer, effects: &mut Effects) {
         let (sequence, mark) = (queued.sequence, self.mark_of(&queued.event));
         let delivered = queued.claim == Claim::Asked { delivered: true };
@@ -53,7 +53,7 @@ impl Tracker {
         }
         let verdict = self.verdicts.remove(&sequence);
         if queued.claim == Claim::None {
-            // A lease that it gets all the same is nobody's.
+            // A lease that it may still get belongs to nobody.
             self.claims.dropped(sequence, mark);
             if delivered {
                 self.marks.leave_to_store(mark);
@@ -85,11 +85,11 @@ impl Tracker {
         }
     }
 
-    /// A record that memory has let go on has a lease after all.
+    /// A record that memory has accepted has a lease after all.
     fn lease(&mut self, sequence: u64) {
-        match self.backlog.find(sequence).or_else(|| self.isolation.find(sequence)) {
+        match self.backlog.find(sequence).or_else(|| self.dispatch.find(sequence)) {
             Some(queued) => queued.claim = Claim::Leased,
-            None => self.at_hand.lease(sequence),
+            None => self.claims.lease_in_flight(sequence),
         }
     }
 

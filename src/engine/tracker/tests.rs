@@ -185,7 +185,7 @@ fn sequences(delivery: &Delivery) -> Vec<u64> {
 }
 
 #[test]
-fn a_batch_goes_out_when_it_is_full_and_one_delivery_is_made_at_a_time() {
+fn a_full_batch_is_delivered_one_delivery_at_a_time() {
     let mut bench = Bench::new(2, 100, None);
     bench.expose(0);
     assert!(bench.settle().is_none() && bench.is_asleep());
@@ -194,7 +194,7 @@ fn a_batch_goes_out_when_it_is_full_and_one_delivery_is_made_at_a_time() {
     assert_eq!((sequences(&first), first.reason), (vec![0, 1], ReleaseReason::Size));
     for visitor in 2..5 {
         bench.expose(visitor);
-        assert!(bench.settle().is_none(), "one is at hand");
+        assert!(bench.settle().is_none(), "one is in flight");
     }
     let second = bench.answer(first, 200).unwrap();
     assert_eq!(sequences(&second), [2, 3]);
@@ -203,7 +203,7 @@ fn a_batch_goes_out_when_it_is_full_and_one_delivery_is_made_at_a_time() {
 }
 
 #[test]
-fn the_auto_flush_is_armed_by_the_first_event_and_disarmed_by_a_release() {
+fn the_first_event_arms_the_auto_flush_and_a_release_disarms_it() {
     let mut bench = Bench::new(2, 100, Some(SECOND));
     assert!(bench.settle().is_none() && bench.is_asleep(), "nothing to flush");
     let start = bench.now;
@@ -227,7 +227,7 @@ fn the_auto_flush_is_armed_by_the_first_event_and_disarmed_by_a_release() {
 }
 
 #[test]
-fn a_failure_is_retried_after_a_wait_that_grows_and_ends_with_a_success() {
+fn a_failure_is_retried_with_growing_waits_until_a_success() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let mut delivery = bench.settle().unwrap();
@@ -288,7 +288,7 @@ fn what_is_recorded_during_a_backoff_waits_too() {
 }
 
 #[test]
-fn a_flush_of_a_single_attempt_tries_at_once_and_is_answered_by_it() {
+fn a_flush_of_one_attempt_tries_at_once_and_is_answered_by_it() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -367,7 +367,7 @@ fn a_flush_obeys_a_retry_after_that_fits() {
 }
 
 #[test]
-fn a_flush_tries_once_more_before_a_retry_after_past_its_deadline() {
+fn a_flush_tries_once_before_a_retry_after_past_its_deadline() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let start = bench.now;
@@ -403,7 +403,7 @@ fn an_open_breaker_probes_for_a_flush_too() {
 }
 
 #[test]
-fn an_attempt_that_began_before_the_flush_does_not_answer_it_by_failing() {
+fn an_attempt_from_before_a_flush_does_not_fail_it() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let before = bench.settle().unwrap();
@@ -426,7 +426,7 @@ fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
         bench.expose(1);
         let flushed = bench.flush();
         bench.close();
-        assert_eq!(bench.tracker.stats().dropped.closed.total(), 1, "what is not at hand, at once");
+        assert_eq!(bench.tracker.stats().dropped.closed.total(), 1, "what is not in flight, at once");
         assert!(bench.settle().is_none() && !bench.tracker.is_done());
         let next = if works { bench.answer(delivery, 200) } else { bench.fail(delivery) };
         assert!(next.is_none() && bench.tracker.is_done());
@@ -455,7 +455,7 @@ fn a_close_during_a_backoff_has_nothing_to_wait_for() {
 }
 
 #[test]
-fn overflow_drops_exposures_before_conversions_and_a_flush_says_so() {
+fn overflow_drops_exposures_first_and_a_flush_reports_it() {
     let mut bench = Bench::new(1, 2, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -469,7 +469,7 @@ fn overflow_drops_exposures_before_conversions_and_a_flush_says_so() {
     assert_eq!((bench.tracker.stats().dropped.overflow.total(), bench.tracker.stats().pending), (1, 3));
     // What a failed delivery hands back finds its place taken.
     let delivery = bench.fail(delivery).unwrap();
-    assert_eq!(sequences(&delivery), [2, 3], "the exposure that was at hand is dropped");
+    assert_eq!(sequences(&delivery), [2, 3], "the exposure that was in flight is dropped");
     bench.answer(delivery, 200);
     let report = report.try_recv().unwrap();
     assert_eq!((report.delivered, report.dropped, report.pending), (1, 2, 0));
@@ -538,7 +538,7 @@ fn a_failed_flush_is_answered_when_the_other_lane_has_ended_too() {
 }
 
 #[test]
-fn an_endpoint_that_keeps_failing_gets_one_small_probe_at_a_time() {
+fn a_failing_endpoint_gets_one_small_probe_at_a_time() {
     let mut bench = Bench::with(1, None, |delivery| delivery.lanes(4).max_request_events(100));
     (0..400).for_each(|visitor| bench.expose(visitor));
     let begun = bench.settle_all();
@@ -572,7 +572,7 @@ fn what_is_too_old_is_dropped_and_counted_and_a_flush_says_so() {
     bench.now += day;
     assert!(bench.settle().is_none());
     assert_eq!(bench.tracker.stats().dropped.expired, ByClass { revenue: 1, ..ByClass::default() });
-    assert!(bench.fail(delivery).is_none(), "the one at hand was old too");
+    assert!(bench.fail(delivery).is_none(), "the one in flight was old too");
     assert_eq!(bench.tracker.stats().dropped.expired.total(), 2);
     let report = report.try_recv().unwrap();
     assert_eq!((report.delivered, report.dropped, report.pending), (0, 2, 0));
@@ -590,7 +590,7 @@ fn the_machine_asks_to_be_called_when_the_oldest_expires() {
 }
 
 #[test]
-fn drop_newest_keeps_what_it_has_and_a_dropped_record_can_come_again() {
+fn drop_newest_keeps_what_it_has_and_forgets_what_it_drops() {
     let mut bench = Bench::with(10, None, |delivery| {
         delivery.max_pending_records(1).overflow(OverflowPolicy::DropNewest)
     });
@@ -659,6 +659,6 @@ fn pending_records_are_told_apart_by_place() {
 
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn a_record_is_as_long_as_the_message_of_the_benches_that_it_is_compared_with() {
+fn a_record_is_as_long_as_the_message_in_the_benches() {
     assert_eq!(size_of::<Record>(), 17 * size_of::<u64>());
 }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Receiver;
 
 use super::{Blocks, Registered};
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 use crate::engine::LifecycleEvent;
 
 /// What the handlers' thread shares with whoever announces and closes.
@@ -23,7 +23,7 @@ pub(super) struct Handlers {
 }
 
 /// Hands each event to its handlers until every sender is gone, or the deadline of a close has passed.
-pub(super) fn run(events: &Receiver<LifecycleEvent>, handlers: &Handlers, wall: &Wall) {
+pub(super) fn run(events: &Receiver<LifecycleEvent>, handlers: &Handlers, guard: &PanicGuard) {
     for event in events {
         if handlers.until.get().is_some_and(|until| *until <= Instant::now()) {
             let left = 1 + events.try_iter().count();
@@ -32,7 +32,7 @@ pub(super) fn run(events: &Receiver<LifecycleEvent>, handlers: &Handlers, wall: 
         }
         let blocks = handlers.list.load_full();
         for registered in blocks.iter().flat_map(|block| &**block).filter(|it| it.kind == event.kind()) {
-            registered.call(&event, wall);
+            registered.call(&event, guard);
         }
     }
     handlers.list.store(Arc::default());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::hooks;
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 
 /// Something to be done at exit, on the thread that exits, whose thread-local values are gone.
 pub(crate) trait ExitJob: Send + Sync {
@@ -45,7 +45,7 @@ fn at_exit_by(job: Arc<dyn ExitJob>, register: impl FnOnce() -> bool) -> bool {
 extern "C" fn run_jobs() {
     // Taken, so that each is run once however often this is registered.
     for job in JOBS.swap(None).iter().flat_map(|jobs| jobs.iter()) {
-        Wall::default().caught("an exit flush", || job.run());
+        PanicGuard::default().caught("an exit flush", || job.run());
     }
 }
 

@@ -20,12 +20,12 @@ pub(crate) fn perform(call: Call, store: &dyn DataStore, visitors: &Visitors) ->
             let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), Value::Bool(true))).collect();
             let kept = store.set_many(&entries, ttl);
             kept.iter().filter_map(|answer| answer.as_ref().err()).for_each(failed);
-            Done::Told
+            Done::KeysUpdated
         }
         Call::Release(keys) => {
             let released = store.delete_many(&texts(&keys));
             released.iter().filter_map(|answer| answer.as_ref().err()).for_each(failed);
-            Done::Told
+            Done::KeysUpdated
         }
         Call::Write(most) => {
             let (written, refused) = visitors.write_waiting(store, most);

@@ -1,30 +1,18 @@
 //! The way to the store actor, for any thread.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{SendError, Sender, unbounded};
 
-use super::StoreMessage;
 use super::run::StoreThread;
+use super::{StoreMessage, StoreSettings};
 use crate::engine::{StoreCommand, Stored, question};
 use crate::error::StartError;
-use crate::ports::{DataStore, StoreError};
+use crate::ports::StoreError;
 use crate::threads::clock::Clock;
-use crate::threads::{Limit, Notifier, Worker};
+use crate::threads::{Limit, Worker};
 use crate::visitors::Visitors;
-
-/// What the store actor is made of.
-pub(crate) struct StoreSettings {
-    pub(crate) store: Arc<dyn DataStore>,
-    pub(crate) visitors: Arc<Visitors>,
-    pub(crate) notifier: Arc<Notifier>,
-    /// How long an answer is waited for.
-    pub(crate) timeout: Duration,
-    /// How long a claim lasts that is neither kept nor released.
-    pub(crate) lease: Duration,
-    pub(crate) ttl: Option<Duration>,
-}
 
 /// The way to the store actor. The last one dropped ends it, after it has written what waits.
 pub(crate) struct StoreHandle {
@@ -36,8 +24,8 @@ pub(crate) struct StoreHandle {
 
 impl StoreHandle {
     pub(crate) fn start(settings: StoreSettings) -> Result<Self, StartError> {
-        // Without a bound of their own: each call of a caller's puts in one thing at the most, the tracker's
-        // are bounded by its backlog, and the actor takes them out without waiting for the store.
+        // No bound of its own: a caller has at most one message in it, the tracker's are bounded by its
+        // backlog, and the actor takes them out without waiting for the store.
         let (inbox, messages) = unbounded();
         let visitors = Arc::clone(&settings.visitors);
         let clock = Clock::start();
@@ -59,7 +47,7 @@ impl StoreHandle {
         }
     }
 
-    /// Visitor state waits to be written. Nobody is woken who knows of some already.
+    /// Visitor state waits to be written. An actor that already knows so is not woken.
     pub(crate) fn write(&self) {
         if self.visitors.announce() {
             self.tell(StoreCommand::Write);
@@ -76,7 +64,7 @@ impl StoreHandle {
     /// Waits until what was asked so far has been tried, and visitor state written.
     pub(crate) async fn drain(&self, limit: &mut Limit<'_>) -> bool {
         if self.visitors.first_waiting().is_some() {
-            // Whoever has announced it may not have said so yet.
+            // Another thread may have announced it and not sent the message yet.
             self.tell(StoreCommand::Write);
         }
         let (reply, drained) = question();
@@ -94,8 +82,11 @@ impl StoreHandle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::adapters::InMemoryDataStore;
+    use crate::ports::DataStore;
     use crate::threads::blocking;
     use crate::visitors::state_key;
 

@@ -5,10 +5,27 @@ mod handle;
 mod run;
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::engine::{Claimed, StoreCommand};
+use crate::ports::DataStore;
+use crate::threads::Notifier;
+use crate::visitors::Visitors;
+
+/// What the store actor is made of.
+pub(crate) struct StoreSettings {
+    pub(crate) store: Arc<dyn DataStore>,
+    pub(crate) visitors: Arc<Visitors>,
+    pub(crate) notifier: Arc<Notifier>,
+    /// How long an answer is waited for.
+    pub(crate) timeout: Duration,
+    /// How long a claim lasts that is neither kept nor released.
+    pub(crate) lease: Duration,
+    pub(crate) ttl: Option<Duration>,
+}
 
 /// What the store's thread is sent.
 pub(crate) enum StoreMessage {
@@ -23,4 +40,4 @@ pub(crate) enum StoreMessage {
 
 #[cfg(test)]
 pub(crate) use call::perform;
-pub(crate) use handle::{StoreHandle, StoreSettings};
+pub(crate) use handle::StoreHandle;

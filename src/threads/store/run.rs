@@ -13,9 +13,9 @@ use crate::threads::clock::{Clock, deadline_after};
 use crate::threads::{Notifier, Worker, blocking};
 use crate::visitors::Visitors;
 
-/// How long the end of a thread is waited for that has nothing left to do.
+/// How long to wait for the end of a thread that has nothing left to do.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// How long the store has for what waits when nobody can ask any more, or wait for the end.
+/// How long the store has to write what waits when the last handle is gone.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
 pub(super) struct StoreThread {
@@ -32,7 +32,7 @@ pub(super) struct StoreThread {
     abandoned: bool,
 }
 
-/// Threads that call the store, started by the first need. One that the store keeps is left behind.
+/// Threads that call the store, started on demand. One that is stuck in the store is left behind.
 struct Lanes {
     store: Arc<dyn DataStore>,
     visitors: Arc<Visitors>,
@@ -86,7 +86,7 @@ impl StoreThread {
                 self.lanes.running -= 1;
                 self.machine.ended(id, done, now, &mut effects);
             }
-            // What is carried out can leave the machine more to do.
+            // Carrying out an effect can give the machine more to do.
             loop {
                 self.machine.settle(now, &mut effects);
                 if effects.is_empty() {
@@ -96,10 +96,10 @@ impl StoreThread {
                     self.carry_out(effect, now);
                 }
             }
-            // A tracker whose last request does not end has more to tell.
-            let is_told = self.claimed.is_none() || self.abandoned;
-            if self.ending && is_told && self.machine.is_idle(now) {
-                self.count_untold(self.machine.waiting());
+            // A tracker whose last request has not ended has more to send.
+            let tracker_ended = self.claimed.is_none() || self.abandoned;
+            if self.ending && tracker_ended && self.machine.is_idle(now) {
+                self.count_dropped_keys(self.machine.waiting());
                 return self.lanes.end();
             }
         }
@@ -115,7 +115,7 @@ impl StoreThread {
             StoreMessage::Command(command) => {
                 if matches!(command, StoreCommand::Close(_)) {
                     self.ending = true;
-                    // One that has panicked tells nothing any more.
+                    // A tracker that has panicked sends nothing any more.
                     self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
                 }
                 self.machine.command(command, now);
@@ -123,7 +123,7 @@ impl StoreThread {
         }
     }
 
-    fn count_untold(&self, keys: usize) {
+    fn count_dropped_keys(&self, keys: usize) {
         if keys > 0 {
             let error = StoreError::new("too slow to be told of every delivery; leases end by themselves");
             self.visitors.count_failures(keys, &error);
@@ -150,7 +150,7 @@ impl StoreThread {
             StoreEffect::Read(reply, value) => reply.send(value),
             StoreEffect::Drained(reply) => reply.send(()),
             StoreEffect::Late(answers) => self.visitors.count_late(answers),
-            StoreEffect::Untold(keys) => self.count_untold(keys),
+            StoreEffect::KeysDropped(keys) => self.count_dropped_keys(keys),
             StoreEffect::Unwritten { last } => self.tell_unwritten(last),
             StoreEffect::Notify(event) => self.notifier.notify(event),
             StoreEffect::Claimed(claimed) => {
@@ -186,7 +186,7 @@ impl Lanes {
         let _ = self.calls.send((id, call));
     }
 
-    /// Lets the threads end, and waits for them unless the store keeps one.
+    /// Lets the threads end, and waits for them unless one is stuck in the store.
     fn end(self) {
         let Self { calls, threads, running, .. } = self;
         drop(calls);

@@ -1,30 +1,24 @@
 //! The way to the tracker, for any thread.
 
 use std::collections::HashSet;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 
-use super::run::{Ports, TrackerThread};
+use super::mailbox::{Mailbox, Signals};
+use super::run::TrackerThread;
 use crate::engine::{
-    Class, FlushReport, FlushRequest, Ledger, Outcome, Record, Refused, ReleaseReason, Reply, Stats,
-    TrackedEvent, TrackerSettings, Unanswered, Verdict, question,
+    FlushReport, FlushRequest, Ledger, Refused, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
+    Unanswered, Verdict, question,
 };
 use crate::error::StartError;
-use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::threads::clock::Clock;
 use crate::threads::flusher::{Flusher, FlusherHandle};
 use crate::threads::store::StoreMessage;
-use crate::threads::wait::{Caller, Limit, Wakers, blocking};
-use crate::threads::{Notifier, StoreHandle, Worker, deadline_after};
-
-/// Bytes of texts in a record from which on they are counted; shorter ones are bounded by the
-/// number of records.
-const LONG_BYTES: usize = 256;
+use crate::threads::wait::{Caller, Limit};
+use crate::threads::{Notifier, StoreHandle, Worker};
 
 /// The way to the tracker. The last one dropped ends the thread.
 pub(crate) struct TrackerHandle {
@@ -32,49 +26,6 @@ pub(crate) struct TrackerHandle {
     pub(super) tracker: Worker,
     lanes: Vec<Worker>,
     clock: Clock,
-}
-
-/// What callers need of the tracker, whatever runs it.
-pub(super) struct Mailbox {
-    records: Sender<Record>,
-    /// As many as there are callers that wait: the tracker takes them out without waiting for anything.
-    pub(super) flushes: Sender<FlushRequest>,
-    /// Makes the tracker look at its inbox before its next poll.
-    nudges: Sender<()>,
-    /// Keeps what a racing caller still sends after the end countable.
-    unread: Receiver<Record>,
-    pub(super) attention: Arc<Attention>,
-    admission: Admission,
-    pub(super) ledger: Arc<Ledger>,
-}
-
-/// What callers and the tracker tell each other besides messages.
-pub(super) struct Attention {
-    /// Bytes of long texts in the channel.
-    pub(super) long_bytes: AtomicUsize,
-    /// No more records are taken, and the tracker ends: no queue can be too full to say so.
-    pub(super) closed: AtomicBool,
-    /// Callers that wait until the tracker has taken something out of the channel, or takes nothing any
-    /// more.
-    pub(super) space: Arc<Wakers>,
-}
-
-/// Up to how many waiting records the channel takes another one.
-struct Admission {
-    /// By class: the last places are kept for the better defended.
-    room: [usize; 3],
-    max_long_bytes: usize,
-    /// From how many waiting records on the tracker is told to hurry.
-    crowded: usize,
-    patience: Option<Duration>,
-}
-
-/// What became of a record at the channel.
-pub(super) enum Admitted {
-    Taken,
-    Refused(Refused),
-    /// There is no space, for which a caller can wait.
-    NotNow(Record),
 }
 
 impl TrackerHandle {
@@ -89,20 +40,20 @@ impl TrackerHandle {
         let lanes = settings.delivery.lanes;
         let (outcomes_in, outcomes) = bounded(lanes);
         let (flusher, lanes) = FlusherHandle::start(flusher, lanes, &outcomes_in)?;
-        let (mailbox, mut ports) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
+        let (mailbox, mut channels) = Mailbox::new(&settings.delivery, flusher, outcomes, notifier, ledger);
         if let Some(store) = &store {
             let (claimed_in, claimed) = unbounded();
             store.send(StoreMessage::Attach(claimed_in));
-            ports.claimed = claimed;
+            channels.claimed = claimed;
         }
-        let (claimed, teller) = (ports.claimed.clone(), store.clone());
-        ports.store = Box::new(move |message| {
+        let (claimed, teller) = (channels.claimed.clone(), store.clone());
+        channels.store = Box::new(move |message| {
             if let Some(store) = &teller {
                 store.send(message);
             }
         });
-        let end = ClosesAtEnd(Arc::clone(&mailbox.attention));
-        let thread = TrackerThread::new(ports, settings);
+        let end = ClosesAtEnd(Arc::clone(&mailbox.signals));
+        let thread = TrackerThread::new(channels, settings);
         let clock = Clock::start();
         let run = move || {
             let _end = end;
@@ -134,7 +85,7 @@ impl TrackerHandle {
         let (reply, verdict) = question();
         let record = self.mailbox.record(event, Some(reply));
         self.mailbox.hand_over(record, Some(deadline), caller).await?;
-        self.mailbox.nudge();
+        self.mailbox.wake_tracker();
         match self.tracker.answer(verdict, &mut caller.until(deadline)).await {
             Ok(verdict) => Ok(Some(verdict)),
             Err(Unanswered::Timeout) => Ok(None),
@@ -157,7 +108,7 @@ impl TrackerHandle {
         self.tracker.answer(report, &mut caller.until(deadline)).await.ok()
     }
 
-    /// Refuses new records and lets the deliveries at hand end, at most until then.
+    /// Refuses new records and lets the deliveries in flight end, at most until then.
     pub(crate) async fn close(&self, limit: &mut Limit<'_>) {
         self.mailbox.close();
         self.tracker.ended(limit).await;
@@ -177,208 +128,12 @@ impl TrackerHandle {
     }
 }
 
-impl Mailbox {
-    /// A mailbox, and the other end of it.
-    pub(super) fn new(
-        delivery: &DeliveryConfig,
-        flusher: FlusherHandle,
-        outcomes: Receiver<Outcome>,
-        notifier: Arc<Notifier>,
-        ledger: Arc<Ledger>,
-    ) -> (Self, Ports) {
-        let (records, inbox) = bounded(delivery.queue_capacity);
-        let (flushes, asked) = unbounded();
-        let (nudges, nudged) = bounded(1);
-        let attention = Attention {
-            long_bytes: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
-            space: Arc::default(),
-        };
-        let mailbox = Self {
-            records,
-            flushes,
-            nudges,
-            unread: inbox.clone(),
-            attention: Arc::new(attention),
-            admission: Admission::new(delivery),
-            ledger: Arc::clone(&ledger),
-        };
-        let attention = Arc::clone(&mailbox.attention);
-        let (claimed, store) = (never(), Box::new(|_| {}));
-        let ports =
-            Ports { inbox, asked, nudged, outcomes, claimed, store, flusher, notifier, ledger, attention };
-        (mailbox, ports)
-    }
-
-    /// A tracker that has ended is asked in vain.
-    pub(super) fn flush(&self, request: FlushRequest) {
-        let _ = self.flushes.send(request);
-    }
-
-    /// Refuses records from now on, sends those home who wait for space, and asks for the end.
-    pub(super) fn close(&self) {
-        self.attention.closed.store(true, Ordering::SeqCst);
-        self.attention.space.wake_all();
-        self.nudge();
-    }
-
-    /// After the tracker's end: counts what it will never receive.
-    pub(super) fn count_unread(&self) {
-        for record in self.unread.try_iter() {
-            self.ledger.count_refused(Refused::Closed, record.event.class());
-        }
-    }
-
-    /// Takes a record, or counts it as refused. Where the overflow policy lets callers wait, this one
-    /// does.
-    #[inline]
-    pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
-        let class = record.event.class();
-        let refused = match self.admit(record, class) {
-            Admitted::Taken => return Ok(()),
-            Admitted::Refused(refused) => refused,
-            Admitted::NotNow(record) if self.admission.patience.is_some() => return self.wait(record),
-            Admitted::NotNow(_) => Refused::Full,
-        };
-        self.ledger.count_refused(refused, class);
-        Err(refused)
-    }
-
-    /// A record on its way, which is counted from now on.
-    #[inline]
-    pub(super) fn record(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Record {
-        self.ledger.count_offered();
-        Record { long_bytes: long_bytes(&event), event, verdict }
-    }
-
-    /// Takes a record if there is space for it now.
-    #[inline]
-    pub(super) fn admit(&self, record: Record, class: Class) -> Admitted {
-        if self.attention.closed.load(Ordering::Relaxed) {
-            return Admitted::Refused(Refused::Closed);
-        }
-        let waiting = self.records.len();
-        if waiting >= self.admission.crowded {
-            self.nudge();
-        }
-        let long_bytes = record.long_bytes;
-        if waiting >= self.admission.room[class as usize] {
-            return Admitted::Refused(Refused::Full);
-        }
-        if !self.reserve(long_bytes) {
-            let fits = long_bytes <= self.admission.max_long_bytes;
-            return if fits { Admitted::NotNow(record) } else { Admitted::Refused(Refused::Full) };
-        }
-        let Err(unsent) = self.records.try_send(record) else { return Admitted::Taken };
-        self.free(long_bytes);
-        match unsent {
-            TrySendError::Full(record) => Admitted::NotNow(record),
-            TrySendError::Disconnected(_) => Admitted::Refused(Refused::Closed),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wait(&self, record: Record) -> Result<(), Refused> {
-        blocking(async |caller| self.hand_over(record, None, caller).await)
-    }
-
-    /// Hands a record over, or counts it as refused. Where the overflow policy lets callers wait for space,
-    /// this one does: until there is some, its own deadline, the end of the policy's patience, or the close.
-    pub(super) async fn hand_over(
-        &self,
-        record: Record,
-        deadline: Option<Instant>,
-        caller: &Caller,
-    ) -> Result<(), Refused> {
-        let (class, space) = (record.event.class(), self.attention.space.waiter());
-        let patience = self.admission.patience.map(deadline_after);
-        let mut limit = patience.map(|until| caller.until(deadline.map_or(until, |own| own.min(until))));
-        let (mut record, mut offer) =
-            (Some(record), Offer { mailbox: self, class, refused: Some(Refused::Full) });
-        let sent = poll_fn(|context| {
-            space.register(context);
-            let Some(waiting) = record.take() else { return Poll::Ready(Err(Refused::Full)) };
-            match (self.admit(waiting, class), &mut limit) {
-                (Admitted::Taken, _) => Poll::Ready(Ok(())),
-                (Admitted::Refused(refused), _) => Poll::Ready(Err(refused)),
-                (Admitted::NotNow(_), None) => Poll::Ready(Err(Refused::Full)),
-                (Admitted::NotNow(unsent), Some(limit)) => {
-                    record = Some(unsent);
-                    limit.poll(context).map(|()| Err(Refused::Full))
-                }
-            }
-        });
-        let sent = sent.await;
-        offer.refused = sent.err();
-        sent
-    }
-
-    /// Takes room for long texts, which most records do not have.
-    fn reserve(&self, long_bytes: usize) -> bool {
-        if long_bytes == 0 {
-            return true;
-        }
-        let with = |before: usize| {
-            before.checked_add(long_bytes).filter(|bytes| *bytes <= self.admission.max_long_bytes)
-        };
-        // What does not fit takes no room, not even for a moment in which another one would find none.
-        self.attention.long_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
-    }
-
-    fn free(&self, long_bytes: usize) {
-        if long_bytes > 0 {
-            self.attention.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn nudge(&self) {
-        // One that is not yet seen is enough.
-        let _ = self.nudges.try_send(());
-    }
-}
-
-/// Nothing is taken that nobody would ever read, however the tracker has ended.
-struct ClosesAtEnd(Arc<Attention>);
+/// However the tracker ends, nothing is taken after it that nobody would ever read.
+struct ClosesAtEnd(Arc<Signals>);
 
 impl Drop for ClosesAtEnd {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::SeqCst);
         self.0.space.wake_all();
     }
-}
-
-/// A record that is being handed over. A task that gives up meanwhile has handed nothing over.
-struct Offer<'a> {
-    mailbox: &'a Mailbox,
-    class: Class,
-    refused: Option<Refused>,
-}
-
-impl Drop for Offer<'_> {
-    fn drop(&mut self) {
-        if let Some(refused) = self.refused {
-            self.mailbox.ledger.count_refused(refused, self.class);
-        }
-    }
-}
-
-impl Admission {
-    fn new(delivery: &DeliveryConfig) -> Self {
-        let capacity = delivery.queue_capacity;
-        let (room, patience) = match delivery.overflow {
-            OverflowPolicy::EvictLeastValuable => {
-                ([capacity - capacity / 4, capacity - capacity / 8, capacity], None)
-            }
-            OverflowPolicy::DropNewest => ([capacity; 3], None),
-            // A full channel is waited for, not refused.
-            OverflowPolicy::Wait(patience) => ([usize::MAX; 3], Some(patience)),
-        };
-        Self { room, max_long_bytes: delivery.max_queued_bytes, crowded: capacity / 2, patience }
-    }
-}
-
-fn long_bytes(event: &TrackedEvent) -> usize {
-    let bytes = event.heap_bytes();
-    if bytes > LONG_BYTES { bytes } else { 0 }
 }

@@ -1,6 +1,7 @@
 //! The tracker's thread and the way to it.
 
 mod handle;
+mod mailbox;
 mod run;
 #[cfg(test)]
 mod simulation;

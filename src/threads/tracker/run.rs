@@ -1,21 +1,18 @@
 //! The tracker's thread around its state machine: waits, reads the clock, carries effects out.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{never, select};
 
-use super::handle::Attention;
+use super::mailbox::Channels;
 use crate::engine::{
-    Claimed, Effect, Effects, FlushRequest, Ledger, Moment, Outcome, Record, Tracker, TrackerSettings,
+    Claimed, Effect, Effects, FlushRequest, Moment, Outcome, Record, Tracker, TrackerSettings,
 };
-use crate::threads::Notifier;
 use crate::threads::clock::Clock;
-use crate::threads::flusher::FlusherHandle;
 use crate::threads::store::StoreMessage;
 
-/// Records taken from the inbox between two looks at everything else.
+/// Records taken from the inbox before everything else is looked at again.
 const RECORDS_A_TURN: usize = 1_024;
 /// How often the inbox is looked at while records flow. A sender that had to wake the tracker would
 /// pay a system call, a hundred times the send.
@@ -23,25 +20,10 @@ const POLL: Duration = Duration::from_millis(10);
 /// How long after the last record the tracker stops polling and sleeps until it is woken.
 const REST_AFTER: Duration = Duration::from_millis(250);
 
-/// What the thread reads and writes.
-pub(super) struct Ports {
-    pub(super) inbox: Receiver<Record>,
-    pub(super) asked: Receiver<FlushRequest>,
-    pub(super) nudged: Receiver<()>,
-    pub(super) outcomes: Receiver<Outcome>,
-    pub(super) claimed: Receiver<Vec<Claimed>>,
-    /// The way to the data store; leads nowhere without one.
-    pub(super) store: Box<dyn Fn(StoreMessage) + Send>,
-    pub(super) flusher: FlusherHandle,
-    pub(super) notifier: Arc<Notifier>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) attention: Arc<Attention>,
-}
-
-/// The machine and its ports. All that the thread adds is to wait and to read the clock, so that a
-/// simulation runs everything else.
+/// The machine and its channels. The thread only adds waiting and reading the clock, so a simulation runs
+/// everything else.
 pub(super) struct TrackerThread {
-    ports: Ports,
+    channels: Channels,
     pub(super) tracker: Tracker,
     effects: Effects,
     watch: Watch,
@@ -56,7 +38,7 @@ pub(super) enum Event {
     Flush(FlushRequest),
     Ended(Outcome),
     Claimed(Vec<Claimed>),
-    Nudged,
+    Woken,
     Tick,
     Abandoned,
 }
@@ -73,9 +55,9 @@ enum Watch {
 }
 
 impl TrackerThread {
-    pub(super) fn new(ports: Ports, settings: TrackerSettings) -> Self {
+    pub(super) fn new(channels: Channels, settings: TrackerSettings) -> Self {
         Self {
-            ports,
+            channels,
             tracker: Tracker::new(settings),
             effects: Effects::default(),
             watch: Watch::Resting,
@@ -97,14 +79,14 @@ impl TrackerThread {
 
     /// Everything that follows from one event; says whether it was the last.
     pub(super) fn turn(&mut self, event: Event, now: Moment, wall: SystemTime) -> bool {
-        self.effects.heard = self.ports.notifier.is_heard();
-        let (nudged, before) = (matches!(event, Event::Nudged), self.tracker.stats().recorded);
+        self.effects.heard = self.channels.notifier.is_heard();
+        let (woken, before) = (matches!(event, Event::Woken), self.tracker.stats().recorded);
         let abandoned = self.step(event, now, wall);
-        if nudged || self.tracker.stats().recorded > before {
+        if woken || self.tracker.stats().recorded > before {
             self.active_until = Some(now + REST_AFTER);
         }
         self.watch = self.watch(now);
-        if self.ports.attention.closed.load(Ordering::SeqCst) && !self.tracker.is_closing() {
+        if self.channels.signals.closed.load(Ordering::SeqCst) && !self.tracker.is_closing() {
             // What was sent before is still judged, and delivered where a batch is full.
             self.take_all(now);
             self.tracker.close(now, &mut self.effects);
@@ -112,23 +94,23 @@ impl TrackerThread {
         self.tracker.settle(now, &mut self.effects);
         let oldest_pending = self.tracker.oldest_pending();
         self.carry_out(oldest_pending);
-        // Nobody is woken in vain: who finds no space would make the tracker look again.
+        // Only if there is space: a caller that finds none would wake the tracker in turn.
         if std::mem::take(&mut self.made_space) {
-            self.ports.attention.space.wake_all();
+            self.channels.signals.space.wake_all();
         }
         abandoned || self.tracker.is_done()
     }
 
     pub(super) fn finish(mut self) {
-        self.tracker.finish(self.ports.inbox.try_iter().map(|record| record.event), &mut self.effects);
+        self.tracker.finish(self.channels.inbox.try_iter().map(|record| record.event), &mut self.effects);
         self.carry_out(None);
-        (self.ports.store)(StoreMessage::Detach(self.ports.claimed, self.tracker.held_claims()));
+        (self.channels.store)(StoreMessage::Detach(self.channels.claimed, self.tracker.held_claims()));
     }
 
     /// How to wait next.
     fn watch(&self, now: Moment) -> Watch {
         let active = self.active_until.is_some_and(|until| until > now);
-        match (self.ports.inbox.is_empty() || !self.tracker.takes_records(), active) {
+        match (self.channels.inbox.is_empty() || !self.tracker.takes_records(), active) {
             (false, _) => Watch::Busy,
             (true, true) => Watch::Polling,
             (true, false) => Watch::Resting,
@@ -136,7 +118,7 @@ impl TrackerThread {
     }
 
     fn next_event(&self, now: Moment, clock: Clock) -> Event {
-        let Ports { inbox, asked, nudged, outcomes, claimed, .. } = &self.ports;
+        let Channels { inbox, asked, woken, outcomes, claimed, .. } = &self.channels;
         if self.watch == Watch::Busy {
             return select! {
                 recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
@@ -155,7 +137,7 @@ impl TrackerThread {
             recv(claimed) -> claimed => claimed.map_or(Event::Abandoned, Event::Claimed),
             recv(asked) -> request => request.map_or(Event::Abandoned, Event::Flush),
             recv(inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
-            recv(nudged) -> _ => Event::Nudged,
+            recv(woken) -> _ => Event::Woken,
             recv(tick) -> _ => Event::Tick,
         }
     }
@@ -165,14 +147,15 @@ impl TrackerThread {
         match event {
             Event::Record(record) => self.take(record, now),
             Event::Ended(outcome) => self.tracker.ended(outcome, now, wall, &mut self.effects),
-            Event::Nudged | Event::Tick => {}
+            Event::Woken | Event::Tick => {}
             Event::Abandoned => return true,
             Event::Claimed(claimed) => {
                 claimed.into_iter().for_each(|claimed| self.tracker.claimed(claimed, &mut self.effects));
             }
             Event::Flush(request) => {
                 // A flush covers what was sent before it, so the requests are read before the records.
-                let requests: Vec<_> = std::iter::once(request).chain(self.ports.asked.try_iter()).collect();
+                let requests: Vec<_> =
+                    std::iter::once(request).chain(self.channels.asked.try_iter()).collect();
                 let outside = self.take_all(now);
                 requests.into_iter().for_each(|request| self.tracker.flush(request, outside, now));
                 return false;
@@ -188,7 +171,7 @@ impl TrackerThread {
 
     /// Takes the records that are in the inbox now; returns how many of them there is no room for yet.
     fn take_all(&mut self, now: Moment) -> usize {
-        let mut outside = self.ports.inbox.len();
+        let mut outside = self.channels.inbox.len();
         while outside > 0 && self.tracker.takes_records() && self.take_next(now) {
             outside -= 1;
         }
@@ -197,7 +180,7 @@ impl TrackerThread {
 
     /// Takes a record from the inbox, and says whether there was one.
     fn take_next(&mut self, now: Moment) -> bool {
-        self.ports.inbox.try_recv().is_ok_and(|record| {
+        self.channels.inbox.try_recv().is_ok_and(|record| {
             self.take(record, now);
             true
         })
@@ -206,25 +189,25 @@ impl TrackerThread {
     fn take(&mut self, record: Record, now: Moment) {
         self.made_space = true;
         if record.long_bytes > 0 {
-            self.ports.attention.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
+            self.channels.signals.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
         }
         self.tracker.record(record.event, record.verdict, now, &mut self.effects);
     }
 
-    /// Tells the store what the step wants of it, shows the step in the ledger, and then everybody else:
-    /// whoever sees or hears of the step finds the store told.
+    /// First asks the store, then publishes the ledger, then informs everyone else: whoever learns of the step
+    /// can rely on the store having been asked.
     fn carry_out(&mut self, oldest_pending: Option<Moment>) {
         for command in self.effects.take_store_commands() {
-            (self.ports.store)(StoreMessage::Command(command));
+            (self.channels.store)(StoreMessage::Command(command));
         }
-        self.ports.ledger.publish(self.tracker.stats(), oldest_pending);
+        self.channels.ledger.publish(self.tracker.stats(), oldest_pending);
         for effect in self.effects.drain() {
             match effect {
-                Effect::Notify(event) => self.ports.notifier.notify(event),
+                Effect::Notify(event) => self.channels.notifier.notify(event),
                 Effect::Report(reply, report) => reply.send(*report),
                 Effect::Judge(reply, verdict) => reply.send(verdict),
                 Effect::Deliver(delivery) => {
-                    if self.ports.flusher.deliver(delivery).is_err() {
+                    if self.channels.flusher.deliver(delivery).is_err() {
                         logged!(error, "the delivery threads have exited");
                     }
                 }

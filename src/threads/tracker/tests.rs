@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::bounded;
 
-use super::handle::Mailbox;
-use super::run::{Event, Ports, TrackerThread};
+use super::mailbox::{Channels, Mailbox};
+use super::run::{Event, TrackerThread};
 use crate::engine::tests::{exposure, settings};
 use crate::engine::{
     ClaimAnswer, Claimed, FlushRequest, Ledger, Moment, Outcome, Refused, ReleaseReason, StoreCommand,
@@ -27,13 +27,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn mailbox(
     delivery: impl FnOnce(DeliveryConfigBuilder) -> DeliveryConfigBuilder,
-) -> (Mailbox, Ports, Arc<Ledger>) {
+) -> (Mailbox, Channels, Arc<Ledger>) {
     let delivery = delivery(DeliveryConfig::builder()).build().unwrap();
     let ledger = Arc::<Ledger>::default();
     let (_, outcomes) = bounded(1);
     let (flusher, _) = FlusherHandle::new(1);
-    let (mailbox, ports) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
-    (mailbox, ports, ledger)
+    let (mailbox, channels) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
+    (mailbox, channels, ledger)
 }
 
 fn offer(mailbox: &Mailbox, event: TrackedEvent) -> Result<(), Refused> {
@@ -46,26 +46,26 @@ fn long(visitor: char) -> TrackedEvent {
 
 #[test]
 fn long_texts_are_bounded_in_bytes() {
-    let (mailbox, ports, ledger) = mailbox(|delivery| delivery.max_queued_bytes(1_000));
+    let (mailbox, channels, ledger) = mailbox(|delivery| delivery.max_queued_bytes(1_000));
     assert_eq!(offer(&mailbox, long('a')), Ok(()));
     assert_eq!(offer(&mailbox, long('b')), Err(Refused::Full));
     assert_eq!(offer(&mailbox, exposure("short")), Ok(()), "short texts are not counted");
     let stats = ledger.read(Moment::default());
     assert_eq!((stats.recorded, stats.pending, stats.dropped.queue_full.exposures), (3, 2, 1));
     assert!(stats.is_balanced());
-    assert_eq!(ports.inbox.len(), 2);
+    assert_eq!(channels.inbox.len(), 2);
 }
 
 #[test]
 fn a_refused_record_gives_its_bytes_back() {
-    let (mailbox, ports, _) = mailbox(|delivery| {
+    let (mailbox, channels, _) = mailbox(|delivery| {
         delivery.queue_capacity(1).max_queued_bytes(1_000).overflow(OverflowPolicy::DropNewest)
     });
     assert_eq!(offer(&mailbox, exposure("short")), Ok(()));
     for _ in 0..3 {
         assert_eq!(offer(&mailbox, long('a')), Err(Refused::Full), "no place");
     }
-    assert!(ports.inbox.try_recv().is_ok());
+    assert!(channels.inbox.try_recv().is_ok());
     assert_eq!(offer(&mailbox, long('a')), Ok(()), "its bytes are free");
 }
 
@@ -84,15 +84,15 @@ fn what_the_tracker_leaves_behind_is_counted() {
 
 #[test]
 fn a_close_needs_no_room_behind_what_waits() {
-    let (mailbox, ports, _) = mailbox(|delivery| delivery.queue_capacity(1));
+    let (mailbox, channels, _) = mailbox(|delivery| delivery.queue_capacity(1));
     for _ in 0..1_000 {
         let (reason, deadline) = (ReleaseReason::Explicit, Moment::default());
         mailbox.flush(FlushRequest { reason, deadline, single_attempt: false, reply: question().0 });
     }
     assert_eq!(offer(&mailbox, exposure("full")), Ok(()));
     mailbox.close();
-    assert!(ports.attention.closed.load(SeqCst));
-    assert!(ports.nudged.try_recv().is_ok());
+    assert!(channels.signals.closed.load(SeqCst));
+    assert!(channels.woken.try_recv().is_ok());
 }
 
 struct Counter(AtomicUsize);
@@ -110,10 +110,10 @@ fn a_caller_that_waits_is_woken_by_space_alone() {
     let delivery = delivery.build().unwrap();
     let (flusher, deliveries) = FlusherHandle::new(1);
     let (_ended, outcomes) = bounded(1);
-    let (mailbox, ports) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::default());
-    let mut thread = TrackerThread::new(ports, settings(1, None, delivery));
+    let (mailbox, channels) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::default());
+    let mut thread = TrackerThread::new(channels, settings(1, None, delivery));
     let mut turn = |event| thread.turn(event, Moment::default(), SystemTime::now());
-    for visitor in ["at hand", "in the backlog", "in the channel"] {
+    for visitor in ["in flight", "in the backlog", "in the channel"] {
         assert_eq!(offer(&mailbox, exposure(visitor)), Ok(()));
         turn(Event::Tick);
     }
@@ -122,7 +122,7 @@ fn a_caller_that_waits_is_woken_by_space_alone() {
     let caller = Caller::Thread(std::sync::Mutex::default());
     let mut waiting = pin!(mailbox.hand_over(mailbox.record(exposure("waits"), None), None, &caller));
     assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    turn(Event::Nudged);
+    turn(Event::Woken);
     turn(Event::Tick);
     assert_eq!(counter.0.load(SeqCst), 0, "there is no space");
     let delivery = deliveries.try_recv().unwrap();
@@ -139,17 +139,17 @@ fn the_store_is_told_of_a_step_before_the_ledger_shows_it() {
     let (flusher, deliveries) = FlusherHandle::new(1);
     let (_ended, outcomes) = bounded(1);
     let ledger = Arc::<Ledger>::default();
-    let (mailbox, mut ports) =
+    let (mailbox, mut channels) =
         Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
     let (told, heard) = crossbeam_channel::unbounded();
     let reader = Arc::clone(&ledger);
-    ports.store = Box::new(move |message| {
+    channels.store = Box::new(move |message| {
         if matches!(message, StoreMessage::Command(StoreCommand::Keep(_))) {
             told.send(reader.read(Moment::default()).pending).unwrap();
         }
     });
     let settings = TrackerSettings { store: true, ..settings(1, None, delivery) };
-    let mut thread = TrackerThread::new(ports, settings);
+    let mut thread = TrackerThread::new(channels, settings);
     let mut turn = |event| thread.turn(event, Moment::default(), SystemTime::now());
     assert_eq!(offer(&mailbox, exposure("v")), Ok(()));
     turn(Event::Tick);

@@ -74,7 +74,7 @@ fn a_dropped_record_can_be_recorded_again_whatever_dropped_it() {
 }
 
 #[test]
-fn a_record_waits_for_its_claim_and_keeps_it_when_it_is_delivered() {
+fn a_record_waits_for_its_claim_and_keeps_it_once_delivered() {
     let mut bench = Bench::with_store();
     assert_eq!(bench.record(conversion(1, None, false)), None, "the store is asked first");
     let flushed = bench.flush();
@@ -108,7 +108,7 @@ fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
 }
 
 #[test]
-fn what_the_store_knows_is_a_repetition_and_is_asked_about_again() {
+fn what_the_store_knows_is_repeated_and_asked_about_again() {
     let mut bench = Bench::with_store();
     for sequence in 0..2 {
         let (reply, verdict) = question();
@@ -165,16 +165,16 @@ fn a_dropped_record_releases_its_lease() {
     // And those that a close leaves behind: one whose claim is answered, and one whose claim is not.
     bench.record(conversion(2, None, false));
     bench.settle_with_store();
-    let (at_hand, _) = bench.claimed(2, ClaimAnswer::First);
+    let (in_flight, _) = bench.claimed(2, ClaimAnswer::First);
     [3, 4].iter().for_each(|visitor| _ = bench.record(conversion(*visitor, None, false)));
     bench.settle_with_store();
     bench.claimed(3, ClaimAnswer::First);
     bench.close();
     assert_eq!(bench.settle_with_store().1.releases, [r#"dedup:["3", "3"]"#], "before the end");
     assert_eq!(bench.claimed(4, ClaimAnswer::First).1.releases, ["key"]);
-    assert!(at_hand.is_some() && !bench.tracker.is_done());
+    assert!(in_flight.is_some() && !bench.tracker.is_done());
     bench.tracker.finish(std::iter::empty(), &mut bench.effects);
-    assert_eq!(bench.settle_with_store().1, Wanted::default(), "what was at hand may have arrived");
+    assert_eq!(bench.settle_with_store().1, Wanted::default(), "what was in flight may have arrived");
     assert_eq!(bench.tracker.claims.held().len(), 0);
 }
 
@@ -262,7 +262,7 @@ fn a_late_lease_of_a_record_under_suspicion_goes_with_it() {
 }
 
 #[test]
-fn a_late_lease_is_kept_after_the_delivery_and_released_after_the_drop() {
+fn a_late_lease_is_kept_if_delivered_and_released_if_dropped() {
     for (status, at_first, in_the_end) in
         [(200, kept(KEY), kept("key")), (400, Wanted::default(), released("key"))]
     {
@@ -273,7 +273,7 @@ fn a_late_lease_is_kept_after_the_delivery_and_released_after_the_drop() {
 }
 
 #[test]
-fn a_record_made_again_takes_a_late_claim_over_and_waits_no_more() {
+fn a_record_made_again_takes_over_a_late_claim() {
     for (status, told) in [(200, kept(KEY)), (400, released(KEY))] {
         let (mut bench, begun) = late(1);
         assert_eq!(bench.answer_with_store(begun, 400), Wanted::default());
@@ -408,5 +408,5 @@ fn a_store_that_hangs_leaves_no_more_waiting_than_the_backlog() {
     }
     let waiting = verdicts.iter().filter(|verdict| verdict.is_empty()).count();
     assert!(waiting <= 10, "{waiting}");
-    assert_eq!(asked, 10 + crate::engine::StoreMachine::MOST_AT_HAND);
+    assert_eq!(asked, 10 + crate::engine::StoreMachine::MOST_IN_CALLS);
 }

@@ -138,8 +138,8 @@ fn an_endpoint_that_finds_everything_too_large_is_left_alone() {
     (0..5_000).for_each(|visitor| bench.expose(visitor));
     bench.flush();
     let mut delivery = bench.settle();
-    while let Some(at_hand) = delivery {
-        delivery = bench.answer(at_hand, 413);
+    while let Some(in_flight) = delivery {
+        delivery = bench.answer(in_flight, 413);
     }
     let stats = bench.tracker.stats();
     assert_eq!((stats.dropped.rejected.total(), stats.pending), (2, 4_998));

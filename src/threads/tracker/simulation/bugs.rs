@@ -20,7 +20,8 @@ pub(super) enum Bug {
     AwaitedStore,
     /// The store's late answer to a claim is not heard.
     LostLease,
-    /// Beside a store, memory forgets what was delivered, so that a store that fails lets it be sent again.
+    /// Beside a store, memory keeps a few marks only, so that a store that fails lets what was delivered be sent
+    /// again.
     Forgotten,
     /// A reading counts what has just moved from the channel to the tracker in both places.
     CountedTwice,

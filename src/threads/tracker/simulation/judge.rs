@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-
-use crossbeam_channel::TryRecvError;
+use std::sync::mpsc::TryRecvError;
 
 use super::store::SimulatedStore;
 use crate::engine::{ByClass, Moment, Pending, Refused, Stats, TrackedEvent, Verdict, mark_key};

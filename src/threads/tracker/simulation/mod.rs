@@ -116,7 +116,7 @@ fn two_lanes() -> DeliveryConfig {
 }
 
 #[test]
-fn every_interleaving_of_two_records_and_a_flush_over_two_lanes_that_may_fail() {
+fn every_interleaving_of_two_records_a_flush_and_a_fault() {
     let scope = Scope { records: 2, flushes: 1, faults: 1, advances: 1, ..small(two_lanes()) };
     assert!(every_run("two records, a flush and a fault", &scope) > 1_000);
 }

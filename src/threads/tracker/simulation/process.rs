@@ -3,9 +3,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Bug;
 use super::choices::Choices;
@@ -13,22 +14,22 @@ use super::judge::Judge;
 use super::server::{Answer, Server};
 use super::store::{SimulatedStore, StoreActor, Way};
 use super::world::Scope;
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 use crate::engine::{
     Claimed, Conversion, Delivery, Envelope, Exposure, FlushReport, FlushRequest, GoalDataKey, GoalValue,
     Jitter, Ledger, Moment, Outcome, Pending, Record, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
     question,
 };
 use crate::threads::flusher::{Flusher, FlusherHandle};
-use crate::threads::tracker::handle::Mailbox;
-use crate::threads::tracker::run::{Event, Ports, TrackerThread};
+use crate::threads::tracker::mailbox::{Channels, Mailbox};
+use crate::threads::tracker::run::{Event, TrackerThread};
 
 pub(super) struct Process {
     number: usize,
     mailbox: Option<Mailbox>,
     thread: Option<TrackerThread>,
     flusher: Flusher,
-    /// Deliveries at hand, in no order.
+    /// Deliveries in flight, in no order.
     pub(super) lanes: Vec<Delivery>,
     most_lanes: usize,
     pub(super) store: Option<StoreActor>,
@@ -87,26 +88,27 @@ impl Process {
         let (flusher_handle, deliveries) = FlusherHandle::new(lanes);
         let (ended, outcomes) = bounded(lanes);
         let ledger = Arc::<Ledger>::default();
-        let (mailbox, mut ports) =
+        let (mailbox, mut channels) =
             Mailbox::new(&delivery, flusher_handle, outcomes.clone(), Arc::default(), Arc::clone(&ledger));
         let (claimed_in, claimed) = unbounded();
         let (messages_in, messages) = unbounded();
-        ports.claimed = claimed.clone();
-        ports.store = Box::new(move |message| drop(messages_in.send(message)));
-        let Ports { inbox, asked, .. } = &ports;
+        channels.claimed = claimed.clone();
+        channels.store = Box::new(move |message| drop(messages_in.send(message)));
+        let Channels { inbox, asked, .. } = &channels;
         let (inbox, asked) = (inbox.clone(), asked.clone());
         let count = |number| NonZeroUsize::new(number).unwrap();
         let mut store = store.map(|store| StoreActor::new(store, &delivery, messages, claimed_in));
+        let forgets = scope.bug == Some(Bug::Forgotten) && store.is_some();
         let settings = TrackerSettings {
             batch_size: count(scope.batch_size),
             auto_flush_interval: scope.auto_flush_interval,
             delivery,
-            max_visitors: count(1_000),
-            visitor_ttl: (scope.bug == Some(Bug::Forgotten) && store.is_some()).then_some(Duration::ZERO),
+            max_visitors: count(if forgets { 1 } else { 1_000 }),
+            visitor_ttl: None,
             store: store.is_some(),
             jitter: Jitter::seeded(number as u64),
         };
-        let thread = TrackerThread::new(ports, settings);
+        let thread = TrackerThread::new(channels, settings);
         if let Some(store) = &mut store {
             store.leaves_marks = scope.bug == Some(Bug::LeftMark);
             store.loses_leases = scope.bug == Some(Bug::LostLease);
@@ -117,7 +119,7 @@ impl Process {
             envelope,
             sdk_key: None,
             timeout: Duration::from_secs(10),
-            wall: Wall::default(),
+            guard: PanicGuard::default(),
         };
         Self {
             number,
@@ -279,7 +281,7 @@ impl Process {
         self.turn(event, judge, now);
     }
 
-    /// Ends a delivery at hand.
+    /// Ends a delivery in flight.
     pub(super) fn end_delivery(&mut self, lane: usize, answer: Answer, server: &Server, judge: &mut Judge) {
         let delivery = self.lanes.swap_remove(lane);
         let mut calls: Vec<usize> = delivery.records.iter().map(|queued| call_of(&queued.event)).collect();
@@ -301,7 +303,7 @@ impl Process {
             Some(Bug::LostBatch) if !answer.is_success() => outcome.delivery.records.clear(),
             _ => {}
         }
-        assert_eq!(self.flusher.wall.panics(), 0, "the endpoint can read its requests");
+        assert_eq!(self.flusher.guard.panics(), 0, "the endpoint can read its requests");
         // Where the tracker has ended, nobody hears of it.
         let _ = self.ended.try_send(outcome);
     }

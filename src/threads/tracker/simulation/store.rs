@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, SendError, Sender};
 use serde_json::Value;
 
-use crate::caught::Wall;
+use crate::caught::PanicGuard;
 use crate::engine::{Call, ClaimAnswer, Claimed, Done, Moment, StoreCommand, StoreEffect, StoreMachine};
 use crate::options::DeliveryConfig;
 use crate::ports::{DataStore, Guarded, StoreError};
@@ -193,7 +193,7 @@ impl StoreActor {
     ) -> Self {
         Self {
             store: Arc::clone(store),
-            guarded: Guarded { store: Arc::clone(store) as Arc<_>, wall: Wall::default() },
+            guarded: Guarded { store: Arc::clone(store) as Arc<_>, guard: PanicGuard::default() },
             visitors: Visitors::new(std::num::NonZeroUsize::MIN, None, true),
             machine: StoreMachine::new(TIMEOUT, delivery.lease(), None),
             messages,
@@ -342,7 +342,7 @@ impl StoreActor {
                 StoreEffect::Read(..)
                 | StoreEffect::Drained(_)
                 | StoreEffect::Notify(_)
-                | StoreEffect::Untold(_)
+                | StoreEffect::KeysDropped(_)
                 | StoreEffect::Unwritten { .. } => {}
             }
         }

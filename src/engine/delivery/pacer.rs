@@ -7,7 +7,7 @@ use crate::options::DeliveryConfig;
 
 /// What may begin now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Allowance {
+pub(crate) enum Allowance {
     /// Nothing.
     Nothing,
     /// One small delivery, alone: the endpoint has failed often.
@@ -23,9 +23,9 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// How long before its deadline a flush tries an endpoint that asked to be left alone for longer.
 const LAST_TRY: Duration = Duration::from_millis(500);
 
-/// Counts failures in a row. Deliveries at hand together that fail together count once, so that more
+/// Counts failures in a row. Deliveries that are in flight together that fail together count once, so that more
 /// lanes do not make the SDK give up sooner.
-pub(super) struct Pacer {
+pub(crate) struct Pacer {
     longest_first: Duration,
     ceiling: Duration,
     threshold: u32,
@@ -44,7 +44,7 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    pub(super) fn new(delivery: &DeliveryConfig, jitter: Jitter) -> Self {
+    pub(crate) fn new(delivery: &DeliveryConfig, jitter: Jitter) -> Self {
         Self {
             longest_first: delivery.backoff,
             ceiling: delivery.backoff_ceiling,
@@ -62,7 +62,7 @@ impl Pacer {
 
     /// An attempt has succeeded: nothing is waited for any more, save what the endpoint has asked for since
     /// the attempt began. Says whether the endpoint may be tried again.
-    pub(super) const fn succeeded(&mut self, attempt: u64) -> bool {
+    pub(crate) const fn succeeded(&mut self, attempt: u64) -> bool {
         if self.asked.is_some() && attempt < self.asked_before {
             return false;
         }
@@ -74,7 +74,7 @@ impl Pacer {
     /// An attempt has failed; the next new one will have the number `next`. The endpoint can ask for a
     /// longer wait than the backoff's, not for a shorter one: a `Retry-After` of zero is no reason to try
     /// again and again without a pause.
-    pub(super) fn failed(&mut self, attempt: u64, next: u64, now: Moment, retry_after: Option<Duration>) {
+    pub(crate) fn failed(&mut self, attempt: u64, next: u64, now: Moment, retry_after: Option<Duration>) {
         let asked = retry_after.map(|asked| now + asked.min(self.ceiling));
         let together = self.failures > 0 && attempt < self.counted;
         if !together {
@@ -94,7 +94,7 @@ impl Pacer {
     }
 
     /// The endpoint refuses whatever it is sent: it is probed from now on, with the longest waits.
-    pub(super) fn refused(&mut self, next: u64, now: Moment) {
+    pub(crate) fn refused(&mut self, next: u64, now: Moment) {
         self.counted = next;
         self.fail(self.failures.saturating_add(1).max(self.threshold));
         self.backoff = Some(now + self.ceiling / 2 + self.jitter.up_to(self.ceiling / 2));
@@ -106,13 +106,13 @@ impl Pacer {
         self.failures = failures;
     }
 
-    /// What may begin, with this many deliveries at hand, where the endpoint is left alone until then.
-    pub(super) fn allows(&self, now: Moment, at_hand: usize, until: Option<Moment>) -> Allowance {
+    /// What may begin, with this many attempts in flight, where the endpoint is left alone until then.
+    pub(crate) fn allows(&self, now: Moment, in_flight: usize, until: Option<Moment>) -> Allowance {
         if self.failures == 0 {
             return Allowance::Any;
         }
         let waits = until.is_some_and(|until| until > now);
-        match (waits || at_hand > 0, self.is_open()) {
+        match (waits || in_flight > 0, self.is_open()) {
             (true, _) => Allowance::Nothing,
             (false, true) => Allowance::Probe,
             (false, false) => Allowance::One,
@@ -120,7 +120,7 @@ impl Pacer {
     }
 
     /// When the endpoint may be tried again; `None` means at once.
-    pub(super) fn until(&self) -> Option<Moment> {
+    pub(crate) fn until(&self) -> Option<Moment> {
         self.backoff.max(self.asked)
     }
 
@@ -128,7 +128,7 @@ impl Pacer {
     /// the backoff is cut so that several attempts fit into what is left. What the endpoint asked for is
     /// obeyed, and if that is past the deadline one attempt is made shortly before it, unless it is
     /// `spent`.
-    pub(super) fn until_within(
+    pub(crate) fn until_within(
         &self,
         asked_at: Moment,
         tried: bool,
@@ -145,14 +145,14 @@ impl Pacer {
     }
 
     /// When a flush makes its one attempt, if the endpoint asked to be left alone past its deadline.
-    pub(super) fn last_try(&self, asked_at: Moment, deadline: Moment) -> Option<Moment> {
+    pub(crate) fn last_try(&self, asked_at: Moment, deadline: Moment) -> Option<Moment> {
         self.asked.filter(|asked| *asked > deadline)?;
         let left = deadline - self.failed_at?.max(asked_at);
         Some(deadline - (left / 3).min(LAST_TRY))
     }
 
-    pub(super) const fn state(&self, at_hand: usize) -> BreakerState {
-        match (self.is_open(), at_hand) {
+    pub(crate) const fn state(&self, in_flight: usize) -> BreakerState {
+        match (self.is_open(), in_flight) {
             (false, _) => BreakerState::Closed,
             (true, 0) => BreakerState::Open,
             (true, _) => BreakerState::HalfOpen,
@@ -160,7 +160,7 @@ impl Pacer {
     }
 
     /// How often the breaker has opened.
-    pub(super) const fn opened(&self) -> u64 {
+    pub(crate) const fn opened(&self) -> u64 {
         self.opened
     }
 
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_that_fail_together_count_once_and_the_longest_request_to_wait_counts() {
+    fn lanes_that_fail_together_count_as_one_failure() {
         let start = Moment::default();
         let mut pacer = pacer();
         pacer.failed(3, 5, start, Some(SECOND));
@@ -257,7 +257,7 @@ mod tests {
     fn a_success_from_before_a_retry_after_does_not_end_the_wait() {
         let start = Moment::default();
         let mut pacer = pacer();
-        // Three at hand together: one fails, one is told to wait, and one is taken.
+        // Three in flight together: one fails, one is told to wait, and one is taken.
         pacer.failed(1, 3, start, None);
         pacer.failed(2, 3, start, Some(9 * SECOND));
         assert!(!pacer.succeeded(0));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_breaker_opens_after_five_failures_probes_and_closes_with_a_success() {
+    fn the_breaker_opens_after_five_failures_and_closes_on_success() {
         let start = Moment::default();
         let mut pacer = pacer();
         for attempt in 0..5 {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_obeys_a_wait_that_fits_and_spends_one_attempt_on_a_longer_one() {
+    fn a_flush_makes_one_attempt_before_a_wait_past_its_deadline() {
         let start = Moment::default();
         let mut pacer = pacer();
         pacer.failed(0, 1, start, Some(3 * SECOND));

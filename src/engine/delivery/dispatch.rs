@@ -1,0 +1,274 @@
+//! What is sent next, and what follows from the end of an attempt.
+
+use std::time::Duration;
+
+use super::isolation::Isolation;
+use super::pacer::{Allowance, Pacer};
+use super::remedy::{Remedy, can_be_the_parcels, fate_is_unknown, remedy};
+use super::{CutLimit, InFlight, Parcel};
+use crate::engine::{BreakerState, ByClass, Jitter, Moment};
+use crate::options::DeliveryConfig;
+use crate::ports::TransportError;
+
+/// Events in a delivery that finds out whether a failing endpoint works again.
+const PROBE_EVENTS: usize = 50;
+
+/// Fills the lanes to one endpoint, as large and as often as the endpoint takes it.
+pub(crate) struct Dispatch<P> {
+    lanes: usize,
+    max_request_events: usize,
+    /// Halved when the endpoint finds a request too large, doubled by each success.
+    request: CutLimit,
+    pacer: Pacer,
+    isolation: Isolation<P>,
+    in_flight: InFlight,
+    next_attempt: u64,
+    /// The endpoint refuses requests whatever is in them.
+    refusing: bool,
+    /// The endpoint has refused a whole request for one parcel.
+    isolates: bool,
+    /// Parcels that the endpoint has refused alone since it took any.
+    refused_in_a_row: u32,
+}
+
+/// What an attempt that has failed leaves behind.
+pub(crate) struct Failure<P> {
+    /// To be kept for another try.
+    pub(crate) retry: Vec<P>,
+    /// Refused by the endpoint for good.
+    pub(crate) rejected: Vec<P>,
+    /// The endpoint is left alone for a while: it has failed, or refused too much in a row.
+    pub(crate) pauses: bool,
+    /// The endpoint may have taken the parcels although no answer came.
+    pub(crate) fate_unknown: bool,
+    /// The status with which the endpoint begins to refuse whatever it is sent.
+    pub(crate) begins_to_refuse: Option<u16>,
+    /// A parcel up to this one may be why attempts fail; later ones need not wait for it.
+    pub(crate) pass_by: Option<u64>,
+}
+
+impl<P: Parcel> Dispatch<P> {
+    pub(crate) fn new(delivery: &DeliveryConfig, jitter: Jitter) -> Self {
+        Self {
+            lanes: delivery.lanes,
+            max_request_events: delivery.max_request_events,
+            request: CutLimit { events: delivery.max_request_events, bytes: delivery.max_request_bytes },
+            pacer: Pacer::new(delivery, jitter),
+            isolation: Isolation::new(),
+            in_flight: InFlight::default(),
+            next_attempt: 0,
+            refusing: false,
+            isolates: false,
+            refused_in_a_row: 0,
+        }
+    }
+
+    pub(crate) const fn pacer(&self) -> &Pacer {
+        &self.pacer
+    }
+
+    pub(crate) const fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// The number of the next attempt.
+    pub(crate) const fn next_attempt(&self) -> u64 {
+        self.next_attempt
+    }
+
+    pub(crate) const fn breaker(&self) -> BreakerState {
+        self.pacer.state(self.in_flight.attempts())
+    }
+
+    /// Begins the next attempt, if one can begin now, and the endpoint is left alone until then: with half of a
+    /// group that has a culprit, or with what `cut` takes.
+    pub(crate) fn next(
+        &mut self,
+        now: Moment,
+        until: Option<Moment>,
+        cut: impl FnOnce(CutLimit) -> Vec<P>,
+    ) -> Option<(u64, Vec<P>)> {
+        let in_flight = self.in_flight.attempts();
+        if in_flight >= self.lanes {
+            return None;
+        }
+        let limit = match self.pacer.allows(now, in_flight, until) {
+            Allowance::Nothing => return None,
+            Allowance::Probe => CutLimit { events: self.request.events.min(PROBE_EVENTS), ..self.request },
+            Allowance::One | Allowance::Any => self.request,
+        };
+        let attempt = self.next_attempt;
+        let parcels = self.isolation.next_half(attempt).unwrap_or_else(|| cut(limit));
+        if parcels.is_empty() {
+            return None;
+        }
+        self.next_attempt += 1;
+        self.in_flight.begin(attempt, &parcels);
+        Some((attempt, parcels))
+    }
+
+    /// An attempt has ended, well or not.
+    pub(crate) fn ended(&mut self, attempt: u64) {
+        self.in_flight.end(attempt);
+    }
+
+    /// It was taken. Returns whether the endpoint may be tried again at once, and a parcel that it must have
+    /// refused before.
+    pub(crate) fn succeeded(&mut self, attempt: u64) -> (bool, Option<P>) {
+        let may_try = self.pacer.succeeded(attempt);
+        self.refused_in_a_row = 0;
+        if std::mem::take(&mut self.refusing) {
+            logged!(info, "the endpoint takes events again");
+        }
+        self.request.events = self.request.events.saturating_mul(2).min(self.max_request_events);
+        let rest = self.isolation.take_rest(attempt);
+        (may_try, rest.and_then(|rest| self.suspect(rest)))
+    }
+
+    /// It was not: says what becomes of what it has carried.
+    pub(crate) fn failed(
+        &mut self,
+        attempt: u64,
+        mut parcels: Vec<P>,
+        cause: &TransportError,
+        retry_after: Option<Duration>,
+        now: Moment,
+    ) -> Failure<P> {
+        let rest = self.isolation.take_rest(attempt);
+        let mut failure = Failure {
+            retry: Vec::new(),
+            rejected: Vec::new(),
+            pauses: false,
+            fate_unknown: false,
+            begins_to_refuse: None,
+            pass_by: None,
+        };
+        match remedy(cause, parcels.len()) {
+            Remedy::Drop => {
+                let dropped = parcels.len();
+                logged!(warn, "the endpoint cannot take a request: {cause}; records dropped: {dropped}");
+                failure.rejected = parcels;
+                failure.retry = rest.unwrap_or_default();
+                if cause.status().is_some() {
+                    self.refused_in_a_row += 1;
+                    failure.pauses = self.pause_if_refused(attempt, now, retry_after);
+                }
+            }
+            Remedy::Isolate => {
+                if !std::mem::replace(&mut self.isolates, true) {
+                    logged!(warn, "the endpoint refused a request: {cause}; it is halved to find the reason");
+                }
+                failure.retry = rest.unwrap_or_default();
+                count_try(&mut parcels);
+                failure.rejected.extend(self.suspect(parcels));
+                failure.pauses = self.pause_if_refused(attempt, now, retry_after);
+            }
+            Remedy::Split => {
+                let events: usize = parcels.iter().map(Parcel::wire_events).sum();
+                self.request.events = events.div_ceil(2);
+                parcels.extend(rest.unwrap_or_default());
+                failure.retry = parcels;
+                failure.pauses = self.pause_if_refused(attempt, now, retry_after);
+            }
+            Remedy::Hold => {
+                if !std::mem::replace(&mut self.refusing, true) {
+                    logged!(
+                        error,
+                        "the endpoint refuses events: {cause}; they are kept until they are too old"
+                    );
+                    failure.begins_to_refuse = Some(cause.status().unwrap_or_default());
+                }
+                self.pacer.refused(self.next_attempt, now);
+                failure.pauses = true;
+                self.keep(parcels, rest, &mut failure);
+            }
+            Remedy::Retry => {
+                logged!(warn, "a delivery failed: {cause}; records kept: {}", parcels.len());
+                failure.fate_unknown = fate_is_unknown(cause);
+                self.pacer.failed(attempt, self.next_attempt, now, retry_after);
+                failure.pauses = true;
+                if can_be_the_parcels(cause) {
+                    failure.pass_by = suspect_all(&mut parcels);
+                }
+                self.keep(parcels, rest, &mut failure);
+            }
+        }
+        count_try(&mut failure.retry);
+        failure
+    }
+
+    /// Whether half of a group that has a culprit waits to be sent.
+    pub(crate) const fn has_groups(&self) -> bool {
+        self.isolation.has_groups()
+    }
+
+    /// Parcels of such groups, which are in no backlog.
+    pub(crate) fn suspected(&self) -> usize {
+        self.isolation.len()
+    }
+
+    /// One of them, by its number.
+    pub(crate) fn find(&mut self, sequence: u64) -> Option<&mut P> {
+        self.isolation.find(sequence)
+    }
+
+    /// When the oldest of them that waits was accepted.
+    pub(crate) fn oldest_suspected(&self) -> Option<Moment> {
+        self.isolation.oldest_at()
+    }
+
+    /// Takes the groups with a parcel from `limit` or before.
+    pub(crate) fn take_older(&mut self, limit: Moment) -> Vec<P> {
+        self.isolation.take_older(limit)
+    }
+
+    /// Takes all of them.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = P> + use<P> {
+        self.isolation.drain()
+    }
+
+    /// Waits for no end any more; returns what was on its way.
+    pub(crate) fn abandon(&mut self) -> ByClass {
+        self.in_flight.abandon()
+    }
+
+    /// An endpoint that has refused several parcels in a row may refuse whatever it is sent, which is no
+    /// reason to hurry.
+    fn pause_if_refused(&mut self, attempt: u64, now: Moment, retry_after: Option<Duration>) -> bool {
+        let pauses = self.refused_in_a_row > 1;
+        if pauses {
+            self.pacer.failed(attempt, self.next_attempt, now, retry_after);
+        }
+        pauses
+    }
+
+    /// Keeps what a failed attempt carried, and what is still known of the group that it is half of.
+    fn keep(&mut self, mut parcels: Vec<P>, rest: Option<Vec<P>>, failure: &mut Failure<P>) {
+        match rest {
+            None => failure.retry = parcels,
+            Some(rest) => {
+                count_try(&mut parcels);
+                parcels.extend(rest);
+                failure.rejected.extend(self.suspect(parcels));
+            }
+        }
+    }
+
+    /// At least one of these makes the endpoint refuse the request. Alone, it is returned.
+    fn suspect(&mut self, group: Vec<P>) -> Option<P> {
+        let culprit = self.isolation.suspect(group)?;
+        self.refused_in_a_row += 1;
+        logged!(warn, "the endpoint refuses a record; it is dropped");
+        Some(culprit)
+    }
+}
+
+fn count_try(parcels: &mut [impl Parcel]) {
+    parcels.iter_mut().for_each(Parcel::count_try);
+}
+
+/// One of these may be why an endpoint fails. Where one fails again, returns up to which one to pass by for now.
+fn suspect_all(parcels: &mut [impl Parcel]) -> Option<u64> {
+    let worst = parcels.iter_mut().map(Parcel::count_suspicion).max()?;
+    parcels.iter().map(Parcel::sequence).max().filter(|_| worst > 1)
+}

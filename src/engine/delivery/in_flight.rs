@@ -1,0 +1,57 @@
+//! The attempts that have begun and not ended.
+
+use super::Parcel;
+use crate::engine::{ByClass, Moment};
+
+/// What is known of the parcels that are on their way out.
+#[derive(Default)]
+pub(crate) struct InFlight {
+    attempts: Vec<Attempt>,
+}
+
+struct Attempt {
+    number: u64,
+    first_sequence: u64,
+    oldest_at: Moment,
+    by_class: ByClass,
+}
+
+impl InFlight {
+    /// An attempt with these parcels begins.
+    pub(super) fn begin(&mut self, number: u64, parcels: &[impl Parcel]) {
+        let Some(first) = parcels.first() else { return };
+        let mut by_class = ByClass::default();
+        parcels.iter().for_each(|parcel| parcel.count_in(&mut by_class));
+        let (first_sequence, oldest_at) = (first.sequence(), first.accepted_at());
+        self.attempts.push(Attempt { number, first_sequence, oldest_at, by_class });
+    }
+
+    /// An attempt has ended.
+    pub(super) fn end(&mut self, number: u64) {
+        self.attempts.retain(|attempt| attempt.number != number);
+    }
+
+    /// Nobody waits for the ends any more; returns what was on its way.
+    pub(crate) fn abandon(&mut self) -> ByClass {
+        let mut left = ByClass::default();
+        self.attempts.drain(..).for_each(|attempt| left.add_all(attempt.by_class));
+        left
+    }
+
+    pub(crate) const fn attempts(&self) -> usize {
+        self.attempts.len()
+    }
+
+    pub(crate) fn parcels(&self) -> u64 {
+        self.attempts.iter().map(|attempt| attempt.by_class.total()).sum()
+    }
+
+    /// Whether any parcel from before `end` is on its way.
+    pub(crate) fn has_before(&self, end: u64) -> bool {
+        self.attempts.iter().any(|attempt| attempt.first_sequence < end)
+    }
+
+    pub(crate) fn oldest_at(&self) -> Option<Moment> {
+        self.attempts.iter().map(|attempt| attempt.oldest_at).min()
+    }
+}

@@ -1,0 +1,281 @@
+//! Between callers and the tracker: what is taken, what is refused, and what waits for space.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounded};
+
+use crate::engine::{
+    Claimed, Class, FlushRequest, Ledger, Outcome, Record, Refused, Reply, TrackedEvent, Verdict,
+};
+use crate::options::{DeliveryConfig, OverflowPolicy};
+use crate::threads::flusher::FlusherHandle;
+use crate::threads::store::StoreMessage;
+use crate::threads::wait::{Caller, Wakers, blocking};
+use crate::threads::{Notifier, deadline_after};
+
+/// Texts of a record are counted above this many bytes; shorter ones are bounded by the number of
+/// records.
+const LONG_BYTES: usize = 256;
+
+/// What callers need of the tracker, whatever runs it.
+pub(super) struct Mailbox {
+    records: Sender<Record>,
+    /// As many as there are callers that wait: the tracker takes them out without waiting for anything.
+    pub(super) flushes: Sender<FlushRequest>,
+    /// Makes the tracker look at its inbox before its next poll.
+    wake_ups: Sender<()>,
+    /// Lets records be counted that racing callers send after the end.
+    unread: Receiver<Record>,
+    pub(super) signals: Arc<Signals>,
+    admission: Admission,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+/// What callers and the tracker tell each other besides messages.
+pub(super) struct Signals {
+    /// Bytes of long texts in the channel.
+    pub(super) long_bytes: AtomicUsize,
+    /// No more records are taken, and the tracker ends: no queue can be too full to say so.
+    pub(super) closed: AtomicBool,
+    /// Callers that wait until the tracker has taken something out of the channel, or takes nothing any
+    /// more.
+    pub(super) space: Arc<Wakers>,
+}
+
+/// How full the channel may be for another record to be taken.
+struct Admission {
+    /// By class: the last places are reserved for the more valuable classes.
+    capacity: [usize; 3],
+    max_long_bytes: usize,
+    /// From this many waiting records on, the tracker is woken.
+    crowded: usize,
+    patience: Option<Duration>,
+}
+
+/// What became of a record at the channel.
+pub(super) enum Admitted {
+    Taken,
+    Refused(Refused),
+    /// There is no space, for which a caller can wait.
+    NotNow(Record),
+}
+
+/// What the thread reads and writes.
+pub(super) struct Channels {
+    pub(super) inbox: Receiver<Record>,
+    pub(super) asked: Receiver<FlushRequest>,
+    pub(super) woken: Receiver<()>,
+    pub(super) outcomes: Receiver<Outcome>,
+    pub(super) claimed: Receiver<Vec<Claimed>>,
+    /// The way to the data store; leads nowhere without one.
+    pub(super) store: Box<dyn Fn(StoreMessage) + Send>,
+    pub(super) flusher: FlusherHandle,
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) signals: Arc<Signals>,
+}
+
+impl Mailbox {
+    /// A mailbox, and the other end of it.
+    pub(super) fn new(
+        delivery: &DeliveryConfig,
+        flusher: FlusherHandle,
+        outcomes: Receiver<Outcome>,
+        notifier: Arc<Notifier>,
+        ledger: Arc<Ledger>,
+    ) -> (Self, Channels) {
+        let (records, inbox) = bounded(delivery.queue_capacity);
+        let (flushes, asked) = unbounded();
+        let (wake_ups, woken) = bounded(1);
+        let signals = Signals {
+            long_bytes: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            space: Arc::default(),
+        };
+        let mailbox = Self {
+            records,
+            flushes,
+            wake_ups,
+            unread: inbox.clone(),
+            signals: Arc::new(signals),
+            admission: Admission::new(delivery),
+            ledger: Arc::clone(&ledger),
+        };
+        let signals = Arc::clone(&mailbox.signals);
+        let (claimed, store) = (never(), Box::new(|_| {}));
+        let channels =
+            Channels { inbox, asked, woken, outcomes, claimed, store, flusher, notifier, ledger, signals };
+        (mailbox, channels)
+    }
+
+    /// A tracker that has ended does not answer.
+    pub(super) fn flush(&self, request: FlushRequest) {
+        let _ = self.flushes.send(request);
+    }
+
+    /// Refuses records from now on, wakes callers that wait for space, and asks for the end.
+    pub(super) fn close(&self) {
+        self.signals.closed.store(true, Ordering::SeqCst);
+        self.signals.space.wake_all();
+        self.wake_tracker();
+    }
+
+    /// After the tracker's end: counts what it will never receive.
+    pub(super) fn count_unread(&self) {
+        for record in self.unread.try_iter() {
+            self.ledger.count_refused(Refused::Closed, record.event.class());
+        }
+    }
+
+    /// Takes a record, or counts it as refused. Where the overflow policy lets callers wait, this one
+    /// does.
+    #[inline]
+    pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
+        let class = record.event.class();
+        let refused = match self.admit(record, class) {
+            Admitted::Taken => return Ok(()),
+            Admitted::Refused(refused) => refused,
+            Admitted::NotNow(record) if self.admission.patience.is_some() => return self.wait(record),
+            Admitted::NotNow(_) => Refused::Full,
+        };
+        self.ledger.count_refused(refused, class);
+        Err(refused)
+    }
+
+    /// A record on its way, which is counted from now on.
+    #[inline]
+    pub(super) fn record(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Record {
+        self.ledger.count_offered();
+        Record { long_bytes: long_bytes(&event), event, verdict }
+    }
+
+    /// Takes a record if there is space for it now.
+    #[inline]
+    pub(super) fn admit(&self, record: Record, class: Class) -> Admitted {
+        if self.signals.closed.load(Ordering::Relaxed) {
+            return Admitted::Refused(Refused::Closed);
+        }
+        let waiting = self.records.len();
+        if waiting >= self.admission.crowded {
+            self.wake_tracker();
+        }
+        let long_bytes = record.long_bytes;
+        if waiting >= self.admission.capacity[class as usize] {
+            return Admitted::Refused(Refused::Full);
+        }
+        if !self.reserve(long_bytes) {
+            let fits = long_bytes <= self.admission.max_long_bytes;
+            return if fits { Admitted::NotNow(record) } else { Admitted::Refused(Refused::Full) };
+        }
+        let Err(unsent) = self.records.try_send(record) else { return Admitted::Taken };
+        self.free(long_bytes);
+        match unsent {
+            TrySendError::Full(record) => Admitted::NotNow(record),
+            TrySendError::Disconnected(_) => Admitted::Refused(Refused::Closed),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(&self, record: Record) -> Result<(), Refused> {
+        blocking(async |caller| self.hand_over(record, None, caller).await)
+    }
+
+    /// Hands a record over, or counts it as refused. Where the overflow policy lets callers wait for space,
+    /// this one does: until there is some, its own deadline, the end of the policy's patience, or the close.
+    pub(super) async fn hand_over(
+        &self,
+        record: Record,
+        deadline: Option<Instant>,
+        caller: &Caller,
+    ) -> Result<(), Refused> {
+        let (class, space) = (record.event.class(), self.signals.space.waiter());
+        let patience = self.admission.patience.map(deadline_after);
+        let mut limit = patience.map(|until| caller.until(deadline.map_or(until, |own| own.min(until))));
+        let (mut record, mut offer) =
+            (Some(record), Offer { mailbox: self, class, refused: Some(Refused::Full) });
+        let sent = poll_fn(|context| {
+            space.register(context);
+            let Some(waiting) = record.take() else { return Poll::Ready(Err(Refused::Full)) };
+            match (self.admit(waiting, class), &mut limit) {
+                (Admitted::Taken, _) => Poll::Ready(Ok(())),
+                (Admitted::Refused(refused), _) => Poll::Ready(Err(refused)),
+                (Admitted::NotNow(_), None) => Poll::Ready(Err(Refused::Full)),
+                (Admitted::NotNow(unsent), Some(limit)) => {
+                    record = Some(unsent);
+                    limit.poll(context).map(|()| Err(Refused::Full))
+                }
+            }
+        });
+        let sent = sent.await;
+        offer.refused = sent.err();
+        sent
+    }
+
+    /// Reserves bytes for long texts, which most records do not have.
+    fn reserve(&self, long_bytes: usize) -> bool {
+        if long_bytes == 0 {
+            return true;
+        }
+        let with = |before: usize| {
+            before.checked_add(long_bytes).filter(|bytes| *bytes <= self.admission.max_long_bytes)
+        };
+        // What does not fit reserves nothing, not even for a moment in which another record would not fit.
+        self.signals.long_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
+    }
+
+    fn free(&self, long_bytes: usize) {
+        if long_bytes > 0 {
+            self.signals.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn wake_tracker(&self) {
+        // One that has not been seen yet is enough.
+        let _ = self.wake_ups.try_send(());
+    }
+}
+
+/// A record that is being handed over. If the task gives up first, it is counted as refused.
+struct Offer<'a> {
+    mailbox: &'a Mailbox,
+    class: Class,
+    refused: Option<Refused>,
+}
+
+impl Drop for Offer<'_> {
+    fn drop(&mut self) {
+        if let Some(refused) = self.refused {
+            self.mailbox.ledger.count_refused(refused, self.class);
+        }
+    }
+}
+
+impl Admission {
+    fn new(delivery: &DeliveryConfig) -> Self {
+        let capacity = delivery.queue_capacity;
+        let (capacity_by_class, patience) = match delivery.overflow {
+            OverflowPolicy::EvictLeastValuable => {
+                ([capacity - capacity / 4, capacity - capacity / 8, capacity], None)
+            }
+            OverflowPolicy::DropNewest => ([capacity; 3], None),
+            // A full channel is waited for, not refused.
+            OverflowPolicy::Wait(patience) => ([usize::MAX; 3], Some(patience)),
+        };
+        Self {
+            capacity: capacity_by_class,
+            max_long_bytes: delivery.max_queued_bytes,
+            crowded: capacity / 2,
+            patience,
+        }
+    }
+}
+
+fn long_bytes(event: &TrackedEvent) -> usize {
+    let bytes = event.heap_bytes();
+    if bytes > LONG_BYTES { bytes } else { 0 }
+}
