@@ -8,8 +8,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::spawned::{Lost, Spawned};
-use crate::ports::{AsyncDataStore, StoreError};
-use crate::threads::BoxFuture;
+use crate::ports::{AsyncDataStore, BoxFuture, StoreError};
 
 /// An [`AsyncDataStore`] on Redis or what speaks its protocol. Needs the feature `async-redis`.
 ///

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::Class;
-use crate::ports::TransportError;
+use crate::ports::DeliveryFailure;
 
 /// The ledger of one [`Core`](crate::Core), in records: an exposure is one, a conversion is one
 /// (also with goal data, which makes it two events on the wire).
@@ -67,7 +67,7 @@ pub struct Stats {
     /// Panics of handlers, transports and data stores that were caught.
     pub panics: u64,
     /// Where the config in place is from; `None` until there is one.
-    pub config_source: Option<ConfigSource>,
+    pub config_origin: Option<ConfigOrigin>,
     /// When the config in place was given, fetched, or last confirmed as current.
     pub config_at: Option<SystemTime>,
     /// Forks between the process that first used the SDK and this one. A child's counts begin at zero.
@@ -125,14 +125,14 @@ pub struct ByClass {
 pub struct DeliveryError {
     /// When the delivery failed.
     pub at: SystemTime,
-    /// The status of a refusal, or the transport's failure.
-    pub cause: TransportError,
+    /// Why the sink did not take it.
+    pub cause: DeliveryFailure,
 }
 
 /// Where a config is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum ConfigSource {
+pub enum ConfigOrigin {
     /// Given by the application.
     Direct,
     /// Fetched by the SDK key.

@@ -12,11 +12,13 @@ mod question;
 mod refresher;
 #[cfg(test)]
 mod served;
+#[cfg(feature = "threads")]
 mod store;
+#[cfg(feature = "threads")]
 mod tracker;
 
 pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
-pub use ledger::{BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, PendingPlaces, Stats};
+pub use ledger::{BreakerState, ByClass, ConfigOrigin, DeliveryError, Dropped, PendingPlaces, Stats};
 pub use refresher::RefreshOutcome;
 
 pub(crate) use backlog::{Backlog, Claim, CutLimit, Queued};
@@ -30,9 +32,11 @@ pub(crate) use question::{Pending, Reply, Unanswered, question, wake};
 pub(crate) use refresher::{RefreshEffect, RefreshEvent, Refreshed, Refresher, Wish};
 #[cfg(test)]
 pub(crate) use served::served;
+#[cfg(feature = "threads")]
 pub(crate) use store::{
     Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, Stored,
 };
+#[cfg(feature = "threads")]
 pub(crate) use tracker::{
     Delivery, Effect, Effects, FlushRequest, Outcome, Record, Tracker, TrackerSettings, Verdict,
 };

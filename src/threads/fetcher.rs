@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::caught::Wall;
 use crate::config::CompileOptions;
 use crate::options::{Secret, Tuning};
-use crate::ports::{ConfigRequest, ConfigResponse, Transport, TransportError};
+use crate::ports::{ConfigRequest, ConfigResponse, ConfigSource, TransportError};
 
-/// Asks the transport for configs and experiences, on the thread that calls.
+/// Asks the source for configs and experiences, on the thread that calls.
 pub(crate) struct Fetcher {
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) source: Arc<dyn ConfigSource>,
     pub(crate) sdk_key: Secret,
     pub(crate) tuning: Tuning,
     pub(crate) timeout: Duration,
@@ -20,12 +20,12 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn config(&self, etag: Option<&str>) -> Result<ConfigResponse, TransportError> {
-        self.ask(|| self.transport.fetch_config(&self.request(etag)))
+        self.ask(|| self.source.fetch_config(&self.request(etag)))
     }
 
     /// The ETag is the config's, not the experience's.
     pub(super) fn experience(&self, id: &str) -> Result<ConfigResponse, TransportError> {
-        self.ask(|| self.transport.fetch_experience(&self.request(None), id))
+        self.ask(|| self.source.fetch_experience(&self.request(None), id))
     }
 
     fn ask(

@@ -11,7 +11,18 @@ const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "ports",
-        &["adapters", "asynchronous", "context", "core", "decide", "engine", "exit", "shared", "visitors"],
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "engine",
+            "exit",
+            "shared",
+            "threads",
+            "visitors",
+        ],
     ),
     ("adapters", &["asynchronous", "context", "core", "decide", "engine", "exit", "shared", "visitors"]),
     ("visitors", &["adapters", "asynchronous", "context", "core", "decide", "exit", "shared"]),
@@ -35,8 +46,8 @@ const MAY_NOT_NAME: &[(&str, &[&str])] = &[
 
 /// What may stand only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("ureq", &["adapters/https/", "options/network.rs"]),
-    ("reqwest::", &["adapters/mod.rs", "adapters/reqwest.rs"]),
+    ("ureq::", &["adapters/https/", "options/proxy.rs"]),
+    ("reqwest::", &[]),
     ("redis::", &["adapters/mod.rs", "adapters/redis.rs"]),
     ("tokio::", &["adapters/"]),
     ("futures_core", &["threads/notifier/stream.rs"]),

@@ -2,34 +2,17 @@
 
 use std::path::Path;
 
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, SdkConfigBuilder, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
-};
+use convert_sdk::{Core, SdkConfigBuilder};
 
 use crate::args::VisitorArgs;
 use crate::error::{Failure, FieldFlaw, Flaw};
 use crate::input;
 
-/// A transport that refuses everything, behind cores that track nothing.
-struct Nowhere;
-
-impl Transport for Nowhere {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-}
-
 /// A core that decides and does nothing else.
 pub(crate) fn core(config: SdkConfigBuilder) -> Result<Core, FieldFlaw> {
     let config = config.tracking(false).build();
     let config = config.map_err(|error| FieldFlaw::new(error.field(), error.reason().to_string()))?;
-    let core = Core::builder(config).transport(Nowhere).build();
-    let core = core.map_err(|error| FieldFlaw::new("", error.to_string()))?;
+    let core = Core::new(config);
     core.initialize().map_err(|error| FieldFlaw::new("", error.to_string()))?;
     Ok(core)
 }

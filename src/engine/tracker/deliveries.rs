@@ -9,7 +9,7 @@ use super::pacer::Allowance;
 use super::repetitions::mark_key;
 use crate::engine::{Claim, CutLimit, Delivery, DeliveryError, Outcome, Queued};
 use crate::events::LifecycleEvent;
-use crate::ports::TransportError;
+use crate::ports::{DeliveryFailure, RefusalReason, TransportError};
 
 /// Events in a delivery that finds out whether a failing endpoint works again.
 const PROBE_EVENTS: usize = 50;
@@ -25,16 +25,12 @@ impl Tracker {
         let Delivery { records, reason, retries, .. } = &delivery;
         effects.notify(|| LifecycleEvent::released(records, *reason, *retries, &result));
         match result {
-            Ok(response) if response.is_success() => {
+            Ok(_) => {
                 self.stats.delivered_bytes += bytes as u64;
                 self.stats.segments_left_out += left_out;
                 self.succeeded(&delivery, effects);
             }
-            Ok(response) => {
-                let cause = TransportError::Status(response.status);
-                self.failed(delivery, cause, response.retry_after, now, wall, effects);
-            }
-            Err(cause) => self.failed(delivery, cause, None, now, wall, effects),
+            Err(cause) => self.failed(delivery, cause, now, wall, effects),
         }
     }
 
@@ -96,14 +92,17 @@ impl Tracker {
     fn failed(
         &mut self,
         delivery: Delivery,
-        cause: TransportError,
-        retry_after: Option<Duration>,
+        cause: DeliveryFailure,
         now: Instant,
         wall: SystemTime,
         effects: &mut Effects,
     ) {
         let Delivery { attempt, mut records, .. } = delivery;
         let rest = self.isolation.take_rest(attempt);
+        let retry_after = match &cause {
+            DeliveryFailure::Refused(refusal) => refusal.retry_after,
+            DeliveryFailure::Unknown(_) | DeliveryFailure::NotSent(_) => None,
+        };
         match remedy(&cause, records.len()) {
             Remedy::Drop => {
                 logged!(
@@ -113,7 +112,7 @@ impl Tracker {
                 );
                 records.into_iter().for_each(|queued| self.drop_one(queued, Loss::Rejected, effects));
                 self.put_back(rest.unwrap_or_default(), effects);
-                if cause.status().is_some() {
+                if matches!(cause, DeliveryFailure::Refused(_)) {
                     self.refused_in_a_row += 1;
                     self.pause_if_refused(attempt, now, retry_after);
                 }
@@ -140,7 +139,7 @@ impl Tracker {
                         error,
                         "the endpoint refuses events: {cause}; they are kept until they are too old"
                     );
-                    let status = cause.status().unwrap_or_default();
+                    let status = cause.status();
                     effects.notify(|| LifecycleEvent::DeliveryRefused { status });
                 }
                 self.pacer.refused(self.next_attempt, now);
@@ -149,7 +148,7 @@ impl Tracker {
             }
             Remedy::Retry => {
                 logged!(warn, "a delivery failed: {cause}; records kept: {}", records.len());
-                self.stats.fate_unknown += u64::from(fate_is_unknown(&cause));
+                self.stats.fate_unknown += u64::from(matches!(cause, DeliveryFailure::Unknown(_)));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
                 self.flushes.failed(attempt);
                 if can_be_the_records(&cause) {
@@ -220,58 +219,27 @@ enum Remedy {
     Drop,
 }
 
-/// Another try can help after a broken connection, a timeout, and statuses that say so. A 400 and a 422
-/// are about what the request carries; other 4xx are not, and what they are about can be mended.
-const fn remedy(cause: &TransportError, records: usize) -> Remedy {
-    if matches!(cause, TransportError::InvalidRequest) {
-        return Remedy::Drop;
-    }
-    match cause.status() {
-        Some(413) if records > 1 => Remedy::Split,
-        Some(413) => Remedy::Drop,
-        Some(400 | 422) => Remedy::Isolate,
-        Some(408 | 425 | 429) | None => Remedy::Retry,
-        Some(400..=499) => Remedy::Hold,
-        Some(_) => Remedy::Retry,
+/// What is refused for other reasons than the records is kept: what it is about can be mended.
+const fn remedy(cause: &DeliveryFailure, records: usize) -> Remedy {
+    match cause {
+        DeliveryFailure::Refused(refusal) => match refusal.reason {
+            RefusalReason::TooLarge if records > 1 => Remedy::Split,
+            RefusalReason::TooLarge => Remedy::Drop,
+            RefusalReason::Events => Remedy::Isolate,
+            RefusalReason::Sender => Remedy::Hold,
+            RefusalReason::Busy | RefusalReason::Failing => Remedy::Retry,
+        },
+        DeliveryFailure::NotSent(TransportError::InvalidRequest) => Remedy::Drop,
+        DeliveryFailure::Unknown(_) | DeliveryFailure::NotSent(_) => Remedy::Retry,
     }
 }
 
 /// Whether what was sent can be why an attempt failed that is worth another one. An endpoint that nobody reaches,
 /// or that asks for time, says nothing about it.
-fn can_be_the_records(cause: &TransportError) -> bool {
-    *cause != TransportError::Connect && !matches!(cause.status(), Some(408 | 425 | 429))
-}
-
-/// Whether the endpoint may have the records although no answer came.
-fn fate_is_unknown(cause: &TransportError) -> bool {
+const fn can_be_the_records(cause: &DeliveryFailure) -> bool {
     match cause {
-        // Nothing of the request was sent.
-        TransportError::Timeout(doing) => *doing != "connecting",
-        TransportError::Broken(_)
-        | TransportError::Protocol
-        | TransportError::Interrupted
-        | TransportError::Panicked => true,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_says_what_is_at_fault() {
-        for status in [100, 301, 304, 307, 408, 425, 429, 500, 502, 503, 599] {
-            assert!(matches!(remedy(&TransportError::Status(status), 2), Remedy::Retry), "{status}");
-        }
-        for status in [401, 402, 403, 404, 405, 410, 451, 499] {
-            assert!(matches!(remedy(&TransportError::Status(status), 2), Remedy::Hold), "{status}");
-        }
-        for status in [400, 422] {
-            assert!(matches!(remedy(&TransportError::Status(status), 1), Remedy::Isolate), "{status}");
-        }
-        assert!(matches!(remedy(&TransportError::Status(413), 2), Remedy::Split));
-        assert!(matches!(remedy(&TransportError::Status(413), 1), Remedy::Drop));
-        assert!(matches!(remedy(&TransportError::Timeout("x"), 2), Remedy::Retry));
+        DeliveryFailure::Refused(refusal) => !matches!(refusal.reason, RefusalReason::Busy),
+        DeliveryFailure::Unknown(_) => true,
+        DeliveryFailure::NotSent(_) => false,
     }
 }

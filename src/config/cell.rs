@@ -1,13 +1,10 @@
-//! The config in place: the one place where the current snapshot is kept.
+//! The one place where the current snapshot is kept.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-pub(crate) use convert_evaluation::config::{
-    BucketOrder, CarriedFeature, CompileOptions, ConfigChanges, ConfigError, ConfigSnapshot, EntityKind,
-    Experience, Feature, SnapshotExt, Variation, compile,
-};
+use super::ConfigSnapshot;
 
 /// Holds the current snapshot: loaded by anyone without a lock, replaced whole by the refresher.
 #[derive(Default)]
