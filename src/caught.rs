@@ -1,4 +1,4 @@
-//! The wall around foreign code: transports, stores and handlers.
+//! The wall around foreign code: sources, sinks, stores and handlers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

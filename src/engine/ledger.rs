@@ -64,7 +64,7 @@ pub struct Stats {
     /// Lifecycle events that a slow handler or subscriber missed, or that waited for a handler when the
     /// time of a close was over.
     pub events_missed: u64,
-    /// Panics of handlers, transports and data stores that were caught.
+    /// Panics of handlers, sources, sinks and data stores that were caught.
     pub panics: u64,
     /// Where the config in place is from; `None` until there is one.
     pub config_origin: Option<ConfigOrigin>,

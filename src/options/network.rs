@@ -189,7 +189,7 @@ impl TransportConfigBuilder {
 
     /// Bound on a response body after decompression; a longer one is
     /// [`TransportError::TooLarge`](crate::TransportError::TooLarge) and neither read nor unpacked to its
-    /// end. Applies also to what a transport of the application's own returns, which is not parsed then.
+    /// end. Applies also to what a source of the application's own returns, which is not parsed then.
     /// At least 1 KiB. Default 32 MiB.
     pub const fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.plain.max_response_bytes = bytes;

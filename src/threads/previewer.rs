@@ -93,7 +93,7 @@ impl Previews {
         (now.duration_since(*missed) < MISS_LIFE).then_some(None)
     }
 
-    /// The transport has answered.
+    /// The source has answered.
     fn learn(
         &mut self,
         id: &SmolStr,

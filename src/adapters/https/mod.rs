@@ -356,7 +356,7 @@ mod tests {
     };
 
     #[test]
-    fn the_first_request_is_prepared_with_the_transport() {
+    fn the_first_request_is_prepared_with_the_client() {
         let _client = HttpsClient::new(TransportConfig::builder().build().unwrap());
         assert!(BEGUN.load(Ordering::Acquire), "a fork may meet the next one");
     }
