@@ -6,22 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, DataStore, SdkConfig, StoreError, TrackingRequest, TrackingResponse,
-    Transport, TransportError, attributes,
+    ConfigRequest, ConfigResponse, ConfigSource, Core, DataStore, DeliveryFailure, EventBatch, EventSink,
+    Receipt, SdkConfig, StoreError, TransportError, attributes,
 };
 use serde_json::Value;
 
 /// Serves a config from memory and prints what would be delivered.
 struct Printer;
 
-impl Transport for Printer {
+impl ConfigSource for Printer {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         Ok(ConfigResponse::Fetched { body: include_str!("shop.json").to_owned(), etag: None })
     }
+}
 
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        println!("POST /track/{}\n{}", request.route_key, String::from_utf8_lossy(request.body));
-        Ok(TrackingResponse::new(200))
+impl EventSink for Printer {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        println!("POST /track/{}\n{}", batch.route_key, String::from_utf8_lossy(batch.body));
+        Ok(Receipt::default())
     }
 }
 

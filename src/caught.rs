@@ -1,4 +1,4 @@
-//! What keeps panics of foreign code from the SDK: of transports, stores and handlers.
+//! What keeps panics of foreign code from the SDK: of sources, sinks, stores and handlers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::adapters::HttpTransport;
+use crate::adapters::DefaultClient;
 use crate::attributes::Attributes;
 use crate::config::{ConfigSnapshot, load};
 use crate::context::{Context, RunOptions, decide_unseen, recall_blocking};
@@ -12,9 +12,9 @@ use crate::error::{ContextError, HandleError, HandlerError, InitializeError, Loa
 use crate::flush::{FlushError, FlushLimit, FlushOptions};
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 use crate::options::{SdkConfig, Source};
-use crate::ports::Transport;
+use crate::ports::{ConfigSource, EventSink};
 use crate::results::{ExperienceResult, Undecided};
-use crate::shared::{Shared, last_resort};
+use crate::shared::{Network, Shared, last_resort};
 use crate::threads::{Caller, Subscription, blocking, deadline_after, generation, start_apart};
 
 /// One SDK instance. Cheap to clone, `Send + Sync`, and fit for a `static`; every clone is the same
@@ -85,7 +85,8 @@ impl Drop for Unfinished<'_> {
 #[must_use]
 pub struct CoreBuilder {
     config: SdkConfig,
-    transport: Option<Arc<dyn Transport>>,
+    source: Option<Arc<dyn ConfigSource>>,
+    sink: Option<Arc<dyn EventSink>>,
     handlers: Vec<(LifecycleEventKind, Handler)>,
 }
 
@@ -95,16 +96,18 @@ impl Core {
     /// How long [`close`](Self::close) may take.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// An instance with the built-in transport. Touches neither network nor threads.
+    /// An instance with the built-in client, `HttpsClient`. Touches neither network nor threads. Without the
+    /// feature `https` there is no such client, and a core made by this fetches and delivers nothing
+    /// ([`TransportError::Unsupported`](crate::TransportError::Unsupported)).
     #[must_use]
     pub fn new(config: SdkConfig) -> Self {
-        let transport = Arc::new(HttpTransport::new(config.transport.clone()));
-        Self { shared: Arc::new(Shared::new(config, transport)) }
+        let network = network(&config, None, None);
+        Self { shared: Arc::new(Shared::new(config, network)) }
     }
 
-    /// Starts from a config, for a transport or handlers of the application's own.
+    /// Starts from a config, for a source, a sink or handlers of the application's own.
     pub const fn builder(config: SdkConfig) -> CoreBuilder {
-        CoreBuilder { config, transport: None, handlers: Vec::new() }
+        CoreBuilder { config, source: None, sink: None, handlers: Vec::new() }
     }
 
     /// Puts the first config in place: compiles direct data, or fetches by SDK key and **waits** for
@@ -615,19 +618,38 @@ impl std::fmt::Debug for Core {
     }
 }
 
+/// What the application has not replaced is one built-in client.
+fn network(
+    config: &SdkConfig,
+    source: Option<Arc<dyn ConfigSource>>,
+    sink: Option<Arc<dyn EventSink>>,
+) -> Network {
+    if let (Some(source), Some(sink)) = (&source, &sink) {
+        return Network { source: Arc::clone(source), sink: Arc::clone(sink) };
+    }
+    let client = Arc::new(DefaultClient::new(config.transport.clone()));
+    Network { source: source.unwrap_or_else(|| client.clone()), sink: sink.unwrap_or(client) }
+}
+
 impl CoreBuilder {
-    /// Uses this transport in place of the built-in one. The network settings of the config apply only to
-    /// the built-in one, except the total timeout, which every request carries, and the bound on a
-    /// response body, which holds for whatever a transport returns.
-    pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+    /// Fetches configs from this source in place of the built-in client. Of the config's network settings the
+    /// total timeout, which every request carries, and the bound on a response body apply to it too.
+    pub fn config_source(mut self, source: impl ConfigSource) -> Self {
+        self.source = Some(Arc::new(source));
         self
     }
 
-    /// As [`transport`](Self::transport), for one that the application keeps a handle of.
-    pub fn shared_transport(mut self, transport: Arc<dyn Transport>) -> Self {
-        self.transport = Some(transport);
+    /// Delivers events to this sink in place of the built-in client. Of the config's network settings the total
+    /// timeout, which every batch carries, applies to it too.
+    pub fn event_sink(mut self, sink: impl EventSink) -> Self {
+        self.sink = Some(Arc::new(sink));
         self
+    }
+
+    /// As [`config_source`](Self::config_source) and [`event_sink`](Self::event_sink), for a client that is both.
+    pub fn transport(self, client: impl ConfigSource + EventSink) -> Self {
+        let client = Arc::new(client);
+        self.config_source(Arc::clone(&client)).event_sink(client)
     }
 
     /// Adds a handler before anything can happen; see [`Core::on`].
@@ -645,9 +667,8 @@ impl CoreBuilder {
     /// # Errors
     /// The operating system gave no thread for the handlers.
     pub fn build(self) -> Result<Core, HandlerError> {
-        let transport =
-            self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new(self.config.transport.clone())));
-        let shared = Shared::new(self.config, transport);
+        let network = network(&self.config, self.source, self.sink);
+        let shared = Shared::new(self.config, network);
         for (kind, handler) in self.handlers {
             shared.runtime().notifier.on(kind, handler)?;
         }

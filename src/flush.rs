@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::engine::{FlushReport, Stats};
-use crate::threads::deadline_after;
 
 /// How long a flush goes on, for [`Core::flush_with`](crate::Core::flush_with).
 ///
@@ -45,8 +44,12 @@ impl FlushOptions {
         self
     }
 
+    #[cfg(feature = "threads")]
     pub(crate) fn limit(self) -> FlushLimit {
-        FlushLimit { deadline: deadline_after(self.timeout), single_attempt: self.single_attempt }
+        FlushLimit {
+            deadline: crate::threads::deadline_after(self.timeout),
+            single_attempt: self.single_attempt,
+        }
     }
 }
 

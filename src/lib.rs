@@ -15,7 +15,7 @@
 //!   [`Stats::fate_unknown`] counts those.
 //! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
 //!   [`diagnose_*`](Context::diagnose_experience) calls say why.
-//! - **Replace**: a [`Transport`] and a [`DataStore`] of the application's own.
+//! - **Replace**: a [`ConfigSource`], an [`EventSink`] and a [`DataStore`] of the application's own.
 //! - **Await**: with the feature `async`, `AsyncCore` and `AsyncContext` stand beside [`Core`] and
 //!   [`Context`], with futures for any executor wherever those wait.
 //!
@@ -54,38 +54,53 @@
 //! [`SmolStr`], which dereferences to `str`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "threads"),
+    expect(dead_code, unused_imports, reason = "nothing drives the machines")
+)]
 
 // First, for its macro.
 #[macro_use]
 mod caught;
 
+#[cfg(feature = "threads")]
 mod adapters;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod attributes;
 mod config;
+#[cfg(feature = "threads")]
 mod context;
+#[cfg(feature = "threads")]
 mod core;
 mod diagnostics;
 mod engine;
 mod error;
+#[cfg(feature = "threads")]
 mod exit;
 mod flush;
+#[cfg(feature = "threads")]
 mod handles;
+pub mod http;
 mod options;
 mod ports;
 mod results;
+#[cfg(feature = "threads")]
 mod shared;
+#[cfg(feature = "threads")]
 mod threads;
+#[cfg(feature = "threads")]
 mod visitors;
 
 use convert_evaluation::decide;
 
+#[cfg(feature = "https")]
+pub use adapters::HttpsClient;
+#[cfg(feature = "threads")]
 pub use adapters::InMemoryDataStore;
-#[cfg(feature = "async-reqwest")]
-pub use adapters::ReqwestTransport;
 #[cfg(feature = "async")]
 pub use asynchronous::{AsyncContext, AsyncCore};
+#[cfg(feature = "threads")]
 pub use context::{Context, ConversionOptions, RunOptions};
 pub use convert_evaluation::config::{
     BucketOrder, ChangeCounts, ConfigChanges, ConfigError, ConfigSnapshot, ConfigWarning, EntityCounts,
@@ -95,12 +110,13 @@ pub use convert_evaluation::decide::{EdgeTrace, Explanation, ItemTrace, RuleSetT
 pub use convert_evaluation::{
     AttributeValue, Attributes, PreviewParam, SmolStr, attributes, parse_preview_param,
 };
+#[cfg(feature = "threads")]
 pub use core::{Core, CoreBuilder};
 pub use diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
 };
 pub use engine::{
-    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, FlushReport, GoalDataKey, GoalValue,
+    BreakerState, ByClass, ConfigOrigin, DeliveryError, Dropped, FlushReport, GoalDataKey, GoalValue,
     LifecycleEvent, LifecycleEventKind, PendingPlaces, RefreshOutcome, ReleaseReason, Stats,
     UnknownGoalDataKey, VisitorId,
 };
@@ -108,8 +124,10 @@ pub use error::{
     ConfirmError, ContextError, ExitFlushError, HandleError, HandlerError, InitializeError, LoadError,
     PreviewError, RefreshError,
 };
+#[cfg(feature = "threads")]
 pub use exit::{FlushGuard, register_exit_flush};
 pub use flush::{FlushError, FlushOptions};
+#[cfg(feature = "threads")]
 pub use handles::{ExperienceHandle, FeatureHandle, GoalHandle};
 pub use options::{
     CacheLevel, DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, OverflowPolicy,
@@ -117,18 +135,19 @@ pub use options::{
     TransportConfigBuilder,
 };
 #[cfg(feature = "async")]
-pub use ports::{AsyncDataStore, AsyncTransport};
+pub use ports::{AsyncConfigSource, AsyncDataStore, AsyncEventSink, BoxFuture};
 pub use ports::{
-    ConfigRequest, ConfigResponse, DataStore, StoreError, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
+    ConfigRequest, ConfigResponse, ConfigSource, DataStore, DeliveryFailure, EventBatch, EventSink, Receipt,
+    Refusal, RefusalReason, StoreError, TransportError,
 };
 pub use results::{
     ConversionResult, ConversionStatus, CustomSegmentsResult, DecisionSource, ExperienceResult, FeatureOff,
     FeatureResult, FeatureStatus, Undecided,
 };
-pub use threads::Subscription;
 #[cfg(feature = "async")]
-pub use threads::{BoxFuture, EventStream};
+pub use threads::EventStream;
+#[cfg(feature = "threads")]
+pub use threads::Subscription;
 
 /// The README's program compiles.
 #[cfg(doctest)]

@@ -16,7 +16,7 @@ use crate::config::{ConfigSnapshot, SnapshotCell};
 #[cfg(feature = "async")]
 use crate::engine::Stored;
 use crate::engine::{
-    ConfigSource, Envelope, FlushReport, Jitter, Ledger, Moment, Previewed, Refused, ReleaseReason, Stats,
+    ConfigOrigin, Envelope, FlushReport, Jitter, Ledger, Moment, Previewed, Refused, ReleaseReason, Stats,
     TrackedEvent, TrackerSettings, Verdict,
 };
 use crate::error::StartError;
@@ -24,7 +24,7 @@ use crate::flush::FlushLimit;
 use crate::options::{SdkConfig, Source};
 #[cfg(feature = "async")]
 use crate::ports::{AsyncDataStore, StoreError};
-use crate::ports::{DataStore, Guarded, GuardedTransport, Transport};
+use crate::ports::{ConfigSource, DataStore, EventSink, Guarded, GuardedSink, GuardedSource};
 #[cfg(feature = "async")]
 use crate::threads::TimerHandle;
 use crate::threads::{
@@ -43,15 +43,22 @@ pub(crate) struct Shared {
     confirmed_at: Arc<ArcSwapOption<SystemTime>>,
     guard: PanicGuard,
     store: Option<Arc<dyn DataStore>>,
-    transport: Arc<dyn Transport>,
+    network: Network,
     runtime: PerProcess<Runtime>,
+}
+
+/// Where configs come from and events go.
+#[derive(Clone)]
+pub(crate) struct Network {
+    pub(crate) source: Arc<dyn ConfigSource>,
+    pub(crate) sink: Arc<dyn EventSink>,
 }
 
 /// What lives and dies with one process: all that has a thread, a lock or a channel in it.
 pub(crate) struct Runtime {
     pub(crate) visitors: Arc<Visitors>,
     pub(crate) notifier: Arc<Notifier>,
-    transport: Arc<dyn Transport>,
+    network: Network,
     ledger: Arc<Ledger>,
     /// The tracker, from the first record on.
     tracker: OnceLock<Arc<TrackerHandle>>,
@@ -82,28 +89,26 @@ struct Closing {
 }
 
 impl Shared {
-    pub(crate) fn new(config: SdkConfig, transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(config: SdkConfig, Network { source, sink }: Network) -> Self {
         let guard = PanicGuard::default();
         let max_response_bytes = config.transport.max_response_bytes;
-        let transport: Arc<dyn Transport> = Arc::new(GuardedTransport {
-            transport,
-            guard: guard.clone(),
-            max_response_bytes,
-            interrupted: AtomicBool::new(false),
-        });
+        let network = Network {
+            source: Arc::new(GuardedSource::new(source, guard.clone(), max_response_bytes)),
+            sink: Arc::new(GuardedSink::new(sink, guard.clone())),
+        };
         let guarded = |store| Arc::new(Guarded { store, guard: guard.clone() }) as Arc<dyn DataStore>;
         let store = config.data_store.clone().map(guarded);
         let tuning = &config.tuning;
         let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.is_some())
             .with_max_bytes(tuning.max_visitor_bytes.get());
-        let runtime = Runtime::new(visitors, Notifier::new(guard.clone()), Arc::clone(&transport), false);
+        let runtime = Runtime::new(visitors, Notifier::new(guard.clone()), network.clone(), false);
         Self {
             config,
             cell: Arc::default(),
             confirmed_at: Arc::default(),
             guard,
             store,
-            transport,
+            network,
             runtime: PerProcess::new(runtime),
         }
     }
@@ -120,13 +125,14 @@ impl Shared {
     }
 
     fn inherit(&self, parents: &Runtime) -> Runtime {
-        self.transport.after_fork();
+        self.network.source.after_fork();
+        self.network.sink.after_fork();
         if let Some(store) = &self.store {
             store.after_fork();
         }
         let closed = parents.closed.load(Ordering::Acquire);
         let notifier = parents.notifier.inherit(closed);
-        Runtime::new(parents.visitors.inherit(), notifier, Arc::clone(&self.transport), closed)
+        Runtime::new(parents.visitors.inherit(), notifier, self.network.clone(), closed)
     }
 
     /// Starts what a child must not wait for another need with: the handlers, and the refresher where a
@@ -377,7 +383,7 @@ impl Shared {
             return Ok(None);
         }
         let fetcher = Fetcher {
-            transport: Arc::clone(&self.transport),
+            source: Arc::clone(&self.network.source),
             sdk_key: key.clone(),
             tuning: self.config.tuning.clone(),
             timeout: self.config.transport.total_timeout,
@@ -398,9 +404,9 @@ impl Shared {
         stats.store_timeouts += runtime.visitors.store_timeouts();
         stats.visitors_evicted = runtime.visitors.evicted();
         stats.config_at = self.confirmed_at.load().as_deref().copied();
-        stats.config_source = stats.config_at.map(|_| match self.config.source {
-            Source::SdkKey(_) => ConfigSource::Fetched,
-            Source::Direct(_) => ConfigSource::Direct,
+        stats.config_origin = stats.config_at.map(|_| match self.config.source {
+            Source::SdkKey(_) => ConfigOrigin::Fetched,
+            Source::Direct(_) => ConfigOrigin::Direct,
         });
         stats.panics = self.guard.panics();
         stats.events_missed = runtime.notifier.missed();
@@ -489,7 +495,7 @@ impl Shared {
             jitter: Jitter::random(),
         };
         let flusher = Flusher {
-            transport: Arc::clone(&self.transport),
+            sink: Arc::clone(&self.network.sink),
             envelope: Envelope {
                 account_id: SmolStr::new(snapshot.account_id()),
                 project_id: SmolStr::new(snapshot.project_id()),
@@ -513,11 +519,11 @@ impl Shared {
 }
 
 impl Runtime {
-    fn new(visitors: Visitors, notifier: Notifier, transport: Arc<dyn Transport>, closed: bool) -> Self {
+    fn new(visitors: Visitors, notifier: Notifier, network: Network, closed: bool) -> Self {
         Self {
             visitors: Arc::new(visitors),
             notifier: Arc::new(notifier),
-            transport,
+            network,
             ledger: Arc::default(),
             tracker: OnceLock::new(),
             store: OnceLock::new(),
@@ -557,14 +563,23 @@ impl Runtime {
         closing
     }
 
-    /// Ends the calls at hand, once, where there can be any. A transport may take its time for that, or
-    /// never return, so nobody waits for it.
+    /// Cancels the calls in progress, once, where there can be any. A source or a sink may take its time for
+    /// that, or never return, so nobody waits for it.
     fn interrupt(&self) {
-        let fetches = |control: &Control| control.refresher.is_some() || control.previewer.is_some();
-        let calls = self.tracker.get().is_some() || fetches(&self.control());
-        if calls && !self.interrupted.swap(true, Ordering::AcqRel) {
-            let transport = Arc::clone(&self.transport);
-            start_apart("convert-interrupt", move || transport.interrupt());
+        let delivers = self.tracker.get().is_some();
+        let fetches = {
+            let control = self.control();
+            control.refresher.is_some() || control.previewer.is_some()
+        };
+        if !(delivers || fetches) || self.interrupted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Network { source, sink } = self.network.clone();
+        if delivers {
+            start_apart("convert-interrupt", move || sink.interrupt());
+        }
+        if fetches {
+            start_apart("convert-interrupt", move || source.interrupt());
         }
     }
 

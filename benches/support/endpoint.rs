@@ -1,7 +1,8 @@
 //! An endpoint within the process, for benches that are not about the network.
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
 };
 use crossbeam_channel::Receiver;
 
@@ -14,17 +15,19 @@ pub(crate) struct Endpoint {
     pub(crate) hang: Option<Receiver<()>>,
 }
 
-impl Transport for Endpoint {
+impl ConfigSource for Endpoint {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         let body = self.config.clone().ok_or(TransportError::Unsupported)?;
         Ok(ConfigResponse::Fetched { body, etag: None })
     }
+}
 
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+impl EventSink for Endpoint {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         if let Some(end) = &self.hang {
             // Ends with the sender.
             let _ = end.recv();
         }
-        Ok(TrackingResponse::new(200))
+        Ok(Receipt::default())
     }
 }

@@ -7,10 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_fuzz::{SHOP, edited, text};
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConversionOptions, Core, DeliveryConfig, FlushError, FlushOptions,
-    RefreshOutcome, SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportError,
-};
+use convert_sdk::{ConfigRequest, ConfigResponse, ConfigSource, ConversionOptions, Core, DeliveryConfig, DeliveryFailure, EventBatch, EventSink, FlushError, FlushOptions, Receipt, RefreshOutcome, SdkConfig, TransportError, http};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
@@ -18,7 +15,7 @@ use serde_json::Value;
 /// Long enough that only a hang can exhaust it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-type Answer = std::result::Result<TrackingResponse, TransportError>;
+type Answer = std::result::Result<Receipt, DeliveryFailure>;
 type ConfigAnswer = std::result::Result<ConfigResponse, TransportError>;
 
 /// Answers at once with what was put in, then with success.
@@ -30,7 +27,7 @@ struct Scripted {
     sent: Mutex<(u64, u64)>,
 }
 
-impl Transport for Scripted {
+impl ConfigSource for Scripted {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> ConfigAnswer {
         self.configs.lock().unwrap().pop_front().unwrap_or(Err(TransportError::Connect))
     }
@@ -38,16 +35,18 @@ impl Transport for Scripted {
     fn fetch_experience(&self, request: &ConfigRequest<'_>, _: &str) -> ConfigAnswer {
         self.fetch_config(request)
     }
+}
 
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Answer {
-        let body: Value = serde_json::from_slice(request.body).expect("a body is JSON");
+impl EventSink for Scripted {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Answer {
+        let body: Value = serde_json::from_slice(batch.body).expect("a body is JSON");
         let visitors = body["visitors"].as_array().expect("a body has visitors");
         let events: usize = visitors.iter().map(|it| it["events"].as_array().map_or(0, Vec::len)).sum();
         assert!(events > 0, "a request without events");
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Ok(TrackingResponse::new(200)));
+        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Ok(Receipt::default()));
         let mut sent = self.sent.lock().unwrap();
         sent.0 += 1;
-        if answer.as_ref().is_ok_and(|answer| (200..300).contains(&answer.status)) {
+        if answer.is_ok() {
             sent.1 += events as u64;
         }
         answer
@@ -84,12 +83,12 @@ fn config_answer(u: &mut Unstructured<'_>) -> Result<ConfigAnswer> {
 fn answer(u: &mut Unstructured<'_>) -> Result<Answer> {
     const STATUSES: [u16; 12] = [200, 204, 299, 300, 304, 400, 408, 413, 425, 429, 500, 503];
     if u.ratio(1, 4)? {
-        return Ok(Err(error(u)?));
+        let error = error(u)?;
+        let sent = u.arbitrary()?;
+        return Ok(Err(if sent { DeliveryFailure::Unknown(error) } else { DeliveryFailure::NotSent(error) }));
     }
     let status = if u.arbitrary()? { *u.choose(&STATUSES)? } else { u.arbitrary()? };
-    let mut answer = TrackingResponse::new(status);
-    answer.retry_after = u.arbitrary::<Option<u64>>()?.map(Duration::from_secs);
-    Ok(Ok(answer))
+    Ok(http::delivery_answer(status, u.arbitrary::<Option<u64>>()?.map(Duration::from_secs)))
 }
 
 fn refresh(core: &Core) {
@@ -169,7 +168,7 @@ fn input(data: &[u8]) -> Result<()> {
         transport.configs.lock().unwrap().push_back(Ok(good));
     }
     let core =
-        Core::builder(config).shared_transport(Arc::clone(&transport) as _).build().expect("no thread");
+        Core::builder(config).transport(Arc::clone(&transport)).build().expect("no thread");
     let _ = core.initialize_within(PATIENCE);
     let used_up = steps(&core, &transport, &mut u);
     let stats = core.close();

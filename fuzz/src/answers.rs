@@ -2,10 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConversionOptions, Core, InitializeError, RunOptions, SdkConfig,
-    TrackingRequest, TrackingResponse, Transport, TransportError,
-};
+use convert_sdk::{ConversionOptions, Core, DeliveryFailure, EventBatch, EventSink, InitializeError, Receipt, RunOptions, SdkConfig};
 use serde_json::Value;
 
 use crate::visitors::{Visitor, visitors_of};
@@ -41,19 +38,15 @@ pub fn agree_about(config: &str, served: &Value, visitors: &[Visitor]) {
 pub fn offline(config: &str) -> Result<Core, InitializeError> {
     let config = SdkConfig::builder().data_json(config).tracking(false);
     let config = config.build().expect("a source and defaults are valid");
-    let core = Core::builder(config).transport(NoNetwork).build().expect("no handler, no thread");
+    let core = Core::builder(config).event_sink(NoNetwork).build().expect("no handler, no thread");
     core.initialize()?;
     Ok(core)
 }
 
 struct NoNetwork;
 
-impl Transport for NoNetwork {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        unreachable!("a config given directly is not fetched")
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+impl EventSink for NoNetwork {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         unreachable!("nothing is recorded")
     }
 }

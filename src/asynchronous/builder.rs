@@ -4,12 +4,23 @@ use std::sync::Arc;
 
 use crate::core::CoreBuilder;
 use crate::options::SdkConfigBuilder;
-use crate::ports::{AsyncDataStore, AsyncTransport, DrivenStore, DrivenTransport};
+use crate::ports::{AsyncConfigSource, AsyncDataStore, AsyncEventSink};
+use crate::threads::{Driven, DrivenStore};
 
 impl CoreBuilder {
-    /// As [`transport`](Self::transport), for an asynchronous one. Needs the feature `async`.
-    pub fn async_transport(self, transport: impl AsyncTransport) -> Self {
-        self.transport(DrivenTransport::new(transport))
+    /// As [`config_source`](Self::config_source), for an asynchronous one. Needs the feature `async`.
+    pub fn async_config_source(self, source: impl AsyncConfigSource) -> Self {
+        self.config_source(Driven::new(source))
+    }
+
+    /// As [`event_sink`](Self::event_sink), for an asynchronous one. Needs the feature `async`.
+    pub fn async_event_sink(self, sink: impl AsyncEventSink) -> Self {
+        self.event_sink(Driven::new(sink))
+    }
+
+    /// As [`transport`](Self::transport), for an asynchronous client. Needs the feature `async`.
+    pub fn async_transport(self, client: impl AsyncConfigSource + AsyncEventSink) -> Self {
+        self.transport(Driven::new(client))
     }
 }
 

@@ -80,14 +80,14 @@ impl AsyncCore {
     /// How long [`close`](Self::close) may take.
     pub const CLOSE_TIMEOUT: Duration = Core::CLOSE_TIMEOUT;
 
-    /// An instance with the built-in transport, which delivers on the SDK's own threads. Touches
+    /// An instance with the built-in client, which delivers on the SDK's own threads. Touches
     /// neither network nor threads.
     #[must_use]
     pub fn new(config: SdkConfig) -> Self {
         Core::new(config).to_async()
     }
 
-    /// Starts from a config, for a transport or handlers of the application's own; the built [`Core`]
+    /// Starts from a config, for a source, a sink or handlers of the application's own; the built [`Core`]
     /// goes [here](Core::to_async).
     ///
     /// ```

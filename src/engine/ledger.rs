@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::event::Class;
 use super::moment::Moment;
-use crate::ports::TransportError;
+use crate::ports::DeliveryFailure;
 
 /// The ledger of one [`Core`](crate::Core), in records: an exposure is one, a conversion is one
 /// (also with goal data, which makes it two events on the wire).
@@ -65,10 +65,10 @@ pub struct Stats {
     /// Lifecycle events that a slow handler or subscriber missed, or that waited for a handler when the
     /// time of a close was over.
     pub events_missed: u64,
-    /// Panics of handlers, transports and data stores that were caught.
+    /// Panics of handlers, sources, sinks and data stores that were caught.
     pub panics: u64,
     /// Where the config in place is from; `None` until there is one.
-    pub config_source: Option<ConfigSource>,
+    pub config_origin: Option<ConfigOrigin>,
     /// When the config in place was given, fetched, or last confirmed as current.
     pub config_at: Option<SystemTime>,
     /// Forks between the process that first used the SDK and this one. A child's counts begin at zero.
@@ -126,14 +126,14 @@ pub struct ByClass {
 pub struct DeliveryError {
     /// When the delivery failed.
     pub at: SystemTime,
-    /// The status of a refusal, or the transport's failure.
-    pub cause: TransportError,
+    /// Why the sink did not take it.
+    pub cause: DeliveryFailure,
 }
 
 /// Where a config is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum ConfigSource {
+pub enum ConfigOrigin {
     /// Given by the application.
     Direct,
     /// Fetched by the SDK key.

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::{Queued, ReleaseReason, TrackedEvent};
 use crate::config::{ConfigChanges, ConfigSnapshot};
 use crate::diagnostics::DiagnosticReason;
-use crate::ports::{TrackingResponse, TransportError};
+use crate::ports::{DeliveryFailure, Receipt};
 
 /// Something happened in the SDK. Watched with [`Core::on`](crate::Core::on) or
 /// [`Core::subscribe`](crate::Core::subscribe). `Debug` shows no visitor.
@@ -65,19 +65,19 @@ pub enum LifecycleEvent {
         visitor_count: usize,
         /// Events on the wire.
         event_count: usize,
-        /// The endpoint's status, where it answered.
+        /// The HTTP status, where the sink gave one.
         status: Option<u16>,
         /// Failed attempts before this one.
         retry_attempts: u32,
-        /// Why no answer came.
-        error: Option<TransportError>,
+        /// Why the records were not taken, or may not have been.
+        error: Option<DeliveryFailure>,
     },
     /// The endpoint refuses events whatever they are: the key, the account or the URL is wrong. Announced
     /// once until it accepts some again; pending records are kept until they are too old.
     #[non_exhaustive]
     DeliveryRefused {
-        /// The endpoint's status.
-        status: u16,
+        /// The HTTP status, where the sink gave one.
+        status: Option<u16>,
     },
     /// Visitor state was written to the data store, or was not by the end of a flush or a close.
     #[non_exhaustive]
@@ -172,7 +172,7 @@ impl LifecycleEvent {
         records: &[Queued],
         reason: ReleaseReason,
         retry_attempts: u32,
-        result: &Result<TrackingResponse, TransportError>,
+        result: &Result<Receipt, DeliveryFailure>,
     ) -> Self {
         let mut visitors: Vec<&SmolStr> = records.iter().map(|queued| queued.event.visitor_id()).collect();
         visitors.sort_unstable();
@@ -182,7 +182,7 @@ impl LifecycleEvent {
             batch_size: records.len(),
             visitor_count: visitors.len(),
             event_count: records.iter().map(|queued| queued.event.wire_events()).sum(),
-            status: result.as_ref().ok().map(|response| response.status),
+            status: result.as_ref().map_or_else(DeliveryFailure::status, |receipt| receipt.status),
             retry_attempts,
             error: result.as_ref().err().cloned(),
         }

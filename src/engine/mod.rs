@@ -16,12 +16,14 @@ mod question;
 mod refresher;
 #[cfg(test)]
 pub(crate) mod served;
+#[cfg(feature = "threads")]
 mod store;
+#[cfg(feature = "threads")]
 mod tracker;
 
 pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
 pub use flush::FlushReport;
-pub use ledger::{BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, PendingPlaces, Stats};
+pub use ledger::{BreakerState, ByClass, ConfigOrigin, DeliveryError, Dropped, PendingPlaces, Stats};
 pub use lifecycle::{LifecycleEvent, LifecycleEventKind, VisitorId};
 pub use refresher::RefreshOutcome;
 
@@ -36,9 +38,11 @@ pub(crate) use payload::{Envelope, is_report_key};
 pub(crate) use previews::{Previewed, Previews};
 pub(crate) use question::{Pending, Reply, Unanswered, question, wake};
 pub(crate) use refresher::{FetchedConfig, RefreshEffect, RefreshEvent, RefreshKind, Refreshed, Refresher};
+#[cfg(feature = "threads")]
 pub(crate) use store::{
     Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, Stored,
 };
+#[cfg(feature = "threads")]
 pub(crate) use tracker::{Delivery, Effect, Effects, Outcome, Record, Tracker, TrackerSettings, Verdict};
 #[cfg(test)]
 pub(crate) use tracker::{mark_key, tests};

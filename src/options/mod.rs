@@ -3,6 +3,7 @@
 mod delivery;
 mod error;
 mod network;
+mod proxy;
 mod refresh;
 mod sdk;
 mod secret;

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ureq::ProxyProtocol;
-use ureq::http::{HeaderName, HeaderValue, Uri};
-use ureq::tls::{Certificate, PemItem, parse_pem};
+use http::{HeaderName, HeaderValue, Uri};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
-use super::{InvalidOption, InvalidReason};
-use crate::options::Secret;
+use super::proxy::Proxy;
+use super::{InvalidOption, InvalidReason, Secret};
 
-/// Network settings of the built-in transport, checked when built. Its `Debug` shows no secret and
+/// Network settings of the built-in client, and of any other that uses [`http`](crate::http), checked when built. Its `Debug` shows no secret and
 /// no header value.
 ///
 /// ```
@@ -29,15 +29,12 @@ pub struct TransportConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) total_timeout: Duration,
     pub(crate) auth_secret: Option<Secret>,
-    pub(crate) headers: Vec<(HeaderName, HeaderSecret)>,
-    pub(crate) proxy: Option<ureq::Proxy>,
-    pub(crate) root_certificates: Vec<Certificate<'static>>,
+    pub(crate) headers: Vec<(HeaderName, Secret)>,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) root_certificates: Vec<CertificateDer<'static>>,
     pub(crate) max_response_bytes: u64,
     pub(crate) http_on_loopback: bool,
 }
-
-/// A header value, which may be a secret of the application's.
-pub(crate) type HeaderSecret = Secret;
 
 /// Collects a [`TransportConfig`].
 #[derive(Debug, Clone)]
@@ -76,6 +73,42 @@ impl TransportConfig {
             proxy: None,
             root_certificates: Vec::new(),
         }
+    }
+
+    /// See [`connect_timeout`](TransportConfigBuilder::connect_timeout).
+    #[must_use]
+    pub const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// See [`total_timeout`](TransportConfigBuilder::total_timeout).
+    #[must_use]
+    pub const fn total_timeout(&self) -> Duration {
+        self.total_timeout
+    }
+
+    /// See [`max_response_bytes`](TransportConfigBuilder::max_response_bytes).
+    #[must_use]
+    pub const fn max_response_bytes(&self) -> u64 {
+        self.max_response_bytes
+    }
+
+    /// See [`proxy`](TransportConfigBuilder::proxy). The URL has a scheme, and may hold a password.
+    #[must_use]
+    pub fn proxy_url(&self) -> Option<&str> {
+        self.proxy.as_ref().map(Proxy::url)
+    }
+
+    /// The certificates to trust besides Mozilla's roots, as DER.
+    pub fn root_certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.root_certificates.iter().map(|certificate| certificate.as_ref())
+    }
+
+    /// See [`danger_allow_http_on_loopback`](TransportConfigBuilder::danger_allow_http_on_loopback). Where this is
+    /// `false`, a client should refuse plain HTTP.
+    #[must_use]
+    pub const fn allows_http_on_loopback(&self) -> bool {
+        self.http_on_loopback
     }
 }
 
@@ -156,7 +189,7 @@ impl TransportConfigBuilder {
 
     /// Bound on a response body after decompression; a longer one is
     /// [`TransportError::TooLarge`](crate::TransportError::TooLarge) and neither read nor unpacked to its
-    /// end. Applies also to what a transport of the application's own returns, which is not parsed then.
+    /// end. Applies also to what a source of the application's own returns, which is not parsed then.
     /// At least 1 KiB. Default 32 MiB.
     pub const fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.plain.max_response_bytes = bytes;
@@ -201,16 +234,8 @@ impl TransportConfigBuilder {
         if max_response_bytes < 1024 {
             return Err(out_of_range("transport.max_response_bytes", "at least 1024"));
         }
-        let proxy = match proxy {
-            None => None,
-            Some(url) => {
-                let proxy = ureq::Proxy::new(url.expose()).ok();
-                // The client is built without SOCKS.
-                let proxy =
-                    proxy.filter(|it| matches!(it.protocol(), ProxyProtocol::Http | ProxyProtocol::Https));
-                Some(proxy.ok_or_else(|| InvalidOption::new("transport.proxy", InvalidReason::NotAUrl))?)
-            }
-        };
+        let refused = || InvalidOption::new("transport.proxy", InvalidReason::NotAUrl);
+        let proxy = proxy.map(|url| Proxy::new(&url).ok_or_else(refused)).transpose()?;
         Ok(TransportConfig {
             config_base_url: config_base_url.trim_end_matches('/').into(),
             track_base_url: track_base_url.trim_end_matches('/').into(),
@@ -296,15 +321,13 @@ fn check_headers(headers: Vec<(String, Secret)>) -> Result<Vec<(HeaderName, Secr
     Ok(checked)
 }
 
-fn read_certificates(pems: &[Vec<u8>]) -> Result<Vec<Certificate<'static>>, InvalidOption> {
+fn read_certificates(pems: &[Vec<u8>]) -> Result<Vec<CertificateDer<'static>>, InvalidOption> {
     let refused = || InvalidOption::new("transport.root_certificate_pem", InvalidReason::NotACertificate);
     let mut certificates = Vec::new();
     for pem in pems {
         let before = certificates.len();
-        for item in parse_pem(pem) {
-            if let PemItem::Certificate(certificate) = item.map_err(|_| refused())? {
-                certificates.push(certificate);
-            }
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            certificates.push(certificate.map_err(|_| refused())?);
         }
         if certificates.len() == before {
             return Err(refused());

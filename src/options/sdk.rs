@@ -188,8 +188,8 @@ impl SdkConfigBuilder {
     /// Uses this config, as served, and fetches nothing.
     ///
     /// **Events are still sent** to Convert's tracking endpoint: in unit tests switch that off by
-    /// [`tracking(false)`](Self::tracking), or give the core a
-    /// [transport](crate::CoreBuilder::transport) of your own.
+    /// [`tracking(false)`](Self::tracking), or give the core an
+    /// [event sink](crate::CoreBuilder::event_sink) of your own.
     pub fn data(mut self, config: &serde_json::Value) -> Self {
         self.direct.push(Direct::Text(config.to_string()));
         self
@@ -241,7 +241,7 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Network settings of the built-in transport. Default [`TransportConfig::default`].
+    /// Network settings of the built-in client. Default [`TransportConfig::default`].
     pub fn transport(mut self, transport: TransportConfig) -> Self {
         self.transport = transport;
         self

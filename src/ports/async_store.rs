@@ -1,17 +1,12 @@
 //! The persistence boundary for those who bring an asynchronous client.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{DataStore, StoreError};
-use crate::threads::{BoxFuture, Driver, Stopped, deadline_after};
+use super::{BoxFuture, StoreError};
 
-/// How long a thread is lent to one call: a store whose runtime is gone would never answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// As [`DataStore`], over an asynchronous client of the application's. Put it in with
+/// As [`DataStore`](crate::DataStore), over an asynchronous client of the application's. Put it in with
 /// [`SdkConfigBuilder::async_data_store`](crate::SdkConfigBuilder::async_data_store).
 ///
 /// [`AsyncCore::create_context`](crate::AsyncCore::create_context) awaits `get` in the task that calls
@@ -66,10 +61,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// # }).unwrap();
 /// ```
 pub trait AsyncDataStore: Send + Sync + 'static {
-    /// As [`DataStore::get`].
+    /// As [`DataStore::get`](crate::DataStore::get).
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Value>, StoreError>>;
 
-    /// As [`DataStore::set`].
+    /// As [`DataStore::set`](crate::DataStore::set).
     fn set<'a>(
         &'a self,
         key: &'a str,
@@ -77,15 +72,15 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         ttl: Option<Duration>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`DataStore::has`].
+    /// As [`DataStore::has`](crate::DataStore::has).
     fn has<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move { self.get(key).await.map(|value| value.is_some()) })
     }
 
-    /// As [`DataStore::delete`].
+    /// As [`DataStore::delete`](crate::DataStore::delete).
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`DataStore::set_if_absent`]: the default asks first and sets then, which a shared store
+    /// As [`DataStore::set_if_absent`](crate::DataStore::set_if_absent): the default asks first and sets then, which a shared store
     /// should do in one step.
     fn set_if_absent<'a>(
         &'a self,
@@ -101,7 +96,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::get_many`].
+    /// As [`DataStore::get_many`](crate::DataStore::get_many).
     fn get_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<Option<Value>, StoreError>>> {
         Box::pin(async move {
             let mut values = Vec::with_capacity(keys.len());
@@ -112,7 +107,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::set_many`].
+    /// As [`DataStore::set_many`](crate::DataStore::set_many).
     fn set_many<'a>(
         &'a self,
         entries: &'a [(&'a str, Value)],
@@ -127,7 +122,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::claim_many`].
+    /// As [`DataStore::claim_many`](crate::DataStore::claim_many).
     fn claim_many<'a>(
         &'a self,
         keys: &'a [&'a str],
@@ -142,7 +137,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::delete_many`].
+    /// As [`DataStore::delete_many`](crate::DataStore::delete_many).
     fn delete_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
         Box::pin(async move {
             let mut answers = Vec::with_capacity(keys.len());
@@ -153,84 +148,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::after_fork`]. A runtime that runs on threads of the parent's does not run in the
+    /// As [`DataStore::after_fork`](crate::DataStore::after_fork). A runtime that runs on threads of the parent's does not run in the
     /// child: where the client needs one, the child's core needs a store made there.
     fn after_fork(&self) {}
-}
-
-/// An asynchronous store, as the tracker and synchronous callers use it.
-pub(crate) struct DrivenStore {
-    store: Arc<dyn AsyncDataStore>,
-    driver: Driver,
-}
-
-impl DrivenStore {
-    pub(crate) fn new(store: Arc<dyn AsyncDataStore>) -> Self {
-        Self { store, driver: Driver::new() }
-    }
-
-    fn run<T>(&self, future: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.driver
-            .block_on(future, deadline_after(CALL_TIMEOUT))
-            .unwrap_or_else(|stopped| Err(why(&stopped)))
-    }
-
-    /// As [`run`](Self::run), for so many answers.
-    fn run_all<T>(
-        &self,
-        asked: usize,
-        future: BoxFuture<'_, Vec<Result<T, StoreError>>>,
-    ) -> Vec<Result<T, StoreError>> {
-        let given = self.driver.block_on(future, deadline_after(CALL_TIMEOUT));
-        given.unwrap_or_else(|stopped| (0..asked).map(|_| Err(why(&stopped))).collect())
-    }
-}
-
-fn why(stopped: &Stopped) -> StoreError {
-    StoreError::new(match stopped {
-        Stopped::Late => "timed out",
-        Stopped::Interrupted => "interrupted",
-    })
-}
-
-impl DataStore for DrivenStore {
-    fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
-        self.run(self.store.get(key))
-    }
-
-    fn set(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<(), StoreError> {
-        self.run(self.store.set(key, value, ttl))
-    }
-
-    fn has(&self, key: &str) -> Result<bool, StoreError> {
-        self.run(self.store.has(key))
-    }
-
-    fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.run(self.store.delete(key))
-    }
-
-    fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
-        self.run(self.store.set_if_absent(key, value, ttl))
-    }
-
-    fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Value>, StoreError>> {
-        self.run_all(keys.len(), self.store.get_many(keys))
-    }
-
-    fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
-        self.run_all(entries.len(), self.store.set_many(entries, ttl))
-    }
-
-    fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
-        self.run_all(keys.len(), self.store.claim_many(keys, lease))
-    }
-
-    fn delete_many(&self, keys: &[&str]) -> Vec<Result<(), StoreError>> {
-        self.run_all(keys.len(), self.store.delete_many(keys))
-    }
-
-    fn after_fork(&self) {
-        self.store.after_fork();
-    }
 }

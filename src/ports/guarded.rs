@@ -1,51 +1,85 @@
-//! What stands between the SDK and any transport: bounds on what it hands over, a guard against its panics.
+//! What stands between the SDK and any source or sink: bounds on what it hands over, and the end of its calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError};
+use super::{
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
+};
 use crate::caught::PanicGuard;
 
 const WHAT: &str = "the transport";
-/// What is kept of a reason that a transport gives, in bytes.
+/// How much of a reason given by a source or a sink is kept, in bytes.
 const MAX_REASON: usize = 1024;
 /// A longer ETag is not sent back, so that each fetch brings the whole config.
 const MAX_ETAG: usize = 8 * 1024;
 
-/// Any transport, the built-in one too. The panics of its requests are caught where they are made.
-pub(crate) struct GuardedTransport {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) guard: PanicGuard,
+/// Any source, the built-in one too. Panics of its fetches are caught where they are made.
+pub(crate) struct GuardedSource {
+    gate: Gate<dyn ConfigSource>,
     /// Bound on a body, whoever has read it.
-    pub(crate) max_response_bytes: u64,
-    /// No further call begins in this process.
-    pub(crate) interrupted: AtomicBool,
+    max_response_bytes: u64,
 }
 
-impl GuardedTransport {
-    /// A call that began after the interrupt would have nobody to end it.
-    fn begin(&self) -> Result<&dyn Transport, TransportError> {
-        let interrupted = self.interrupted.load(Ordering::Acquire);
-        if interrupted { Err(TransportError::Interrupted) } else { Ok(&*self.transport) }
+/// Any sink, the built-in one too. Panics of its deliveries are caught where they are made.
+pub(crate) struct GuardedSink(Gate<dyn EventSink>);
+
+/// Lets no call begin after an interrupt, which would have nobody to end it.
+struct Gate<P: ?Sized> {
+    port: Arc<P>,
+    guard: PanicGuard,
+    interrupted: AtomicBool,
+}
+
+impl<P: ?Sized> Gate<P> {
+    const fn new(port: Arc<P>, guard: PanicGuard) -> Self {
+        Self { port, guard, interrupted: AtomicBool::new(false) }
     }
 
-    /// What the interrupt has ended is said to be so, whatever the client made of it.
-    fn told(&self, error: TransportError) -> TransportError {
+    fn begin(&self) -> Result<&P, TransportError> {
+        if self.is_interrupted() { Err(TransportError::Interrupted) } else { Ok(&self.port) }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire)
+    }
+
+    /// What the interrupt has ended is reported as such, whatever the client made of it.
+    fn reported(&self, error: TransportError) -> TransportError {
         match error {
-            TransportError::Broken(_) | TransportError::Protocol
-                if self.interrupted.load(Ordering::Acquire) =>
-            {
+            TransportError::Broken(_) | TransportError::Protocol if self.is_interrupted() => {
                 TransportError::Interrupted
             }
             error => shortened(error),
         }
     }
 
+    fn interrupt(&self, interrupt: impl FnOnce(&P)) {
+        self.interrupted.store(true, Ordering::Release);
+        self.guard.caught(WHAT, || interrupt(&self.port));
+    }
+
+    fn after_fork(&self, after_fork: impl FnOnce(&P)) {
+        self.interrupted.store(false, Ordering::Release);
+        self.guard.caught(WHAT, || after_fork(&self.port));
+    }
+}
+
+impl GuardedSource {
+    pub(crate) const fn new(
+        source: Arc<dyn ConfigSource>,
+        guard: PanicGuard,
+        max_response_bytes: u64,
+    ) -> Self {
+        Self { gate: Gate::new(source, guard), max_response_bytes }
+    }
+
     fn bounded(
         &self,
         answer: Result<ConfigResponse, TransportError>,
     ) -> Result<ConfigResponse, TransportError> {
-        match answer.map_err(|error| self.told(error))? {
+        match answer.map_err(|error| self.gate.reported(error))? {
             ConfigResponse::NotModified => Ok(ConfigResponse::NotModified),
             ConfigResponse::Fetched { body, .. } if body.len() as u64 > self.max_response_bytes => {
                 Err(TransportError::TooLarge(self.max_response_bytes))
@@ -57,9 +91,9 @@ impl GuardedTransport {
     }
 }
 
-impl Transport for GuardedTransport {
+impl ConfigSource for GuardedSource {
     fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        self.bounded(self.begin()?.fetch_config(request))
+        self.bounded(self.gate.begin()?.fetch_config(request))
     }
 
     fn fetch_experience(
@@ -67,23 +101,40 @@ impl Transport for GuardedTransport {
         request: &ConfigRequest<'_>,
         experience_id: &str,
     ) -> Result<ConfigResponse, TransportError> {
-        self.bounded(self.begin()?.fetch_experience(request, experience_id))
-    }
-
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        // Of what is not begun nothing is sent.
-        let transport = self.begin().map_err(|_| TransportError::Connect)?;
-        transport.send_tracking(request).map_err(|error| self.told(error))
+        self.bounded(self.gate.begin()?.fetch_experience(request, experience_id))
     }
 
     fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Release);
-        self.guard.caught(WHAT, || self.transport.interrupt());
+        self.gate.interrupt(|source| source.interrupt());
     }
 
     fn after_fork(&self) {
-        self.interrupted.store(false, Ordering::Release);
-        self.guard.caught(WHAT, || self.transport.after_fork());
+        self.gate.after_fork(|source| source.after_fork());
+    }
+}
+
+impl GuardedSink {
+    pub(crate) const fn new(sink: Arc<dyn EventSink>, guard: PanicGuard) -> Self {
+        Self(Gate::new(sink, guard))
+    }
+}
+
+impl EventSink for GuardedSink {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        let sink = self.0.begin().map_err(DeliveryFailure::NotSent)?;
+        sink.deliver(batch).map_err(|failure| match failure {
+            DeliveryFailure::Unknown(error) => DeliveryFailure::Unknown(self.0.reported(error)),
+            DeliveryFailure::NotSent(error) => DeliveryFailure::NotSent(self.0.reported(error)),
+            refused @ DeliveryFailure::Refused(_) => refused,
+        })
+    }
+
+    fn interrupt(&self) {
+        self.0.interrupt(|sink| sink.interrupt());
+    }
+
+    fn after_fork(&self) {
+        self.0.after_fork(|sink| sink.after_fork());
     }
 }
 
@@ -109,90 +160,71 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::options::CacheLevel;
+
+    const FETCH: ConfigRequest<'static> = ConfigRequest::new("", Duration::ZERO);
+    const BATCH: EventBatch<'static> = EventBatch::new("", "", 0, b"", Duration::ZERO);
+
+    fn source(source: impl ConfigSource) -> GuardedSource {
+        GuardedSource::new(Arc::new(source), PanicGuard::default(), 1)
+    }
+
+    fn sink(sink: impl EventSink) -> GuardedSink {
+        GuardedSink::new(Arc::new(sink), PanicGuard::default())
+    }
 
     struct Taker;
 
-    const FETCH: ConfigRequest<'static> = ConfigRequest {
-        sdk_key: "",
-        environment: None,
-        cache_level: CacheLevel::Default,
-        debug_token: None,
-        etag: None,
-        timeout: Duration::ZERO,
-    };
-    const DELIVERY: TrackingRequest<'static> =
-        TrackingRequest { route_key: "", project_id: "", body: b"", timeout: Duration::ZERO };
-
-    fn guarded(transport: impl Transport) -> GuardedTransport {
-        GuardedTransport {
-            transport: Arc::new(transport),
-            guard: PanicGuard::default(),
-            max_response_bytes: 1,
-            interrupted: AtomicBool::new(false),
-        }
-    }
-
-    impl Transport for Taker {
-        fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-            Ok(ConfigResponse::NotModified)
-        }
-
-        fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-            Ok(TrackingResponse::new(200))
+    impl EventSink for Taker {
+        fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+            Ok(Receipt::default())
         }
     }
 
     /// Breaks by an interrupt, if it is given what to interrupt.
-    struct Cut {
+    struct Cut<P> {
         cause: TransportError,
-        by: Weak<GuardedTransport>,
+        by: Weak<P>,
     }
 
-    impl Cut {
-        fn cut(&self) -> TransportError {
+    impl ConfigSource for Cut<GuardedSource> {
+        fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
             if let Some(guarded) = self.by.upgrade() {
                 guarded.interrupt();
             }
-            self.cause.clone()
+            Err(self.cause.clone())
         }
     }
 
-    impl Transport for Cut {
-        fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-            Err(self.cut())
-        }
-
-        fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-            Err(self.cut())
+    impl EventSink for Cut<GuardedSink> {
+        fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+            if let Some(guarded) = self.by.upgrade() {
+                guarded.interrupt();
+            }
+            Err(DeliveryFailure::Unknown(self.cause.clone()))
         }
     }
 
     #[test]
-    fn what_the_interrupt_has_ended_is_said_to_be_so() {
+    fn what_an_interrupt_has_ended_is_reported_as_such() {
         use TransportError::{Broken, Connect, Interrupted, Protocol};
         let eof = Broken(std::io::ErrorKind::UnexpectedEof);
-        for (cause, told) in [(&eof, Interrupted), (&Protocol, Interrupted), (&Connect, Connect)] {
-            let cut = || {
-                let make =
-                    |by: &Weak<GuardedTransport>| guarded(Cut { cause: cause.clone(), by: by.clone() });
-                Arc::new_cyclic(make)
-            };
-            assert_eq!(cut().fetch_config(&FETCH), Err(told.clone()));
-            assert_eq!(cut().send_tracking(&DELIVERY), Err(told));
-            let by_itself = guarded(Cut { cause: cause.clone(), by: Weak::new() });
-            assert_eq!(by_itself.send_tracking(&DELIVERY), Err(cause.clone()));
+        for (cause, reported) in [(&eof, Interrupted), (&Protocol, Interrupted), (&Connect, Connect)] {
+            let fetch = Arc::new_cyclic(|by| source(Cut { cause: cause.clone(), by: Weak::clone(by) }));
+            assert_eq!(fetch.fetch_config(&FETCH), Err(reported.clone()));
+            let delivery = Arc::new_cyclic(|by| sink(Cut { cause: cause.clone(), by: Weak::clone(by) }));
+            assert_eq!(delivery.deliver(&BATCH), Err(DeliveryFailure::Unknown(reported)));
+            let by_itself = sink(Cut { cause: cause.clone(), by: Weak::new() });
+            assert_eq!(by_itself.deliver(&BATCH), Err(DeliveryFailure::Unknown(cause.clone())));
         }
     }
 
     #[test]
-    fn no_call_begins_after_the_interrupt_until_a_fork() {
-        let guarded = guarded(Taker);
-        assert!(guarded.begin().is_ok());
+    fn no_call_begins_after_an_interrupt_until_a_fork() {
+        let guarded = sink(Taker);
+        assert_eq!(guarded.deliver(&BATCH), Ok(Receipt::default()));
         guarded.interrupt();
-        assert_eq!(guarded.begin().err(), Some(TransportError::Interrupted));
-        assert_eq!(guarded.send_tracking(&DELIVERY), Err(TransportError::Connect), "nothing is sent");
+        assert_eq!(guarded.deliver(&BATCH), Err(DeliveryFailure::NotSent(TransportError::Interrupted)));
         guarded.after_fork();
-        assert!(guarded.begin().is_ok());
+        assert_eq!(guarded.deliver(&BATCH), Ok(Receipt::default()));
     }
 }

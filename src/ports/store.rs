@@ -103,7 +103,7 @@ pub trait DataStore: Send + Sync + 'static {
     }
 
     /// Called in a forked child before any other method, once for each core that uses this store; see
-    /// [`Transport::after_fork`](crate::Transport::after_fork), which it is like. The default does
+    /// [`ConfigSource::after_fork`](crate::ConfigSource::after_fork), which it is like. The default does
     /// nothing, which fits a store that keeps neither locks nor connections.
     fn after_fork(&self) {}
 }

@@ -1,6 +1,6 @@
 //! Runs the application's futures on a thread of the SDK, without a runtime.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
@@ -8,10 +8,6 @@ use std::time::Instant;
 use crossbeam_channel::{Sender, at, bounded, select};
 
 use crate::threads::{Current, PerProcess, Switch};
-
-/// A future on the heap, as [`AsyncTransport`](crate::AsyncTransport) and
-/// [`AsyncDataStore`](crate::AsyncDataStore) return them: `Box::pin(async move { … })`.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Waits for futures on the thread that calls, which is one of the SDK's own and has nothing else to
 /// do meanwhile.
@@ -67,7 +63,7 @@ impl Driver {
         }
     }
 
-    /// Ends the waits at hand, and later ones as soon as they would wait.
+    /// Ends current waits, and later ones as soon as they would wait.
     pub(crate) fn interrupt(&self) {
         self.switch().switch_off();
     }

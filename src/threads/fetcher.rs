@@ -8,11 +8,11 @@ use crate::config::{CompileOptions, ConfigSnapshot, load};
 use crate::engine::FetchedConfig;
 use crate::error::LoadError;
 use crate::options::{Secret, Tuning};
-use crate::ports::{ConfigRequest, ConfigResponse, Transport, TransportError};
+use crate::ports::{ConfigRequest, ConfigResponse, ConfigSource, TransportError};
 
-/// Asks the transport, on the thread that calls.
+/// Asks the source for configs and experiences, on the thread that calls.
 pub(crate) struct Fetcher {
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) source: Arc<dyn ConfigSource>,
     pub(crate) sdk_key: Secret,
     pub(crate) tuning: Tuning,
     pub(crate) timeout: Duration,
@@ -23,7 +23,7 @@ pub(crate) struct Fetcher {
 impl Fetcher {
     /// Fetches the config, and compiles it where it has changed.
     pub(super) fn config(&self, etag: Option<&str>) -> Result<FetchedConfig, LoadError> {
-        match self.ask(|| self.transport.fetch_config(&self.request(etag)))? {
+        match self.ask(|| self.source.fetch_config(&self.request(etag)))? {
             ConfigResponse::NotModified => Ok(FetchedConfig::NotModified),
             ConfigResponse::Fetched { body, etag } => {
                 Ok(FetchedConfig::Changed { snapshot: load(body, &self.compile)?, etag })
@@ -33,7 +33,7 @@ impl Fetcher {
 
     /// Fetches a config with an experience. The ETag is the config's, not the experience's.
     pub(super) fn experience(&self, id: &str) -> Result<Arc<ConfigSnapshot>, LoadError> {
-        match self.ask(|| self.transport.fetch_experience(&self.request(None), id))? {
+        match self.ask(|| self.source.fetch_experience(&self.request(None), id))? {
             ConfigResponse::NotModified => Err(TransportError::Protocol.into()),
             ConfigResponse::Fetched { body, .. } => Ok(load(body, &self.compile)?),
         }
@@ -64,11 +64,10 @@ mod tests {
     use super::*;
     use crate::engine::served::body;
     use crate::options::SdkConfig;
-    use crate::ports::{TrackingRequest, TrackingResponse};
 
     struct Answering(fn() -> Result<ConfigResponse, TransportError>);
 
-    impl Transport for Answering {
+    impl ConfigSource for Answering {
         fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
             self.0()
         }
@@ -76,15 +75,11 @@ mod tests {
         fn fetch_experience(&self, _: &ConfigRequest<'_>, _: &str) -> Result<ConfigResponse, TransportError> {
             self.0()
         }
-
-        fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-            Err(TransportError::Unsupported)
-        }
     }
 
     fn fetcher(answer: fn() -> Result<ConfigResponse, TransportError>) -> Fetcher {
         Fetcher {
-            transport: Arc::new(Answering(answer)),
+            source: Arc::new(Answering(answer)),
             sdk_key: Secret::new("1/2"),
             tuning: SdkConfig::builder().sdk_key("1/2").build().unwrap().tuning,
             timeout: Duration::from_secs(1),

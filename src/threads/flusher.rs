@@ -1,4 +1,4 @@
-//! The flusher: makes deliveries, one at a time on each of its lanes, and tells the tracker how they ended.
+//! The flusher: makes deliveries, one at a time on each of its lanes, and reports to the tracker how they ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::caught::PanicGuard;
 use crate::engine::{Delivery, Envelope, Outcome};
 use crate::error::StartError;
 use crate::options::Secret;
-use crate::ports::{TrackingRequest, Transport, TransportError};
+use crate::ports::{DeliveryFailure, EventBatch, EventSink, TransportError};
 
 /// The way to the flusher. Dropping it ends each lane after the delivery in flight.
 pub(crate) struct FlusherHandle {
@@ -20,7 +20,7 @@ pub(crate) struct FlusherHandle {
 
 /// What every delivery of a core has in common.
 pub(crate) struct Flusher {
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) sink: Arc<dyn EventSink>,
     pub(crate) envelope: Envelope,
     /// The SDK key, where there is one.
     pub(crate) sdk_key: Option<Secret>,
@@ -52,7 +52,7 @@ impl FlusherHandle {
         Ok((handle, workers))
     }
 
-    /// Hands a delivery over. Never blocks, as the tracker sends one only when a lane is free.
+    /// Hands a delivery over. The tracker sends one only when a lane is free, so the channel is never full.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
         self.inbox.send(delivery).map_err(SendError::into_inner)
     }
@@ -61,7 +61,7 @@ impl FlusherHandle {
 impl Flusher {
     fn run(&self, deliveries: &Receiver<Delivery>, outcomes: &Sender<Outcome>) {
         for delivery in deliveries {
-            // A tracker that is gone has counted what it left behind.
+            // A tracker that has exited has counted what it left behind.
             let _ = outcomes.send(self.deliver(delivery));
         }
     }
@@ -70,16 +70,17 @@ impl Flusher {
     pub(crate) fn deliver(&self, delivery: Delivery) -> Outcome {
         let (body, left_out) = self.envelope.body(&delivery.records);
         let route_key = self.route_key();
-        let request = TrackingRequest {
+        let batch = EventBatch {
             route_key: &route_key,
             project_id: &self.envelope.project_id,
+            events: delivery.records.iter().map(|queued| queued.event.wire_events()).sum(),
             body: &body,
             timeout: self.timeout,
         };
         let result = self
             .guard
-            .caught("the transport", || self.transport.send_tracking(&request))
-            .unwrap_or(Err(TransportError::Panicked));
+            .caught("the transport", || self.sink.deliver(&batch))
+            .unwrap_or(Err(DeliveryFailure::Unknown(TransportError::Panicked)));
         Outcome { delivery, result, bytes: body.len(), left_out }
     }
 

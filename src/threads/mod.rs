@@ -3,6 +3,8 @@
 mod clock;
 #[cfg(feature = "async")]
 mod drive;
+#[cfg(feature = "async")]
+mod driven;
 mod fetcher;
 mod flusher;
 mod inbox;
@@ -17,14 +19,12 @@ mod wait;
 mod worker;
 
 #[cfg(feature = "async")]
-pub use drive::BoxFuture;
-#[cfg(feature = "async")]
 pub use notifier::EventStream;
 pub use notifier::Subscription;
 
 pub(crate) use clock::deadline_after;
 #[cfg(feature = "async")]
-pub(crate) use drive::{Driver, Stopped};
+pub(crate) use driven::{Driven, DrivenStore};
 pub(crate) use fetcher::Fetcher;
 pub(crate) use flusher::Flusher;
 pub(crate) use notifier::Notifier;

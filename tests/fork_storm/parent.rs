@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Project};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, InMemoryDataStore, LifecycleEventKind, RefreshConfig, SdkConfig,
-    TrackingRequest, TrackingResponse, Transport, TransportConfig, TransportError, attributes,
+    ConfigRequest, ConfigResponse, ConfigSource, Core, DeliveryFailure, EventBatch, EventSink,
+    InMemoryDataStore, LifecycleEventKind, Receipt, RefreshConfig, SdkConfig, TransportConfig,
+    TransportError, attributes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::signal::{Signal, kill};
@@ -83,16 +84,18 @@ impl Drop for Server {
     }
 }
 
-impl Transport for Answers {
+impl ConfigSource for Answers {
     fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         if request.etag.is_some() {
             return Ok(ConfigResponse::NotModified);
         }
         Ok(ConfigResponse::Fetched { body: SHOP.to_owned(), etag: Some("1".to_owned()) })
     }
+}
 
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Ok(TrackingResponse::new(200))
+impl EventSink for Answers {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        Ok(Receipt::default())
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project};
 use convert_sdk::{
-    AttributeValue, ConversionOptions, ConversionStatus, Core, FlushError, LifecycleEvent, ReleaseReason,
-    SdkConfig, TrackingResponse, TransportError, attributes,
+    AttributeValue, ConversionOptions, ConversionStatus, Core, DeliveryFailure, FlushError, LifecycleEvent,
+    Receipt, ReleaseReason, SdkConfig, TransportError, attributes,
 };
 use serde_json::json;
 
@@ -189,7 +189,7 @@ fn a_refused_key_drops_nothing_and_is_told_once() {
         for _ in 0..3 {
             let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("{status}") };
             assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 2));
-            assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Status(status));
+            assert_eq!(report.stats.last_error.unwrap().cause.status(), Some(status));
         }
         assert_eq!(core.flush(PATIENCE).unwrap().delivered, 2);
         core.close();
@@ -275,17 +275,17 @@ fn order_is_kept_over_failures() {
 #[test]
 fn a_transport_that_panics_loses_nothing() {
     struct Panicking;
-    impl convert_sdk::Transport for Panicking {
+    impl convert_sdk::ConfigSource for Panicking {
         fn fetch_config(
             &self,
             _: &convert_sdk::ConfigRequest<'_>,
         ) -> Result<convert_sdk::ConfigResponse, TransportError> {
             panic!("on purpose")
         }
-        fn send_tracking(
-            &self,
-            _: &convert_sdk::TrackingRequest<'_>,
-        ) -> Result<TrackingResponse, TransportError> {
+    }
+
+    impl convert_sdk::EventSink for Panicking {
+        fn deliver(&self, _: &convert_sdk::EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
             panic!("on purpose")
         }
     }
@@ -294,7 +294,7 @@ fn a_transport_that_panics_loses_nothing() {
     convert(&core, 0..1);
     let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it panics") };
     assert_eq!(report.pending, 1);
-    assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Panicked);
+    assert_eq!(report.stats.last_error.unwrap().cause, DeliveryFailure::Unknown(TransportError::Panicked));
     assert!(core.stats().panics > 0);
 
     let keyed = SdkConfig::builder().sdk_key("k").build().unwrap();
@@ -322,7 +322,10 @@ fn an_account_that_no_url_can_hold_is_dropped_and_counted() {
     convert(&core, 0..2);
     let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("nothing can be sent") };
     assert_eq!((report.pending, report.dropped, report.stats.dropped.rejected.total()), (0, 2, 2));
-    assert_eq!(report.stats.last_error.unwrap().cause, TransportError::InvalidRequest);
+    assert_eq!(
+        report.stats.last_error.unwrap().cause,
+        DeliveryFailure::NotSent(TransportError::InvalidRequest)
+    );
 }
 
 #[test]
@@ -335,6 +338,9 @@ fn a_project_id_cannot_choose_the_host() {
     let core = start(SdkConfig::builder().data(&config).transport(network));
     convert(&core, 0..1);
     let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("nothing can be sent") };
-    assert_eq!(report.stats.last_error.unwrap().cause, TransportError::InvalidRequest);
+    assert_eq!(
+        report.stats.last_error.unwrap().cause,
+        DeliveryFailure::NotSent(TransportError::InvalidRequest)
+    );
     assert_eq!(emulator.received().totals.requests, 0);
 }

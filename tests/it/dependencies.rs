@@ -37,6 +37,17 @@ fn the_default_dependencies_are_those_listed() {
 }
 
 #[test]
+fn without_the_features_there_is_no_socket_and_no_channel() {
+    let (default, bare) = (tree(&[]), tree(&["--no-default-features"]));
+    assert!(bare.is_subset(&default), "{bare:?}");
+    for absent in ["arc_swap", "crossbeam_channel", "flate2", "libc", "ring", "rustls", "ureq"] {
+        assert!(default.contains(absent) && !bare.contains(absent), "{absent}");
+    }
+    let threads = tree(&["--no-default-features", "--features", "threads"]);
+    assert!(threads.contains("crossbeam_channel") && !threads.contains("ureq"), "{threads:?}");
+}
+
+#[test]
 fn the_feature_async_brings_one_trait_and_no_runtime() {
     let (default, asynchronous) = (tree(&[]), tree(&["--features", "async"]));
     let more: Vec<&String> = asynchronous.difference(&default).collect();

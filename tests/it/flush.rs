@@ -5,10 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, FlushError, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
-};
+use convert_sdk::{Core, DeliveryFailure, EventBatch, EventSink, FlushError, Receipt, TransportError};
 
 use crate::support::{
     ONCE, PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, room, serve, start,
@@ -147,17 +144,13 @@ fn flushes_from_several_threads_are_all_answered() {
 #[derive(Default)]
 struct Recorder(Mutex<HashSet<String>>);
 
-impl Transport for Recorder {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        let body: serde_json::Value = serde_json::from_slice(request.body).unwrap();
+impl EventSink for Recorder {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        let body: serde_json::Value = serde_json::from_slice(batch.body).unwrap();
         let visitors = body["visitors"].as_array().unwrap().iter();
         let ids = visitors.map(|visitor| visitor["visitorId"].as_str().unwrap().to_owned());
         self.0.lock().unwrap().extend(ids);
-        Ok(TrackingResponse::new(200))
+        Ok(Receipt::default())
     }
 }
 
@@ -166,7 +159,7 @@ fn each_of_many_flushes_at_once_covers_its_callers_records() {
     const ROUNDS: u32 = 500;
     let recorder = Arc::<Recorder>::default();
     let config = direct().build().unwrap();
-    let core = Core::builder(config).shared_transport(recorder.clone()).build().unwrap();
+    let core = Core::builder(config).event_sink(recorder.clone()).build().unwrap();
     core.initialize().unwrap();
     std::thread::scope(|scope| {
         for thread in 0..8_u32 {

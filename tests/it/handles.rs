@@ -25,7 +25,7 @@ fn moved() -> Value {
 fn refreshed_to(next: &Value) -> (convert_sdk::Core, Script) {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).tracking(false).build().unwrap();
-    let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
     script.give_config(&shop(), "\"one\"");
     core.initialize().unwrap();
     script.give_config(next, "\"two\"");

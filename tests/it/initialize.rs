@@ -204,7 +204,7 @@ fn a_host_that_hangs_ends_with_the_requests_timeout() {
 fn a_deadline_ends_the_wait_and_a_later_answer_still_makes_the_core_ready() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = Core::builder(config).transport(script.transport()).build().unwrap();
     let events = core.subscribe();
     assert_eq!(core.initialize_within(Duration::from_millis(1)), Err(InitializeError::Timeout));
     script.fetched();
@@ -217,7 +217,7 @@ fn a_deadline_ends_the_wait_and_a_later_answer_still_makes_the_core_ready() {
 fn an_answer_of_not_modified_does_not_make_a_core_ready_that_has_no_config() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = Core::builder(config).transport(script.transport()).build().unwrap();
     script.configs.send(Ok(ConfigResponse::NotModified)).unwrap();
     let error = core.initialize().unwrap_err();
     assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Protocol)));

@@ -23,7 +23,18 @@ const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "ports",
-        &["adapters", "asynchronous", "context", "core", "decide", "engine", "exit", "shared", "visitors"],
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "engine",
+            "exit",
+            "shared",
+            "threads",
+            "visitors",
+        ],
     ),
     ("adapters", &["asynchronous", "context", "core", "decide", "engine", "exit", "shared", "visitors"]),
     ("visitors", &["adapters", "asynchronous", "context", "core", "decide", "exit", "shared"]),
@@ -72,8 +83,9 @@ const ENGINE_LOCKS: &[&str] = &["engine/ledger.rs", "engine/question.rs"];
 
 /// What may stand only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("ureq", &["adapters/https/", "options/network.rs"]),
-    ("reqwest::", &["adapters/mod.rs", "adapters/reqwest.rs"]),
+    ("ureq::", &["adapters/https/", "options/proxy.rs"]),
+    ("reqwest::", &[]),
+    ("redis::", &[]),
     ("tokio::", &["adapters/"]),
     ("futures_core", &["threads/notifier/stream.rs"]),
     ("std::thread", &["threads/worker.rs", "threads/process/"]),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{ConfigSource, ConversionOptions, ConversionStatus, Core, FlushError, Stats};
+use convert_sdk::{ConfigOrigin, ConversionOptions, ConversionStatus, Core, FlushError, Stats};
 
 use crate::support::{
     PATIENCE, convert, counts, direct, direct_to, keyed, room, serve, start, start_scripted, unready, until,
@@ -219,9 +219,9 @@ fn a_fresh_core_has_an_empty_ledger() {
 fn the_ledger_tells_where_the_config_is_from_and_what_waits() {
     let emulator = serve();
     let core = unready(keyed(&emulator));
-    assert_eq!((core.stats().config_source, core.stats().config_at), (None, None));
+    assert_eq!((core.stats().config_origin, core.stats().config_at), (None, None));
     core.initialize().unwrap();
-    assert_eq!(core.stats().config_source, Some(ConfigSource::Fetched));
+    assert_eq!(core.stats().config_origin, Some(ConfigOrigin::Fetched));
     let fetched_at = core.stats().config_at.unwrap();
     emulator.go_offline();
     assert!(core.refresh_now_within(PATIENCE).is_err());
@@ -231,7 +231,7 @@ fn the_ledger_tells_where_the_config_is_from_and_what_waits() {
     assert!(core.stats().config_at > Some(fetched_at));
 
     let (core, script) = start_scripted(direct().batch_size(1).delivery(room(10)));
-    assert_eq!(core.stats().config_source, Some(ConfigSource::Direct));
+    assert_eq!(core.stats().config_origin, Some(ConfigOrigin::Direct));
     assert_eq!(core.stats().oldest_pending_age, None);
     convert(&core, 0..1);
     script.posted();

@@ -29,6 +29,7 @@ mod preview;
 #[cfg(unix)]
 mod process;
 mod properties;
+mod raw;
 mod redaction;
 mod refresh;
 mod shutdown;

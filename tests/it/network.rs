@@ -1,18 +1,15 @@
 //! What goes over the network, and what never does: certificates, plain HTTP, redirects, secrets.
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project, RouteKind, ServerCertificate};
 use convert_sdk::{
     Core, FlushError, InitializeError, LoadError, PreviewError, RefreshError, SdkConfig, TransportConfig,
-    TransportConfigBuilder, TransportError,
+    TransportError,
 };
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
+use crate::raw::{badly_packed, over_loopback, serve_nothing, serve_raw};
 use crate::support::{
     KEY, ONCE, PATIENCE, Script, convert, direct, direct_to, keyed, keyed_over, network, serve,
     serve_project, shop, start, unready, visitor,
@@ -109,89 +106,14 @@ fn an_answer_that_breaks_off_is_called_broken_wherever_it_does() {
     }
 }
 
-/// One answer for every request, as it is.
-pub(crate) fn serve_raw(answer: Vec<u8>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map(Result::unwrap) {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                if stream.read(&mut byte).unwrap_or(0) == 0 {
-                    break;
-                }
-                head.extend(byte);
-            }
-            // The client may have seen enough.
-            let _ = stream.write_all(&answer);
-        }
-    });
-    url
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    packed.write_all(bytes).unwrap();
-    packed.finish().unwrap()
-}
-
-/// A config packed in each of these wrong ways, and how a fetch of it must fail.
-pub(crate) fn badly_packed() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let answer = |coding: &str, body: &[u8]| {
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-            body.len()
-        );
-        [head.as_bytes(), body].concat()
-    };
-    let packed = gzip(shop().to_string().as_bytes());
-    let mut wrong_sum = packed.clone();
-    let sum = wrong_sum.len() - 8;
-    wrong_sum[sum] ^= 1;
-    let bomb = gzip(&vec![b' '; 4 << 20]);
-    vec![
-        ("twice, said once", answer("gzip", &gzip(&packed)), "not_text"),
-        ("twice, said twice", answer("gzip, gzip", &gzip(&packed)), "not_text"),
-        ("a bomb in a bomb", answer("gzip", &gzip(&bomb)), "not_text"),
-        ("cut", answer("gzip", &packed[..packed.len() / 2]), "broken"),
-        ("without its end", answer("gzip", &packed[..packed.len() - 8]), "broken"),
-        ("with a wrong sum", answer("gzip", &wrong_sum), "protocol"),
-        ("not at all", answer("gzip", shop().to_string().as_bytes()), "protocol"),
-        ("a bomb behind a member", answer("gzip", &[packed, bomb].concat()), "too_large"),
-    ]
-}
-
-pub(crate) fn over_loopback(url: &str) -> TransportConfigBuilder {
-    let network = TransportConfig::builder().danger_allow_http_on_loopback(true);
-    network.config_base_url(url).track_base_url(url).max_response_bytes(1 << 20)
-}
-
 #[test]
 fn a_badly_packed_config_is_a_typed_error() {
-    for (how, answer, code) in badly_packed() {
+    for (how, answer, code) in badly_packed(&shop().to_string()) {
         let core = unready(keyed_over(over_loopback(&serve_raw(answer))));
         let error = core.initialize().unwrap_err();
         let InitializeError::Load(LoadError::Fetch(cause)) = &error else { panic!("{how}: {error:?}") };
         assert_eq!(cause.code(), code, "{how}");
     }
-}
-
-/// Answers one request with a gzip body that goes on for ever and unpacks to nothing; says whether the client
-/// left while it came.
-pub(crate) fn serve_nothing() -> (String, JoinHandle<bool>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 4096]).unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n").unwrap();
-        stream.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]).unwrap();
-        // Stored blocks of no bytes.
-        let empty = [0, 0, 0, 0xff, 0xff].repeat(10_000);
-        (0_u64..).take_while(|_| stream.write_all(&empty).is_ok()).count() > 0
-    });
-    (url, server)
 }
 
 /// What is on the wire is counted too: this body would never reach a bound on what it unpacks to.
@@ -212,7 +134,7 @@ fn what_a_transport_hands_over_has_the_bound_too() {
         let script = Script::new();
         let config = SdkConfig::builder().sdk_key(KEY).transport(network(limit)).build().unwrap();
         script.give_config(&shop(), "etag");
-        let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+        let core = Core::builder(config).transport(script.transport()).build().unwrap();
         (core.initialize(), core, script)
     };
     let too_large = LoadError::Fetch(TransportError::TooLarge(bytes - 1));

@@ -103,7 +103,7 @@ fn an_unknown_experience_is_fetched_by_its_route_and_kept_for_later_contexts() {
 fn a_preview_fetch_carries_no_etag_of_the_config() {
     let script = Script::new();
     let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
     script.give_config(&shop(), "\"1\"");
     core.initialize().unwrap();
     script.give_config(&shop(), "\"2\"");

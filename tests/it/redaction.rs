@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project, ServerCertificate};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConversionOptions, Core, GoalDataKey, InMemoryDataStore,
-    LifecycleEventKind, RunOptions, SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportConfig,
-    TransportError, attributes,
+    ConfigRequest, ConfigResponse, ConfigSource, ConversionOptions, Core, DeliveryFailure, EventBatch,
+    EventSink, GoalDataKey, InMemoryDataStore, LifecycleEventKind, Receipt, RunOptions, SdkConfig,
+    TransportConfig, TransportError, attributes,
 };
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -201,7 +201,7 @@ fn bad_starts(emulator: &convert_emulator::Emulator) {
 #[test]
 fn requests_hide_what_they_carry() {
     struct Showing;
-    impl Transport for Showing {
+    impl ConfigSource for Showing {
         fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
             silent(request);
             assert_eq!((request.sdk_key, request.debug_token), (KEY, Some(TOKEN)));
@@ -209,10 +209,13 @@ fn requests_hide_what_they_carry() {
             silent(&fetched);
             Ok(fetched)
         }
-        fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-            silent(request);
-            assert!(String::from_utf8_lossy(request.body).contains(VISITOR));
-            Ok(TrackingResponse::new(200))
+    }
+
+    impl EventSink for Showing {
+        fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+            silent(batch);
+            assert!(String::from_utf8_lossy(batch.body).contains(VISITOR));
+            Ok(Receipt::default())
         }
     }
     let config = config(TransportConfig::default()).build().unwrap();

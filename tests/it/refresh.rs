@@ -134,7 +134,7 @@ fn a_config_of_another_account_or_project_or_with_an_error_is_refused() {
 fn a_refused_config_does_not_leave_its_etag_behind() {
     let script = Script::new();
     let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
     script.give_config(&shop(), "\"good\"");
     core.initialize().unwrap();
     script.give_config(&json!({"account_id": "other", "project": {"id": "200"}}), "\"bad\"");
@@ -178,7 +178,7 @@ fn a_policy_fetches_again_and_again() {
 fn without_a_policy_nothing_is_fetched_again() {
     let script = Script::new();
     let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
     script.give_config(&shop(), "\"1\"");
     core.initialize().unwrap();
     script.fetched();
@@ -208,7 +208,7 @@ fn an_interval_that_no_clock_reaches_is_as_good_as_none() {
 fn a_refresh_that_hangs_ends_by_the_callers_deadline_and_goes_on() {
     let script = Script::new();
     let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
     script.give_config(&shop(), "\"1\"");
     core.initialize().unwrap();
     script.fetched();
@@ -224,7 +224,7 @@ fn a_refresh_that_hangs_ends_by_the_callers_deadline_and_goes_on() {
 fn a_refresh_whose_caller_is_gone_is_not_begun() {
     let script = Script::new();
     let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = convert_sdk::Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
     script.give_config(&shop(), "\"1\"");
     core.initialize().unwrap();
     script.fetched();

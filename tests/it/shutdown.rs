@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, ContextError, ConversionOptions, ConversionStatus, Core, FlushError,
-    InitializeError, LifecycleEventKind, RefreshError, SdkConfig, SdkConfigBuilder, TrackingRequest,
-    TrackingResponse, Transport, TransportConfig, TransportError, attributes,
+    ContextError, ConversionOptions, ConversionStatus, Core, DeliveryFailure, EventBatch, EventSink,
+    FlushError, InitializeError, LifecycleEventKind, Receipt, RefreshError, SdkConfig, SdkConfigBuilder,
+    TransportConfig, TransportError, attributes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 #[cfg(unix)]
@@ -299,7 +299,7 @@ fn a_handler_may_close_the_core() {
 fn a_close_ends_a_fetch_and_whoever_waits_for_it() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = Core::builder(config).transport(script.transport()).build().unwrap();
     let waiting = core.clone();
     let initialize = std::thread::spawn(move || waiting.initialize_within(PATIENCE));
     script.fetched();
@@ -322,7 +322,7 @@ fn a_close_interrupts_a_delivery_that_would_never_end() {
 fn a_close_does_not_begin_fetches_that_still_wait() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = Core::builder(config).transport(script.transport()).build().unwrap();
     core.refresh_now();
     script.fetched();
     for _ in 0..10 {
@@ -364,13 +364,9 @@ struct Stubborn {
     panics: bool,
 }
 
-impl Transport for Stubborn {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Connect)
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Ok(TrackingResponse::new(200))
+impl EventSink for Stubborn {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        Ok(Receipt::default())
     }
 
     fn interrupt(&self) {
@@ -387,7 +383,7 @@ fn an_interrupt_that_panics_or_blocks_reaches_nobody() {
         let (hold, go_on) = bounded::<()>(0);
         let busy = || {
             let transport = Stubborn { interrupts: interrupts.clone(), go_on: go_on.clone(), panics };
-            let core = Core::builder(direct().build().unwrap()).transport(transport).build().unwrap();
+            let core = Core::builder(direct().build().unwrap()).event_sink(transport).build().unwrap();
             core.initialize().unwrap();
             convert(&core, 0..1);
             core

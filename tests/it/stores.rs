@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConversionOptions, ConversionStatus, Core, DataStore, DecisionSource,
-    InMemoryDataStore, LifecycleEvent, StoreError, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
+    ConversionOptions, ConversionStatus, Core, DataStore, DecisionSource, DeliveryFailure, EventBatch,
+    EventSink, InMemoryDataStore, LifecycleEvent, Receipt, StoreError, TransportError,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::{Value, json};
@@ -395,13 +394,10 @@ fn a_shutdown_shorter_than_the_store_takes_delivers() {
 /// Answers deliveries when it is told to, and nothing else ends them.
 struct Stubborn(Sender<()>, Receiver<TransportError>);
 
-impl Transport for Stubborn {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+impl EventSink for Stubborn {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         let _ = self.0.send(());
-        Err(self.1.recv().unwrap_or(TransportError::Connect))
+        Err(DeliveryFailure::Unknown(self.1.recv().unwrap_or(TransportError::Connect)))
     }
 }
 
@@ -411,7 +407,7 @@ fn a_tracker_that_outlives_the_close_is_heard_by_the_store() {
     let (store, claims) = LateClaims::new();
     drop(claims.go_on);
     let config = direct().shared_data_store(store.clone()).batch_size(1).build().unwrap();
-    let core = Core::builder(config).transport(Stubborn(posted, answered)).build().unwrap();
+    let core = Core::builder(config).event_sink(Stubborn(posted, answered)).build().unwrap();
     core.initialize().unwrap();
     assert!(visitor(&core, "v").track_conversion("purchase").tracked());
     is_posted.recv_timeout(PATIENCE).unwrap();

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Project, Received, RouteKind};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, FlushOptions, LifecycleEvent, SdkConfig,
-    SdkConfigBuilder, Stats, Subscription, TrackingRequest, TrackingResponse, Transport, TransportConfig,
-    TransportConfigBuilder, TransportError, attributes,
+    ConfigRequest, ConfigResponse, ConfigSource, Context, Core, DeliveryConfig, DeliveryFailure, EventBatch,
+    EventSink, FlushOptions, LifecycleEvent, Receipt, SdkConfig, SdkConfigBuilder, Stats, Subscription,
+    TransportConfig, TransportConfigBuilder, TransportError, attributes, http,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use serde_json::Value;
@@ -70,7 +70,7 @@ pub(crate) fn room(records: usize) -> DeliveryConfig {
 /// The ledger, but for the config.
 pub(crate) fn counts(core: &Core) -> Stats {
     let mut stats = core.stats();
-    (stats.config_source, stats.config_at) = (None, None);
+    (stats.config_origin, stats.config_at) = (None, None);
     stats
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn start(config: SdkConfigBuilder) -> Core {
 /// A core whose deliveries the test answers by hand.
 pub(crate) fn start_scripted(config: SdkConfigBuilder) -> (Core, Script) {
     let script = Script::new();
-    let core = Core::builder(config.build().unwrap()).shared_transport(script.transport()).build().unwrap();
+    let core = Core::builder(config.build().unwrap()).transport(script.transport()).build().unwrap();
     core.initialize().unwrap();
     (core, script)
 }
@@ -167,7 +167,7 @@ pub(crate) struct Fetched {
     pub(crate) experience: Option<String>,
 }
 
-pub(crate) type Answer = Result<TrackingResponse, TransportError>;
+pub(crate) type Answer = Result<Receipt, DeliveryFailure>;
 pub(crate) type ConfigAnswer = Result<ConfigResponse, TransportError>;
 
 /// The test's end of a scripted transport: each call is shown, and ends when it is answered here or
@@ -208,8 +208,8 @@ impl Script {
         Self { posts: shown_posts, answers, fetches: shown_fetches, configs, transport }
     }
 
-    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
-        Arc::clone(&self.transport) as Arc<dyn Transport>
+    pub(crate) fn transport(&self) -> Arc<ScriptedTransport> {
+        Arc::clone(&self.transport)
     }
 
     /// The next delivery that begins.
@@ -218,11 +218,12 @@ impl Script {
     }
 
     pub(crate) fn answer(&self, status: u16) {
-        self.answers.send(Ok(TrackingResponse::new(status))).unwrap();
+        self.answers.send(http::delivery_answer(status, None)).unwrap();
     }
 
+    /// The next delivery reaches nobody.
     pub(crate) fn fail(&self, error: TransportError) {
-        self.answers.send(Err(error)).unwrap();
+        self.answers.send(Err(DeliveryFailure::NotSent(error))).unwrap();
     }
 
     /// The next config fetch that begins.
@@ -248,7 +249,7 @@ impl ScriptedTransport {
     }
 }
 
-impl Transport for ScriptedTransport {
+impl ConfigSource for ScriptedTransport {
     fn fetch_config(&self, request: &ConfigRequest<'_>) -> ConfigAnswer {
         self.fetch(request.etag, None)
     }
@@ -257,17 +258,23 @@ impl Transport for ScriptedTransport {
         self.fetch(request.etag, Some(experience_id))
     }
 
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Answer {
+    fn interrupt(&self) {
+        self.running.lock().unwrap().take();
+    }
+}
+
+impl EventSink for ScriptedTransport {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Answer {
         let posted = Posted {
-            route_key: request.route_key.to_owned(),
-            project_id: request.project_id.to_owned(),
-            timeout: request.timeout,
-            body: serde_json::from_slice(request.body).unwrap(),
+            route_key: batch.route_key.to_owned(),
+            project_id: batch.project_id.to_owned(),
+            timeout: batch.timeout,
+            body: serde_json::from_slice(batch.body).unwrap(),
         };
         let _ = self.posts.send(posted);
         select! {
-            recv(self.answers) -> answer => answer.unwrap_or(Err(TransportError::Connect)),
-            recv(self.interrupted) -> _ => Err(TransportError::Interrupted),
+            recv(self.answers) -> answer => answer.unwrap_or(Err(DeliveryFailure::NotSent(TransportError::Connect))),
+            recv(self.interrupted) -> _ => Err(DeliveryFailure::Unknown(TransportError::Interrupted)),
         }
     }
 

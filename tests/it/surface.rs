@@ -33,7 +33,9 @@ fn public_types_go_to_any_thread() {
     shared::<Explanation>();
     shared::<ExperienceDiagnostic>();
     shared::<Box<dyn DataStore>>();
-    shared::<Box<dyn Transport>>();
+    shared::<Box<dyn ConfigSource>>();
+    shared::<Box<dyn EventSink>>();
+    shared::<HttpsClient>();
     sent::<CoreBuilder>();
 }
 
@@ -54,6 +56,7 @@ fn every_error_is_one() {
     error::<HandlerError>();
     error::<FlushError>();
     error::<TransportError>();
+    error::<DeliveryFailure>();
     error::<StoreError>();
     error::<UnknownEntityKind>();
     error::<UnknownGoalDataKey>();

@@ -119,7 +119,7 @@ fn in_a_child() {
             expect_none();
             let script = Script::new();
             let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
-            let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+            let core = Core::builder(config).transport(script.transport()).build().unwrap();
             core.refresh_now();
             script.fetched();
             core.close();

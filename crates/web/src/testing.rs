@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, HandlerError, InitializeError, InvalidOption, SdkConfig,
-    TrackingRequest, TrackingResponse, Transport, TransportError,
+    Core, DeliveryFailure, EventBatch, EventSink, HandlerError, InitializeError, InvalidOption, Receipt,
+    SdkConfig,
 };
 use serde_json::Value;
 use thiserror::Error;
@@ -48,7 +48,7 @@ pub struct Deliveries {
 pub fn core(config_json: impl Into<String>) -> Result<(Core, Deliveries), TestCoreError> {
     let deliveries = Deliveries::default();
     let config = SdkConfig::builder().data_json(config_json).build()?;
-    let core = Core::builder(config).transport(deliveries.clone()).build()?;
+    let core = Core::builder(config).event_sink(deliveries.clone()).build()?;
     core.initialize()?;
     Ok((core, deliveries))
 }
@@ -71,15 +71,11 @@ impl Deliveries {
     }
 }
 
-impl Transport for Deliveries {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        let body = serde_json::from_slice(request.body).unwrap_or_default();
+impl EventSink for Deliveries {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        let body = serde_json::from_slice(batch.body).unwrap_or_default();
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(body);
-        Ok(TrackingResponse::new(200))
+        Ok(Receipt::default())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looks hosts up and connects to them for the built-in transport, on threads that may be left behind.
+//! Looks hosts up and connects to them for the built-in client, on threads that may be left behind.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;

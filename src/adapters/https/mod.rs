@@ -1,30 +1,49 @@
-//! The built-in transport: the official routes over ureq.
+//! The built-in client: the official routes over ureq.
 
 mod dial;
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustls_pki_types::CertificateDer;
 use ureq::config::Config;
 use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::typestate::WithoutBody;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Connector, DefaultConnector, NextTimeout, TcpConnector};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use self::dial::Aside;
-use super::routes::{
-    MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, on_the_wire, retry_after, track_url,
+use crate::http::{
+    HttpRequest, MAX_ANSWER_BYTES, USER_AGENT, config_request, delivery_answer, delivery_request,
+    max_compressed_bytes, retry_after,
 };
 use crate::options::TransportConfig;
 use crate::ports::{
-    ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
 };
 use crate::threads::{Current, PerProcess, between_forks};
 
-pub(crate) struct HttpTransport {
+/// The built-in client: the official routes over HTTPS, by ureq. A [`Core`](crate::Core) makes its own from
+/// [`SdkConfigBuilder::transport`](crate::SdkConfigBuilder::transport); make one yourself to wrap it, and have the
+/// wrapper pass every method on, [`interrupt`](ConfigSource::interrupt) and
+/// [`after_fork`](ConfigSource::after_fork) included. The example `wrapped_client` counts deliveries. Needs the
+/// feature `https`, which is a default one.
+///
+/// Calls block. An interrupt, of either port, ends the calls in progress and all later ones.
+///
+/// ```
+/// use convert_sdk::{Core, HttpsClient, SdkConfig, TransportConfig};
+///
+/// let client = HttpsClient::new(TransportConfig::builder().build()?);
+/// let config = SdkConfig::builder().sdk_key("10035569/10034190").build()?;
+/// let core = Core::builder(config).transport(client).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct HttpsClient {
     /// A forked child has connections of its own, and nothing left behind.
     client: PerProcess<Client>,
     config: TransportConfig,
@@ -35,8 +54,10 @@ struct Client {
     aside: Arc<Aside>,
 }
 
-impl HttpTransport {
-    pub(crate) fn new(config: TransportConfig) -> Self {
+impl HttpsClient {
+    /// A client with these settings. Opens no connection yet.
+    #[must_use]
+    pub fn new(config: TransportConfig) -> Self {
         let client = PerProcess::new(Client::new(&config));
         begin();
         Self { client, config }
@@ -51,15 +72,9 @@ impl HttpTransport {
         request: &ConfigRequest<'_>,
         experience_id: Option<&str>,
     ) -> Result<ConfigResponse, TransportError> {
-        let get = self
-            .client()
-            .agent
-            .get(config_url(&self.config, request, experience_id))
-            .config()
-            .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
-            .build();
-        let mut response =
-            self.with_headers(get, request.etag).call().map_err(|e| unfetched(translate(&e)))?;
+        let asked = config_request(&self.config, request, experience_id);
+        let get = prepared(self.client().agent.get(asked.url()), &asked);
+        let mut response = get.call().map_err(|error| unfetched(translate(&error)))?;
         match response.status() {
             StatusCode::NOT_MODIFIED if request.etag.is_some() => Ok(ConfigResponse::NotModified),
             StatusCode::OK => {
@@ -72,24 +87,24 @@ impl HttpTransport {
         }
     }
 
-    fn track_url(&self, request: &TrackingRequest<'_>) -> Result<String, TransportError> {
-        let url = track_url(&self.config, request)?;
-        if url.parse::<Uri>().is_ok() { Ok(url) } else { Err(TransportError::InvalidRequest) }
-    }
-
-    fn with_headers(
-        &self,
-        mut get: RequestBuilder<WithoutBody>,
-        etag: Option<&str>,
-    ) -> RequestBuilder<WithoutBody> {
-        for (name, value) in config_headers(&self.config, etag) {
-            get = get.header(name, value.as_ref());
+    fn cancel(&self) {
+        // A client that this process has not made has no calls in progress.
+        if let Some(client) = self.client.peek() {
+            client.aside.interrupt();
+            Agent::clone(&client.agent).shutdown();
         }
-        get
     }
 }
 
-impl Transport for HttpTransport {
+/// With the headers and the timeout.
+fn prepared<B>(mut request: RequestBuilder<B>, asked: &HttpRequest<'_>) -> RequestBuilder<B> {
+    for (name, value) in asked.headers() {
+        request = request.header(name, value);
+    }
+    request.config().timeout_global(Some(asked.timeout())).build()
+}
+
+impl ConfigSource for HttpsClient {
     fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         self.get_config(request, None)
     }
@@ -102,37 +117,42 @@ impl Transport for HttpTransport {
         self.get_config(request, Some(experience_id))
     }
 
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        let mut body = Outgoing { rest: request.body, is_begun: false };
-        let answered = self
-            .client()
-            .agent
-            .post(self.track_url(request)?)
-            .config()
-            .timeout_global(Some(request.timeout.min(self.config.total_timeout)))
-            .build()
-            .content_type("application/json")
-            .header("content-length", request.body.len())
+    fn interrupt(&self) {
+        self.cancel();
+    }
+}
+
+impl EventSink for HttpsClient {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        let asked = delivery_request(&self.config, batch).map_err(DeliveryFailure::NotSent)?;
+        if asked.url().parse::<Uri>().is_err() {
+            return Err(DeliveryFailure::NotSent(TransportError::InvalidRequest));
+        }
+        let mut body = Outgoing { rest: batch.body, is_begun: false };
+        let answered = prepared(self.client().agent.post(asked.url()), &asked)
+            .header("content-length", batch.body.len())
             .send(SendBody::from_reader(&mut body));
         let mut response = answered.map_err(|error| match translate(&error) {
-            error if body.is_begun => error,
-            error => unsent(error),
+            error if body.is_begun => DeliveryFailure::Unknown(error),
+            error => DeliveryFailure::NotSent(unsent(error)),
         })?;
-        // A connection can be used again only when its answer is read to the end; what the body says,
-        // or whether it comes at all, changes nothing.
+        // A connection can be reused only when its answer was read to the end; what the body says, or whether
+        // it comes at all, changes nothing.
         let _ = read(&mut response, MAX_ANSWER_BYTES);
         let date = text_header(response.headers(), "date");
-        let retry_after = text_header(response.headers(), "retry-after")
-            .and_then(|asked| retry_after(&asked, date.as_deref()));
-        Ok(TrackingResponse { status: response.status().as_u16(), retry_after })
+        let wait = text_header(response.headers(), "retry-after")
+            .and_then(|value| retry_after(&value, date.as_deref()));
+        delivery_answer(response.status().as_u16(), wait)
     }
 
     fn interrupt(&self) {
-        // A client that this process has not made has no calls at hand.
-        if let Some(client) = self.client.peek() {
-            client.aside.interrupt();
-            Agent::clone(&client.agent).shutdown();
-        }
+        self.cancel();
+    }
+}
+
+impl fmt::Debug for HttpsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsClient").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -157,7 +177,7 @@ fn agent_config(config: &TransportConfig) -> Config {
         // ever leaves for a host that was not configured.
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .proxy(config.proxy.clone())
+        .proxy(config.proxy.as_ref().map(|proxy| proxy.parsed.clone()))
         .user_agent(USER_AGENT)
         .timeout_connect(Some(config.connect_timeout))
         .timeout_resolve(Some(config.connect_timeout))
@@ -192,13 +212,13 @@ impl Resolver for Nowhere {
 }
 
 /// Mozilla's roots, and the configured ones besides them.
-fn roots(extra: &[Certificate<'static>]) -> RootCerts {
+fn roots(extra: &[CertificateDer<'static>]) -> RootCerts {
     if extra.is_empty() {
         return RootCerts::WebPki;
     }
     let mozilla = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
-    let mozilla = mozilla.iter().map(|der| Certificate::from_der(der.as_ref()));
-    mozilla.chain(extra.iter().cloned()).collect::<Vec<_>>().into()
+    let all = mozilla.iter().chain(extra);
+    all.map(|der| Certificate::from_der(der.as_ref()).to_owned()).collect::<Vec<_>>().into()
 }
 
 fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -221,7 +241,7 @@ impl Read for Outgoing<'_> {
 
 /// A body of at most this length, unpacked.
 fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportError> {
-    let reader = response.body_mut().with_config().limit(on_the_wire(limit)).reader();
+    let reader = response.body_mut().with_config().limit(max_compressed_bytes(limit)).reader();
     let mut body = Vec::new();
     reader.take(limit.saturating_add(1)).read_to_end(&mut body).map_err(|error| match error.into() {
         ureq::Error::BodyExceedsLimit(_) => TransportError::TooLarge(limit),
@@ -230,12 +250,10 @@ fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportE
     if body.len() as u64 > limit { Err(TransportError::TooLarge(limit)) } else { Ok(body) }
 }
 
-/// What failed before anything of a delivery was sent.
+/// Why nothing of a delivery was sent: there was no connection to send it over.
 fn unsent(error: TransportError) -> TransportError {
     match error {
-        TransportError::Broken(_) | TransportError::Protocol | TransportError::Interrupted => {
-            TransportError::Connect
-        }
+        TransportError::Broken(_) | TransportError::Protocol => TransportError::Connect,
         TransportError::Timeout(_) => TransportError::Timeout("connecting"),
         error => error,
     }
@@ -311,33 +329,26 @@ mod tests {
     use ureq::unversioned::transport::ConnectionDetails;
 
     use super::*;
-    use crate::options::CacheLevel;
 
     const LIMIT: u64 = 1 << 20;
 
-    fn transport(emulator: &Emulator) -> HttpTransport {
+    fn transport(emulator: &Emulator) -> HttpsClient {
         let network = TransportConfig::builder()
             .config_base_url(emulator.config_url())
             .track_base_url(emulator.track_url())
             .root_certificate_pem(emulator.ca_pem())
             .max_response_bytes(LIMIT);
-        HttpTransport::new(network.build().unwrap())
+        HttpsClient::new(network.build().unwrap())
     }
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    const FETCH: ConfigRequest<'static> = ConfigRequest {
-        sdk_key: Project::DEMO_SDK_KEY,
-        environment: None,
-        cache_level: CacheLevel::Default,
-        debug_token: None,
-        etag: None,
-        timeout: TIMEOUT,
-    };
+    const FETCH: ConfigRequest<'static> = ConfigRequest::new(Project::DEMO_SDK_KEY, TIMEOUT);
 
-    const TRACK: TrackingRequest<'static> = TrackingRequest {
+    const TRACK: EventBatch<'static> = EventBatch {
         route_key: Project::DEMO_SDK_KEY,
         project_id: "10034190",
+        events: 1,
         body:
             br#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
             [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#,
@@ -345,8 +356,8 @@ mod tests {
     };
 
     #[test]
-    fn the_first_request_is_prepared_with_the_transport() {
-        HttpTransport::new(TransportConfig::builder().build().unwrap());
+    fn the_first_request_is_prepared_with_the_client() {
+        let _client = HttpsClient::new(TransportConfig::builder().build().unwrap());
         assert!(BEGUN.load(Ordering::Acquire), "a fork may meet the next one");
     }
 
@@ -358,17 +369,16 @@ mod tests {
         let limited = |date: &str| {
             let retry_after = Some(RetryAfter::Date(date.to_owned()));
             emulator.inject(Fault::track(FaultKind::Status { status: 429, retry_after }).times(1));
-            let answer = transport.send_tracking(&TRACK).unwrap();
-            assert_eq!(answer.status, 429);
-            answer.retry_after
+            let DeliveryFailure::Refused(refusal) = transport.deliver(&TRACK).unwrap_err() else { panic!() };
+            assert_eq!(refusal.status, Some(429));
+            refusal.retry_after
         };
         assert!(limited("Wed, 21 Oct 2099 07:28:00 GMT").is_some_and(|asked| asked > YEAR));
         assert_eq!(limited("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "it is over");
         assert_eq!(limited("soon"), None);
     }
 
-    const DELIVERY: TrackingRequest<'static> =
-        TrackingRequest { route_key: "1/2", project_id: "2", body: b"{}", timeout: TIMEOUT };
+    const DELIVERY: EventBatch<'static> = EventBatch::new("1/2", "2", 0, b"{}", TIMEOUT);
 
     /// A system whose lookups, or connects, end when a test says so, and fail.
     #[derive(Debug)]
@@ -404,18 +414,19 @@ mod tests {
         }
     }
 
-    fn over(connect_timeout: Duration, client: impl FnOnce(&TransportConfig) -> Client) -> HttpTransport {
+    fn over(connect_timeout: Duration, client: impl FnOnce(&TransportConfig) -> Client) -> HttpsClient {
         let network = TransportConfig::builder()
             .config_base_url("https://127.0.0.1:9")
             .track_base_url("https://127.0.0.1:9")
             .connect_timeout(connect_timeout);
         let config = network.build().unwrap();
-        HttpTransport { client: PerProcess::new(client(&config)), config }
+        HttpsClient { client: PerProcess::new(client(&config)), config }
     }
 
     #[test]
     fn an_interrupt_ends_a_lookup_or_a_connect_that_hangs() {
-        let ends = |call: &(dyn Fn(&HttpTransport) -> TransportError + Sync), expected: &TransportError| {
+        let ends = |call: &(dyn Fn(&HttpsClient) -> DeliveryFailure + Sync)| {
+            let expected = DeliveryFailure::NotSent(TransportError::Interrupted);
             for in_lookup in [true, false] {
                 let (hanging, is_begun, _ends) = Hanging::new();
                 let transport = over(TIMEOUT, |config| {
@@ -428,16 +439,15 @@ mod tests {
                 std::thread::scope(|scope| {
                     let called = scope.spawn(|| call(&transport));
                     is_begun.recv().unwrap();
-                    transport.interrupt();
-                    assert_eq!(called.join().unwrap(), *expected, "in a lookup: {in_lookup}");
+                    transport.cancel();
+                    assert_eq!(called.join().unwrap(), expected, "in a lookup: {in_lookup}");
                 });
-                assert_eq!(call(&transport), *expected);
+                assert_eq!(call(&transport), expected);
                 assert!(is_begun.is_empty(), "and nothing begins after it");
             }
         };
-        ends(&|transport| transport.fetch_config(&FETCH).unwrap_err(), &TransportError::Interrupted);
-        // Nothing was sent.
-        ends(&|transport| transport.send_tracking(&DELIVERY).unwrap_err(), &TransportError::Connect);
+        ends(&|transport| DeliveryFailure::NotSent(transport.fetch_config(&FETCH).unwrap_err()));
+        ends(&|transport| transport.deliver(&DELIVERY).unwrap_err());
     }
 
     #[test]
@@ -475,9 +485,9 @@ mod tests {
 
         emulator.clear_faults();
         emulator.inject(Fault::track(FaultKind::GzipBomb { bytes: 1 << 29 }));
-        let mut sent = Err(TransportError::Panicked);
-        let cost = measure(|| sent = transport.send_tracking(&TRACK));
-        assert_eq!(sent, Ok(TrackingResponse::new(200)), "what the answer says changes nothing");
+        let mut sent = Ok(Receipt::default());
+        let cost = measure(|| sent = transport.deliver(&TRACK));
+        assert_eq!(sent, Ok(Receipt::with_status(200)), "what the answer says changes nothing");
         assert!(cost.bytes_max < LIMIT, "{cost:?}");
         let received = emulator.received();
         assert_eq!(received.totals.events, 1);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::isolation::Isolation;
 use super::pacer::{Allowance, Pacer};
-use super::remedy::{Remedy, can_be_the_parcels, fate_is_unknown, remedy};
+use super::remedy::{Remedy, can_be_the_parcels, remedy};
 use super::{CutLimit, InFlight, Parcel};
 use crate::engine::{BreakerState, ByClass, Jitter, Moment};
 use crate::options::DeliveryConfig;
-use crate::ports::TransportError;
+use crate::ports::DeliveryFailure;
 
 /// Events in a delivery that finds out whether a failing endpoint works again.
 const PROBE_EVENTS: usize = 50;
@@ -42,7 +42,7 @@ pub(crate) struct Failure<P> {
     /// The endpoint may have taken the parcels although no answer came.
     pub(crate) fate_unknown: bool,
     /// The status with which the endpoint begins to refuse whatever it is sent.
-    pub(crate) begins_to_refuse: Option<u16>,
+    pub(crate) begins_to_refuse: Option<Option<u16>>,
     /// A parcel up to this one may be why attempts fail; later ones need not wait for it.
     pub(crate) pass_by: Option<u64>,
 }
@@ -130,8 +130,7 @@ impl<P: Parcel> Dispatch<P> {
         &mut self,
         attempt: u64,
         mut parcels: Vec<P>,
-        cause: &TransportError,
-        retry_after: Option<Duration>,
+        cause: &DeliveryFailure,
         now: Moment,
     ) -> Failure<P> {
         let rest = self.isolation.take_rest(attempt);
@@ -143,13 +142,17 @@ impl<P: Parcel> Dispatch<P> {
             begins_to_refuse: None,
             pass_by: None,
         };
+        let retry_after = match cause {
+            DeliveryFailure::Refused(refusal) => refusal.retry_after,
+            DeliveryFailure::Unknown(_) | DeliveryFailure::NotSent(_) => None,
+        };
         match remedy(cause, parcels.len()) {
             Remedy::Drop => {
                 let dropped = parcels.len();
                 logged!(warn, "the endpoint cannot take a request: {cause}; records dropped: {dropped}");
                 failure.rejected = parcels;
                 failure.retry = rest.unwrap_or_default();
-                if cause.status().is_some() {
+                if matches!(cause, DeliveryFailure::Refused(_)) {
                     self.refused_in_a_row += 1;
                     failure.pauses = self.pause_if_refused(attempt, now, retry_after);
                 }
@@ -176,7 +179,7 @@ impl<P: Parcel> Dispatch<P> {
                         error,
                         "the endpoint refuses events: {cause}; they are kept until they are too old"
                     );
-                    failure.begins_to_refuse = Some(cause.status().unwrap_or_default());
+                    failure.begins_to_refuse = Some(cause.status());
                 }
                 self.pacer.refused(self.next_attempt, now);
                 failure.pauses = true;
@@ -184,7 +187,7 @@ impl<P: Parcel> Dispatch<P> {
             }
             Remedy::Retry => {
                 logged!(warn, "a delivery failed: {cause}; records kept: {}", parcels.len());
-                failure.fate_unknown = fate_is_unknown(cause);
+                failure.fate_unknown = matches!(cause, DeliveryFailure::Unknown(_));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
                 failure.pauses = true;
                 if can_be_the_parcels(cause) {

@@ -1,6 +1,6 @@
 //! How the tracker begins deliveries, and what it does when they end.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::effects::Effects;
 use super::flushes::Fate;
@@ -8,7 +8,7 @@ use super::machine::{Loss, Tracker};
 use super::repetitions::mark_key;
 use crate::engine::delivery::Failure;
 use crate::engine::{Claim, Delivery, DeliveryError, LifecycleEvent, Moment, Outcome};
-use crate::ports::TransportError;
+use crate::ports::DeliveryFailure;
 
 impl Tracker {
     /// A delivery has ended.
@@ -22,16 +22,12 @@ impl Tracker {
         let Delivery { records, reason, retries, .. } = &delivery;
         effects.notify(|| LifecycleEvent::released(records, *reason, *retries, &result));
         match result {
-            Ok(response) if response.is_success() => {
+            Ok(_) => {
                 self.stats.delivered_bytes += bytes as u64;
                 self.stats.segments_left_out += left_out;
                 self.succeeded(&delivery, effects);
             }
-            Ok(response) => {
-                let cause = TransportError::Status(response.status);
-                self.failed(delivery, cause, response.retry_after, now, wall, effects);
-            }
-            Err(cause) => self.failed(delivery, cause, None, now, wall, effects),
+            Err(cause) => self.failed(delivery, cause, now, wall, effects),
         }
     }
 
@@ -80,15 +76,14 @@ impl Tracker {
     fn failed(
         &mut self,
         delivery: Delivery,
-        cause: TransportError,
-        retry_after: Option<Duration>,
+        cause: DeliveryFailure,
         now: Moment,
         wall: SystemTime,
         effects: &mut Effects,
     ) {
         let Delivery { attempt, records, .. } = delivery;
         let Failure { retry, rejected, pauses, fate_unknown, begins_to_refuse, pass_by } =
-            self.dispatch.failed(attempt, records, &cause, retry_after, now);
+            self.dispatch.failed(attempt, records, &cause, now);
         self.stats.fate_unknown += u64::from(fate_unknown);
         if let Some(status) = begins_to_refuse {
             effects.notify(|| LifecycleEvent::DeliveryRefused { status });

@@ -15,7 +15,7 @@ pub(crate) use machine::{Tracker, TrackerSettings};
 pub(crate) use repetitions::mark_key;
 
 use super::{Queued, ReleaseReason, Reply, TrackedEvent};
-use crate::ports::{TrackingResponse, TransportError};
+use crate::ports::{DeliveryFailure, Receipt};
 
 /// A record, and who waits for the tracker's verdict on it.
 pub(crate) struct Record {
@@ -46,7 +46,7 @@ pub(crate) struct Delivery {
 /// A delivery that has ended.
 pub(crate) struct Outcome {
     pub(crate) delivery: Delivery,
-    pub(crate) result: Result<TrackingResponse, TransportError>,
+    pub(crate) result: Result<Receipt, DeliveryFailure>,
     pub(crate) bytes: usize,
     /// Segment values that the endpoint would have refused the request for.
     pub(crate) left_out: u64,

@@ -15,8 +15,9 @@ use crate::engine::{
     BreakerState, ByClass, Conversion, Delivery, Exposure, FlushReport, FlushRequest, GoalDataKey, GoalValue,
     Jitter, Moment, Outcome, Pending, question,
 };
+use crate::http::delivery_answer;
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
-use crate::ports::{TrackingResponse, TransportError};
+use crate::ports::{DeliveryFailure, Receipt, TransportError};
 
 /// A tracker without threads: time is a number that the test moves, deliveries are values that it
 /// ends.
@@ -107,19 +108,19 @@ impl Bench {
         begun
     }
 
-    fn end(&mut self, delivery: Delivery, result: Result<TrackingResponse, TransportError>) {
+    fn end(&mut self, delivery: Delivery, result: Result<Receipt, DeliveryFailure>) {
         let outcome = Outcome { delivery, result, bytes: 1, left_out: 0 };
         self.tracker.ended(outcome, self.now, SystemTime::UNIX_EPOCH, &mut self.effects);
     }
 
     /// Ends a delivery; returns the one that follows at once.
     fn answer(&mut self, delivery: Delivery, status: u16) -> Option<Delivery> {
-        self.end(delivery, Ok(TrackingResponse::new(status)));
+        self.end(delivery, delivery_answer(status, None));
         self.settle()
     }
 
     fn fail(&mut self, delivery: Delivery) -> Option<Delivery> {
-        self.end(delivery, Err(TransportError::Connect));
+        self.end(delivery, Err(DeliveryFailure::NotSent(TransportError::Connect)));
         self.settle()
     }
 
@@ -254,10 +255,10 @@ fn an_endpoint_that_asks_for_no_wait_gets_one() {
     bench.expose(0);
     let delivery = bench.settle().unwrap();
     let report = bench.flush();
-    let limited = || TrackingResponse { status: 429, retry_after: Some(Duration::ZERO) };
-    bench.end(delivery, Ok(limited()));
+    let limited = || delivery_answer(429, Some(Duration::ZERO));
+    bench.end(delivery, limited());
     let delivery = bench.settle().expect("the flush has not tried yet");
-    bench.end(delivery, Ok(limited()));
+    bench.end(delivery, limited());
     assert!(bench.settle().is_none(), "not in the moment of the failure");
     let delivery = bench.wake().unwrap();
     bench.answer(delivery, 200);
@@ -269,16 +270,16 @@ fn what_is_recorded_during_a_backoff_waits_too() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
-    let limited = TrackingResponse { status: 429, retry_after: Some(5 * SECOND) };
-    bench.end(delivery, Ok(limited));
+    let limited = delivery_answer(429, Some(5 * SECOND));
+    bench.end(delivery, limited);
     assert!(bench.settle().is_none());
     assert_eq!(bench.tracker.wake_at(), Some(bench.now + 5 * SECOND), "as the endpoint asks");
     bench.expose(1);
     assert!(bench.settle().is_none());
     let delivery = bench.wake().unwrap();
     assert_eq!(sequences(&delivery), [0, 1]);
-    let for_ever = TrackingResponse { status: 503, retry_after: Some(Duration::MAX) };
-    bench.end(delivery, Ok(for_ever));
+    let for_ever = delivery_answer(503, Some(Duration::MAX));
+    bench.end(delivery, for_ever);
     assert!(bench.settle().is_none());
     assert_eq!(
         bench.tracker.wake_at(),
@@ -306,7 +307,7 @@ fn a_single_attempt_waits_for_no_retry_after() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
-    bench.end(delivery, Ok(TrackingResponse { status: 429, retry_after: Some(60 * SECOND) }));
+    bench.end(delivery, delivery_answer(429, Some(60 * SECOND)));
     assert!(bench.settle().is_none());
     let report = bench.flush_within(10 * SECOND, true);
     let delivery = bench.settle().expect("at once");
@@ -360,7 +361,7 @@ fn a_flush_obeys_a_retry_after_that_fits() {
     let start = bench.now;
     let _report = bench.flush_within(5 * SECOND, false);
     let delivery = bench.settle().unwrap();
-    bench.end(delivery, Ok(TrackingResponse { status: 503, retry_after: Some(4 * SECOND) }));
+    bench.end(delivery, delivery_answer(503, Some(4 * SECOND)));
     assert!(bench.settle().is_none());
     assert!(bench.wake().is_some());
     assert_eq!(bench.now, start + 4 * SECOND);
@@ -374,7 +375,7 @@ fn a_flush_tries_once_before_a_retry_after_past_its_deadline() {
     let report = bench.flush_within(5 * SECOND, false);
     let mut delivery = bench.settle().unwrap();
     for again in [true, false] {
-        bench.end(delivery, Ok(TrackingResponse { status: 429, retry_after: Some(50 * SECOND) }));
+        bench.end(delivery, delivery_answer(429, Some(50 * SECOND)));
         assert!(bench.settle().is_none() && report.is_empty());
         let Some(next) = bench.wake() else {
             assert!(!again && bench.now == start + 5 * SECOND);
@@ -555,7 +556,7 @@ fn a_failing_endpoint_gets_one_small_probe_at_a_time() {
     );
     let probe = bench.wake().unwrap();
     assert_eq!((probe.records.len(), bench.tracker.stats().breaker), (50, BreakerState::HalfOpen));
-    bench.end(probe, Ok(TrackingResponse::new(200)));
+    bench.end(probe, delivery_answer(200, None));
     assert_eq!(bench.settle_all().len(), 4, "everything goes on");
     assert_eq!(bench.tracker.stats().breaker, BreakerState::Closed);
 }

@@ -18,7 +18,7 @@ use crate::engine::{
     TrackedEvent, TrackerSettings, question,
 };
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
-use crate::ports::TrackingResponse;
+use crate::ports::Receipt;
 use crate::threads::flusher::FlusherHandle;
 use crate::threads::store::StoreMessage;
 use crate::threads::wait::Caller;
@@ -126,7 +126,7 @@ fn a_caller_that_waits_is_woken_by_space_alone() {
     turn(Event::Tick);
     assert_eq!(counter.0.load(SeqCst), 0, "there is no space");
     let delivery = deliveries.try_recv().unwrap();
-    let result = Ok(TrackingResponse::new(200));
+    let result = Ok(Receipt::default());
     turn(Event::Ended(Outcome { delivery, result, bytes: 1, left_out: 0 }));
     turn(Event::Tick);
     assert_eq!(counter.0.load(SeqCst), 1);
@@ -156,7 +156,7 @@ fn the_store_is_told_of_a_step_before_the_ledger_shows_it() {
     let key = "bucketing".to_owned();
     turn(Event::Claimed(vec![Claimed { sequence: 0, key, answer: ClaimAnswer::First }]));
     let delivery = deliveries.try_recv().unwrap();
-    let result = Ok(TrackingResponse::new(200));
+    let result = Ok(Receipt::default());
     turn(Event::Ended(Outcome { delivery, result, bytes: 1, left_out: 0 }));
     assert_eq!((heard.try_recv(), ledger.read(Moment::default()).pending), (Ok(1), 0));
 }

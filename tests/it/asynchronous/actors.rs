@@ -1,8 +1,8 @@
 //! Both surfaces share one instance and one set of actors.
 
 use convert_sdk::{
-    BoxFuture, ConfigRequest, ConfigResponse, ConversionOptions, ConversionStatus, Core, DecisionSource,
-    TrackingRequest, TrackingResponse, Transport, TransportError, attributes,
+    BoxFuture, ConversionOptions, ConversionStatus, Core, DecisionSource, DeliveryFailure, EventBatch,
+    EventSink, Receipt, attributes,
 };
 
 use super::{block_on, start_async_scripted};
@@ -61,12 +61,9 @@ fn flushes_of_both_surfaces_are_all_answered() {
 /// Takes everything at once.
 struct Taker;
 
-impl Transport for Taker {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Ok(TrackingResponse::new(200))
+impl EventSink for Taker {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        Ok(Receipt::default())
     }
 }
 
@@ -75,7 +72,7 @@ impl Transport for Taker {
 fn no_flush_is_forgotten_among_many_and_dropped_ones() {
     const THREADS: u32 = 4;
     const ROUNDS: u32 = 250;
-    let core = Core::builder(direct().build().unwrap()).transport(Taker).build().unwrap();
+    let core = Core::builder(direct().build().unwrap()).event_sink(Taker).build().unwrap();
     core.initialize().unwrap();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {

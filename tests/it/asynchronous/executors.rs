@@ -117,7 +117,8 @@ fn every_future_goes_to_any_thread() {
     shared::<AsyncCore>();
     shared::<convert_sdk::AsyncContext>();
     shared::<convert_sdk::EventStream>();
-    shared::<Box<dyn convert_sdk::AsyncTransport>>();
+    shared::<Box<dyn convert_sdk::AsyncConfigSource>>();
+    shared::<Box<dyn convert_sdk::AsyncEventSink>>();
     shared::<Box<dyn convert_sdk::AsyncDataStore>>();
     let core = super::start_async(crate::support::direct());
     let mut visitor = block_on(core.create_context("v", ())).unwrap();

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use convert_sdk::{
-    AsyncCore, BoxFuture, ConfigRequest, ConfigResponse, Core, InitializeError, PreviewError, RefreshOutcome,
-    SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportError,
+    AsyncCore, BoxFuture, ConfigRequest, ConfigResponse, ConfigSource, Core, InitializeError, PreviewError,
+    RefreshOutcome, SdkConfig, TransportError,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -79,14 +79,11 @@ struct Deaf {
     go_on: Receiver<()>,
 }
 
-impl Transport for Deaf {
+impl ConfigSource for Deaf {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         self.asked.send(()).unwrap();
         let _ = self.go_on.recv();
         Err(TransportError::Connect)
-    }
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Err(TransportError::Unsupported)
     }
 }
 
@@ -94,7 +91,7 @@ impl Transport for Deaf {
 fn a_close_sends_callers_home_from_a_fetch_that_nothing_ends() {
     let ((asked, begun), (hold, go_on)) = (unbounded(), bounded::<()>(0));
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = Core::builder(config).transport(Deaf { asked, go_on }).build().unwrap().to_async();
+    let core = Core::builder(config).config_source(Deaf { asked, go_on }).build().unwrap().to_async();
     let mut waiting: BoxFuture<'_, _> = Box::pin(core.initialize_within(PATIENCE));
     poll_once(&mut waiting);
     begun.recv_timeout(PATIENCE).unwrap();
@@ -115,10 +112,11 @@ struct SlowPreviews {
     answers: Receiver<()>,
 }
 
-impl Transport for SlowPreviews {
+impl ConfigSource for SlowPreviews {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         Ok(ConfigResponse::Fetched { body: shop().to_string(), etag: None })
     }
+
     fn fetch_experience(&self, _: &ConfigRequest<'_>, id: &str) -> Result<ConfigResponse, TransportError> {
         self.asked.send(id.to_owned()).unwrap();
         crossbeam_channel::select! {
@@ -126,9 +124,7 @@ impl Transport for SlowPreviews {
             recv(self.stopped) -> _ => Err(TransportError::Interrupted),
         }
     }
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
+
     fn interrupt(&self) {
         self.running.lock().unwrap().take();
     }
@@ -141,7 +137,7 @@ fn slow_previews() -> (AsyncCore, Receiver<String>, Sender<()>) {
     let (running, stopped) = bounded(0);
     let transport = SlowPreviews { asked, running: Mutex::new(Some(running)), stopped, answers };
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = Core::builder(config).transport(transport).build().unwrap().to_async();
+    let core = Core::builder(config).config_source(transport).build().unwrap().to_async();
     block_on(core.initialize()).unwrap();
     (core, previews, answer)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use convert_emulator::Emulator;
 use convert_sdk::{
-    AsyncCore, AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, ConversionOptions, FlushError,
-    InMemoryDataStore, TrackingRequest, TrackingResponse, TransportError,
+    AsyncCore, AsyncEventSink, BoxFuture, ConversionOptions, DeliveryFailure, EventBatch, FlushError,
+    InMemoryDataStore, Receipt,
 };
 use crossbeam_channel::{Sender, bounded};
 use futures_core::Stream;
@@ -89,21 +89,11 @@ struct Client {
     forked: AtomicBool,
 }
 
-impl AsyncTransport for Client {
-    fn fetch_config<'a>(
-        &'a self,
-        _: &'a ConfigRequest<'a>,
-    ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
-        Box::pin(async { Err(TransportError::Unsupported) })
-    }
-
-    fn send_tracking<'a>(
-        &'a self,
-        _: &'a TrackingRequest<'a>,
-    ) -> BoxFuture<'a, Result<TrackingResponse, TransportError>> {
+impl AsyncEventSink for Client {
+    fn deliver<'a>(&'a self, _: &'a EventBatch<'a>) -> BoxFuture<'a, Result<Receipt, DeliveryFailure>> {
         Box::pin(async {
             if self.forked.load(Ordering::SeqCst) {
-                return Ok(TrackingResponse::new(200));
+                return Ok(Receipt::default());
             }
             let _ = self.begun.send(());
             std::future::pending().await
@@ -119,7 +109,7 @@ fn client() {
     let (begun, has_begun) = bounded(1);
     let client = Client { begun, forked: false.into() };
     let config = direct().batch_size(1).build().unwrap();
-    let core = AsyncCore::builder(config).async_transport(client).build().unwrap().to_async();
+    let core = AsyncCore::builder(config).async_event_sink(client).build().unwrap().to_async();
     block_on(core.initialize()).unwrap();
     convert(&core.to_sync(), 0..1);
     has_begun.recv_timeout(PATIENCE).unwrap();

@@ -10,8 +10,6 @@ mod forks;
 mod handles;
 mod heartbeat;
 mod names;
-#[cfg(feature = "async-reqwest")]
-mod reqwest;
 mod stores;
 pub(crate) mod threads;
 mod transports;
@@ -34,7 +32,7 @@ fn start_async_scripted(config: SdkConfigBuilder) -> (AsyncCore, Script) {
 fn keyed_script() -> (AsyncCore, Script) {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
-    let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
+    let core = Core::builder(config).transport(script.transport()).build().unwrap();
     (core.to_async(), script)
 }
 

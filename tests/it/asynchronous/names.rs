@@ -41,7 +41,7 @@ fn every_call_of_a_core_is_there_and_those_that_wait_are_futures() {
     // Asks a data store: in its documentation, on the caller's thread.
     let waits_too = ["create_context", "decide_many", "initialize_within"];
     // Of the builder.
-    let elsewhere = ["transport", "shared_transport", "build"];
+    let elsewhere = ["transport", "config_source", "event_sink", "build"];
     let mut waiting = 0;
     for (name, kind) in sync.iter().filter(|(name, _)| !elsewhere.contains(&name.as_str())) {
         let waits = *kind == Kind::Waiting || waits_too.contains(&name.as_str());

@@ -6,15 +6,15 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use convert_sdk::{
-    AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, Core, FlushError, InitializeError, LoadError,
-    SdkConfig, TrackingRequest, TrackingResponse, TransportConfig, TransportError,
+    AsyncConfigSource, AsyncEventSink, BoxFuture, ConfigRequest, ConfigResponse, Core, DeliveryFailure,
+    EventBatch, FlushError, InitializeError, LoadError, Receipt, SdkConfig, TransportConfig, TransportError,
 };
 use crossbeam_channel::{Sender, bounded, unbounded};
 
 use super::block_on;
 use crate::support::{KEY, ONCE, PATIENCE, convert, shop, until};
 
-type Answer = Result<TrackingResponse, TransportError>;
+type Answer = Result<Receipt, DeliveryFailure>;
 
 /// What happens to a delivery.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Drop for OnDrop {
     }
 }
 
-impl AsyncTransport for Moody {
+impl AsyncConfigSource for Moody {
     fn fetch_config<'a>(
         &'a self,
         _: &'a ConfigRequest<'a>,
@@ -48,8 +48,10 @@ impl AsyncTransport for Moody {
         let body = shop().to_string();
         Box::pin(async { Ok(ConfigResponse::Fetched { body, etag: None }) })
     }
+}
 
-    fn send_tracking<'a>(&'a self, request: &'a TrackingRequest<'a>) -> BoxFuture<'a, Answer> {
+impl AsyncEventSink for Moody {
+    fn deliver<'a>(&'a self, batch: &'a EventBatch<'a>) -> BoxFuture<'a, Answer> {
         assert!(self.mood != Mood::PanickingInTheCall, "on purpose");
         let on_drop = OnDrop(self.dropped.clone());
         Box::pin(async move {
@@ -58,8 +60,8 @@ impl AsyncTransport for Moody {
             if self.mood == Mood::Hanging {
                 pending::<()>().await;
             }
-            assert_eq!(request.route_key, KEY);
-            Ok(TrackingResponse::new(200))
+            assert_eq!(batch.route_key, KEY);
+            Ok(Receipt::default())
         })
     }
 }
@@ -115,7 +117,10 @@ fn a_panic_in_a_call_or_its_future_is_a_failure() {
     for mood in [Mood::PanickingInTheCall, Mood::PanickingInTheFuture] {
         let (core, _) = moody(mood, network());
         let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it panics") };
-        assert_eq!(report.stats.last_error.unwrap().cause, TransportError::Panicked);
+        assert_eq!(
+            report.stats.last_error.unwrap().cause,
+            DeliveryFailure::Unknown(TransportError::Panicked)
+        );
         assert_eq!(report.pending, 2);
     }
 }
@@ -129,19 +134,12 @@ struct Elsewhere {
 
 struct Remote(Arc<Elsewhere>, Sender<()>);
 
-impl AsyncTransport for Remote {
-    fn fetch_config<'a>(
-        &'a self,
-        _: &'a ConfigRequest<'a>,
-    ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
-        Box::pin(async { Err(TransportError::Unsupported) })
-    }
-
-    fn send_tracking<'a>(&'a self, _: &'a TrackingRequest<'a>) -> BoxFuture<'a, Answer> {
+impl AsyncEventSink for Remote {
+    fn deliver<'a>(&'a self, _: &'a EventBatch<'a>) -> BoxFuture<'a, Answer> {
         Box::pin(poll_fn(|context| {
             *self.0.waiting.lock().unwrap() = Some(context.waker().clone());
             if *self.0.answered.lock().unwrap() {
-                return Poll::Ready(Ok(TrackingResponse::new(204)));
+                return Poll::Ready(Ok(Receipt::with_status(204)));
             }
             let _ = self.1.try_send(());
             Poll::Pending
@@ -155,7 +153,7 @@ fn a_future_is_polled_again_when_it_is_woken_from_elsewhere() {
     let elsewhere = Arc::new(Elsewhere::default());
     let config = SdkConfig::builder().data(&shop()).build().unwrap();
     let remote = Remote(Arc::clone(&elsewhere), polled);
-    let core = Core::builder(config).async_transport(remote).build().unwrap();
+    let core = Core::builder(config).async_event_sink(remote).build().unwrap();
     core.initialize().unwrap();
     convert(&core, 0..1);
     let answering = std::thread::spawn(move || {

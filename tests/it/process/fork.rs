@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Received, RouteKind};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, DataStore, InMemoryDataStore, LifecycleEventKind, RefreshConfig,
-    Stats, StoreError, TrackingRequest, TrackingResponse, Transport, TransportError, attributes,
+    Core, DataStore, DeliveryFailure, EventBatch, EventSink, InMemoryDataStore, LifecycleEventKind, Receipt,
+    RefreshConfig, Stats, StoreError, attributes, http,
 };
 use crossbeam_channel::bounded;
 
@@ -498,13 +498,11 @@ impl Hooked {
     }
 }
 
-impl Transport for Hooked {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
+impl EventSink for Hooked {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        http::delivery_answer(if self.count() == 1 { 200 } else { 500 }, None)
     }
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Ok(TrackingResponse::new(if self.count() == 1 { 200 } else { 500 }))
-    }
+
     fn after_fork(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
         panic!("harmless");
@@ -527,19 +525,19 @@ impl DataStore for Hooked {
 }
 
 fn hooks() {
-    let (transport, store) = (Arc::new(Hooked::default()), Arc::new(Hooked::default()));
+    let (sink, store) = (Arc::new(Hooked::default()), Arc::new(Hooked::default()));
     let config = direct().shared_data_store(Arc::clone(&store) as Arc<dyn DataStore>).build().unwrap();
-    let core = Core::builder(config).shared_transport(Arc::clone(&transport) as Arc<dyn Transport>);
+    let core = Core::builder(config).event_sink(Arc::clone(&sink));
     let core = core.build().unwrap();
     core.initialize().unwrap();
     convert(&core, 0..3);
     forked(|| {
         convert(&core, 0..2);
-        assert_eq!((transport.count(), store.count()), (1, 1));
+        assert_eq!((sink.count(), store.count()), (1, 1));
         delivers(&core, 2);
     })
     .join();
-    assert_eq!((transport.count(), store.count()), (0, 0));
+    assert_eq!((sink.count(), store.count()), (0, 0));
 }
 
 #[test]

@@ -10,10 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::get;
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, SdkConfig, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
-};
+use convert_sdk::{ConfigRequest, ConfigResponse, ConfigSource, Core, SdkConfig, TransportError};
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, serve, testing};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -89,7 +86,7 @@ struct Held {
     release: Mutex<mpsc::Receiver<()>>,
 }
 
-impl Transport for Held {
+impl ConfigSource for Held {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         Ok(ConfigResponse::Fetched { body: SHOP.to_owned(), etag: None })
     }
@@ -99,10 +96,6 @@ impl Transport for Held {
         released.map_err(|_| TransportError::Unsupported)?;
         Ok(ConfigResponse::Fetched { body: SHOP.to_owned(), etag: None })
     }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
 }
 
 #[tokio::test]
@@ -111,7 +104,7 @@ async fn a_preview_leaves_the_executor_to_other_requests() {
     let transport = Held { release: Mutex::new(held) };
     let config = SdkConfig::builder().sdk_key("shop/key").build().unwrap();
     let convert =
-        Convert::new(Core::builder(config).transport(transport).build().unwrap(), VisitorCookie::plain());
+        Convert::new(Core::builder(config).config_source(transport).build().unwrap(), VisitorCookie::plain());
     convert.initialize().await.unwrap();
 
     let preview = |mut visitor: Visitor| async move {

@@ -7,8 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::routing::{get, post};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, FlushReport, SdkConfig, TrackingRequest, TrackingResponse,
-    Transport, TransportError,
+    Core, DeliveryFailure, EventBatch, EventSink, FlushReport, Receipt, SdkConfig, TransportError,
 };
 use convert_sdk_axum::{Convert, ConvertLayer, ServeError, Visitor, VisitorCookie, serve, testing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -129,20 +128,16 @@ async fn a_stop_that_panics_has_a_deadline_all_the_same() {
 /// Takes nothing.
 struct Refusing;
 
-impl Transport for Refusing {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Err(TransportError::Connect)
+impl EventSink for Refusing {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        Err(DeliveryFailure::NotSent(TransportError::Connect))
     }
 }
 
 #[tokio::test]
 async fn what_cannot_be_delivered_is_an_error_with_the_ledger() {
     let config = SdkConfig::builder().data_json(include_str!("../../../../examples/shop.json"));
-    let core = Core::builder(config.build().unwrap()).transport(Refusing).build().unwrap();
+    let core = Core::builder(config.build().unwrap()).event_sink(Refusing).build().unwrap();
     core.initialize().unwrap();
     let convert = Convert::new(core, VisitorCookie::plain());
     let serving = start(convert, Router::new(), Duration::from_secs(1)).await;

@@ -5,10 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, SdkConfig, TrackingRequest, TrackingResponse, Transport,
-    TransportError, attributes,
-};
+use convert_sdk::{ConfigRequest, ConfigResponse, ConfigSource, Core, SdkConfig, TransportError, attributes};
 use convert_sdk_rocket::{Convert, ConvertFairing, LaunchError, Visitor, VisitorCookie, launch, testing};
 use rocket::error::ErrorKind;
 use rocket::http::Header;
@@ -252,15 +249,11 @@ struct Hanging {
     answer: Mutex<mpsc::Receiver<()>>,
 }
 
-impl Transport for Hanging {
+impl ConfigSource for Hanging {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         let _ = self.asked.send(());
         let _ = self.answer.lock().unwrap().recv();
         Err(TransportError::Connect)
-    }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Err(TransportError::Unsupported)
     }
 }
 
@@ -270,7 +263,7 @@ async fn a_stop_while_the_core_starts_ends_the_launch() {
     let config = SdkConfig::builder().sdk_key("shop/key").initialize_timeout(10 * PATIENCE).build().unwrap();
     let transport = Hanging { asked, answer: Mutex::new(answer) };
     let convert =
-        Convert::new(Core::builder(config).transport(transport).build().unwrap(), VisitorCookie::plain());
+        Convert::new(Core::builder(config).config_source(transport).build().unwrap(), VisitorCookie::plain());
     let stop = async move { tokio::task::spawn_blocking(move || was_asked.recv()).await.unwrap().unwrap() };
     let app = app().attach(ConvertFairing::new(&convert));
     let grace = Duration::from_millis(500);

@@ -3,10 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, FlushError, SdkConfig, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
-};
+use convert_sdk::{ConfigRequest, ConfigResponse, ConfigSource, Core, FlushError, SdkConfig, TransportError};
 use convert_sdk_web::{Convert, Framework, RequestUrl, VisitorCookie, testing};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +41,7 @@ struct Recovering {
     failures: AtomicU32,
 }
 
-impl Transport for Recovering {
+impl ConfigSource for Recovering {
     fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
         let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match left {
@@ -52,17 +49,13 @@ impl Transport for Recovering {
             Err(_) => Ok(ConfigResponse::Fetched { body: SHOP.to_owned(), etag: None }),
         }
     }
-
-    fn send_tracking(&self, _: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
 }
 
 #[tokio::test]
 async fn a_core_that_fails_at_first_is_ready_eventually() {
     let config = SdkConfig::builder().sdk_key("shop/key").build().unwrap();
     let transport = Recovering { failures: AtomicU32::new(3) };
-    let convert = of(Core::builder(config).transport(transport).build().unwrap());
+    let convert = of(Core::builder(config).config_source(transport).build().unwrap());
     assert_eq!(convert.initialize().await.unwrap_err().code(), "config_load_failed");
     assert!(!convert.core().is_ready());
     convert.initialize_eventually(Duration::from_millis(1)).await.unwrap();

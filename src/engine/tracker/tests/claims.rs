@@ -89,7 +89,7 @@ fn a_record_waits_for_its_claim_and_keeps_it_once_delivered() {
     assert_eq!(bench.convert(1), Verdict::Repeated, "by the memory of this process");
     let (begun, wanted) = bench.claimed(0, ClaimAnswer::First);
     assert_eq!(wanted, Wanted::default());
-    bench.end(begun.unwrap(), Ok(TrackingResponse::new(200)));
+    bench.end(begun.unwrap(), delivery_answer(200, None));
     let (_, wanted) = bench.settle_with_store();
     assert_eq!(wanted, Wanted { keeps: vec![KEY.into()], ..Wanted::default() });
     let report = flushed.try_recv().unwrap();
@@ -102,7 +102,7 @@ fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
     let (begun, _) = bench.claimed(0, ClaimAnswer::First);
-    bench.end(begun.unwrap(), Ok(TrackingResponse::new(200)));
+    bench.end(begun.unwrap(), delivery_answer(200, None));
     bench.settle_with_store();
     assert_eq!(bench.record(conversion(1, None, false)), None, "asked again: the store may have erased it");
 }
@@ -134,7 +134,7 @@ fn a_forced_repetition_sends_its_goal_data_alone() {
     let begun = begun.unwrap();
     assert_eq!(begun.records[0].event.wire_events(), 1);
     let (_, wanted) = bench.claimed(1, ClaimAnswer::Repeated);
-    bench.end(begun, Ok(TrackingResponse::new(200)));
+    bench.end(begun, delivery_answer(200, None));
     assert_eq!((bench.settle_with_store().1, wanted), (Wanted::default(), Wanted::default()));
     assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().deduplicated), (1, 1));
 }
@@ -180,7 +180,7 @@ fn a_dropped_record_releases_its_lease() {
 
 impl Bench {
     fn answer_with_store(&mut self, delivery: Delivery, status: u16) -> Wanted {
-        self.end(delivery, Ok(TrackingResponse::new(status)));
+        self.end(delivery, delivery_answer(status, None));
         self.settle_with_store().1
     }
 }
@@ -202,7 +202,7 @@ fn a_record_made_again_takes_over_the_claim_of_a_dropped_one() {
         bench.tracker.claimed(claimed, &mut bench.effects);
         let (begun, wanted) = bench.settle_with_store();
         assert_eq!(wanted, Wanted::default());
-        bench.end(begun.unwrap(), Ok(TrackingResponse::new(200)));
+        bench.end(begun.unwrap(), delivery_answer(200, None));
         assert_eq!(bench.settle_with_store().1.keeps, [KEY]);
         assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().dropped.total()), (1, 2));
     }
@@ -253,7 +253,7 @@ fn a_late_lease_of_a_record_that_waits_goes_with_it() {
 #[test]
 fn a_late_lease_of_a_record_under_suspicion_goes_with_it() {
     let (mut bench, begun) = late(2);
-    bench.end(begun, Ok(TrackingResponse::new(400)));
+    bench.end(begun, delivery_answer(400, None));
     let half = bench.settle_with_store().0.unwrap();
     assert_eq!(sequences(&half), [0], "the other one is suspected when this one is taken");
     assert_eq!(bench.claimed(1, ClaimAnswer::First).1, Wanted::default());

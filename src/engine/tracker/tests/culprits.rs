@@ -13,7 +13,7 @@ impl Bench {
                 refused.iter().any(|visitor| *queued.event.visitor_id() == visitor.to_string())
             };
             let status = if delivery.records.iter().any(is_refused) { 400 } else { 200 };
-            self.end(delivery, Ok(TrackingResponse::new(status)));
+            self.end(delivery, delivery_answer(status, None));
             match self.settle() {
                 Some(next) => delivery = next,
                 None if self.tracker.stats().pending == 0 => break self.tracker.stats().requests - before,
@@ -98,9 +98,9 @@ fn a_gone_key_costs_nothing_when_it_is_mended_and_is_told_once() {
         let mut delivery = bench.settle().unwrap();
         let start = bench.now;
         while bench.now < start + 3_000 * SECOND {
-            bench.end(delivery, Ok(TrackingResponse::new(status)));
+            bench.end(delivery, delivery_answer(status, None));
             told += bench.effects.count(|effect| {
-                matches!(effect, Effect::Notify(LifecycleEvent::DeliveryRefused { status: it }) if *it == status)
+                matches!(effect, Effect::Notify(LifecycleEvent::DeliveryRefused { status: it }) if *it == Some(status))
             });
             assert!(bench.settle().is_none());
             delivery = bench.wake().expect("a probe");

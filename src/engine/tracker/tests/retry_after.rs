@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn limited(seconds: u32) -> Result<TrackingResponse, TransportError> {
-    Ok(TrackingResponse { status: 429, retry_after: Some(seconds * SECOND) })
+fn limited(seconds: u32) -> Result<Receipt, DeliveryFailure> {
+    delivery_answer(429, Some(seconds * SECOND))
 }
 
 #[test]

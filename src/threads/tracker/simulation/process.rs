@@ -20,6 +20,7 @@ use crate::engine::{
     Jitter, Ledger, Moment, Outcome, Pending, Record, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
     question,
 };
+use crate::ports::{DeliveryFailure, Receipt};
 use crate::threads::flusher::{Flusher, FlusherHandle};
 use crate::threads::tracker::mailbox::{Channels, Mailbox};
 use crate::threads::tracker::run::{Event, TrackerThread};
@@ -115,7 +116,7 @@ impl Process {
         }
         let envelope = Envelope { account_id: "1".into(), project_id: "2".into(), enrich_data: true };
         let flusher = Flusher {
-            transport: Arc::clone(server) as Arc<_>,
+            sink: Arc::clone(server) as Arc<_>,
             envelope,
             sdk_key: None,
             timeout: Duration::from_secs(10),
@@ -299,7 +300,7 @@ impl Process {
         let mut outcome = deliver(delivery);
         match self.bug {
             Some(Bug::DoubleSend) if answer.is_success() => outcome = deliver(outcome.delivery),
-            Some(Bug::EarlyAck) => outcome.result = Ok(crate::ports::TrackingResponse::new(200)),
+            Some(Bug::EarlyAck) => outcome.result = Ok(Receipt::default()),
             Some(Bug::LostBatch) if !answer.is_success() => outcome.delivery.records.clear(),
             _ => {}
         }
@@ -381,15 +382,15 @@ impl Process {
             }
             return;
         };
-        let status = result.as_ref().map_or(0, |response| response.status);
-        let worked = (200..300).contains(&status);
-        if !matches!(status, 400 | 413) {
+        let worked = result.is_ok();
+        let status = result.as_ref().err().and_then(DeliveryFailure::status);
+        if !matches!(status, Some(400 | 413)) {
             self.failed_at = (!worked).then_some(now);
             for failures in self.flushes.iter_mut().filter_map(|ticket| ticket.failures.as_mut()) {
                 *failures = if worked { 0 } else { *failures + 1 };
             }
         } else if let [queued] = &delivery.records[..] {
-            judge.refuse_alone(call_of(&queued.event), status == 413);
+            judge.refuse_alone(call_of(&queued.event), status == Some(413));
         }
         if worked {
             delivery.records.iter().for_each(|queued| judge.acknowledge(call_of(&queued.event)));

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::ports::{
-    ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
-};
+use crate::http::delivery_answer;
+use crate::ports::{DeliveryFailure, EventBatch, EventSink, Receipt, TransportError};
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,24 +77,18 @@ fn calls(body: &[u8]) -> HashMap<usize, usize> {
     calls
 }
 
-impl Transport for Server {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
+impl EventSink for Server {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         let answer = self.next.lock().unwrap().take().expect("an answer for each request");
         if answer.is_success() || answer == Answer::TakenUnheard {
-            *self.taken.lock().unwrap() = calls(request.body);
+            *self.taken.lock().unwrap() = calls(batch.body);
         }
         match answer {
-            Answer::Status(status, wait) => {
-                Ok(TrackingResponse { status, retry_after: wait.map(Duration::from_secs) })
-            }
-            Answer::Gone => Ok(TrackingResponse::new(401)),
-            Answer::Refused => Err(TransportError::Connect),
+            Answer::Status(status, wait) => delivery_answer(status, wait.map(Duration::from_secs)),
+            Answer::Gone => delivery_answer(401, None),
+            Answer::Refused => Err(DeliveryFailure::NotSent(TransportError::Connect)),
             Answer::LostUnheard | Answer::TakenUnheard => {
-                Err(TransportError::Timeout("waiting for the answer"))
+                Err(DeliveryFailure::Unknown(TransportError::Timeout("waiting for the answer")))
             }
         }
     }

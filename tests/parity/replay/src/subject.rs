@@ -62,7 +62,7 @@ impl Subject {
             config = config.max_traffic(values);
         }
         let config = config.build().map_err(refused)?;
-        let core = Core::builder(config).shared_transport(Arc::clone(&wire) as Arc<_>).build();
+        let core = Core::builder(config).event_sink(Arc::clone(&wire)).build();
         let core = Sdk::new(core.map_err(|error| Trouble::Sdk(error.to_string()))?, surface);
         if let Err(error) = core.initialize() {
             return Ok(Self::Refused(error.to_string()));

@@ -2,9 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
-};
+use convert_sdk::{DeliveryFailure, EventBatch, EventSink, Receipt};
 use serde_json::Value;
 
 /// What went over the wire.
@@ -51,14 +49,10 @@ fn merge(visitors: &mut Vec<Value>, mut visitor: Value) {
     }
 }
 
-impl Transport for Wire {
-    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
-        Err(TransportError::Unsupported)
-    }
-
-    fn send_tracking(&self, request: &TrackingRequest<'_>) -> Result<TrackingResponse, TransportError> {
-        self.bodies().push(request.body.to_vec());
-        Ok(TrackingResponse::new(200))
+impl EventSink for Wire {
+    fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        self.bodies().push(batch.body.to_vec());
+        Ok(Receipt::default())
     }
 }
 

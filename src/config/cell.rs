@@ -1,25 +1,10 @@
-//! From a served config to the snapshot, and the one place where the current snapshot is kept.
+//! The one place where the current snapshot is kept.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-pub(crate) use convert_evaluation::config::{
-    BucketOrder, CarriedFeature, CompileOptions, ConfigChanges, ConfigError, ConfigSnapshot, EntityKind,
-    Experience, Feature, SnapshotExt, Variation, compile,
-};
-
-/// Compiles a served config, and logs what is wrong with its parts.
-pub(crate) fn load(body: String, options: &CompileOptions) -> Result<Arc<ConfigSnapshot>, ConfigError> {
-    let compiled = compile(body, options)?;
-    for warning in &compiled.warnings {
-        logged!(warn, "config: {warning}");
-    }
-    if compiled.more_warnings > 0 {
-        logged!(warn, "config: {} more warnings", compiled.more_warnings);
-    }
-    Ok(Arc::new(compiled.snapshot))
-}
+use super::ConfigSnapshot;
 
 /// Holds the current snapshot: loaded by anyone without a lock, replaced whole by the refresher.
 #[derive(Default)]

@@ -1,9 +1,17 @@
-//! The official routes over reqwest, on the application's tokio runtime.
+//! The official routes over reqwest.
 
 use std::error::Error;
 use std::io::{ErrorKind, Read as _};
 use std::sync::{Arc, Weak};
 
+use convert_sdk::http::{
+    HttpRequest, MAX_ANSWER_BYTES, USER_AGENT, config_request, delivery_answer, delivery_request,
+    max_compressed_bytes, retry_after,
+};
+use convert_sdk::{
+    AsyncConfigSource, AsyncEventSink, BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatch,
+    Receipt, TransportConfig, TransportError,
+};
 use flate2::read::MultiGzDecoder;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
@@ -12,31 +20,22 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
-use super::routes::{
-    MAX_ANSWER_BYTES, USER_AGENT, config_headers, config_url, on_the_wire, retry_after, track_url,
-};
-use super::spawned::{Lost, Spawned};
-use crate::options::TransportConfig;
-use crate::ports::{
-    AsyncTransport, ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, TransportError,
-};
-use crate::threads::BoxFuture;
+use crate::spawned::{Lost, Spawned};
 
 /// Bodies of answers that are read at the same time; the connection of a further one is closed.
 const MOST_DRAINING: usize = 16;
 
-/// An [`AsyncTransport`] over [reqwest](https://docs.rs/reqwest), for applications that want all their
-/// connections on their own tokio runtime. Needs the feature `async-reqwest`.
+/// An [`AsyncConfigSource`] and [`AsyncEventSink`] over [reqwest](https://docs.rs/reqwest).
 ///
-/// It honours a [`TransportConfig`] as the built-in transport does: the same routes and headers, TLS
-/// with Mozilla's roots and the configured ones, no redirects, the same bounds. Requests run as tasks of
-/// the runtime, which needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total
-/// timeout and the bound on a response body count besides. When the runtime is gone they fail, and the records
-/// are kept until the core is closed. Neither runtime nor client works in a forked child, which makes its own
-/// and a core over them.
+/// It honours a [`TransportConfig`] as the built-in client does: the same routes and headers, TLS with Mozilla's
+/// roots and the configured ones, no redirects, the same bounds. Requests run as tasks of the runtime, which
+/// needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total timeout and the bound on a
+/// response body apply too. Once the runtime has shut down requests fail, and the records are kept until the
+/// core is closed. Neither runtime nor client works in a forked child, which makes its own and a core over them.
 ///
 /// ```
-/// use convert_sdk::{Core, ReqwestTransport, SdkConfig, TransportConfig};
+/// use convert_sdk::{Core, SdkConfig, TransportConfig};
+/// use convert_sdk_reqwest::ReqwestTransport;
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 /// # runtime.block_on(async {
@@ -65,34 +64,21 @@ impl ReqwestTransport {
     pub fn new(config: TransportConfig, runtime: Handle) -> Result<Self, TransportError> {
         let mut client = Client::builder()
             .tls_backend_preconfigured(tls(&config)?)
-            .https_only(!config.http_on_loopback)
+            .https_only(!config.allows_http_on_loopback())
             // A redirect is an answer like any other, so nothing ever leaves for a host that was not
             // configured.
             .redirect(Policy::none())
             .no_proxy()
             .user_agent(USER_AGENT)
             .default_headers([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))].into_iter().collect())
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.total_timeout);
-        if let Some(proxy) = &config.proxy {
-            let proxy = reqwest::Proxy::all(proxy.uri().to_string());
+            .connect_timeout(config.connect_timeout())
+            .timeout(config.total_timeout());
+        if let Some(proxy) = config.proxy_url() {
+            let proxy = reqwest::Proxy::all(proxy);
             client = client.proxy(proxy.map_err(|_| TransportError::InvalidRequest)?);
         }
         let client = client.build().map_err(|error| translate(&error))?;
         Ok(Self { client, config: Arc::new(config), runtime, draining: Arc::default() })
-    }
-
-    /// Runs a request as a task of the runtime.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, TransportError>> + Send + 'static,
-    ) -> Result<T, TransportError> {
-        Spawned::on(&self.runtime, work).await.unwrap_or_else(|lost| {
-            Err(match lost {
-                Lost::Panicked => TransportError::Panicked,
-                Lost::RuntimeGone => TransportError::Other("the runtime is gone".into()),
-            })
-        })
     }
 
     async fn get_config(
@@ -100,14 +86,11 @@ impl ReqwestTransport {
         request: &ConfigRequest<'_>,
         experience_id: Option<&str>,
     ) -> Result<ConfigResponse, TransportError> {
-        let mut get = self.client.get(url(&config_url(&self.config, request, experience_id))?);
-        for (name, value) in config_headers(&self.config, request.etag) {
-            get = get.header(name, value.as_ref());
-        }
-        let get = get.timeout(request.timeout.min(self.config.total_timeout));
-        let (conditional, limit) = (request.etag.is_some(), self.config.max_response_bytes);
+        let asked = config_request(&self.config, request, experience_id);
+        let get = prepared(self.client.get(url(asked.url())?), &asked);
+        let (conditional, limit) = (request.etag.is_some(), self.config.max_response_bytes());
         // Unpacked here and not in the task, whose thread is the application's.
-        match self.run(fetch(get, conditional, limit)).await? {
+        match Spawned::on(&self.runtime, fetch(get, conditional, limit)).await.map_err(reason)?? {
             None => Ok(ConfigResponse::NotModified),
             Some(Received { body, is_packed, etag }) => {
                 let body = if is_packed { unpack(&body, limit)? } else { body };
@@ -118,7 +101,7 @@ impl ReqwestTransport {
     }
 }
 
-impl AsyncTransport for ReqwestTransport {
+impl AsyncConfigSource for ReqwestTransport {
     fn fetch_config<'a>(
         &'a self,
         request: &'a ConfigRequest<'a>,
@@ -133,20 +116,34 @@ impl AsyncTransport for ReqwestTransport {
     ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
         Box::pin(self.get_config(request, Some(experience_id)))
     }
+}
 
-    fn send_tracking<'a>(
-        &'a self,
-        request: &'a TrackingRequest<'a>,
-    ) -> BoxFuture<'a, Result<TrackingResponse, TransportError>> {
+impl AsyncEventSink for ReqwestTransport {
+    fn deliver<'a>(&'a self, batch: &'a EventBatch<'a>) -> BoxFuture<'a, Result<Receipt, DeliveryFailure>> {
         Box::pin(async move {
-            let post = self
-                .client
-                .post(url(&track_url(&self.config, request)?)?)
-                .timeout(request.timeout.min(self.config.total_timeout))
-                .header("content-type", "application/json")
-                .body(request.body.to_vec());
-            self.run(post_batch(post, Arc::downgrade(&self.draining))).await
+            let asked = delivery_request(&self.config, batch).map_err(DeliveryFailure::NotSent)?;
+            let url = url(asked.url()).map_err(DeliveryFailure::NotSent)?;
+            let post = prepared(self.client.post(url), &asked).body(batch.body.to_vec());
+            let draining = Arc::downgrade(&self.draining);
+            // Whether a task that was lost had sent anything is unknown.
+            let posted = Spawned::on(&self.runtime, post_batch(post, draining)).await;
+            posted.map_err(|lost| DeliveryFailure::Unknown(reason(lost)))?
         })
+    }
+}
+
+/// With the headers and the timeout.
+fn prepared(mut request: RequestBuilder, asked: &HttpRequest<'_>) -> RequestBuilder {
+    for (name, value) in asked.headers() {
+        request = request.header(name, value);
+    }
+    request.timeout(asked.timeout())
+}
+
+fn reason(lost: Lost) -> TransportError {
+    match lost {
+        Lost::Panicked => TransportError::Panicked,
+        Lost::RuntimeGone => TransportError::Other("the runtime has shut down".into()),
     }
 }
 
@@ -175,7 +172,7 @@ async fn fetch(
         StatusCode::OK => {
             let etag = text_header(response.headers(), "etag").map(str::to_owned);
             let is_packed = response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
-            let most = if is_packed { on_the_wire(limit) } else { limit };
+            let most = if is_packed { max_compressed_bytes(limit) } else { limit };
             let body = read(response, most).await?.ok_or(TransportError::TooLarge(limit))?;
             Ok(Some(Received { body, is_packed, etag }))
         }
@@ -183,15 +180,21 @@ async fn fetch(
     }
 }
 
-async fn post_batch(post: RequestBuilder, draining: Weak<()>) -> Result<TrackingResponse, TransportError> {
-    let response = post.send().await.map_err(|error| translate(&error))?;
+async fn post_batch(post: RequestBuilder, draining: Weak<()>) -> Result<Receipt, DeliveryFailure> {
+    let response = post.send().await.map_err(|error| {
+        // Without a connection nothing was sent.
+        if error.is_connect() {
+            DeliveryFailure::NotSent(translate(&error))
+        } else {
+            DeliveryFailure::Unknown(translate(&error))
+        }
+    })?;
     let status = response.status().as_u16();
     let date = text_header(response.headers(), "date");
-    let retry_after =
-        text_header(response.headers(), "retry-after").and_then(|asked| retry_after(asked, date));
-    // A connection can be used again only when its answer is read to the end; what the body says, or
-    // whether it comes at all, changes nothing. So nobody waits for it, who might be told to give up
-    // and forget the status. The request's timeout ends this too.
+    let wait = text_header(response.headers(), "retry-after").and_then(|value| retry_after(value, date));
+    // A connection can be reused only when its answer was read to the end; what the body says, or whether it
+    // comes at all, changes nothing. So nobody waits for it, who could be cancelled and forget the status. The
+    // request's timeout ends this too.
     if draining.strong_count() <= MOST_DRAINING
         && let Some(place) = draining.upgrade()
     {
@@ -200,7 +203,7 @@ async fn post_batch(post: RequestBuilder, draining: Weak<()>) -> Result<Tracking
             drop(place);
         });
     }
-    Ok(TrackingResponse { status, retry_after })
+    delivery_answer(status, wait)
 }
 
 /// A body as it comes; `None` where it is longer than this.
@@ -237,12 +240,12 @@ fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Mozilla's roots and the configured ones, with the provider of the built-in transport.
+/// Mozilla's roots and the configured ones, with the provider of the built-in client.
 fn tls(config: &TransportConfig) -> Result<ClientConfig, TransportError> {
     let refused = |error: rustls::Error| TransportError::Tls(error.to_string().into());
     let mut roots = RootCertStore::empty();
     let mozilla = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned();
-    let own = config.root_certificates.iter().map(|own| CertificateDer::from(own.der().to_vec()));
+    let own = config.root_certificates().map(|der| CertificateDer::from(der.to_vec()));
     for root in mozilla.chain(own) {
         roots.add(root).map_err(refused)?;
     }
@@ -286,7 +289,6 @@ mod tests {
     use convert_emulator::{Emulator, Fault, FaultKind, Project};
 
     use super::*;
-    use crate::options::CacheLevel;
 
     #[test]
     fn a_gzip_bomb_costs_no_more_than_the_bound() {
@@ -299,14 +301,7 @@ mod tests {
             .max_response_bytes(LIMIT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let transport = ReqwestTransport::new(network.build().unwrap(), runtime.handle().clone()).unwrap();
-        let request = ConfigRequest {
-            sdk_key: Project::DEMO_SDK_KEY,
-            environment: None,
-            cache_level: CacheLevel::Default,
-            debug_token: None,
-            etag: None,
-            timeout: Duration::from_secs(30),
-        };
+        let request = ConfigRequest::new(Project::DEMO_SDK_KEY, Duration::from_secs(30));
         let mut fetched = Ok(ConfigResponse::NotModified);
         let cost = measure(|| fetched = runtime.block_on(transport.fetch_config(&request)));
         assert_eq!(fetched, Err(TransportError::TooLarge(LIMIT)));
@@ -326,15 +321,10 @@ mod tests {
         let transport = ReqwestTransport::new(network.build().unwrap(), runtime.handle().clone()).unwrap();
         let body = r#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
             [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#;
-        let request = TrackingRequest {
-            route_key: Project::DEMO_SDK_KEY,
-            project_id: "10034190",
-            body: body.as_bytes(),
-            timeout: NEVER,
-        };
+        let batch = EventBatch::new(Project::DEMO_SDK_KEY, "10034190", 1, body.as_bytes(), NEVER);
         for _ in 0..MOST_DRAINING + 4 {
-            let sent = runtime.block_on(transport.send_tracking(&request));
-            assert_eq!(sent, Ok(TrackingResponse::new(200)));
+            let sent = runtime.block_on(transport.deliver(&batch));
+            assert_eq!(sent, Ok(Receipt::with_status(200)));
         }
         assert_eq!(Arc::strong_count(&transport.draining), 1 + MOST_DRAINING);
         drop(runtime);

@@ -1,4 +1,4 @@
-//! The transport over reqwest does what the built-in one does, fault by fault.
+//! The client over reqwest does what the built-in one does, fault by fault.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project, RouteKind, ServerCertificate};
 use convert_sdk::{
-    Core, FlushError, InitializeError, LoadError, ReqwestTransport, SdkConfig, SdkConfigBuilder,
-    TransportConfig, TransportConfigBuilder, TransportError,
+    Core, FlushError, InitializeError, LoadError, SdkConfig, SdkConfigBuilder, TransportConfig,
+    TransportConfigBuilder, TransportError,
 };
+use convert_sdk_reqwest::ReqwestTransport;
+use futures_executor::block_on;
 use tokio::runtime::{Builder, Runtime};
 
-use super::block_on;
-use crate::network::{badly_packed, over_loopback, serve_nothing, serve_raw};
+use crate::raw::{badly_packed, over_loopback, serve_nothing, serve_raw};
 use crate::support::{KEY, ONCE, PATIENCE, convert, direct, network, serve, serve_project, shop};
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-/// A core with the transport of the adapter.
+/// A core over reqwest.
 fn adapted(runtime: &Runtime, config: SdkConfigBuilder, network: TransportConfigBuilder) -> Core {
     let network = network.build().unwrap();
     let transport = ReqwestTransport::new(network.clone(), runtime.handle().clone()).unwrap();
@@ -80,7 +81,7 @@ fn impatient_of_hangs(network: TransportConfigBuilder, fault: &FaultKind) -> Tra
 }
 
 #[test]
-fn a_fetch_fails_as_with_the_built_in_transport() {
+fn a_fetch_fails_as_with_the_built_in_client() {
     let (emulator, runtime) = (serve(), runtime());
     let network = || network(&emulator).max_response_bytes(50_000);
     for fault in faults() {
@@ -102,7 +103,7 @@ fn a_fetch_fails_as_with_the_built_in_transport() {
     assert_eq!(actual, fetch_error(&built_in(keyed(), network())));
     let nobody = || TransportConfig::builder().config_base_url("https://nobody.invalid");
     assert_eq!(fetch_error(&adapted(&runtime, keyed(), nobody())), "connect None");
-    for (how, answer, code) in badly_packed() {
+    for (how, answer, code) in badly_packed(&shop().to_string()) {
         let core = adapted(&runtime, keyed(), over_loopback(&serve_raw(answer)));
         assert_eq!(fetch_error(&core), format!("{code} None"), "{how}");
     }
@@ -116,7 +117,7 @@ fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
 }
 
 #[test]
-fn a_delivery_fails_as_with_the_built_in_transport() {
+fn a_delivery_fails_as_with_the_built_in_client() {
     let (emulator, runtime) = (serve(), runtime());
     for fault in faults() {
         emulator.inject(Fault::track(fault.clone()));
@@ -144,7 +145,7 @@ fn a_status_counts_though_the_body_never_ends() {
 }
 
 #[test]
-fn requests_are_those_of_the_built_in_transport() {
+fn requests_are_those_of_the_built_in_client() {
     const SECRET: &str = "bearer-secret-of-7";
     let runtime = runtime();
     let requests = |core: &dyn Fn(SdkConfigBuilder, TransportConfigBuilder) -> Core| {

@@ -1,0 +1,199 @@
+//! For clients that speak HTTP: the official routes, what a request to them carries, and what an answer means.
+//!
+//! The built-in `HttpsClient` is made of this and ureq, `ReqwestTransport` of the crate
+//! `convert-sdk-reqwest` of this and reqwest. A client follows no redirects, so that nothing leaves for a host
+//! that was not configured.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::options::{CacheLevel, PROJECT_PLACEHOLDER, TransportConfig};
+use crate::ports::{
+    ConfigRequest, DeliveryFailure, EventBatch, Receipt, Refusal, RefusalReason, TransportError,
+};
+
+/// The `User-Agent` of every request. Without it the metrics endpoint takes the events for a bot's and drops
+/// them.
+pub const USER_AGENT: &str = "ConvertAgent/1.0";
+
+/// How much of the metrics endpoint's answer is read, in bytes. A connection can be reused only when its answer
+/// was read to the end; one with a longer answer is closed instead.
+pub const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+
+/// Query values may contain these characters unescaped.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// What to ask for: a `GET` for a config, a `POST` of the batch's body for a delivery. Its `Debug` shows
+/// neither URL nor headers, which hold keys and secrets.
+pub struct HttpRequest<'a> {
+    url: String,
+    headers: Vec<(&'a str, Cow<'a, str>)>,
+    timeout: Duration,
+}
+
+impl HttpRequest<'_> {
+    /// The URL, with the SDK key in it and perhaps the debug token.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The headers' names, in lower case, and values. Those that describe the body or the connection, and
+    /// `accept-encoding`, are the client's own affair.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (*name, value.as_ref()))
+    }
+
+    /// How long the request may take in all.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+impl fmt::Debug for HttpRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRequest").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// The request for a config, or for that of one experience. A 304 means
+/// [`NotModified`](crate::ConfigResponse::NotModified) if the request has an ETag, a 200 brings a config, and any
+/// other status is [`TransportError::Status`].
+#[must_use]
+pub fn config_request<'a>(
+    network: &'a TransportConfig,
+    request: &ConfigRequest<'a>,
+    experience_id: Option<&str>,
+) -> HttpRequest<'a> {
+    let environment = request.environment.map(|environment| ("environment", environment));
+    let token = request.debug_token.map(|token| ("debug_token", token));
+    let low_cache = ("_conv_low_cache", "1");
+    let query = match experience_id {
+        Some(id) => [Some(("exp", id)), Some(low_cache), environment, token],
+        None => {
+            let low = token.is_some() || request.cache_level == CacheLevel::Low;
+            [environment, token, low.then_some(low_cache), None]
+        }
+    };
+    let base = &network.config_base_url;
+    let url =
+        format!("{base}/api/v1/config/{}{}", request.sdk_key, encode_query(query.into_iter().flatten()));
+    let own = network.headers.iter().map(|(name, value)| (name.as_str(), value.expose().into()));
+    let conditional = request.etag.map(|etag| ("if-none-match", etag.into()));
+    let secret = network.auth_secret.as_ref().filter(|_| base.starts_with("https://"));
+    let bearer = secret.map(|secret| ("authorization", format!("Bearer {}", secret.expose()).into()));
+    let fixed = [("user-agent", USER_AGENT.into()), ("accept", "application/json".into())];
+    HttpRequest {
+        url,
+        headers: fixed.into_iter().chain(own).chain(conditional).chain(bearer).collect(),
+        timeout: request.timeout.min(network.total_timeout),
+    }
+}
+
+/// The request that delivers a batch; [`delivery_answer`] says what the status means.
+///
+/// # Errors
+/// [`TransportError::InvalidRequest`]: an id, which comes from a config, would change where the request goes.
+pub fn delivery_request<'a>(
+    network: &TransportConfig,
+    batch: &EventBatch<'_>,
+) -> Result<HttpRequest<'a>, TransportError> {
+    let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\');
+    if !batch.project_id.chars().all(is_label) || !batch.route_key.chars().all(is_path) {
+        return Err(TransportError::InvalidRequest);
+    }
+    let base = network.track_base_url.replace(PROJECT_PLACEHOLDER, batch.project_id);
+    Ok(HttpRequest {
+        url: format!("{base}/track/{}", batch.route_key),
+        headers: vec![("user-agent", USER_AGENT.into()), ("content-type", "application/json".into())],
+        timeout: batch.timeout.min(network.total_timeout),
+    })
+}
+
+/// What the metrics endpoint's status means for a batch, with the `Retry-After` that came along; see
+/// [`retry_after`].
+///
+/// # Errors
+/// Every status but a 2xx is a refusal.
+pub fn delivery_answer(status: u16, retry_after: Option<Duration>) -> Result<Receipt, DeliveryFailure> {
+    let reason = match status {
+        200..=299 => return Ok(Receipt::with_status(status)),
+        413 => RefusalReason::TooLarge,
+        400 | 422 => RefusalReason::Events,
+        408 | 425 | 429 => RefusalReason::Busy,
+        400..=499 => RefusalReason::Sender,
+        _ => RefusalReason::Failing,
+    };
+    Err(Refusal { reason, retry_after, status: Some(status) }.into())
+}
+
+/// The wait that a `Retry-After` asks for: seconds, or a date, which is compared with the server's own `Date`
+/// where there is one, so that a wrong clock here does not matter.
+#[must_use]
+pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    let now = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// How many bytes of a compressed body are read at most, where so many are allowed decompressed. What does not
+/// compress well is a little longer compressed; a body that decompresses to nothing ends here.
+#[must_use]
+pub const fn max_compressed_bytes(max_response_bytes: u64) -> u64 {
+    max_response_bytes.saturating_add(max_response_bytes / 8).saturating_add(1024)
+}
+
+fn encode_query<'a>(query: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::new();
+    for (name, value) in query {
+        text.push(if text.is_empty() { '?' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        text.extend(utf8_percent_encode(value, QUERY));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_servers_clock() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(retry_after(" 120 ", date), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT", date), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", date), Some(Duration::ZERO), "over");
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", None), Some(Duration::ZERO));
+        for nonsense in ["", "-1", "soon", "1.5", "Sun, 06 Nov"] {
+            assert_eq!(retry_after(nonsense, date), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_status_says_what_is_at_fault() {
+        let wait = Some(Duration::from_secs(1));
+        for (reason, statuses) in [
+            (RefusalReason::Failing, &[100, 301, 304, 307, 500, 502, 503, 599][..]),
+            (RefusalReason::Busy, &[408, 425, 429]),
+            (RefusalReason::Sender, &[401, 402, 403, 404, 405, 410, 451, 499]),
+            (RefusalReason::Events, &[400, 422]),
+            (RefusalReason::TooLarge, &[413]),
+        ] {
+            for &status in statuses {
+                let refusal = Refusal { reason, retry_after: wait, status: Some(status) };
+                assert_eq!(delivery_answer(status, wait), Err(DeliveryFailure::Refused(refusal)), "{status}");
+            }
+        }
+        assert_eq!(delivery_answer(204, wait), Ok(Receipt::with_status(204)));
+    }
+}

@@ -1,0 +1,129 @@
+//! Where configs come from and events go, for those who bring an asynchronous client.
+
+use std::sync::Arc;
+
+use super::{BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatch, Receipt, TransportError};
+
+/// As [`ConfigSource`](crate::ConfigSource), over an asynchronous client of the application's. Put it in with
+/// [`CoreBuilder::async_config_source`](crate::CoreBuilder::async_config_source).
+///
+/// The SDK starts no runtime: each future is polled on one of the SDK's own threads, which sleeps until it is
+/// woken. A client that has to be polled within its runtime (tokio's sockets and timers do) carries a handle to
+/// it and spawns its work there, as `ReqwestTransport` of the crate `convert-sdk-reqwest` does.
+///
+/// A future is dropped when the request's timeout is over ([`TransportError::Timeout`]) and when the SDK closes
+/// ([`TransportError::Interrupted`]). A panic is caught and counts as [`TransportError::Panicked`].
+///
+/// ```
+/// use convert_sdk::{
+///     AsyncConfigSource, BoxFuture, ConfigRequest, ConfigResponse, Core, SdkConfig, TransportError,
+/// };
+///
+/// struct Shelf;
+///
+/// impl AsyncConfigSource for Shelf {
+///     fn fetch_config<'a>(
+///         &'a self,
+///         _: &'a ConfigRequest<'a>,
+///     ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
+///         let body = include_str!("../../examples/shop.json").to_owned();
+///         Box::pin(async move { Ok(ConfigResponse::Fetched { body, etag: None }) })
+///     }
+/// }
+///
+/// # futures_executor::block_on(async {
+/// let config = SdkConfig::builder().sdk_key("10035569/10034190").build()?;
+/// let core = Core::builder(config).async_config_source(Shelf).build()?.to_async();
+/// core.initialize().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub trait AsyncConfigSource: Send + Sync + 'static {
+    /// As [`ConfigSource::fetch_config`](crate::ConfigSource::fetch_config).
+    fn fetch_config<'a>(
+        &'a self,
+        request: &'a ConfigRequest<'a>,
+    ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>>;
+
+    /// As [`ConfigSource::fetch_experience`](crate::ConfigSource::fetch_experience). The default cannot fetch.
+    fn fetch_experience<'a>(
+        &'a self,
+        request: &'a ConfigRequest<'a>,
+        experience_id: &'a str,
+    ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
+        let _ = (request, experience_id);
+        Box::pin(async { Err(TransportError::Unsupported) })
+    }
+
+    /// As [`ConfigSource::after_fork`](crate::ConfigSource::after_fork). A runtime whose threads are the
+    /// parent's does not run in the child: a client that needs one has to be made anew there.
+    fn after_fork(&self) {}
+}
+
+/// As [`EventSink`](crate::EventSink), over an asynchronous client of the application's. Put it in with
+/// [`CoreBuilder::async_event_sink`](crate::CoreBuilder::async_event_sink).
+///
+/// Polled as an [`AsyncConfigSource`] is. Where the work runs on a runtime of the application's, deliveries make
+/// progress only while that runtime runs: a current-thread runtime has to be inside its `block_on`, which awaiting
+/// [`AsyncCore::flush`](crate::AsyncCore::flush) is.
+///
+/// ```
+/// use convert_sdk::{AsyncEventSink, BoxFuture, Core, DeliveryFailure, EventBatch, Receipt, SdkConfig};
+///
+/// struct Printer;
+///
+/// impl AsyncEventSink for Printer {
+///     fn deliver<'a>(
+///         &'a self,
+///         batch: &'a EventBatch<'a>,
+///     ) -> BoxFuture<'a, Result<Receipt, DeliveryFailure>> {
+///         Box::pin(async {
+///             println!("{} events", batch.events);
+///             Ok(Receipt::default())
+///         })
+///     }
+/// }
+///
+/// let config = SdkConfig::builder().sdk_key("10035569/10034190").build()?;
+/// let core = Core::builder(config).async_event_sink(Printer).build()?.to_async();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait AsyncEventSink: Send + Sync + 'static {
+    /// As [`EventSink::deliver`](crate::EventSink::deliver). Answer as soon as the verdict is known: a future that
+    /// is dropped while it still reads a body takes the verdict with it, and the events are sent again.
+    fn deliver<'a>(&'a self, batch: &'a EventBatch<'a>) -> BoxFuture<'a, Result<Receipt, DeliveryFailure>>;
+
+    /// As [`AsyncConfigSource::after_fork`].
+    fn after_fork(&self) {}
+}
+
+impl<S: AsyncConfigSource + ?Sized> AsyncConfigSource for Arc<S> {
+    fn fetch_config<'a>(
+        &'a self,
+        request: &'a ConfigRequest<'a>,
+    ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
+        (**self).fetch_config(request)
+    }
+
+    fn fetch_experience<'a>(
+        &'a self,
+        request: &'a ConfigRequest<'a>,
+        experience_id: &'a str,
+    ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
+        (**self).fetch_experience(request, experience_id)
+    }
+
+    fn after_fork(&self) {
+        (**self).after_fork();
+    }
+}
+
+impl<S: AsyncEventSink + ?Sized> AsyncEventSink for Arc<S> {
+    fn deliver<'a>(&'a self, batch: &'a EventBatch<'a>) -> BoxFuture<'a, Result<Receipt, DeliveryFailure>> {
+        (**self).deliver(batch)
+    }
+
+    fn after_fork(&self) {
+        (**self).after_fork();
+    }
+}
