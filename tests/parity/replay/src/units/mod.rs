@@ -112,7 +112,7 @@ const EVERYBODY: &str = r#"[{"id":"1","key":"all","traffic_allocation":100}]"#;
 fn sdk(config: SdkConfigBuilder, surface: Surface) -> Result<Sdk, FieldFlaw> {
     let config = config.tracking(false).build();
     let config = config.map_err(|error| FieldFlaw::new(error.field(), error.reason().to_string()))?;
-    let core = Core::builder(config).transport(Wire::default()).build();
+    let core = Core::builder(config).event_sink(Wire::default()).build();
     let core = Sdk::new(core.map_err(|error| FieldFlaw::new("", error.to_string()))?, surface);
     core.initialize().map_err(|error| FieldFlaw::new("", error.to_string()))?;
     Ok(core)
