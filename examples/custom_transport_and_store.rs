@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, DataStore, SdkConfig, StoreError, TrackingRequest, TrackingResponse,
-    Transport, TransportError, attributes,
+    Core, SdkConfig, attributes,
+    ports::{
+        ConfigRequest, ConfigResponse, DataStore, StoreError, TrackingRequest, TrackingResponse, Transport,
+        TransportError,
+    },
 };
 use serde_json::Value;
 

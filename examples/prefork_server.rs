@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{Core, RefreshConfig, attributes};
+use convert_sdk::{Core, attributes, config::RefreshConfig};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
@@ -169,7 +169,7 @@ impl Worker {
         let visitor = self.core.create_context(visitor, attributes! { "age" => 30, "country" => "DE" })?;
         let shown = visitor.run_experience("homepage-headline");
         visitor.track_conversion("signup");
-        let body = shown.as_ref().map_or("nothing", |shown| shown.variation_key());
+        let body = shown.map_or("nothing", |shown| shown.variation_key());
         let length = body.len();
         Ok(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"))
     }

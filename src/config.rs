@@ -1,12 +1,21 @@
-//! The config in place: the one place where the current snapshot is kept.
+//! The settings of an SDK instance besides [`SdkConfig`](crate::SdkConfig) itself, and the served config by
+//! which it decides.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
+pub use convert_evaluation::config::{
+    BucketOrder, ChangeCounts, ConfigChanges, ConfigSnapshot, ConfigWarning, EntityCounts, EntityKind,
+};
+
+pub use crate::engine::{ConfigSource, RefreshOutcome};
+pub use crate::options::{
+    CacheLevel, RefreshConfig, RefreshConfigBuilder, TransportConfig, TransportConfigBuilder,
+};
+
 pub(crate) use convert_evaluation::config::{
-    BucketOrder, CarriedFeature, CompileOptions, ConfigChanges, ConfigError, ConfigSnapshot, EntityKind,
-    Experience, Feature, SnapshotExt, Variation, compile,
+    CarriedFeature, CompileOptions, Experience, Feature, SnapshotExt, Variation, compile,
 };
 
 /// Holds the current snapshot: loaded by anyone without a lock, replaced whole by the refresher.

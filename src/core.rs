@@ -1,5 +1,6 @@
 //! The entry point: one SDK instance, from its config to its threads.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,14 +8,16 @@ use crate::adapters::HttpTransport;
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::{Context, RunOptions, decide_unseen, recall_blocking};
+use crate::decide::Undecided;
+use crate::engine::{LifecycleEvent, LifecycleEventKind};
 use crate::engine::{RefreshOutcome, ReleaseReason, Stats, compile};
-use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
-use crate::events::{LifecycleEvent, LifecycleEventKind};
+use crate::error::{ContextError, InitializeError, LookupError, RefreshError};
 use crate::flush::{FlushError, FlushLimit, FlushOptions, FlushReport};
-use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
-use crate::options::{SdkConfig, Source};
+use crate::handles::sealed::Find;
+use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
+use crate::options::{Origin, SdkConfig};
 use crate::ports::Transport;
-use crate::results::{ExperienceResult, Undecided};
+use crate::results::ExperienceResult;
 use crate::shared::{Shared, last_resort};
 use crate::threads::{Caller, Subscription, blocking, deadline_after, generation, start_apart};
 
@@ -52,7 +55,7 @@ use crate::threads::{Caller, Subscription, blocking, deadline_after, generation,
 /// core.initialize()?;
 ///
 /// let visitor = core.create_context("visitor-1", attributes! { "plan" => "pro" })?;
-/// if let Some(result) = visitor.run_experience("checkout") {
+/// if let Ok(result) = visitor.run_experience("checkout") {
 ///     println!("{} shows {}", result.experience_key(), result.variation_key());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -137,7 +140,7 @@ impl Core {
         if self.is_ready() {
             return Ok(());
         }
-        if let Source::Direct(text) = &shared.config.source {
+        if let Origin::Direct(text) = &shared.config.origin {
             return self.initialize_directly(text);
         }
         // With a key there is a refresher, unless there was a close meanwhile.
@@ -227,14 +230,14 @@ impl Core {
     /// # core.initialize()?;
     /// let checkout = core.experience("checkout")?;
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-    /// assert!(visitor.run(&checkout).is_ok());
-    /// assert_eq!(core.experience("no-such-key").unwrap_err(), HandleError::NotInConfig);
+    /// assert!(visitor.run_experience(&checkout).is_ok());
+    /// assert_eq!(core.experience("no-such-key").unwrap_err(), LookupError::NotInConfig);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// The core is not ready, or the config of this moment has no such key.
-    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, HandleError> {
+    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, LookupError> {
         let handle = ExperienceHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
@@ -244,7 +247,7 @@ impl Core {
     ///
     /// # Errors
     /// As [`experience`](Self::experience).
-    pub fn feature(&self, key: &str) -> Result<FeatureHandle, HandleError> {
+    pub fn feature(&self, key: &str) -> Result<FeatureHandle, LookupError> {
         let handle = FeatureHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
@@ -254,20 +257,20 @@ impl Core {
     ///
     /// # Errors
     /// As [`experience`](Self::experience).
-    pub fn goal(&self, key: &str) -> Result<GoalHandle, HandleError> {
+    pub fn goal(&self, key: &str) -> Result<GoalHandle, LookupError> {
         let handle = GoalHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
     }
 
     /// Decides one experience for many visitors by one config, into a buffer of the caller's, which
-    /// is emptied first. Each answer is that of [`Context::run_with`] on a new context of the visitor
+    /// is emptied first. Each answer is that of [`Context::run_experience_with`] on a new context of the visitor
     /// with these attributes, without tracking and storage:
     ///
     /// - what is remembered of a visitor (decisions, attributes, segments) counts; with a data store each
     ///   visitor is asked of it in turn and **waited** for, at most for `store_timeout` each;
     /// - nothing is remembered or recorded, also no segments, and whatever the options say. When a
-    ///   visitor sees the variation, [`Context::run`] gives the same one and records the exposure;
+    ///   visitor sees the variation, [`Context::run_experience`] gives the same one and records the exposure;
     /// - attributes and location attributes of the options apply to every visitor.
     ///
     /// Allocates nothing for a visitor of whom no attributes or segments are remembered, unless the
@@ -292,7 +295,7 @@ impl Core {
     pub fn decide_many<'c, 'a, V: AsRef<str>>(
         &self,
         config: &'c ConfigSnapshot,
-        experience: &ExperienceHandle,
+        experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
         visitors: impl IntoIterator<Item = (V, &'a Attributes)>,
         options: &RunOptions,
         results: &mut Vec<Result<ExperienceResult<'c>, Undecided>>,
@@ -328,7 +331,7 @@ impl Core {
         &self,
         kind: LifecycleEventKind,
         handler: impl FnMut(&LifecycleEvent) + Send + 'static,
-    ) -> Result<(), HandlerError> {
+    ) -> io::Result<()> {
         Ok(self.shared.runtime().notifier.on(kind, Box::new(handler))?)
     }
 
@@ -355,7 +358,7 @@ impl Core {
     /// is waited for; with a data store the call still waits, at most for `timeout`, until visitor state has
     /// been offered to it and it has been told of deliveries and drops: a store that hangs in a write takes the
     /// whole time. State that is unwritten then is kept and written later; it makes no flush fail, the log and
-    /// [`DataStoreQueueReleased`](crate::LifecycleEvent::DataStoreQueueReleased) tell of it. See
+    /// [`DataStoreQueueReleased`](crate::events::LifecycleEvent::DataStoreQueueReleased) tell of it. See
     /// [`shutdown`](Self::shutdown) for how long a timeout should be.
     ///
     /// ```
@@ -490,7 +493,7 @@ impl Core {
     /// Choose a timeout below what the supervisor leaves between SIGTERM and SIGKILL (10 s on Docker and
     /// Cloud Run, 30 s on Kubernetes), and long enough for a second attempt after one that failed; 5 s suits
     /// most programs. A single request may take up to
-    /// [`total_timeout`](crate::TransportConfigBuilder::total_timeout) (10 s unless changed), so one that hangs
+    /// [`total_timeout`](crate::config::TransportConfigBuilder::total_timeout) (10 s unless changed), so one that hangs
     /// can use up a large part of a shorter shutdown. Where that matters, set `total_timeout` to at most half of
     /// this timeout.
     ///
@@ -580,9 +583,9 @@ impl Core {
         std::mem::forget(unfinished);
     }
 
-    fn in_config(&self, find: impl FnOnce(&ConfigSnapshot) -> Option<usize>) -> Result<(), HandleError> {
-        let config = self.current_config().ok_or(HandleError::NotReady)?;
-        find(&config).map(|_| ()).ok_or(HandleError::NotInConfig)
+    fn in_config(&self, find: impl FnOnce(&ConfigSnapshot) -> Option<usize>) -> Result<(), LookupError> {
+        let config = self.current_config().ok_or(LookupError::NotReady)?;
+        find(&config).map(|_| ()).ok_or(LookupError::NotInConfig)
     }
 
     pub(crate) const fn of(shared: Arc<Shared>) -> Self {
@@ -645,7 +648,7 @@ impl CoreBuilder {
     ///
     /// # Errors
     /// The operating system gave no thread for the handlers.
-    pub fn build(self) -> Result<Core, HandlerError> {
+    pub fn build(self) -> io::Result<Core> {
         let transport =
             self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new(self.config.transport.clone())));
         let shared = Shared::new(self.config, transport);

@@ -11,7 +11,7 @@ use crate::threads::deadline_after;
 ///
 /// ```
 /// use std::time::Duration;
-/// use convert_sdk::FlushOptions;
+/// use convert_sdk::delivery::FlushOptions;
 ///
 /// // Rather go on than wait for an endpoint that is down.
 /// let options = FlushOptions::within(Duration::from_secs(2)).single_attempt(true);
@@ -52,6 +52,7 @@ impl FlushOptions {
 
 /// What became of the records that a flush covered: all those recorded before it was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FlushReport {
     /// Records that the endpoint took while the flush waited.

@@ -31,7 +31,7 @@
 //! core.initialize()?;
 //!
 //! let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-//! let one_page = visitor.run_experience("checkout").is_some_and(|it| it.variation_key() == "one-page");
+//! let one_page = visitor.run_experience("checkout").is_ok_and(|it| it.variation_key() == "one-page");
 //! assert!(one_page);
 //! # #[cfg(any())]
 //! visitor.track_conversion("purchase");
@@ -57,22 +57,21 @@
 #[macro_use]
 mod caught;
 
-mod adapters;
+pub mod adapters;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod attributes;
-mod config;
+pub mod config;
 mod context;
 mod core;
 mod diagnostics;
 mod engine;
-mod error;
-mod events;
-mod exit;
+pub mod error;
+mod exit_flush;
 mod flush;
 mod handles;
 mod options;
-mod ports;
+pub mod ports;
 mod results;
 mod shared;
 mod threads;
@@ -80,56 +79,50 @@ mod visitors;
 
 use convert_evaluation::decide;
 
-pub use adapters::InMemoryDataStore;
-#[cfg(feature = "async-redis")]
-pub use adapters::RedisDataStore;
-#[cfg(feature = "async-reqwest")]
-pub use adapters::ReqwestTransport;
 #[cfg(feature = "async")]
 pub use asynchronous::{AsyncContext, AsyncCore};
 pub use context::{Context, ConversionOptions, RunOptions};
-pub use convert_evaluation::config::{
-    BucketOrder, ChangeCounts, ConfigChanges, ConfigError, ConfigSnapshot, ConfigWarning, EntityCounts,
-    EntityKind, UnknownEntityKind,
-};
-pub use convert_evaluation::decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
+pub use convert_evaluation::decide::{DecisionSource, Undecided};
 pub use convert_evaluation::{
     AttributeValue, Attributes, PreviewParam, SmolStr, attributes, parse_preview_param,
 };
 pub use core::{Core, CoreBuilder};
-pub use diagnostics::{
-    DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
-};
-pub use engine::{
-    BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, GoalDataKey, GoalValue, PendingPlaces,
-    RefreshOutcome, ReleaseReason, Stats, UnknownGoalDataKey,
-};
-pub use error::{
-    ConfirmError, ContextError, ExitFlushError, HandleError, HandlerError, InitializeError, LoadError,
-    PreviewError, RefreshError,
-};
-pub use events::{LifecycleEvent, LifecycleEventKind, VisitorId};
-pub use exit::{FlushGuard, register_exit_flush};
-pub use flush::{FlushError, FlushOptions, FlushReport};
-pub use handles::{ExperienceHandle, FeatureHandle, GoalHandle};
-pub use options::{
-    CacheLevel, DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, OverflowPolicy,
-    RefreshConfig, RefreshConfigBuilder, SdkConfig, SdkConfigBuilder, TransportConfig,
-    TransportConfigBuilder,
-};
-#[cfg(feature = "async")]
-pub use ports::{AsyncDataStore, AsyncTransport};
-pub use ports::{
-    ConfigRequest, ConfigResponse, DataStore, StoreError, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
-};
+pub use engine::{GoalDataKey, GoalValue, Stats};
+pub use error::{ContextError, InitializeError};
+pub use exit_flush::{FlushGuard, register_exit_flush};
+pub use flush::FlushError;
+pub use handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
+pub use options::{InvalidOption, SdkConfig, SdkConfigBuilder};
 pub use results::{
-    ConversionResult, ConversionStatus, CustomSegmentsResult, DecisionSource, ExperienceResult, FeatureOff,
-    FeatureResult, FeatureStatus, Undecided,
+    ConversionResult, ConversionStatus, CustomSegmentsResult, ExperienceResult, FeatureOff, FeatureResult,
+    OwnedExperienceResult, OwnedFeatureResult,
 };
-pub use threads::Subscription;
-#[cfg(feature = "async")]
-pub use threads::{BoxFuture, EventStream};
+
+/// How recorded events are kept and sent, and what the ledger says of them.
+pub mod delivery {
+    pub use crate::engine::{BreakerState, ByClass, DeliveryError, Dropped, PendingPlaces, ReleaseReason};
+    pub use crate::flush::{FlushOptions, FlushReport};
+    pub use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
+}
+
+/// Why something did or did not resolve: what the [`diagnose_*`](crate::Context::diagnose_experience) calls
+/// answer.
+pub mod diagnosis {
+    pub use convert_evaluation::decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
+
+    pub use crate::diagnostics::{
+        DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic,
+    };
+}
+
+/// What the SDK tells an application about itself, through [`Core::on`](crate::Core::on) and
+/// [`Core::subscribe`](crate::Core::subscribe).
+pub mod events {
+    pub use crate::engine::{LifecycleEvent, LifecycleEventKind, VisitorId};
+    #[cfg(feature = "async")]
+    pub use crate::threads::EventStream;
+    pub use crate::threads::Subscription;
+}
 
 /// The README's program compiles.
 #[cfg(doctest)]

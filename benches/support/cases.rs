@@ -41,17 +41,17 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     ("floor without lookup", || floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor))),
     ("bare send", || Box::new(Sends::new())),
     ("evaluation by key", || {
-        evaluation(|context, key, quiet| context.run_experience_with(key, quiet).is_some())
+        evaluation(|context, key, quiet| context.run_experience_with(key, quiet).is_ok())
     }),
     ("evaluation by handle", || {
         let handle = ExperienceHandle::new(experience_key(ASKED));
-        each_visitor(move |context, quiet| context.run_with(black_box(&handle), quiet).is_ok())
+        each_visitor(move |context, quiet| context.run_experience_with(black_box(&handle), quiet).is_ok())
     }),
     ("decide_many, a visitor", decide_many),
-    ("evaluation remembered", || evaluation(|context, key, _| context.run_experience(key).is_some())),
+    ("evaluation remembered", || evaluation(|context, key, _| context.run_experience(key).is_ok())),
     ("context", || context_and(|_, _| true)),
     ("context and evaluation", || {
-        context_and(|context, quiet| context.run_experience_with("checkout-experiment-0042", quiet).is_some())
+        context_and(|context, quiet| context.run_experience_with("checkout-experiment-0042", quiet).is_ok())
     }),
     ("first exposure", || Box::new(FirstExposures::new())),
     ("first exposure, not remembered", || Box::new(FirstExposures::forgotten())),
@@ -63,7 +63,7 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     ("100 evaluations by key", || {
         let keys: Vec<String> = (0..EXPERIENCES).map(experience_key).collect();
         each_visitor(move |context, quiet| {
-            keys.iter().filter(|key| context.run_experience_with(black_box(key), quiet).is_some()).count() > 0
+            keys.iter().filter(|key| context.run_experience_with(black_box(key), quiet).is_ok()).count() > 0
         })
     }),
     ("run_experiences over 100", || {
@@ -71,7 +71,7 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     }),
     ("evaluation of the feature's experience", || {
         let key = experience_key(0);
-        each_visitor(move |context, quiet| context.run_experience_with(black_box(&key), quiet).is_some())
+        each_visitor(move |context, quiet| context.run_experience_with(black_box(&key), quiet).is_ok())
     }),
     ("evaluation among 10", || grown(10, 2)),
     ("evaluation among 10,000", || grown(10_000, 2)),
@@ -80,9 +80,9 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     ("context, 50,000 visitors remembered", remembering),
     ("feature with five variables", || {
         each_visitor(|context, quiet| {
-            context.run_feature_with(black_box("checkout-form"), quiet).is_some_and(|feature| {
+            context.run_feature_with(black_box("checkout-form"), quiet).is_ok_and(|feature| {
                 black_box((feature.boolean("sticky"), feature.integer("steps"), feature.float("discount")));
-                black_box((feature.string("title"), feature.json("methods")));
+                black_box((feature.string("title"), feature.variable("methods")));
                 true
             })
         })
@@ -133,7 +133,7 @@ fn grown(experiences: usize, rules: usize) -> Box<dyn Case> {
     let contexts = contexts(&core);
     Box::new(move |count: usize| {
         for context in contexts.iter().cycle().take(count) {
-            assert!(context.run_experience_with(black_box(&key), &quiet).is_some());
+            assert!(context.run_experience_with(black_box(&key), &quiet).is_ok());
         }
     })
 }
@@ -143,7 +143,7 @@ fn remembering() -> Box<dyn Case> {
     let (core, key) = (shop(), experience_key(ASKED));
     let storing = RunOptions::new().enable_tracking(false);
     for n in 0..50_000 {
-        assert!(context(&core, &visitor_id(VISITORS + n)).run_experience_with(&key, &storing).is_some());
+        assert!(context(&core, &visitor_id(VISITORS + n)).run_experience_with(&key, &storing).is_ok());
     }
     let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
     Box::new(move |count: usize| {
@@ -208,7 +208,7 @@ impl Case for FirstExposures {
 
     fn run(&mut self, count: usize) {
         for context in &self.fresh[..count] {
-            assert!(context.run_experience_with(black_box(&self.key), &self.options).is_some());
+            assert!(context.run_experience_with(black_box(&self.key), &self.options).is_ok());
         }
     }
 }
@@ -225,7 +225,7 @@ impl Conversions {
         let contexts = contexts(&core);
         let storing = RunOptions::new().enable_tracking(false);
         contexts.iter().for_each(|context| {
-            assert!(context.run_experience_with(&experience_key(ASKED), &storing).is_some());
+            assert!(context.run_experience_with(&experience_key(ASKED), &storing).is_ok());
         });
         Self { core, contexts }
     }

@@ -1,6 +1,6 @@
 //! An endpoint within the process, for benches that are not about the network.
 
-use convert_sdk::{
+use convert_sdk::ports::{
     ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
 };
 use crossbeam_channel::Receiver;

@@ -7,10 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_fuzz::{SHOP, edited, text};
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConversionOptions, Core, DeliveryConfig, FlushError, FlushOptions,
-    RefreshOutcome, SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportError,
-};
+use convert_sdk::{ConversionOptions, Core, FlushError, SdkConfig, config::RefreshOutcome, delivery::{DeliveryConfig, FlushOptions}, ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError}};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
@@ -104,7 +101,7 @@ fn refresh(core: &Core) {
         Ok(RefreshOutcome::Updated(_)) => {
             let after = after.expect("an update is in place");
             let ids =
-                |it: &convert_sdk::ConfigSnapshot| (it.account_id().to_owned(), it.project_id().to_owned());
+                |it: &convert_sdk::config::ConfigSnapshot| (it.account_id().to_owned(), it.project_id().to_owned());
             assert!(before.is_none_or(|before| ids(&before) == ids(&after)), "another project's config");
         }
         Ok(_) => assert!(same && before.is_some(), "not modified, and another config"),

@@ -24,7 +24,7 @@ use crate::threads::BoxFuture;
 /// [`set_if_absent`]: AsyncDataStore::set_if_absent
 ///
 /// ```no_run
-/// use convert_sdk::{AsyncCore, RedisDataStore, SdkConfig};
+/// use convert_sdk::{AsyncCore, SdkConfig, adapters::RedisDataStore};
 ///
 /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
 /// let connection = redis::Client::open("redis://127.0.0.1/")?.get_connection_manager().await?;

@@ -36,7 +36,7 @@ const MOST_DRAINING: usize = 16;
 /// and a core over them.
 ///
 /// ```
-/// use convert_sdk::{Core, ReqwestTransport, SdkConfig, TransportConfig};
+/// use convert_sdk::{Core, SdkConfig, adapters::ReqwestTransport, config::TransportConfig};
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 /// # runtime.block_on(async {

@@ -1,5 +1,6 @@
 //! The entry point for asynchronous callers.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::{Context, RunOptions, decide_unseen, recall};
 use crate::core::{Core, CoreBuilder};
+use crate::decide::Undecided;
+use crate::engine::{LifecycleEvent, LifecycleEventKind};
 use crate::engine::{RefreshOutcome, ReleaseReason, Stats};
-use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
-use crate::events::{LifecycleEvent, LifecycleEventKind};
+use crate::error::{ContextError, InitializeError, LookupError, RefreshError};
 use crate::flush::{FlushError, FlushOptions, FlushReport};
-use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
+use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
 use crate::options::SdkConfig;
-use crate::results::{ExperienceResult, Undecided};
+use crate::results::ExperienceResult;
 use crate::threads::EventStream;
 
 /// One SDK instance, for asynchronous callers. Cheap to clone, `Send + Sync`; every clone, and every
@@ -48,7 +50,7 @@ use crate::threads::EventStream;
 /// core.initialize().await?;
 ///
 /// let visitor = core.create_context("visitor-1", attributes! { "plan" => "pro" }).await?;
-/// if let Some(result) = visitor.run_experience("checkout") {
+/// if let Ok(result) = visitor.run_experience("checkout") {
 ///     println!("{} shows {}", result.experience_key(), result.variation_key());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -183,8 +185,8 @@ impl AsyncCore {
     /// As [`Core::create_context`]: a context for one visitor, who keeps the config of this moment for
     /// the context's life.
     ///
-    /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::AsyncDataStore) its
-    /// `get` is awaited in this task. A synchronous [`DataStore`](crate::DataStore) is asked on the
+    /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::ports::AsyncDataStore) its
+    /// `get` is awaited in this task. A synchronous [`DataStore`](crate::ports::DataStore) is asked on the
     /// SDK's threads for the store. Either is waited for no longer than
     /// [`store_timeout`](crate::SdkConfigBuilder::store_timeout).
     ///
@@ -217,7 +219,7 @@ impl AsyncCore {
         Ok(Context::with(remembered, shared, snapshot, visitor_id, attributes).into())
     }
 
-    /// As [`Core::experience`]: a handle of an experience, for [`Context::run`].
+    /// As [`Core::experience`]: a handle of an experience, for [`Context::run_experience`].
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -227,30 +229,30 @@ impl AsyncCore {
     /// # core.initialize().await?;
     /// let checkout = core.experience("checkout")?;
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 }).await?;
-    /// assert!(visitor.run(&checkout).is_ok());
+    /// assert!(visitor.run_experience(&checkout).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
     ///
     /// # Errors
     /// As [`Core::experience`].
-    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, HandleError> {
+    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, LookupError> {
         self.core.experience(key)
     }
 
-    /// As [`Core::feature`]: a handle of a feature, for [`Context::feature`].
+    /// As [`Core::feature`]: a handle of a feature, for [`Context::run_feature`].
     ///
     /// # Errors
     /// As [`Core::experience`].
-    pub fn feature(&self, key: &str) -> Result<FeatureHandle, HandleError> {
+    pub fn feature(&self, key: &str) -> Result<FeatureHandle, LookupError> {
         self.core.feature(key)
     }
 
-    /// As [`Core::goal`]: a handle of a goal, for [`Context::convert`].
+    /// As [`Core::goal`]: a handle of a goal, for [`Context::track_conversion`].
     ///
     /// # Errors
     /// As [`Core::experience`].
-    pub fn goal(&self, key: &str) -> Result<GoalHandle, HandleError> {
+    pub fn goal(&self, key: &str) -> Result<GoalHandle, LookupError> {
         self.core.goal(key)
     }
 
@@ -282,7 +284,7 @@ impl AsyncCore {
     pub async fn decide_many<'c, 'a, V: AsRef<str>>(
         &self,
         config: &'c ConfigSnapshot,
-        experience: &ExperienceHandle,
+        experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
         visitors: impl IntoIterator<Item = (V, &'a Attributes)>,
         options: &RunOptions,
         results: &mut Vec<Result<ExperienceResult<'c>, Undecided>>,
@@ -318,7 +320,7 @@ impl AsyncCore {
         &self,
         kind: LifecycleEventKind,
         handler: impl FnMut(&LifecycleEvent) + Send + 'static,
-    ) -> Result<(), HandlerError> {
+    ) -> io::Result<()> {
         self.core.on(kind, handler)
     }
 

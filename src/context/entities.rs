@@ -10,7 +10,7 @@ impl Context {
     /// The first entity of a kind with this key, as served.
     ///
     /// ```
-    /// # use convert_sdk::{Core, EntityKind, SdkConfig};
+    /// # use convert_sdk::{Core, SdkConfig, config::EntityKind};
     /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
     /// # let core = Core::new(config);
     /// # core.initialize()?;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::Context;
 use crate::config::{ConfigSnapshot, SnapshotExt};
-use crate::decide::Source;
+use crate::decide::{Decision, DecisionSource};
 use crate::error::PreviewError;
 use crate::results::ExperienceResult;
 use crate::threads::{Caller, Previewed, blocking, deadline_after};
 
 /// The variation that a context previews, and the config in which it was found.
+#[derive(Clone)]
 pub(super) struct Preview {
     snapshot: Arc<ConfigSnapshot>,
     experience: usize,
@@ -40,7 +41,7 @@ impl Context {
     /// if let Some(param) = parse_preview_param("1001.2002") {
     ///     visitor.set_preview(&param.experience_id, &param.variation_id)?;
     /// }
-    /// let shown = visitor.run_experience("checkout").ok_or("not shown")?;
+    /// let shown = visitor.run_experience("checkout")?;
     /// assert_eq!(shown.variation_key(), "one-page");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -146,6 +147,7 @@ impl Preview {
     }
 
     fn result(&self) -> ExperienceResult<'_> {
-        ExperienceResult::new(&self.snapshot, self.experience, self.variation, Source::Forced)
+        let forced = Decision { variation: self.variation, source: DecisionSource::Forced };
+        ExperienceResult::new(&self.snapshot, self.experience, forced)
     }
 }

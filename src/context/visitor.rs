@@ -148,7 +148,7 @@ impl Context {
     /// # core.initialize()?;
     /// let mut visitor = core.create_context("visitor-4", ())?;
     /// visitor.set_attributes(attributes! { "age" => 30 });
-    /// assert!(visitor.run_experience("checkout").is_some());
+    /// assert!(visitor.run_experience("checkout").is_ok());
     /// // A later context of the visitor starts with them.
     /// assert_eq!(core.create_context("visitor-4", ())?.attributes().len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -201,9 +201,9 @@ impl Context {
     /// # let core = Core::new(config);
     /// # core.initialize()?;
     /// let mut visitor = core.create_context("visitor-4", attributes! { "member" => true })?;
-    /// assert!(visitor.run_experience("welcome-back").is_none());
+    /// assert!(visitor.run_experience("welcome-back").is_err());
     /// assert!(visitor.run_custom_segments(&["members"]).matched());
-    /// assert!(visitor.run_experience("welcome-back").is_some());
+    /// assert!(visitor.run_experience("welcome-back").is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn run_custom_segments(&mut self, keys: &[&str]) -> CustomSegmentsResult {

@@ -14,6 +14,7 @@ use crate::ports::TransportError;
 /// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, what became of the records by
 /// the tracker; no total ever goes back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Every exposure and conversion that was handed over, refused ones included.
@@ -76,6 +77,7 @@ pub struct Stats {
 
 /// Where the pending records are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PendingPlaces {
     /// On the way to the tracker, or being handed over.
@@ -92,6 +94,7 @@ pub struct PendingPlaces {
 
 /// Lost records by reason, each by class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Dropped {
     /// Refused because the channel to the tracker was full.
@@ -109,6 +112,7 @@ pub struct Dropped {
 
 /// Counts by class of record, in the order in which records are dropped when there is no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ByClass {
     /// Exposures, which go first.
@@ -121,6 +125,7 @@ pub struct ByClass {
 
 /// A failed delivery: when, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DeliveryError {
     /// When the delivery failed.
@@ -131,6 +136,7 @@ pub struct DeliveryError {
 
 /// Where a config is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ConfigSource {
     /// Given by the application.
@@ -141,6 +147,7 @@ pub enum ConfigSource {
 
 /// The state of the circuit breaker in front of the tracking endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BreakerState {
     /// Deliveries are made.

@@ -6,6 +6,7 @@ mod compile;
 mod event;
 mod jitter;
 mod ledger;
+mod lifecycle;
 mod marks;
 mod payload;
 mod question;
@@ -17,6 +18,7 @@ mod tracker;
 
 pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
 pub use ledger::{BreakerState, ByClass, ConfigSource, DeliveryError, Dropped, PendingPlaces, Stats};
+pub use lifecycle::{LifecycleEvent, LifecycleEventKind, VisitorId};
 pub use refresher::RefreshOutcome;
 
 pub(crate) use backlog::{Backlog, Claim, CutLimit, Queued};

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::compile::compile;
 use crate::config::{CompileOptions, ConfigChanges, ConfigSnapshot, SnapshotExt};
+use crate::engine::LifecycleEvent;
 use crate::engine::{Jitter, Reply};
 use crate::error::LoadError;
-use crate::events::LifecycleEvent;
 use crate::options::RefreshConfig;
 use crate::ports::{ConfigResponse, TransportError};
 
@@ -25,6 +25,7 @@ pub(crate) type Refreshed = Result<RefreshOutcome, LoadError>;
 
 /// What a successful refresh found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RefreshOutcome {
     /// The config in place is still current.

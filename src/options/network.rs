@@ -7,15 +7,14 @@ use ureq::ProxyProtocol;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
-use super::{InvalidOption, InvalidReason};
-use crate::options::Secret;
+use super::{InvalidOption, InvalidReason, Secret};
 
 /// Network settings of the built-in transport, checked when built. Its `Debug` shows no secret and
 /// no header value.
 ///
 /// ```
 /// use std::time::Duration;
-/// use convert_sdk::TransportConfig;
+/// use convert_sdk::config::TransportConfig;
 ///
 /// let network = TransportConfig::builder().total_timeout(Duration::from_secs(3)).build()?;
 /// let refused = TransportConfig::builder().config_base_url("http://cdn.example.com").build();
@@ -29,15 +28,12 @@ pub struct TransportConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) total_timeout: Duration,
     pub(crate) auth_secret: Option<Secret>,
-    pub(crate) headers: Vec<(HeaderName, HeaderSecret)>,
+    pub(crate) headers: Vec<(HeaderName, Secret)>,
     pub(crate) proxy: Option<ureq::Proxy>,
     pub(crate) root_certificates: Vec<Certificate<'static>>,
     pub(crate) max_response_bytes: u64,
     pub(crate) http_on_loopback: bool,
 }
-
-/// A header value, which may be a secret of the application's.
-pub(crate) type HeaderSecret = Secret;
 
 /// Collects a [`TransportConfig`].
 #[derive(Debug, Clone)]
@@ -155,7 +151,7 @@ impl TransportConfigBuilder {
     }
 
     /// Bound on a response body after decompression; a longer one is
-    /// [`TransportError::TooLarge`](crate::TransportError::TooLarge) and neither read nor unpacked to its
+    /// [`TransportError::TooLarge`](crate::ports::TransportError::TooLarge) and neither read nor unpacked to its
     /// end. Applies also to what a transport of the application's own returns, which is not parsed then.
     /// At least 1 KiB. Default 32 MiB.
     pub const fn max_response_bytes(mut self, bytes: u64) -> Self {

@@ -9,7 +9,7 @@ use crate::threads::{BoxFuture, Driver, Stopped, deadline_after};
 /// The SDK starts no runtime: each future is polled on one of the SDK's own threads, which sleeps until
 /// it is woken. A client that needs to be polled within its runtime (tokio's sockets and timers do) has
 /// to carry a handle to it and spawn its work there, as
-#[cfg_attr(feature = "async-reqwest", doc = "[`ReqwestTransport`](crate::ReqwestTransport) does.")]
+#[cfg_attr(feature = "async-reqwest", doc = "[`ReqwestTransport`](crate::adapters::ReqwestTransport) does.")]
 #[cfg_attr(not(feature = "async-reqwest"), doc = "`ReqwestTransport` (feature `async-reqwest`) does.")]
 /// Deliveries then make progress only while that runtime runs: a current-thread runtime has to be
 /// inside its `block_on`, which awaiting [`AsyncCore::flush`](crate::AsyncCore::flush) is.
@@ -18,13 +18,10 @@ use crate::threads::{BoxFuture, Driver, Stopped, deadline_after};
 /// SDK closes ([`TransportError::Interrupted`]). A panic is caught and counts as
 /// [`TransportError::Panicked`]. At most one fetch of the config and one of a previewed
 /// experience come at a time, deliveries from
-/// [as many lanes as configured](crate::DeliveryConfigBuilder::lanes).
+/// [as many lanes as configured](crate::delivery::DeliveryConfigBuilder::lanes).
 ///
 /// ```
-/// use convert_sdk::{
-///     AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, Core, SdkConfig, TrackingRequest,
-///     TrackingResponse, TransportError,
-/// };
+/// use convert_sdk::{Core, SdkConfig, ports::{AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, TransportError}};
 ///
 /// struct Shelf;
 ///

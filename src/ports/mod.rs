@@ -19,6 +19,9 @@ pub use async_transport::AsyncTransport;
 pub use store::{DataStore, StoreError};
 
 #[cfg(feature = "async")]
+pub use crate::threads::BoxFuture;
+
+#[cfg(feature = "async")]
 pub(crate) use async_store::DrivenStore;
 #[cfg(feature = "async")]
 pub(crate) use async_transport::DrivenTransport;
@@ -33,7 +36,7 @@ use crate::options::CacheLevel;
 ///
 /// Calls come from the SDK's own threads, at most one fetch of the config and one of a
 /// previewed experience at a time, and deliveries from
-/// [as many lanes as configured](crate::DeliveryConfigBuilder::lanes), and should return within the
+/// [as many lanes as configured](crate::delivery::DeliveryConfigBuilder::lanes), and should return within the
 /// request's timeout: a call that hangs delays later deliveries, never a caller. A panic is caught and
 /// counts as [`TransportError::Panicked`].
 pub trait Transport: Send + Sync + 'static {
@@ -103,7 +106,7 @@ pub enum ConfigResponse {
     /// A config, as served.
     Fetched {
         /// The JSON text. One longer than
-        /// [`max_response_bytes`](crate::TransportConfigBuilder::max_response_bytes) of the core's network
+        /// [`max_response_bytes`](crate::config::TransportConfigBuilder::max_response_bytes) of the core's network
         /// settings is [`TransportError::TooLarge`]; a transport does well to stop reading there.
         body: String,
         /// Its ETag, sent back with the next fetch if it is no longer than 8 KiB.
@@ -132,7 +135,7 @@ pub struct TrackingResponse {
     /// The HTTP status.
     pub status: u16,
     /// How long the endpoint asks to be left alone (`Retry-After`, as seconds or as a date). The backoff of
-    /// [`DeliveryConfig`](crate::DeliveryConfig) is waited for in any case.
+    /// [`DeliveryConfig`](crate::delivery::DeliveryConfig) is waited for in any case.
     pub retry_after: Option<Duration>,
 }
 
@@ -157,7 +160,7 @@ pub enum TransportError {
     #[error("the server answered with status {0}")]
     Status(u16),
     /// The body, unpacked, is longer than
-    /// [`max_response_bytes`](crate::TransportConfigBuilder::max_response_bytes).
+    /// [`max_response_bytes`](crate::config::TransportConfigBuilder::max_response_bytes).
     #[error("the body is longer than {0} bytes")]
     TooLarge(u64),
     /// The body is not UTF-8 text.

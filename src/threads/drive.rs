@@ -9,8 +9,8 @@ use crossbeam_channel::{Sender, at, bounded, select};
 
 use crate::threads::{Current, PerProcess, Switch};
 
-/// A future on the heap, as [`AsyncTransport`](crate::AsyncTransport) and
-/// [`AsyncDataStore`](crate::AsyncDataStore) return them: `Box::pin(async move { … })`.
+/// A future on the heap, as [`AsyncTransport`](crate::ports::AsyncTransport) and
+/// [`AsyncDataStore`](crate::ports::AsyncDataStore) return them: `Box::pin(async move { … })`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Waits for futures on the thread that calls, which is one of the SDK's own and has nothing else to

@@ -16,8 +16,8 @@ use self::run::{Handlers, run};
 pub use self::stream::EventStream;
 use super::worker::Worker;
 use crate::caught::Wall;
+use crate::engine::{LifecycleEvent, LifecycleEventKind};
 use crate::error::StartError;
-use crate::events::{LifecycleEvent, LifecycleEventKind};
 use crate::threads::PerProcess;
 
 /// Events that may wait for the handlers, or for one subscriber; further ones are missed.

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Project};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, InMemoryDataStore, LifecycleEventKind, RefreshConfig, SdkConfig,
-    TrackingRequest, TrackingResponse, Transport, TransportConfig, TransportError, attributes,
+    Core, SdkConfig,
+    adapters::InMemoryDataStore,
+    attributes,
+    config::{RefreshConfig, TransportConfig},
+    events::LifecycleEventKind,
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::signal::{Signal, kill};

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use convert_sdk::{
-    DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, RefreshConfig, SdkConfig,
-    SdkConfigBuilder, TransportConfig, TransportConfigBuilder,
+    InvalidOption, SdkConfig, SdkConfigBuilder,
+    config::{RefreshConfig, TransportConfig, TransportConfigBuilder},
+    delivery::{DeliveryConfig, DeliveryConfigBuilder},
+    error::InvalidReason,
 };
 
 use crate::support::{direct, shop};

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project};
 use convert_sdk::{
-    AttributeValue, ConversionOptions, ConversionStatus, Core, FlushError, LifecycleEvent, ReleaseReason,
-    SdkConfig, TrackingResponse, TransportError, attributes,
+    AttributeValue, ConversionOptions, ConversionStatus, Core, FlushError, SdkConfig, attributes,
+    delivery::ReleaseReason,
+    events::LifecycleEvent,
+    ports::{TrackingResponse, TransportError},
 };
 use serde_json::json;
 
@@ -172,7 +174,7 @@ fn one_bad_record_does_not_cost_the_others_theirs() {
         // It can be recorded again, and what was told is not told again.
         let again = visitor(&core, "visitor-13");
         let confirmed = again.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE);
-        assert_eq!(confirmed.unwrap().status, ConversionStatus::Queued);
+        assert_eq!(confirmed.status, ConversionStatus::Queued);
         script.answer(200);
         assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
     }
@@ -275,16 +277,16 @@ fn order_is_kept_over_failures() {
 #[test]
 fn a_transport_that_panics_loses_nothing() {
     struct Panicking;
-    impl convert_sdk::Transport for Panicking {
+    impl convert_sdk::ports::Transport for Panicking {
         fn fetch_config(
             &self,
-            _: &convert_sdk::ConfigRequest<'_>,
-        ) -> Result<convert_sdk::ConfigResponse, TransportError> {
+            _: &convert_sdk::ports::ConfigRequest<'_>,
+        ) -> Result<convert_sdk::ports::ConfigResponse, TransportError> {
             panic!("on purpose")
         }
         fn send_tracking(
             &self,
-            _: &convert_sdk::TrackingRequest<'_>,
+            _: &convert_sdk::ports::TrackingRequest<'_>,
         ) -> Result<TrackingResponse, TransportError> {
             panic!("on purpose")
         }
@@ -299,7 +301,7 @@ fn a_transport_that_panics_loses_nothing() {
 
     let keyed = SdkConfig::builder().sdk_key("k").build().unwrap();
     let core = Core::builder(keyed).transport(Panicking).build().unwrap();
-    let fetch = convert_sdk::LoadError::Fetch(TransportError::Panicked);
+    let fetch = convert_sdk::error::LoadError::Fetch(TransportError::Panicked);
     assert_eq!(core.initialize(), Err(convert_sdk::InitializeError::Load(fetch)));
 }
 

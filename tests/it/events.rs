@@ -1,6 +1,11 @@
 //! Lifecycle events: what is told, to whom, and that listeners can hurt nobody.
 
-use convert_sdk::{Core, DiagnosticReason, EntityKind, LifecycleEvent, LifecycleEventKind};
+use convert_sdk::{
+    Core,
+    config::EntityKind,
+    diagnosis::DiagnosticReason,
+    events::{LifecycleEvent, LifecycleEventKind},
+};
 use crossbeam_channel::{bounded, unbounded};
 
 use crate::support::{
@@ -218,7 +223,7 @@ fn a_failed_delivery_is_told_with_its_cause_and_the_next_with_its_attempts() {
     let events = core.subscribe();
     convert(&core, 0..2);
     script.answer(503);
-    script.fail(convert_sdk::TransportError::Connect);
+    script.fail(convert_sdk::ports::TransportError::Connect);
     script.answer(200);
     core.flush(PATIENCE).unwrap();
     let mut told = Vec::new();
@@ -232,7 +237,11 @@ fn a_failed_delivery_is_told_with_its_cause_and_the_next_with_its_attempts() {
     }
     assert_eq!(
         told,
-        [(Some(503), 0, None), (None, 1, Some(convert_sdk::TransportError::Connect)), (Some(200), 2, None)]
+        [
+            (Some(503), 0, None),
+            (None, 1, Some(convert_sdk::ports::TransportError::Connect)),
+            (Some(200), 2, None)
+        ]
     );
 }
 

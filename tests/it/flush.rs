@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, FlushError, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
+    Core, FlushError,
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 
 use crate::support::{

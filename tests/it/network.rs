@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project, RouteKind, ServerCertificate};
 use convert_sdk::{
-    Core, FlushError, InitializeError, LoadError, PreviewError, RefreshError, SdkConfig, TransportConfig,
-    TransportConfigBuilder, TransportError,
+    Core, FlushError, InitializeError, SdkConfig,
+    config::{TransportConfig, TransportConfigBuilder},
+    error::{LoadError, PreviewError, RefreshError},
+    ports::TransportError,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;

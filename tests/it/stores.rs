@@ -5,9 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConversionOptions, ConversionStatus, Core, DataStore, DecisionSource,
-    InMemoryDataStore, LifecycleEvent, StoreError, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
+    ConversionOptions, ConversionStatus, Core, DecisionSource,
+    adapters::InMemoryDataStore,
+    events::LifecycleEvent,
+    ports::{
+        ConfigRequest, ConfigResponse, DataStore, StoreError, TrackingRequest, TrackingResponse, Transport,
+        TransportError,
+    },
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::{Value, json};
@@ -68,7 +72,7 @@ fn a_store_that_fails_or_panics_costs_nothing_but_its_memory() {
         let store = Moody::new(mood);
         let core = start(direct_to(&emulator).shared_data_store(store.clone()));
         let events = core.subscribe();
-        assert!(pro(&core, "v").run_experience("price").is_some());
+        assert!(pro(&core, "v").run_experience("price").is_ok());
         convert(&core, 0..3);
         convert(&core, 0..3);
         let report = core.flush(PATIENCE).unwrap();
@@ -143,7 +147,7 @@ fn a_slow_store_delays_no_decision_and_no_recording() {
     pro(&core, "v").run_experience("price").unwrap();
     is_called.recv_timeout(PATIENCE).unwrap();
     for number in 0..100 {
-        assert!(pro(&core, &number.to_string()).run_experience("price").is_some());
+        assert!(pro(&core, &number.to_string()).run_experience("price").is_ok());
         assert!(pro(&core, "v").track_conversion("purchase").tracked());
     }
     let stats = core.stats();
@@ -284,7 +288,7 @@ fn a_conversion_dropped_by_one_process_can_be_recorded_by_the_next() {
     let plain = ConversionOptions::new();
     let confirmed = |core: &Core| {
         let confirmed = visitor(core, "v").track_conversion_confirmed("purchase", &plain, PATIENCE);
-        confirmed.unwrap().status
+        confirmed.status
     };
     // An outage at the end of one process.
     let (first, _script) = start_scripted(direct().shared_data_store(store.clone()));

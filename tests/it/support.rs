@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Project, Received, RouteKind};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Context, Core, DeliveryConfig, FlushOptions, LifecycleEvent, SdkConfig,
-    SdkConfigBuilder, Stats, Subscription, TrackingRequest, TrackingResponse, Transport, TransportConfig,
-    TransportConfigBuilder, TransportError, attributes,
+    Context, Core, SdkConfig, SdkConfigBuilder, Stats, attributes,
+    config::{TransportConfig, TransportConfigBuilder},
+    delivery::{DeliveryConfig, FlushOptions},
+    events::{LifecycleEvent, Subscription},
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
-use convert_sdk::{Core, RefreshConfig, attributes};
+use convert_sdk::{Core, attributes, config::RefreshConfig};
 use convert_sdk_actix::{
     Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env, serve, stop_signal,
 };

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use axum::{Router, routing::get, routing::post};
-use convert_sdk::{Core, RefreshConfig, attributes};
+use convert_sdk::{Core, attributes, config::RefreshConfig};
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
 use tokio::net::TcpListener;
 

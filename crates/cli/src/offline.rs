@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, SdkConfigBuilder, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
+    Core, SdkConfigBuilder,
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 
 use crate::args::VisitorArgs;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use convert_sdk::{Core, RefreshConfig, attributes};
+use convert_sdk::{Core, attributes, config::RefreshConfig};
 use convert_sdk_rocket::{
     Convert, ConvertFairing, Visitor, VisitorCookie, config_from_env, launch, stop_signal,
 };

@@ -16,7 +16,7 @@ type Hook<F, T> = dyn for<'a, 'r> Fn(&'a <F as Framework>::Request<'r>) -> T + S
 /// Nothing is looked at before a handler asks for the visitor.
 ///
 /// Making the context is quick: it looks the visitor up in memory, under the lock of one of sixteen
-/// shards. A [`DataStore`](convert_sdk::DataStore) of the application's own is awaited, not waited for:
+/// shards. A [`DataStore`](convert_sdk::ports::DataStore) of the application's own is awaited, not waited for:
 /// the executor stays free, and so do its threads for blocking work.
 pub struct Convert<F: Framework> {
     settings: Arc<Settings<F>>,

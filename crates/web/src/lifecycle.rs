@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convert_sdk::{FlushError, FlushReport, InitializeError};
+use convert_sdk::{FlushError, InitializeError, delivery::FlushReport};
 
 use crate::{Convert, Framework};
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, HandlerError, InitializeError, InvalidOption, SdkConfig,
-    TrackingRequest, TrackingResponse, Transport, TransportError,
+    Core, InitializeError, InvalidOption, SdkConfig,
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 use serde_json::Value;
 use thiserror::Error;
@@ -18,7 +18,7 @@ pub enum TestCoreError {
     Option(#[from] InvalidOption),
     /// A thread could not be started.
     #[error(transparent)]
-    Thread(#[from] HandlerError),
+    Thread(#[from] std::io::Error),
     /// The text is no config.
     #[error(transparent)]
     Config(#[from] InitializeError),

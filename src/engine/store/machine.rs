@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::drain::{Closing, Drain, Told};
 use super::{Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, Stored};
+use crate::engine::LifecycleEvent;
 use crate::engine::Reply;
-use crate::events::LifecycleEvent;
 
 /// Keys or visitors in one call at most.
 const MOST: usize = 1_000;

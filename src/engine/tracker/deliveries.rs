@@ -7,8 +7,8 @@ use super::flushes::Fate;
 use super::machine::{Loss, Tracker};
 use super::pacer::Allowance;
 use super::repetitions::mark_key;
+use crate::engine::LifecycleEvent;
 use crate::engine::{Claim, CutLimit, Delivery, DeliveryError, Outcome, Queued};
-use crate::events::LifecycleEvent;
 use crate::ports::TransportError;
 
 /// Events in a delivery that finds out whether a failing endpoint works again.

@@ -1,8 +1,8 @@
 //! What a step of the machine wants done, once the ledger shows what the step did.
 
 use super::Verdict;
+use crate::engine::LifecycleEvent;
 use crate::engine::{ClaimRequest, Delivery, Reply};
-use crate::events::LifecycleEvent;
 use crate::flush::FlushReport;
 
 /// One thing to be done.

@@ -13,11 +13,11 @@ use super::isolation::Isolation;
 use super::pacer::Pacer;
 use super::repetitions::{mark_key, repetition};
 use super::{FlushRequest, Verdict};
+use crate::engine::LifecycleEvent;
 use crate::engine::{
     Backlog, ByClass, Claim, CutLimit, Dropped, Jitter, Marks, Queued, ReleaseReason, Reply, Stats,
     TrackedEvent,
 };
-use crate::events::LifecycleEvent;
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
 /// Deduplication marks kept for each visitor of the visitor bound.

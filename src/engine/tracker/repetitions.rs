@@ -5,8 +5,8 @@ use super::claims::Owner;
 use super::effects::Effects;
 use super::flushes::Fate;
 use super::machine::Tracker;
+use crate::engine::LifecycleEvent;
 use crate::engine::{Claim, ClaimAnswer, Claimed, Mark, MarkKind, Queued, Reply, TrackedEvent};
-use crate::events::LifecycleEvent;
 use crate::visitors::{bucketing_key, goal_key};
 
 impl Tracker {

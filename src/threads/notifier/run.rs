@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 
 use super::{Blocks, Registered};
 use crate::caught::Wall;
-use crate::events::LifecycleEvent;
+use crate::engine::LifecycleEvent;
 
 /// What the handlers' thread shares with whoever announces and closes.
 #[derive(Default)]

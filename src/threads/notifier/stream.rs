@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use futures_core::Stream;
 
 use super::{EVENT_CAPACITY, Listener, Notifier};
-use crate::events::LifecycleEvent;
+use crate::engine::LifecycleEvent;
 use crate::threads::PerProcess;
 use crate::threads::wait::{Waiter, Wakers};
 

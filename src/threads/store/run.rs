@@ -7,8 +7,8 @@ use crossbeam_channel::{Receiver, SendError, Sender, at, bounded, never, select}
 
 use super::StoreSettings;
 use super::call::perform;
+use crate::engine::LifecycleEvent;
 use crate::engine::{Call, Claimed, Done, StoreCommand, StoreEffect, StoreMachine};
-use crate::events::LifecycleEvent;
 use crate::ports::{DataStore, StoreError};
 use crate::threads::{Notifier, Worker, blocking};
 use crate::visitors::Visitors;

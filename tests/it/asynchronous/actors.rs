@@ -1,8 +1,11 @@
 //! Both surfaces share one instance and one set of actors.
 
 use convert_sdk::{
-    BoxFuture, ConfigRequest, ConfigResponse, ConversionOptions, ConversionStatus, Core, DecisionSource,
-    TrackingRequest, TrackingResponse, Transport, TransportError, attributes,
+    ConversionOptions, ConversionStatus, Core, DecisionSource, attributes,
+    ports::{
+        BoxFuture, ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport,
+        TransportError,
+    },
 };
 
 use super::{block_on, start_async_scripted};
@@ -13,12 +16,12 @@ fn what_one_surface_records_the_other_delivers() {
     let (core, script) = start_async_scripted(direct());
     let sync = core.to_sync();
     let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
-    assert!(visitor.run_experience("price").is_some());
+    assert!(visitor.run_experience("price").is_ok());
     let same = sync.create_context("v", attributes! { "plan" => "pro" }).unwrap();
     assert_eq!(same.run_experience("price").unwrap().source(), DecisionSource::Stored);
     assert!(same.track_conversion("purchase").tracked());
     let plain = ConversionOptions::new();
-    let again = block_on(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE)).unwrap();
+    let again = block_on(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE));
     assert_eq!(again.status, ConversionStatus::Deduplicated, "one tracker judges both");
     script.answer(200);
     assert_eq!(sync.flush(PATIENCE).unwrap().delivered, 2);

@@ -3,8 +3,13 @@
 use std::sync::Mutex;
 
 use convert_sdk::{
-    AsyncCore, BoxFuture, ConfigRequest, ConfigResponse, Core, InitializeError, PreviewError, RefreshOutcome,
-    SdkConfig, TrackingRequest, TrackingResponse, Transport, TransportError,
+    AsyncCore, Core, InitializeError, SdkConfig,
+    config::RefreshOutcome,
+    error::PreviewError,
+    ports::{
+        BoxFuture, ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport,
+        TransportError,
+    },
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use convert_emulator::Emulator;
 use convert_sdk::{
-    AsyncCore, AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, ConversionOptions, FlushError,
-    InMemoryDataStore, TrackingRequest, TrackingResponse, TransportError,
+    AsyncCore, ConversionOptions, FlushError,
+    adapters::InMemoryDataStore,
+    ports::{
+        AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse,
+        TransportError,
+    },
 };
 use crossbeam_channel::{Sender, bounded};
 use futures_core::Stream;
@@ -39,7 +43,7 @@ fn delivers(core: &AsyncCore, visitor: &str) {
     block_on(async {
         let visitor = core.create_context(visitor, ()).await.unwrap();
         let plain = ConversionOptions::new();
-        assert!(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE).await.unwrap().tracked());
+        assert!(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE).await.tracked());
         assert_eq!(core.shutdown(PATIENCE).await.unwrap().stats.delivered, 1);
     });
 }

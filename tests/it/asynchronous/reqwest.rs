@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project, RouteKind, ServerCertificate};
 use convert_sdk::{
-    Core, FlushError, InitializeError, LoadError, ReqwestTransport, SdkConfig, SdkConfigBuilder,
-    TransportConfig, TransportConfigBuilder, TransportError,
+    Core, FlushError, InitializeError, SdkConfig, SdkConfigBuilder,
+    adapters::ReqwestTransport,
+    config::{TransportConfig, TransportConfigBuilder},
+    error::LoadError,
+    ports::TransportError,
 };
 use tokio::runtime::{Builder, Runtime};
 

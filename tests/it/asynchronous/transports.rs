@@ -6,8 +6,13 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use convert_sdk::{
-    AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, Core, FlushError, InitializeError, LoadError,
-    SdkConfig, TrackingRequest, TrackingResponse, TransportConfig, TransportError,
+    Core, FlushError, InitializeError, SdkConfig,
+    config::TransportConfig,
+    error::LoadError,
+    ports::{
+        AsyncTransport, BoxFuture, ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse,
+        TransportError,
+    },
 };
 use crossbeam_channel::{Sender, bounded, unbounded};
 
@@ -66,7 +71,7 @@ impl AsyncTransport for Moody {
 
 fn moody(
     mood: Mood,
-    network: convert_sdk::TransportConfigBuilder,
+    network: convert_sdk::config::TransportConfigBuilder,
 ) -> (Core, crossbeam_channel::Receiver<()>) {
     let (dropped, is_dropped) = unbounded();
     let config = SdkConfig::builder().sdk_key(KEY).transport(network.build().unwrap()).build().unwrap();
@@ -76,7 +81,7 @@ fn moody(
     (core, is_dropped)
 }
 
-fn network() -> convert_sdk::TransportConfigBuilder {
+fn network() -> convert_sdk::config::TransportConfigBuilder {
     TransportConfig::builder()
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind};
-use convert_sdk::{Core, FlushGuard, LifecycleEventKind, register_exit_flush};
+use convert_sdk::{Core, FlushGuard, events::LifecycleEventKind, register_exit_flush};
 
 use super::forked::forked;
 use super::{outside, spawn_before};

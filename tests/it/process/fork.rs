@@ -8,8 +8,15 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Received, RouteKind};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, DataStore, InMemoryDataStore, LifecycleEventKind, RefreshConfig,
-    Stats, StoreError, TrackingRequest, TrackingResponse, Transport, TransportError, attributes,
+    Core, Stats,
+    adapters::InMemoryDataStore,
+    attributes,
+    config::RefreshConfig,
+    events::LifecycleEventKind,
+    ports::{
+        ConfigRequest, ConfigResponse, DataStore, StoreError, TrackingRequest, TrackingResponse, Transport,
+        TransportError,
+    },
 };
 use crossbeam_channel::bounded;
 
@@ -277,7 +284,7 @@ fn context() {
         assert_eq!(visitor.run_experience("price").unwrap().variation_key(), shown);
         assert_eq!(core.stats().recorded, 0);
         assert!(visitor.track_conversion("purchase").tracked());
-        assert!(undecided.run_experience("price").is_some());
+        assert!(undecided.run_experience("price").is_ok());
         delivers(&core, 2);
         assert_eq!(visitor.run_experience("price").unwrap().variation_key(), shown, "after close too");
     })
@@ -377,7 +384,7 @@ fn waiting() {
     let core = start(direct_to(&emulator).shared_data_store(Arc::clone(&store) as Arc<dyn DataStore>));
     let decide = |who: &str| {
         for number in 0..VISITORS {
-            assert!(pro(&core, &format!("{who}-{number}")).run_experience("price").is_some());
+            assert!(pro(&core, &format!("{who}-{number}")).run_experience("price").is_ok());
         }
     };
     decide("parent");
@@ -403,7 +410,7 @@ fn memory() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in (0..).take_while(|_| go_on.load(Ordering::Relaxed)) {
-                pro(&core, &format!("other-{number}")).run_experience("price");
+                pro(&core, &format!("other-{number}")).run_experience("price").unwrap();
                 store.set(&number.to_string(), serde_json::json!(number), None).unwrap();
             }
         });

@@ -11,8 +11,8 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::get;
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, SdkConfig, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
+    Core, SdkConfig,
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, serve, testing};
 use tokio::net::TcpListener;

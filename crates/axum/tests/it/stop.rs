@@ -7,8 +7,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::routing::{get, post};
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, FlushReport, SdkConfig, TrackingRequest, TrackingResponse,
-    Transport, TransportError,
+    Core, SdkConfig,
+    delivery::FlushReport,
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 use convert_sdk_axum::{Convert, ConvertLayer, ServeError, Visitor, VisitorCookie, serve, testing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

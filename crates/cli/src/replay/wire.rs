@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use convert_sdk::{
+use convert_sdk::ports::{
     ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError,
 };
 use serde_json::Value;

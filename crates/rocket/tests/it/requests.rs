@@ -6,8 +6,8 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, SdkConfig, TrackingRequest, TrackingResponse, Transport,
-    TransportError, attributes,
+    Core, SdkConfig, attributes,
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 use convert_sdk_rocket::{Convert, ConvertFairing, LaunchError, Visitor, VisitorCookie, launch, testing};
 use rocket::error::ErrorKind;
@@ -46,7 +46,7 @@ fn url(visitor: Visitor) -> &'static str {
 
 #[get("/decisions/<_>")]
 fn decisions(visitor: Visitor) -> String {
-    format!("{} {}", visitor.visitor_id(), visitor.run_experience("checkout").is_some())
+    format!("{} {}", visitor.visitor_id(), visitor.run_experience("checkout").is_ok())
 }
 
 #[get("/public")]

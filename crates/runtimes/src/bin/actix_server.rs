@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::error::ErrorNotFound;
 use actix_web::{App, HttpServer, web};
-use convert_sdk::{Core, RefreshConfig};
+use convert_sdk::{Core, config::RefreshConfig};
 use convert_sdk_actix::{
     Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env, serve, stop_signal,
 };

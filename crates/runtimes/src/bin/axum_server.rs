@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use axum::{Router, http::StatusCode, routing::get, routing::post};
-use convert_sdk::{Core, RefreshConfig};
+use convert_sdk::{Core, config::RefreshConfig};
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConfigRequest, ConfigResponse, Core, FlushError, SdkConfig, TrackingRequest, TrackingResponse, Transport,
-    TransportError,
+    Core, FlushError, SdkConfig,
+    ports::{ConfigRequest, ConfigResponse, TrackingRequest, TrackingResponse, Transport, TransportError},
 };
 use convert_sdk_web::{Convert, Framework, RequestUrl, VisitorCookie, testing};
 

@@ -1,7 +1,7 @@
 //! Endpoints that refuse a request: for one of its records, or whatever is in it.
 
 use super::*;
-use crate::events::LifecycleEvent;
+use crate::engine::LifecycleEvent;
 
 impl Bench {
     /// Lets an endpoint that refuses these visitors answer until nothing is left to send; returns how many

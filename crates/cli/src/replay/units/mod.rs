@@ -8,7 +8,10 @@ mod preview_param;
 mod regex;
 mod rule;
 
-use convert_sdk::{Attributes, Explanation, RunOptions, SdkConfig, SdkConfigBuilder, Step};
+use convert_sdk::{
+    Attributes, RunOptions, SdkConfig, SdkConfigBuilder,
+    diagnosis::{Explanation, Step},
+};
 use serde::Deserialize;
 
 use super::findings::Findings;
