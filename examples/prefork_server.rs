@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{Core, attributes, config::RefreshConfig};
+use convert_sdk::{Core, attributes};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let emulator = endpoint::emulator()?;
     // Without a refresh an experience that is stopped goes on here until the next start.
-    let config = endpoint::configure(emulator.as_ref())?.refresh(RefreshConfig::default());
+    let config = endpoint::configure(emulator.as_ref())?.for_server();
     let core = Core::new(config.build()?);
     // Every worker inherits this config, and refreshes it for itself from then on.
     core.initialize()?;

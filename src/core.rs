@@ -165,10 +165,7 @@ impl Core {
     /// The config now; `None` until the core is ready.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let config = core.current_config().ok_or("not ready")?;
     /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -192,9 +189,7 @@ impl Core {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let visitor = core
     ///     .create_context("visitor-4", attributes! { "age" => 30, "country" => "GR" })?
     ///     .with_location(attributes! { "url" => "https://shop.example.com/" });
@@ -225,9 +220,9 @@ impl Core {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::error::LookupError;
+    ///
     /// let checkout = core.experience("checkout")?;
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// assert!(visitor.run_experience(&checkout).is_ok());
@@ -278,9 +273,7 @@ impl Core {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let checkout = core.experience("checkout")?;
     /// let players = [("visitor-4", attributes! { "age" => 30 }), ("visitor-5", attributes! { "age" => 12 })];
     ///
@@ -317,10 +310,9 @@ impl Core {
     /// until it is closed.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -338,10 +330,9 @@ impl Core {
     /// Every lifecycle event from now on, to be read when it suits; needs no thread.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// let mut events = core.subscribe();
     /// core.create_context("visitor-4", ())?.diagnose_goal("no-such-goal");
     /// assert_eq!(events.next().map(|event| event.kind()), Some(LifecycleEventKind::Diagnostic));
@@ -364,9 +355,7 @@ impl Core {
     /// ```
     /// # use std::time::Duration;
     /// # use convert_sdk::{Core, FlushError, SdkConfig};
-    /// # let config = SdkConfig::builder().data_json(include_str!("../tests/it/small.json")).build().unwrap();
-    /// # let core = Core::new(config);
-    /// # core.initialize().unwrap();
+    /// # let core = include!("../tests/doc/small.rs");
     /// match core.flush(Duration::from_secs(5)) {
     ///     Ok(report) => println!("{} delivered", report.delivered),
     ///     Err(FlushError::Timeout(stats)) => println!("{} still pending", stats.pending),
@@ -406,10 +395,9 @@ impl Core {
     /// fetch has begun, none is made. Existing contexts keep their config.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::error::RefreshError;
+    ///
     /// // This config was given directly, so there is nowhere to fetch it from.
     /// let refused = core.refresh_now_within(std::time::Duration::from_secs(5));
     /// assert_eq!(refused, Err(RefreshError::DirectConfig));
@@ -448,10 +436,7 @@ impl Core {
     /// The ledger at this moment.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let stats = core.stats();
     /// assert!(stats.is_balanced());
     /// println!("{} delivered, {} pending", stats.delivered, stats.pending);
@@ -470,10 +455,7 @@ impl Core {
     /// call waits for what is left of that, and returns it; decisions of existing contexts go on working.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let stats = core.close();
     /// assert_eq!((stats.pending, stats.dropped.total()), (0, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -499,9 +481,7 @@ impl Core {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let report = core.shutdown(std::time::Duration::from_secs(5))?;
     /// assert_eq!(report.stats.pending, 0);
     /// assert_eq!(core.create_context("late", ()).unwrap_err(), ContextError::Closed);

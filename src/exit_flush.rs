@@ -74,9 +74,7 @@ impl ExitJob for ExitFlush {
 ///     core.create_context("visitor-4", ())?.track_conversion("purchase");
 ///     Ok(())
 /// }
-/// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-/// # let core = Core::new(config);
-/// # core.initialize()?;
+/// # let core = include!("../tests/doc/shop.rs");
 /// # let _shut = FlushGuard::shutting_down(&core, Duration::ZERO);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

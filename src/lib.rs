@@ -15,7 +15,7 @@
 //!   [`Stats::fate_unknown`] counts those.
 //! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
 //!   [`diagnose_*`](Context::diagnose_experience) calls say why.
-//! - **Replace**: a [`Transport`] and a [`DataStore`] of the application's own.
+//! - **Replace**: a [`Transport`](ports::Transport) and a [`DataStore`](ports::DataStore) of the application's own.
 //! - **Await**: with the feature `async`, `AsyncCore` and `AsyncContext` stand beside [`Core`] and
 //!   [`Context`], with futures for any executor wherever those wait.
 //!
@@ -26,13 +26,12 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let source = SdkConfig::builder().data_json(include_str!("../examples/shop.json"));
 //! # #[cfg(any())]
-//! let source = SdkConfig::builder().sdk_key("10035569/10034190");
+//! let source = SdkConfig::server("10035569/10034190");
 //! let core = Core::new(source.build()?);
 //! core.initialize()?;
 //!
 //! let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-//! let one_page = visitor.run_experience("checkout").is_ok_and(|it| it.variation_key() == "one-page");
-//! assert!(one_page);
+//! assert_eq!(visitor.run_experience("checkout")?.variation_key(), "one-page");
 //! # #[cfg(any())]
 //! visitor.track_conversion("purchase");
 //! # let core = Core::new(SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?);
@@ -45,13 +44,24 @@
 //! Decisions follow Convert's JavaScript SDK; names, statuses and deduplication follow the Python
 //! SDK. **One difference will surprise**: where variation ids are numbers that do not ascend in the
 //! config, the JavaScript SDK and this one put a visitor into another variation than the Python and
-//! PHP SDKs do, because JavaScript objects order such keys by number. [`BucketOrder::Config`] gives
+//! PHP SDKs do, because JavaScript objects order such keys by number. [`BucketOrder::Config`](config::BucketOrder::Config) gives
 //! the other order.
 //!
 //! What is logged goes through the `log` facade and never holds a key, a secret or anything about a
 //! visitor. The HTTP client below, ureq, logs whole request lines at `trace` level, and with them the
-//! SDK key and the debug token: keep the targets `ureq` and `ureq_proto` at `debug`. Text in the API is
-//! [`SmolStr`], which dereferences to `str`.
+//! SDK key and the debug token: keep the targets `ureq` and `ureq_proto` at `debug`.
+//!
+//! # Where things are
+//! The root has what a program names. What is set besides [`SdkConfig`] itself is in [`config`] and [`delivery`], which
+//! also has the parts of [`Stats`]; what can be replaced is in [`ports`], and what stands there by default or by
+//! a feature in [`adapters`]; [`events`], [`diagnosis`] and [`error`] have what their names say.
+//!
+//! # Types of other crates
+//! Four types of other crates are part of this API, and so of its version promise: text is [`SmolStr`]
+//! (`smol_str` 0.3), which dereferences to `str`; JSON is `serde_json::Value` (1); with the feature `async` a
+//! subscription is a `futures_core::Stream` (0.3), and with `async-reqwest` or `async-redis` an adapter takes tokio's
+//! runtime `Handle` and its client library's own types. With the feature `serde` results, statistics, reasons,
+//! events and errors are `serde::Serialize` (1); a visitor's id is then written as a hash.
 
 // First, for its macro.
 #[macro_use]

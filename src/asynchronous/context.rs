@@ -20,9 +20,7 @@ use crate::results::ConversionResult;
 /// ```
 /// # use convert_sdk::*;
 /// # futures_executor::block_on(async {
-/// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-/// # let core = AsyncCore::new(config);
-/// # core.initialize().await?;
+/// # let core = include!("../../tests/doc/shop.rs").to_async();
 /// let mut visitor = core.create_context("visitor-4", ()).await?;
 /// visitor.set_attributes(attributes! { "age" => 30 });
 /// assert!(visitor.run_experience("checkout").is_ok());
@@ -51,9 +49,7 @@ impl AsyncContext {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = AsyncContext::from(core.create_context("visitor-4", ())?);
     /// assert_eq!(visitor.into_sync().visitor_id(), "visitor-4");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -69,11 +65,8 @@ impl AsyncContext {
     /// preview off.
     ///
     /// ```
-    /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/small.rs").to_async();
     /// let mut visitor = core.create_context("visitor-1", ()).await?;
     /// visitor.set_preview("1001", "2002").await?;
     /// let shown = visitor.run_experience("checkout")?;
@@ -96,9 +89,7 @@ impl AsyncContext {
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let visitor = core.create_context("visitor-4", ()).await?;
     /// let (plain, patience) = (ConversionOptions::new(), std::time::Duration::from_secs(5));
     /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience).await;

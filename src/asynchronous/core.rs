@@ -96,6 +96,8 @@ impl AsyncCore {
     /// ```
     /// # use convert_sdk::*;
     /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// let core = AsyncCore::builder(config)
     ///     .on(LifecycleEventKind::Ready, |event| println!("{event:?}"))
     ///     .build()?
@@ -169,10 +171,7 @@ impl AsyncCore {
     /// The config now; `None` until the core is ready.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # futures_executor::block_on(core.initialize())?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let config = core.current_config().ok_or("not ready")?;
     /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -193,9 +192,7 @@ impl AsyncCore {
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let visitor = core
     ///     .create_context("visitor-4", attributes! { "age" => 30, "country" => "GR" })
     ///     .await?
@@ -224,9 +221,7 @@ impl AsyncCore {
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let checkout = core.experience("checkout")?;
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 }).await?;
     /// assert!(visitor.run_experience(&checkout).is_ok());
@@ -266,9 +261,7 @@ impl AsyncCore {
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let checkout = core.experience("checkout")?;
     /// let players = [("visitor-4", attributes! { "age" => 30 }), ("visitor-5", attributes! { "age" => 12 })];
     ///
@@ -310,6 +303,8 @@ impl AsyncCore {
     /// # use convert_sdk::*;
     /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
     /// # let core = AsyncCore::new(config);
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -327,14 +322,13 @@ impl AsyncCore {
     /// Every lifecycle event from now on, as a [`Stream`](futures_core::Stream); needs no thread.
     ///
     /// ```
-    /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// use std::pin::Pin;
     /// use futures_core::Stream;
     ///
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let mut events = core.subscribe();
     /// core.create_context("visitor-4", ()).await?.diagnose_goal("no-such-goal");
     /// // With the futures or the tokio-stream crate: `events.next().await`.
@@ -356,9 +350,7 @@ impl AsyncCore {
     /// # use std::time::Duration;
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/small.rs").to_async();
     /// match core.flush(Duration::from_secs(5)).await {
     ///     Ok(report) => println!("{} delivered", report.delivered),
     ///     Err(FlushError::Timeout(stats)) => println!("{} still pending", stats.pending),
@@ -392,11 +384,10 @@ impl AsyncCore {
     /// not begun.
     ///
     /// ```
-    /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// use convert_sdk::error::RefreshError;
+    ///
     /// // This config was given directly, so there is nowhere to fetch it from.
     /// let refused = core.refresh_now_within(std::time::Duration::from_secs(5)).await;
     /// assert_eq!(refused, Err(RefreshError::DirectConfig));
@@ -429,11 +420,8 @@ impl AsyncCore {
     /// leaves the threads to end by themselves.
     ///
     /// ```
-    /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let stats = core.close().await;
     /// assert_eq!((stats.pending, stats.dropped.total()), (0, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -450,9 +438,7 @@ impl AsyncCore {
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let report = core.shutdown(std::time::Duration::from_secs(5)).await?;
     /// assert_eq!(report.stats.pending, 0);
     /// assert_eq!(core.create_context("late", ()).await.unwrap_err(), ContextError::Closed);

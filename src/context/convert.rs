@@ -113,9 +113,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// assert_eq!(visitor.track_conversion("purchase").status, ConversionStatus::Queued);
     /// assert_eq!(visitor.track_conversion("no-such-goal").status, ConversionStatus::GoalNotFound);
@@ -132,9 +130,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// for (id, amount) in [("tx-1", 49.9), ("tx-2", 12.5)] {
     ///     let order = ConversionOptions::new().revenue(amount).force_multiple(true);
@@ -170,9 +166,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// let (plain, patience) = (ConversionOptions::new(), std::time::Duration::from_secs(5));
     /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience);

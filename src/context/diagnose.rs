@@ -19,9 +19,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::{Core, SdkConfig, attributes, diagnosis::DiagnosticReason};
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/small.rs");
     /// let visitor = core.create_context("visitor-1", attributes! { "plan" => "free" })?;
     /// let diagnostic = visitor.diagnose_experience("checkout");
     /// assert_eq!(diagnostic.reason, DiagnosticReason::AudienceMismatch);
@@ -84,9 +82,9 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::diagnosis::DiagnosticReason;
+    ///
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 12 })?;
     /// let diagnostic = visitor.diagnose_feature("checkout-form");
     /// assert_eq!(diagnostic.reason, DiagnosticReason::FeatureNotInSelectedVariations);
@@ -148,10 +146,7 @@ impl Context {
     /// Whether a goal resolves.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// assert!(visitor.diagnose_goal("purchase").resolved());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -168,10 +163,9 @@ impl Context {
     /// Whether an entity resolves.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::config::EntityKind;
+    ///
     /// let visitor = core.create_context("visitor-4", ())?;
     /// let diagnostic = visitor.diagnose_entity(EntityKind::Audience, "no-such-audience");
     /// assert_eq!(diagnostic.reason.as_str(), "entity_not_found");

@@ -11,9 +11,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::{Core, SdkConfig, config::EntityKind};
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/small.rs");
     /// let visitor = core.create_context("visitor-1", ())?;
     /// let goal = visitor.get_config_entity(EntityKind::Goal, "purchase").ok_or("no such goal")?;
     /// assert_eq!(goal["id"], "3001");

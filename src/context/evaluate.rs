@@ -21,9 +21,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// let result = visitor.run_experience("checkout")?;
     /// assert_eq!((result.variation_key(), result.bucket_value()), ("one-page", Some(9229)));
@@ -51,9 +49,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// let as_adult = RunOptions::new().attributes(attributes! { "age" => 30 }).enable_tracking(false);
     /// assert!(visitor.run_experience_with("checkout", &as_adult).is_ok());
@@ -76,9 +72,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// for result in visitor.run_experiences() {
     ///     println!("{}: {}", result.experience_key(), result.variation_key());
@@ -115,9 +109,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// let form = visitor.run_feature("checkout-form")?;
     /// assert_eq!((form.integer("steps"), form.boolean("sticky")), (Some(1), Some(true)));
@@ -158,9 +150,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// let on: Vec<_> = visitor.run_features().iter().map(|feature| feature.feature_key()).collect();
     /// assert_eq!(on, ["checkout-form"]);

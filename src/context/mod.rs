@@ -40,9 +40,7 @@ pub(crate) use visitor::recall_blocking;
 ///
 /// ```
 /// # use convert_sdk::{Core, SdkConfig, attributes};
-/// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-/// # let core = Core::new(config);
-/// # core.initialize()?;
+/// # let core = include!("../../tests/doc/small.rs");
 /// let visitor = core
 ///     .create_context("visitor-1", attributes! { "plan" => "pro" })?
 ///     .with_location(attributes! { "url" => "https://example.com/checkout" });

@@ -34,9 +34,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::{Core, SdkConfig, parse_preview_param};
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/small.rs");
     /// let mut visitor = core.create_context("visitor-1", ())?;
     /// if let Some(param) = parse_preview_param("1001.2002") {
     ///     visitor.set_preview(&param.experience_id, &param.variation_id)?;

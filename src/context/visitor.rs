@@ -143,9 +143,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let mut visitor = core.create_context("visitor-4", ())?;
     /// visitor.set_attributes(attributes! { "age" => 30 });
     /// assert!(visitor.run_experience("checkout").is_ok());
@@ -174,9 +172,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let mut visitor = core.create_context("visitor-4", ())?;
     /// visitor.set_segments(attributes! { "country" => "GR", "not_a_report_key" => 1 });
     /// assert_eq!(visitor.segments().len(), 1);
@@ -197,9 +193,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let mut visitor = core.create_context("visitor-4", attributes! { "member" => true })?;
     /// assert!(visitor.run_experience("welcome-back").is_err());
     /// assert!(visitor.run_custom_segments(&["members"]).matched());

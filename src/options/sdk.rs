@@ -143,11 +143,7 @@ impl SdkConfig {
     /// # Ok::<(), convert_sdk::InvalidOption>(())
     /// ```
     pub fn server(sdk_key: impl Into<Box<str>>) -> SdkConfigBuilder {
-        Self::builder()
-            .sdk_key(sdk_key)
-            .refresh(RefreshConfig::default())
-            .auto_flush_interval(Self::SERVER_AUTO_FLUSH_INTERVAL)
-            .batch_size(Self::SERVER_BATCH_SIZE)
+        Self::builder().sdk_key(sdk_key).for_server()
     }
 
     /// Starts with nothing but defaults, which are the official SDKs'; one source is needed. For a server
@@ -211,6 +207,13 @@ impl std::fmt::Debug for SdkConfigBuilder {
 }
 
 impl SdkConfigBuilder {
+    /// Sets what [`SdkConfig::server`] sets, whatever was set before.
+    pub fn for_server(self) -> Self {
+        self.refresh(RefreshConfig::default())
+            .auto_flush_interval(SdkConfig::SERVER_AUTO_FLUSH_INTERVAL)
+            .batch_size(SdkConfig::SERVER_BATCH_SIZE)
+    }
+
     /// Fetches the config of this key over HTTPS. Keys of the form `account/project` keep their
     /// slash.
     pub fn sdk_key(mut self, key: impl Into<Box<str>>) -> Self {

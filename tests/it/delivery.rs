@@ -99,7 +99,7 @@ fn a_flush_releases_explicitly_and_counts_visitors_and_events() {
 
 /// Every failure that may pass keeps the records, and a later flush delivers them once.
 #[test]
-fn a_failed_delivery_keeps_its_records_and_a_later_flush_delivers_them() {
+fn a_later_flush_delivers_what_failed_before() {
     for kind in [
         FaultKind::status(500),
         FaultKind::status(503),
@@ -124,7 +124,7 @@ fn a_failed_delivery_keeps_its_records_and_a_later_flush_delivers_them() {
 }
 
 #[test]
-fn an_answer_that_got_lost_is_retried_and_counted_as_of_unknown_fate() {
+fn a_lost_answer_is_retried_and_counted_as_unknown_fate() {
     let emulator = serve();
     let core = start(direct_to(&emulator));
     emulator.inject(Fault::track(FaultKind::DropAfterRecording).times(1));

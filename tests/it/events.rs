@@ -113,7 +113,7 @@ fn a_handler_that_panics_goes_on_hearing_and_delays_nothing() {
 }
 
 #[test]
-fn a_handler_that_blocks_delays_no_decision_no_record_and_no_delivery() {
+fn a_blocking_handler_delays_nothing_else() {
     let emulator = serve();
     let core = start(direct_to(&emulator).batch_size(1));
     let (blocked, is_blocked) = bounded(1);
@@ -218,7 +218,7 @@ fn a_subscription_waits_for_its_deadline_and_ends_with_the_core() {
 }
 
 #[test]
-fn a_failed_delivery_is_told_with_its_cause_and_the_next_with_its_attempts() {
+fn delivery_events_carry_the_cause_and_the_attempts() {
     let (core, script) = start_scripted(direct());
     let events = core.subscribe();
     convert(&core, 0..2);

@@ -66,7 +66,7 @@ fn it_waits_for_a_delivery_that_had_begun_before_it() {
 }
 
 #[test]
-fn it_ends_by_its_deadline_when_the_server_hangs_and_the_records_are_kept() {
+fn a_hanging_server_ends_by_the_deadline_and_keeps_records() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
     let core = start(direct_to(&emulator));
@@ -80,7 +80,7 @@ fn it_ends_by_its_deadline_when_the_server_hangs_and_the_records_are_kept() {
 }
 
 #[test]
-fn a_request_that_hangs_ends_with_its_own_timeout_and_is_of_unknown_fate() {
+fn a_hanging_request_times_out_with_unknown_fate() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
     let network = network(&emulator).total_timeout(Duration::from_secs(1));

@@ -203,7 +203,7 @@ fn a_host_that_hangs_ends_with_the_requests_timeout() {
 }
 
 #[test]
-fn a_deadline_ends_the_wait_and_a_later_answer_still_makes_the_core_ready() {
+fn a_late_answer_still_makes_the_core_ready() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();
@@ -216,7 +216,7 @@ fn a_deadline_ends_the_wait_and_a_later_answer_still_makes_the_core_ready() {
 }
 
 #[test]
-fn an_answer_of_not_modified_does_not_make_a_core_ready_that_has_no_config() {
+fn not_modified_makes_no_core_ready_without_a_config() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = Core::builder(config).shared_transport(script.transport()).build().unwrap();

@@ -7,21 +7,54 @@ use std::path::{Path, PathBuf};
 const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
     (
         "engine",
-        &["adapters", "asynchronous", "context", "core", "decide", "exit", "handles", "shared", "threads"],
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "exit_flush",
+            "handles",
+            "shared",
+            "threads",
+        ],
     ),
     (
         "ports",
-        &["adapters", "asynchronous", "context", "core", "decide", "engine", "exit", "shared", "visitors"],
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "engine",
+            "exit_flush",
+            "shared",
+            "visitors",
+        ],
     ),
-    ("adapters", &["asynchronous", "context", "core", "decide", "engine", "exit", "shared", "visitors"]),
-    ("visitors", &["adapters", "asynchronous", "context", "core", "decide", "exit", "shared"]),
+    (
+        "adapters",
+        &["asynchronous", "context", "core", "decide", "engine", "exit_flush", "shared", "visitors"],
+    ),
+    ("visitors", &["adapters", "asynchronous", "context", "core", "decide", "exit_flush", "shared"]),
     (
         "threads",
-        &["adapters", "asynchronous", "context", "core", "decide", "exit", "handles", "results", "shared"],
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "exit_flush",
+            "handles",
+            "results",
+            "shared",
+        ],
     ),
-    ("shared", &["adapters", "asynchronous", "context", "core", "decide", "exit"]),
-    ("context", &["adapters", "asynchronous", "core", "exit", "ports"]),
-    ("core", &["asynchronous", "exit"]),
+    ("shared", &["adapters", "asynchronous", "context", "core", "decide", "exit_flush"]),
+    ("context", &["adapters", "asynchronous", "core", "exit_flush", "ports"]),
+    ("core", &["asynchronous", "exit_flush"]),
 ];
 
 /// What a part may not name, because another one does it: an engine has no thread, channel, clock or socket.

@@ -31,6 +31,7 @@ mod process;
 mod properties;
 mod redaction;
 mod refresh;
+mod results;
 mod shutdown;
 mod state;
 mod stores;

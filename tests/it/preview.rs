@@ -23,7 +23,7 @@ fn preview_requests(emulator: &Emulator) -> Vec<ReceivedRequest> {
 }
 
 #[test]
-fn a_local_preview_forces_any_variation_whatever_its_audience_status_or_traffic() {
+fn a_local_preview_forces_any_variation() {
     let core = start(direct());
     let mut context = visitor(&core, "v");
     for (experience, variation, key) in [("1", "12", "banner"), ("2", "22", "price"), ("9", "91", "draft")] {
@@ -83,7 +83,7 @@ fn what_was_set_during_a_preview_is_not_stored_after_it() {
 }
 
 #[test]
-fn an_unknown_experience_is_fetched_by_its_route_and_kept_for_later_contexts() {
+fn an_unknown_experience_is_fetched_once_and_kept() {
     let emulator = serve();
     let core = start(keyed(&emulator).environment("staging").debug_token("t 1"));
     for id in ["v", "w"] {
@@ -141,7 +141,7 @@ fn failures_are_named_and_only_a_miss_is_kept_for_a_moment() {
 }
 
 #[test]
-fn with_direct_data_or_a_closed_core_there_is_nowhere_to_fetch_from() {
+fn direct_data_and_a_closed_core_fetch_nothing() {
     let core = start(direct());
     assert_eq!(visitor(&core, "v").set_preview("77", "1"), Err(PreviewError::ExperienceNotFound));
     let emulator = serve();

@@ -113,7 +113,7 @@ fn a_bad_response_never_replaces_a_good_config() {
 }
 
 #[test]
-fn a_config_of_another_account_or_project_or_with_an_error_is_refused() {
+fn another_projects_or_a_broken_config_is_refused() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let before = core.current_config().unwrap();

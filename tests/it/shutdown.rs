@@ -88,7 +88,7 @@ fn shutdown_delivers_everything_and_closes() {
 }
 
 #[test]
-fn shutdown_with_a_hanging_server_ends_by_its_deadline_with_a_final_ledger() {
+fn shutdown_ends_by_its_deadline_with_a_hanging_server() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang));
     let core = start(direct_to(&emulator));
@@ -106,7 +106,7 @@ fn shutdown_with_a_hanging_server_ends_by_its_deadline_with_a_final_ledger() {
 /// all is the promise, as nothing here ever ends a hang.
 #[cfg(unix)]
 #[test]
-fn shutdown_ends_by_its_deadline_while_connecting_in_the_handshake_and_in_the_body() {
+fn shutdown_ends_by_its_deadline_in_every_phase_of_a_request() {
     let shut = |config: SdkConfigBuilder| {
         let core = start(config);
         convert(&core, 0..3);

@@ -101,7 +101,7 @@ fn a_failure_of_the_store_is_counted_when_it_happens() {
 }
 
 #[test]
-fn a_failing_store_is_not_asked_for_every_waiting_visitor_at_every_step() {
+fn a_failing_store_is_asked_once_a_step() {
     const VISITORS: usize = 300;
     let store = Moody::new(Moody::FAILING);
     let (core, script) = start_scripted(direct().shared_data_store(store.clone()).batch_size(10_000));

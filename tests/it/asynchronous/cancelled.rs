@@ -126,7 +126,7 @@ fn deadlines_end_the_wait_whatever_hangs() {
 }
 
 #[test]
-fn a_close_ends_the_waits_of_tasks_also_of_those_still_in_the_inbox() {
+fn a_close_ends_every_wait_of_a_task() {
     let (core, script) = keyed_script();
     let mut begun: BoxFuture<'_, _> = Box::pin(core.initialize_within(PATIENCE));
     poll_once(&mut begun);

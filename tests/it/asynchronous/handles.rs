@@ -37,7 +37,7 @@ fn handles_are_those_of_the_other_surface() {
 }
 
 #[test]
-fn many_visitors_get_the_same_answers_whatever_the_store_and_the_surface() {
+fn decide_many_agrees_across_stores_and_surfaces() {
     let shelf = Arc::new(Shelf::default());
     shelf.put(r#"state:["v1"]"#, decided());
     let memory = InMemoryDataStore::new();

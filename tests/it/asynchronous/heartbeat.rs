@@ -101,7 +101,7 @@ fn while_a_synchronous_store_is_asked_for_a_visitor() {
 }
 
 #[test]
-fn while_the_tracker_hangs_in_its_store_and_has_no_room_for_another_command() {
+fn while_the_tracker_hangs_with_a_full_inbox() {
     let gate = Gate::new(InMemoryDataStore::new());
     let (core, script) = start_async_scripted(direct().shared_data_store(gate.clone()));
     script.answer(200);

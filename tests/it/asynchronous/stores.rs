@@ -170,7 +170,7 @@ fn a_close_lets_tasks_go_that_wait_for_a_store_which_hangs() {
 }
 
 #[test]
-fn an_asynchronous_store_is_read_in_the_task_and_written_by_the_tracker() {
+fn an_async_store_is_read_in_the_task() {
     let emulator = serve();
     let shelf = Arc::new(Shelf::default());
     let core = start_async(direct_to(&emulator).shared_async_data_store(shelf.clone()));

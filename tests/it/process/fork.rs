@@ -550,7 +550,7 @@ fn hooks() {
 }
 
 #[test]
-fn forks_while_others_record_at_full_speed_lose_nothing_and_send_nothing_twice() {
+fn forks_under_load_lose_and_repeat_nothing() {
     run("full speed");
 }
 
@@ -560,7 +560,7 @@ fn a_child_starts_well_wherever_the_parents_threads_were() {
 }
 
 #[test]
-fn children_and_grandchildren_deliver_their_own_records_with_the_inherited_config() {
+fn descendants_deliver_with_the_inherited_config() {
     run("family");
 }
 
@@ -570,12 +570,12 @@ fn a_child_leaves_what_is_pending_and_at_hand_to_its_parent() {
 }
 
 #[test]
-fn a_child_has_connections_of_its_own_and_does_not_disturb_the_parents() {
+fn a_child_has_connections_of_its_own() {
     run("connections");
 }
 
 #[test]
-fn a_core_that_was_forked_before_it_was_ready_can_be_initialized_in_the_child() {
+fn a_child_can_initialize_what_the_parent_had_not() {
     run("initialize");
 }
 
@@ -585,7 +585,7 @@ fn a_context_from_before_the_fork_works_on_in_the_child() {
 }
 
 #[test]
-fn a_child_that_does_not_use_the_sdk_exits_well_and_disturbs_nothing() {
+fn a_child_that_does_not_use_the_sdk_exits_well() {
     run("idle");
 }
 
@@ -595,7 +595,7 @@ fn a_child_that_drops_what_it_inherited_disturbs_nothing() {
 }
 
 #[test]
-fn a_closed_core_is_closed_in_the_child_and_a_childs_close_is_its_own() {
+fn a_close_before_the_fork_counts_and_a_childs_is_its_own() {
     run("closed");
 }
 

@@ -25,7 +25,7 @@ const CALLS: usize = 6;
 type Tally = RefCell<BTreeMap<&'static str, u32>>;
 
 #[test]
-fn the_compiled_config_and_the_naive_interpreter_agree_on_every_visit() {
+fn the_naive_interpreter_agrees_on_every_visit() {
     let tally = Tally::default();
     check(CONFIGS, |random| {
         let config = configs::config(random, Kinds { stored: true, odd: true });

@@ -19,7 +19,7 @@ const CONFIGS: u64 = 200;
 const VISITORS: usize = 12;
 
 #[test]
-fn many_visitors_at_once_get_what_each_gets_alone_and_a_handle_gives_what_its_key_does() {
+fn decide_many_and_handles_agree_with_single_calls() {
     check(CONFIGS, |random| {
         let config = configs::config(random, Kinds { stored: true, odd: true });
         let store = Arc::new(InMemoryDataStore::new());

@@ -57,7 +57,7 @@ impl Serving {
 }
 
 #[tokio::test]
-async fn a_stop_answers_open_requests_closes_idle_connections_and_delivers() {
+async fn a_stop_answers_open_requests_and_delivers() {
     let (core, deliveries) = testing::core(include_str!("../../../../examples/shop.json")).unwrap();
     let (begun, mut waiting) = mpsc::unbounded_channel();
     let slow = |visitor: Visitor, body: Body| async move {
