@@ -17,7 +17,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// [`AsyncCore::create_context`](crate::AsyncCore::create_context) awaits `get` in the task that calls
 /// it. Every other call comes from the SDK's threads for the store, which poll the future themselves and
 /// start no runtime: a client that has to be polled within its runtime carries a handle to it, as
-#[cfg_attr(feature = "async-redis", doc = "[`RedisDataStore`](crate::adapters::RedisDataStore) does.")]
+#[cfg_attr(feature = "async-redis", doc = "`RedisDataStore` does.")]
 #[cfg_attr(not(feature = "async-redis"), doc = "`RedisDataStore` (feature `async-redis`) does.")]
 /// There a call is given up after 10 s, dropped, and counts as failed, also where `store_timeout` is longer.
 /// [`Core::create_context`](crate::Core::create_context) works too, and **blocks** the calling thread, at

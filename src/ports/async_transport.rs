@@ -9,7 +9,7 @@ use crate::threads::{BoxFuture, Driver, Stopped, deadline_after};
 /// The SDK starts no runtime: each future is polled on one of the SDK's own threads, which sleeps until
 /// it is woken. A client that needs to be polled within its runtime (tokio's sockets and timers do) has
 /// to carry a handle to it and spawn its work there, as
-#[cfg_attr(feature = "async-reqwest", doc = "[`ReqwestTransport`](crate::adapters::ReqwestTransport) does.")]
+#[cfg_attr(feature = "async-reqwest", doc = "`ReqwestTransport` does.")]
 #[cfg_attr(not(feature = "async-reqwest"), doc = "`ReqwestTransport` (feature `async-reqwest`) does.")]
 /// Deliveries then make progress only while that runtime runs: a current-thread runtime has to be
 /// inside its `block_on`, which awaiting [`AsyncCore::flush`](crate::AsyncCore::flush) is.
