@@ -12,7 +12,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use collector::{Collector, Failure, ROLE, collect};
-use convert_sdk::{Core, DeliveryConfig, OverflowPolicy, SdkConfig, TransportConfig};
+use convert_sdk::{
+    Core, SdkConfig,
+    config::TransportConfig,
+    delivery::{DeliveryConfig, OverflowPolicy},
+};
 
 const RECORDS: u64 = 2_000_000;
 const PRODUCERS: u64 = 2;

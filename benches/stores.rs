@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 
 use collector::{Collector, Failure, ROLE, collect};
 use convert_sdk::{
-    Core, DataStore, DeliveryConfig, InMemoryDataStore, OverflowPolicy, SdkConfig, Stats, StoreError,
-    TransportConfig,
+    Core, SdkConfig, Stats,
+    adapters::InMemoryDataStore,
+    config::TransportConfig,
+    delivery::{DeliveryConfig, OverflowPolicy},
+    ports::{DataStore, StoreError},
 };
 use serde_json::Value;
 

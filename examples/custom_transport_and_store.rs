@@ -5,10 +5,11 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConfigSource, Core, DataStore, DeliveryFailure, EventBatch, EventSink,
-    Receipt, SdkConfig, StoreError, TransportError, attributes,
+use convert_sdk::ports::{
+    ConfigRequest, ConfigResponse, ConfigSource, DataStore, DeliveryFailure, EventBatch, EventSink, Receipt,
+    StoreError, TransportError,
 };
+use convert_sdk::{Core, SdkConfig, attributes};
 use serde_json::Value;
 
 /// Serves a config from memory and prints what would be delivered.

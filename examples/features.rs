@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for number in 1..=4 {
         let visitor = core.create_context(format!("visitor-{number}"), attributes! { "age" => 30 })?;
-        let Some(form) = visitor.run_feature("checkout-form") else {
+        let Ok(form) = visitor.run_feature("checkout-form") else {
             println!("visitor-{number}: the feature is off");
             continue;
         };
@@ -20,11 +20,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             form.integer("steps").unwrap_or(3),
             form.float("discount").unwrap_or(0.0),
             form.boolean("sticky").unwrap_or(false),
-            form.json("methods").map(ToString::to_string).unwrap_or_default(),
+            form.variable("methods").map(ToString::to_string).unwrap_or_default(),
         );
         let raw = RunOptions::new().type_casting(false).enable_tracking(false);
         let served = visitor.run_feature_with("checkout-form", &raw);
-        println!("  as served: {:?}", served.and_then(|form| form.string("steps")));
+        println!("  as served: {:?}", served.ok().and_then(|form| form.string("steps")));
     }
 
     let child = core.create_context("visitor-1", attributes! { "age" => 12 })?;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project};
-use convert_sdk::{Core, SdkConfig, TransportConfig, attributes};
+use convert_sdk::{Core, SdkConfig, attributes, config::TransportConfig};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let emulator = Emulator::builder().project(Project::demo()).start()?;

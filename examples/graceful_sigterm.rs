@@ -10,7 +10,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{Core, RefreshConfig, attributes};
+use convert_sdk::{Core, attributes};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -22,7 +22,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let emulator = endpoint::emulator()?;
     // Without a refresh an experience that is stopped goes on here until the next start.
-    let config = endpoint::configure(emulator.as_ref())?.refresh(RefreshConfig::default());
+    let config = endpoint::configure(emulator.as_ref())?.for_server();
     let core = Core::new(config.build()?);
     core.initialize()?;
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Project};
 use convert_sdk::{
-    ConversionOptions, Core, LifecycleEvent, LifecycleEventKind, SdkConfig, TransportConfig, attributes,
+    ConversionOptions, Core, SdkConfig, attributes,
+    config::TransportConfig,
+    events::{LifecycleEvent, LifecycleEventKind},
 };
 
 fn main() -> Result<(), Box<dyn Error>> {

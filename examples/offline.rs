@@ -14,12 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let age = 10 + 3 * number;
         let visitor = core.create_context(format!("visitor-{number}"), attributes! { "age" => age })?;
         match visitor.run_experience("checkout") {
-            Some(result) => println!("visitor-{number}, {age}: {}", result.variation_key()),
-            None => {
-                let diagnostic = visitor.diagnose_experience("checkout");
-                let outcome = diagnostic.explanation.map_or("unknown", |explanation| explanation.outcome);
-                println!("visitor-{number}, {age}: nothing ({}, {outcome})", diagnostic.reason);
-            }
+            Ok(result) => println!("visitor-{number}, {age}: {}", result.variation_key()),
+            Err(reason) => println!("visitor-{number}, {age}: nothing, because {reason}"),
         }
     }
     Ok(())

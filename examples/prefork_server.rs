@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{Core, RefreshConfig, attributes};
+use convert_sdk::{Core, attributes};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let emulator = endpoint::emulator()?;
     // Without a refresh an experience that is stopped goes on here until the next start.
-    let config = endpoint::configure(emulator.as_ref())?.refresh(RefreshConfig::default());
+    let config = endpoint::configure(emulator.as_ref())?.for_server();
     let core = Core::new(config.build()?);
     // Every worker inherits this config, and refreshes it for itself from then on.
     core.initialize()?;
@@ -169,7 +169,7 @@ impl Worker {
         let visitor = self.core.create_context(visitor, attributes! { "age" => 30, "country" => "DE" })?;
         let shown = visitor.run_experience("homepage-headline");
         visitor.track_conversion("signup");
-        let body = shown.as_ref().map_or("nothing", |shown| shown.variation_key());
+        let body = shown.map_or("nothing", |shown| shown.variation_key());
         let length = body.len();
         Ok(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"))
     }

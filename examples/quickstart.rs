@@ -14,7 +14,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use convert_emulator::Emulator;
-use convert_sdk::{Context, ConversionOptions, Core, EntityKind, GoalDataKey, Stats, attributes};
+use convert_sdk::{Context, ConversionOptions, Core, GoalDataKey, Stats, attributes, config::EntityKind};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,10 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut conversions = 0;
     for number in 0..visitors {
         let visitor = visitor(&core, number)?;
-        if let Some(result) = visitor.run_experience(&experience) {
+        if let Ok(result) = visitor.run_experience(&experience) {
             *split.entry(result.variation_id().to_owned()).or_insert(0_u32) += 1;
         }
-        if !shown_feature && let Some(result) = visitor.run_feature(&feature) {
+        if !shown_feature && let Ok(result) = visitor.run_feature(&feature) {
             shown_feature = true;
             println!("\nfeature {feature}, by way of {}:", result.experience_key());
             for (name, value) in result.variables() {

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Project};
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConfigSource, Core, DeliveryFailure, EventBatch, EventSink, HttpsClient,
-    Receipt, SdkConfig, TransportConfig, TransportError,
+use convert_sdk::adapters::HttpsClient;
+use convert_sdk::config::TransportConfig;
+use convert_sdk::ports::{
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
 };
+use convert_sdk::{Core, SdkConfig};
 
 struct Counted {
     inner: HttpsClient,

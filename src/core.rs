@@ -1,5 +1,6 @@
 //! The entry point: one SDK instance, from its config to its threads.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,13 +8,15 @@ use crate::adapters::DefaultClient;
 use crate::attributes::Attributes;
 use crate::config::{ConfigSnapshot, load};
 use crate::context::{Context, RunOptions, decide_unseen, recall_blocking};
+use crate::decide::Undecided;
 use crate::engine::{FlushReport, LifecycleEvent, LifecycleEventKind, RefreshOutcome, ReleaseReason, Stats};
-use crate::error::{ContextError, HandleError, HandlerError, InitializeError, LoadError, RefreshError};
+use crate::error::{ContextError, InitializeError, LoadError, LookupError, RefreshError};
 use crate::flush::{FlushError, FlushLimit, FlushOptions};
-use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
-use crate::options::{SdkConfig, Source};
+use crate::handles::sealed::Find;
+use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
+use crate::options::{Origin, SdkConfig};
 use crate::ports::{ConfigSource, EventSink};
-use crate::results::{ExperienceResult, Undecided};
+use crate::results::ExperienceResult;
 use crate::shared::{Network, Shared, last_resort};
 use crate::threads::{Caller, Subscription, blocking, deadline_after, generation, start_apart};
 
@@ -51,7 +54,7 @@ use crate::threads::{Caller, Subscription, blocking, deadline_after, generation,
 /// core.initialize()?;
 ///
 /// let visitor = core.create_context("visitor-1", attributes! { "plan" => "pro" })?;
-/// if let Some(result) = visitor.run_experience("checkout") {
+/// if let Ok(result) = visitor.run_experience("checkout") {
 ///     println!("{} shows {}", result.experience_key(), result.variation_key());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -98,7 +101,7 @@ impl Core {
 
     /// An instance with the built-in client, `HttpsClient`. Touches neither network nor threads. Without the
     /// feature `https` there is no such client, and a core made by this fetches and delivers nothing
-    /// ([`TransportError::Unsupported`](crate::TransportError::Unsupported)).
+    /// ([`TransportError::Unsupported`](crate::ports::TransportError::Unsupported)).
     #[must_use]
     pub fn new(config: SdkConfig) -> Self {
         let network = network(&config, None, None);
@@ -139,7 +142,7 @@ impl Core {
         if self.is_ready() {
             return Ok(());
         }
-        if let Source::Direct(text) = &shared.config.source {
+        if let Origin::Direct(text) = &shared.config.origin {
             return self.initialize_directly(text);
         }
         // With a key there is a refresher, unless there was a close meanwhile.
@@ -164,10 +167,7 @@ impl Core {
     /// The config now; `None` until the core is ready.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let config = core.current_config().ok_or("not ready")?;
     /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -191,9 +191,7 @@ impl Core {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let visitor = core
     ///     .create_context("visitor-4", attributes! { "age" => 30, "country" => "GR" })?
     ///     .with_location(attributes! { "url" => "https://shop.example.com/" });
@@ -224,19 +222,19 @@ impl Core {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::error::LookupError;
+    ///
     /// let checkout = core.experience("checkout")?;
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-    /// assert!(visitor.run(&checkout).is_ok());
-    /// assert_eq!(core.experience("no-such-key").unwrap_err(), HandleError::NotInConfig);
+    /// assert!(visitor.run_experience(&checkout).is_ok());
+    /// assert_eq!(core.experience("no-such-key").unwrap_err(), LookupError::NotInConfig);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// The core is not ready, or the config of this moment has no such key.
-    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, HandleError> {
+    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, LookupError> {
         let handle = ExperienceHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
@@ -246,7 +244,7 @@ impl Core {
     ///
     /// # Errors
     /// As [`experience`](Self::experience).
-    pub fn feature(&self, key: &str) -> Result<FeatureHandle, HandleError> {
+    pub fn feature(&self, key: &str) -> Result<FeatureHandle, LookupError> {
         let handle = FeatureHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
@@ -256,20 +254,20 @@ impl Core {
     ///
     /// # Errors
     /// As [`experience`](Self::experience).
-    pub fn goal(&self, key: &str) -> Result<GoalHandle, HandleError> {
+    pub fn goal(&self, key: &str) -> Result<GoalHandle, LookupError> {
         let handle = GoalHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
     }
 
     /// Decides one experience for many visitors by one config, into a buffer of the caller's, which
-    /// is emptied first. Each answer is that of [`Context::run_with`] on a new context of the visitor
+    /// is emptied first. Each answer is that of [`Context::run_experience_with`] on a new context of the visitor
     /// with these attributes, without tracking and storage:
     ///
     /// - what is remembered of a visitor (decisions, attributes, segments) counts; with a data store each
     ///   visitor is asked of it in turn and **waited** for, at most for `store_timeout` each;
     /// - nothing is remembered or recorded, also no segments, and whatever the options say. When a
-    ///   visitor sees the variation, [`Context::run`] gives the same one and records the exposure;
+    ///   visitor sees the variation, [`Context::run_experience`] gives the same one and records the exposure;
     /// - attributes and location attributes of the options apply to every visitor.
     ///
     /// Allocates nothing for a visitor of whom no attributes or segments are remembered, unless the
@@ -277,9 +275,7 @@ impl Core {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let checkout = core.experience("checkout")?;
     /// let players = [("visitor-4", attributes! { "age" => 30 }), ("visitor-5", attributes! { "age" => 12 })];
     ///
@@ -294,7 +290,7 @@ impl Core {
     pub fn decide_many<'c, 'a, V: AsRef<str>>(
         &self,
         config: &'c ConfigSnapshot,
-        experience: &ExperienceHandle,
+        experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
         visitors: impl IntoIterator<Item = (V, &'a Attributes)>,
         options: &RunOptions,
         results: &mut Vec<Result<ExperienceResult<'c>, Undecided>>,
@@ -316,10 +312,9 @@ impl Core {
     /// until it is closed.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -330,17 +325,16 @@ impl Core {
         &self,
         kind: LifecycleEventKind,
         handler: impl FnMut(&LifecycleEvent) + Send + 'static,
-    ) -> Result<(), HandlerError> {
+    ) -> io::Result<()> {
         Ok(self.shared.runtime().notifier.on(kind, Box::new(handler))?)
     }
 
     /// Every lifecycle event from now on, to be read when it suits; needs no thread.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// let mut events = core.subscribe();
     /// core.create_context("visitor-4", ())?.diagnose_goal("no-such-goal");
     /// assert_eq!(events.next().map(|event| event.kind()), Some(LifecycleEventKind::Diagnostic));
@@ -357,15 +351,13 @@ impl Core {
     /// is waited for; with a data store the call still waits, at most for `timeout`, until visitor state has
     /// been offered to it and it has been told of deliveries and drops: a store that hangs in a write takes the
     /// whole time. State that is unwritten then is kept and written later; it makes no flush fail, the log and
-    /// [`DataStoreQueueReleased`](crate::LifecycleEvent::DataStoreQueueReleased) tell of it. See
+    /// [`DataStoreQueueReleased`](crate::events::LifecycleEvent::DataStoreQueueReleased) tell of it. See
     /// [`shutdown`](Self::shutdown) for how long a timeout should be.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use convert_sdk::{Core, FlushError, SdkConfig};
-    /// # let config = SdkConfig::builder().data_json(include_str!("../tests/it/small.json")).build().unwrap();
-    /// # let core = Core::new(config);
-    /// # core.initialize().unwrap();
+    /// # let core = include!("../tests/doc/small.rs");
     /// match core.flush(Duration::from_secs(5)) {
     ///     Ok(report) => println!("{} delivered", report.delivered),
     ///     Err(FlushError::Timeout(stats)) => println!("{} still pending", stats.pending),
@@ -405,10 +397,9 @@ impl Core {
     /// fetch has begun, none is made. Existing contexts keep their config.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::error::RefreshError;
+    ///
     /// // This config was given directly, so there is nowhere to fetch it from.
     /// let refused = core.refresh_now_within(std::time::Duration::from_secs(5));
     /// assert_eq!(refused, Err(RefreshError::DirectConfig));
@@ -447,10 +438,7 @@ impl Core {
     /// The ledger at this moment.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let stats = core.stats();
     /// assert!(stats.is_balanced());
     /// println!("{} delivered, {} pending", stats.delivered, stats.pending);
@@ -469,10 +457,7 @@ impl Core {
     /// call waits for what is left of that, and returns it; decisions of existing contexts go on working.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let stats = core.close();
     /// assert_eq!((stats.pending, stats.dropped.total()), (0, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -492,15 +477,13 @@ impl Core {
     /// Choose a timeout below what the supervisor leaves between SIGTERM and SIGKILL (10 s on Docker and
     /// Cloud Run, 30 s on Kubernetes), and long enough for a second attempt after one that failed; 5 s suits
     /// most programs. A single request may take up to
-    /// [`total_timeout`](crate::TransportConfigBuilder::total_timeout) (10 s unless changed), so one that hangs
+    /// [`total_timeout`](crate::config::TransportConfigBuilder::total_timeout) (10 s unless changed), so one that hangs
     /// can use up a large part of a shorter shutdown. Where that matters, set `total_timeout` to at most half of
     /// this timeout.
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../tests/doc/shop.rs");
     /// let report = core.shutdown(std::time::Duration::from_secs(5))?;
     /// assert_eq!(report.stats.pending, 0);
     /// assert_eq!(core.create_context("late", ()).unwrap_err(), ContextError::Closed);
@@ -582,9 +565,9 @@ impl Core {
         std::mem::forget(unfinished);
     }
 
-    fn in_config(&self, find: impl FnOnce(&ConfigSnapshot) -> Option<usize>) -> Result<(), HandleError> {
-        let config = self.current_config().ok_or(HandleError::NotReady)?;
-        find(&config).map(|_| ()).ok_or(HandleError::NotInConfig)
+    fn in_config(&self, find: impl FnOnce(&ConfigSnapshot) -> Option<usize>) -> Result<(), LookupError> {
+        let config = self.current_config().ok_or(LookupError::NotReady)?;
+        find(&config).map(|_| ()).ok_or(LookupError::NotInConfig)
     }
 
     pub(crate) const fn of(shared: Arc<Shared>) -> Self {
@@ -666,7 +649,7 @@ impl CoreBuilder {
     ///
     /// # Errors
     /// The operating system gave no thread for the handlers.
-    pub fn build(self) -> Result<Core, HandlerError> {
+    pub fn build(self) -> io::Result<Core> {
         let network = network(&self.config, self.source, self.sink);
         let shared = Shared::new(self.config, network);
         for (kind, handler) in self.handlers {

@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::decide::Explanation;
 
 /// The closed set of reasons, with the official Python SDK's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DiagnosticReason {
     /// It resolves.
@@ -27,13 +26,11 @@ pub enum DiagnosticReason {
     GoalNotFound,
     /// No entity of the kind has the key.
     EntityNotFound,
-    /// The config names no project. Such a config is refused, so the SDK never gives this reason; it
-    /// is here because the vocabulary is closed.
-    ProjectMappingRequired,
 }
 
 /// Why an experience did or did not resolve for a visitor.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ExperienceDiagnostic {
     /// The reason.
@@ -54,7 +51,8 @@ pub struct ExperienceDiagnostic {
 }
 
 /// Why a feature did or did not resolve for a visitor.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FeatureDiagnostic {
     /// The reason.
@@ -70,7 +68,8 @@ pub struct FeatureDiagnostic {
 }
 
 /// Whether a goal resolves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GoalDiagnostic {
     /// The reason.
@@ -82,7 +81,8 @@ pub struct GoalDiagnostic {
 }
 
 /// Whether an entity resolves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EntityDiagnostic {
     /// The reason.
@@ -105,7 +105,6 @@ impl DiagnosticReason {
             Self::FeatureNotFound => "feature_not_found",
             Self::GoalNotFound => "goal_not_found",
             Self::EntityNotFound => "entity_not_found",
-            Self::ProjectMappingRequired => "project_mapping_required",
         }
     }
 }

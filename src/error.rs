@@ -1,17 +1,24 @@
-//! The errors of the calls that can fail: one small enum per operation, each with a stable code. A message
-//! is complete by itself; what it tells is not told again as its source.
+//! The errors of the calls that can fail: one small enum for each kind of call, with a stable code. A message
+//! is complete by itself; its causes are part of it and not its `source`.
 
 use std::fmt;
 
 use thiserror::Error;
 
-use crate::config::ConfigError;
 use crate::ports::TransportError;
 
-/// Why there is no handle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub use convert_evaluation::config::{ConfigError, UnknownEntityKind};
+
+pub use crate::engine::UnknownGoalDataKey;
+pub use crate::flush::FlushError;
+pub use crate::options::{InvalidOption, InvalidReason};
+#[cfg(feature = "serde")]
+use crate::ports::{DeliveryFailure, StoreError};
+
+/// Why there is no handle of an experience, a feature or a goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum HandleError {
+pub enum LookupError {
     /// There is no config yet; a handle's `new` needs none.
     #[error("the core is not initialized")]
     NotReady,
@@ -20,7 +27,7 @@ pub enum HandleError {
     NotInConfig,
 }
 
-impl HandleError {
+impl LookupError {
     /// A stable name for logs and dashboards.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -121,34 +128,6 @@ pub enum PreviewError {
     Timeout,
 }
 
-/// Why a conversion was not confirmed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ConfirmError {
-    /// The deadline passed before the tracker's verdict. The conversion was handed over and is
-    /// counted.
-    #[error("timed out waiting for the tracker")]
-    Timeout,
-}
-
-/// Why a handler was not added.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum HandlerError {
-    /// The operating system gave no thread.
-    #[error("a thread could not be started ({0})")]
-    Thread(std::io::ErrorKind),
-}
-
-/// Why there will be no flush at exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ExitFlushError {
-    /// The system does not tell of the exit: it is no Unix, or has no memory left for that.
-    #[error("the system does not tell of the exit")]
-    Unavailable,
-}
-
 /// What a failed fetch means for the SDK key, which it does not show.
 struct Refusal<'a>(&'a TransportError);
 
@@ -243,36 +222,6 @@ impl PreviewError {
     }
 }
 
-impl ConfirmError {
-    /// A stable name for logs and dashboards.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Timeout => "confirm_timeout",
-        }
-    }
-}
-
-impl HandlerError {
-    /// A stable name for logs and dashboards: always `"thread"`.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Thread(_) => "thread",
-        }
-    }
-}
-
-impl ExitFlushError {
-    /// A stable name for logs and dashboards: always `"exit_flush_unavailable"`.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Unavailable => "exit_flush_unavailable",
-        }
-    }
-}
-
 impl From<TransportError> for LoadError {
     fn from(error: TransportError) -> Self {
         Self::Fetch(error)
@@ -297,8 +246,40 @@ impl From<StartError> for RefreshError {
     }
 }
 
-impl From<StartError> for HandlerError {
+impl From<StartError> for std::io::Error {
     fn from(error: StartError) -> Self {
-        Self::Thread(error.0)
+        Self::new(error.0, error)
     }
 }
+
+/// An error serializes as its stable name and its message.
+#[cfg(feature = "serde")]
+macro_rules! serialized {
+    ($($error:ty),+ $(,)?) => {$(
+        impl serde::Serialize for $error {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeStruct;
+
+                let mut fields = serializer.serialize_struct("Error", 2)?;
+                fields.serialize_field("code", self.code())?;
+                fields.serialize_field("message", &self.to_string())?;
+                fields.end()
+            }
+        }
+    )+};
+}
+
+#[cfg(feature = "serde")]
+serialized!(
+    ContextError,
+    DeliveryFailure,
+    FlushError,
+    InitializeError,
+    InvalidOption,
+    LoadError,
+    LookupError,
+    PreviewError,
+    RefreshError,
+    StoreError,
+    TransportError,
+);

@@ -10,7 +10,7 @@ use crate::engine::{FlushReport, Stats};
 ///
 /// ```
 /// use std::time::Duration;
-/// use convert_sdk::FlushOptions;
+/// use convert_sdk::delivery::FlushOptions;
 ///
 /// // Rather go on than wait for an endpoint that is down.
 /// let options = FlushOptions::within(Duration::from_secs(2)).single_attempt(true);

@@ -1,4 +1,4 @@
-//! Handles of entities: a key whose search is done once for each config.
+//! What names an entity: its key, or a handle, whose key is searched for once in each config.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use crate::config::{ConfigSnapshot, SnapshotExt};
 
 /// A key and where a config has it. Any number of threads, with contexts of different configs, use
 /// one handle at a time: the place and the config it belongs to are one word.
-struct Handle {
+struct Place {
     key: SmolStr,
     /// The serial of the config last searched in the upper half, the place in the lower.
     found: AtomicU64,
@@ -18,7 +18,7 @@ struct Handle {
 /// The place of what a config does not have.
 const ABSENT: u32 = u32::MAX;
 
-impl Handle {
+impl Place {
     const fn new(key: SmolStr) -> Self {
         Self { key, found: AtomicU64::new(0) }
     }
@@ -47,22 +47,62 @@ impl Handle {
     }
 }
 
+/// A key, or a prepared handle: what [`Context::run_experience`](crate::Context::run_experience) and the like
+/// accept. Any text is a key (`&str`, [`String`], [`SmolStr`], …) and is searched for in each call; an
+/// [`ExperienceHandle`], [`FeatureHandle`] or [`GoalHandle`] has its place at hand. Neither allocates.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a key nor a `{Handle}`",
+    label = "expected text or a `{Handle}`"
+)]
+pub trait KeyOr<Handle>: Find<Handle> {}
+
+impl<Handle, T: Find<Handle> + ?Sized> KeyOr<Handle> for T {}
+
+pub(crate) mod sealed {
+    use crate::config::ConfigSnapshot;
+
+    /// Finds an entity in a config.
+    pub trait Find<Handle> {
+        fn key(&self) -> &str;
+        fn position(&self, snapshot: &ConfigSnapshot) -> Option<usize>;
+    }
+
+    /// A kind of handle.
+    pub trait Search {
+        fn search(snapshot: &ConfigSnapshot, key: &str) -> Option<usize>;
+    }
+}
+
+use sealed::{Find, Search};
+
+impl<H: Search, T: AsRef<str> + ?Sized> Find<H> for T {
+    #[inline]
+    fn key(&self) -> &str {
+        self.as_ref()
+    }
+
+    #[inline]
+    fn position(&self, snapshot: &ConfigSnapshot) -> Option<usize> {
+        H::search(snapshot, self.as_ref())
+    }
+}
+
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident, $search:ident;)+) => {$(
         $(#[$doc])*
-        pub struct $name(Handle);
+        pub struct $name(Place);
 
         impl $name {
             /// A handle of a key, whether a config has it or not; searches nothing yet.
             #[must_use]
             pub fn new(key: impl Into<SmolStr>) -> Self {
-                Self(Handle::new(key.into()))
+                Self(Place::new(key.into()))
             }
 
             /// As [`new`](Self::new), for a `static`.
             #[must_use]
             pub const fn new_static(key: &'static str) -> Self {
-                Self(Handle::new(SmolStr::new_static(key)))
+                Self(Place::new(SmolStr::new_static(key)))
             }
 
             /// The key.
@@ -71,9 +111,23 @@ macro_rules! handles {
                 &self.0.key
             }
 
+        }
+
+        impl Search for $name {
+            fn search(snapshot: &ConfigSnapshot, key: &str) -> Option<usize> {
+                snapshot.$search(key)
+            }
+        }
+
+        impl Find<Self> for $name {
             #[inline]
-            pub(crate) fn position(&self, snapshot: &ConfigSnapshot) -> Option<usize> {
-                self.0.position(snapshot, ConfigSnapshot::$search)
+            fn key(&self) -> &str {
+                &self.0.key
+            }
+
+            #[inline]
+            fn position(&self, snapshot: &ConfigSnapshot) -> Option<usize> {
+                self.0.position(snapshot, Self::search)
             }
         }
 
@@ -91,7 +145,7 @@ macro_rules! handles {
     )+};
 }
 handles! {
-    /// An experience, for [`Context::run`](crate::Context::run) and
+    /// An experience, for [`Context::run_experience`](crate::Context::run_experience) and
     /// [`Core::decide_many`](crate::Core::decide_many). Made by
     /// [`Core::experience`](crate::Core::experience), or by [`new`](Self::new) before there is a
     /// config.
@@ -108,11 +162,11 @@ handles! {
     /// ```
     ExperienceHandle, experience_index;
 
-    /// A feature, for [`Context::feature`](crate::Context::feature); otherwise as an
+    /// A feature, for [`Context::run_feature`](crate::Context::run_feature); otherwise as an
     /// [`ExperienceHandle`].
     FeatureHandle, feature_index;
 
-    /// A goal, for [`Context::convert`](crate::Context::convert); otherwise as an
+    /// A goal, for [`Context::track_conversion`](crate::Context::track_conversion); otherwise as an
     /// [`ExperienceHandle`].
     GoalHandle, goal_index;
 }

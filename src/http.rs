@@ -61,7 +61,7 @@ impl fmt::Debug for HttpRequest<'_> {
 }
 
 /// The request for a config, or for that of one experience. A 304 means
-/// [`NotModified`](crate::ConfigResponse::NotModified) if the request has an ETag, a 200 brings a config, and any
+/// [`NotModified`](crate::ports::ConfigResponse::NotModified) if the request has an ETag, a 200 brings a config, and any
 /// other status is [`TransportError::Status`].
 #[must_use]
 pub fn config_request<'a>(

@@ -4,7 +4,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::config::{CarriedFeature, ConfigSnapshot, Experience, Feature, SnapshotExt, Variation};
-use crate::decide::{Miss, Source};
+use crate::decide::{Decision, DecisionSource};
 
 /// The variation of an experience that a visitor is in. Borrows from the context; allocates nothing.
 #[derive(Clone, Copy)]
@@ -12,72 +12,33 @@ pub struct ExperienceResult<'a> {
     snapshot: &'a ConfigSnapshot,
     experience: &'a Experience,
     variation: &'a Variation,
-    source: Source,
+    source: DecisionSource,
 }
 
-/// Where a decision comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An [`ExperienceResult`] that borrows nothing: to keep, to send and to serialize.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub enum DecisionSource {
-    /// It was made earlier and remembered.
-    Stored,
-    /// The visitor's hash made it now.
-    Hashed {
-        /// The bucket value, 0 to 9,999 unless `max_traffic` is set.
-        bucket: u32,
-    },
-    /// A preview, or the call, asked for this variation.
-    Forced,
-}
-
-/// Why a visitor has no variation of an experience.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum Undecided {
-    /// The config has no such experience, or has it no more.
-    #[error("the config has no such experience")]
-    NotInConfig,
-    /// The visitor id is empty.
-    #[error("the visitor id is empty")]
-    NoVisitor,
-    /// The experience is archived.
-    #[error("the experience is archived")]
-    Archived,
-    /// The id of the experience is `0`, `false` or empty, with which nobody is decided.
-    #[error("the experience has no usable id")]
-    NoId,
-    /// The experience runs in another environment.
-    #[error("the experience runs in another environment")]
-    Environment,
-    /// The location attributes do not match.
-    #[error("the location does not match")]
-    Location,
-    /// The visitor is not in the audience.
-    #[error("the visitor is not in the audience")]
-    Audience,
-    /// The visitor has none of the custom segments.
-    #[error("the visitor has none of the custom segments")]
-    Segments,
-    /// The experience has no variations.
-    #[error("the experience has no variations")]
-    NoVariations,
-    /// The visitor's bucket belongs to no variation that takes visitors.
-    #[error("the bucket {bucket} belongs to no variation")]
-    NotBucketed {
-        /// The bucket value.
-        bucket: u32,
-    },
-    /// An experience before this one has the same id, and does not have the variation that the
-    /// visitor's bucket belongs to.
-    #[error("the bucket {bucket} belongs to a variation that the first experience with this id lacks")]
-    OtherVariations {
-        /// The bucket value.
-        bucket: u32,
-    },
+pub struct OwnedExperienceResult {
+    /// The experience's id.
+    pub experience_id: SmolStr,
+    /// The experience's key.
+    pub experience_key: SmolStr,
+    /// The experience's name.
+    pub experience_name: Option<SmolStr>,
+    /// The variation's id.
+    pub variation_id: SmolStr,
+    /// The variation's key; empty where the config gives none.
+    pub variation_key: SmolStr,
+    /// The variation's name.
+    pub variation_name: Option<SmolStr>,
+    /// Where the decision comes from.
+    pub source: DecisionSource,
 }
 
 /// Why a visitor does not have a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum FeatureOff {
     /// The config declares no such feature, or does so no more.
@@ -98,23 +59,39 @@ pub struct FeatureResult<'a> {
     casting: bool,
 }
 
-/// Whether a feature is on for a visitor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A [`FeatureResult`] that borrows nothing: to keep, to send and to serialize.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub enum FeatureStatus {
-    /// A variation of the visitor's carries it.
-    Enabled,
-    /// No variation of the visitor's carries it. The SDK answers `None` instead; for applications
-    /// that model it.
-    Disabled,
+pub struct OwnedFeatureResult {
+    /// The feature's id.
+    pub feature_id: SmolStr,
+    /// The feature's key.
+    pub feature_key: SmolStr,
+    /// The feature's name.
+    pub feature_name: Option<SmolStr>,
+    /// The id of the experience that carries the feature.
+    pub experience_id: SmolStr,
+    /// The experience that carries the feature.
+    pub experience_key: SmolStr,
+    /// The id of the variation that carries the feature.
+    pub variation_id: SmolStr,
+    /// The variation that carries the feature.
+    pub variation_key: SmolStr,
+    /// The variables, as [`FeatureResult::variables`] gives them.
+    pub variables: serde_json::Map<String, Value>,
 }
 
 /// What became of a conversion call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ConversionStatus {
     /// Handed to the tracker; from a confirmed call: accepted by it.
     Queued,
+    /// Handed to the tracker, which did not answer before a confirmed call's timeout: it is counted, and may be
+    /// a repetition.
+    Unconfirmed,
     /// A repetition (confirmed calls), or suppressed by a preview. Nothing is sent.
     Deduplicated,
     /// The config has no such goal.
@@ -129,8 +106,8 @@ pub enum ConversionStatus {
     TrackingDisabled,
     /// There is no room for it; counted as dropped (`queue_full` where the channel to the tracker is full,
     /// `overflow` where the backlog is). The channel is full for a record of its class under
-    /// [`EvictLeastValuable`](crate::OverflowPolicy::EvictLeastValuable), for all under
-    /// [`DropNewest`](crate::OverflowPolicy::DropNewest), and under [`Wait`](crate::OverflowPolicy::Wait)
+    /// [`EvictLeastValuable`](crate::delivery::OverflowPolicy::EvictLeastValuable), for all under
+    /// [`DropNewest`](crate::delivery::OverflowPolicy::DropNewest), and under [`Wait`](crate::delivery::OverflowPolicy::Wait)
     /// has stayed full for the policy's patience or a confirmed call's own timeout. A record of more bytes
     /// than `max_queued_bytes` is refused at once under each. That the backlog is full only a confirmed
     /// call is told, one that waits for the data store also that its record is lost for another reason.
@@ -141,6 +118,7 @@ pub enum ConversionStatus {
 
 /// What became of a conversion call, and of which goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConversionResult {
     /// What became of it.
@@ -151,6 +129,7 @@ pub struct ConversionResult {
 
 /// The custom segments that a call has newly recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CustomSegmentsResult {
     matched: Vec<SmolStr>,
 }
@@ -159,8 +138,7 @@ impl<'a> ExperienceResult<'a> {
     pub(crate) fn new(
         snapshot: &'a ConfigSnapshot,
         experience: usize,
-        variation: usize,
-        source: Source,
+        Decision { variation, source }: Decision,
     ) -> Self {
         let experience = &snapshot.experiences()[experience];
         Self { snapshot, experience, variation: &experience.variations[variation], source }
@@ -205,19 +183,15 @@ impl<'a> ExperienceResult<'a> {
     /// Where the decision comes from.
     #[must_use]
     pub const fn source(&self) -> DecisionSource {
-        match self.source {
-            Source::Stored => DecisionSource::Stored,
-            Source::Hashed { bucket } => DecisionSource::Hashed { bucket },
-            Source::Forced => DecisionSource::Forced,
-        }
+        self.source
     }
 
     /// The bucket value, where the visitor's hash made the decision now.
     #[must_use]
     pub const fn bucket_value(&self) -> Option<u32> {
         match self.source {
-            Source::Hashed { bucket } => Some(bucket),
-            Source::Stored | Source::Forced => None,
+            DecisionSource::Hashed { bucket } => Some(bucket),
+            _ => None,
         }
     }
 
@@ -226,6 +200,20 @@ impl<'a> ExperienceResult<'a> {
     #[must_use]
     pub fn variation(&self) -> Value {
         self.variation.raw(self.snapshot)
+    }
+
+    /// The same without the borrow.
+    #[must_use]
+    pub fn into_owned(self) -> OwnedExperienceResult {
+        OwnedExperienceResult {
+            experience_id: self.experience.id.clone(),
+            experience_key: self.experience.key.clone(),
+            experience_name: self.experience_name().map(SmolStr::new),
+            variation_id: self.variation.id.clone(),
+            variation_key: self.variation.key.clone(),
+            variation_name: self.variation_name().map(SmolStr::new),
+            source: self.source,
+        }
     }
 }
 
@@ -258,12 +246,6 @@ impl<'a> FeatureResult<'a> {
     #[must_use]
     pub fn feature_name(&self) -> Option<&'a str> {
         self.feature.name.as_deref()
-    }
-
-    /// Always [`FeatureStatus::Enabled`]; a disabled feature has no result.
-    #[must_use]
-    pub const fn status(&self) -> FeatureStatus {
-        FeatureStatus::Enabled
     }
 
     /// The experience that carries the feature.
@@ -335,46 +317,18 @@ impl<'a> FeatureResult<'a> {
         self.variable(key)?.as_str()
     }
 
-    /// A JSON variable, of any type.
+    /// The same without the borrow.
     #[must_use]
-    pub fn json(&self, key: &str) -> Option<&'a Value> {
-        self.variable(key)
-    }
-}
-
-impl Undecided {
-    /// A stable name, as in diagnostics.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotInConfig => "experience_not_found",
-            Self::NoVisitor => Miss::NoVisitor.code(),
-            Self::Archived => Miss::Archived.code(),
-            Self::NoId => Miss::NoId.code(),
-            Self::Environment => Miss::Environment.code(),
-            Self::Location => Miss::Location.code(),
-            Self::Audience => Miss::Audience.code(),
-            Self::Segments => Miss::Segments.code(),
-            Self::NoVariations => Miss::NoVariations.code(),
-            Self::NotBucketed { bucket } => Miss::NotDecided { bucket: *bucket }.code(),
-            Self::OtherVariations { bucket } => Miss::OtherVariations { bucket: *bucket }.code(),
-        }
-    }
-}
-
-impl From<Miss> for Undecided {
-    fn from(miss: Miss) -> Self {
-        match miss {
-            Miss::NoVisitor => Self::NoVisitor,
-            Miss::Archived => Self::Archived,
-            Miss::NoId => Self::NoId,
-            Miss::Environment => Self::Environment,
-            Miss::Location => Self::Location,
-            Miss::Audience => Self::Audience,
-            Miss::Segments => Self::Segments,
-            Miss::NoVariations => Self::NoVariations,
-            Miss::NotDecided { bucket } => Self::NotBucketed { bucket },
-            Miss::OtherVariations { bucket } => Self::OtherVariations { bucket },
+    pub fn into_owned(self) -> OwnedFeatureResult {
+        OwnedFeatureResult {
+            feature_id: self.feature.id.clone(),
+            feature_key: self.feature.key.clone(),
+            feature_name: self.feature_name().map(SmolStr::new),
+            experience_id: self.experience.id.clone(),
+            experience_key: self.experience.key.clone(),
+            variation_id: self.variation.id.clone(),
+            variation_key: self.variation.key.clone(),
+            variables: self.variables().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
         }
     }
 }
@@ -390,23 +344,13 @@ impl FeatureOff {
     }
 }
 
-impl FeatureStatus {
-    /// The official name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Enabled => "enabled",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
 impl ConversionStatus {
-    /// A stable name; the first three are the official Python SDK's.
+    /// A stable name; `queued`, `deduplicated` and `goal_not_found` are the official Python SDK's.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Unconfirmed => "unconfirmed",
             Self::Deduplicated => "deduplicated",
             Self::GoalNotFound => "goal_not_found",
             Self::GoalNotMatched => "goal_not_matched",
@@ -426,8 +370,8 @@ impl ConversionResult {
 
     /// Whether the conversion was handed to the tracker.
     #[must_use]
-    pub fn tracked(&self) -> bool {
-        self.status == ConversionStatus::Queued
+    pub const fn tracked(&self) -> bool {
+        matches!(self.status, ConversionStatus::Queued | ConversionStatus::Unconfirmed)
     }
 
     /// Why it was not, as a stable name; `None` where it was.
@@ -451,6 +395,20 @@ impl CustomSegmentsResult {
     #[must_use]
     pub const fn matched(&self) -> bool {
         !self.matched.is_empty()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for ExperienceResult<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.into_owned().serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for FeatureResult<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.into_owned().serialize(serializer)
     }
 }
 

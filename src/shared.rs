@@ -21,7 +21,7 @@ use crate::engine::{
 };
 use crate::error::StartError;
 use crate::flush::FlushLimit;
-use crate::options::{SdkConfig, Source};
+use crate::options::{Origin, SdkConfig};
 #[cfg(feature = "async")]
 use crate::ports::{AsyncDataStore, StoreError};
 use crate::ports::{ConfigSource, DataStore, EventSink, Guarded, GuardedSink, GuardedSource};
@@ -373,7 +373,7 @@ impl Shared {
         place: impl FnOnce(&mut Control) -> &mut Option<Arc<H>>,
         start: impl FnOnce(Fetcher) -> Result<H, StartError>,
     ) -> Result<Option<Arc<H>>, StartError> {
-        let Source::SdkKey(key) = &self.config.source else { return Ok(None) };
+        let Origin::SdkKey(key) = &self.config.origin else { return Ok(None) };
         let mut control = runtime.control();
         let place = place(&mut control);
         if let Some(handle) = place {
@@ -404,9 +404,9 @@ impl Shared {
         stats.store_timeouts += runtime.visitors.store_timeouts();
         stats.visitors_evicted = runtime.visitors.evicted();
         stats.config_at = self.confirmed_at.load().as_deref().copied();
-        stats.config_origin = stats.config_at.map(|_| match self.config.source {
-            Source::SdkKey(_) => ConfigOrigin::Fetched,
-            Source::Direct(_) => ConfigOrigin::Direct,
+        stats.config_origin = stats.config_at.map(|_| match self.config.origin {
+            Origin::SdkKey(_) => ConfigOrigin::Fetched,
+            Origin::Direct(_) => ConfigOrigin::Direct,
         });
         stats.panics = self.guard.panics();
         stats.events_missed = runtime.notifier.missed();
@@ -501,9 +501,9 @@ impl Shared {
                 project_id: SmolStr::new(snapshot.project_id()),
                 enrich_data: self.store.is_none(),
             },
-            sdk_key: match &self.config.source {
-                Source::SdkKey(key) => Some(key.clone()),
-                Source::Direct(_) => None,
+            sdk_key: match &self.config.origin {
+                Origin::SdkKey(key) => Some(key.clone()),
+                Origin::Direct(_) => None,
             },
             timeout: self.config.transport.total_timeout,
             guard: self.guard.clone(),
@@ -618,7 +618,8 @@ mod tests {
     use std::task::{Context, Waker};
     use std::time::Duration;
 
-    use crate::{AsyncCore, ConversionOptions, InMemoryDataStore, RunOptions, SdkConfig};
+    use crate::adapters::InMemoryDataStore;
+    use crate::{AsyncCore, ConversionOptions, RunOptions, SdkConfig};
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -648,7 +649,7 @@ mod tests {
             at_once(core.create_context("w", ())).unwrap_err();
             at_once(visitor.set_preview("no-such-id", "1")).unwrap_err();
             let (plain, mut shown) = (ConversionOptions::new(), Vec::new());
-            at_once(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE)).unwrap();
+            at_once(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE));
             let unseen = [("x", &crate::Attributes::new())];
             at_once(core.decide_many(&config, &checkout, unseen, &RunOptions::new(), &mut shown));
             assert_eq!(shown.len(), 1);

@@ -64,7 +64,7 @@ fn evaluation(core: &Core, contexts: usize) -> f64 {
     let (key, quiet) = (experience_key(ASKED), quiet());
     cost(|n| {
         let context = &contexts[n * STRIDE % contexts.len()];
-        black_box(context.run_experience_with(black_box(&key), &quiet).is_some());
+        black_box(context.run_experience_with(black_box(&key), &quiet).is_ok());
     })
 }
 
@@ -76,7 +76,7 @@ fn remembered() -> Result<Vec<(f64, f64)>, Failure> {
         core.initialize()?;
         let (key, untracked) = (experience_key(ASKED), RunOptions::new().enable_tracking(false));
         for n in 0..size {
-            black_box(context(&core, &visitor_id(n)).run_experience_with(&key, &untracked).is_some());
+            black_box(context(&core, &visitor_id(n)).run_experience_with(&key, &untracked).is_ok());
         }
         assert_eq!(core.stats().visitors_evicted, 0, "all are remembered");
         let ids: Vec<String> = (0..CALLS).map(|n| visitor_id(n * STRIDE % size)).collect();
@@ -126,7 +126,7 @@ fn threads() -> Chart {
         let rate = rate(threads, || {
             let contexts: Vec<Context> = (0..VISITORS).map(|n| context(&sdk, &visitor_id(n))).collect();
             let (key, quiet) = (&key, &quiet);
-            move |n| black_box(contexts[n % VISITORS].run_experience_with(black_box(key), quiet)).is_some()
+            move |n| black_box(contexts[n % VISITORS].run_experience_with(black_box(key), quiet)).is_ok()
         });
         (f64::from(threads), rate)
     });

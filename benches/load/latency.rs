@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use convert_sdk::{Context, Core, DeliveryConfig, RunOptions, SdkConfig};
+use convert_sdk::{Context, Core, RunOptions, SdkConfig, delivery::DeliveryConfig};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::collector::Failure;
@@ -86,14 +86,14 @@ fn swapping(core: &Core) -> [Vec<u64>; 2] {
 fn latencies(core: &Core) -> [Vec<u64>; 2] {
     let (key, quiet) = (experience_key(ASKED), quiet());
     let evaluate =
-        |context: &Context| black_box(context.run_experience_with(black_box(&key), &quiet)).is_some();
+        |context: &Context| black_box(context.run_experience_with(black_box(&key), &quiet)).is_ok();
     let convert = |context: &Context| black_box(context.track_conversion("purchase")).tracked();
     let untracked = RunOptions::new().enable_tracking(false);
     let mut measured = [Vec::with_capacity(CALLS), Vec::with_capacity(CALLS)];
     for number in 0..CALLS {
         let context = context(core, &visitor_id(number));
         // As in a request: the visitor is decided for before anything is measured.
-        black_box(context.run_experience_with(&key, &untracked).is_some());
+        black_box(context.run_experience_with(&key, &untracked).is_ok());
         measured[0].push(timed(|| evaluate(&context)));
         measured[1].push(timed(|| convert(&context)));
         let next = Instant::now() + BETWEEN_CALLS;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use convert_sdk::{Core, SdkConfig, TransportConfig};
+use convert_sdk::{Core, SdkConfig, config::TransportConfig};
 
 use super::collector::{Collector, Failure};
 use super::svg::{Axis, Chart, Series};

@@ -50,17 +50,17 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     ("floor without lookup", || floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor))),
     ("bare send", || Box::new(Sends::new())),
     ("evaluation by key", || {
-        evaluation(|context, key, quiet| context.run_experience_with(key, quiet).is_some())
+        evaluation(|context, key, quiet| context.run_experience_with(key, quiet).is_ok())
     }),
     ("evaluation by handle", || {
         let handle = ExperienceHandle::new(experience_key(ASKED));
-        each_visitor(move |context, quiet| context.run_with(black_box(&handle), quiet).is_ok())
+        each_visitor(move |context, quiet| context.run_experience_with(black_box(&handle), quiet).is_ok())
     }),
     ("decide_many, a visitor", decide_many),
-    ("evaluation remembered", || evaluation(|context, key, _| context.run_experience(key).is_some())),
+    ("evaluation remembered", || evaluation(|context, key, _| context.run_experience(key).is_ok())),
     ("context", || context_and(|_, _| true)),
     ("context and evaluation", || {
-        context_and(|context, quiet| context.run_experience_with("checkout-experiment-0042", quiet).is_some())
+        context_and(|context, quiet| context.run_experience_with("checkout-experiment-0042", quiet).is_ok())
     }),
     ("first exposure", || Box::new(FirstExposures::new())),
     ("first exposure, not remembered", || Box::new(FirstExposures::forgotten())),
@@ -72,7 +72,7 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     ("100 evaluations by key", || {
         let keys: Vec<String> = (0..EXPERIENCES).map(experience_key).collect();
         each_visitor(move |context, quiet| {
-            keys.iter().filter(|key| context.run_experience_with(black_box(key), quiet).is_some()).count() > 0
+            keys.iter().filter(|key| context.run_experience_with(black_box(key), quiet).is_ok()).count() > 0
         })
     }),
     ("run_experiences over 100", || {
@@ -80,7 +80,7 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     }),
     ("evaluation of the feature's experience", || {
         let key = experience_key(0);
-        each_visitor(move |context, quiet| context.run_experience_with(black_box(&key), quiet).is_some())
+        each_visitor(move |context, quiet| context.run_experience_with(black_box(&key), quiet).is_ok())
     }),
     ("evaluation among 10", || grown(10, 2)),
     ("evaluation among 10,000", || grown(10_000, 2)),
@@ -89,9 +89,9 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     ("context, 50,000 visitors remembered", remembering),
     ("feature with five variables", || {
         each_visitor(|context, quiet| {
-            context.run_feature_with(black_box("checkout-form"), quiet).is_some_and(|feature| {
+            context.run_feature_with(black_box("checkout-form"), quiet).is_ok_and(|feature| {
                 black_box((feature.boolean("sticky"), feature.integer("steps"), feature.float("discount")));
-                black_box((feature.string("title"), feature.json("methods")));
+                black_box((feature.string("title"), feature.variable("methods")));
                 true
             })
         })
@@ -142,7 +142,7 @@ fn grown(experiences: usize, rules: usize) -> Box<dyn Case> {
     let contexts = contexts(&core);
     Box::new(move |count: usize| {
         for context in contexts.iter().cycle().take(count) {
-            assert!(context.run_experience_with(black_box(&key), &quiet).is_some());
+            assert!(context.run_experience_with(black_box(&key), &quiet).is_ok());
         }
     })
 }
@@ -152,7 +152,7 @@ fn remembering() -> Box<dyn Case> {
     let (core, key) = (shop(), experience_key(ASKED));
     let storing = RunOptions::new().enable_tracking(false);
     for n in 0..50_000 {
-        assert!(context(&core, &visitor_id(VISITORS + n)).run_experience_with(&key, &storing).is_some());
+        assert!(context(&core, &visitor_id(VISITORS + n)).run_experience_with(&key, &storing).is_ok());
     }
     let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
     Box::new(move |count: usize| {
@@ -217,7 +217,7 @@ impl Case for FirstExposures {
 
     fn run(&mut self, count: usize) {
         for context in &self.fresh[..count] {
-            assert!(context.run_experience_with(black_box(&self.key), &self.options).is_some());
+            assert!(context.run_experience_with(black_box(&self.key), &self.options).is_ok());
         }
     }
 }
@@ -234,7 +234,7 @@ impl Conversions {
         let contexts = contexts(&core);
         let storing = RunOptions::new().enable_tracking(false);
         contexts.iter().for_each(|context| {
-            assert!(context.run_experience_with(&experience_key(ASKED), &storing).is_some());
+            assert!(context.run_experience_with(&experience_key(ASKED), &storing).is_ok());
         });
         Self { core, contexts }
     }
@@ -260,7 +260,7 @@ fn known_contexts(attributes: fn(&Request) -> Attributes) -> Box<dyn Case> {
     let context = move |request: &Request| core.create_context(&request.id, attributes(request)).ok();
     for request in &requests {
         let context = context(request);
-        assert!(context.is_some_and(|it| it.run_experience_with(&key, &storing).is_some()));
+        assert!(context.is_some_and(|it| it.run_experience_with(&key, &storing).is_ok()));
     }
     Box::new(move |count: usize| {
         for request in requests.iter().cycle().take(count) {

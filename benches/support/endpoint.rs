@@ -1,6 +1,6 @@
 //! An endpoint within the process, for benches that are not about the network.
 
-use convert_sdk::{
+use convert_sdk::ports::{
     ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
     TransportError,
 };

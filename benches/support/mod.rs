@@ -7,7 +7,7 @@ pub(crate) mod plain;
 pub(crate) mod project;
 pub(crate) mod request;
 
-use convert_sdk::{Attributes, Context, Core, DeliveryConfig, RunOptions, SdkConfig, attributes};
+use convert_sdk::{Attributes, Context, Core, RunOptions, SdkConfig, attributes, delivery::DeliveryConfig};
 use endpoint::Endpoint;
 
 /// A core with a config to start with, whose records go nowhere.

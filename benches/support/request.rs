@@ -69,7 +69,7 @@ pub(crate) fn request(
     keys: &[String; ASKED_FOR],
 ) -> bool {
     let Ok(visitor) = core.create_context(&request.id, attributes(request)) else { return false };
-    let decided = keys.iter().all(|key| visitor.run_experience(black_box(key)).is_some());
+    let decided = keys.iter().all(|key| visitor.run_experience(black_box(key)).is_ok());
     decided && visitor.track_conversion(black_box(GOAL)).tracked()
 }
 

@@ -7,7 +7,7 @@ use std::env;
 use std::error::Error;
 
 use convert_emulator::{Emulator, Project};
-use convert_sdk::{SdkConfig, SdkConfigBuilder, TransportConfig};
+use convert_sdk::{SdkConfig, SdkConfigBuilder, config::TransportConfig};
 
 /// An emulator, unless variables name a server.
 pub(crate) fn emulator() -> Result<Option<Emulator>, Box<dyn Error>> {

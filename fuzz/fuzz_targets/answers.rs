@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_fuzz::{SHOP, edited, text};
-use convert_sdk::{ConfigRequest, ConfigResponse, ConfigSource, ConversionOptions, Core, DeliveryConfig, DeliveryFailure, EventBatch, EventSink, FlushError, FlushOptions, Receipt, RefreshOutcome, SdkConfig, TransportError, http};
+use convert_sdk::{ConversionOptions, Core, FlushError, SdkConfig, http};
+use convert_sdk::config::RefreshOutcome;
+use convert_sdk::delivery::{DeliveryConfig, FlushOptions};
+use convert_sdk::ports::{ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt, TransportError};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
@@ -103,7 +106,7 @@ fn refresh(core: &Core) {
         Ok(RefreshOutcome::Updated(_)) => {
             let after = after.expect("an update is in place");
             let ids =
-                |it: &convert_sdk::ConfigSnapshot| (it.account_id().to_owned(), it.project_id().to_owned());
+                |it: &convert_sdk::config::ConfigSnapshot| (it.account_id().to_owned(), it.project_id().to_owned());
             assert!(before.is_none_or(|before| ids(&before) == ids(&after)), "another project's config");
         }
         Ok(_) => assert!(same && before.is_some(), "not modified, and another config"),

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use convert_fuzz::SHOP;
-use convert_sdk::{Core, FlushOptions, RefreshOutcome, SdkConfig, TransportConfig};
+use convert_sdk::{Core, SdkConfig, config::{RefreshOutcome, TransportConfig}, delivery::FlushOptions};
 use libfuzzer_sys::fuzz_target;
 
 /// Long enough that only a hang can exhaust it: the server closes every connection after its answer.

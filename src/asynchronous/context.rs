@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::attributes::Attributes;
 use crate::context::{Context, ConversionOptions};
-use crate::error::{ConfirmError, PreviewError};
+use crate::error::PreviewError;
+use crate::handles::{GoalHandle, KeyOr};
 use crate::results::ConversionResult;
 
 /// A [`Context`] whose two waiting calls are futures. Needs the feature `async`.
@@ -13,23 +14,21 @@ use crate::results::ConversionResult;
 /// Everything else is reached through [`Deref`] and is a plain method, because it *is* the method of
 /// [`Context`]: an evaluation is a computation of microseconds on the config in memory, and recording
 /// is one channel send. There is nothing to wait for, and no second copy of any decision. The exception is
-/// asked for: with [`OverflowPolicy::Wait`](crate::OverflowPolicy::Wait) recording into a full queue **blocks**
+/// asked for: with [`OverflowPolicy::Wait`](crate::delivery::OverflowPolicy::Wait) recording into a full queue **blocks**
 /// the thread, and with it the executor, up to the time given there.
 ///
 /// ```
 /// # use convert_sdk::*;
 /// # futures_executor::block_on(async {
-/// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-/// # let core = AsyncCore::new(config);
-/// # core.initialize().await?;
+/// # let core = include!("../../tests/doc/shop.rs").to_async();
 /// let mut visitor = core.create_context("visitor-4", ()).await?;
 /// visitor.set_attributes(attributes! { "age" => 30 });
-/// assert!(visitor.run_experience("checkout").is_some());
+/// assert!(visitor.run_experience("checkout").is_ok());
 /// assert!(visitor.track_conversion("purchase").tracked());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AsyncContext {
     context: Context,
 }
@@ -50,9 +49,7 @@ impl AsyncContext {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = AsyncContext::from(core.create_context("visitor-4", ())?);
     /// assert_eq!(visitor.into_sync().visitor_id(), "visitor-4");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -68,14 +65,11 @@ impl AsyncContext {
     /// preview off.
     ///
     /// ```
-    /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/small.rs").to_async();
     /// let mut visitor = core.create_context("visitor-1", ()).await?;
     /// visitor.set_preview("1001", "2002").await?;
-    /// let shown = visitor.run_experience("checkout").ok_or("not shown")?;
+    /// let shown = visitor.run_experience("checkout")?;
     /// assert_eq!(shown.variation_key(), "one-page");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
@@ -95,28 +89,24 @@ impl AsyncContext {
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let visitor = core.create_context("visitor-4", ()).await?;
     /// let (plain, patience) = (ConversionOptions::new(), std::time::Duration::from_secs(5));
-    /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience).await?;
-    /// let second = visitor.track_conversion_confirmed("purchase", &plain, patience).await?;
+    /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience).await;
+    /// let second = visitor.track_conversion_confirmed("purchase", &plain, patience).await;
     /// assert_eq!(first.status, ConversionStatus::Queued);
     /// assert_eq!(second.status, ConversionStatus::Deduplicated);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
-    ///
-    /// # Errors
-    /// As [`Context::track_conversion_confirmed`].
     pub async fn track_conversion_confirmed(
         &self,
-        goal_key: &str,
+        goal: &(impl KeyOr<GoalHandle> + ?Sized),
         options: &ConversionOptions,
         timeout: Duration,
-    ) -> Result<ConversionResult, ConfirmError> {
-        self.context.confirm(goal_key, options, timeout, &self.context.task()).await
+    ) -> ConversionResult {
+        let goal = goal.position(self.context.config());
+        self.context.confirm(goal, options, timeout, &self.context.task()).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The entry point for asynchronous callers.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
 use crate::context::{Context, RunOptions, decide_unseen, recall};
 use crate::core::{Core, CoreBuilder};
+use crate::decide::Undecided;
 use crate::engine::{FlushReport, LifecycleEvent, LifecycleEventKind, RefreshOutcome, ReleaseReason, Stats};
-use crate::error::{ContextError, HandleError, HandlerError, InitializeError, RefreshError};
+use crate::error::{ContextError, InitializeError, LookupError, RefreshError};
 use crate::flush::{FlushError, FlushOptions};
-use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle};
+use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
 use crate::options::SdkConfig;
-use crate::results::{ExperienceResult, Undecided};
+use crate::results::ExperienceResult;
 use crate::threads::EventStream;
 
 /// One SDK instance, for asynchronous callers. Cheap to clone, `Send + Sync`; every clone, and every
@@ -47,7 +49,7 @@ use crate::threads::EventStream;
 /// core.initialize().await?;
 ///
 /// let visitor = core.create_context("visitor-1", attributes! { "plan" => "pro" }).await?;
-/// if let Some(result) = visitor.run_experience("checkout") {
+/// if let Ok(result) = visitor.run_experience("checkout") {
 ///     println!("{} shows {}", result.experience_key(), result.variation_key());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -93,6 +95,8 @@ impl AsyncCore {
     /// ```
     /// # use convert_sdk::*;
     /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// let core = AsyncCore::builder(config)
     ///     .on(LifecycleEventKind::Ready, |event| println!("{event:?}"))
     ///     .build()?
@@ -166,10 +170,7 @@ impl AsyncCore {
     /// The config now; `None` until the core is ready.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # futures_executor::block_on(core.initialize())?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let config = core.current_config().ok_or("not ready")?;
     /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -182,17 +183,15 @@ impl AsyncCore {
     /// As [`Core::create_context`]: a context for one visitor, who keeps the config of this moment for
     /// the context's life.
     ///
-    /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::AsyncDataStore) its
-    /// `get` is awaited in this task. A synchronous [`DataStore`](crate::DataStore) is asked on the
+    /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::ports::AsyncDataStore) its
+    /// `get` is awaited in this task. A synchronous [`DataStore`](crate::ports::DataStore) is asked on the
     /// SDK's threads for the store. Either is waited for no longer than
     /// [`store_timeout`](crate::SdkConfigBuilder::store_timeout).
     ///
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let visitor = core
     ///     .create_context("visitor-4", attributes! { "age" => 30, "country" => "GR" })
     ///     .await?
@@ -216,40 +215,38 @@ impl AsyncCore {
         Ok(Context::with(remembered, shared, snapshot, visitor_id, attributes).into())
     }
 
-    /// As [`Core::experience`]: a handle of an experience, for [`Context::run`].
+    /// As [`Core::experience`]: a handle of an experience, for [`Context::run_experience`].
     ///
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let checkout = core.experience("checkout")?;
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 }).await?;
-    /// assert!(visitor.run(&checkout).is_ok());
+    /// assert!(visitor.run_experience(&checkout).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
     ///
     /// # Errors
     /// As [`Core::experience`].
-    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, HandleError> {
+    pub fn experience(&self, key: &str) -> Result<ExperienceHandle, LookupError> {
         self.core.experience(key)
     }
 
-    /// As [`Core::feature`]: a handle of a feature, for [`Context::feature`].
+    /// As [`Core::feature`]: a handle of a feature, for [`Context::run_feature`].
     ///
     /// # Errors
     /// As [`Core::experience`].
-    pub fn feature(&self, key: &str) -> Result<FeatureHandle, HandleError> {
+    pub fn feature(&self, key: &str) -> Result<FeatureHandle, LookupError> {
         self.core.feature(key)
     }
 
-    /// As [`Core::goal`]: a handle of a goal, for [`Context::convert`].
+    /// As [`Core::goal`]: a handle of a goal, for [`Context::track_conversion`].
     ///
     /// # Errors
     /// As [`Core::experience`].
-    pub fn goal(&self, key: &str) -> Result<GoalHandle, HandleError> {
+    pub fn goal(&self, key: &str) -> Result<GoalHandle, LookupError> {
         self.core.goal(key)
     }
 
@@ -263,9 +260,7 @@ impl AsyncCore {
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let checkout = core.experience("checkout")?;
     /// let players = [("visitor-4", attributes! { "age" => 30 }), ("visitor-5", attributes! { "age" => 12 })];
     ///
@@ -281,7 +276,7 @@ impl AsyncCore {
     pub async fn decide_many<'c, 'a, V: AsRef<str>>(
         &self,
         config: &'c ConfigSnapshot,
-        experience: &ExperienceHandle,
+        experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
         visitors: impl IntoIterator<Item = (V, &'a Attributes)>,
         options: &RunOptions,
         results: &mut Vec<Result<ExperienceResult<'c>, Undecided>>,
@@ -307,6 +302,8 @@ impl AsyncCore {
     /// # use convert_sdk::*;
     /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
     /// # let core = AsyncCore::new(config);
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -317,21 +314,20 @@ impl AsyncCore {
         &self,
         kind: LifecycleEventKind,
         handler: impl FnMut(&LifecycleEvent) + Send + 'static,
-    ) -> Result<(), HandlerError> {
+    ) -> io::Result<()> {
         self.core.on(kind, handler)
     }
 
     /// Every lifecycle event from now on, as a [`Stream`](futures_core::Stream); needs no thread.
     ///
     /// ```
-    /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
+    /// use convert_sdk::events::LifecycleEventKind;
+    ///
     /// use std::pin::Pin;
     /// use futures_core::Stream;
     ///
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let mut events = core.subscribe();
     /// core.create_context("visitor-4", ()).await?.diagnose_goal("no-such-goal");
     /// // With the futures or the tokio-stream crate: `events.next().await`.
@@ -353,9 +349,7 @@ impl AsyncCore {
     /// # use std::time::Duration;
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/small.rs").to_async();
     /// match core.flush(Duration::from_secs(5)).await {
     ///     Ok(report) => println!("{} delivered", report.delivered),
     ///     Err(FlushError::Timeout(stats)) => println!("{} still pending", stats.pending),
@@ -389,11 +383,10 @@ impl AsyncCore {
     /// not begun.
     ///
     /// ```
-    /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// use convert_sdk::error::RefreshError;
+    ///
     /// // This config was given directly, so there is nowhere to fetch it from.
     /// let refused = core.refresh_now_within(std::time::Duration::from_secs(5)).await;
     /// assert_eq!(refused, Err(RefreshError::DirectConfig));
@@ -426,11 +419,8 @@ impl AsyncCore {
     /// leaves the threads to end by themselves.
     ///
     /// ```
-    /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let stats = core.close().await;
     /// assert_eq!((stats.pending, stats.dropped.total()), (0, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -447,9 +437,7 @@ impl AsyncCore {
     /// ```
     /// # use convert_sdk::*;
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
-    /// # core.initialize().await?;
+    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// let report = core.shutdown(std::time::Duration::from_secs(5)).await?;
     /// assert_eq!(report.stats.pending, 0);
     /// assert_eq!(core.create_context("late", ()).await.unwrap_err(), ContextError::Closed);

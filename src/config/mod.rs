@@ -1,15 +1,24 @@
-//! From a served config to the snapshot, and the one place where the current snapshot is kept.
+//! The settings of an SDK instance besides [`SdkConfig`](crate::SdkConfig) itself, and the served config by
+//! which it decides.
 
 #[cfg(feature = "threads")]
 mod cell;
 
 use std::sync::Arc;
 
+pub use convert_evaluation::config::{
+    BucketOrder, ChangeCounts, ConfigChanges, ConfigSnapshot, ConfigWarning, EntityCounts, EntityKind,
+};
+
+pub use crate::engine::{ConfigOrigin, RefreshOutcome};
+pub use crate::options::{
+    CacheLevel, RefreshConfig, RefreshConfigBuilder, TransportConfig, TransportConfigBuilder,
+};
+
 #[cfg(feature = "threads")]
 pub(crate) use cell::SnapshotCell;
 pub(crate) use convert_evaluation::config::{
-    BucketOrder, CarriedFeature, CompileOptions, ConfigChanges, ConfigError, ConfigSnapshot, EntityKind,
-    Experience, Feature, SnapshotExt, Variation, compile,
+    CarriedFeature, CompileOptions, ConfigError, Experience, Feature, SnapshotExt, Variation, compile,
 };
 
 /// Compiles a served config, and logs what is wrong with its parts.

@@ -7,8 +7,7 @@ use crate::attributes::Attributes;
 use crate::config::SnapshotExt;
 use crate::decide::goal_matches;
 use crate::engine::{Conversion, GoalDataKey, GoalValue, Refused, TrackedEvent, Verdict};
-use crate::error::ConfirmError;
-use crate::handles::GoalHandle;
+use crate::handles::{GoalHandle, KeyOr};
 use crate::results::{ConversionResult, ConversionStatus};
 use crate::threads::{Caller, blocking, deadline_after};
 
@@ -96,8 +95,9 @@ impl Default for ConversionOptions {
 static PLAIN: ConversionOptions = ConversionOptions::new();
 
 impl Context {
-    /// Records that the visitor reached a goal: one channel send, which does not wait unless
-    /// [`OverflowPolicy::Wait`](crate::OverflowPolicy::Wait) was chosen. The visitor's decisions at this moment
+    /// Records that the visitor reached a goal, which is named by its key or by a [handle](GoalHandle), which
+    /// saves the search: one channel send, which does not wait unless
+    /// [`OverflowPolicy::Wait`](crate::delivery::OverflowPolicy::Wait) was chosen. The visitor's decisions at this moment
     /// go with it.
     ///
     /// A conversion counts **once for each visitor and goal**. Later ones are deduplicated and nothing of them
@@ -113,16 +113,15 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// assert_eq!(visitor.track_conversion("purchase").status, ConversionStatus::Queued);
     /// assert_eq!(visitor.track_conversion("no-such-goal").status, ConversionStatus::GoalNotFound);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn track_conversion(&self, goal_key: &str) -> ConversionResult {
-        self.track_conversion_with(goal_key, &PLAIN)
+    #[inline]
+    pub fn track_conversion(&self, goal: &(impl KeyOr<GoalHandle> + ?Sized)) -> ConversionResult {
+        self.track_conversion_with(goal, &PLAIN)
     }
 
     /// As [`track_conversion`](Self::track_conversion), with revenue and other options. It counts once for
@@ -131,9 +130,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// for (id, amount) in [("tx-1", 49.9), ("tx-2", 12.5)] {
     ///     let order = ConversionOptions::new().revenue(amount).force_multiple(true);
@@ -142,33 +139,17 @@ impl Context {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn track_conversion_with(&self, goal_key: &str, options: &ConversionOptions) -> ConversionResult {
-        self.send(self.conversion(options, || self.snapshot.goal_index(goal_key)))
+    #[inline]
+    pub fn track_conversion_with(
+        &self,
+        goal: &(impl KeyOr<GoalHandle> + ?Sized),
+        options: &ConversionOptions,
+    ) -> ConversionResult {
+        self.send(goal.position(&self.snapshot), options)
     }
 
-    /// As [`track_conversion`](Self::track_conversion), through a handle: without a search for the key.
-    ///
-    /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
-    /// let purchase = core.goal("purchase")?;
-    /// let visitor = core.create_context("visitor-4", ())?;
-    /// assert!(visitor.convert(&purchase).tracked());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn convert(&self, goal: &GoalHandle) -> ConversionResult {
-        self.convert_with(goal, &PLAIN)
-    }
-
-    /// As [`convert`](Self::convert), with revenue and other options.
-    pub fn convert_with(&self, goal: &GoalHandle, options: &ConversionOptions) -> ConversionResult {
-        self.send(self.conversion(options, || goal.position(&self.snapshot)))
-    }
-
-    fn send(&self, conversion: Result<Conversion, ConversionResult>) -> ConversionResult {
-        let conversion = match conversion {
+    fn send(&self, goal: Option<usize>, options: &ConversionOptions) -> ConversionResult {
+        let conversion = match self.conversion(goal, options) {
             Ok(conversion) => conversion,
             Err(answer) => return answer,
         };
@@ -185,40 +166,38 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// let (plain, patience) = (ConversionOptions::new(), std::time::Duration::from_secs(5));
-    /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience)?;
-    /// let second = visitor.track_conversion_confirmed("purchase", &plain, patience)?;
+    /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience);
+    /// let second = visitor.track_conversion_confirmed("purchase", &plain, patience);
     /// assert_eq!(first.status, ConversionStatus::Queued);
     /// assert_eq!(second.status, ConversionStatus::Deduplicated);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// # Errors
-    /// The deadline passed. The conversion was handed over all the same.
+    /// Where the deadline passes first, the answer is [`Unconfirmed`](ConversionStatus::Unconfirmed).
     pub fn track_conversion_confirmed(
         &self,
-        goal_key: &str,
+        goal: &(impl KeyOr<GoalHandle> + ?Sized),
         options: &ConversionOptions,
         timeout: Duration,
-    ) -> Result<ConversionResult, ConfirmError> {
-        blocking(async |caller| self.confirm(goal_key, options, timeout, caller).await)
+    ) -> ConversionResult {
+        let goal = goal.position(&self.snapshot);
+        blocking(async |caller| self.confirm(goal, options, timeout, caller).await)
     }
 
     /// [`track_conversion_confirmed`](Self::track_conversion_confirmed) for any caller.
     pub(crate) async fn confirm(
         &self,
-        goal_key: &str,
+        goal: Option<usize>,
         options: &ConversionOptions,
         timeout: Duration,
         caller: &Caller,
-    ) -> Result<ConversionResult, ConfirmError> {
-        let conversion = match self.conversion(options, || self.snapshot.goal_index(goal_key)) {
+    ) -> ConversionResult {
+        let conversion = match self.conversion(goal, options) {
             Ok(conversion) => conversion,
-            Err(answer) => return Ok(answer),
+            Err(answer) => return answer,
         };
         let goal_id = Some(conversion.goal_id.clone());
         let deadline = deadline_after(timeout);
@@ -227,17 +206,17 @@ impl Context {
             Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
             Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
             Ok(Some(Verdict::NoRoom)) => ConversionStatus::QueueFull,
-            Ok(None) => return Err(ConfirmError::Timeout),
+            Ok(None) => ConversionStatus::Unconfirmed,
             Err(refused) => refused.into(),
         };
-        Ok(ConversionResult::new(status, goal_id))
+        ConversionResult::new(status, goal_id)
     }
 
     /// The record, or the answer where there is none to send.
     fn conversion(
         &self,
+        goal: Option<usize>,
         options: &ConversionOptions,
-        find: impl FnOnce() -> Option<usize>,
     ) -> Result<Conversion, ConversionResult> {
         let answer = |status| Err(ConversionResult::new(status, None));
         if self.visitor_id.is_empty() {
@@ -246,7 +225,7 @@ impl Context {
         if !options.is_valid() {
             return answer(ConversionStatus::InvalidData);
         }
-        let Some(position) = find() else {
+        let Some(position) = goal else {
             return answer(ConversionStatus::GoalNotFound);
         };
         let goal = &self.snapshot.goals()[position];

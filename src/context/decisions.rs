@@ -26,6 +26,7 @@ pub(crate) struct Decisions {
 }
 
 /// A stored decision that the snapshot cannot hold.
+#[derive(Clone)]
 struct Foreign {
     /// The position of the experience, where only the variation is unknown.
     experience: Option<usize>,
@@ -201,6 +202,19 @@ const fn owner(experience: usize) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
 const fn low(slot: u64) -> u32 {
     slot as u32
+}
+
+impl Clone for Decisions {
+    fn clone(&self) -> Self {
+        let copy = |note: &AtomicU32| AtomicU32::new(note.load(Ordering::Relaxed));
+        // The few last: a place among them that is taken after the notes of the many were copied is taken here too.
+        let many = OnceLock::new();
+        if let Some(notes) = self.many.get() {
+            let _ = many.set(notes.iter().map(copy).collect());
+        }
+        let few = self.few.each_ref().map(|slot| AtomicU64::new(slot.load(Ordering::Relaxed)));
+        Self { few, many, foreign: self.foreign.clone() }
+    }
 }
 
 impl StoredDecisions for Decisions {

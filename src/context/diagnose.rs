@@ -5,11 +5,12 @@ use smol_str::SmolStr;
 use super::evaluate::PLAIN;
 use super::{Context, RunOptions};
 use crate::config::{EntityKind, SnapshotExt};
-use crate::decide::{Explanation, Outcome, Source, carried_features, explain_experience};
+use crate::decide::{Decision, DecisionSource, Explanation, Undecided, carried_features, explain_experience};
 use crate::diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic, visitor_ref,
 };
 use crate::engine::LifecycleEvent;
+use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
 
 /// Diagnosis changes nothing, is not affected by a preview, and announces what does not resolve as a
 /// lifecycle event.
@@ -17,10 +18,8 @@ impl Context {
     /// Why an experience does or does not resolve for this visitor.
     ///
     /// ```
-    /// # use convert_sdk::{Core, DiagnosticReason, SdkConfig, attributes};
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # use convert_sdk::{Core, SdkConfig, attributes, diagnosis::DiagnosticReason};
+    /// # let core = include!("../../tests/doc/small.rs");
     /// let visitor = core.create_context("visitor-1", attributes! { "plan" => "free" })?;
     /// let diagnostic = visitor.diagnose_experience("checkout");
     /// assert_eq!(diagnostic.reason, DiagnosticReason::AudienceMismatch);
@@ -28,15 +27,27 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn diagnose_experience(&self, experience_key: &str) -> ExperienceDiagnostic {
-        self.diagnose_experience_with(experience_key, &PLAIN)
+    pub fn diagnose_experience(
+        &self,
+        experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
+    ) -> ExperienceDiagnostic {
+        self.diagnose_experience_with(experience, &PLAIN)
     }
 
     /// As [`diagnose_experience`](Self::diagnose_experience), with options for this call.
     #[must_use]
     pub fn diagnose_experience_with(
         &self,
+        experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
+        options: &RunOptions,
+    ) -> ExperienceDiagnostic {
+        self.diagnosed_experience(experience.key(), experience.position(&self.snapshot), options)
+    }
+
+    fn diagnosed_experience(
+        &self,
         experience_key: &str,
+        position: Option<usize>,
         options: &RunOptions,
     ) -> ExperienceDiagnostic {
         let configured = self.shared.config.tuning.environment.as_deref();
@@ -50,14 +61,14 @@ impl Context {
             variation_key: None,
             explanation: None,
         };
-        if let Some(position) = self.snapshot.experience_index(experience_key) {
-            let (outcome, explanation) = self.explain(position, options);
+        if let Some(position) = position {
+            let (decision, explanation) = self.explain(position, options);
             diagnostic.reason = DiagnosticReason::AudienceMismatch;
-            if let Outcome::Decided { variation, source } = outcome {
+            if let Ok(Decision { variation, source }) = decision {
                 let experience = &self.snapshot.experiences()[position];
                 diagnostic.reason = DiagnosticReason::Resolved;
                 diagnostic.variation_key = Some(experience.variations[variation].key.clone());
-                if let Source::Hashed { bucket } = source {
+                if let DecisionSource::Hashed { bucket } = source {
                     diagnostic.bucket_value = Some(bucket);
                 }
             }
@@ -71,9 +82,9 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::diagnosis::DiagnosticReason;
+    ///
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 12 })?;
     /// let diagnostic = visitor.diagnose_feature("checkout-form");
     /// assert_eq!(diagnostic.reason, DiagnosticReason::FeatureNotInSelectedVariations);
@@ -81,13 +92,26 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn diagnose_feature(&self, feature_key: &str) -> FeatureDiagnostic {
-        self.diagnose_feature_with(feature_key, &PLAIN)
+    pub fn diagnose_feature(&self, feature: &(impl KeyOr<FeatureHandle> + ?Sized)) -> FeatureDiagnostic {
+        self.diagnose_feature_with(feature, &PLAIN)
     }
 
     /// As [`diagnose_feature`](Self::diagnose_feature), with options for this call.
     #[must_use]
-    pub fn diagnose_feature_with(&self, feature_key: &str, options: &RunOptions) -> FeatureDiagnostic {
+    pub fn diagnose_feature_with(
+        &self,
+        feature: &(impl KeyOr<FeatureHandle> + ?Sized),
+        options: &RunOptions,
+    ) -> FeatureDiagnostic {
+        self.diagnosed_feature(feature.key(), feature.position(&self.snapshot), options)
+    }
+
+    fn diagnosed_feature(
+        &self,
+        feature_key: &str,
+        feature: Option<usize>,
+        options: &RunOptions,
+    ) -> FeatureDiagnostic {
         let mut diagnostic = FeatureDiagnostic {
             reason: DiagnosticReason::FeatureNotFound,
             feature_key: feature_key.into(),
@@ -95,7 +119,7 @@ impl Context {
             experience_key: None,
             explanations: Vec::new(),
         };
-        if let Some(feature) = self.snapshot.feature_index(feature_key) {
+        if let Some(feature) = feature {
             diagnostic.reason = DiagnosticReason::FeatureNotInSelectedVariations;
             let asked = options.asked();
             for (position, experience) in self.snapshot.experiences().iter().enumerate() {
@@ -106,9 +130,9 @@ impl Context {
                 if !asked.includes(experience) || !(0..experience.variations.len()).any(carries) {
                     continue;
                 }
-                let (outcome, explanation) = self.explain(position, options);
+                let (decision, explanation) = self.explain(position, options);
                 diagnostic.explanations.push(explanation);
-                let resolved = matches!(outcome, Outcome::Decided { variation, .. } if carries(variation));
+                let resolved = decision.is_ok_and(|it| carries(it.variation));
                 if resolved && diagnostic.experience_key.is_none() {
                     diagnostic.reason = DiagnosticReason::Resolved;
                     diagnostic.experience_key = Some(experience.key.clone());
@@ -122,17 +146,15 @@ impl Context {
     /// Whether a goal resolves.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// assert!(visitor.diagnose_goal("purchase").resolved());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn diagnose_goal(&self, goal_key: &str) -> GoalDiagnostic {
-        let goal = self.snapshot.goal_index(goal_key).map(|position| &self.snapshot.goals()[position]);
+    pub fn diagnose_goal(&self, goal: &(impl KeyOr<GoalHandle> + ?Sized)) -> GoalDiagnostic {
+        let goal_key = goal.key();
+        let goal = goal.position(&self.snapshot).map(|position| &self.snapshot.goals()[position]);
         let reason = if goal.is_some() { DiagnosticReason::Resolved } else { DiagnosticReason::GoalNotFound };
         self.announce(reason, goal_key);
         GoalDiagnostic { reason, goal_key: goal_key.into(), goal_id: goal.map(|goal| goal.id.clone()) }
@@ -141,10 +163,9 @@ impl Context {
     /// Whether an entity resolves.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::config::EntityKind;
+    ///
     /// let visitor = core.create_context("visitor-4", ())?;
     /// let diagnostic = visitor.diagnose_entity(EntityKind::Audience, "no-such-audience");
     /// assert_eq!(diagnostic.reason.as_str(), "entity_not_found");
@@ -158,7 +179,7 @@ impl Context {
         EntityDiagnostic { reason, entity_type: kind.as_str(), entity_key: key.into() }
     }
 
-    fn explain(&self, experience: usize, options: &RunOptions) -> (Outcome, Explanation) {
+    fn explain(&self, experience: usize, options: &RunOptions) -> (Result<Decision, Undecided>, Explanation) {
         self.with_facts(options, |facts| explain_experience(&self.snapshot, experience, facts))
     }
 

@@ -10,10 +10,8 @@ impl Context {
     /// The first entity of a kind with this key, as served.
     ///
     /// ```
-    /// # use convert_sdk::{Core, EntityKind, SdkConfig};
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # use convert_sdk::{Core, SdkConfig, config::EntityKind};
+    /// # let core = include!("../../tests/doc/small.rs");
     /// let visitor = core.create_context("visitor-1", ())?;
     /// let goal = visitor.get_config_entity(EntityKind::Goal, "purchase").ok_or("no such goal")?;
     /// assert_eq!(goal["id"], "3001");

@@ -6,96 +6,65 @@ use super::decisions::Decisions;
 use super::visitor::{NONE, overlaid};
 use super::{Context, RunOptions};
 use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
-use crate::decide::{Facts, Outcome, Source, carried_features, decide_experience};
+use crate::decide::{Decision, DecisionSource, Facts, Undecided, carried_features, decide_experience};
 use crate::engine::{Exposure, TrackedEvent};
-use crate::handles::{ExperienceHandle, FeatureHandle};
-use crate::results::{ExperienceResult, FeatureOff, FeatureResult, Undecided};
+use crate::handles::{ExperienceHandle, FeatureHandle, KeyOr};
+use crate::results::{ExperienceResult, FeatureOff, FeatureResult};
 
 /// The options of a call that gives none.
 pub(super) static PLAIN: RunOptions = RunOptions::new();
 
 impl Context {
-    /// The variation of one experience for this visitor; `None` where there is none, for which
-    /// [`diagnose_experience`](Self::diagnose_experience) has the reason. A new decision is
-    /// remembered, and the visitor's first exposure to the experience is recorded without waiting.
+    /// The variation of one experience for this visitor, or why there is none; the experience is named by its
+    /// key, or by a [handle](ExperienceHandle), which saves the search. A new decision is remembered, and the
+    /// visitor's first exposure to the experience is recorded without waiting.
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-    /// let result = visitor.run_experience("checkout").ok_or("no variation")?;
+    /// let result = visitor.run_experience("checkout")?;
     /// assert_eq!((result.variation_key(), result.bucket_value()), ("one-page", Some(9229)));
     /// // The decision is remembered.
-    /// let again = visitor.run_experience("checkout").ok_or("no variation")?;
-    /// assert_eq!(again.source(), DecisionSource::Stored);
+    /// assert_eq!(visitor.run_experience("checkout")?.source(), DecisionSource::Stored);
+    ///
+    /// let checkout = core.experience("checkout")?;
+    /// let child = core.create_context("visitor-5", attributes! { "age" => 12 })?;
+    /// assert_eq!(child.run_experience(&checkout).unwrap_err(), Undecided::Audience);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn run_experience(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
-        self.run_experience_with(experience_key, &PLAIN)
+    ///
+    /// # Errors
+    /// The visitor has no variation, or the context's config no such experience;
+    /// [`diagnose_experience`](Self::diagnose_experience) has the details.
+    #[inline]
+    pub fn run_experience(
+        &self,
+        experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
+    ) -> Result<ExperienceResult<'_>, Undecided> {
+        self.run_experience_with(experience, &PLAIN)
     }
 
     /// As [`run_experience`](Self::run_experience), with options for this call.
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", ())?;
     /// let as_adult = RunOptions::new().attributes(attributes! { "age" => 30 }).enable_tracking(false);
-    /// assert!(visitor.run_experience_with("checkout", &as_adult).is_some());
+    /// assert!(visitor.run_experience_with("checkout", &as_adult).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    /// As [`run_experience`](Self::run_experience).
+    #[inline]
     pub fn run_experience_with(
         &self,
-        experience_key: &str,
-        options: &RunOptions,
-    ) -> Option<ExperienceResult<'_>> {
-        if let Some(forced) = self.previewed(experience_key) {
-            return Some(forced);
-        }
-        let experience = self.snapshot.experience_index(experience_key)?;
-        self.decide(experience, options).ok()
-    }
-
-    /// As [`run_experience`](Self::run_experience), through a handle: without a search for the key,
-    /// and with the reason where there is no variation.
-    ///
-    /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
-    /// let checkout = core.experience("checkout")?;
-    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-    /// assert_eq!(visitor.run(&checkout)?.variation_key(), "one-page");
-    /// let child = core.create_context("visitor-5", attributes! { "age" => 12 })?;
-    /// assert_eq!(child.run(&checkout).unwrap_err(), Undecided::Audience);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// The visitor has no variation, or the context's config no such experience.
-    pub fn run(&self, experience: &ExperienceHandle) -> Result<ExperienceResult<'_>, Undecided> {
-        self.run_with(experience, &PLAIN)
-    }
-
-    /// As [`run`](Self::run), with options for this call.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub fn run_with(
-        &self,
-        experience: &ExperienceHandle,
+        experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
         options: &RunOptions,
     ) -> Result<ExperienceResult<'_>, Undecided> {
-        if let Some(forced) = self.previewed(experience.key()) {
-            return Ok(forced);
-        }
-        let position = experience.position(&self.snapshot).ok_or(Undecided::NotInConfig)?;
-        self.decide(position, options)
+        self.decide(experience.key(), experience.position(&self.snapshot), options)
     }
 
     /// Every experience that has a variation for this visitor, in config order, decided one after
@@ -103,9 +72,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// for result in visitor.run_experiences() {
     ///     println!("{}: {}", result.experience_key(), result.variation_key());
@@ -134,61 +101,43 @@ impl Context {
         })
     }
 
-    /// A feature as the visitor's first experience that carries it has it; `None` where none does,
-    /// or no such feature is declared.
+    /// A feature as the visitor's first experience that carries it has it, or why it is off; the feature is
+    /// named by its key, or by a [handle](FeatureHandle), which saves the search.
     ///
     /// Decides, remembers and reports every experience on the way, as the official JavaScript SDK
     /// does; [`RunOptions`] can switch that off or narrow it down.
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-    /// let form = visitor.run_feature("checkout-form").ok_or("the feature is off")?;
+    /// let form = visitor.run_feature("checkout-form")?;
     /// assert_eq!((form.integer("steps"), form.boolean("sticky")), (Some(1), Some(true)));
     /// assert_eq!(form.string("no-such-variable"), None);
+    ///
+    /// let child = core.create_context("visitor-5", attributes! { "age" => 12 })?;
+    /// assert_eq!(child.run_feature("checkout-form").unwrap_err(), FeatureOff::NotCarried);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn run_feature(&self, feature_key: &str) -> Option<FeatureResult<'_>> {
-        self.run_feature_with(feature_key, &PLAIN)
+    ///
+    /// # Errors
+    /// No variation of the visitor's carries the feature, or the context's config has no such feature.
+    #[inline]
+    pub fn run_feature(
+        &self,
+        feature: &(impl KeyOr<FeatureHandle> + ?Sized),
+    ) -> Result<FeatureResult<'_>, FeatureOff> {
+        self.run_feature_with(feature, &PLAIN)
     }
 
     /// As [`run_feature`](Self::run_feature), with options for this call.
-    pub fn run_feature_with(&self, feature_key: &str, options: &RunOptions) -> Option<FeatureResult<'_>> {
-        self.feature_at(self.snapshot.feature_index(feature_key)?, options)
-    }
-
-    /// As [`run_feature`](Self::run_feature), through a handle: without a search for the key, and
-    /// with the reason where the feature is off.
-    ///
-    /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
-    /// let form = core.feature("checkout-form")?;
-    /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-    /// assert_eq!(visitor.feature(&form)?.integer("steps"), Some(1));
-    /// let child = core.create_context("visitor-5", attributes! { "age" => 12 })?;
-    /// assert_eq!(child.feature(&form).unwrap_err(), FeatureOff::NotCarried);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     ///
     /// # Errors
-    /// No variation of the visitor's carries it, or the context's config has no such feature.
-    pub fn feature(&self, feature: &FeatureHandle) -> Result<FeatureResult<'_>, FeatureOff> {
-        self.feature_with(feature, &PLAIN)
-    }
-
-    /// As [`feature`](Self::feature), with options for this call.
-    ///
-    /// # Errors
-    /// As [`feature`](Self::feature).
-    pub fn feature_with(
+    /// As [`run_feature`](Self::run_feature).
+    #[inline]
+    pub fn run_feature_with(
         &self,
-        feature: &FeatureHandle,
+        feature: &(impl KeyOr<FeatureHandle> + ?Sized),
         options: &RunOptions,
     ) -> Result<FeatureResult<'_>, FeatureOff> {
         let position = feature.position(&self.snapshot).ok_or(FeatureOff::NotInConfig)?;
@@ -201,9 +150,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// let on: Vec<_> = visitor.run_features().iter().map(|feature| feature.feature_key()).collect();
     /// assert_eq!(on, ["checkout-form"]);
@@ -261,7 +208,9 @@ impl Context {
         };
         self.with_facts(options, |facts| {
             for position in experiences.filter(wanted) {
-                let Ok((variation, _)) = self.outcome(position, facts, options) else { continue };
+                let Ok(Decision { variation, .. }) = self.decision(position, facts, options) else {
+                    continue;
+                };
                 for carried in carried_features(&self.snapshot, position, variation) {
                     let casting = options.type_casting;
                     let result = FeatureResult::new(&self.snapshot, position, variation, carried, casting);
@@ -303,9 +252,18 @@ impl Context {
         })
     }
 
-    #[inline]
-    fn decide(&self, experience: usize, options: &RunOptions) -> Result<ExperienceResult<'_>, Undecided> {
-        self.with_facts(options, |facts| self.resolve(experience, facts, options))
+    /// One experience, by its key and where the config has it.
+    fn decide(
+        &self,
+        key: &str,
+        position: Option<usize>,
+        options: &RunOptions,
+    ) -> Result<ExperienceResult<'_>, Undecided> {
+        if let Some(forced) = self.previewed(key) {
+            return Ok(forced);
+        }
+        let position = position.ok_or(Undecided::NotInConfig)?;
+        self.with_facts(options, |facts| self.resolve(position, facts, options))
     }
 
     #[inline(always)]
@@ -315,35 +273,33 @@ impl Context {
         facts: &Facts<'_, Decisions>,
         options: &RunOptions,
     ) -> Result<ExperienceResult<'_>, Undecided> {
-        let (variation, source) = self.outcome(experience, facts, options)?;
-        Ok(ExperienceResult::new(&self.snapshot, experience, variation, source))
+        let decision = self.decision(experience, facts, options)?;
+        Ok(ExperienceResult::new(&self.snapshot, experience, decision))
     }
 
     /// Decides, remembers and reports.
     #[inline(always)]
-    fn outcome(
+    fn decision(
         &self,
         experience: usize,
         facts: &Facts<'_, Decisions>,
         options: &RunOptions,
-    ) -> Result<(usize, Source), Undecided> {
-        let (variation, source) = match decide_experience(&self.snapshot, experience, facts) {
-            Outcome::Decided { variation, source } => (variation, source),
-            Outcome::Undecided(miss) => return Err(miss.into()),
-        };
+    ) -> Result<Decision, Undecided> {
+        let decision = decide_experience(&self.snapshot, experience, facts)?;
+        let Decision { variation, source } = decision;
         if self.preview.is_none() {
             // What is remembered and reported are ids, of which the first experience is the home.
             let home = self.snapshot.experiences()[experience].home as usize;
             let reports = options.enable_tracking && self.shared.config.tuning.tracking;
             let exposed = if reports { self.expose(home, variation) } else { None };
-            if source != Source::Stored && options.enable_storage {
+            if source != DecisionSource::Stored && options.enable_storage {
                 self.store(home, variation, exposed);
-            } else if let Some(epoch) = exposed.filter(|_| source == Source::Stored) {
+            } else if let Some(epoch) = exposed.filter(|_| source == DecisionSource::Stored) {
                 let (experience_id, _) = ids(&self.snapshot, home, variation);
                 self.remember(|state| state.bucketing.expose(experience_id, epoch));
             }
         }
-        Ok((variation, source))
+        Ok(decision)
     }
 
     /// Whether decisions of a call may be remembered or reported.

@@ -6,11 +6,11 @@ use super::RunOptions;
 use super::visitor::{NONE, Remembered, custom_segments, overlaid, rule_data, split};
 use crate::attributes::{Attributes, AttributesExt, LONGEST_SEGMENT};
 use crate::config::ConfigSnapshot;
-use crate::decide::{Facts, Outcome, decide_experience};
-use crate::results::{ExperienceResult, Undecided};
+use crate::decide::{Facts, Undecided, decide_experience};
+use crate::results::ExperienceResult;
 use crate::shared::Shared;
 
-/// What [`Context::run_with`](super::Context::run_with) would answer to a new context of this visitor,
+/// What [`Context::run_experience_with`](super::Context::run_experience_with) would answer to a new context of this visitor,
 /// without tracking and storage.
 #[inline]
 pub(crate) fn decide_unseen<'c>(
@@ -44,10 +44,6 @@ pub(crate) fn decide_unseen<'c>(
         decisions: &decisions,
         forced_variation: options.force_variation_id.as_deref(),
     };
-    match decide_experience(snapshot, experience, &facts) {
-        Outcome::Decided { variation, source } => {
-            Ok(ExperienceResult::new(snapshot, experience, variation, source))
-        }
-        Outcome::Undecided(miss) => Err(miss.into()),
-    }
+    decide_experience(snapshot, experience, &facts)
+        .map(|decision| ExperienceResult::new(snapshot, experience, decision))
 }

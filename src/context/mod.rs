@@ -34,11 +34,13 @@ pub(crate) use visitor::recall_blocking;
 /// decided is remembered by the context at once, and by the visitor's later contexts. `Send` and
 /// `Sync`; evaluations take `&self`, changes to the visitor take `&mut self`.
 ///
+/// A clone is cheap, and shares the core, the config and the visitor's segments. It has its own copy of the
+/// decisions, attributes, location and preview of the moment: what changes in one afterwards does not in the
+/// other, though later contexts of the visitor see both.
+///
 /// ```
 /// # use convert_sdk::{Core, SdkConfig, attributes};
-/// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-/// # let core = Core::new(config);
-/// # core.initialize()?;
+/// # let core = include!("../../tests/doc/small.rs");
 /// let visitor = core
 ///     .create_context("visitor-1", attributes! { "plan" => "pro" })?
 ///     .with_location(attributes! { "url" => "https://example.com/checkout" });
@@ -46,6 +48,7 @@ pub(crate) use visitor::recall_blocking;
 /// assert_eq!(shown.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct Context {
     shared: Arc<Shared>,
     snapshot: Arc<ConfigSnapshot>,

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::Context;
 use crate::config::{ConfigSnapshot, SnapshotExt};
-use crate::decide::Source;
+use crate::decide::{Decision, DecisionSource};
 use crate::engine::Previewed;
 use crate::error::PreviewError;
 use crate::results::ExperienceResult;
 use crate::threads::{Caller, blocking, deadline_after};
 
 /// The variation that a context previews, and the config in which it was found.
+#[derive(Clone)]
 pub(super) struct Preview {
     snapshot: Arc<ConfigSnapshot>,
     experience: usize,
@@ -34,14 +35,12 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::{Core, SdkConfig, parse_preview_param};
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../tests/it/small.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/small.rs");
     /// let mut visitor = core.create_context("visitor-1", ())?;
     /// if let Some(param) = parse_preview_param("1001.2002") {
     ///     visitor.set_preview(&param.experience_id, &param.variation_id)?;
     /// }
-    /// let shown = visitor.run_experience("checkout").ok_or("not shown")?;
+    /// let shown = visitor.run_experience("checkout")?;
     /// assert_eq!(shown.variation_key(), "one-page");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -147,6 +146,7 @@ impl Preview {
     }
 
     fn result(&self) -> ExperienceResult<'_> {
-        ExperienceResult::new(&self.snapshot, self.experience, self.variation, Source::Forced)
+        let forced = Decision { variation: self.variation, source: DecisionSource::Forced };
+        ExperienceResult::new(&self.snapshot, self.experience, forced)
     }
 }

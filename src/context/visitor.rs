@@ -144,12 +144,10 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let mut visitor = core.create_context("visitor-4", ())?;
     /// visitor.set_attributes(attributes! { "age" => 30 });
-    /// assert!(visitor.run_experience("checkout").is_some());
+    /// assert!(visitor.run_experience("checkout").is_ok());
     /// // A later context of the visitor starts with them.
     /// assert_eq!(core.create_context("visitor-4", ())?.attributes().len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -172,9 +170,7 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let mut visitor = core.create_context("visitor-4", ())?;
     /// visitor.set_segments(attributes! { "country" => "GR", "not_a_report_key" => 1 });
     /// assert_eq!(visitor.segments().len(), 1);
@@ -194,13 +190,11 @@ impl Context {
     ///
     /// ```
     /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = Core::new(config);
-    /// # core.initialize()?;
+    /// # let core = include!("../../tests/doc/shop.rs");
     /// let mut visitor = core.create_context("visitor-4", attributes! { "member" => true })?;
-    /// assert!(visitor.run_experience("welcome-back").is_none());
+    /// assert!(visitor.run_experience("welcome-back").is_err());
     /// assert!(visitor.run_custom_segments(&["members"]).matched());
-    /// assert!(visitor.run_experience("welcome-back").is_some());
+    /// assert!(visitor.run_experience("welcome-back").is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn run_custom_segments(&mut self, keys: &[&str]) -> CustomSegmentsResult {

@@ -237,6 +237,7 @@ impl From<String> for GoalValue {
 
 /// What made the tracker release events for delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ReleaseReason {
     /// The open batch was full.

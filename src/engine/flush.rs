@@ -14,6 +14,7 @@ pub(crate) struct FlushRequest {
 
 /// What became of the records that a flush covered: all those recorded before it was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FlushReport {
     /// Records that the endpoint took while the flush waited.

@@ -15,6 +15,7 @@ use crate::ports::DeliveryFailure;
 /// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, what became of the records by
 /// the tracker; no total ever goes back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Every exposure and conversion that was handed over, refused ones included.
@@ -77,6 +78,7 @@ pub struct Stats {
 
 /// Where the pending records are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PendingPlaces {
     /// On the way to the tracker, or being handed over.
@@ -93,6 +95,7 @@ pub struct PendingPlaces {
 
 /// Lost records by reason, each by class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Dropped {
     /// Refused because the channel to the tracker was full.
@@ -110,6 +113,7 @@ pub struct Dropped {
 
 /// Counts by class of record, in the order in which records are dropped when there is no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ByClass {
     /// Exposures, which go first.
@@ -122,6 +126,7 @@ pub struct ByClass {
 
 /// A failed delivery: when, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DeliveryError {
     /// When the delivery failed.
@@ -132,6 +137,7 @@ pub struct DeliveryError {
 
 /// Where a config is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ConfigOrigin {
     /// Given by the application.
@@ -142,6 +148,7 @@ pub enum ConfigOrigin {
 
 /// The state of the circuit breaker in front of the tracking endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BreakerState {
     /// Deliveries are made.

@@ -12,6 +12,7 @@ use crate::ports::{DeliveryFailure, Receipt};
 /// Something happened in the SDK. Watched with [`Core::on`](crate::Core::on) or
 /// [`Core::subscribe`](crate::Core::subscribe). `Debug` shows no visitor.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "event", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum LifecycleEvent {
     /// The first config is in place.
@@ -217,6 +218,21 @@ impl VisitorId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// As the first 16 hexadecimal digits of the id's SHA-256, as in diagnoses: what is serialized may end in a log.
+#[cfg(feature = "serde")]
+impl serde::Serialize for VisitorId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&crate::diagnostics::visitor_ref(&self.0))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for LifecycleEventKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) type Refreshed = Result<RefreshOutcome, LoadError>;
 
 /// What a successful refresh found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RefreshOutcome {
     /// The config in place is still current.

@@ -12,7 +12,7 @@ use super::{InvalidOption, InvalidReason};
 ///
 /// ```
 /// use std::time::Duration;
-/// use convert_sdk::{DeliveryConfig, OverflowPolicy, SdkConfig};
+/// use convert_sdk::{SdkConfig, delivery::{DeliveryConfig, OverflowPolicy}};
 ///
 /// let patient = DeliveryConfig::builder()
 ///     .max_age(Duration::from_secs(3_600))

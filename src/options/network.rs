@@ -15,7 +15,7 @@ use super::{InvalidOption, InvalidReason, Secret};
 ///
 /// ```
 /// use std::time::Duration;
-/// use convert_sdk::TransportConfig;
+/// use convert_sdk::config::TransportConfig;
 ///
 /// let network = TransportConfig::builder().total_timeout(Duration::from_secs(3)).build()?;
 /// let refused = TransportConfig::builder().config_base_url("http://cdn.example.com").build();
@@ -188,7 +188,7 @@ impl TransportConfigBuilder {
     }
 
     /// Bound on a response body after decompression; a longer one is
-    /// [`TransportError::TooLarge`](crate::TransportError::TooLarge) and neither read nor unpacked to its
+    /// [`TransportError::TooLarge`](crate::ports::TransportError::TooLarge) and neither read nor unpacked to its
     /// end. Applies also to what a source of the application's own returns, which is not parsed then.
     /// At least 1 KiB. Default 32 MiB.
     pub const fn max_response_bytes(mut self, bytes: u64) -> Self {

@@ -10,7 +10,7 @@ use super::{InvalidOption, InvalidReason};
 ///
 /// ```
 /// use std::time::Duration;
-/// use convert_sdk::RefreshConfig;
+/// use convert_sdk::config::RefreshConfig;
 ///
 /// let every_minute = RefreshConfig::builder()
 ///     .interval(Duration::from_secs(60))

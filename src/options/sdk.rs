@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DeliveryConfig, InvalidOption, InvalidReason, RefreshConfig, TransportConfig};
+use super::{DeliveryConfig, InvalidOption, InvalidReason, RefreshConfig, Secret, TransportConfig};
 use crate::config::{BucketOrder, CompileOptions};
-use crate::options::Secret;
 #[cfg(feature = "async")]
 use crate::ports::AsyncDataStore;
 use crate::ports::DataStore;
@@ -18,7 +17,7 @@ use crate::ports::DataStore;
 /// behaves. Made by [`SdkConfig::builder`]; cheap to clone; shows no secret in `Debug`.
 ///
 /// ```
-/// use convert_sdk::{CacheLevel, SdkConfig};
+/// use convert_sdk::{SdkConfig, config::CacheLevel};
 ///
 /// let config = SdkConfig::builder()
 ///     .sdk_key("10035569/10034190")
@@ -31,7 +30,7 @@ use crate::ports::DataStore;
 /// ```
 #[derive(Clone)]
 pub struct SdkConfig {
-    pub(crate) source: Source,
+    pub(crate) origin: Origin,
     pub(crate) tuning: Tuning,
     pub(crate) transport: TransportConfig,
     pub(crate) data_store: Option<Arc<dyn DataStore>>,
@@ -43,7 +42,7 @@ pub struct SdkConfig {
 
 /// Where the config comes from.
 #[derive(Clone)]
-pub(crate) enum Source {
+pub(crate) enum Origin {
     SdkKey(Secret),
     Direct(Arc<str>),
 }
@@ -75,6 +74,7 @@ const LEAST_VISITOR_BYTES: usize = 1 << 20;
 
 /// How much the config CDN may cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CacheLevel {
     /// The CDN's own rule.
@@ -118,7 +118,36 @@ impl SdkConfig {
     /// Visitors whose state and marks are remembered; with a data store, those whose changes wait to be written.
     pub const DEFAULT_MAX_VISITORS: usize = 100_000;
 
-    /// Starts with nothing but defaults; one source is needed.
+    /// Events that start a delivery under [`server`](Self::server).
+    pub const SERVER_BATCH_SIZE: usize = 100;
+    /// How long an event waits at most under [`server`](Self::server).
+    pub const SERVER_AUTO_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+
+    /// Starts with what a program that runs for long needs. With the official SDKs' defaults, which
+    /// [`builder`](Self::builder) has, it would never see that an experiment was stopped, and could keep up
+    /// to nine events for ever.
+    ///
+    /// | setting | value | why |
+    /// |---|---|---|
+    /// | [`refresh`](SdkConfigBuilder::refresh) | every 5 minutes, plus up to 30 s at random | an experiment that is stopped in Convert stops here; servers that start together do not fetch together |
+    /// | [`auto_flush_interval`](SdkConfigBuilder::auto_flush_interval) | 5 s | events of a quiet hour arrive; a crash loses 5 s of them at most |
+    /// | [`batch_size`](SdkConfigBuilder::batch_size) | 100 events | at more than 20 events a second, fewer and fuller requests than the 10 of a program that is about to end |
+    ///
+    /// Each can be set anew. What only the application can know is left to it:
+    /// [`environment`](SdkConfigBuilder::environment) first of all.
+    ///
+    /// ```
+    /// use convert_sdk::SdkConfig;
+    ///
+    /// let config = SdkConfig::server("10035569/10034190").environment("production").build()?;
+    /// # Ok::<(), convert_sdk::InvalidOption>(())
+    /// ```
+    pub fn server(sdk_key: impl Into<Box<str>>) -> SdkConfigBuilder {
+        Self::builder().sdk_key(sdk_key).for_server()
+    }
+
+    /// Starts with nothing but defaults, which are the official SDKs'; one source is needed. For a server
+    /// there is [`server`](Self::server).
     pub fn builder() -> SdkConfigBuilder {
         SdkConfigBuilder {
             sdk_key: None,
@@ -152,15 +181,15 @@ impl SdkConfig {
     /// Whether the config was given directly, so that nothing is ever fetched.
     #[must_use]
     pub const fn is_direct_config(&self) -> bool {
-        matches!(self.source, Source::Direct(_))
+        matches!(self.origin, Origin::Direct(_))
     }
 }
 
 impl std::fmt::Debug for SdkConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let source = match &self.source {
-            Source::SdkKey(_) => "sdk key",
-            Source::Direct(_) => "direct data",
+        let source = match &self.origin {
+            Origin::SdkKey(_) => "sdk key",
+            Origin::Direct(_) => "direct data",
         };
         f.debug_struct("SdkConfig")
             .field("source", &source)
@@ -178,6 +207,13 @@ impl std::fmt::Debug for SdkConfigBuilder {
 }
 
 impl SdkConfigBuilder {
+    /// Sets what [`SdkConfig::server`] sets, whatever was set before.
+    pub fn for_server(self) -> Self {
+        self.refresh(RefreshConfig::default())
+            .auto_flush_interval(SdkConfig::SERVER_AUTO_FLUSH_INTERVAL)
+            .batch_size(SdkConfig::SERVER_BATCH_SIZE)
+    }
+
     /// Fetches the config of this key over HTTPS. Keys of the form `account/project` keep their
     /// slash.
     pub fn sdk_key(mut self, key: impl Into<Box<str>>) -> Self {
@@ -389,7 +425,7 @@ impl SdkConfigBuilder {
             async_store,
             compile,
         } = self;
-        let source = read_source(sdk_key, direct)?;
+        let origin = read_origin(sdk_key, direct)?;
         if let Some(environment) = &tuning.environment {
             check_text("environment", environment)?;
         }
@@ -416,7 +452,7 @@ impl SdkConfigBuilder {
             return Err(out_of_range("initialize_timeout", "more than zero"));
         }
         Ok(SdkConfig {
-            source,
+            origin,
             tuning,
             transport,
             data_store,
@@ -427,7 +463,7 @@ impl SdkConfigBuilder {
     }
 }
 
-fn read_source(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Source, InvalidOption> {
+fn read_origin(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Origin, InvalidOption> {
     match (sdk_key, direct.pop(), direct.is_empty()) {
         (Some(key), None, _) => {
             check_text("sdk_key", key.expose())?;
@@ -436,9 +472,9 @@ fn read_source(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Sourc
             if !key.expose().chars().all(sendable) {
                 return Err(InvalidOption::new("sdk_key", InvalidReason::IllegalCharacter));
             }
-            Ok(Source::SdkKey(key))
+            Ok(Origin::SdkKey(key))
         }
-        (None, Some(source), true) => read_direct(source).map(|text| Source::Direct(text.into())),
+        (None, Some(source), true) => read_direct(source).map(|text| Origin::Direct(text.into())),
         (None, None, _) => Err(InvalidOption::new("source", InvalidReason::NoSource)),
         _ => Err(InvalidOption::new("source", InvalidReason::SeveralSources)),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatch, Receipt, TransportError};
 
-/// As [`ConfigSource`](crate::ConfigSource), over an asynchronous client of the application's. Put it in with
+/// As [`ConfigSource`](crate::ports::ConfigSource), over an asynchronous client of the application's. Put it in with
 /// [`CoreBuilder::async_config_source`](crate::CoreBuilder::async_config_source).
 ///
 /// The SDK starts no runtime: each future is polled on one of the SDK's own threads, which sleeps until it is
@@ -15,9 +15,8 @@ use super::{BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatc
 /// ([`TransportError::Interrupted`]). A panic is caught and counts as [`TransportError::Panicked`].
 ///
 /// ```
-/// use convert_sdk::{
-///     AsyncConfigSource, BoxFuture, ConfigRequest, ConfigResponse, Core, SdkConfig, TransportError,
-/// };
+/// use convert_sdk::{Core, SdkConfig};
+/// use convert_sdk::ports::{AsyncConfigSource, BoxFuture, ConfigRequest, ConfigResponse, TransportError};
 ///
 /// struct Shelf;
 ///
@@ -39,13 +38,13 @@ use super::{BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatc
 /// # }).unwrap();
 /// ```
 pub trait AsyncConfigSource: Send + Sync + 'static {
-    /// As [`ConfigSource::fetch_config`](crate::ConfigSource::fetch_config).
+    /// As [`ConfigSource::fetch_config`](crate::ports::ConfigSource::fetch_config).
     fn fetch_config<'a>(
         &'a self,
         request: &'a ConfigRequest<'a>,
     ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>>;
 
-    /// As [`ConfigSource::fetch_experience`](crate::ConfigSource::fetch_experience). The default cannot fetch.
+    /// As [`ConfigSource::fetch_experience`](crate::ports::ConfigSource::fetch_experience). The default cannot fetch.
     fn fetch_experience<'a>(
         &'a self,
         request: &'a ConfigRequest<'a>,
@@ -55,12 +54,12 @@ pub trait AsyncConfigSource: Send + Sync + 'static {
         Box::pin(async { Err(TransportError::Unsupported) })
     }
 
-    /// As [`ConfigSource::after_fork`](crate::ConfigSource::after_fork). A runtime whose threads are the
+    /// As [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork). A runtime whose threads are the
     /// parent's does not run in the child: a client that needs one has to be made anew there.
     fn after_fork(&self) {}
 }
 
-/// As [`EventSink`](crate::EventSink), over an asynchronous client of the application's. Put it in with
+/// As [`EventSink`](crate::ports::EventSink), over an asynchronous client of the application's. Put it in with
 /// [`CoreBuilder::async_event_sink`](crate::CoreBuilder::async_event_sink).
 ///
 /// Polled as an [`AsyncConfigSource`] is. Where the work runs on a runtime of the application's, deliveries make
@@ -68,7 +67,8 @@ pub trait AsyncConfigSource: Send + Sync + 'static {
 /// [`AsyncCore::flush`](crate::AsyncCore::flush) is.
 ///
 /// ```
-/// use convert_sdk::{AsyncEventSink, BoxFuture, Core, DeliveryFailure, EventBatch, Receipt, SdkConfig};
+/// use convert_sdk::{Core, SdkConfig};
+/// use convert_sdk::ports::{AsyncEventSink, BoxFuture, DeliveryFailure, EventBatch, Receipt};
 ///
 /// struct Printer;
 ///
@@ -89,7 +89,7 @@ pub trait AsyncConfigSource: Send + Sync + 'static {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait AsyncEventSink: Send + Sync + 'static {
-    /// As [`EventSink::deliver`](crate::EventSink::deliver). Answer as soon as the verdict is known: a future that
+    /// As [`EventSink::deliver`](crate::ports::EventSink::deliver). Answer as soon as the verdict is known: a future that
     /// is dropped while it still reads a body takes the verdict with it, and the events are sent again.
     fn deliver<'a>(&'a self, batch: &'a EventBatch<'a>) -> BoxFuture<'a, Result<Receipt, DeliveryFailure>>;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{BoxFuture, StoreError};
 
-/// As [`DataStore`](crate::DataStore), over an asynchronous client of the application's. Put it in with
+/// As [`DataStore`](crate::ports::DataStore), over an asynchronous client of the application's. Put it in with
 /// [`SdkConfigBuilder::async_data_store`](crate::SdkConfigBuilder::async_data_store).
 ///
 /// [`AsyncCore::create_context`](crate::AsyncCore::create_context) awaits `get` in the task that calls
@@ -22,7 +22,7 @@ use super::{BoxFuture, StoreError};
 /// use std::sync::{Mutex, PoisonError};
 /// use std::time::Duration;
 ///
-/// use convert_sdk::{AsyncDataStore, BoxFuture, StoreError};
+/// use convert_sdk::ports::{AsyncDataStore, BoxFuture, StoreError};
 /// use serde_json::Value;
 ///
 /// #[derive(Default)]
@@ -61,10 +61,10 @@ use super::{BoxFuture, StoreError};
 /// # }).unwrap();
 /// ```
 pub trait AsyncDataStore: Send + Sync + 'static {
-    /// As [`DataStore::get`](crate::DataStore::get).
+    /// As [`DataStore::get`](crate::ports::DataStore::get).
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Value>, StoreError>>;
 
-    /// As [`DataStore::set`](crate::DataStore::set).
+    /// As [`DataStore::set`](crate::ports::DataStore::set).
     fn set<'a>(
         &'a self,
         key: &'a str,
@@ -72,15 +72,15 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         ttl: Option<Duration>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`DataStore::has`](crate::DataStore::has).
+    /// As [`DataStore::has`](crate::ports::DataStore::has).
     fn has<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move { self.get(key).await.map(|value| value.is_some()) })
     }
 
-    /// As [`DataStore::delete`](crate::DataStore::delete).
+    /// As [`DataStore::delete`](crate::ports::DataStore::delete).
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`DataStore::set_if_absent`](crate::DataStore::set_if_absent): the default asks first and sets then, which a shared store
+    /// As [`DataStore::set_if_absent`](crate::ports::DataStore::set_if_absent): the default asks first and sets then, which a shared store
     /// should do in one step.
     fn set_if_absent<'a>(
         &'a self,
@@ -96,7 +96,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::get_many`](crate::DataStore::get_many).
+    /// As [`DataStore::get_many`](crate::ports::DataStore::get_many).
     fn get_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<Option<Value>, StoreError>>> {
         Box::pin(async move {
             let mut values = Vec::with_capacity(keys.len());
@@ -107,7 +107,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::set_many`](crate::DataStore::set_many).
+    /// As [`DataStore::set_many`](crate::ports::DataStore::set_many).
     fn set_many<'a>(
         &'a self,
         entries: &'a [(&'a str, Value)],
@@ -122,7 +122,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::claim_many`](crate::DataStore::claim_many).
+    /// As [`DataStore::claim_many`](crate::ports::DataStore::claim_many).
     fn claim_many<'a>(
         &'a self,
         keys: &'a [&'a str],
@@ -137,7 +137,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::delete_many`](crate::DataStore::delete_many).
+    /// As [`DataStore::delete_many`](crate::ports::DataStore::delete_many).
     fn delete_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
         Box::pin(async move {
             let mut answers = Vec::with_capacity(keys.len());
@@ -148,7 +148,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::after_fork`](crate::DataStore::after_fork). A runtime that runs on threads of the parent's does not run in the
+    /// As [`DataStore::after_fork`](crate::ports::DataStore::after_fork). A runtime that runs on threads of the parent's does not run in the
     /// child: where the client needs one, the child's core needs a store made there.
     fn after_fork(&self) {}
 }

@@ -74,7 +74,7 @@ pub enum ConfigResponse {
     /// A config, as served.
     Fetched {
         /// The JSON text. One longer than
-        /// [`max_response_bytes`](crate::TransportConfigBuilder::max_response_bytes) of the core's network
+        /// [`max_response_bytes`](crate::config::TransportConfigBuilder::max_response_bytes) of the core's network
         /// settings is [`TransportError::TooLarge`]; a source does well to stop reading there.
         body: String,
         /// Its ETag, sent back with the next fetch if it is no longer than 8 KiB.

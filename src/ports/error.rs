@@ -23,7 +23,7 @@ pub enum TransportError {
     #[error("the server answered with status {0}")]
     Status(u16),
     /// The body, decompressed, is longer than
-    /// [`max_response_bytes`](crate::TransportConfigBuilder::max_response_bytes).
+    /// [`max_response_bytes`](crate::config::TransportConfigBuilder::max_response_bytes).
     #[error("the body is longer than {0} bytes")]
     TooLarge(u64),
     /// The body is not UTF-8 text.

@@ -12,7 +12,7 @@ use super::TransportError;
 /// [`CoreBuilder::event_sink`](crate::CoreBuilder::event_sink), for another client, a message bus or a test.
 ///
 /// Calls come from the SDK's own threads, [as many lanes as
-/// configured](crate::DeliveryConfigBuilder::lanes) at a time, and should return within the batch's timeout: a
+/// configured](crate::delivery::DeliveryConfigBuilder::lanes) at a time, and should return within the batch's timeout: a
 /// call that hangs delays later deliveries, never a caller. A panic is caught and counts as
 /// [`DeliveryFailure::Unknown`] with [`TransportError::Panicked`]. The methods work through an [`Arc`] too, so
 /// that the application can keep a handle.
@@ -23,10 +23,10 @@ pub trait EventSink: Send + Sync + 'static {
     /// It was not taken, or may not have been; the failure decides what becomes of the events.
     fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure>;
 
-    /// As [`ConfigSource::interrupt`](crate::ConfigSource::interrupt), for deliveries in progress.
+    /// As [`ConfigSource::interrupt`](crate::ports::ConfigSource::interrupt), for deliveries in progress.
     fn interrupt(&self) {}
 
-    /// As [`ConfigSource::after_fork`](crate::ConfigSource::after_fork).
+    /// As [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork).
     fn after_fork(&self) {}
 }
 
@@ -78,7 +78,7 @@ pub struct Refusal {
     /// What the sink objects to.
     pub reason: RefusalReason,
     /// How long the sink asks to be left alone, at most the
-    /// [backoff ceiling](crate::DeliveryConfigBuilder::backoff_ceiling). The backoff is waited for in any case.
+    /// [backoff ceiling](crate::delivery::DeliveryConfigBuilder::backoff_ceiling). The backoff is waited for in any case.
     pub retry_after: Option<Duration>,
     /// The HTTP status, from a sink that uses HTTP.
     pub status: Option<u16>,

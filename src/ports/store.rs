@@ -28,7 +28,7 @@ use crate::caught::PanicGuard;
 ///
 /// ```
 /// use std::time::Duration;
-/// use convert_sdk::{DataStore, InMemoryDataStore};
+/// use convert_sdk::{adapters::InMemoryDataStore, ports::DataStore};
 /// use serde_json::json;
 ///
 /// let store = InMemoryDataStore::new();
@@ -103,7 +103,7 @@ pub trait DataStore: Send + Sync + 'static {
     }
 
     /// Called in a forked child before any other method, once for each core that uses this store; see
-    /// [`ConfigSource::after_fork`](crate::ConfigSource::after_fork), which it is like. The default does
+    /// [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork), which it is like. The default does
     /// nothing, which fits a store that keeps neither locks nor connections.
     fn after_fork(&self) {}
 }

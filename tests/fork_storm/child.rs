@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use convert_sdk::{Context, Core, LifecycleEventKind, attributes, register_exit_flush};
+use convert_sdk::{Context, Core, attributes, events::LifecycleEventKind, register_exit_flush};
 
 use crate::parent::Scene;
 use crate::watch::{Watched, doing, fork};

@@ -6,11 +6,14 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Project};
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConfigSource, Core, DeliveryFailure, EventBatch, EventSink,
-    InMemoryDataStore, LifecycleEventKind, Receipt, RefreshConfig, SdkConfig, TransportConfig,
-    TransportError, attributes,
+use convert_sdk::adapters::InMemoryDataStore;
+use convert_sdk::config::{RefreshConfig, TransportConfig};
+use convert_sdk::events::LifecycleEventKind;
+use convert_sdk::ports::{
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
 };
+use convert_sdk::{Core, SdkConfig, attributes};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;

@@ -2,7 +2,7 @@
 //! calling thread alone.
 
 use allocation_counter::{AllocationInfo, measure};
-use convert_sdk::{Context, LifecycleEventKind, RunOptions, attributes};
+use convert_sdk::{Context, RunOptions, attributes, events::LifecycleEventKind};
 use serde_json::{Value, json};
 
 use crate::support::{direct, direct_to, pro, serve, start};
@@ -28,10 +28,10 @@ fn an_evaluation_allocates_nothing() {
     let core = start(direct().tracking(false));
     let (context, quiet) = (pro(&core, "v"), quiet());
     let price = core.experience("price").unwrap();
-    assert_eq!(allocations(|| assert!(context.run_experience_with("price", &quiet).is_some())), 0);
-    assert_eq!(allocations(|| assert!(context.run_with(&price, &quiet).is_ok())), 0);
-    assert_eq!(allocations(|| assert!(context.run_experience("price").is_some())), 0, "remembered");
-    assert_eq!(allocations(|| assert!(context.run(&price).is_ok())), 0, "remembered");
+    assert_eq!(allocations(|| assert!(context.run_experience_with("price", &quiet).is_ok())), 0);
+    assert_eq!(allocations(|| assert!(context.run_experience_with(&price, &quiet).is_ok())), 0);
+    assert_eq!(allocations(|| assert!(context.run_experience("price").is_ok())), 0, "remembered");
+    assert_eq!(allocations(|| assert!(context.run_experience(&price).is_ok())), 0, "remembered");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_context_and_an_evaluation_allocate_at_most_four_times() {
     let count = allocations(|| {
         let attributes = attributes! { "plan" => "pro", "age" => 30, "country_code" => "GR" };
         let context = core.create_context("visitor-000000001", attributes).unwrap();
-        assert!(context.run_experience_with("price", &quiet).is_some());
+        assert!(context.run_experience_with("price", &quiet).is_ok());
     });
     assert!(count <= 4, "{count}");
 }
@@ -52,13 +52,13 @@ fn a_conversion_allocates_at_most_once() {
     let core = start(direct_to(&emulator));
     let purchase = core.goal("purchase").unwrap();
     let decided = |context: Context| {
-        assert!(context.run_experience("price").is_some());
+        assert!(context.run_experience("price").is_ok());
         context
     };
     for context in [pro(&core, "undecided"), decided(pro(&core, "decided"))] {
         let count = allocations(|| assert!(context.track_conversion("purchase").tracked()));
         assert!(count <= 1, "{count}");
-        let count = allocations(|| assert!(context.convert(&purchase).tracked()));
+        let count = allocations(|| assert!(context.track_conversion(&purchase).tracked()));
         assert!(count <= 1, "{count}");
     }
 }
@@ -74,7 +74,7 @@ fn a_whole_request_allocates_a_handful_of_times() {
         };
         let context = core.create_context(id, attributes).unwrap();
         for experience in ["banner", "price", "lab"] {
-            assert!(context.run_experience(experience).is_some());
+            assert!(context.run_experience(experience).is_ok());
         }
         assert!(context.track_conversion("purchase").tracked());
     };
@@ -93,7 +93,7 @@ fn a_feature_and_its_variables_allocate_nothing() {
     let banner = core.feature("banner-text").unwrap();
     let read = || {
         assert!(context.run_feature("banner-text").unwrap().string("text").is_some());
-        assert!(context.feature(&banner).unwrap().json("text").is_some());
+        assert!(context.run_feature(&banner).unwrap().variable("text").is_some());
     };
     assert_eq!(allocations(read), 0);
 }
@@ -105,7 +105,7 @@ fn deciding_for_many_visitors_allocates_for_none_of_them() {
     let attributes = attributes! { "plan" => "pro", "country" => "GR" };
     let ids: Vec<String> = (0..1_000).map(|n| format!("visitor-{n}")).collect();
     // Of some a decision is remembered.
-    ids.iter().step_by(3).for_each(|id| assert!(pro(&core, id).run(&price).is_ok()));
+    ids.iter().step_by(3).for_each(|id| assert!(pro(&core, id).run_experience(&price).is_ok()));
     let config = core.current_config().unwrap();
     let mut results = Vec::with_capacity(ids.len());
     let count = allocations(|| {
@@ -140,7 +140,7 @@ fn a_remembered_visitor_of_one_decision_takes_about_500_bytes() {
     let core = start(direct().tracking(false));
     let remember = |visitors: std::ops::Range<u32>| {
         for visitor in visitors {
-            assert!(pro(&core, &format!("visitor-{visitor:09}")).run_experience("price").is_some());
+            assert!(pro(&core, &format!("visitor-{visitor:09}")).run_experience("price").is_ok());
         }
     };
     remember(0..1);

@@ -1,6 +1,6 @@
 //! The worked example of `docs/parity.md`: one config, two orders of packed variations.
 
-use convert_sdk::{BucketOrder, DecisionSource, SdkConfig};
+use convert_sdk::{DecisionSource, SdkConfig, config::BucketOrder};
 use serde_json::json;
 
 use crate::support::start;

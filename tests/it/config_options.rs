@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use convert_sdk::{
-    DeliveryConfig, DeliveryConfigBuilder, InvalidOption, InvalidReason, RefreshConfig, SdkConfig,
-    SdkConfigBuilder, TransportConfig, TransportConfigBuilder,
+    InvalidOption, SdkConfig, SdkConfigBuilder,
+    config::{RefreshConfig, TransportConfig, TransportConfigBuilder},
+    delivery::{DeliveryConfig, DeliveryConfigBuilder},
+    error::InvalidReason,
 };
 
 use crate::support::{direct, shop};
@@ -40,7 +42,7 @@ fn exactly_one_source_is_needed() {
 }
 
 #[test]
-fn an_empty_key_is_refused_and_so_is_one_that_would_change_the_route() {
+fn a_key_that_is_empty_or_changes_the_route_is_refused() {
     for empty in ["", " ", "\t\n"] {
         refused(with_key(empty).build(), "sdk_key", &InvalidReason::Empty);
     }
@@ -217,4 +219,15 @@ fn delivery_bounds_out_of_range_are_refused() {
         refused(change(DeliveryConfig::builder()).build(), field, &InvalidReason::OutOfRange(range));
     }
     assert!(DeliveryConfig::builder().build().is_ok());
+}
+
+#[test]
+fn the_server_preset_refreshes_flushes_and_fills_batches() {
+    let shown = |builder: SdkConfigBuilder| format!("{:?}", builder.build().unwrap());
+    let server = shown(SdkConfig::server("k"));
+    for part in ["auto_flush_interval: Some(5s)", "batch_size: 100", "interval: 300s"] {
+        assert!(server.contains(part), "{part}: {server}");
+    }
+    assert_eq!(server, shown(SdkConfig::builder().for_server().sdk_key("k")));
+    assert!(shown(SdkConfig::server("k").batch_size(7)).contains("batch_size: 7"), "each can be set anew");
 }

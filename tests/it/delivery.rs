@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project};
+use convert_sdk::delivery::ReleaseReason;
+use convert_sdk::events::LifecycleEvent;
+use convert_sdk::ports::{DeliveryFailure, Receipt, TransportError};
 use convert_sdk::{
-    AttributeValue, ConversionOptions, ConversionStatus, Core, DeliveryFailure, FlushError, LifecycleEvent,
-    Receipt, ReleaseReason, SdkConfig, TransportError, attributes,
+    AttributeValue, ConversionOptions, ConversionStatus, Core, FlushError, SdkConfig, attributes,
 };
 use serde_json::json;
 
@@ -97,7 +99,7 @@ fn a_flush_releases_explicitly_and_counts_visitors_and_events() {
 
 /// Every failure that may pass keeps the records, and a later flush delivers them once.
 #[test]
-fn a_failed_delivery_keeps_its_records_and_a_later_flush_delivers_them() {
+fn a_later_flush_delivers_what_failed_before() {
     for kind in [
         FaultKind::status(500),
         FaultKind::status(503),
@@ -122,7 +124,7 @@ fn a_failed_delivery_keeps_its_records_and_a_later_flush_delivers_them() {
 }
 
 #[test]
-fn an_answer_that_got_lost_is_retried_and_counted_as_of_unknown_fate() {
+fn a_lost_answer_is_retried_and_counted_as_unknown_fate() {
     let emulator = serve();
     let core = start(direct_to(&emulator));
     emulator.inject(Fault::track(FaultKind::DropAfterRecording).times(1));
@@ -172,7 +174,7 @@ fn one_bad_record_does_not_cost_the_others_theirs() {
         // It can be recorded again, and what was told is not told again.
         let again = visitor(&core, "visitor-13");
         let confirmed = again.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE);
-        assert_eq!(confirmed.unwrap().status, ConversionStatus::Queued);
+        assert_eq!(confirmed.status, ConversionStatus::Queued);
         script.answer(200);
         assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
     }
@@ -275,17 +277,17 @@ fn order_is_kept_over_failures() {
 #[test]
 fn a_transport_that_panics_loses_nothing() {
     struct Panicking;
-    impl convert_sdk::ConfigSource for Panicking {
+    impl convert_sdk::ports::ConfigSource for Panicking {
         fn fetch_config(
             &self,
-            _: &convert_sdk::ConfigRequest<'_>,
-        ) -> Result<convert_sdk::ConfigResponse, TransportError> {
+            _: &convert_sdk::ports::ConfigRequest<'_>,
+        ) -> Result<convert_sdk::ports::ConfigResponse, TransportError> {
             panic!("on purpose")
         }
     }
 
-    impl convert_sdk::EventSink for Panicking {
-        fn deliver(&self, _: &convert_sdk::EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+    impl convert_sdk::ports::EventSink for Panicking {
+        fn deliver(&self, _: &convert_sdk::ports::EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
             panic!("on purpose")
         }
     }
@@ -299,7 +301,7 @@ fn a_transport_that_panics_loses_nothing() {
 
     let keyed = SdkConfig::builder().sdk_key("k").build().unwrap();
     let core = Core::builder(keyed).transport(Panicking).build().unwrap();
-    let fetch = convert_sdk::LoadError::Fetch(TransportError::Panicked);
+    let fetch = convert_sdk::error::LoadError::Fetch(TransportError::Panicked);
     assert_eq!(core.initialize(), Err(convert_sdk::InitializeError::Load(fetch)));
 }
 

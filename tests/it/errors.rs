@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
-    ConfigError, ConfirmError, ContextError, ExitFlushError, HandleError, HandlerError, InitializeError,
-    LoadError, PreviewError, RefreshError, SdkConfig, StoreError, TransportConfig, TransportError,
+    ContextError, InitializeError, SdkConfig,
+    config::TransportConfig,
+    error::{ConfigError, LoadError, LookupError, PreviewError, RefreshError},
+    ports::{StoreError, TransportError},
 };
 
 use crate::support::{KEY, PATIENCE, convert, direct, keyed, serve, start, unready};
@@ -44,11 +46,8 @@ fn errors() -> Vec<Box<dyn Error>> {
     core.close();
     let mut errors: Vec<Box<dyn Error>> = vec![
         Box::new(ConfigError::NotAnObject),
-        Box::new(ConfirmError::Timeout),
         Box::new(ContextError::NotReady),
-        Box::new(ExitFlushError::Unavailable),
-        Box::new(HandleError::NotInConfig),
-        Box::new(HandlerError::Thread(ErrorKind::WouldBlock)),
+        Box::new(LookupError::NotInConfig),
         Box::new(InitializeError::Thread(ErrorKind::WouldBlock)),
         Box::new(RefreshError::DirectConfig),
         Box::new(PreviewError::VariationNotFound),
@@ -93,7 +92,7 @@ fn a_message_is_complete_by_itself() {
 
 #[test]
 fn what_has_no_config_yet_is_called_alike_everywhere() {
-    assert_eq!(HandleError::NotReady.to_string(), ContextError::NotReady.to_string());
+    assert_eq!(LookupError::NotReady.to_string(), ContextError::NotReady.to_string());
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Lifecycle events: what is told, to whom, and that listeners can hurt nobody.
 
-use convert_sdk::{Core, DeliveryFailure, DiagnosticReason, EntityKind, LifecycleEvent, LifecycleEventKind};
+use convert_sdk::Core;
+use convert_sdk::config::EntityKind;
+use convert_sdk::diagnosis::DiagnosticReason;
+use convert_sdk::events::{LifecycleEvent, LifecycleEventKind};
+use convert_sdk::ports::DeliveryFailure;
 use crossbeam_channel::{bounded, unbounded};
 
 use crate::support::{
@@ -108,7 +112,7 @@ fn a_handler_that_panics_goes_on_hearing_and_delays_nothing() {
 }
 
 #[test]
-fn a_handler_that_blocks_delays_no_decision_no_record_and_no_delivery() {
+fn a_blocking_handler_delays_nothing_else() {
     let emulator = serve();
     let core = start(direct_to(&emulator).batch_size(1));
     let (blocked, is_blocked) = bounded(1);
@@ -213,12 +217,12 @@ fn a_subscription_waits_for_its_deadline_and_ends_with_the_core() {
 }
 
 #[test]
-fn a_failed_delivery_is_told_with_its_cause_and_the_next_with_its_attempts() {
+fn delivery_events_carry_the_cause_and_the_attempts() {
     let (core, script) = start_scripted(direct());
     let events = core.subscribe();
     convert(&core, 0..2);
     script.answer(503);
-    script.fail(convert_sdk::TransportError::Connect);
+    script.fail(convert_sdk::ports::TransportError::Connect);
     script.answer(200);
     core.flush(PATIENCE).unwrap();
     let mut told = Vec::new();

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{Core, DeliveryFailure, EventBatch, EventSink, FlushError, Receipt, TransportError};
+use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt, TransportError};
+use convert_sdk::{Core, FlushError};
 
 use crate::support::{
     ONCE, PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, room, serve, start,
@@ -63,7 +64,7 @@ fn it_waits_for_a_delivery_that_had_begun_before_it() {
 }
 
 #[test]
-fn it_ends_by_its_deadline_when_the_server_hangs_and_the_records_are_kept() {
+fn a_hanging_server_ends_by_the_deadline_and_keeps_records() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
     let core = start(direct_to(&emulator));
@@ -77,7 +78,7 @@ fn it_ends_by_its_deadline_when_the_server_hangs_and_the_records_are_kept() {
 }
 
 #[test]
-fn a_request_that_hangs_ends_with_its_own_timeout_and_is_of_unknown_fate() {
+fn a_hanging_request_times_out_with_unknown_fate() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
     let network = network(&emulator).total_timeout(Duration::from_secs(1));

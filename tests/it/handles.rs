@@ -1,8 +1,8 @@
 //! Handles: as good as keys, across refreshes, contexts and threads.
 
 use convert_sdk::{
-    ConversionStatus, ExperienceHandle, FeatureHandle, FeatureOff, GoalHandle, HandleError, RefreshOutcome,
-    SdkConfig, Undecided, attributes,
+    ConversionStatus, ExperienceHandle, FeatureHandle, FeatureOff, GoalHandle, SdkConfig, Undecided,
+    attributes, config::RefreshOutcome, error::LookupError,
 };
 use serde_json::Value;
 
@@ -37,37 +37,40 @@ fn a_handle_answers_as_the_key_does() {
     let core = start(direct().tracking(false));
     let (price, banner) = (core.experience("price").unwrap(), core.feature("banner-text").unwrap());
     let context = pro(&core, "v");
-    assert_eq!(context.run(&price).unwrap().variation_id(), "21");
-    assert_eq!(context.feature(&banner).unwrap().string("text"), Some("Hello"));
-    let refused = visitor(&core, "w").run(&price).unwrap_err();
+    assert_eq!(context.run_experience(&price).unwrap().variation_id(), "21");
+    assert_eq!(context.run_feature(&banner).unwrap().string("text"), Some("Hello"));
+    let refused = visitor(&core, "w").run_experience(&price).unwrap_err();
     assert_eq!((refused, refused.code()), (Undecided::Audience, "audience_mismatch"));
-    assert_eq!(visitor(&core, "").run(&price).unwrap_err(), Undecided::NoVisitor);
+    assert_eq!(visitor(&core, "").run_experience(&price).unwrap_err(), Undecided::NoVisitor);
 }
 
 #[test]
 fn a_goal_by_its_handle_is_a_conversion() {
     let (core, script) = start_scripted(direct().batch_size(1));
     let purchase = core.goal("purchase").unwrap();
-    let result = visitor(&core, "v").convert(&purchase);
+    let result = visitor(&core, "v").track_conversion(&purchase);
     assert_eq!(result.status, ConversionStatus::Queued);
     assert_eq!(script.posted().visitors(), ["v"]);
     script.answer(200);
-    let unknown = visitor(&core, "v").convert(&GoalHandle::new("no-such-goal"));
+    let unknown = visitor(&core, "v").track_conversion(&GoalHandle::new("no-such-goal"));
     assert_eq!(unknown.status, ConversionStatus::GoalNotFound);
 }
 
 #[test]
 fn a_key_that_is_not_there_is_said_at_once_or_when_asked() {
     let core = unready(direct().tracking(false));
-    assert_eq!(core.experience("price").unwrap_err(), HandleError::NotReady);
+    assert_eq!(core.experience("price").unwrap_err(), LookupError::NotReady);
     let (early, nowhere) = (ExperienceHandle::new("price"), FeatureHandle::new("nowhere"));
     core.initialize().unwrap();
-    assert_eq!(core.experience("nowhere").unwrap_err(), HandleError::NotInConfig);
+    assert_eq!(core.experience("nowhere").unwrap_err(), LookupError::NotInConfig);
     assert_eq!(core.goal("nowhere").unwrap_err().code(), "not_in_config");
     let context = pro(&core, "v");
-    assert!(context.run(&early).is_ok());
-    assert_eq!(context.run(&ExperienceHandle::new("nowhere")).unwrap_err(), Undecided::NotInConfig);
-    assert_eq!(context.feature(&nowhere).unwrap_err(), FeatureOff::NotInConfig);
+    assert!(context.run_experience(&early).is_ok());
+    assert_eq!(
+        context.run_experience(&ExperienceHandle::new("nowhere")).unwrap_err(),
+        Undecided::NotInConfig
+    );
+    assert_eq!(context.run_feature(&nowhere).unwrap_err(), FeatureOff::NotInConfig);
 }
 
 #[test]
@@ -77,18 +80,18 @@ fn a_handle_finds_what_a_refresh_moved_and_says_what_it_took_away() {
     let banner = core.feature("banner-text").unwrap();
     let attributes = || attributes! { "plan" => "pro" };
     let before = core.create_context("v", attributes()).unwrap();
-    assert!(before.run(&price).is_ok());
+    assert!(before.run_experience(&price).is_ok());
     let in_segment = |refused| refused == Undecided::Segments;
-    assert!(before.run(&members).is_err_and(in_segment));
+    assert!(before.run_experience(&members).is_err_and(in_segment));
     assert!(matches!(core.refresh_now_within(PATIENCE), Ok(RefreshOutcome::Updated(_))));
     let after = core.create_context("v", attributes()).unwrap();
     for _ in 0..3 {
         // Contexts of both configs use the handle in turn.
-        assert_eq!(after.run(&price).unwrap_err(), Undecided::NotInConfig);
-        assert_eq!(after.feature(&banner).unwrap_err(), FeatureOff::NotInConfig);
-        assert!(after.run(&members).is_err_and(in_segment));
-        assert_eq!(before.run(&price).unwrap().variation_id(), "21");
-        assert!(before.run(&members).is_err_and(in_segment));
+        assert_eq!(after.run_experience(&price).unwrap_err(), Undecided::NotInConfig);
+        assert_eq!(after.run_feature(&banner).unwrap_err(), FeatureOff::NotInConfig);
+        assert!(after.run_experience(&members).is_err_and(in_segment));
+        assert_eq!(before.run_experience(&price).unwrap().variation_id(), "21");
+        assert!(before.run_experience(&members).is_err_and(in_segment));
     }
 }
 
@@ -104,7 +107,7 @@ fn threads_with_contexts_of_different_configs_share_a_handle() {
             let banner = &banner;
             scope.spawn(move || {
                 for _ in 0..10_000 {
-                    assert_eq!(context.run(banner).unwrap().experience_key(), "banner");
+                    assert_eq!(context.run_experience(banner).unwrap().experience_key(), "banner");
                 }
             });
         }
@@ -116,7 +119,7 @@ fn a_preview_is_seen_through_a_handle() {
     let core = start(direct().tracking(false));
     let price = core.experience("price").unwrap();
     let mut context = visitor(&core, "v");
-    assert!(context.run(&price).is_err());
+    assert!(context.run_experience(&price).is_err());
     context.set_preview("2", "22").unwrap();
-    assert_eq!(context.run(&price).unwrap().variation_id(), "22");
+    assert_eq!(context.run_experience(&price).unwrap().variation_id(), "22");
 }

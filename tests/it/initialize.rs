@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project};
 use convert_sdk::{
-    ConfigError, ConfigResponse, ContextError, Core, InitializeError, LifecycleEvent, LoadError,
-    RefreshError, SdkConfig, TransportError,
+    ContextError, Core, InitializeError, SdkConfig,
+    error::{ConfigError, LoadError, RefreshError},
+    events::LifecycleEvent,
+    ports::{ConfigResponse, TransportError},
 };
 use serde_json::json;
 
@@ -77,7 +79,7 @@ fn a_broken_entity_of_each_kind_fails_alone() {
             list.as_array_mut().unwrap().insert(0, broken.clone());
             let core = start(SdkConfig::builder().data(&config));
             let visitor = core.create_context("v", ()).unwrap();
-            assert!(visitor.run_experience("banner").is_some(), "{kind} {broken}");
+            assert!(visitor.run_experience("banner").is_ok(), "{kind} {broken}");
         }
     }
 }
@@ -90,8 +92,8 @@ fn a_broken_part_of_an_experience_lets_nobody_new_in() {
     let text = config.to_string().replace("\"@twice\"", r#"{"id":"19","id":"19"}"#);
     let core = start(SdkConfig::builder().data_json(text));
     let visitor = crate::support::pro(&core, "v");
-    assert!(visitor.run_experience("banner").is_none());
-    assert!(visitor.run_experience("price").is_none());
+    assert!(visitor.run_experience("banner").is_err());
+    assert!(visitor.run_experience("price").is_err());
 }
 
 #[test]
@@ -170,7 +172,7 @@ fn a_spoilt_body_is_named() {
 fn a_body_of_100_mb_is_refused_by_default() {
     let emulator = serve();
     emulator.inject(Fault::config(FaultKind::HugeBody { bytes: 100_000_000 }).times(1));
-    let limit = convert_sdk::TransportConfig::DEFAULT_MAX_RESPONSE_BYTES;
+    let limit = convert_sdk::config::TransportConfig::DEFAULT_MAX_RESPONSE_BYTES;
     let too_large = LoadError::Fetch(TransportError::TooLarge(limit));
     assert_eq!(unready(keyed(&emulator)).initialize(), Err(InitializeError::Load(too_large)));
 }
@@ -201,7 +203,7 @@ fn a_host_that_hangs_ends_with_the_requests_timeout() {
 }
 
 #[test]
-fn a_deadline_ends_the_wait_and_a_later_answer_still_makes_the_core_ready() {
+fn a_late_answer_still_makes_the_core_ready() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = Core::builder(config).transport(script.transport()).build().unwrap();
@@ -214,7 +216,7 @@ fn a_deadline_ends_the_wait_and_a_later_answer_still_makes_the_core_ready() {
 }
 
 #[test]
-fn an_answer_of_not_modified_does_not_make_a_core_ready_that_has_no_config() {
+fn not_modified_makes_no_core_ready_without_a_config() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = Core::builder(config).transport(script.transport()).build().unwrap();

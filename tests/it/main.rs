@@ -32,6 +32,7 @@ mod properties;
 mod raw;
 mod redaction;
 mod refresh;
+mod results;
 mod shutdown;
 mod state;
 mod stores;

@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project, RouteKind, ServerCertificate};
-use convert_sdk::{
-    Core, FlushError, InitializeError, LoadError, PreviewError, RefreshError, SdkConfig, TransportConfig,
-    TransportError,
-};
+use convert_sdk::config::TransportConfig;
+use convert_sdk::error::{LoadError, PreviewError, RefreshError};
+use convert_sdk::ports::TransportError;
+use convert_sdk::{Core, FlushError, InitializeError, SdkConfig};
 
 use crate::raw::{badly_packed, over_loopback, serve_nothing, serve_raw};
 use crate::support::{

@@ -82,7 +82,7 @@ fn features_with_one_key_are_asked_for_together() {
     let core = core(&json!({"experiences": [first], "features": features}));
     let context = visitor(&core);
     assert_eq!(context.run_feature("banner").unwrap().feature_id(), "f2");
-    assert_eq!(context.feature(&FeatureHandle::new("banner")).unwrap().feature_id(), "f2");
+    assert_eq!(context.run_feature(&FeatureHandle::new("banner")).unwrap().feature_id(), "f2");
     assert!(context.diagnose_feature("banner").experience_key.is_some());
     // Also where only what can carry it is decided.
     let quiet = convert_sdk::RunOptions::new().enable_storage(false).enable_tracking(false);
@@ -98,7 +98,7 @@ fn of_a_feature_id_that_stands_twice_the_last_counts() {
     let features = json!([typed("old", "string"), typed("new", "integer")]);
     let core = core(&json!({"experiences": [first], "features": features}));
     let context = visitor(&core);
-    assert_eq!(context.feature(&FeatureHandle::new("old")).unwrap_err(), FeatureOff::NotCarried);
+    assert_eq!(context.run_feature(&FeatureHandle::new("old")).unwrap_err(), FeatureOff::NotCarried);
     assert_eq!(context.run_feature("new").unwrap().integer("n"), Some(7));
     let on: Vec<_> = context.run_features().iter().map(|feature| feature.feature_key()).collect();
     assert_eq!(on, ["new"]);
@@ -112,7 +112,7 @@ fn experiences_with_one_id_have_the_variations_of_the_first() {
     let context = visitor(&alone);
     // Its own variation is none of the first one's.
     let second_handle = convert_sdk::ExperienceHandle::new("second");
-    assert!(matches!(context.run(&second_handle).unwrap_err(), Undecided::OtherVariations { .. }));
+    assert!(matches!(context.run_experience(&second_handle).unwrap_err(), Undecided::OtherVariations { .. }));
     // What is decided for the one is stored for both.
     assert_eq!(context.run_experience("first").unwrap().variation_id(), "11");
     assert_eq!(context.run_experience("second").unwrap().variation_id(), "11");
@@ -128,9 +128,9 @@ fn experiences_with_one_id_have_the_variations_of_the_first() {
 fn a_stored_decision_does_not_find_an_id_that_is_null() {
     let mut odd = experience(json!("1"), json!("odd"), "11");
     odd["variations"].as_array_mut().unwrap().push(json!({"id": null, "key": "none"}));
-    let store = std::sync::Arc::new(convert_sdk::InMemoryDataStore::new());
+    let store = std::sync::Arc::new(convert_sdk::adapters::InMemoryDataStore::new());
     let envelope = json!({"attributes": {}, "segments": {}, "bucketing": {"1": "null"}});
-    convert_sdk::DataStore::set(&*store, r#"state:["visitor"]"#, envelope, None).unwrap();
+    convert_sdk::ports::DataStore::set(&*store, r#"state:["visitor"]"#, envelope, None).unwrap();
     let core =
         start(SdkConfig::builder().data(&config(&json!({"experiences": [odd]}))).shared_data_store(store));
     let context = visitor(&core);
@@ -152,7 +152,7 @@ fn what_has_a_tostring_of_its_own_matches_no_rule() {
     let decided = |sections: &Value, plan: &Value| {
         let plan: Attributes = attributes! { "plan" => plan.clone() };
         let core = core(sections);
-        core.create_context("visitor", plan).unwrap().run_experience("asked").is_some()
+        core.create_context("visitor", plan).unwrap().run_experience("asked").is_ok()
     };
     for kind in kinds {
         for negated in [false, true] {
@@ -190,7 +190,7 @@ fn an_empty_key_is_found_by_the_empty_key() {
     }));
     let context = visitor(&core);
     assert_eq!(context.run_experience("").unwrap().variation_id(), "11");
-    assert!(context.run_feature("").is_some());
+    assert!(context.run_feature("").is_ok());
     assert_eq!(context.track_conversion("").status, ConversionStatus::Queued);
     assert_eq!(listed(&context), [("", "11")]);
 }
@@ -204,10 +204,10 @@ fn an_id_that_is_false_to_javascript_is_none() {
         }));
         let context = visitor(&core);
         let handle = convert_sdk::ExperienceHandle::new("no-id");
-        assert_eq!(context.run(&handle).unwrap_err(), Undecided::NoId, "{none}");
+        assert_eq!(context.run_experience(&handle).unwrap_err(), Undecided::NoId, "{none}");
         assert_eq!(context.diagnose_experience("no-id").explanation.unwrap().outcome, "no_id");
         assert_eq!(context.track_conversion("goal").status, ConversionStatus::GoalNotFound);
-        assert_eq!(context.convert(&GoalHandle::new("goal")).status, ConversionStatus::GoalNotFound);
+        assert_eq!(context.track_conversion(&GoalHandle::new("goal")).status, ConversionStatus::GoalNotFound);
         assert_eq!(core.close().recorded, 0);
     }
 }

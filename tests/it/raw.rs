@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
-use convert_sdk::{TransportConfig, TransportConfigBuilder};
+use convert_sdk::config::{TransportConfig, TransportConfigBuilder};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 

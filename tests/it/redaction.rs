@@ -5,11 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project, ServerCertificate};
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConfigSource, ConversionOptions, Core, DeliveryFailure, EventBatch,
-    EventSink, GoalDataKey, InMemoryDataStore, LifecycleEventKind, Receipt, RunOptions, SdkConfig,
-    TransportConfig, TransportError, attributes,
+use convert_sdk::adapters::InMemoryDataStore;
+use convert_sdk::config::TransportConfig;
+use convert_sdk::events::LifecycleEventKind;
+use convert_sdk::ports::{
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
 };
+use convert_sdk::{ConversionOptions, Core, GoalDataKey, RunOptions, SdkConfig, attributes};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::support::{PATIENCE, serve_project, shop};
@@ -65,7 +68,7 @@ fn silent_error<T: Debug + Display>(error: &T) {
     hides(&error.to_string(), std::any::type_name::<T>());
 }
 
-fn network(emulator: &convert_emulator::Emulator) -> convert_sdk::TransportConfigBuilder {
+fn network(emulator: &convert_emulator::Emulator) -> convert_sdk::config::TransportConfigBuilder {
     crate::support::network(emulator).auth_secret(BEARER).header("x-team", HEADER)
 }
 
@@ -161,7 +164,7 @@ fn use_a_visitor(core: &Core) {
 
 /// Cores that never get ready, each for another reason.
 fn bad_starts(emulator: &convert_emulator::Emulator) {
-    let start = |network: convert_sdk::TransportConfigBuilder| {
+    let start = |network: convert_sdk::config::TransportConfigBuilder| {
         let core = Core::new(config(network.build().unwrap()).build().unwrap());
         silent_error(&core.initialize().unwrap_err());
     };
@@ -221,6 +224,6 @@ fn requests_hide_what_they_carry() {
     let config = config(TransportConfig::default()).build().unwrap();
     let core = Core::builder(config).transport(Showing).build().unwrap();
     core.initialize().unwrap();
-    assert!(core.create_context(VISITOR, ()).unwrap().run_experience("banner").is_some());
+    assert!(core.create_context(VISITOR, ()).unwrap().run_experience("banner").is_ok());
     assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1, "an assertion failed in the transport");
 }

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, RouteKind};
-use convert_sdk::{LifecycleEvent, LoadError, RefreshConfig, RefreshError, RefreshOutcome, TransportError};
+use convert_sdk::{
+    config::{RefreshConfig, RefreshOutcome},
+    error::{LoadError, RefreshError},
+    events::LifecycleEvent,
+    ports::TransportError,
+};
 use serde_json::{Value, json};
 
 use crate::support::{KEY, PATIENCE, Script, keyed, keyed_over, network, next, serve, shop, start, visitor};
@@ -38,7 +43,7 @@ fn a_changed_config_is_put_in_place_and_told_with_counts() {
     let events = core.subscribe();
     emulator.set_config(KEY, changed()).unwrap();
     let Ok(RefreshOutcome::Updated(changes)) = core.refresh_now_within(PATIENCE) else { panic!() };
-    let counts = |it: convert_sdk::ChangeCounts| (it.added, it.removed, it.changed);
+    let counts = |it: convert_sdk::config::ChangeCounts| (it.added, it.removed, it.changed);
     assert_eq!(counts(changes.experiences), (0, 0, 1));
     assert_eq!(counts(changes.goals), (1, 0, 0));
     assert_eq!(counts(changes.features), (0, 1, 0));
@@ -60,11 +65,11 @@ fn contexts_keep_their_config_while_new_ones_see_the_new_one() {
     emulator.set_config(KEY, changed()).unwrap();
     core.refresh_now_within(PATIENCE).unwrap();
     assert_eq!(before.run_experience("banner").unwrap().variation_key(), "shown");
-    assert!(before.run_feature("banner-text").is_some());
+    assert!(before.run_feature("banner-text").is_ok());
     assert!(!before.track_conversion("share").tracked());
     let after = visitor(&core, "v");
     assert_eq!(after.run_experience("banner").unwrap().variation_key(), "shown-anew");
-    assert!(after.run_feature("banner-text").is_none());
+    assert!(after.run_feature("banner-text").is_err());
     assert!(after.track_conversion("share").tracked());
 }
 
@@ -108,7 +113,7 @@ fn a_bad_response_never_replaces_a_good_config() {
 }
 
 #[test]
-fn a_config_of_another_account_or_project_or_with_an_error_is_refused() {
+fn another_projects_or_a_broken_config_is_refused() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let before = core.current_config().unwrap();

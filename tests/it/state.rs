@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_sdk::{
-    ConversionOptions, ConversionStatus, DataStore, DecisionSource, DeliveryConfig, InMemoryDataStore,
-    StoreError, attributes,
+    ConversionOptions, ConversionStatus, DecisionSource,
+    adapters::InMemoryDataStore,
+    attributes,
+    delivery::DeliveryConfig,
+    ports::{DataStore, StoreError},
 };
 use serde_json::{Value, json};
 
@@ -110,7 +113,7 @@ fn state_that_python_wrote_is_taken_up() {
     assert_eq!((price.variation_id(), price.source()), ("22", DecisionSource::Stored));
     assert_eq!(context.run_experience("members").unwrap().variation_id(), "31");
     let plain = ConversionOptions::new();
-    let repeated = context.track_conversion_confirmed("purchase", &plain, PATIENCE).unwrap();
+    let repeated = context.track_conversion_confirmed("purchase", &plain, PATIENCE);
     assert_eq!(repeated.status, ConversionStatus::Deduplicated);
     assert!(context.track_conversion("signup").tracked());
     core.flush(PATIENCE).unwrap();
@@ -140,10 +143,10 @@ fn the_older_forms_and_nonsense_are_read() {
         store.put(&format!("state:[\"{index}\"]"), nonsense);
     }
     let core = start(direct().shared_data_store(store));
-    assert!(visitor(&core, "bare").run_experience("price").is_some());
-    assert!(visitor(&core, "two").run_experience("price").is_some());
+    assert!(visitor(&core, "bare").run_experience("price").is_ok());
+    assert!(visitor(&core, "two").run_experience("price").is_ok());
     for index in 0..5 {
-        assert!(visitor(&core, &index.to_string()).run_experience("banner").is_some());
+        assert!(visitor(&core, &index.to_string()).run_experience("banner").is_ok());
     }
 }
 
@@ -179,14 +182,14 @@ fn custom_segments_are_recorded_once_and_open_what_asks_for_them() {
     let emulator = serve();
     let core = start(direct_to(&emulator));
     let mut context = visitor(&core, "v");
-    assert!(context.run_experience("members").is_none());
+    assert!(context.run_experience("members").is_err());
     assert!(!context.run_custom_segments(&["vip", "no-such-segment"]).matched());
     let matched = context.run_custom_segments_with(&["vip"], attributes! { "tier" => "gold" });
     assert_eq!(matched.matched_segment_ids().collect::<Vec<_>>(), ["61"]);
     let again = context.run_custom_segments_with(&["vip"], attributes! { "tier" => "gold" });
     assert!(!again.matched(), "recorded already");
-    assert!(context.run_experience("members").is_some());
-    assert!(visitor(&core, "v").run_experience("members").is_some(), "later contexts know it too");
+    assert!(context.run_experience("members").is_ok());
+    assert!(visitor(&core, "v").run_experience("members").is_ok(), "later contexts know it too");
     core.flush(PATIENCE).unwrap();
     let segments = crate::support::bodies(&emulator.received())[0]["visitors"][0]["segments"].clone();
     assert_eq!(segments, json!({"customSegments": ["61"]}));
@@ -198,7 +201,7 @@ fn default_segments_keep_report_keys_only_and_the_later_write_wins() {
     let core = start(direct_to(&emulator));
     let mut context = core.create_context("v", attributes! { "country" => "GR" }).unwrap();
     context.set_segments(attributes! { "country" => "DE", "browser" => "FF", "plan" => "pro" });
-    assert!(context.run_experience("price").is_none(), "plan is no segment");
+    assert!(context.run_experience("price").is_err(), "plan is no segment");
     assert!(context.track_conversion("purchase").tracked());
     core.flush(PATIENCE).unwrap();
     let segments = crate::support::bodies(&emulator.received())[0]["visitors"][0]["segments"].clone();

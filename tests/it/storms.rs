@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, RetryAfter, ServerCertificate};
 use convert_sdk::{
-    ConversionStatus, Core, DataStore, DeliveryConfig, FlushError, FlushReport, InMemoryDataStore,
-    SdkConfigBuilder, StoreError,
+    ConversionStatus, Core, FlushError, SdkConfigBuilder,
+    adapters::InMemoryDataStore,
+    delivery::{DeliveryConfig, FlushReport},
+    ports::{DataStore, StoreError},
 };
 use crossbeam_channel::{Receiver, bounded};
 use serde_json::Value;

@@ -4,11 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Project, Received, RouteKind};
-use convert_sdk::{
-    ConfigRequest, ConfigResponse, ConfigSource, Context, Core, DeliveryConfig, DeliveryFailure, EventBatch,
-    EventSink, FlushOptions, LifecycleEvent, Receipt, SdkConfig, SdkConfigBuilder, Stats, Subscription,
-    TransportConfig, TransportConfigBuilder, TransportError, attributes, http,
+use convert_sdk::config::{TransportConfig, TransportConfigBuilder};
+use convert_sdk::delivery::{DeliveryConfig, FlushOptions};
+use convert_sdk::events::{LifecycleEvent, Subscription};
+use convert_sdk::ports::{
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
 };
+use convert_sdk::{Context, Core, SdkConfig, SdkConfigBuilder, Stats, attributes, http};
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use serde_json::Value;
 

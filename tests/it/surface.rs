@@ -1,6 +1,12 @@
 //! What the public types promise to the compiler.
 
-use convert_sdk::*;
+use convert_sdk::adapters::*;
+use convert_sdk::config::*;
+use convert_sdk::diagnosis::*;
+use convert_sdk::error::*;
+use convert_sdk::events::*;
+use convert_sdk::ports::*;
+use convert_sdk::{delivery::FlushReport, *};
 
 fn shared<T: Send + Sync + 'static>() {}
 fn sent<T: Send + 'static>() {}
@@ -49,17 +55,36 @@ fn every_error_is_one() {
     error::<ConfigError>();
     error::<ContextError>();
     error::<PreviewError>();
-    error::<ConfirmError>();
-    error::<HandleError>();
+    error::<LookupError>();
     error::<Undecided>();
     error::<FeatureOff>();
-    error::<HandlerError>();
     error::<FlushError>();
     error::<TransportError>();
     error::<DeliveryFailure>();
     error::<StoreError>();
     error::<UnknownEntityKind>();
     error::<UnknownGoalDataKey>();
+}
+
+/// The root holds what a program names; everything else is in a module.
+#[test]
+fn the_root_has_at_most_forty_names() {
+    let source = include_str!("../../src/lib.rs");
+    let names: Vec<&str> = source
+        .split("\npub use ")
+        .skip(1)
+        .flat_map(|rest| {
+            let path = rest.split(';').next().unwrap_or_default();
+            let list =
+                path.split_once('{').map_or_else(|| path.rsplit("::").next().unwrap_or(path), |it| it.1);
+            list.trim_end_matches('}').split(',').map(str::trim).filter(|name| !name.is_empty())
+        })
+        .collect();
+    assert!(
+        names.contains(&"Core") && names.contains(&"attributes") && names.contains(&"FlushError"),
+        "{names:?}"
+    );
+    assert!(names.len() <= 40, "{}: {names:?}", names.len());
 }
 
 /// A core fits in a `static`, and a context goes where its request goes.

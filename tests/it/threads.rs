@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{Core, LifecycleEventKind, RefreshConfig, SdkConfig};
+use convert_sdk::{Core, SdkConfig, config::RefreshConfig, events::LifecycleEventKind};
 use crossbeam_channel::bounded;
 
 use crate::child;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use convert_sdk::{ConversionOptions, ConversionStatus, Core, DeliveryConfig, GoalDataKey, OverflowPolicy};
+use convert_sdk::{
+    ConversionOptions, ConversionStatus, Core, GoalDataKey,
+    delivery::{DeliveryConfig, OverflowPolicy},
+};
 
 use crate::support::{PATIENCE, Script, convert, direct, pro, start_scripted, until, visitor};
 
@@ -60,7 +63,7 @@ fn a_callers_own_deadline_ends_its_wait() {
     let plain = ConversionOptions::new();
     let late =
         visitor(&core, "late").track_conversion_confirmed("purchase", &plain, Duration::from_millis(10));
-    assert_eq!(late.unwrap().status, ConversionStatus::QueueFull);
+    assert_eq!(late.status, ConversionStatus::QueueFull);
     (0..3).for_each(|_| script.answer(200));
     until(&core, |stats| stats.delivered == 3);
 }
@@ -98,7 +101,7 @@ fn a_task_that_gives_up_its_wait_has_handed_nothing_over() {
     let plain = ConversionOptions::new();
     crate::asynchronous::block_on(async {
         let late = tasks.create_context("late", ()).await.unwrap();
-        let mut waiting: convert_sdk::BoxFuture<'_, _> =
+        let mut waiting: convert_sdk::ports::BoxFuture<'_, _> =
             Box::pin(late.track_conversion_confirmed("purchase", &plain, PATIENCE));
         crate::asynchronous::poll_once(&mut waiting);
         assert_eq!(core.stats().recorded, 4);
@@ -112,12 +115,12 @@ fn a_task_that_gives_up_its_wait_has_handed_nothing_over() {
 fn a_refused_exposure_is_handed_over_by_the_next_call() {
     let (core, script) = full_for(Duration::ZERO);
     let shopper = pro(&core, "shopper");
-    assert!(shopper.run_experience("price").is_some());
+    assert!(shopper.run_experience("price").is_ok());
     assert_eq!(core.stats().dropped.queue_full.exposures, 1);
     (0..3).for_each(|_| script.answer(200));
     until(&core, |stats| stats.pending == 0);
     script.answer(200);
-    assert!(shopper.run_experience("price").is_some() && shopper.run_experience("price").is_some());
+    assert!(shopper.run_experience("price").is_ok() && shopper.run_experience("price").is_ok());
     let _ = core.flush(PATIENCE);
     assert_eq!(core.stats().delivered, 4);
 }

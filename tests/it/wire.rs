@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use convert_emulator::{ReceivedRequest, RouteKind};
 use convert_sdk::{
-    CacheLevel, ConversionOptions, GoalDataKey, InMemoryDataStore, SdkConfigBuilder, attributes,
+    ConversionOptions, GoalDataKey, SdkConfigBuilder, adapters::InMemoryDataStore, attributes,
+    config::CacheLevel,
 };
 use serde_json::{Value, json};
 
@@ -128,7 +129,7 @@ fn without_a_key_the_route_names_account_and_project() {
     core.flush(PATIENCE).unwrap();
     let posted = script.posted();
     assert_eq!((posted.route_key.as_str(), posted.project_id.as_str()), ("100/200", "200"));
-    assert_eq!(posted.timeout, convert_sdk::TransportConfig::DEFAULT_TOTAL_TIMEOUT);
+    assert_eq!(posted.timeout, convert_sdk::config::TransportConfig::DEFAULT_TOTAL_TIMEOUT);
 }
 
 #[test]

@@ -43,10 +43,10 @@ fn main() {
             floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor)),
         ),
         ("floor, loaded snapshot, key composed", floor(|floor, key, visitor| floor.loaded(key, visitor))),
-        ("this SDK, by handle", convert(|context, _, handle, quiet| context.run_with(handle, quiet).is_ok())),
+        ("this SDK, by handle", convert(|context, _, handle, quiet| context.run_experience_with(handle, quiet).is_ok())),
         (
             "this SDK, by key",
-            convert(|context, key, _, quiet| context.run_experience_with(key, quiet).is_some()),
+            convert(|context, key, _, quiet| context.run_experience_with(key, quiet).is_ok()),
         ),
         ("this SDK, by key, with a new context", convert_with_context()),
         ("eppo_core 10.0.0", others::eppo::evaluator(EXPERIENCES, VISITORS)),
@@ -137,7 +137,7 @@ fn convert_with_context() -> Evaluate {
     let ids: Vec<String> = (0..VISITORS).map(visitor_id).collect();
     Box::new(move |at| {
         let context = core.create_context(&ids[at], attributes! { "age" => 30, "plan" => "pro" });
-        context.is_ok_and(|context| context.run_experience_with(black_box(&key), &quiet).is_some())
+        context.is_ok_and(|context| context.run_experience_with(black_box(&key), &quiet).is_ok())
     })
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use convert_sdk::{FlushError, FlushReport};
+use convert_sdk::{FlushError, delivery::FlushReport};
 use convert_sdk_web::run_until;
 use thiserror::Error;
 

@@ -31,8 +31,8 @@ async fn plain() -> &'static str {
 
 async fn decided(visitor: Visitor) -> &'static str {
     match visitor.run_experience("checkout") {
-        Some(_) => "one-page",
-        None => "original",
+        Ok(_) => "one-page",
+        Err(_) => "original",
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use axum::{Router, routing::get, routing::post};
-use convert_sdk::{Core, RefreshConfig, attributes};
+use convert_sdk::{Core, attributes};
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
 use tokio::net::TcpListener;
 
@@ -20,10 +20,7 @@ async fn purchase(visitor: Visitor) -> &'static str {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let config = config_from_env()?
-        // Every 5 minutes: without it an experience that is stopped goes on here until the next start.
-        .refresh(RefreshConfig::default())
-        .auto_flush_interval(Duration::from_secs(5));
+    let config = config_from_env()?.for_server(); // fetches the config every 5 minutes, sends events within 5 s
     let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain())
         .attributes(|request| attributes! { "mobile" => request.headers.contains_key("sec-ch-ua-mobile") });
     tokio::select! {

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
-use convert_sdk::{FlushError, FlushReport};
+use convert_sdk::{FlushError, delivery::FlushReport};
 use convert_sdk_web::run_until;
 use thiserror::Error;
 use tokio::net::TcpListener;

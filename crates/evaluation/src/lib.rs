@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use convert_evaluation::config::{CompileOptions, SnapshotExt, compile};
-//! use convert_evaluation::decide::{Facts, Outcome, decide_experience, explain_experience};
+//! use convert_evaluation::decide::{Facts, Decision, decide_experience, explain_experience};
 //! use convert_evaluation::attributes;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +20,7 @@
 //!
 //! let attributes = attributes! { "age" => 30 };
 //! let facts = Facts::new("visitor-4", &attributes);
-//! let Outcome::Decided { variation, .. } = decide_experience(&config, position, &facts) else {
+//! let Ok(Decision { variation, .. }) = decide_experience(&config, position, &facts) else {
 //!     return Err("no variation".into());
 //! };
 //! assert_eq!(config.experiences()[position].variations[variation].key, "one-page");

@@ -1,7 +1,7 @@
 //! The preview parameter of Convert's preview links.
 
 /// The experience and the variation that a preview link asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct PreviewParam {
     /// The id of the experience, as written.

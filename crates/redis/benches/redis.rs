@@ -14,7 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use collector::Collector;
-use convert_sdk::{Core, DeliveryConfig, OverflowPolicy, SdkConfig, TransportConfig};
+use convert_sdk::config::TransportConfig;
+use convert_sdk::delivery::{DeliveryConfig, OverflowPolicy};
+use convert_sdk::{Core, SdkConfig};
 use convert_sdk_redis::RedisStore;
 use server::Redis;
 
@@ -69,7 +71,7 @@ fn new_visitors(decide: bool) -> Result<(), collector::Failure> {
                 for number in (first..VISITORS).step_by(CALLERS as usize) {
                     let Ok(visitor) = core.create_context(format!("v{number}"), ()) else { continue };
                     if decide {
-                        visitor.run_experience("homepage-headline");
+                        let _ = visitor.run_experience("homepage-headline");
                     }
                     visitor.track_conversion("purchase");
                 }

@@ -7,7 +7,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Project};
-use convert_sdk::{ConversionOptions, Core, SdkConfig, TransportConfig};
+use convert_sdk::config::TransportConfig;
+use convert_sdk::{ConversionOptions, Core, SdkConfig};
 use convert_sdk_redis::RedisStore;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,10 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let hosts = [start()?, start()?];
     for (number, host) in (1..).zip(&hosts) {
         let visitor = host.create_context("visitor-1", ())?;
-        let shown = visitor.run_experience("homepage-headline").ok_or("no decision")?;
+        let shown = visitor.run_experience("homepage-headline")?;
         println!("host {number}: {}, {:?}", shown.variation_key(), shown.source());
         let plain = ConversionOptions::new();
-        let conversion = visitor.track_conversion_confirmed("purchase", &plain, PATIENCE)?;
+        let conversion = visitor.track_conversion_confirmed("purchase", &plain, PATIENCE);
         println!("host {number}: purchase is {:?}", conversion.status);
         // Written behind the decision, and waited for by a flush.
         host.flush(PATIENCE)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convert_sdk::{AsyncDataStore, BoxFuture, StoreError};
+use convert_sdk::ports::{AsyncDataStore, BoxFuture, StoreError};
 use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue, RedisResult};
 use serde_json::Value;

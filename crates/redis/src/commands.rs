@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convert_sdk::StoreError;
+use convert_sdk::ports::StoreError;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind};
 use serde_json::Value;
 

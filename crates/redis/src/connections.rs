@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use convert_sdk::StoreError;
+use convert_sdk::ports::StoreError;
 use redis::{Client, Connection, ConnectionLike, FromRedisValue, RedisResult};
 
 use crate::commands::{Answered, Batch, is_from_replica, refused};

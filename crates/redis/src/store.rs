@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convert_sdk::{DataStore, StoreError};
+use convert_sdk::ports::{DataStore, StoreError};
 use redis::{Cmd, FromRedisValue};
 use serde_json::Value;
 

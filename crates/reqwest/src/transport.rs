@@ -4,13 +4,14 @@ use std::error::Error;
 use std::io::{ErrorKind, Read as _};
 use std::sync::{Arc, Weak};
 
+use convert_sdk::config::TransportConfig;
 use convert_sdk::http::{
     HttpRequest, MAX_ANSWER_BYTES, USER_AGENT, config_request, delivery_answer, delivery_request,
     max_compressed_bytes, retry_after,
 };
-use convert_sdk::{
+use convert_sdk::ports::{
     AsyncConfigSource, AsyncEventSink, BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatch,
-    Receipt, TransportConfig, TransportError,
+    Receipt, TransportError,
 };
 use flate2::read::MultiGzDecoder;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
@@ -34,7 +35,8 @@ const MOST_DRAINING: usize = 16;
 /// core is closed. Neither runtime nor client works in a forked child, which makes its own and a core over them.
 ///
 /// ```
-/// use convert_sdk::{Core, SdkConfig, TransportConfig};
+/// use convert_sdk::{Core, SdkConfig};
+/// use convert_sdk::config::TransportConfig;
 /// use convert_sdk_reqwest::ReqwestTransport;
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -22,8 +22,8 @@ fn plain() -> &'static str {
 #[get("/decided")]
 fn decided(visitor: Visitor) -> &'static str {
     match visitor.run_experience("checkout") {
-        Some(_) => "one-page",
-        None => "original",
+        Ok(_) => "one-page",
+        Err(_) => "original",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use convert_sdk::{Core, RefreshConfig, attributes};
+use convert_sdk::{Core, attributes};
 use convert_sdk_rocket::{
     Convert, ConvertFairing, Visitor, VisitorCookie, config_from_env, launch, stop_signal,
 };
@@ -23,10 +23,7 @@ fn purchase(visitor: Visitor) -> &'static str {
 
 #[rocket::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let config = config_from_env()?
-        // Every 5 minutes: without it an experience that is stopped goes on here until the next start.
-        .refresh(RefreshConfig::default())
-        .auto_flush_interval(Duration::from_secs(5));
+    let config = config_from_env()?.for_server(); // fetches the config every 5 minutes, sends events within 5 s
     let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain())
         .attributes(|request| attributes! { "mobile" => request.headers().contains("sec-ch-ua-mobile") });
 

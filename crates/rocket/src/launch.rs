@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use convert_sdk::{FlushError, FlushReport};
+use convert_sdk::{FlushError, delivery::FlushReport};
 use convert_sdk_web::run_until;
 use rocket::error::ErrorKind;
 use rocket::tokio::select;

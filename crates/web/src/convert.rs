@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use convert_sdk::{AsyncCore, Attributes, Core, FlushError, FlushReport, InitializeError, SmolStr};
+use convert_sdk::delivery::FlushReport;
+use convert_sdk::{AsyncCore, Attributes, Core, FlushError, InitializeError, SmolStr};
 
 use crate::{Framework, VisitorCookie};
 
@@ -17,7 +18,7 @@ type Hook<F, T> = dyn for<'a, 'r> Fn(&'a <F as Framework>::Request<'r>) -> T + S
 /// Nothing is looked at before a handler asks for the visitor.
 ///
 /// Making the context is quick: it looks the visitor up in memory, under the lock of one of sixteen
-/// shards. A [`DataStore`](convert_sdk::DataStore) of the application's own is awaited, not waited for:
+/// shards. A [`DataStore`](convert_sdk::ports::DataStore) of the application's own is awaited, not waited for:
 /// the executor stays free, and so do its threads for blocking work.
 pub struct Convert<F: Framework> {
     settings: Arc<Settings<F>>,

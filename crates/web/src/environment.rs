@@ -3,7 +3,7 @@
 use std::env;
 use std::io;
 
-use convert_sdk::{InvalidOption, SdkConfig, SdkConfigBuilder, TransportConfig};
+use convert_sdk::{InvalidOption, SdkConfig, SdkConfigBuilder, config::TransportConfig};
 use thiserror::Error;
 
 /// Why the environment gives no configuration.

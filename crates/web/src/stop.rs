@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use convert_sdk::{AsyncCore, FlushError, FlushReport};
+use convert_sdk::{AsyncCore, FlushError, delivery::FlushReport};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 

@@ -2,10 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use convert_sdk::{
-    Core, DeliveryFailure, EventBatch, EventSink, HandlerError, InitializeError, InvalidOption, Receipt,
-    SdkConfig,
-};
+use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt};
+use convert_sdk::{Core, InitializeError, InvalidOption, SdkConfig};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -18,7 +16,7 @@ pub enum TestCoreError {
     Option(#[from] InvalidOption),
     /// A thread could not be started.
     #[error(transparent)]
-    Thread(#[from] HandlerError),
+    Thread(#[from] std::io::Error),
     /// The text is no config.
     #[error(transparent)]
     Config(#[from] InitializeError),

@@ -14,7 +14,11 @@ use std::io::Write as _;
 use std::process;
 use std::time::Duration;
 
-use convert_sdk::{AsyncCore, FlushError, FlushReport, RefreshConfig, SdkConfig, TransportConfig};
+use convert_sdk::{
+    AsyncCore, FlushError, SdkConfig,
+    config::{RefreshConfig, TransportConfig},
+    delivery::FlushReport,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;

@@ -36,7 +36,9 @@ use crate::threads::{Current, PerProcess, between_forks};
 /// Calls block. An interrupt, of either port, ends the calls in progress and all later ones.
 ///
 /// ```
-/// use convert_sdk::{Core, HttpsClient, SdkConfig, TransportConfig};
+/// use convert_sdk::{Core, SdkConfig};
+/// use convert_sdk::adapters::HttpsClient;
+/// use convert_sdk::config::TransportConfig;
 ///
 /// let client = HttpsClient::new(TransportConfig::builder().build()?);
 /// let config = SdkConfig::builder().sdk_key("10035569/10034190").build()?;

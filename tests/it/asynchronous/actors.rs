@@ -1,9 +1,7 @@
 //! Both surfaces share one instance and one set of actors.
 
-use convert_sdk::{
-    BoxFuture, ConversionOptions, ConversionStatus, Core, DecisionSource, DeliveryFailure, EventBatch,
-    EventSink, Receipt, attributes,
-};
+use convert_sdk::ports::{BoxFuture, DeliveryFailure, EventBatch, EventSink, Receipt};
+use convert_sdk::{ConversionOptions, ConversionStatus, Core, DecisionSource, attributes};
 
 use super::{block_on, start_async_scripted};
 use crate::support::{PATIENCE, convert, direct, keyed, serve, start};
@@ -13,12 +11,12 @@ fn what_one_surface_records_the_other_delivers() {
     let (core, script) = start_async_scripted(direct());
     let sync = core.to_sync();
     let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
-    assert!(visitor.run_experience("price").is_some());
+    assert!(visitor.run_experience("price").is_ok());
     let same = sync.create_context("v", attributes! { "plan" => "pro" }).unwrap();
     assert_eq!(same.run_experience("price").unwrap().source(), DecisionSource::Stored);
     assert!(same.track_conversion("purchase").tracked());
     let plain = ConversionOptions::new();
-    let again = block_on(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE)).unwrap();
+    let again = block_on(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE));
     assert_eq!(again.status, ConversionStatus::Deduplicated, "one tracker judges both");
     script.answer(200);
     assert_eq!(sync.flush(PATIENCE).unwrap().delivered, 2);

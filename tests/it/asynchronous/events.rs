@@ -8,7 +8,10 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use convert_sdk::{
-    AsyncCore, DataStore, EventStream, InMemoryDataStore, LifecycleEvent, LifecycleEventKind, StoreError,
+    AsyncCore,
+    adapters::InMemoryDataStore,
+    events::{EventStream, LifecycleEvent, LifecycleEventKind},
+    ports::{DataStore, StoreError},
 };
 use futures_core::Stream;
 use serde_json::Value;
@@ -56,7 +59,7 @@ fn a_task_that_waits_is_woken_by_an_event_and_by_the_end() {
 fn a_stream_ends_when_the_last_core_is_gone() {
     let core = start_async(direct());
     let mut events = core.subscribe();
-    let mut waiting: convert_sdk::BoxFuture<'_, _> = Box::pin(next(&mut events));
+    let mut waiting: convert_sdk::ports::BoxFuture<'_, _> = Box::pin(next(&mut events));
     poll_once(&mut waiting);
     let dropper = std::thread::spawn(move || drop(core));
     assert_eq!(block_on(waiting), None);
@@ -69,7 +72,7 @@ fn a_dropped_close_ends_its_streams_all_the_same() {
     let mut events = core.subscribe();
     convert(&core.to_sync(), 0..1);
     script.posted();
-    let mut close: convert_sdk::BoxFuture<'_, _> = Box::pin(core.close());
+    let mut close: convert_sdk::ports::BoxFuture<'_, _> = Box::pin(core.close());
     poll_once(&mut close);
     drop(close);
     script.answer(200);
@@ -123,7 +126,7 @@ fn what_a_close_writes_is_announced_on_both_surfaces() {
     for asynchronous in [false, true] {
         let core = start_async(direct().data_store(RefusesOnce::default()));
         let mut events = core.subscribe();
-        assert!(pro(&core.to_sync(), "v").run_experience("price").is_some());
+        assert!(pro(&core.to_sync(), "v").run_experience("price").is_ok());
         let mut written = |wanted| loop {
             match block_on(next(&mut events)) {
                 Some(LifecycleEvent::DataStoreQueueReleased { written, .. }) => {

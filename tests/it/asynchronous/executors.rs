@@ -5,8 +5,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use convert_sdk::{
-    AsyncCore, BoxFuture, ContextError, ConversionOptions, ConversionStatus, DecisionSource, FlushError,
-    RefreshOutcome, attributes,
+    AsyncCore, ContextError, ConversionOptions, ConversionStatus, DecisionSource, FlushError, attributes,
+    config::RefreshOutcome, ports::BoxFuture,
 };
 
 use crate::support::{PATIENCE, keyed, serve, unready};
@@ -58,7 +58,7 @@ async fn journey(core: AsyncCore) {
     assert_eq!(visitor.run_experience("price").unwrap().variation_key(), "low");
     let plain = ConversionOptions::new();
     for status in [ConversionStatus::Queued, ConversionStatus::Deduplicated] {
-        let confirmed = visitor.track_conversion_confirmed("purchase", &plain, PATIENCE).await.unwrap();
+        let confirmed = visitor.track_conversion_confirmed("purchase", &plain, PATIENCE).await;
         assert_eq!(confirmed.status, status);
     }
     assert_eq!(core.refresh_now_within(PATIENCE).await, Ok(RefreshOutcome::NotModified));
@@ -116,10 +116,10 @@ fn every_future_goes_to_any_thread() {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<AsyncCore>();
     shared::<convert_sdk::AsyncContext>();
-    shared::<convert_sdk::EventStream>();
-    shared::<Box<dyn convert_sdk::AsyncConfigSource>>();
-    shared::<Box<dyn convert_sdk::AsyncEventSink>>();
-    shared::<Box<dyn convert_sdk::AsyncDataStore>>();
+    shared::<convert_sdk::events::EventStream>();
+    shared::<Box<dyn convert_sdk::ports::AsyncConfigSource>>();
+    shared::<Box<dyn convert_sdk::ports::AsyncEventSink>>();
+    shared::<Box<dyn convert_sdk::ports::AsyncDataStore>>();
     let core = super::start_async(crate::support::direct());
     let mut visitor = block_on(core.create_context("v", ())).unwrap();
     sent(&core.initialize());

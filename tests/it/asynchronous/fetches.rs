@@ -2,10 +2,10 @@
 
 use std::sync::Mutex;
 
-use convert_sdk::{
-    AsyncCore, BoxFuture, ConfigRequest, ConfigResponse, ConfigSource, Core, InitializeError, PreviewError,
-    RefreshOutcome, SdkConfig, TransportError,
-};
+use convert_sdk::config::RefreshOutcome;
+use convert_sdk::error::PreviewError;
+use convert_sdk::ports::{BoxFuture, ConfigRequest, ConfigResponse, ConfigSource, TransportError};
+use convert_sdk::{AsyncCore, Core, InitializeError, SdkConfig};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::{block_on, keyed_script, poll_once};

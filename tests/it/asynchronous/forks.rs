@@ -6,10 +6,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use convert_emulator::Emulator;
-use convert_sdk::{
-    AsyncCore, AsyncEventSink, BoxFuture, ConversionOptions, DeliveryFailure, EventBatch, FlushError,
-    InMemoryDataStore, Receipt,
-};
+use convert_sdk::adapters::InMemoryDataStore;
+use convert_sdk::ports::{AsyncEventSink, BoxFuture, DeliveryFailure, EventBatch, Receipt};
+use convert_sdk::{AsyncCore, ConversionOptions, FlushError};
 use crossbeam_channel::{Sender, bounded};
 use futures_core::Stream;
 
@@ -39,7 +38,7 @@ fn delivers(core: &AsyncCore, visitor: &str) {
     block_on(async {
         let visitor = core.create_context(visitor, ()).await.unwrap();
         let plain = ConversionOptions::new();
-        assert!(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE).await.unwrap().tracked());
+        assert!(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE).await.tracked());
         assert_eq!(core.shutdown(PATIENCE).await.unwrap().stats.delivered, 1);
     });
 }

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use convert_sdk::{
-    Attributes, BoxFuture, Core, DataStore, DecisionSource, ExperienceHandle, ExperienceResult, FeatureOff,
-    HandleError, InMemoryDataStore, RunOptions, Undecided, attributes,
+    Attributes, Core, DecisionSource, ExperienceHandle, ExperienceResult, FeatureOff, RunOptions, Undecided,
+    adapters::InMemoryDataStore,
+    attributes,
+    error::LookupError,
+    ports::{BoxFuture, DataStore},
 };
 use serde_json::{Value, json};
 
@@ -20,21 +23,21 @@ fn decided() -> Value {
 #[test]
 fn handles_are_those_of_the_other_surface() {
     let core = unready(direct()).to_async();
-    assert_eq!(core.experience("price").unwrap_err(), HandleError::NotReady);
+    assert_eq!(core.experience("price").unwrap_err(), LookupError::NotReady);
     block_on(core.initialize()).unwrap();
     let (price, banner) = (core.experience("price").unwrap(), core.feature("banner-text").unwrap());
-    assert_eq!(core.goal("nowhere").unwrap_err(), HandleError::NotInConfig);
+    assert_eq!(core.goal("nowhere").unwrap_err(), LookupError::NotInConfig);
     let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
-    assert_eq!(visitor.run(&price).unwrap().variation_id(), "21");
-    assert_eq!(visitor.feature(&banner).unwrap().string("text"), Some("Hello"));
-    assert!(visitor.convert(&core.goal("purchase").unwrap()).tracked());
+    assert_eq!(visitor.run_experience(&price).unwrap().variation_id(), "21");
+    assert_eq!(visitor.run_feature(&banner).unwrap().string("text"), Some("Hello"));
+    assert!(visitor.track_conversion(&core.goal("purchase").unwrap()).tracked());
     let nobody = block_on(core.create_context("", ())).unwrap();
-    assert_eq!(nobody.run(&price).unwrap_err(), Undecided::NoVisitor);
-    assert_eq!(nobody.feature(&banner).unwrap_err(), FeatureOff::NotCarried);
+    assert_eq!(nobody.run_experience(&price).unwrap_err(), Undecided::NoVisitor);
+    assert_eq!(nobody.run_feature(&banner).unwrap_err(), FeatureOff::NotCarried);
 }
 
 #[test]
-fn many_visitors_get_the_same_answers_whatever_the_store_and_the_surface() {
+fn decide_many_agrees_across_stores_and_surfaces() {
     let shelf = Arc::new(Shelf::default());
     shelf.put(r#"state:["v1"]"#, decided());
     let memory = InMemoryDataStore::new();

@@ -14,7 +14,7 @@ mod stores;
 pub(crate) mod threads;
 mod transports;
 
-use convert_sdk::{AsyncCore, BoxFuture, Core, SdkConfig, SdkConfigBuilder};
+use convert_sdk::{AsyncCore, Core, SdkConfig, SdkConfigBuilder, ports::BoxFuture};
 
 pub(crate) use self::executors::block_on;
 use crate::support::{KEY, Script, start, start_scripted};

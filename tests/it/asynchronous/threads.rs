@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Fault, FaultKind};
-use convert_sdk::{AsyncCore, BoxFuture, FlushError, InMemoryDataStore, LifecycleEventKind};
+use convert_sdk::{
+    AsyncCore, FlushError, adapters::InMemoryDataStore, events::LifecycleEventKind, ports::BoxFuture,
+};
 use crossbeam_channel::bounded;
 
 use super::{block_on, poll_once};

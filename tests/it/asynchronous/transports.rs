@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use convert_sdk::{
-    AsyncConfigSource, AsyncEventSink, BoxFuture, ConfigRequest, ConfigResponse, Core, DeliveryFailure,
-    EventBatch, FlushError, InitializeError, LoadError, Receipt, SdkConfig, TransportConfig, TransportError,
+use convert_sdk::config::TransportConfig;
+use convert_sdk::error::LoadError;
+use convert_sdk::ports::{
+    AsyncConfigSource, AsyncEventSink, BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatch,
+    Receipt, TransportError,
 };
+use convert_sdk::{Core, FlushError, InitializeError, SdkConfig};
 use crossbeam_channel::{Sender, bounded, unbounded};
 
 use super::block_on;
@@ -68,7 +71,7 @@ impl AsyncEventSink for Moody {
 
 fn moody(
     mood: Mood,
-    network: convert_sdk::TransportConfigBuilder,
+    network: convert_sdk::config::TransportConfigBuilder,
 ) -> (Core, crossbeam_channel::Receiver<()>) {
     let (dropped, is_dropped) = unbounded();
     let config = SdkConfig::builder().sdk_key(KEY).transport(network.build().unwrap()).build().unwrap();
@@ -78,7 +81,7 @@ fn moody(
     (core, is_dropped)
 }
 
-fn network() -> convert_sdk::TransportConfigBuilder {
+fn network() -> convert_sdk::config::TransportConfigBuilder {
     TransportConfig::builder()
 }
 

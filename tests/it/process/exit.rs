@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind};
-use convert_sdk::{Core, FlushGuard, LifecycleEventKind, register_exit_flush};
+use convert_sdk::{Core, FlushGuard, events::LifecycleEventKind, register_exit_flush};
 
 use super::forked::forked;
 use super::{outside, spawn_before};
@@ -116,7 +116,7 @@ fn a_registered_core_is_flushed_when_main_returns() {
 }
 
 #[test]
-fn nothing_is_flushed_at_exit_without_being_asked_or_for_a_core_that_is_gone() {
+fn an_exit_flushes_only_registered_living_cores() {
     assert_eq!(conversions("unregistered"), 0);
     assert_eq!(conversions("dropped"), 0);
 }
@@ -128,7 +128,7 @@ fn a_registered_core_is_flushed_by_process_exit_on_any_thread() {
 }
 
 #[test]
-fn a_forked_child_flushes_its_own_records_at_its_exit_and_the_parent_its_own() {
+fn parent_and_child_each_flush_their_own_at_exit() {
     let emulator = run_case("forked");
     let received = emulator.received();
     assert_eq!(received.totals.conversion, 5);
@@ -148,7 +148,7 @@ fn an_exit_flush_that_hangs_ends_with_its_deadline_and_says_so() {
 }
 
 #[test]
-fn a_guard_flushes_or_shuts_down_at_the_end_of_its_scope_also_by_a_panic() {
+fn a_guard_flushes_at_the_end_of_its_scope_or_a_panic() {
     let (core, script) = start_scripted(direct().batch_size(100));
     (0..3).for_each(|_| script.answer(200));
     {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Received, RouteKind};
-use convert_sdk::{
-    Core, DataStore, DeliveryFailure, EventBatch, EventSink, InMemoryDataStore, LifecycleEventKind, Receipt,
-    RefreshConfig, Stats, StoreError, attributes, http,
-};
+use convert_sdk::adapters::InMemoryDataStore;
+use convert_sdk::config::RefreshConfig;
+use convert_sdk::events::LifecycleEventKind;
+use convert_sdk::ports::{DataStore, DeliveryFailure, EventBatch, EventSink, Receipt, StoreError};
+use convert_sdk::{Core, Stats, attributes, http};
 use crossbeam_channel::bounded;
 
 use super::forked::forked;
@@ -277,7 +278,7 @@ fn context() {
         assert_eq!(visitor.run_experience("price").unwrap().variation_key(), shown);
         assert_eq!(core.stats().recorded, 0);
         assert!(visitor.track_conversion("purchase").tracked());
-        assert!(undecided.run_experience("price").is_some());
+        assert!(undecided.run_experience("price").is_ok());
         delivers(&core, 2);
         assert_eq!(visitor.run_experience("price").unwrap().variation_key(), shown, "after close too");
     })
@@ -377,7 +378,7 @@ fn waiting() {
     let core = start(direct_to(&emulator).shared_data_store(Arc::clone(&store) as Arc<dyn DataStore>));
     let decide = |who: &str| {
         for number in 0..VISITORS {
-            assert!(pro(&core, &format!("{who}-{number}")).run_experience("price").is_some());
+            assert!(pro(&core, &format!("{who}-{number}")).run_experience("price").is_ok());
         }
     };
     decide("parent");
@@ -403,7 +404,7 @@ fn memory() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in (0..).take_while(|_| go_on.load(Ordering::Relaxed)) {
-                pro(&core, &format!("other-{number}")).run_experience("price");
+                pro(&core, &format!("other-{number}")).run_experience("price").unwrap();
                 store.set(&number.to_string(), serde_json::json!(number), None).unwrap();
             }
         });
@@ -541,7 +542,7 @@ fn hooks() {
 }
 
 #[test]
-fn forks_while_others_record_at_full_speed_lose_nothing_and_send_nothing_twice() {
+fn forks_under_load_lose_and_repeat_nothing() {
     run("full speed");
 }
 
@@ -551,7 +552,7 @@ fn a_child_starts_well_wherever_the_parents_threads_were() {
 }
 
 #[test]
-fn children_and_grandchildren_deliver_their_own_records_with_the_inherited_config() {
+fn descendants_deliver_with_the_inherited_config() {
     run("family");
 }
 
@@ -561,12 +562,12 @@ fn a_child_leaves_what_is_pending_and_at_hand_to_its_parent() {
 }
 
 #[test]
-fn a_child_has_connections_of_its_own_and_does_not_disturb_the_parents() {
+fn a_child_has_connections_of_its_own() {
     run("connections");
 }
 
 #[test]
-fn a_core_that_was_forked_before_it_was_ready_can_be_initialized_in_the_child() {
+fn a_child_can_initialize_what_the_parent_had_not() {
     run("initialize");
 }
 
@@ -576,7 +577,7 @@ fn a_context_from_before_the_fork_works_on_in_the_child() {
 }
 
 #[test]
-fn a_child_that_does_not_use_the_sdk_exits_well_and_disturbs_nothing() {
+fn a_child_that_does_not_use_the_sdk_exits_well() {
     run("idle");
 }
 
@@ -586,7 +587,7 @@ fn a_child_that_drops_what_it_inherited_disturbs_nothing() {
 }
 
 #[test]
-fn a_closed_core_is_closed_in_the_child_and_a_childs_close_is_its_own() {
+fn a_close_before_the_fork_counts_and_a_childs_is_its_own() {
     run("closed");
 }
 

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use convert_emulator::{Fault, FaultKind};
-use convert_sdk::{ConversionOptions, ConversionStatus, DataStore, DeliveryConfig, StoreError};
+use convert_sdk::{
+    ConversionOptions, ConversionStatus,
+    delivery::DeliveryConfig,
+    ports::{DataStore, StoreError},
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -87,7 +91,7 @@ fn what_a_killed_process_claimed_is_free_when_its_lease_ends() {
         let plain = ConversionOptions::new();
         let again = visitor(&core, "visitor-0").track_conversion_confirmed("purchase", &plain, PATIENCE);
         core.flush(PATIENCE).unwrap();
-        again.unwrap().status
+        again.status
     };
     assert_eq!(convert_after(Duration::ZERO), ConversionStatus::Deduplicated, "it may still arrive");
     // As long as any record is retried, and ten minutes more.

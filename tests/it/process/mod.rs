@@ -9,7 +9,7 @@ mod signals;
 use std::process::Child;
 
 use convert_emulator::Emulator;
-use convert_sdk::{SdkConfig, SdkConfigBuilder, TransportConfig};
+use convert_sdk::{SdkConfig, SdkConfigBuilder, config::TransportConfig};
 
 use crate::child;
 use crate::support::KEY;

@@ -87,7 +87,7 @@ fn the_sigterm_recipe_delivers_everything_and_exits_with_0() {
 }
 
 #[test]
-fn a_stop_between_a_flush_and_the_next_request_loses_nothing_and_bursts_nothing() {
+fn sigstop_after_a_flush_loses_and_bursts_nothing() {
     let emulator = serve();
     let child = spawn_before(&emulator, ENTRY, "between", &[]);
     see_it_stopped(&child);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use convert_sdk::{
-    Attributes, DataStore, ExperienceHandle, ExperienceResult, FeatureHandle, InMemoryDataStore, SdkConfig,
+    Attributes, ExperienceHandle, ExperienceResult, FeatureHandle, SdkConfig, adapters::InMemoryDataStore,
+    ports::DataStore,
 };
 
 use serde_json::Value;
@@ -18,7 +19,7 @@ const CONFIGS: u64 = 200;
 const VISITORS: usize = 12;
 
 #[test]
-fn many_visitors_at_once_get_what_each_gets_alone_and_a_handle_gives_what_its_key_does() {
+fn decide_many_and_handles_agree_with_single_calls() {
     check(CONFIGS, |random| {
         let config = configs::config(random, Kinds { stored: true, odd: true });
         let store = Arc::new(InMemoryDataStore::new());
@@ -63,16 +64,16 @@ fn many_visitors_at_once_get_what_each_gets_alone_and_a_handle_gives_what_its_ke
         for (at, given) in everybody.iter().enumerate() {
             let context = core.create_context(&given.id, attributes[at].clone()).unwrap();
             for (key, results) in keys.into_iter().zip(&together) {
-                let alone = context.run_with(&ExperienceHandle::new(key), &options);
+                let alone = context.run_experience_with(&ExperienceHandle::new(key), &options);
                 assert_eq!(results[at].map(seen), alone.map(seen), "{key} {config}");
-                assert_eq!(alone.ok().map(seen), context.run_experience_with(key, &options).map(seen));
+                assert_eq!(alone.map(seen), context.run_experience_with(key, &options).map(seen));
             }
             for feature in ["f0", "f1", "f2"] {
                 let seen = |result: convert_sdk::FeatureResult<'_>| {
                     (result.experience_id().to_owned(), result.variation_id().to_owned())
                 };
-                let by_handle = context.feature_with(&FeatureHandle::new(feature), &options).ok();
-                let by_key = context.run_feature_with(feature, &options);
+                let by_handle = context.run_feature_with(&FeatureHandle::new(feature), &options).ok();
+                let by_key = context.run_feature_with(feature, &options).ok();
                 // A call that may leave traces decides everything, this one what can carry it.
                 let among_all = context.run_features_with(&options);
                 let found: Vec<_> = among_all

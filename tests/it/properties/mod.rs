@@ -45,5 +45,5 @@ fn only(experiences: Vec<Value>) -> Value {
 /// A decision that leaves no trace, as a variation id.
 fn variation<'a>(context: &'a Context, key: &str) -> Option<&'a str> {
     let traceless = RunOptions::new().enable_storage(false).enable_tracking(false);
-    context.run_experience_with(key, &traceless).map(|result| result.variation_id())
+    context.run_experience_with(key, &traceless).ok().map(|result| result.variation_id())
 }

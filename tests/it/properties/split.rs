@@ -15,7 +15,7 @@ const PACKED: [f64; 4] = [50.0, 33.3, 16.4, 0.05];
 const ANCHORED: [f64; 3] = [12.5, 60.0, 0.25];
 
 #[test]
-fn a_million_visitors_are_split_as_configured_and_independently_by_two_experiences() {
+fn a_million_visitors_are_split_as_configured() {
     let experience = |id: &str, key: &str, version: u32, weights: &[f64]| {
         let variation = |at: usize| json!({"id": at.to_string(), "traffic_allocation": weights[at]});
         let variations: Vec<_> = (0..weights.len()).map(variation).collect();

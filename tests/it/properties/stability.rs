@@ -17,7 +17,7 @@ const VISITORS: usize = 8;
 const INDEPENDENT: Kinds = Kinds { stored: false, odd: true };
 
 #[test]
-fn the_same_visitor_gets_the_same_variations_from_any_context_of_any_core_in_any_order() {
+fn a_visitor_gets_the_same_variations_in_any_order() {
     check(CONFIGS, |random| {
         let config = configs::config(random, INDEPENDENT);
         let (core, other) = (decide_by(&config), decide_by(&config));

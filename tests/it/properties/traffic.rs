@@ -89,7 +89,7 @@ fn raising_a_packed_variation_moves_visitors_only_down_to_it() {
 }
 
 #[test]
-fn stopping_an_anchored_variation_moves_nobody_but_its_own_visitors_and_starting_it_returns_them() {
+fn stopping_an_anchored_variation_moves_only_its_visitors() {
     check(CONFIGS, |random| {
         let mut split = Split::new(random, ANCHORED, 100);
         let before = split.places();

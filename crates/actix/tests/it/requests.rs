@@ -34,7 +34,7 @@ async fn url(visitor: Visitor) -> &'static str {
 }
 
 async fn decisions(visitor: Visitor) -> String {
-    format!("{} {}", visitor.visitor_id(), visitor.run_experience("checkout").is_some())
+    format!("{} {}", visitor.visitor_id(), visitor.run_experience("checkout").is_ok())
 }
 
 async fn buy(visitor: Visitor) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use convert_sdk::{Context, DecisionSource, Explanation, FeatureResult};
+use convert_sdk::{Context, DecisionSource, FeatureResult, diagnosis::Explanation};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ fn decide<'a>(context: &'a Context, key: &'a str, explain: bool) -> Decision<'a>
     // The explanation comes first: afterwards the decision is a stored one.
     let explained = || context.diagnose_experience(key).explanation;
     let explanation = if explain { explained() } else { None };
-    let Some(result) = context.run_experience(key) else {
+    let Ok(result) = context.run_experience(key) else {
         let outcome = explanation.as_ref().map(|explanation| explanation.outcome);
         let outcome = outcome.or_else(|| explained().map(|explanation| explanation.outcome));
         return Decision { key, variation: None, reason: outcome.or(Some("not_found")), explanation };

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use convert_sdk::{EdgeTrace, RuleSetTrace, Step};
+use convert_sdk::diagnosis::{EdgeTrace, RuleSetTrace, Step};
 
 /// Writes one step.
 pub(crate) fn write(out: &mut impl Write, step: &Step) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! The configured split: who owns each bucket value.
 
-use convert_sdk::{EdgeTrace, Step};
+use convert_sdk::diagnosis::{EdgeTrace, Step};
 
 use super::Share;
 

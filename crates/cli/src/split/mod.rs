@@ -75,7 +75,7 @@ fn configured_split(args: &SplitArgs, first: &Context) -> Result<Split, Failure>
             explanation.outcome.replace('_', " ")
         )));
     };
-    let served = first.get_config_entity(convert_sdk::EntityKind::Experience, &args.experience);
+    let served = first.get_config_entity(convert_sdk::config::EntityKind::Experience, &args.experience);
     for share in &mut shares {
         let variations = served.as_ref().and_then(|served| served["variations"].as_array());
         let named =
@@ -103,7 +103,7 @@ fn count(
     let options = RunOptions::new().enable_storage(false).location(location.clone());
     for number in 1..=args.visitors {
         let context = context(core, args, number, attributes)?;
-        let result = context.run_experience_with(&args.experience, &options);
+        let result = context.run_experience_with(&args.experience, &options).ok();
         let id = result.map(|result| result.variation_id());
         match split.shares.iter_mut().find(|share| share.variation_id.as_deref() == id) {
             Some(share) => share.observed += 1,

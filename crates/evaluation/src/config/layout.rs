@@ -14,7 +14,8 @@ const ANCHORED_SPACE: f64 = 10_000.0;
 const LAST_PACKED_VERSION: f64 = 11.0;
 
 /// In which order packed variations take their share of the bucket space.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BucketOrder {
     /// As the JavaScript SDK does: numeric ids first, ascending, whatever the order in the config.

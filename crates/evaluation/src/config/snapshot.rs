@@ -31,7 +31,7 @@ pub struct ConfigSnapshot {
 }
 
 /// How many entities of each kind a config holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct EntityCounts {
     /// Experiences.
@@ -50,7 +50,7 @@ pub struct EntityCounts {
 
 /// What a new config changes, per kind of entity. Entities are told apart by id and compared as
 /// served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ConfigChanges {
     /// Experiences, with their variations.
@@ -68,7 +68,7 @@ pub struct ConfigChanges {
 }
 
 /// How many entities of one kind changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ChangeCounts {
     /// In the new config only.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{CompileOptions, Compiled, ConfigError, ConfigSnapshot, EntityKind, Place, SnapshotExt};
 use crate::attributes::Attributes;
 use crate::decide::{
-    Facts, Miss, NoDecisions, Outcome, decide_experience, goal_matches, match_custom_segments,
+    Decision, Facts, NoDecisions, Undecided, decide_experience, goal_matches, match_custom_segments,
 };
 
 fn compile(text: impl Into<String>) -> Result<Compiled, ConfigError> {
@@ -50,7 +50,7 @@ fn rich() -> Value {
     }))
 }
 
-fn decide(snapshot: &ConfigSnapshot, key: &str) -> Outcome {
+fn decide(snapshot: &ConfigSnapshot, key: &str) -> Result<Decision, Undecided> {
     let data = Attributes::new().with("plan", "pro");
     let facts = Facts {
         visitor_id: "visitor",
@@ -120,7 +120,7 @@ fn no_text_panics() {
             if let Ok(compiled) = compile(text) {
                 for key in compiled.snapshot.experience_keys().map(str::to_owned).collect::<Vec<_>>() {
                     if compiled.snapshot.experience_index(&key).is_some() {
-                        decide(&compiled.snapshot, &key);
+                        let _ = decide(&compiled.snapshot, &key);
                     }
                 }
             }
@@ -138,7 +138,7 @@ fn what_nests_too_deeply_fails_alone() {
     let ignored = config.to_string().replace("\"@deep\"", &deep);
     let compiled = compile(ignored).unwrap();
     assert_eq!(compiled.warnings, []);
-    assert!(matches!(decide(&compiled.snapshot, "first"), Outcome::Decided { .. }));
+    assert!(matches!(decide(&compiled.snapshot, "first"), Ok(Decision { .. })));
     // Such a part cannot be handed out, and does not have to be.
     assert_eq!(compiled.snapshot.experiences()[0].variations[0].raw(&compiled.snapshot), Value::Null);
 
@@ -163,7 +163,7 @@ fn a_broken_audience_closes_its_experience() {
     let compiled = compile(twice).unwrap();
     assert_eq!(compiled.warnings.len(), 1, "{:?}", compiled.warnings);
     assert_eq!(compiled.warnings[0].path(), "audiences[0]");
-    assert_eq!(decide(&compiled.snapshot, "first"), Outcome::Undecided(Miss::Audience));
+    assert_eq!(decide(&compiled.snapshot, "first"), Err(Undecided::Audience));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_broken_variation_leaves_nobody_in_the_buckets_of_another() {
     let compiled = compile(twice).unwrap();
     assert_eq!(compiled.warnings[0].path(), "experiences[0].variations[1]");
     assert!(compiled.warnings[0].message().starts_with("not used: duplicate field"));
-    assert!(matches!(decide(&compiled.snapshot, "first"), Outcome::Undecided(Miss::NotDecided { .. })));
+    assert!(matches!(decide(&compiled.snapshot, "first"), Err(Undecided::NotBucketed { .. })));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_stranger_among_variations_leaves_the_others_their_buckets() {
         let compiled = compile(config.to_string()).unwrap();
         assert_eq!(compiled.warnings[0].path(), "experiences[0].variations[0]");
         assert_eq!(compiled.warnings[0].message(), "not used: it is not an object");
-        assert!(matches!(decide(&whole, "first"), Outcome::Decided { .. }));
+        assert!(matches!(decide(&whole, "first"), Ok(Decision { .. })));
         assert_eq!(decide(&compiled.snapshot, "first"), decide(&whole, "first"));
         let first = &compiled.snapshot.experiences()[0].variations[0];
         assert_eq!((first.id.as_str(), &first.raw(&compiled.snapshot)["key"]), ("v1", &json!("one")));
@@ -338,7 +338,7 @@ fn references_to_one_id_take_the_room_of_their_text() {
     assert!(matches!(&experience.place, Place::Locations(locations) if **locations == [0]));
     // All of them are asked, to the last one, which alone lets a visitor in.
     assert_eq!(snapshot.audiences_alike(0).count(), 3_000);
-    assert!(matches!(decide(&snapshot, "first"), Outcome::Decided { .. }));
+    assert!(matches!(decide(&snapshot, "first"), Ok(Decision { .. })));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 /// of the config goes on.
 ///
 /// It names places and JSON types of the config, never a visitor's data and never a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ConfigWarning {
     path: String,
     message: String,

@@ -3,7 +3,7 @@
 use super::bucketing::{bucket, select};
 use super::rules::{RuleData, matches};
 use super::trace::Trace;
-use super::{Facts, Miss, Outcome, Source, Stored, StoredDecisions};
+use super::{Decision, DecisionSource, Facts, Stored, StoredDecisions, Undecided};
 use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, SnapshotExt, Standing};
 use crate::js::regex::Steps;
 
@@ -13,23 +13,23 @@ pub(super) fn decide<D, T>(
     experience: usize,
     facts: &Facts<'_, D>,
     trace: &mut T,
-) -> Outcome
+) -> Result<Decision, Undecided>
 where
     D: StoredDecisions + ?Sized,
     T: Trace,
 {
     // A position that the snapshot does not have cannot be decided, and must not panic.
     let Some(subject) = snapshot.experiences().get(experience) else {
-        return Outcome::Undecided(Miss::NoVariations);
+        return Err(Undecided::NotInConfig);
     };
     if facts.visitor_id.is_empty() {
-        return Outcome::Undecided(Miss::NoVisitor);
+        return Err(Undecided::NoVisitor);
     }
     trace.archived(subject.standing == Standing::Archived);
     match subject.standing {
         Standing::Running => {}
-        Standing::Archived => return Outcome::Undecided(Miss::Archived),
-        Standing::NoId => return Outcome::Undecided(Miss::NoId),
+        Standing::Archived => return Err(Undecided::Archived),
+        Standing::NoId => return Err(Undecided::NoId),
     }
     let in_environment = match (&subject.environment, facts.environment) {
         (Environment::Any, _) | (Environment::Named(_), None) => true,
@@ -38,7 +38,7 @@ where
     };
     trace.environment(subject, facts.environment, in_environment);
     if !in_environment {
-        return Outcome::Undecided(Miss::Environment);
+        return Err(Undecided::Environment);
     }
     let (stored, stale) = match facts.decisions.stored(subject.home as usize) {
         Stored::Variation(variation) if variation < subject.variations.len() => (Some(variation), false),
@@ -50,33 +50,33 @@ where
     let located = at_location(snapshot, subject, facts, &mut steps, trace);
     trace.location(subject, located);
     if !located {
-        return Outcome::Undecided(Miss::Location);
+        return Err(Undecided::Location);
     }
     let in_audience = in_audiences(snapshot, subject, facts, stored.is_some(), &mut steps, trace);
     trace.audiences(subject, in_audience);
     if !in_audience {
-        return Outcome::Undecided(Miss::Audience);
+        return Err(Undecided::Audience);
     }
     let in_segment = in_segments(snapshot, subject, facts);
     trace.segments(&subject.segments, in_segment);
     if !in_segment {
-        return Outcome::Undecided(Miss::Segments);
+        return Err(Undecided::Segments);
     }
     if subject.variations.is_empty() {
-        return Outcome::Undecided(Miss::NoVariations);
+        return Err(Undecided::NoVariations);
     }
     if let Some(asked) = facts.forced_variation {
         let found = subject.variation_index(asked);
         trace.forced(asked, found.is_some());
         match found {
             Some(variation) if stored != Some(variation) => {
-                return Outcome::Decided { variation, source: Source::Forced };
+                return Ok(Decision { variation, source: DecisionSource::Forced });
             }
             _ => {}
         }
     }
     if let Some(variation) = stored {
-        return Outcome::Decided { variation, source: Source::Stored };
+        return Ok(Decision { variation, source: DecisionSource::Stored });
     }
     let hash = subject.hash.update(facts.visitor_id.as_bytes()).finish();
     let bucket = bucket(hash, snapshot.max_traffic());
@@ -84,10 +84,10 @@ where
     trace.bucketed(subject, hash, bucket, variation);
     match variation {
         Some(variation) if variation < subject.variations.len() => {
-            Outcome::Decided { variation, source: Source::Hashed { bucket } }
+            Ok(Decision { variation, source: DecisionSource::Hashed { bucket } })
         }
-        Some(_) => Outcome::Undecided(Miss::OtherVariations { bucket }),
-        None => Outcome::Undecided(Miss::NotDecided { bucket }),
+        Some(_) => Err(Undecided::OtherVariations { bucket }),
+        None => Err(Undecided::NotBucketed { bucket }),
     }
 }
 

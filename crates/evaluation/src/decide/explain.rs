@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::trace::{Trace, Verdict};
-use super::{Facts, Outcome, Source, StoredDecisions, experience};
+use super::{Decision, DecisionSource, Facts, StoredDecisions, Undecided, experience};
 use crate::attributes::AttributeValue;
 use crate::config::{
     Audience, ConfigSnapshot, Environment, Experience, Item, ItemPath, Place, RuledEntity, SnapshotExt, Test,
@@ -169,7 +169,7 @@ pub fn explain_experience<D>(
     snapshot: &ConfigSnapshot,
     experience: usize,
     facts: &Facts<'_, D>,
-) -> (Outcome, Explanation)
+) -> (Result<Decision, Undecided>, Explanation)
 where
     D: StoredDecisions + ?Sized,
 {
@@ -183,15 +183,15 @@ where
     let outcome = experience::decide(snapshot, experience, facts, &mut collector);
     let subject = snapshot.experiences().get(experience);
     let (name, variation) = match outcome {
-        Outcome::Decided { variation, source } => {
+        Ok(Decision { variation, source }) => {
             let name = match source {
-                Source::Stored => "stored",
-                Source::Hashed { .. } => "hashed",
-                Source::Forced => "forced",
+                DecisionSource::Stored => "stored",
+                DecisionSource::Hashed { .. } => "hashed",
+                DecisionSource::Forced => "forced",
             };
             (name, subject.and_then(|subject| subject.variations.get(variation)))
         }
-        Outcome::Undecided(miss) => (miss.code(), None),
+        Err(why) => (why.code(), None),
     };
     let explanation = Explanation {
         experience_id: subject.map(|subject| subject.id.to_string()).unwrap_or_default(),

@@ -89,70 +89,84 @@ impl<'a> Facts<'a, NoDecisions> {
     }
 }
 
-/// What became of one experience.
+/// A visitor's variation of one experience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The visitor has a variation.
-    Decided {
-        /// The position of the variation.
-        variation: usize,
-        /// Where the decision comes from.
-        source: Source,
-    },
-    /// The visitor has none.
-    Undecided(Miss),
+pub struct Decision {
+    /// The position of the variation.
+    pub variation: usize,
+    /// Where the decision comes from.
+    pub source: DecisionSource,
 }
 
 /// Where a decision comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It was stored, and is not stored or reported again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DecisionSource {
+    /// It was made earlier and remembered; it is not stored or reported again.
     Stored,
-    /// The visitor's hash.
+    /// The visitor's hash made it now.
     Hashed {
-        /// The bucket.
+        /// The bucket value, 0 to 9,999 unless `max_traffic` is set.
         bucket: u32,
     },
-    /// The call asked for it.
+    /// A preview, or the call, asked for this variation.
     Forced,
 }
 
-/// Why there is no decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Miss {
+/// Why a visitor has no variation of an experience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Undecided {
+    /// The config has no such experience.
+    #[error("the config has no such experience")]
+    NotInConfig,
     /// The visitor id is empty.
+    #[error("the visitor id is empty")]
     NoVisitor,
     /// The experience is archived.
+    #[error("the experience is archived")]
     Archived,
-    /// The id of the experience is false to JavaScript.
+    /// The id of the experience is `0`, `false` or empty, with which nobody is decided.
+    #[error("the experience has no usable id")]
     NoId,
     /// The experience runs in another environment.
+    #[error("the experience runs in another environment")]
     Environment,
     /// The location attributes do not match.
+    #[error("the location does not match")]
     Location,
-    /// The visitor is not in the audiences.
+    /// The visitor is not in the audience.
+    #[error("the visitor is not in the audience")]
     Audience,
     /// The visitor has none of the custom segments.
+    #[error("the visitor has none of the custom segments")]
     Segments,
-    /// The experience has no variations, or the config no experience at the position.
+    /// The experience has no variations.
+    #[error("the experience has no variations")]
     NoVariations,
-    /// The bucket belongs to no variation that takes visitors.
-    NotDecided {
-        /// The bucket.
+    /// The visitor's bucket belongs to no variation that takes visitors.
+    #[error("the bucket {bucket} belongs to no variation")]
+    NotBucketed {
+        /// The bucket value.
         bucket: u32,
     },
-    /// The bucket belongs to a variation that the first experience with this id does not have.
+    /// An experience before this one has the same id, and does not have the variation that the
+    /// visitor's bucket belongs to.
+    #[error("the bucket {bucket} belongs to a variation that the first experience with this id lacks")]
     OtherVariations {
-        /// The bucket.
+        /// The bucket value.
         bucket: u32,
     },
 }
 
-impl Miss {
-    /// A stable name for diagnostics.
+impl Undecided {
+    /// A stable name, as in explanations and diagnoses.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
+            Self::NotInConfig => "experience_not_found",
             Self::NoVisitor => "no_visitor",
             Self::Archived => "archived",
             Self::NoId => "no_id",
@@ -161,15 +175,22 @@ impl Miss {
             Self::Audience => "audience_mismatch",
             Self::Segments => "segment_mismatch",
             Self::NoVariations => "no_variations",
-            Self::NotDecided { .. } => "variation_not_decided",
+            Self::NotBucketed { .. } => "variation_not_decided",
             Self::OtherVariations { .. } => "id_of_another_experience",
         }
     }
 }
 
 /// Decides one experience, by its position in the snapshot.
+///
+/// # Errors
+/// The visitor has no variation of it, or the snapshot no experience at the position.
 #[inline]
-pub fn decide_experience<D>(snapshot: &ConfigSnapshot, experience: usize, facts: &Facts<'_, D>) -> Outcome
+pub fn decide_experience<D>(
+    snapshot: &ConfigSnapshot,
+    experience: usize,
+    facts: &Facts<'_, D>,
+) -> Result<Decision, Undecided>
 where
     D: StoredDecisions + ?Sized,
 {

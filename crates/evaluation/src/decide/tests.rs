@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Explanation, Facts, Miss, Outcome, Source, Step, Stored, StoredDecisions, decide_experience,
-    explain_experience, goal_matches,
+    Decision, DecisionSource, Explanation, Facts, Step, Stored, StoredDecisions, Undecided,
+    decide_experience, explain_experience, goal_matches,
 };
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{BucketOrder, CompileOptions, ConfigSnapshot, SnapshotExt, compile};
@@ -72,7 +72,7 @@ impl Default for Case<'_> {
 }
 
 impl Case<'_> {
-    fn explain(&self, snapshot: &ConfigSnapshot) -> (Outcome, Explanation) {
+    fn explain(&self, snapshot: &ConfigSnapshot) -> (Result<Decision, Undecided>, Explanation) {
         let facts = Facts {
             visitor_id: "visitor",
             attributes: &self.attributes,
@@ -88,13 +88,13 @@ impl Case<'_> {
         explained
     }
 
-    fn decide(&self, experience: &Value) -> Outcome {
+    fn decide(&self, experience: &Value) -> Result<Decision, Undecided> {
         self.explain(&snapshot(experience, &CompileOptions::default())).0
     }
 }
 
-fn decided(variation: usize, source: Source) -> Outcome {
-    Outcome::Decided { variation, source }
+fn decided(variation: usize, source: DecisionSource) -> Result<Decision, Undecided> {
+    Ok(Decision { variation, source })
 }
 
 #[test]
@@ -103,52 +103,52 @@ fn a_forced_variation_wins_whatever_its_status_but_repeats_no_stored_one() {
     let forced = |forced, stored| {
         Case { forced: Some(forced), decisions: Decisions(vec![stored]), ..Case::default() }.decide(&all)
     };
-    assert_eq!(forced("30", None), decided(2, Source::Forced));
-    assert_eq!(forced("30", Some("20")), decided(2, Source::Forced));
-    assert_eq!(forced("30", Some("30")), decided(2, Source::Stored));
-    assert_eq!(forced("99", Some("20")), decided(0, Source::Stored));
-    assert!(matches!(forced("99", None), Outcome::Decided { source: Source::Hashed { .. }, .. }));
+    assert_eq!(forced("30", None), decided(2, DecisionSource::Forced));
+    assert_eq!(forced("30", Some("20")), decided(2, DecisionSource::Forced));
+    assert_eq!(forced("30", Some("30")), decided(2, DecisionSource::Stored));
+    assert_eq!(forced("99", Some("20")), decided(0, DecisionSource::Stored));
+    assert!(matches!(forced("99", None), Ok(Decision { source: DecisionSource::Hashed { .. }, .. })));
 }
 
 #[test]
 fn a_permanent_audience_is_asked_until_there_is_a_decision() {
     let restricted = json!({"audiences": ["p"]});
     let asked = |stored| Case { decisions: Decisions(vec![stored]), ..Case::default() }.decide(&restricted);
-    assert_eq!(asked(None), Outcome::Undecided(Miss::Audience));
-    assert_eq!(asked(Some("10")), decided(1, Source::Stored));
+    assert_eq!(asked(None), Err(Undecided::Audience));
+    assert_eq!(asked(Some("10")), decided(1, DecisionSource::Stored));
     // A variation that is gone is no decision.
-    assert_eq!(asked(Some("99")), Outcome::Undecided(Miss::Audience));
+    assert_eq!(asked(Some("99")), Err(Undecided::Audience));
 }
 
 #[test]
 fn an_exclusion_counts_stored_ids_even_of_variations_that_are_gone() {
     let exclusive = json!({"audiences": ["x"]});
     let bucketed = |id| Case { decisions: Decisions(vec![None, id]), ..Case::default() }.decide(&exclusive);
-    assert!(matches!(bucketed(None), Outcome::Decided { .. }));
-    assert!(matches!(bucketed(Some("")), Outcome::Decided { .. }));
-    assert_eq!(bucketed(Some("40")), Outcome::Undecided(Miss::Audience));
-    assert_eq!(bucketed(Some("gone")), Outcome::Undecided(Miss::Audience));
+    assert!(matches!(bucketed(None), Ok(Decision { .. })));
+    assert!(matches!(bucketed(Some("")), Ok(Decision { .. })));
+    assert_eq!(bucketed(Some("40")), Err(Undecided::Audience));
+    assert_eq!(bucketed(Some("gone")), Err(Undecided::Audience));
 }
 
 #[test]
 fn environment_and_segments_restrict_when_they_are_given() {
     let live = json!({"environment": "live"});
     let running = |environment| Case { environment, ..Case::default() }.decide(&live);
-    assert!(matches!(running(None), Outcome::Decided { .. }));
-    assert!(matches!(running(Some("live")), Outcome::Decided { .. }));
-    assert_eq!(running(Some("Live")), Outcome::Undecided(Miss::Environment));
+    assert!(matches!(running(None), Ok(Decision { .. })));
+    assert!(matches!(running(Some("live")), Ok(Decision { .. })));
+    assert_eq!(running(Some("Live")), Err(Undecided::Environment));
 
     let segmented = json!({"audiences": ["s"]});
     let recorded = |segments| Case { segments, ..Case::default() }.decide(&segmented);
-    assert_eq!(recorded(vec![]), Outcome::Undecided(Miss::Segments));
-    assert!(matches!(recorded(vec!["s".into()]), Outcome::Decided { .. }));
-    assert_eq!(Case::default().decide(&json!({"variations": []})), Outcome::Undecided(Miss::NoVariations));
+    assert_eq!(recorded(vec![]), Err(Undecided::Segments));
+    assert!(matches!(recorded(vec!["s".into()]), Ok(Decision { .. })));
+    assert_eq!(Case::default().decide(&json!({"variations": []})), Err(Undecided::NoVariations));
 }
 
 #[test]
 fn a_segment_counts_by_whichever_of_its_id_javascript_counts() {
     let recorded = Case { segments: vec!["0".into()], ..Case::default() };
-    assert!(matches!(recorded.decide(&json!({"audiences": ["0"]})), Outcome::Decided { .. }));
+    assert!(matches!(recorded.decide(&json!({"audiences": ["0"]})), Ok(Decision { .. })));
 }
 
 #[test]
@@ -174,9 +174,9 @@ fn a_stored_position_that_the_experience_does_not_have_is_no_decision() {
             forced_variation: None,
         };
         let outcome = decide_experience(&snapshot, 0, &facts);
-        assert!(matches!(outcome, Outcome::Decided { source: Source::Hashed { .. }, .. }), "{outcome:?}");
+        assert!(matches!(outcome, Ok(Decision { source: DecisionSource::Hashed { .. }, .. })), "{outcome:?}");
         // Nor is there an answer for an experience that the snapshot does not have.
-        assert_eq!(decide_experience(&snapshot, 2, &facts), Outcome::Undecided(Miss::NoVariations));
+        assert_eq!(decide_experience(&snapshot, 2, &facts), Err(Undecided::NotInConfig));
     }
 }
 
@@ -226,7 +226,7 @@ fn an_explanation_names_the_item_that_decided_and_no_value_of_the_visitor() {
     let json = serde_json::to_value(&explanation).unwrap();
     assert!(!json.to_string().contains("hunter2"));
     assert_eq!(json["outcome"], json!("hashed"));
-    assert_eq!(json["variation_id"].is_string(), matches!(outcome, Outcome::Decided { .. }));
+    assert_eq!(json["variation_id"].is_string(), matches!(outcome, Ok(Decision { .. })));
     let audiences = &json["steps"][4];
     assert_eq!(audiences["step"], json!("audiences"));
     // The first of "any" that matches ends the question.
@@ -247,7 +247,7 @@ fn an_explanation_names_the_item_that_decided_and_no_value_of_the_visitor() {
 fn an_explanation_ends_at_the_step_that_settled_it() {
     let restricted = snapshot(&json!({"audiences": ["p"]}), &CompileOptions::default());
     let (outcome, explanation) = Case::default().explain(&restricted);
-    assert_eq!(outcome, Outcome::Undecided(Miss::Audience));
+    assert_eq!(outcome, Err(Undecided::Audience));
     assert_eq!(explanation.outcome, "audience_mismatch");
     assert!(matches!(explanation.steps.last(), Some(Step::Audiences { passed: false, matching: "any", .. })));
 }
@@ -282,7 +282,7 @@ fn an_item_without_an_answer_is_false_negated_or_not_and_the_explanation_says_wh
         let snapshot = compile(config.to_string(), &options).unwrap().snapshot;
         let case = Case { attributes: Attributes::new().with("text", "a".repeat(60)), ..Case::default() };
         let (outcome, explanation) = case.explain(&snapshot);
-        assert_eq!(outcome, Outcome::Undecided(Miss::Audience));
+        assert_eq!(outcome, Err(Undecided::Audience));
         let json = serde_json::to_value(explanation.steps.last()).unwrap();
         json["evaluated"][0]["items"][0]["result"].as_str().unwrap().to_owned()
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convert_sdk::DataStore;
+use convert_sdk::ports::DataStore;
 use convert_sdk_redis::RedisStore;
 use redis::Commands;
 use serde_json::json;

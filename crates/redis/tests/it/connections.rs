@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use convert_sdk::DataStore;
+use convert_sdk::ports::DataStore;
 use convert_sdk_redis::RedisStore;
 
 use crate::proxy::{Mood, Proxy};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use convert_emulator::Emulator;
-use convert_sdk::{Core, DataStore};
+use convert_sdk::Core;
+use convert_sdk::ports::DataStore;
 use convert_sdk_redis::{RedisStore, RedisStoreBuilder};
 
 use crate::offers::{convert, host};

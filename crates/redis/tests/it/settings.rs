@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use convert_sdk::DataStore;
+use convert_sdk::ports::DataStore;
 use convert_sdk_redis::{OpenError, RedisStore};
 
 use crate::server::Redis;

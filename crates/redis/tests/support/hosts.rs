@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, Project};
-use convert_sdk::{Core, DeliveryConfig, OverflowPolicy, SdkConfig, TransportConfig};
+use convert_sdk::config::TransportConfig;
+use convert_sdk::delivery::{DeliveryConfig, OverflowPolicy};
+use convert_sdk::{Core, SdkConfig};
 use convert_sdk_redis::RedisStore;
 
 pub(crate) type Failure = Box<dyn std::error::Error>;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use convert_emulator::Emulator;
-use convert_sdk::{Core, DataStore};
+use convert_sdk::Core;
+use convert_sdk::ports::DataStore;
 
 use crate::sdk::{PATIENCE, start, to, visitor};
 

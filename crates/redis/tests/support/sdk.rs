@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, EventData, Project};
-use convert_sdk::{Context, Core, SdkConfig, SdkConfigBuilder, TransportConfig};
+use convert_sdk::config::TransportConfig;
+use convert_sdk::{Context, Core, SdkConfig, SdkConfigBuilder};
 use serde_json::Value;
 
 /// Long enough that only a hang can exhaust it.

@@ -5,10 +5,10 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project, RouteKind, ServerCertificate};
-use convert_sdk::{
-    Core, FlushError, InitializeError, LoadError, SdkConfig, SdkConfigBuilder, TransportConfig,
-    TransportConfigBuilder, TransportError,
-};
+use convert_sdk::config::{TransportConfig, TransportConfigBuilder};
+use convert_sdk::error::LoadError;
+use convert_sdk::ports::TransportError;
+use convert_sdk::{Core, FlushError, InitializeError, SdkConfig, SdkConfigBuilder};
 use convert_sdk_reqwest::ReqwestTransport;
 use futures_executor::block_on;
 use tokio::runtime::{Builder, Runtime};

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Project};
-use convert_sdk::{Core, FlushOptions, SdkConfig, SdkConfigBuilder, TransportConfig, TransportConfigBuilder};
+use convert_sdk::config::{TransportConfig, TransportConfigBuilder};
+use convert_sdk::delivery::FlushOptions;
+use convert_sdk::{Core, SdkConfig, SdkConfigBuilder};
 use serde_json::Value;
 
 /// A key with a slash that is not account and project.

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use convert_sdk::{ConfigRequest, ConfigResponse, ConfigSource, Core, SdkConfig, TransportError, attributes};
+use convert_sdk::ports::{ConfigRequest, ConfigResponse, ConfigSource, TransportError};
+use convert_sdk::{Core, SdkConfig, attributes};
 use convert_sdk_rocket::{Convert, ConvertFairing, LaunchError, Visitor, VisitorCookie, launch, testing};
 use rocket::error::ErrorKind;
 use rocket::http::Header;
@@ -43,7 +44,7 @@ fn url(visitor: Visitor) -> &'static str {
 
 #[get("/decisions/<_>")]
 fn decisions(visitor: Visitor) -> String {
-    format!("{} {}", visitor.visitor_id(), visitor.run_experience("checkout").is_some())
+    format!("{} {}", visitor.visitor_id(), visitor.run_experience("checkout").is_ok())
 }
 
 #[get("/public")]

@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use actix_web::error::ErrorNotFound;
 use actix_web::{App, HttpServer, web};
-use convert_sdk::{Core, RefreshConfig};
+use convert_sdk::Core;
 use convert_sdk_actix::{
     Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env, serve, stop_signal,
 };
 
-/// How late an event may be while the server runs.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// Below what the supervisor leaves: 30 s on Kubernetes.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -31,10 +29,7 @@ async fn terms() -> Result<String, actix_web::Error> {
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let config = config_from_env()?
-        // Without it an experience that is stopped goes on here until the next start.
-        .refresh(RefreshConfig::default())
-        .auto_flush_interval(FLUSH_INTERVAL);
+    let config = config_from_env()?.for_server();
     let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain());
     tokio::select! {
         ready = convert.initialize() => ready?,

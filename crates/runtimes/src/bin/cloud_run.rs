@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Router, routing::post};
-use convert_sdk::{Core, RefreshConfig};
+use convert_sdk::{Core, config::RefreshConfig};
 use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;

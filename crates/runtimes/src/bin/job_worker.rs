@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt;
 use apalis::prelude::{Data, MemoryStorage, TaskSink, WorkerBuilder, WorkerError};
-use convert_sdk::{AsyncCore, RefreshConfig};
+use convert_sdk::{AsyncCore, config::RefreshConfig};
 use convert_sdk_web::{config_from_env, run_until, stop_signal};
 
 /// Jobs at once; each waits for its own delivery.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use convert_sdk::{AsyncCore, FlushOptions};
+use convert_sdk::{AsyncCore, delivery::FlushOptions};
 use convert_sdk_web::config_from_env;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::Deserialize;

@@ -10,7 +10,7 @@ use crate::program::{Convert, conversions_of};
 const CLOUD_RUN_LEAVES: Duration = Duration::from_secs(10);
 
 #[test]
-fn an_event_is_delivered_before_the_response_and_none_is_lost_in_a_stop_under_load() {
+fn a_stop_under_load_loses_no_event() {
     let convert = Convert::start();
     let settings = [("HOST", "127.0.0.1"), ("PORT", "0")];
     let program = convert.run(env!("CARGO_BIN_EXE_cloud_run"), &[], &settings);

@@ -10,7 +10,7 @@ use crate::program::{Convert, PATIENCE, conversions_of};
 const SUPERVISOR_LEAVES: Duration = Duration::from_secs(10);
 
 #[test]
-fn each_finished_jobs_event_is_delivered_though_the_worker_is_stopped_in_the_middle() {
+fn a_stopped_worker_delivers_every_finished_jobs_event() {
     let convert = Convert::start();
     let jobs = 2_000;
     let program = convert.run(env!("CARGO_BIN_EXE_job_worker"), &[&jobs.to_string()], &[]);

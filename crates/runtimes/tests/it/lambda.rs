@@ -17,7 +17,7 @@ fn start(convert: &Convert, api: &RuntimeApi) -> Program {
 }
 
 #[test]
-fn every_event_is_delivered_before_its_response_and_nothing_happens_while_frozen() {
+fn events_are_delivered_before_the_response() {
     let convert = Convert::start();
     let api = RuntimeApi::start();
     let program = start(&convert, &api);
@@ -44,7 +44,7 @@ fn every_event_is_delivered_before_its_response_and_nothing_happens_while_frozen
 }
 
 #[test]
-fn what_a_failing_endpoint_refuses_is_delivered_with_the_next_invocation() {
+fn refused_events_are_delivered_with_the_next_invocation() {
     let convert = Convert::start();
     let api = RuntimeApi::start();
     let _program = start(&convert, &api);

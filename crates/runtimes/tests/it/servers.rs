@@ -5,21 +5,21 @@ use crate::load;
 use crate::program::{Convert, Program, ROCKET, ROCKET_LISTENS, conversions_of};
 
 #[test]
-fn an_axum_server_answers_open_requests_and_delivers_when_it_is_stopped() {
+fn a_stopped_axum_server_answers_and_delivers() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_axum_server"), &[], &[]);
     stop_with_open_connections(&convert, program);
 }
 
 #[test]
-fn an_actix_server_answers_open_requests_and_delivers_when_it_is_stopped() {
+fn a_stopped_actix_server_answers_and_delivers() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_actix_server"), &[], &[]);
     stop_with_open_connections(&convert, program);
 }
 
 #[test]
-fn a_rocket_server_delivers_for_every_answered_request_when_it_is_stopped_under_load() {
+fn a_rocket_server_stopped_under_load_delivers() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_rocket_quickstart"), &[], &ROCKET);
     let address = program.says(ROCKET_LISTENS).parse().unwrap();

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{ConfigRequest, ConfigResponse, ConfigSource, Core, FlushError, SdkConfig, TransportError};
+use convert_sdk::ports::{ConfigRequest, ConfigResponse, ConfigSource, TransportError};
+use convert_sdk::{Core, FlushError, SdkConfig};
 use convert_sdk_web::{Convert, Framework, RequestUrl, VisitorCookie, testing};
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{AsyncDataStore, BoxFuture, Core, SdkConfig, StoreError};
+use convert_sdk::{
+    Core, SdkConfig,
+    ports::{AsyncDataStore, BoxFuture, StoreError},
+};
 use serde_json::Value;
 use tokio::runtime::Handle;
 

@@ -1,6 +1,6 @@
 //! Previews: the forced variation, every other decision, and that nothing is left of it.
 
-use convert_sdk::{Context, EntityKind};
+use convert_sdk::{Context, config::EntityKind};
 use serde_json::{Value, json};
 
 use crate::error::{FieldFlaw, Trouble};

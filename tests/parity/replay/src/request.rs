@@ -136,7 +136,7 @@ pub(super) fn attributes(object: Option<&Object>) -> Attributes {
 
 /// One decision as the vectors write it.
 pub(crate) fn decision(context: &Context, key: &str, options: &RunOptions) -> Value {
-    let Some(result) = context.run_experience_with(key, options) else {
+    let Ok(result) = context.run_experience_with(key, options) else {
         return json!({"none": why_none(context, key, options)});
     };
     match result.bucket_value() {

@@ -133,7 +133,7 @@ impl Asked {
     fn answer(&mut self, call: &Operation) -> Result<Value, Trouble> {
         Ok(match call {
             Operation::Run(call) => {
-                let result = self.context.run_experience_with(&call.key, &options(call));
+                let result = self.context.run_experience_with(&call.key, &options(call)).ok();
                 let id = result.map(|result| result.variation_id().to_owned());
                 let exposure = result.as_ref().map(Exposure::of);
                 self.exposures.extend(exposure);
@@ -147,7 +147,7 @@ impl Asked {
             Operation::Feature(call) => {
                 self.unseen = true;
                 let options = options(call).experience_keys(call.experience_keys.iter().map(String::as_str));
-                let result = self.context.run_feature_with(&call.key, &options);
+                let result = self.context.run_feature_with(&call.key, &options).ok();
                 json!(result.map(|result| [result.experience_key(), result.feature_id()]))
             }
             Operation::Features(call) => {

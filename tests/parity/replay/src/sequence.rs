@@ -83,7 +83,7 @@ pub(crate) fn convert(context: &Visitor, call: &ConversionCall) -> Result<Conver
     for datum in call.goal_data.iter().flatten() {
         options = with_datum(options, datum).map_err(|flaw| flaw.within("request.conversions"))?;
     }
-    context.track_conversion_confirmed(&call.goal_key, &options)
+    Ok(context.track_conversion_confirmed(&call.goal_key, &options))
 }
 
 fn with_datum(options: ConversionOptions, datum: &GoalDatum) -> Result<ConversionOptions, FieldFlaw> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use convert_sdk::{DataStore, StoreError};
+use convert_sdk::ports::{DataStore, StoreError};
 use serde_json::{Value, json};
 
 /// Keeps everything for ever, and counts what the SDK changes.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use convert_sdk::{Core, DeliveryConfig, InvalidOption, SdkConfig};
+use convert_sdk::{Core, InvalidOption, SdkConfig, delivery::DeliveryConfig};
 use serde_json::{Map, Value, json};
 
 use crate::error::{FieldFlaw, Trouble};

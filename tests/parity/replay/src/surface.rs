@@ -8,7 +8,7 @@ use std::thread::{self, Thread};
 
 use convert_sdk::{
     AsyncContext, AsyncCore, Attributes, Context, ContextError, ConversionOptions, ConversionResult, Core,
-    InitializeError, PreviewError, Stats,
+    InitializeError, Stats, error::PreviewError,
 };
 
 use crate::error::Trouble;
@@ -103,12 +103,11 @@ impl Visitor {
         &self,
         goal_key: &str,
         options: &ConversionOptions,
-    ) -> Result<ConversionResult, Trouble> {
-        let confirmed = match self {
+    ) -> ConversionResult {
+        match self {
             Self::Sync(context) => context.track_conversion_confirmed(goal_key, options, PATIENCE),
             Self::Async(context) => block_on(context.track_conversion_confirmed(goal_key, options, PATIENCE)),
-        };
-        confirmed.map_err(|error| Trouble::Sdk(error.to_string()))
+        }
     }
 }
 

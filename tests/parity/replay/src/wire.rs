@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use convert_sdk::{DeliveryFailure, EventBatch, EventSink, Receipt};
+use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt};
 use serde_json::Value;
 
 /// What went over the wire.

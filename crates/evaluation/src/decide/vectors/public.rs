@@ -8,7 +8,7 @@ use super::{Tally, same, snapshot};
 use crate::attributes::{AttributeValue, Attributes, AttributesExt};
 use crate::config::{CarriedFeature, CompileOptions, ConfigSnapshot, Experience, SnapshotExt};
 use crate::decide::{
-    Facts, Miss, Outcome, Source, Stored, StoredDecisions, carried_features, decide_experience,
+    Decision, DecisionSource, Facts, Stored, StoredDecisions, Undecided, carried_features, decide_experience,
     explain_experience, match_custom_segments,
 };
 use crate::js::text::text;
@@ -130,7 +130,11 @@ impl<'a> Visitor<'a> {
         data
     }
 
-    pub(super) fn decide(&self, memory: &Memory<'_>, key: &str) -> Option<(usize, Outcome)> {
+    pub(super) fn decide(
+        &self,
+        memory: &Memory<'_>,
+        key: &str,
+    ) -> Option<(usize, Result<Decision, Undecided>)> {
         let experience = self.snapshot.experience_index(key)?;
         let facts = Facts {
             visitor_id: self.id,
@@ -145,7 +149,7 @@ impl<'a> Visitor<'a> {
         let outcome = decide_experience(self.snapshot, experience, &facts);
         let (explained, explanation) = explain_experience(self.snapshot, experience, &facts);
         assert_eq!(outcome, explained);
-        assert_eq!(explanation.variation_id.is_some(), matches!(outcome, Outcome::Decided { .. }));
+        assert_eq!(explanation.variation_id.is_some(), matches!(outcome, Ok(Decision { .. })));
         Some((experience, outcome))
     }
 
@@ -156,19 +160,19 @@ impl<'a> Visitor<'a> {
         };
         let id = |variation: usize| &self.snapshot.experiences()[experience].variations[variation].id;
         match outcome {
-            Outcome::Decided { variation, source: Source::Hashed { bucket } } => {
+            Ok(Decision { variation, source: DecisionSource::Hashed { bucket } }) => {
                 json!({"variation_id": id(variation), "bucket": bucket})
             }
-            Outcome::Decided { variation, .. } => json!({"variation_id": id(variation)}),
-            Outcome::Undecided(Miss::NoVisitor) => json!({"none": "no_visitor"}),
-            Outcome::Undecided(Miss::NotDecided { .. }) => json!({"none": "not_decided"}),
-            Outcome::Undecided(_) => json!({"none": "no_match"}),
+            Ok(Decision { variation, .. }) => json!({"variation_id": id(variation)}),
+            Err(Undecided::NoVisitor) => json!({"none": "no_visitor"}),
+            Err(Undecided::NotBucketed { .. }) => json!({"none": "not_decided"}),
+            Err(_) => json!({"none": "no_match"}),
         }
     }
 
     /// Decides one experience and stores what is decided.
     pub(super) fn decide_and_store(&self, memory: &mut Memory<'_>, key: &str) -> Option<(usize, usize)> {
-        let (experience, Outcome::Decided { variation, .. }) = self.decide(memory, key)? else { return None };
+        let (experience, Ok(Decision { variation, .. })) = self.decide(memory, key)? else { return None };
         let subject = &self.snapshot.experiences()[experience];
         let id = subject.variations[variation].id.to_string();
         memory.decisions.insert(subject.id.to_string(), id);

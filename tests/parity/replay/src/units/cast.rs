@@ -61,7 +61,7 @@ impl Probe for Cast {
         let context = context(core, "visitor", Attributes::new())?;
         let options = RunOptions::new().enable_storage(false).experience_keys([key.as_str()]);
         let result = context.run_feature_with(&key, &options);
-        let actual = result.and_then(|result| result.variable("variable").cloned());
+        let actual = result.ok().and_then(|result| result.variable("variable").cloned());
         let actual = actual.unwrap_or_else(|| json!({"$js": "undefined"}));
         // JSON has no such number: the value as served is the answer (F1).
         if is_special_number(&self.expected) {

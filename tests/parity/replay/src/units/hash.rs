@@ -1,6 +1,9 @@
 //! Hashes: read from the explanation of a decision.
 
-use convert_sdk::{Attributes, Explanation, SdkConfig, Step};
+use convert_sdk::{
+    Attributes, SdkConfig,
+    diagnosis::{Explanation, Step},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

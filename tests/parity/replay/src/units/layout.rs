@@ -1,6 +1,6 @@
 //! Layouts: the variation at every boundary of an experience and beside it.
 
-use convert_sdk::{Attributes, Step};
+use convert_sdk::{Attributes, diagnosis::Step};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -35,8 +35,8 @@ impl Probe for Layout {
             let context = context(core, visitor, Attributes::new())?;
             let result = context.run_experience_with(&key, &options);
             let actual = match &result {
-                Some(result) => json!([visitor, result.bucket_value(), result.variation_id()]),
-                None => {
+                Ok(result) => json!([visitor, result.bucket_value(), result.variation_id()]),
+                Err(_) => {
                     let explanation = context.diagnose_experience_with(&key, &options).explanation;
                     let bucket = match bucketing(explanation.as_ref()) {
                         Some(Step::Bucketing { bucket, .. }) => Some(*bucket),
@@ -46,7 +46,7 @@ impl Probe for Layout {
                 }
             };
             // JavaScript loses a numeric id here: any variation is right, none is not.
-            let lost = variation.is_null() && result.is_some();
+            let lost = variation.is_null() && result.is_ok();
             let variation = if lost { &actual[2] } else { variation };
             findings.check_decision("layout", visitor, &json!([visitor, bucket, variation]), &actual);
         }

@@ -8,7 +8,8 @@ mod preview_param;
 mod regex;
 mod rule;
 
-use convert_sdk::{Attributes, Core, Explanation, RunOptions, SdkConfig, SdkConfigBuilder, Step};
+use convert_sdk::diagnosis::{Explanation, Step};
+use convert_sdk::{Attributes, Core, RunOptions, SdkConfig, SdkConfigBuilder};
 use serde::Deserialize;
 
 use crate::error::FieldFlaw;

@@ -1,6 +1,6 @@
 //! JavaScript's `Number()`: as the weight of a variation, read from the edges of the layout.
 
-use convert_sdk::{Attributes, Step};
+use convert_sdk::{Attributes, diagnosis::Step};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -40,7 +40,7 @@ impl Probe for Regex {
                 continue;
             }
             let context = context(core, "visitor", attributes! { "text" => text.as_str() })?;
-            let ask = |name| context.run_experience_with(&format!("{name}-{at}"), &quiet()).is_some();
+            let ask = |name| context.run_experience_with(&format!("{name}-{at}"), &quiet()).is_ok();
             let expected = json!({"plain": self.valid && *matched, "negated": self.valid && !matched});
             let actual = json!({"plain": ask("plain"), "negated": ask("negated")});
             findings.check(&format!("regex.{text}"), &expected, &actual);

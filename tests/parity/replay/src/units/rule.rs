@@ -48,9 +48,9 @@ impl Probe for Rule {
         let (visitor, data) = (format!("visitor-{at}"), Attributes::from(self.data.clone()));
         let matched = if self.is_exclusion() {
             let context = context(core, &visitor, Attributes::new())?.with_location(data);
-            context.run_experience_with(&at.to_string(), &quiet()).is_some()
+            context.run_experience_with(&at.to_string(), &quiet()).is_ok()
         } else {
-            context(core, &visitor, data)?.run_experience_with(&at.to_string(), &quiet()).is_some()
+            context(core, &visitor, data)?.run_experience_with(&at.to_string(), &quiet()).is_ok()
         };
         let expected = self.recommended.as_ref().unwrap_or(&self.expected);
         // Where JavaScript throws there is no answer to compare with; that the SDK gives one is all.

@@ -1,11 +1,11 @@
 //! Flushes at an end: of the process, or of a scope.
 
+use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::core::Core;
 use crate::engine::{FlushReport, ReleaseReason};
-use crate::error::ExitFlushError;
 use crate::flush::{FlushError, FlushOptions};
 use crate::shared::Shared;
 use crate::threads::{ExitJob, at_exit, blocking, run_apart};
@@ -30,14 +30,15 @@ use crate::threads::{ExitJob, at_exit, blocking, run_apart};
 ///     Core::new(config)
 /// });
 /// register_exit_flush(&CORE, Duration::from_secs(2))?;
-/// # Ok::<(), convert_sdk::ExitFlushError>(())
+/// # Ok::<(), std::io::Error>(())
 /// ```
 ///
 /// # Errors
-/// The system gives no notice of the exit: it is not a Unix, or is out of memory.
-pub fn register_exit_flush(core: &Core, timeout: Duration) -> Result<(), ExitFlushError> {
+/// [`Unsupported`](io::ErrorKind::Unsupported): the system gives no notice of the exit, because it is not a Unix or
+/// is out of memory.
+pub fn register_exit_flush(core: &Core, timeout: Duration) -> io::Result<()> {
     let job = ExitFlush { shared: Arc::downgrade(core.shared()), timeout };
-    if at_exit(Arc::new(job)) { Ok(()) } else { Err(ExitFlushError::Unavailable) }
+    if at_exit(Arc::new(job)) { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
 struct ExitFlush {
@@ -52,7 +53,7 @@ impl ExitJob for ExitFlush {
         let core = Core::of(shared);
         let timeout = self.timeout;
         // On a thread of its own, as waiting needs thread-local values, which are gone on this one.
-        run_apart("convert-exit", move || say(flush(&core, timeout)));
+        run_apart("convert-exit", move || log_failure(flush(&core, timeout)));
     }
 
     fn is_over(&self) -> bool {
@@ -73,9 +74,7 @@ impl ExitJob for ExitFlush {
 ///     core.create_context("visitor-4", ())?.track_conversion("purchase");
 ///     Ok(())
 /// }
-/// # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?;
-/// # let core = Core::new(config);
-/// # core.initialize()?;
+/// # let core = include!("../tests/doc/shop.rs");
 /// # let _shut = FlushGuard::shutting_down(&core, Duration::ZERO);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -101,7 +100,11 @@ impl FlushGuard {
 
 impl Drop for FlushGuard {
     fn drop(&mut self) {
-        say(if self.closes { self.core.shutdown(self.timeout) } else { flush(&self.core, self.timeout) });
+        log_failure(if self.closes {
+            self.core.shutdown(self.timeout)
+        } else {
+            flush(&self.core, self.timeout)
+        });
     }
 }
 
@@ -110,7 +113,7 @@ fn flush(core: &Core, timeout: Duration) -> Result<FlushReport, FlushError> {
     blocking(async |caller| core.flush_by(ReleaseReason::Exit, limit, caller).await)
 }
 
-fn say(flushed: Result<FlushReport, FlushError>) {
+fn log_failure(flushed: Result<FlushReport, FlushError>) {
     match flushed {
         // Whoever closed the core has had the ledger.
         Ok(_) | Err(FlushError::Closed(_)) => {}
