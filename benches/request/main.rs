@@ -130,7 +130,8 @@ fn rate<I: Iterator<Item = Request>>(
 fn refused() {
     const REQUESTS: usize = 200_000;
     let config = SdkConfig::builder().data_json(project(EXPERIENCES, 2)).build();
-    let core = config.ok().and_then(|config| Core::builder(config).transport(Endpoint::default()).build().ok());
+    let core =
+        config.ok().and_then(|config| Core::builder(config).transport(Endpoint::default()).build().ok());
     let Some(core) = core.filter(|core| core.initialize().is_ok()) else { return };
     let keys = asked_keys();
     let ask = |it: &Request| _ = request(&core, it, Request::attributes, &keys);
