@@ -99,9 +99,6 @@ impl Decisions {
 
     /// Notes that the exposure is on its way; says whether it was not before.
     pub(crate) fn expose(&self, snapshot: &ConfigSnapshot, experience: usize) -> bool {
-        if self.is_exposed(experience) {
-            return false;
-        }
         self.change(snapshot, experience, |note| note | EXPOSED) & EXPOSED == 0
     }
 
