@@ -76,20 +76,18 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Known visitors, in a queue that takes whatever comes.
+/// Known visitors. Between two passes, which alone are timed, every queue empties, so that nothing is refused.
 fn scale(rounds: usize) {
     let (floor, records) = RequestFloor::new(EXPERIENCES);
     std::thread::spawn(move || records.iter().for_each(|record| _ = black_box(record)));
     let (core, keys) = (support::core(project(EXPERIENCES, 2)), asked_keys());
     let visitors = |thread: usize| (0..VISITORS).map(move |at| Request::of(thread * VISITORS + at));
     let ratios = (0..rounds).map(|_| {
-        let floors = [1, 2].map(|threads| {
-            floor.drain();
-            rate(threads, visitors, |it| floor.request(it, &keys))
-        });
+        let floors =
+            [1, 2].map(|threads| rate(threads, visitors, |it| floor.request(it, &keys), || floor.drain()));
         let sdks = [1, 2].map(|threads| {
-            core.flush(Duration::from_secs(60)).ok();
-            rate(threads, visitors, |it| request(&core, it, Request::attributes, &keys))
+            let ask = |it: &Request| request(&core, it, Request::attributes, &keys);
+            rate(threads, visitors, ask, || drop(core.flush(Duration::from_secs(60))))
         });
         (sdks[1] / sdks[0]) / (floors[1] / floors[0])
     });
@@ -101,6 +99,7 @@ fn rate<I: Iterator<Item = Request>>(
     threads: usize,
     visitors: impl Fn(usize) -> I,
     ask: impl Fn(&Request) -> bool + Sync,
+    settle: impl Fn() + Sync,
 ) -> f64 {
     let stop = AtomicBool::new(false);
     let requests: Vec<Vec<Request>> = (0..threads).map(|thread| visitors(thread).collect()).collect();
@@ -108,15 +107,17 @@ fn rate<I: Iterator<Item = Request>>(
         let counts: Vec<_> = requests
             .iter()
             .map(|requests| {
-                let (stop, ask) = (&stop, &ask);
+                let (stop, ask, settle) = (&stop, &ask, &settle);
                 scope.spawn(move || {
                     requests.iter().for_each(|it| assert!(ask(it)));
-                    let (start, mut count) = (Instant::now(), 0_usize);
-                    while !stop.load(Ordering::Relaxed) {
+                    let (mut taken, mut count) = (Duration::ZERO, 0_usize);
+                    while !stop.load(Ordering::Relaxed) || count == 0 {
+                        settle();
+                        let start = Instant::now();
                         requests.iter().for_each(|it| assert!(ask(black_box(it))));
-                        count += requests.len();
+                        (taken, count) = (taken + start.elapsed(), count + requests.len());
                     }
-                    count as f64 / start.elapsed().as_secs_f64()
+                    count as f64 / taken.as_secs_f64()
                 })
             })
             .collect();

@@ -17,13 +17,13 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "request of a known visitor / floor",
         bar: 2.5,
-        gate: 2.5,
+        gate: 6.2,
         ratio: |cost| cost("request, known") / cost("request floor, known"),
     },
     Row {
         name: "request of a new visitor / floor",
         bar: 2.5,
-        gate: 2.5,
+        gate: 5.1,
         ratio: |cost| cost("request, new") / cost("request floor, new"),
     },
     Row {
@@ -35,7 +35,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "context of a known visitor, with report keys / without",
         bar: 1.15,
-        gate: 1.15,
+        gate: 1.3,
         ratio: |cost| cost("context with report keys") / cost("context without report keys"),
     },
     Row {
@@ -77,7 +77,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "(first exposure, not remembered - evaluation) / bare send",
         bar: 2.0,
-        gate: 2.6,
+        gate: 3.0,
         ratio: |cost| {
             (cost("first exposure, not remembered") - cost("evaluation by key")) / cost("bare send")
         },

@@ -92,11 +92,14 @@ impl Decisions {
         self.change(snapshot, experience, |note| note & EXPOSED | variation);
     }
 
+    /// Whether the exposure is on its way.
+    #[inline]
+    pub(crate) fn is_exposed(&self, experience: usize) -> bool {
+        self.note(experience) & EXPOSED != 0
+    }
+
     /// Notes that the exposure is on its way; says whether it was not before.
     pub(crate) fn expose(&self, snapshot: &ConfigSnapshot, experience: usize) -> bool {
-        if self.note(experience) & EXPOSED != 0 {
-            return false;
-        }
         self.change(snapshot, experience, |note| note | EXPOSED) & EXPOSED == 0
     }
 
@@ -131,10 +134,11 @@ impl Decisions {
 
     /// Visits the decisions among the few, in config order.
     fn each_few(&self, mut visit: impl FnMut(usize, usize)) {
-        // By position, which is in the upper half.
         let mut few = self.few.each_ref().map(|slot| slot.load(Ordering::Relaxed));
-        few.sort_unstable();
-        for slot in few {
+        let taken = few.iter().take_while(|slot| **slot != 0).count();
+        // By position, which is in the upper half.
+        few[..taken].sort_unstable();
+        for slot in few.into_iter().take(taken) {
             if let variation @ 1..EMPTY = low(slot) & !EXPOSED {
                 visit((slot >> 32) as usize - 1, variation as usize - 1);
             }

@@ -290,13 +290,10 @@ impl Context {
         if self.preview.is_none() {
             // What is remembered and reported are ids, of which the first experience is the home.
             let home = self.snapshot.experiences()[experience].home as usize;
+            let stores = source != DecisionSource::Stored && options.enable_storage;
             let reports = options.enable_tracking && self.shared.config.tuning.tracking;
-            let exposed = if reports { self.expose(home, variation) } else { None };
-            if source != DecisionSource::Stored && options.enable_storage {
-                self.store(home, variation, exposed);
-            } else if let Some(epoch) = exposed.filter(|_| source == DecisionSource::Stored) {
-                let (experience_id, _) = ids(&self.snapshot, home, variation);
-                self.remember(|state| state.bucketing.expose(experience_id, epoch));
+            if stores || reports && !self.decisions.is_exposed(home) {
+                self.leave_traces((home, variation), source == DecisionSource::Stored, stores, reports);
             }
         }
         Ok(decision)
@@ -309,6 +306,24 @@ impl Context {
     }
 
     #[inline(never)]
+    fn leave_traces(
+        &self,
+        (experience, variation): (usize, usize),
+        is_stored: bool,
+        stores: bool,
+        reports: bool,
+    ) {
+        // With a decision that lasts it is remembered that its exposure was handed over.
+        let lasts = is_stored || stores;
+        let exposed = if reports { self.expose(experience, variation, lasts) } else { None };
+        if stores {
+            self.store(experience, variation, exposed);
+        } else if let Some(epoch) = exposed {
+            let (experience_id, _) = ids(&self.snapshot, experience, variation);
+            self.remember(|state| state.bucketing.expose(experience_id, epoch));
+        }
+    }
+
     fn store(&self, experience: usize, variation: usize, exposed: Option<u64>) {
         self.decisions.set(&self.snapshot, experience, variation);
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
@@ -320,13 +335,13 @@ impl Context {
 
     /// Hands the exposure to the tracker, once for each context and experience unless it is refused; the
     /// tracker sees to it that there is one for each visitor and experience. Returns the epoch in which it was
-    /// handed over, where that is remembered for the visitor's later contexts.
-    fn expose(&self, experience: usize, variation: usize) -> Option<u64> {
+    /// handed over, where that can be remembered for the visitor's later contexts.
+    fn expose(&self, experience: usize, variation: usize, lasts: bool) -> Option<u64> {
         if !self.decisions.expose(&self.snapshot, experience) {
             return None;
         }
         // Before the record: should that be lost, another epoch begins.
-        let epoch = self.shared.exposure_epoch();
+        let epoch = if lasts { self.shared.exposure_epoch() } else { None };
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
         let event = TrackedEvent::Exposure(Exposure {
             visitor_id: self.visitor_id.clone(),

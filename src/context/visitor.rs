@@ -256,7 +256,9 @@ impl Context {
             bucketing: self.decisions.pairs(&self.snapshot),
         };
         self.shared.runtime().visitors.update(&self.visitor_id, self.visitor_hash, known, change);
-        self.shared.persist();
+        if self.shared.has_store() {
+            self.shared.persist();
+        }
     }
 
     /// Unites segments with those that are known, and remembers what that changes.

@@ -2,7 +2,8 @@
 //! calling thread alone.
 
 use allocation_counter::{AllocationInfo, measure};
-use convert_sdk::{Context, RunOptions, attributes, events::LifecycleEventKind};
+use convert_sdk::events::LifecycleEventKind;
+use convert_sdk::{Attributes, Context, RunOptions, attributes};
 use serde_json::{Value, json};
 
 use crate::support::{direct, direct_to, pro, serve, start};
@@ -136,18 +137,25 @@ fn a_config_keeps_at_most_twice_the_memory_of_plain_structs() {
 
 /// What the bound in bytes assumes of a visitor.
 #[test]
-fn a_remembered_visitor_of_one_decision_takes_about_500_bytes() {
-    let core = start(direct().tracking(false));
-    let remember = |visitors: std::ops::Range<u32>| {
-        for visitor in visitors {
-            assert!(pro(&core, &format!("visitor-{visitor:09}")).run_experience("price").is_ok());
-        }
+fn a_remembered_visitor_takes_hundreds_of_bytes() {
+    let taken = |attributes: fn() -> Attributes, experiences: &[&str]| {
+        let core = start(direct().tracking(false).environment("staging"));
+        let remember = |visitors: std::ops::Range<u32>| {
+            for visitor in visitors {
+                let context = core.create_context(format!("visitor-{visitor:09}"), attributes()).unwrap();
+                assert!(experiences.iter().all(|key| context.run_experience(key).is_ok()));
+            }
+        };
+        remember(0..1);
+        // A little more than the tables of the shards have places before they grow.
+        let taken = measure(|| remember(1..60_000)).bytes_current / 60_000;
+        eprintln!("{taken} bytes a visitor of {} decisions", experiences.len());
+        taken
     };
-    remember(0..1);
-    // A little more than the tables of the shards have places before they grow.
-    let taken = measure(|| remember(1..60_000)).bytes_current / 60_000;
-    eprintln!("{taken} bytes a visitor");
-    assert!((300..600).contains(&taken), "{taken}");
+    let one = taken(|| attributes! { "plan" => "pro" }, &["price"]);
+    let segments = || attributes! { "plan" => "pro", "country" => "GR", "browser" => "firefox" };
+    let three = taken(segments, &["banner", "price", "lab"]);
+    assert!((300..600).contains(&one) && (600..1_000).contains(&three), "{one} and {three}");
 }
 
 /// Twice as much of what was chosen to be expensive takes about twice the memory, not four times.

@@ -21,6 +21,10 @@ use crate::support::{PATIENCE, direct, network, serve, start, visitor};
 const RECORDS: usize = 1_000;
 const PRODUCERS: usize = 2;
 
+fn records() -> usize {
+    std::env::var("STORM_RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(RECORDS)
+}
+
 /// What came of a storm.
 struct Toll {
     accepted: u64,
@@ -46,7 +50,7 @@ fn storm_beside(
     configure: impl FnOnce(SdkConfigBuilder) -> SdkConfigBuilder,
     weather: &(dyn Fn(&Emulator, usize) + Sync),
 ) -> Toll {
-    let records = std::env::var("STORM_RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(RECORDS);
+    let records = records();
     let emulator = serve();
     let hasty = DeliveryConfig::builder()
         .backoff(Duration::from_millis(20))
@@ -215,10 +219,10 @@ fn the_server_refuses_requests_at_random() {
 
 #[test]
 fn one_visitor_in_a_hundred_is_poison() {
-    // Of each producer's thousand: 13 and 130 to 139.
     let poison = FaultKind::poisoned_visitor("0-13");
     let toll = steady("400 for one visitor in a hundred", &Fault::track(poison));
-    assert!(toll.dropped > 0 && toll.dropped * 50 < toll.accepted && toll.twice == 0);
+    let culprits = (0..records()).filter(|number| number.to_string().starts_with("13")).count();
+    assert_eq!((toll.dropped, toll.twice), (culprits as u64, 0), "nobody but the culprits");
 }
 
 #[test]

@@ -96,26 +96,27 @@ impl Attributes {
         Self { entries: Entries::with_capacity(entries) }
     }
 
-    /// For [`attributes!`]: where each name stands when they are sorted, found out at compile time. `None` where
-    /// one stands twice.
+    /// For [`attributes!`]: with which place each place is to be swapped, one after the other, for the names to
+    /// be sorted; found out at compile time. `None` where one stands twice.
     #[doc(hidden)]
     #[must_use]
     pub const fn order_of<const N: usize>(names: &[&str; N]) -> Option<[usize; N]> {
-        let (mut order, mut known) = ([0; N], 0);
-        while known < N {
-            let mut at = known;
-            while at > 0 {
-                match compare(names[known].as_bytes(), names[order[at - 1]].as_bytes()) {
-                    Ordering::Less => order[at] = order[at - 1],
+        let (mut names, mut swaps, mut place) = (*names, [0; N], 0);
+        while place < N {
+            let (mut least, mut at) = (place, place + 1);
+            while at < N {
+                match compare(names[at].as_bytes(), names[least].as_bytes()) {
+                    Ordering::Less => least = at,
                     Ordering::Equal => return None,
-                    Ordering::Greater => break,
+                    Ordering::Greater => {}
                 }
-                at -= 1;
+                at += 1;
             }
-            order[at] = known;
-            known += 1;
+            (names[place], names[least]) = (names[least], names[place]);
+            swaps[place] = least;
+            place += 1;
         }
-        Some(order)
+        Some(swaps)
     }
 
     /// For [`attributes!`].
@@ -125,13 +126,14 @@ impl Attributes {
     pub fn of_literals<const N: usize>(
         names: &'static [&'static str; N],
         order: Option<[usize; N]>,
-        mut values: [AttributeValue; N],
+        values: [AttributeValue; N],
     ) -> Self {
-        let Some(order) = order else {
-            return names.iter().copied().map(SmolStr::new_static).zip(values).collect();
-        };
-        let mut take = |at: usize| std::mem::replace(&mut values[at], AttributeValue::Null);
-        let row = order.map(|at| (SmolStr::new_static(names[at]), take(at)));
+        let mut names = names.iter().copied();
+        let mut row = values.map(|value| (SmolStr::new_static(names.next().unwrap_or_default()), value));
+        let Some(swaps) = order else { return row.into() };
+        for (place, other) in swaps.into_iter().enumerate() {
+            row.swap(place, other);
+        }
         Self { entries: Entries::Row(Vec::from(row)) }
     }
 

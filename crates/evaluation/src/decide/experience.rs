@@ -57,7 +57,7 @@ where
     if !in_audience {
         return Err(Undecided::Audience);
     }
-    let in_segment = in_segments(snapshot, subject, facts);
+    let in_segment = subject.segments.is_empty() || in_segments(snapshot, subject, facts);
     trace.segments(&subject.segments, in_segment);
     if !in_segment {
         return Err(Undecided::Segments);
@@ -187,5 +187,5 @@ where
         let with_id = snapshot.segments_alike(*first).find(|segment| segment.has_id);
         with_id.is_some_and(|segment| super::segments::is_recorded(&segment.id, facts.custom_segments))
     };
-    experience.segments.is_empty() || experience.segments.iter().any(is_recorded)
+    experience.segments.iter().any(is_recorded)
 }
