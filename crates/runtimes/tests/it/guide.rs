@@ -34,6 +34,7 @@ fn every_server_to_copy_refreshes_its_config() {
     assert!(programs.len() > 8, "{programs:?}");
     for program in programs {
         let text = fs::read_to_string(docs().join(&program)).unwrap();
-        assert!(text.contains(".refresh(RefreshConfig::"), "{program}");
+        let refreshes = [".for_server()", "SdkConfig::server(", ".refresh(RefreshConfig::"];
+        assert!(refreshes.iter().any(|call| text.contains(call)), "{program}");
     }
 }
