@@ -136,7 +136,7 @@ pub mod delivery {
     pub use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 }
 
-/// Why something did or did not resolve: what the `diagnose_*` calls of a [`Context`](crate::Context) answer.
+/// Why something did or did not resolve: what the `diagnose_*` calls of a `Context` answer.
 pub mod diagnosis {
     pub use convert_evaluation::decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
 

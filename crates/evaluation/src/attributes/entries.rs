@@ -148,7 +148,10 @@ impl Entries {
                 taken.extend(row.extract_if(.., |(name, _)| wanted(name)));
                 Self::Row(taken)
             }
-            Self::Tree(tree) => Self::Row(tree.extract_if(.., |name, _| wanted(name)).collect()),
+            Self::Tree(tree) => {
+                let names: Vec<_> = tree.keys().filter(|name| wanted(name)).cloned().collect();
+                Self::Row(names.iter().filter_map(|name| tree.remove_entry(name)).collect())
+            }
         }
     }
 

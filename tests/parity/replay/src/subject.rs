@@ -54,7 +54,9 @@ impl Subject {
             .hash_seed(line.options.hash_seed.unwrap_or_default())
             .batch_size(BATCH)
             .delivery(delivery.lanes(1).build().map_err(refused)?)
-            .shared_data_store(Arc::clone(&store) as Arc<_>);
+            .shared_data_store(Arc::clone(&store) as Arc<_>)
+            // On a busy machine memory must not decide instead.
+            .store_timeout(PATIENCE);
         if let Some(environment) = &line.options.environment {
             config = config.environment(environment.as_str());
         }
