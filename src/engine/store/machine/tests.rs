@@ -14,7 +14,7 @@ fn claim(sequence: u64) -> StoreCommand {
     StoreCommand::Claim(vec![ClaimRequest { sequence, key }])
 }
 
-/// The calls that a step begins, and what they are about.
+/// The calls that a step begins.
 fn begun(machine: &mut StoreMachine, now: Moment) -> Vec<(u64, Call)> {
     let mut effects = Vec::new();
     machine.settle(now, &mut effects);
@@ -109,7 +109,7 @@ fn asked_drain(machine: &mut StoreMachine, ticket: u64, deadline: Moment, now: M
     drained
 }
 
-/// Ends calls, and says whether a drain was answered by then.
+/// Ends calls, and returns whether a drain has been answered by then.
 fn end_all(machine: &mut StoreMachine, ids: std::ops::Range<u64>, done: fn() -> Done, now: Moment) -> bool {
     let mut effects = Vec::new();
     for id in ids {
@@ -129,7 +129,7 @@ fn a_drain_is_credited_by_no_write_that_began_before_it() {
         machine.command(StoreCommand::Write, now);
         assert_eq!(begun(&mut machine, now).len(), 1);
     }
-    // Another visitor waits for a lane.
+    // Another visitor is waiting for a lane.
     machine.command(StoreCommand::Write, now);
     let _drained = asked_drain(&mut machine, 9, now + LONG, now);
     assert!(!end_all(&mut machine, 0..WRITE_LANES as u64, WROTE, now));
@@ -144,7 +144,7 @@ fn who_changes_while_an_older_call_writes_him_holds_up_a_drain() {
     machine.command(StoreCommand::Write, now);
     let _drained = asked_drain(&mut machine, 9, now + LONG, now);
     begun(&mut machine, now);
-    assert!(!end_all(&mut machine, 1..2, WROTE, now), "the older one runs");
+    assert!(!end_all(&mut machine, 1..2, WROTE, now), "the older call is still running");
     let changed = || Done::Write { written: 1, refused: 0, next: Some(3) };
     assert!(!end_all(&mut machine, 0..1, changed, now));
     assert_eq!(begun(&mut machine, now + GAP).len(), 1);
@@ -163,7 +163,7 @@ fn a_drain_waits_for_the_keys_before_it_and_for_no_later_ones() {
     machine.command(keep(1), now);
     let _drained = asked_drain(&mut machine, 0, now + LONG, now);
     begun(&mut machine, now);
-    assert!(!end_all(&mut machine, 0..6, || Done::KeysUpdated, now), "it has been handed over, no more");
+    assert!(!end_all(&mut machine, 0..6, || Done::KeysUpdated, now), "it has only been handed over");
     machine.command(keep(7 * MOST), now);
     begun(&mut machine, now);
     assert!(!machine.keeps.is_empty());
@@ -208,10 +208,10 @@ fn keys_that_wait_are_bounded_in_bytes_too() {
         ask(&mut machine);
         begun(&mut machine, now);
         ask(&mut machine);
-        assert_eq!(machine.waiting(), fits, "what a call is about takes its place");
+        assert_eq!(machine.waiting(), fits, "the keys in a call count too");
         end_all(&mut machine, 0..100, || Done::KeysUpdated, now);
         assert_eq!((machine.waiting(), machine.key_bytes), (0, 0));
         ask(&mut machine);
-        assert_eq!(machine.waiting(), fits, "there is room again");
+        assert_eq!(machine.waiting(), fits, "there is space again");
     }
 }
