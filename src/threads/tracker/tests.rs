@@ -1,4 +1,4 @@
-//! The channel's bounds and counts, with nobody at its other end.
+//! The channel's bounds and counts, with no tracker at the other end.
 
 use std::future::Future;
 use std::pin::pin;
