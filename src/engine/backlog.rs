@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_a_bound_too() {
+    fn the_backlog_is_bounded_in_bytes_too() {
         let mut backlog = Backlog::new(usize::MAX, 2 * exposure(0).bytes() + 700);
         assert!(push(&mut backlog, exposure(0)).is_none() && push(&mut backlog, exposure(1)).is_none());
         let mut long = exposure(2);
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_that_fail_in_any_order_go_back_to_their_places() {
+    fn failed_deliveries_return_to_their_places_in_any_order() {
         let mut backlog = Backlog::new(100, usize::MAX);
         (0..6).for_each(|sequence| backlog.push(exposure(sequence)));
         let two = CutLimit { events: 2, ..ANY };
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_waits_for_its_claim_holds_up_no_other() {
+    fn a_record_waiting_for_its_claim_holds_up_no_other() {
         let mut backlog = Backlog::new(100, usize::MAX);
         for sequence in 0..6 {
             let claim = if sequence < 3 { Claim::Asked { delivered: false } } else { Claim::Local };
@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_released_is_counted_as_it_comes_and_goes() {
+    fn unreleased_records_are_counted_as_they_come_and_go() {
         let mut backlog = Backlog::new(100, usize::MAX);
         (0..3).for_each(|sequence| backlog.push(exposure(sequence)));
         assert_eq!(backlog.open(), 3);
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_taken_from_every_class() {
+    fn expired_records_are_taken_from_every_class() {
         let mut backlog = Backlog::new(100, usize::MAX);
         backlog.push(conversion(0, true));
         backlog.push(exposure(1));
@@ -550,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_its_claim_holds_up_later_ones_for_a_moment() {
+    fn a_pending_claim_holds_up_later_records_only_briefly() {
         let mut backlog = Backlog::new(100, usize::MAX);
         backlog.push(exposure(0));
         backlog.push(Queued { claim: Claim::Asked { delivered: false }, ..exposure(1) });

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_lives_for_its_time() {
+    fn a_mark_expires_after_its_time_to_live() {
         let mut marks = Marks::new(NonZeroUsize::new(9).unwrap(), Some(10 * SECOND));
         let start = Moment::default();
         assert!(marks.insert(MarkKind::Exposure, "v", "1", start));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_to_the_store_is_bounded_with_the_marks() {
+    fn marks_left_to_the_store_are_bounded_too() {
         let mut marks = Marks::new(NonZeroUsize::new(1).unwrap(), None);
         let now = Moment::default();
         let [first, second] = ["v", "w"].map(|visitor| marks.mark(MarkKind::Exposure, visitor, "1"));

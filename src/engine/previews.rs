@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn that_there_is_no_such_experience_is_kept_for_5_seconds() {
+    fn a_missing_experience_is_remembered_for_5_seconds() {
         let (mut previews, now) = (Previews::default(), Moment::default());
         assert!(previews.learn(&"8".into(), snapshot("1", "7"), now).unwrap().is_none());
         assert!(matches!(previews.remembered("8", now + 4 * SECOND), Some(None)));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_that_failed_is_not_remembered() {
+    fn a_failed_preview_is_not_remembered() {
         let (mut previews, now) = (Previews::default(), Moment::default());
         let failure = LoadError::Fetch(TransportError::Status(404));
         assert!(previews.learn(&"8".into(), Err(failure), now).is_err());

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_is_dropped_unanswered_is_resolved() {
+    fn a_question_dropped_unanswered_is_resolved() {
         let (reply, asked) = question::<()>();
         let other = reply.clone();
         drop(reply);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_waits_for_holds_no_task() {
+    fn an_unawaited_answer_holds_no_task() {
         struct Task;
         impl std::task::Wake for Task {
             fn wake(self: Arc<Self>) {}

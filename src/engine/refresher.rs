@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn one_fetch_answers_everybody_who_waits_by_its_end() {
+    fn one_fetch_answers_everyone_waiting_when_it_ends() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         let mut waiting = Vec::new();
         let mut begun = 0;
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_in_place_is_an_answer_to_initialize_alone() {
+    fn a_config_in_place_satisfies_only_initialize() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (receipt, effects) = refresher.ask(RefreshKind::Ready, now);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn initialize_without_time_to_wait_still_begins_a_fetch() {
+    fn initialize_without_time_to_wait_still_starts_a_fetch() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         let (reply, receipt) = question();
         drop(receipt);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_begun() {
+    fn a_fetch_nobody_waits_for_is_not_started() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (reply, receipt) = question();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forked_child_goes_on_with_the_config_and_etag_in_place() {
+    fn a_forked_child_continues_with_the_config_and_its_etag() {
         let now = Moment::default();
         let mut before = refresher(policy(Duration::ZERO));
         assert!(before.refreshed(served("1", "1"), now).is_ok());
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_etag_is_that_of_the_config_in_place() {
+    fn the_etag_belongs_to_the_config_in_place() {
         let now = Moment::default();
         let mut refresher = refresher(None);
         assert_eq!(refresher.etag.as_deref(), None);

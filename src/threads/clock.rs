@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_names_moments_from_its_origin_on() {
+    fn a_clock_measures_moments_from_its_origin() {
         let clock = Clock::start();
         let second = Duration::from_secs(1);
         assert_eq!(clock.moment(clock.origin + second), Moment::after_origin(second));

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_future_that_wakes_at_once_or_from_elsewhere_comes_to_its_end() {
+    fn a_future_completes_whether_woken_at_once_or_elsewhere() {
         let driver = Driver::new();
         let mut left = 3;
         let at_once = poll_fn(|context| {

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_experience_that_is_no_config_is_an_error() {
+    fn an_experience_response_that_is_no_config_is_an_error() {
         let garbage = || Ok(ConfigResponse::Fetched { body: String::new(), etag: None });
         let answers: [fn() -> Result<ConfigResponse, TransportError>; 4] =
             [garbage, || Ok(ConfigResponse::NotModified), || Err(TransportError::Connect), || panic!("bug")];

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_of_callers_who_are_gone_make_room_for_others() {
+    fn abandoned_questions_make_room_for_others() {
         let inbox = Inbox::<u32, ()>::new();
         let (reply, _waits) = question();
         inbox.put(0, reply);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_that_was_served_lets_no_other_one_grow() {
+    fn a_served_crowd_does_not_let_the_next_one_grow() {
         let inbox = Inbox::<u32, ()>::new();
         let (replies, receipts): (Vec<_>, Vec<_>) = (0..1_000).map(|_| question()).unzip();
         replies.into_iter().for_each(|reply| inbox.put(0, reply));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_kept_in_their_order_however_many() {
+    fn waiting_questions_keep_their_order_however_many() {
         let inbox = Inbox::<u32, u32>::new();
         let ask = |asked| {
             let (reply, receipt) = question();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_needs_no_room_and_is_seen_before_any_question() {
+    fn a_close_needs_no_space_and_is_seen_first() {
         let (go_on, told) = bounded::<()>(0);
         let (found, seen) = bounded(1);
         let actor = ActorHandle::<u32, ()>::start("closed", move |inbox| {

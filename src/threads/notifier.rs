@@ -333,7 +333,7 @@ mod tests {
     use crate::threads::blocking;
 
     #[test]
-    fn a_handler_is_copied_once_for_each_doubling_of_their_number() {
+    fn handlers_are_copied_once_per_doubling() {
         let (mut blocks, mut copied) = (Vec::new(), 0);
         for _ in 0..8_000 {
             let handler: Handler = Box::new(|_| ());
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn handlers_stay_in_the_order_in_which_they_came() {
+    fn handlers_stay_in_order_of_registration() {
         let (told, said) = bounded(100);
         let notifier = Notifier::default();
         for number in 0..37 {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_is_copied_once_for_each_doubling_too() {
+    fn subscribers_are_copied_once_per_doubling() {
         let notifier = Notifier::default();
         let (inbox, _events) = bounded(1);
         let cost = measure(|| {
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn subscribers_that_are_gone_are_forgotten_and_the_others_hear() {
+    fn dropped_subscribers_are_forgotten_and_others_still_hear() {
         let notifier = Notifier::default();
         let mut subscriptions: Vec<_> = (0..9).map(|_| notifier.subscribe()).collect();
         let kept = subscriptions.split_off(7);
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn subscribers_that_come_and_go_leave_nothing_without_an_event() {
+    fn short_lived_subscribers_leave_nothing_without_an_event() {
         let notifier = Notifier::default();
         let kept = notifier.subscribe();
         (0..1_000).for_each(|_| drop(notifier.subscribe()));

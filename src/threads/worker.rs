@@ -151,7 +151,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn the_end_of_a_thread_answers_a_question_that_it_left_behind() {
+    fn the_end_of_a_thread_resolves_its_open_questions() {
         let (inbox, questions) = bounded(1);
         let kept = questions.clone();
         let (reply, answer) = question::<()>();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_ends_the_wait_for_a_thread_that_goes_on() {
+    fn a_deadline_ends_the_wait_for_a_running_thread() {
         let (go_on, told) = bounded::<()>(0);
         let worker = Worker::start("goer", move || assert!(told.recv().is_err())).unwrap();
         let (_reply, answer) = question::<()>();

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_gives_way_to_what_is_known_whatever_their_number() {
+    fn a_guess_never_replaces_a_known_decision() {
         let id = |at: usize| SmolStr::from(at.to_string());
         for count in [3, 3 * FEW] {
             let mut later = Bucketing::default();

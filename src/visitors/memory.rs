@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_in_bytes_and_the_oldest_leave_first() {
+    fn memory_is_bounded_in_bytes_and_drops_the_oldest_first() {
         let visitors = Visitors::new(capacity(100_000), None, false).with_max_bytes(SHARDS * 400_000);
         let names: Vec<_> = (0..1_000).map(|visitor: u32| SmolStr::from(visitor.to_string())).collect();
         let segments = Attributes::new().with("country", "x".repeat(100_000));
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_begin_or_end_alike_have_shards_of_their_own() {
+    fn ids_with_a_common_prefix_or_suffix_spread_over_shards() {
         let kinds: [fn(u32) -> String; 4] = [
             |n| n.to_string(),
             |n| format!("{n}@shop.example.com"),
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn visitors_whose_ids_have_one_hash_displace_each_other() {
+    fn visitors_with_colliding_hashes_displace_each_other() {
         let visitors = Visitors::new(capacity(10), None, false);
         decide(&visitors, "v", "2");
         let hash = visitors.hashes.hash_one("v");
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn state_is_over_when_its_time_is() {
+    fn state_expires_after_its_time_to_live() {
         let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), false);
         decide(&visitors, "v", "2");
         assert!(visitors.recalled("v", |_| ()).is_none());
@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn who_changes_while_being_written_waits_in_the_order_of_changes() {
+    fn a_visitor_changed_while_written_waits_in_order_of_changes() {
         let visitors: &'static Visitors = Box::leak(Box::new(Visitors::new(capacity(1_000), None, true)));
         let names: Vec<_> = neighbours(visitors).take(3).collect();
         let changed = &names[1];
@@ -636,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_stay_bounded_also_while_visitors_are_written() {
+    fn bytes_stay_bounded_while_visitors_are_written() {
         /// Runs something during each write.
         struct During<F>(F);
         impl<F: Fn() + Send + Sync + 'static> DataStore for During<F> {
@@ -678,7 +678,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
+    fn a_child_inherits_memory_that_is_neither_locked_nor_unwritten() {
         let visitors = Visitors::new(capacity(100_000), None, false);
         let names: Vec<_> = (0..1_000).map(|visitor| visitor.to_string()).collect();
         names.iter().for_each(|name| decide(&visitors, name, "2"));
@@ -716,7 +716,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failing_store_refuses_stays_in_memory() {
+    fn state_refused_by_a_failing_store_stays_in_memory() {
         let visitors = Visitors::new(capacity(10), None, true);
         decide(&visitors, "v", "2");
         assert_eq!(visitors.write_waiting(&Failing, 10), (0, 1));
@@ -727,7 +727,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_view_does_not_undo_what_is_stored() {
+    fn a_stale_view_does_not_undo_what_is_stored() {
         let store = InMemoryDataStore::new();
         let visitors = Visitors::new(capacity(10), None, true);
         let older = VisitorState::default;

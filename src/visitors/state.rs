@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_envelope_comes_back_as_it_went() {
+    fn an_envelope_round_trips() {
         let mut state = VisitorState::default();
         state.set_attributes(Attributes::new().with("plan", "pro"));
         state.add_segments(&Attributes::new().with("country", "GR"));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_among_custom_segments_is_stored_once() {
+    fn non_string_custom_segments_are_stored_once() {
         let ids = json!([["x"], {}, "1", "1"]);
         let read = |custom: &Value| {
             let envelope = json!({"attributes": {}, "segments": {"customSegments": custom}});

@@ -175,10 +175,7 @@ impl<P: Parcel> Dispatch<P> {
             }
             Remedy::Hold => {
                 if !std::mem::replace(&mut self.refusing, true) {
-                    logged!(
-                        error,
-                        "the endpoint refuses events: {cause}; they are kept until they expire"
-                    );
+                    logged!(error, "the endpoint refuses events: {cause}; they are kept until they expire");
                     failure.begins_to_refuse = Some(cause.status());
                 }
                 self.pacer.refused(self.next_attempt, now);

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_the_ceiling_and_end_with_a_success() {
+    fn waits_grow_up_to_the_ceiling_and_end_with_a_success() {
         let start = Moment::default();
         let mut pacer = pacer();
         let mut longest = Duration::ZERO;
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_obeyed_from_the_backoff_up_to_the_ceiling() {
+    fn retry_after_counts_between_the_backoff_and_the_ceiling() {
         let start = Moment::default();
         let mut pacer = pacer();
         pacer.failed(0, 1, start, Some(5 * SECOND));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_without_end_is_a_wait_for_the_last_moment() {
+    fn an_endless_wait_is_a_wait_for_the_last_moment() {
         let start = Moment::default();
         let delivery = DeliveryConfig::builder().backoff(Duration::MAX).backoff_ceiling(Duration::MAX);
         let mut pacer = Pacer::new(&delivery.build().unwrap(), Jitter::seeded(7));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_from_before_a_retry_after_does_not_end_the_wait() {
+    fn an_earlier_success_does_not_end_a_retry_after() {
         let start = Moment::default();
         let mut pacer = pacer();
         // Three in flight at once: one fails, one is told to wait, and one is accepted.

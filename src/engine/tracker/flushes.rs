@@ -186,7 +186,7 @@ mod tests {
     use crate::options::DeliveryConfig;
 
     #[test]
-    fn a_flush_that_a_task_has_dropped_wants_no_attempt() {
+    fn a_flush_dropped_by_its_task_wants_no_attempt() {
         let (mut flushes, mut effects) = (Flushes::default(), Effects::default());
         let (in_flight, stats, now) = (InFlight::default(), Stats::default(), Moment::default());
         let mut pacer = Pacer::new(&DeliveryConfig::default(), Jitter::seeded(7));

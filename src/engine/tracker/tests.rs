@@ -203,7 +203,7 @@ fn a_full_batch_is_delivered_one_delivery_at_a_time() {
 }
 
 #[test]
-fn the_first_event_arms_the_auto_flush_and_a_release_disarms_it() {
+fn the_first_event_arms_the_auto_flush_until_a_release() {
     let mut bench = Bench::new(2, 100, Some(SECOND));
     assert!(bench.settle().is_none() && bench.is_asleep(), "nothing to flush");
     let start = bench.now;
@@ -265,7 +265,7 @@ fn an_endpoint_that_asks_for_no_wait_gets_one() {
 }
 
 #[test]
-fn what_is_recorded_during_a_backoff_waits_too() {
+fn records_made_during_a_backoff_wait_too() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -288,7 +288,7 @@ fn what_is_recorded_during_a_backoff_waits_too() {
 }
 
 #[test]
-fn a_flush_of_one_attempt_tries_at_once_and_is_answered_by_it() {
+fn a_single_attempt_flush_is_answered_by_that_attempt() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -302,7 +302,7 @@ fn a_flush_of_one_attempt_tries_at_once_and_is_answered_by_it() {
 }
 
 #[test]
-fn a_single_attempt_waits_for_no_retry_after() {
+fn a_single_attempt_does_not_wait_for_a_retry_after() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -418,7 +418,7 @@ fn an_attempt_from_before_a_flush_does_not_fail_it() {
 }
 
 #[test]
-fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
+fn a_close_lets_deliveries_in_flight_end_and_begins_no_other() {
     for works in [true, false] {
         let mut bench = Bench::new(1, 100, Some(SECOND));
         bench.expose(0);
@@ -444,7 +444,7 @@ fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
 }
 
 #[test]
-fn a_close_during_a_backoff_has_nothing_to_wait_for() {
+fn a_close_during_a_backoff_does_not_wait() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -516,7 +516,7 @@ fn a_delivery_that_hangs_does_not_hold_up_the_next() {
 }
 
 #[test]
-fn a_failed_flush_is_answered_when_the_other_lane_has_ended_too() {
+fn a_failed_flush_is_answered_once_the_other_lane_has_ended() {
     for works in [true, false] {
         let mut bench = Bench::with(1, None, |delivery| delivery.lanes(2).max_request_events(1));
         (0..2).for_each(|visitor| bench.expose(visitor));
@@ -561,7 +561,7 @@ fn a_failing_endpoint_gets_one_small_probe_at_a_time() {
 }
 
 #[test]
-fn what_is_too_old_is_dropped_and_counted_and_a_flush_says_so() {
+fn expired_records_are_dropped_counted_and_reported() {
     let day = DeliveryConfig::DEFAULT_MAX_AGE;
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
@@ -580,7 +580,7 @@ fn what_is_too_old_is_dropped_and_counted_and_a_flush_says_so() {
 }
 
 #[test]
-fn the_machine_asks_to_be_called_when_the_oldest_expires() {
+fn the_tracker_wakes_when_its_oldest_record_expires() {
     let mut bench = Bench::new(2, 100, None);
     bench.expose(0);
     bench.settle();
@@ -590,7 +590,7 @@ fn the_machine_asks_to_be_called_when_the_oldest_expires() {
 }
 
 #[test]
-fn drop_newest_keeps_what_it_has_and_forgets_what_it_drops() {
+fn drop_newest_keeps_old_records_and_forgets_dropped_ones() {
     let mut bench = Bench::with(10, None, |delivery| {
         delivery.max_pending_records(1).overflow(OverflowPolicy::DropNewest)
     });
@@ -605,7 +605,7 @@ fn drop_newest_keeps_what_it_has_and_forgets_what_it_drops() {
 }
 
 #[test]
-fn a_record_that_never_fits_displaces_nobody() {
+fn a_record_that_never_fits_displaces_nothing() {
     let mut bench = Bench::with(10, None, |delivery| delivery.max_pending_bytes(2_000));
     assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Accepted);
     assert_eq!(bench.record(exposure(&"x".repeat(3_000))), Some(Verdict::NoRoom));
@@ -627,7 +627,7 @@ fn a_full_backlog_below_the_batch_size_is_sent() {
 }
 
 #[test]
-fn where_callers_wait_a_full_backlog_takes_nothing() {
+fn a_full_backlog_takes_nothing_while_callers_wait() {
     let mut bench = Bench::with(1, None, |delivery| {
         delivery.lanes(1).max_pending_records(1).overflow(OverflowPolicy::Wait(SECOND))
     });
@@ -646,7 +646,7 @@ fn where_callers_wait_a_full_backlog_takes_nothing() {
 }
 
 #[test]
-fn pending_records_are_told_apart_by_place() {
+fn pending_records_are_counted_by_place() {
     let mut bench = Bench::with(2, None, |delivery| delivery.lanes(1).max_request_events(1));
     (0..3).for_each(|visitor| bench.expose(visitor));
     let delivery = bench.settle().unwrap();

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(not(unix), ignore = "no exit hook on this platform")]
-    fn what_is_over_leaves_the_list_and_the_rest_is_run() {
+    fn finished_jobs_leave_the_list_and_the_rest_run() {
         let jobs: Vec<_> = (0..3).map(|_| Arc::new(Job(AtomicBool::new(false)))).collect();
         for job in &jobs {
             assert!(at_exit(Arc::clone(job) as Arc<dyn ExitJob>));

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_child_is_one_generation_further_and_the_parent_stays() {
+    fn every_child_is_one_generation_after_its_parent() {
         // The C library calls each registration.
         assert!(watch_forks() && watch_forks());
         let before = generation();

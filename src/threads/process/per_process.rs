@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_drops_what_it_made_and_never_what_it_inherited() {
+    fn a_child_drops_what_it_made_but_not_what_it_inherited() {
         let drops = AtomicU64::new(0);
         let new = || Counted(&drops);
         #[expect(clippy::cast_possible_truncation, reason = "a handful of drops")]

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fork_waits_for_threads_that_begin_or_end_but_not_for_ever() {
+    fn a_fork_waits_for_threads_in_transition_but_not_forever() {
         static TURNS: AtomicU32 = AtomicU32::new(0);
         static HERE: Gate = Gate::new(|| {
             if TURNS.fetch_add(1, Ordering::Relaxed) == 2 {

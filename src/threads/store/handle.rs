@@ -93,7 +93,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_drain_writes_what_another_thread_has_only_announced() {
+    fn a_drain_writes_what_another_thread_only_announced() {
         let store = Arc::new(InMemoryDataStore::new());
         let visitors = Arc::new(Visitors::new(std::num::NonZeroUsize::MAX, None, true));
         let handle = StoreHandle::start(StoreSettings {

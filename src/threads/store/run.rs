@@ -139,7 +139,10 @@ impl StoreThread {
             let error = StoreError::new("too slow to write all visitor state before the end");
             self.visitors.count_failures(left, &error);
         } else {
-            logged!(warn, "the state of {left} visitors was not written to the data store within a flush's deadline");
+            logged!(
+                warn,
+                "the state of {left} visitors was not written to the data store within a flush's deadline"
+            );
         }
         self.notifier.notify(LifecycleEvent::DataStoreQueueReleased { written: 0, left });
     }

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_between_two_looks_is_not_lost() {
+    fn a_wake_between_two_polls_is_not_lost() {
         let mut looks = 0;
         blocking(async |_| {
             poll_fn(|context| {

@@ -169,7 +169,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn waits_end_in_order_and_cleared_ones_leave_nothing() {
+    fn waits_end_in_order_and_cleared_ones_are_removed() {
         let (mut timer, now) = (Timer::default(), Instant::now());
         let mut answers = Vec::new();
         for (number, wait) in [3, 1, 2, 1].into_iter().enumerate() {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_is_over_or_endless_starts_no_thread() {
+    fn an_expired_or_endless_wait_starts_no_thread() {
         let (timer, mut context) = (TimerHandle::default(), Context::from_waker(Waker::noop()));
         let task = Caller::Task(timer.clone());
         assert!(task.until(Instant::now()).poll(&mut context).is_ready());
@@ -197,7 +197,7 @@ mod tests {
 
     /// Any number of waits share one thread, even after the stop.
     #[test]
-    fn the_thread_lives_as_long_as_a_wait_does() {
+    fn the_thread_lives_as_long_as_any_wait() {
         let (timer, mut context) = (TimerHandle::default(), Context::from_waker(Waker::noop()));
         let task = Caller::Task(timer.clone());
         let mut wait = || {

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_does_not_cost_a_look_at_every_other_one() {
+    fn a_wait_does_not_scan_all_others() {
         const TASKS: u64 = 10_000;
         let wakers = Arc::new(Wakers::default());
         let context = Context::from_waker(Waker::noop());
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_woken_once_for_each_registration_and_leaves_nothing_behind() {
+    fn a_task_is_woken_once_per_registration() {
         let (wakers, counter) = (Arc::new(Wakers::default()), Arc::new(Counter::default()));
         let waker = Waker::from(Arc::clone(&counter));
         let mut context = Context::from_waker(&waker);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_executor_that_panics_keeps_the_others_from_nothing() {
+    fn a_panicking_executor_does_not_keep_others_waiting() {
         struct Bad;
         impl Wake for Bad {
             fn wake(self: Arc<Self>) {

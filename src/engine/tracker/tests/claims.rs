@@ -46,7 +46,7 @@ impl Bench {
 const KEY: &str = r#"dedup:["1", "3"]"#;
 
 #[test]
-fn a_dropped_record_can_be_recorded_again_whatever_dropped_it() {
+fn a_dropped_record_can_be_recorded_again() {
     type Loss = fn(&mut Bench, Delivery);
     let losses: [Loss; 3] = [
         |bench, delivery| drop(bench.answer(delivery, 400)),
@@ -97,7 +97,7 @@ fn a_record_waits_for_its_claim_and_keeps_it_once_delivered() {
 }
 
 #[test]
-fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
+fn after_the_delivery_the_store_detects_repetitions() {
     let mut bench = Bench::with_store();
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
@@ -108,7 +108,7 @@ fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
 }
 
 #[test]
-fn what_the_store_knows_is_repeated_and_asked_about_again() {
+fn marks_in_the_store_are_repetitions_and_asked_about_again() {
     let mut bench = Bench::with_store();
     for sequence in 0..2 {
         let (reply, verdict) = question();
@@ -140,7 +140,7 @@ fn a_forced_repetition_sends_its_goal_data_alone() {
 }
 
 #[test]
-fn a_record_that_the_store_does_not_answer_for_goes_on() {
+fn a_record_goes_out_if_the_store_does_not_answer() {
     let mut bench = Bench::with_store();
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
@@ -186,7 +186,7 @@ impl Bench {
 }
 
 #[test]
-fn a_record_made_again_takes_over_the_claim_of_a_dropped_one() {
+fn a_repeated_record_takes_over_a_dropped_ones_claim() {
     for answer in [ClaimAnswer::First, ClaimAnswer::Failed] {
         let mut bench = Bench::with_store();
         bench.record(conversion(1, None, false));
@@ -196,7 +196,11 @@ fn a_record_made_again_takes_over_the_claim_of_a_dropped_one() {
             bench.now += DeliveryConfig::DEFAULT_MAX_AGE;
             bench.settle_with_store();
             assert_eq!(bench.record(conversion(1, None, false)), None);
-            assert_eq!(bench.settle_with_store().1, Wanted::default(), "no claim that would run into the first");
+            assert_eq!(
+                bench.settle_with_store().1,
+                Wanted::default(),
+                "no claim that would run into the first"
+            );
         }
         let claimed = Claimed { sequence: 0, key: KEY.into(), answer };
         bench.tracker.claimed(claimed, &mut bench.effects);
@@ -231,7 +235,7 @@ fn kept(key: &str) -> Wanted {
 }
 
 #[test]
-fn a_late_lease_of_a_record_at_hand_goes_with_it() {
+fn a_late_lease_goes_with_its_record_in_flight() {
     for (status, told) in [(200, kept(KEY)), (400, released(KEY))] {
         let (mut bench, begun) = late(1);
         assert_eq!(bench.claimed(0, ClaimAnswer::First).1, Wanted::default());
@@ -241,7 +245,7 @@ fn a_late_lease_of_a_record_at_hand_goes_with_it() {
 }
 
 #[test]
-fn a_late_lease_of_a_record_that_waits_goes_with_it() {
+fn a_late_lease_goes_with_its_waiting_record() {
     let (mut bench, begun) = late(1);
     bench.fail(begun);
     assert_eq!(bench.claimed(0, ClaimAnswer::First).1, Wanted::default());
@@ -251,7 +255,7 @@ fn a_late_lease_of_a_record_that_waits_goes_with_it() {
 }
 
 #[test]
-fn a_late_lease_of_a_record_under_suspicion_goes_with_it() {
+fn a_late_lease_goes_with_its_suspected_record() {
     let (mut bench, begun) = late(2);
     bench.end(begun, delivery_answer(400, None));
     let half = bench.settle_with_store().0.unwrap();
@@ -273,7 +277,7 @@ fn a_late_lease_is_kept_if_delivered_and_released_if_dropped() {
 }
 
 #[test]
-fn a_record_made_again_takes_over_a_late_claim() {
+fn a_repeated_record_takes_over_a_late_claim() {
     for (status, told) in [(200, kept(KEY)), (400, released(KEY))] {
         let (mut bench, begun) = late(1);
         assert_eq!(bench.answer_with_store(begun, 400), Wanted::default());
@@ -286,7 +290,7 @@ fn a_record_made_again_takes_over_a_late_claim() {
 }
 
 #[test]
-fn a_late_answer_that_gives_no_lease_changes_nothing() {
+fn a_late_answer_without_a_lease_changes_nothing() {
     for answer in [ClaimAnswer::Repeated, ClaimAnswer::Failed] {
         let (mut bench, begun) = late(1);
         assert_eq!(bench.claimed(0, answer).1, Wanted::default());
@@ -334,7 +338,7 @@ fn memory_decides_when_half_of_a_flush_is_over() {
 }
 
 #[test]
-fn memory_decides_at_a_close_and_a_full_batch_goes_out() {
+fn memory_decides_at_a_close_and_a_full_batch_is_sent() {
     let mut bench = Bench::with_store();
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
@@ -347,7 +351,7 @@ fn memory_decides_at_a_close_and_a_full_batch_goes_out() {
 }
 
 #[test]
-fn memory_answers_for_a_store_that_fails_after_a_delivery() {
+fn memory_stands_in_for_a_store_that_fails_after_a_delivery() {
     for answer in [ClaimAnswer::Failed, ClaimAnswer::Unasked, ClaimAnswer::Late] {
         let mut bench = Bench::with_store();
         bench.record(conversion(1, None, false));
@@ -378,7 +382,7 @@ fn memory_answers_for_a_store_that_fails_after_a_delivery() {
 }
 
 #[test]
-fn a_dropped_repetition_leaves_the_mark_of_what_was_delivered() {
+fn a_dropped_repetition_leaves_the_delivered_records_mark() {
     let mut bench = Bench::with_store();
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
@@ -396,7 +400,7 @@ fn a_dropped_repetition_leaves_the_mark_of_what_was_delivered() {
 }
 
 #[test]
-fn a_store_that_hangs_leaves_no_more_waiting_than_the_backlog() {
+fn a_hung_store_holds_up_no_more_than_a_backlog_of_records() {
     let mut bench = Bench::new(100, 10, None);
     bench.tracker.store = true;
     let (mut asked, mut verdicts) = (0, Vec::new());

@@ -74,7 +74,7 @@ fn an_outage_in_the_middle_of_the_search_loses_nothing() {
 }
 
 #[test]
-fn an_endpoint_that_refuses_everything_is_not_hurried() {
+fn an_endpoint_that_refuses_everything_is_tried_slowly() {
     let mut bench = Bench::new(1, 100, None);
     (0..3).for_each(|visitor| bench.expose(visitor));
     let delivery = bench.settle().unwrap();
@@ -89,7 +89,7 @@ fn an_endpoint_that_refuses_everything_is_not_hurried() {
 }
 
 #[test]
-fn a_gone_key_costs_nothing_when_it_is_mended_and_is_told_once() {
+fn a_revoked_key_is_reported_once_and_loses_nothing() {
     for status in [401, 403, 404, 410] {
         let mut bench = Bench::new(1, 1_000, None);
         bench.effects.heard = true;
@@ -116,7 +116,7 @@ fn a_gone_key_costs_nothing_when_it_is_mended_and_is_told_once() {
 }
 
 #[test]
-fn a_record_that_nothing_but_failures_answer_holds_up_no_other() {
+fn a_record_that_always_fails_holds_up_no_other() {
     let mut bench = Bench::new(10_000, 10_000, None);
     (0..300).for_each(|visitor| bench.expose(visitor));
     bench.flush_within(1_000_000 * SECOND, false);
@@ -133,7 +133,7 @@ fn a_record_that_nothing_but_failures_answer_holds_up_no_other() {
 }
 
 #[test]
-fn an_endpoint_that_finds_everything_too_large_is_left_alone() {
+fn an_endpoint_that_finds_all_requests_too_large_gets_a_pause() {
     let mut bench = Bench::new(10_000, 10_000, None);
     (0..5_000).for_each(|visitor| bench.expose(visitor));
     bench.flush();

@@ -278,7 +278,10 @@ impl Judge {
                     if verdict == Verdict::NoRoom {
                         call.dropped_before = Some(first);
                     }
-                    assert!(call.taken == 0 || verdict == Verdict::Accepted, "accepted by the endpoint, but told {verdict:?}");
+                    assert!(
+                        call.taken == 0 || verdict == Verdict::Accepted,
+                        "accepted by the endpoint, but told {verdict:?}"
+                    );
                     call.verdict = Some(verdict);
                 }
                 Err(TryRecvError::Empty) => {}

@@ -128,7 +128,7 @@ fn every_interleaving_of_a_flush_and_a_close() {
 }
 
 #[test]
-fn every_interleaving_of_more_records_than_there_is_room() {
+fn every_interleaving_of_more_records_than_fit() {
     let delivery =
         DeliveryConfig::builder().lanes(1).queue_capacity(1).max_pending_records(1).build().unwrap();
     let scope = Scope { records: 3 + ALL, flushes: 1, faults: ALL, ..small(delivery) };

@@ -329,7 +329,11 @@ impl Process {
         judge.check(self.number, &stats, self.inbox.len(), closing, now);
         if self.saw_close {
             let places = stats.pending_places;
-            assert_eq!(places.in_batch + places.waiting, 0, "a close keeps records that cannot be sent: {stats:?}");
+            assert_eq!(
+                places.in_batch + places.waiting,
+                0,
+                "a close keeps records that cannot be sent: {stats:?}"
+            );
         }
         if self.thread.is_some() {
             let on_the_way: usize = self.lanes.iter().map(|delivery| delivery.records.len()).sum();
@@ -351,7 +355,9 @@ impl Process {
                     );
                     waiting.push(ticket);
                 }
-                Err(TryRecvError::Disconnected) => assert!(self.thread.is_none(), "a flush was never answered"),
+                Err(TryRecvError::Disconnected) => {
+                    assert!(self.thread.is_none(), "a flush was never answered")
+                }
             }
         }
         self.flushes = waiting;
