@@ -298,8 +298,8 @@ impl Shared {
     }
 
     /// How many of all dropped records no flush has reported yet; marks them as reported.
-    pub(crate) fn tell_dropped(&self, dropped: u64) -> u64 {
-        self.runtime().ledger.tell_dropped(dropped)
+    pub(crate) fn take_unreported_drops(&self, dropped: u64) -> u64 {
+        self.runtime().ledger.take_unreported_drops(dropped)
     }
 
     /// Has the tracker's records delivered, and visitor state written. `None` if the deadline passed, or the

@@ -139,7 +139,7 @@ impl Backlog {
     }
 
     /// Whether one more record of this size fits without evicting another.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+    pub(crate) fn has_space(&self, bytes: usize) -> bool {
         self.len() < self.max_records && self.bytes + bytes <= self.max_bytes
     }
 
@@ -456,7 +456,7 @@ mod tests {
         let mut long = exposure(2);
         let TrackedEvent::Exposure(it) = &mut long.event else { unreachable!() };
         it.visitor_id = "v".repeat(700).into();
-        assert!(!backlog.has_room(long.bytes()));
+        assert!(!backlog.has_space(long.bytes()));
         backlog.push(long);
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(0));
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), None, "now it fits");

@@ -54,8 +54,8 @@ pub struct Stats {
     /// Segment values left out of delivered requests because the endpoint would refuse a request with them:
     /// null, objects, list items that are not strings, and a `customSegments` that is not a list.
     pub segments_left_out: u64,
-    /// Failed answers of the data store, keys whose claims it could not be told to keep or release, and
-    /// visitors whose state was still unwritten at the end.
+    /// Failed answers of the data store, keys that it could not be asked to keep or release, and visitors
+    /// whose state was still unwritten at the end.
     pub store_failures: u64,
     /// Answers of the data store that did not arrive in time; this process decided from memory.
     pub store_timeouts: u64,
@@ -81,7 +81,7 @@ pub struct Stats {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PendingPlaces {
-    /// On the way to the tracker.
+    /// In the channel to the tracker, or being handed over.
     pub in_channel: u64,
     /// In the open batch, not yet released.
     pub in_batch: u64,
@@ -230,7 +230,7 @@ pub(crate) struct Ledger {
     /// Exposures that were lost after being handed over, and marks that were forgotten.
     exposures_lost: AtomicU64,
     /// Dropped records that a flush has reported.
-    told: AtomicU64,
+    reported: AtomicU64,
 }
 
 #[derive(Default)]
@@ -294,8 +294,8 @@ impl Ledger {
     }
 
     /// How many of all dropped records no flush has reported yet; marks them as reported.
-    pub(crate) fn tell_dropped(&self, dropped: u64) -> u64 {
-        dropped.saturating_sub(self.told.fetch_max(dropped, Ordering::Relaxed))
+    pub(crate) fn take_unreported_drops(&self, dropped: u64) -> u64 {
+        dropped.saturating_sub(self.reported.fetch_max(dropped, Ordering::Relaxed))
     }
 
     /// The counts now. Offers are read last: a record whose outcome is counted was offered earlier.

@@ -46,7 +46,7 @@ struct Listener {
     subscription: Option<Weak<()>>,
     /// Set for a task. Below the inbox, which must be dropped first: the last of these wakes the task.
     #[cfg(feature = "async")]
-    task: Option<Arc<stream::Heard>>,
+    task: Option<Arc<stream::WakeOnDrop>>,
 }
 
 /// Oldest first; each block is longer than the next.
@@ -67,7 +67,7 @@ struct Control {
     /// Kept after a close, so that a second close waits for the thread too.
     worker: Option<Arc<Worker>>,
     /// The kinds of events sent to the thread.
-    heard: Vec<LifecycleEventKind>,
+    kinds: Vec<LifecycleEventKind>,
     next_number: u64,
     closed: bool,
 }
@@ -87,7 +87,7 @@ impl Notifier {
     }
 
     /// Whether anyone is listening.
-    pub(crate) fn is_heard(&self) -> bool {
+    pub(crate) fn has_listeners(&self) -> bool {
         !self.listeners.load().is_empty()
     }
 
@@ -211,8 +211,8 @@ impl Notifier {
 
     /// Has events of this kind sent to the handlers' thread, once each.
     fn listen(&self, control: &mut Control, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
-        if !control.heard.contains(&kind) {
-            control.heard.push(kind);
+        if !control.kinds.contains(&kind) {
+            control.kinds.push(kind);
             self.add(control, Listener::new(Some(kind), inbox, None));
         }
     }
@@ -385,7 +385,7 @@ mod tests {
         assert!(kept.iter().all(|it| it.try_next().is_some() && it.try_next().is_some()));
         drop(kept);
         notifier.notify(ready());
-        assert!(!notifier.is_heard());
+        assert!(!notifier.has_listeners());
     }
 
     #[test]

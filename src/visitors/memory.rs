@@ -601,7 +601,7 @@ mod tests {
         let changed = &names[1];
         decide(visitors, changed, "2");
         let store = Meanwhile(visitors, names.clone(), InMemoryDataStore::new());
-        assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever comes meanwhile");
+        assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever arrives in the meantime");
         assert_eq!(visitors.recalled(changed, |it| it.clone()).unwrap().bucketing[0].1, "3");
         let waiting: Vec<_> = visitors.lock(0).order.iter().copied().collect();
         let hashes = names.iter().map(|name| visitors.hashes.hash_one(name.as_str()));

@@ -91,8 +91,8 @@ struct Running {
 enum Asked {
     /// Readers that timed out have been removed from the front.
     Read(VecDeque<Waiting<Reply<Stored>>>),
-    /// The first so many of these have been told that the answer is late. They still get it if it arrives, or
-    /// a lease would remain that nobody knows about.
+    /// This many of these, from the front, have been told that the answer is late. They still get it if it
+    /// arrives, or a lease would remain that nobody knows about.
     Claim(VecDeque<Waiting<ClaimRequest>>, usize),
     /// The number of keys, and their bytes.
     Keep(usize, usize),

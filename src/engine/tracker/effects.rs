@@ -17,7 +17,7 @@ pub(crate) struct Effects {
     list: Vec<Effect>,
     store: StoreRequests,
     /// Whether anyone listens to lifecycle events; if not, none are created.
-    pub(crate) heard: bool,
+    pub(crate) has_listeners: bool,
 }
 
 /// What a step wants from the data store.
@@ -37,7 +37,7 @@ impl Effects {
     }
 
     pub(super) fn notify(&mut self, event: impl FnOnce() -> LifecycleEvent) {
-        if self.heard {
+        if self.has_listeners {
             self.list.push(Effect::Notify(event()));
         }
     }

@@ -114,7 +114,7 @@ impl Tracker {
             self.release(ReleaseReason::Size);
             loss.count_in(&mut self.stats.dropped).count(event.class());
             self.flushes.resolve(sequence, Fate::Dropped);
-            return effects.judge(verdict, Verdict::NoRoom);
+            return effects.judge(verdict, Verdict::BacklogFull);
         }
         let claim = match (first, self.store) {
             (false, _) => Claim::None,
@@ -122,7 +122,7 @@ impl Tracker {
             (true, true) => Claim::Asked { delivered },
         };
         let number = if known { 0 } else { self.marks.set(mark, now) };
-        if !self.backlog.has_room(bytes) {
+        if !self.backlog.has_space(bytes) {
             self.release(ReleaseReason::Size);
         }
         let queued =
@@ -144,13 +144,13 @@ impl Tracker {
         self.accept(&queued.event, effects);
         self.backlog.push(queued);
         let stays = self.make_room(sequence, effects);
-        effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::NoRoom });
+        effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::BacklogFull });
     }
 
     /// Why a record of this size is refused, if it is.
     fn loss_of(&self, bytes: usize) -> Option<Loss> {
         let takes_newest =
-            self.delivery.overflow != OverflowPolicy::DropNewest || self.backlog.has_room(bytes);
+            self.delivery.overflow != OverflowPolicy::DropNewest || self.backlog.has_space(bytes);
         // Nothing is evicted for a record that could never fit.
         let fits = takes_newest && bytes <= self.delivery.max_pending_bytes;
         if self.closing { Some(Loss::Closed) } else { (!fits).then_some(Loss::Overflow) }
@@ -169,7 +169,7 @@ impl Tracker {
     /// does a closing tracker, which would only drop them at its end.
     pub(crate) fn takes_records(&self) -> bool {
         let waits = matches!(self.delivery.overflow, OverflowPolicy::Wait(_));
-        !waits || (!self.closing && self.backlog.has_room(0))
+        !waits || (!self.closing && self.backlog.has_space(0))
     }
 
     /// Releases everything, including the next `outside` records, and answers when all their outcomes are
@@ -321,7 +321,7 @@ impl Tracker {
             Claim::Leased => effects.release(mark_key(&event)),
             Claim::None => {}
         }
-        effects.judge(self.verdicts.remove(&sequence), Verdict::NoRoom);
+        effects.judge(self.verdicts.remove(&sequence), Verdict::BacklogFull);
     }
 
     /// Updates the counts to match what the machine holds.

@@ -30,7 +30,7 @@ pub(crate) struct Record {
 pub(crate) enum Verdict {
     Accepted,
     Repeated,
-    NoRoom,
+    BacklogFull,
 }
 
 /// Records being sent.

@@ -595,7 +595,7 @@ fn drop_newest_keeps_old_records_and_forgets_dropped_ones() {
         delivery.max_pending_records(1).overflow(OverflowPolicy::DropNewest)
     });
     bench.expose(0);
-    assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::NoRoom);
+    assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::BacklogFull);
     let delivery = bench.settle().expect("what is kept is sent, since no batch can fill up");
     assert_eq!(bench.tracker.stats().dropped.overflow, ByClass { revenue: 1, ..ByClass::default() });
     assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Accepted);
@@ -608,7 +608,7 @@ fn drop_newest_keeps_old_records_and_forgets_dropped_ones() {
 fn a_record_that_never_fits_displaces_nothing() {
     let mut bench = Bench::with(10, None, |delivery| delivery.max_pending_bytes(2_000));
     assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Accepted);
-    assert_eq!(bench.record(exposure(&"x".repeat(3_000))), Some(Verdict::NoRoom));
+    assert_eq!(bench.record(exposure(&"x".repeat(3_000))), Some(Verdict::BacklogFull));
     bench.settle();
     assert_eq!((bench.tracker.stats().pending, bench.tracker.stats().dropped.overflow.exposures), (1, 1));
 }

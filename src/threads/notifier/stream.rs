@@ -29,15 +29,15 @@ struct Ends {
 
 /// The sending end of a stream, held by every list of listeners; dropping the last one wakes the task so that
 /// it sees the stream's end.
-pub(super) struct Heard(Arc<Wakers>);
+pub(super) struct WakeOnDrop(Arc<Wakers>);
 
-impl Heard {
+impl WakeOnDrop {
     pub(super) fn wake(&self) {
         self.0.wake_all();
     }
 }
 
-impl Drop for Heard {
+impl Drop for WakeOnDrop {
     fn drop(&mut self) {
         self.wake();
     }
@@ -51,7 +51,7 @@ impl Notifier {
         let wakers = Arc::<Wakers>::default();
         let (place, alive) = (wakers.waiter(), Arc::new(()));
         if !control.closed {
-            let task = Some(Arc::new(Heard(wakers)));
+            let task = Some(Arc::new(WakeOnDrop(wakers)));
             self.add(&mut control, Listener { task, ..Listener::of(&alive, inbox) });
         }
         EventStream { ends: PerProcess::new(Ends { events, place, _alive: alive }) }

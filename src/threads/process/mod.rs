@@ -1,4 +1,4 @@
-//! Process-level hooks: how often it was forked, and what is left to do when it exits.
+//! The process under the SDK: how often it was forked, and what is left to do when it exits.
 
 mod exit;
 mod hooks;

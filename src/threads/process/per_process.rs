@@ -1,4 +1,4 @@
-//! A value of which each process has its own: a forked child creates one on first use.
+//! A per-process value: a forked child creates its own on first use.
 
 use std::mem::{forget, take};
 use std::ops::Deref;

@@ -64,8 +64,8 @@ impl StoreThread {
         let mut effects = Vec::new();
         loop {
             let tick = self.clock.alarm(self.machine.wake_at());
-            let unheard = never();
-            let messages = if self.abandoned { &unheard } else { &self.messages };
+            let silent = never();
+            let messages = if self.abandoned { &silent } else { &self.messages };
             let (message, ended) = select! {
                 recv(messages) -> message => {
                     self.abandoned |= message.is_err();
@@ -108,9 +108,9 @@ impl StoreThread {
     fn take(&mut self, message: StoreMessage, now: Moment) {
         match message {
             StoreMessage::Attach(claimed) => self.claimed = Some(claimed),
-            StoreMessage::Detach(unheard, held) => {
+            StoreMessage::Detach(unread, held) => {
                 self.claimed = None;
-                self.machine.tracker_ended(unheard.try_iter().flatten().collect(), held, now);
+                self.machine.tracker_ended(unread.try_iter().flatten().collect(), held, now);
             }
             StoreMessage::Command(command) => {
                 if matches!(command, StoreCommand::Close(_)) {
@@ -162,7 +162,7 @@ impl StoreThread {
                     None => Some(claimed),
                 };
                 if let Some(unsent) = unsent {
-                    self.machine.unheard(unsent, now);
+                    self.machine.release_unread(unsent, now);
                 }
             }
         }

@@ -79,7 +79,7 @@ impl TrackerThread {
 
     /// Handles one event and all that follows from it; returns whether it was the last.
     pub(super) fn turn(&mut self, event: Event, now: Moment, wall: SystemTime) -> bool {
-        self.effects.heard = self.channels.notifier.is_heard();
+        self.effects.has_listeners = self.channels.notifier.has_listeners();
         let (woken, before) = (matches!(event, Event::Woken), self.tracker.stats().recorded);
         let abandoned = self.step(event, now, wall);
         if woken || self.tracker.stats().recorded > before {

@@ -8,13 +8,13 @@ use crate::engine::{ClaimAnswer, ClaimRequest, Claimed, Moment, StoreCommand};
 impl StoreMachine {
     /// The tracker has ended without reading these answers. Its claims whose numbers are in `held` are kept,
     /// because their records were not dropped; all others are released.
-    pub(crate) fn tracker_ended(&mut self, unheard: Vec<Claimed>, held: HashSet<u64>, now: Moment) {
+    pub(crate) fn tracker_ended(&mut self, unread: Vec<Claimed>, held: HashSet<u64>, now: Moment) {
         self.held = held;
-        self.unheard(unheard, now);
+        self.release_unread(unread, now);
     }
 
     /// Releases what was claimed for a tracker that has ended.
-    pub(crate) fn unheard(&mut self, claimed: Vec<Claimed>, now: Moment) {
+    pub(crate) fn release_unread(&mut self, claimed: Vec<Claimed>, now: Moment) {
         let is_free = |it: &Claimed| it.answer == ClaimAnswer::First && !self.held.contains(&it.sequence);
         let keys: Vec<_> = claimed.into_iter().filter(is_free).map(|it| it.key).collect();
         self.command(StoreCommand::Release(keys), now);

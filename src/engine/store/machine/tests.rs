@@ -98,7 +98,7 @@ fn claims_an_ended_tracker_did_not_read_are_released() {
     let (mut machine, now) = (machine(), Moment::default());
     let answers = [ClaimAnswer::First, ClaimAnswer::Repeated, ClaimAnswer::Failed];
     let claimed = answers.map(|answer| Claimed { sequence: 0, key: format!("{answer:?}"), answer });
-    machine.unheard(claimed.into(), now);
+    machine.release_unread(claimed.into(), now);
     let calls = begun(&mut machine, now);
     assert!(matches!(&calls[..], [(_, Call::Release(keys))] if keys == &["First"]), "{calls:?}");
 }

@@ -92,7 +92,7 @@ fn an_endpoint_that_refuses_everything_is_tried_slowly() {
 fn a_revoked_key_is_reported_once_and_loses_nothing() {
     for status in [401, 403, 404, 410] {
         let mut bench = Bench::new(1, 1_000, None);
-        bench.effects.heard = true;
+        bench.effects.has_listeners = true;
         (0..100).for_each(|visitor| bench.expose(visitor));
         let mut told = 0;
         let mut delivery = bench.settle().unwrap();

@@ -124,7 +124,7 @@ impl Judge {
             let who = &call.visitor;
             assert_eq!(*events, call.event.wire_events(), "{who}'s record is complete");
             assert_eq!(call.refused, None, "{who}'s caller was told that it was refused");
-            let lost = matches!(call.verdict, Some(Verdict::NoRoom | Verdict::Repeated));
+            let lost = matches!(call.verdict, Some(Verdict::BacklogFull | Verdict::Repeated));
             assert!(!lost, "{who}'s caller was told {:?}", call.verdict);
             assert!(!call.answered, "{who}'s record is accepted again after the endpoint's answer");
             assert!(!call.culprit, "the endpoint refuses {who}");
@@ -230,7 +230,7 @@ impl Judge {
             "{repeated} to {may_repeat}: {stats:?}"
         );
         let without_room =
-            admitted.clone().filter(|call| call.verdict == Some(Verdict::NoRoom)).count() as u64;
+            admitted.clone().filter(|call| call.verdict == Some(Verdict::BacklogFull)).count() as u64;
         let later = dropped.total() - dropped.queue_full.total() - closed.total();
         assert!(without_room <= later, "{without_room} callers were told so: {dropped:?}");
         let newest = account.calls.iter().rev().map(|call| &self.calls[*call]);
@@ -275,7 +275,7 @@ impl Judge {
                     let excused = self.is_failed(&self.calls[number]);
                     let call = &mut self.calls[number];
                     assert!(repeats || excused, "{} is the first but was told that it is not", call.visitor);
-                    if verdict == Verdict::NoRoom {
+                    if verdict == Verdict::BacklogFull {
                         call.dropped_before = Some(first);
                     }
                     assert!(

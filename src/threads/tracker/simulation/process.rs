@@ -383,8 +383,8 @@ impl Process {
     fn acknowledge(&mut self, event: &Event, judge: &mut Judge, now: Moment) {
         let Event::Ended(Outcome { delivery, result, .. }) = event else {
             if let Event::Flush(_) = event {
-                let unheard = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
-                unheard.expect("a flush that was requested").failures = Some(0);
+                let unread = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
+                unread.expect("a flush that was requested").failures = Some(0);
             }
             return;
         };
@@ -421,8 +421,8 @@ impl Process {
         }
         if ends {
             thread.finish();
-            let unheard = self.outcomes.try_iter().map(|outcome| outcome.delivery).collect::<Vec<_>>();
-            for queued in self.lanes.iter().chain(&unheard).flat_map(|delivery| &delivery.records) {
+            let unread = self.outcomes.try_iter().map(|outcome| outcome.delivery).collect::<Vec<_>>();
+            for queued in self.lanes.iter().chain(&unread).flat_map(|delivery| &delivery.records) {
                 judge.abandon(call_of(&queued.event));
             }
             // Its senders then fail.

@@ -237,9 +237,9 @@ impl StoreActor {
                     self.claimed = Some(claimed);
                     continue;
                 }
-                StoreMessage::Detach(unheard, held) => {
+                StoreMessage::Detach(unread, held) => {
                     self.claimed = None;
-                    self.machine.tracker_ended(unheard.try_iter().flatten().collect(), held, now);
+                    self.machine.tracker_ended(unread.try_iter().flatten().collect(), held, now);
                     continue;
                 }
             };
@@ -336,7 +336,7 @@ impl StoreActor {
                         Some(tracker) => tracker.send(claimed).err().map(SendError::into_inner),
                         None => Some(claimed),
                     };
-                    self.machine.unheard(unsent.unwrap_or_default(), now);
+                    self.machine.release_unread(unsent.unwrap_or_default(), now);
                 }
                 StoreEffect::Late(answers) => self.visitors.count_late(answers),
                 StoreEffect::Read(..)
