@@ -56,7 +56,7 @@ fn a_dropped_record_can_be_recorded_again() {
             bench.settle();
         },
         |bench, delivery| {
-            // What comes back finds its place taken by revenue.
+            // A returning record finds its place taken by revenue.
             bench.convert_with(2, Some(1.0));
             bench.convert_with(3, Some(1.0));
             bench.fail(delivery);
