@@ -1,41 +1,40 @@
-//! What keeps panics of foreign code from the SDK: of sources, sinks, stores and handlers.
+//! Contains panics of foreign code: of sources, sinks, stores and handlers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Logs with a level of the `log` crate. A logger is foreign code like any other: one that prints to a pipe which
-/// is gone panics.
+/// Logs at a level of the `log` crate. A logger is foreign code too: one that prints to a closed pipe panics.
 macro_rules! logged {
     ($level:ident, $($message:tt)+) => {
         $crate::caught::quietly(|| log::$level!($($message)+))
     };
 }
 
-/// Runs foreign code of which nobody needs to know whether it panicked.
+/// Runs foreign code whose panics are ignored.
 pub(crate) fn quietly(run: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
         std::mem::forget(payload);
     }
 }
 
-/// Keeps the panics of foreign code from the SDK's threads and from callers, and counts them.
+/// Keeps panics of foreign code away from the SDK's threads and from callers, and counts them.
 #[derive(Clone, Default)]
 pub(crate) struct PanicGuard {
     panics: Arc<AtomicU64>,
 }
 
 impl PanicGuard {
-    /// Runs foreign code; `None` where it panicked. Foreign code owns its state, so what it leaves
-    /// behind is its own concern.
+    /// Runs foreign code; `None` if it panicked. Foreign code owns its state, so what a panic leaves behind
+    /// is its own concern.
     pub(crate) fn caught<T>(&self, what: &str, run: impl FnOnce() -> T) -> Option<T> {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(value) => Some(value),
             Err(payload) => {
-                // Dropping it is foreign code once more, and can panic once more.
+                // Dropping it runs foreign code again, which may panic again.
                 std::mem::forget(payload);
                 self.panics.fetch_add(1, Ordering::Relaxed);
-                logged!(error, "{what} panicked; the SDK goes on");
+                logged!(error, "{what} panicked; the SDK continues");
                 None
             }
         }
@@ -51,7 +50,7 @@ impl PanicGuard {
 mod tests {
     use super::*;
 
-    /// What a panic can carry.
+    /// A panic payload that panics when dropped.
     struct Spiteful;
 
     impl Drop for Spiteful {

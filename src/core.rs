@@ -524,7 +524,7 @@ impl Core {
             // A call could not be ended in time.
             return Err(FlushError::Timeout(Box::new(stats)));
         }
-        let dropped = report.dropped + self.shared.tell_dropped(stats.dropped.total());
+        let dropped = report.dropped + self.shared.take_unreported_drops(stats.dropped.total());
         FlushReport { dropped, pending: 0, stats, ..report }.into_result()
     }
 
@@ -553,7 +553,7 @@ impl Core {
             return Err(FlushError::Timeout(Box::new(stats)));
         }
         // What no flush has told yet is told by this one.
-        let untold = self.shared.tell_dropped(stats.dropped.total());
+        let untold = self.shared.take_unreported_drops(stats.dropped.total());
         let report = FlushReport { dropped: report.dropped.max(untold), stats, ..report };
         report.into_result()
     }

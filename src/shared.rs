@@ -1,4 +1,4 @@
-//! What a core and its contexts have in common: the snapshot, the memory, and the way to the actors.
+//! What a core and its contexts share: the snapshot, the memory, and the handles to the actors.
 
 #[cfg(feature = "async")]
 use std::future::poll_fn;
@@ -34,12 +34,12 @@ use crate::threads::{
 };
 use crate::visitors::{VisitorState, Visitors, state_key};
 
-/// One SDK instance. Its actors end when the last core and context are gone. What a forked child goes
-/// on with as it is stands here; the rest is in the [`Runtime`], of which each process has its own.
+/// One SDK instance. Its actors end when the last core and context are dropped. What a forked child can keep
+/// using is here; the rest is in the [`Runtime`], of which each process has its own.
 pub(crate) struct Shared {
     pub(crate) config: SdkConfig,
     pub(crate) cell: Arc<SnapshotCell>,
-    /// When the config in place was given, fetched or confirmed.
+    /// When the current config was given, fetched or confirmed.
     confirmed_at: Arc<ArcSwapOption<SystemTime>>,
     guard: PanicGuard,
     store: Option<Arc<dyn DataStore>>,
@@ -54,21 +54,21 @@ pub(crate) struct Network {
     pub(crate) sink: Arc<dyn EventSink>,
 }
 
-/// What lives and dies with one process: all that has a thread, a lock or a channel in it.
+/// Everything tied to one process: whatever contains a thread, a lock or a channel.
 pub(crate) struct Runtime {
     pub(crate) visitors: Arc<Visitors>,
     pub(crate) notifier: Arc<Notifier>,
     network: Network,
     ledger: Arc<Ledger>,
-    /// The tracker, from the first record on.
+    /// The tracker, started with the first record.
     tracker: OnceLock<Arc<TrackerHandle>>,
-    /// The store actor, from the first need on, where there is a data store.
+    /// The store actor, started when first needed, if there is a data store.
     store: OnceLock<Arc<StoreHandle>>,
-    /// Held while a thread is started or stopped; never on the way of an evaluation or a record.
+    /// Held while a thread is started or stopped; never while evaluating or recording.
     control: Mutex<Control>,
     closed: AtomicBool,
     interrupted: AtomicBool,
-    /// Keeps the deadlines of tasks; its thread starts with the first one that waits.
+    /// Enforces the deadlines of tasks; its thread starts with the first one that waits.
     #[cfg(feature = "async")]
     timer: TimerHandle,
 }
@@ -79,9 +79,9 @@ struct Control {
     previewer: Option<Arc<PreviewerHandle>>,
 }
 
-/// A close that has begun: the actors to wait for.
+/// A close in progress: the actors to wait for.
 struct Closing {
-    /// Until when the delivery at hand may end by itself.
+    /// Until when deliveries in flight may finish by themselves.
     soft: Instant,
     tracker: Option<Arc<TrackerHandle>>,
     refresher: Option<Arc<RefresherHandle>>,
@@ -113,13 +113,13 @@ impl Shared {
         }
     }
 
-    /// What this process has. A forked child makes its own at its first need: an empty pipeline and the
-    /// parent's memory. Nothing of the parent's is waited for, ended or dropped.
+    /// This process's runtime. A forked child creates its own on first use: an empty pipeline and the
+    /// parent's memory. Nothing that belongs to the parent is waited for, ended or dropped.
     pub(crate) fn runtime(&self) -> Current<'_, Runtime> {
         self.runtime.get(|parents| self.inherit(parents), |runtime| self.resume(runtime))
     }
 
-    /// Whether this process has anything of its own to flush or to end.
+    /// Whether this process has anything of its own to flush or end.
     pub(crate) fn has_begun(&self) -> bool {
         self.runtime.peek().is_some()
     }
@@ -135,19 +135,19 @@ impl Shared {
         Runtime::new(parents.visitors.inherit(), notifier, self.network.clone(), closed)
     }
 
-    /// Starts what a child must not wait for another need with: the handlers, and the refresher where a
-    /// policy keeps the config fresh.
+    /// Starts what a child must not put off until it is needed: the handlers, and the refresher if a policy
+    /// keeps the config fresh.
     fn resume(&self, runtime: &Runtime) {
         runtime.notifier.resume();
         if self.config.tuning.refresh.is_some()
             && self.cell.is_set()
             && let Err(error) = self.start_refresher(runtime)
         {
-            logged!(error, "the config is not refreshed: {error}");
+            logged!(error, "the config will not be refreshed: {error}");
         }
     }
 
-    /// Puts the application's own config in place and says whether it is the first.
+    /// Installs the application's own config, and returns whether it is the first.
     pub(crate) fn give(&self, snapshot: Arc<ConfigSnapshot>) -> bool {
         let before = self.cell.publish(snapshot, None);
         self.confirmed_at.store(Some(Arc::new(SystemTime::now())));
@@ -180,37 +180,37 @@ impl Shared {
         tracker.confirm(event, deadline, caller).await
     }
 
-    /// Has visitor state written to the data store, where there is one.
+    /// Has visitor state written to the data store, if there is one.
     pub(crate) fn persist(&self) {
         if let Some(store) = self.store_actor(&self.runtime()) {
             store.write();
         }
     }
 
-    /// Whether a data store knows of visitors what memory does not.
+    /// Whether a data store may know more about visitors than memory does.
     pub(crate) const fn has_store(&self) -> bool {
         self.store.is_some()
     }
 
-    /// A number that changes whenever the tracker may take an exposure again that it has taken before: one was
-    /// lost, or a mark went. `None` where it may without that: a data store can be erased, and marks with a
-    /// time to live expire unseen. A child of a fork begins another epoch, as it has no marks.
+    /// A number that changes whenever the tracker may accept an exposure again: one was lost, or a mark was
+    /// forgotten. `None` if it may do so at any time: a data store can be erased, and marks with a time to
+    /// live expire unnoticed. A forked child begins another epoch, as it has no marks.
     #[inline]
     pub(crate) fn exposure_epoch(&self) -> Option<u64> {
         let lasts = self.store.is_none() && self.config.tuning.visitor_ttl.is_none();
         lasts.then(|| generation() << 48 | self.runtime().ledger.exposures_lost())
     }
 
-    /// Reads what is known of a visitor: what the data store has, and the changes in memory over it. **Waits**
-    /// for the store, at most for `store_timeout`: a task asks an asynchronous store itself, any other one is
-    /// asked on the store's threads. Says too whether the store has answered.
+    /// Reads what is known about a visitor: what the data store has, with the changes in memory on top.
+    /// **Waits** for the store, for `store_timeout` at most: a task awaits an asynchronous store itself, any
+    /// other store is called on the store's threads. Also returns whether the store has answered.
     pub(crate) async fn recall_stored<R>(
         &self,
         visitor_id: &str,
         read: impl FnOnce(&mut VisitorState) -> R,
         caller: &Caller,
     ) -> (Option<R>, bool) {
-        // Memory first: what is written meanwhile is in the store before it leaves memory.
+        // Memory first: what is written in the meantime reaches the store before it leaves memory.
         let waiting = {
             let visitors = &self.runtime().visitors;
             let hash = visitors.hash(visitor_id);
@@ -232,7 +232,7 @@ impl Shared {
         (self.runtime().visitors.join(waiting, stored).as_mut().map(read), answered)
     }
 
-    /// Asks an asynchronous store, with its panics turned into failures.
+    /// Asks an asynchronous store, turning panics into failures.
     #[cfg(feature = "async")]
     async fn ask(&self, store: &dyn AsyncDataStore, key: &str, limit: &mut Limit<'_>) -> Stored {
         const WHAT: &str = "the data store";
@@ -254,14 +254,14 @@ impl Shared {
         answer
     }
 
-    /// A task that waits for this core.
+    /// A task waiting for this core.
     #[cfg(feature = "async")]
     pub(crate) fn task(&self) -> Caller {
         Caller::Task(self.runtime().timer.clone())
     }
 
-    /// The store actor, started by the first need; `None` without a data store, on a core that is closed
-    /// before, and where the system gives no thread.
+    /// The store actor, started when first needed; `None` without a data store, on a core closed before that,
+    /// and if no thread can be started.
     fn store_actor(&self, runtime: &Runtime) -> Option<Arc<StoreHandle>> {
         let store = self.store.as_ref()?;
         if let Some(handle) = runtime.store.get() {
@@ -274,7 +274,7 @@ impl Shared {
         self.start_store(runtime, store)
     }
 
-    /// Under the lock.
+    /// Called with the lock held.
     fn start_store(&self, runtime: &Runtime, store: &Arc<dyn DataStore>) -> Option<Arc<StoreHandle>> {
         if let Some(handle) = runtime.store.get() {
             return Some(Arc::clone(handle));
@@ -297,13 +297,13 @@ impl Shared {
         }
     }
 
-    /// Of so many records dropped in all, how many no flush has told of. They are told now.
-    pub(crate) fn tell_dropped(&self, dropped: u64) -> u64 {
-        self.runtime().ledger.tell_dropped(dropped)
+    /// How many of all dropped records no flush has reported yet; marks them as reported.
+    pub(crate) fn take_unreported_drops(&self, dropped: u64) -> u64 {
+        self.runtime().ledger.take_unreported_drops(dropped)
     }
 
-    /// Has what the tracker holds delivered, and visitor state written. `None` where the deadline
-    /// passed, or the tracker ended, before the answer.
+    /// Has the tracker's records delivered, and visitor state written. `None` if the deadline passed, or the
+    /// tracker ended, before the answer.
     pub(crate) async fn flush(
         &self,
         tracker: Option<&TrackerHandle>,
@@ -327,8 +327,8 @@ impl Shared {
         self.runtime().tracker.get().cloned()
     }
 
-    /// The refresher, started by the first need; `None` with direct data, and where it would have to
-    /// start on a closed core.
+    /// The refresher, started when first needed; `None` with direct data, and if it would have to start on a
+    /// closed core.
     pub(crate) fn refresher(&self) -> Result<Option<Arc<RefresherHandle>>, StartError> {
         self.start_refresher(&self.runtime())
     }
@@ -349,8 +349,8 @@ impl Shared {
         )
     }
 
-    /// Fetches one experience for a preview; `None` where the deadline passed, or there is nowhere
-    /// to fetch it from.
+    /// Fetches one experience for a preview; `None` if the deadline passed, or there is no source to fetch it
+    /// from.
     pub(crate) async fn fetch_experience(
         &self,
         experience_id: &str,
@@ -359,14 +359,14 @@ impl Shared {
         self.previewer()?.experience(experience_id, limit).await
     }
 
-    /// The previewer, started by the first need.
+    /// The previewer, started when first needed.
     fn previewer(&self) -> Option<Arc<PreviewerHandle>> {
         let started = self.started(&self.runtime(), |control| &mut control.previewer, PreviewerHandle::start);
         started.inspect_err(|error| logged!(error, "no preview: {error}")).ok().flatten()
     }
 
-    /// An actor that fetches, started by the first need; `None` with direct data, and where it would
-    /// have to start on a closed core.
+    /// An actor that fetches, started when first needed; `None` with direct data, and if it would have to
+    /// start on a closed core.
     fn started<H>(
         &self,
         runtime: &Runtime,
@@ -399,7 +399,7 @@ impl Shared {
         let runtime = self.runtime();
         let mut stats =
             runtime.tracker.get().map_or_else(|| runtime.ledger.read(Moment::default()), |it| it.stats());
-        // As it happens, not when the tracker comes to it.
+        // Live counts, not those of the tracker's last step.
         stats.store_failures = runtime.visitors.store_failures();
         stats.store_timeouts += runtime.visitors.store_timeouts();
         stats.visitors_evicted = runtime.visitors.evicted();
@@ -414,9 +414,8 @@ impl Shared {
         stats
     }
 
-    /// Ends the actors. The delivery at hand gets most of the time to end by itself, or, without
-    /// `patience`, none; then calls are interrupted. Says whether every thread has ended by the
-    /// deadline.
+    /// Ends the actors. Deliveries in flight get most of the time to finish by themselves, or none without
+    /// `patience`; then calls are interrupted. Returns whether every thread has ended by the deadline.
     pub(crate) async fn close(&self, deadline: Instant, patience: bool, caller: &Caller) -> bool {
         let closing = self.runtime().begin_close(deadline, patience);
         if let Some(tracker) = &closing.tracker {
@@ -427,16 +426,16 @@ impl Shared {
         let mut ended = true;
         let tracker = closing.tracker.iter().flat_map(|tracker| tracker.workers());
         for worker in closing.fetchers().chain(tracker) {
-            // Every thread is waited for, also behind one that is late.
+            // Every thread is waited for, even after one that is late.
             ended &= worker.join(&mut limit).await;
         }
         let store = self.runtime().store.get().cloned();
         if let Some(store) = store {
-            // The rest is for the handlers of what it tells.
+            // The remaining time is for the handlers of the events it announces.
             let soft = deadline - last_resort(deadline.saturating_duration_since(Instant::now()));
             ended &= store.close(soft, &mut limit).await;
         }
-        // Last, as it announces what the others do.
+        // Last, since it announces what the others do.
         let events = self.runtime().notifier.close(deadline);
         if let Some(events) = events {
             ended &= events.join(&mut limit).await;
@@ -444,7 +443,7 @@ impl Shared {
         ended
     }
 
-    /// The tracker, started by the first need; a record that it cannot be started for is counted.
+    /// The tracker, started when first needed; if that fails, the record is counted as refused.
     #[cold]
     fn tracker_for(
         &self,
@@ -472,7 +471,7 @@ impl Shared {
             return Err(Refused::Closed);
         }
         let tracker = self.spawn_tracker(runtime, snapshot).map_err(|error| {
-            logged!(error, "tracking is off: {error}");
+            logged!(error, "tracking is disabled: {error}");
             Refused::Closed
         })?;
         Ok(Arc::clone(runtime.tracker.get_or_init(|| Arc::new(tracker))))
@@ -545,13 +544,13 @@ impl Runtime {
         let left = deadline.saturating_duration_since(now);
         let soft = if patience { deadline - last_resort(left) } else { now };
         let closing = {
-            // Under the lock, so that no thread starts that this does not see.
+            // Under the lock, so that every thread that was started is seen here.
             let control = self.control();
             self.closed.store(true, Ordering::Release);
             let (refresher, previewer) = (control.refresher.clone(), control.previewer.clone());
             Closing { soft, tracker: self.tracker.get().cloned(), refresher, previewer }
         };
-        // Before the interrupt, which would let them go on with the next request.
+        // Before the interrupt, after which they would go on to the next request.
         if let Some(refresher) = &closing.refresher {
             refresher.stop();
         }
@@ -563,8 +562,8 @@ impl Runtime {
         closing
     }
 
-    /// Cancels the calls in progress, once, where there can be any. A source or a sink may take its time for
-    /// that, or never return, so nobody waits for it.
+    /// Cancels the calls in progress, once, if there can be any. A source or a sink may take long to do so,
+    /// or never return, so nobody waits for it.
     fn interrupt(&self) {
         let delivers = self.tracker.get().is_some();
         let fetches = {
@@ -597,14 +596,14 @@ impl Closing {
     }
 }
 
-/// What a close that may take this long keeps for joining threads whose calls it has interrupted.
+/// How much of a close's time is reserved for joining threads whose calls it has interrupted.
 pub(crate) fn last_resort(time: Duration) -> Duration {
     const MOST: Duration = Duration::from_millis(500);
     (time / 4).min(MOST)
 }
 
-/// The last core and context are gone: the inboxes disconnect, and calls at hand are interrupted so
-/// that the threads end soon. Nobody waits for them. A child that never used the core does not come here.
+/// The last core and context have been dropped: the inboxes disconnect, and calls in progress are interrupted
+/// so that the threads end soon. Nobody waits for them. Does not run in a child that never used the core.
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.interrupt();
@@ -623,7 +622,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// What a call answers that does not wait.
+    /// The result of a call that must not wait.
     fn at_once<T>(call: impl Future<Output = T>) -> T {
         let mut context = Context::from_waker(Waker::noop());
         match pin!(call).poll(&mut context) {

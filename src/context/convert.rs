@@ -205,7 +205,7 @@ impl Context {
         let status = match self.shared.confirm(&self.snapshot, event, deadline, caller).await {
             Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
             Ok(Some(Verdict::Repeated)) => ConversionStatus::Deduplicated,
-            Ok(Some(Verdict::NoRoom)) => ConversionStatus::QueueFull,
+            Ok(Some(Verdict::BacklogFull)) => ConversionStatus::QueueFull,
             Ok(None) => ConversionStatus::Unconfirmed,
             Err(refused) => refused.into(),
         };

@@ -1,4 +1,4 @@
-//! Accepted records that no delivery carries right now, in order, within a bound of records and bytes.
+//! Accepted records that are not in a delivery, in order, bounded in records and bytes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,31 +13,31 @@ pub(crate) struct Queued {
     pub(crate) sequence: u64,
     pub(crate) event: TrackedEvent,
     pub(crate) accepted_at: Moment,
-    /// Deliveries that carried it and failed.
+    /// Failed deliveries that carried it.
     pub(crate) tries: u32,
-    /// How many of these reached an endpoint that neither took nor refused it: the record may be the reason.
+    /// How many of these the endpoint neither accepted nor refused: the record may be the cause.
     pub(crate) suspicion: u32,
     pub(crate) claim: Claim,
-    /// The number of its own mark among all that were ever set.
+    /// The number of its own mark among all marks ever set.
     pub(crate) mark: u64,
 }
 
 /// What a record has claimed: the deduplication mark of its visitor and goal or experience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// Nothing, as it repeats on purpose.
+    /// Nothing: a deliberate repetition.
     None,
-    /// The data store has been asked and has not answered; the record is not delivered before. Where this
-    /// process has `delivered` one of the same mark, only the store can say that this one is no repetition.
+    /// The data store has not answered yet; until then the record is not delivered. If this process has
+    /// `delivered` one with this mark, only the store can say that this one is no repetition.
     Asked { delivered: bool },
-    /// The mark of this process.
+    /// This process's mark.
     Local,
-    /// That, and a lease in the data store.
+    /// This process's mark, and a lease in the data store.
     Leased,
 }
 
 impl Queued {
-    /// What it takes in memory, which is also about what it takes on the wire.
+    /// Its size in memory, which is roughly its size on the wire.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + self.event.heap_bytes()
     }
@@ -70,11 +70,11 @@ impl Parcel for Queued {
     }
 }
 
-/// One queue for each class, read together in order of acceptance, so that room is made at the
-/// expense of the least defended class without a search.
+/// One queue per class, read together in order of acceptance, so that the least valuable class can be evicted
+/// without a search.
 pub(crate) struct Backlog {
     ready: [Queue; 3],
-    /// Records that wait for their claims, by number; kept apart, so that a cut need not skip them.
+    /// Records waiting for their claims, by number; kept apart so that a cut need not skip them.
     asked: [BTreeMap<u64, Queued>; 3],
     max_records: usize,
     max_bytes: usize,
@@ -82,23 +82,23 @@ pub(crate) struct Backlog {
     to_retry: usize,
     /// Records before this one are released for delivery.
     released: u64,
-    /// How many are not.
+    /// How many are not released.
     open: usize,
-    /// Cuts begin at this number, if any record from there on is ready.
+    /// Cuts begin at this number if any record from there on is ready.
     cut_from: u64,
 }
 
-/// How long a record that waits for its claim holds up later ones, so that with a quick store records go out
-/// in order.
+/// How long a record waiting for its claim holds up later ones, so that with a fast store records are
+/// delivered in order.
 const IN_ORDER: Duration = Duration::from_millis(50);
-/// Beyond this suspicion, a record is sent in smaller and smaller requests.
+/// Above this suspicion, a record is sent in smaller and smaller requests.
 const TRUSTED: u32 = 5;
 
 /// Records in order of acceptance.
 #[derive(Default)]
 struct Queue {
     in_order: VecDeque<Queued>,
-    /// Those that later ones have overtaken, in a delivery that failed or while they waited for a claim.
+    /// Records that later ones have overtaken, in a failed delivery or while waiting for a claim.
     overtaken: BTreeMap<u64, Queued>,
 }
 
@@ -127,7 +127,7 @@ impl Backlog {
         self.open
     }
 
-    /// Releases all records before `end`; every record here is one of them.
+    /// Releases all records before `end`, which includes every record here.
     pub(crate) fn release(&mut self, end: u64) {
         self.released = self.released.max(end);
         self.open = 0;
@@ -139,11 +139,11 @@ impl Backlog {
     }
 
     /// Whether one more record of this size fits without evicting another.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+    pub(crate) fn has_space(&self, bytes: usize) -> bool {
         self.len() < self.max_records && self.bytes + bytes <= self.max_bytes
     }
 
-    /// Puts a record in its place. Where there is no room, [`evict`](Self::evict) says what goes.
+    /// Inserts a record in order. If the backlog is then too full, [`evict`](Self::evict) picks what to drop.
     pub(crate) fn push(&mut self, queued: Queued) {
         self.bytes += queued.bytes();
         self.to_retry += usize::from(queued.tries > 0);
@@ -156,7 +156,7 @@ impl Backlog {
         }
     }
 
-    /// While there is more than fits: takes the oldest of the least defended class.
+    /// While the backlog is over its bounds: takes the oldest record of the least valuable class.
     pub(crate) fn evict(&mut self) -> Option<Queued> {
         if self.len() <= self.max_records && self.bytes <= self.max_bytes {
             return None;
@@ -165,15 +165,15 @@ impl Backlog {
         self.pop(class)
     }
 
-    /// Takes a record that was accepted at `limit` or before.
+    /// Takes a record accepted at or before `limit`.
     pub(crate) fn expire(&mut self, limit: Moment) -> Option<Queued> {
         let is_old = |class: &usize| self.oldest_of(*class).is_some_and(|oldest| oldest.accepted_at <= limit);
         let class = (0..3).find(is_old)?;
         self.pop(class)
     }
 
-    /// Takes the oldest released records that wait for no claim, as many as one delivery may carry and at
-    /// least one.
+    /// Takes the oldest released records that are not waiting for a claim: as many as one delivery may carry,
+    /// and at least one.
     pub(crate) fn cut(&mut self, limit: CutLimit, now: Moment) -> Vec<Queued> {
         let (from, before) = (self.cut_from, self.due_before(now));
         let (from, end) = match self.cut_end(from, before, limit) {
@@ -187,7 +187,7 @@ impl Backlog {
         batch
     }
 
-    /// The end of what one delivery takes of the records in `from..before`.
+    /// Where one delivery of the records in `from..before` ends.
     fn cut_end(&self, from: u64, before: u64, limit: CutLimit) -> Option<u64> {
         let mut queues = self.ready.each_ref().map(|queue| queue.since(from).peekable());
         let (mut events, mut bytes, mut most, mut end) = (0, 0, limit.events, None);
@@ -209,18 +209,18 @@ impl Backlog {
         }
     }
 
-    /// Lets cuts begin behind this record for now: one of those up to it may be why their delivery fails
-    /// again, and the others need not wait for it.
+    /// Lets cuts begin after this record for now: it, or one before it, may be why their delivery keeps
+    /// failing, and the others need not wait for it.
     pub(crate) const fn pass_by(&mut self, sequence: u64) {
         self.cut_from = sequence + 1;
     }
 
-    /// Lets cuts begin with the oldest record again.
+    /// Lets cuts begin at the oldest record again.
     pub(crate) const fn start_over(&mut self) {
         self.cut_from = 0;
     }
 
-    /// Takes everything, in no order.
+    /// Takes everything, in no particular order.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Queued> + use<> {
         (self.bytes, self.to_retry, self.open) = (0, 0, 0);
         let (ready, asked) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.asked));
@@ -235,7 +235,7 @@ impl Backlog {
         self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < before)
     }
 
-    /// When records that only wait for their order are no longer held up.
+    /// When records held up only for the sake of order are let go.
     pub(crate) fn in_order_until(&self, now: Moment) -> Option<Moment> {
         let before = self.due_before(now);
         let are_held =
@@ -244,24 +244,24 @@ impl Backlog {
         Some(asked.accepted_at + IN_ORDER)
     }
 
-    /// Records before this number can go, unless they wait for a claim.
+    /// Records before this number may be sent, unless they are waiting for a claim.
     fn due_before(&self, now: Moment) -> u64 {
         let held = self.oldest_asked().filter(|asked| now < asked.accepted_at + IN_ORDER);
         held.map_or(self.released, |asked| self.released.min(asked.sequence))
     }
 
-    /// A record that waits for no claim, by its number.
+    /// A record that is not waiting for a claim, by its number.
     pub(crate) fn find(&mut self, sequence: u64) -> Option<&mut Queued> {
         self.ready.iter_mut().find_map(|queue| queue.find(sequence))
     }
 
-    /// Takes a record that waits for its claim.
+    /// Takes a record that is waiting for its claim.
     pub(crate) fn take_asked(&mut self, sequence: u64) -> Option<Queued> {
         let asked = self.asked.iter_mut().find_map(|asked| asked.remove(&sequence));
         self.taken(asked)
     }
 
-    /// The first record that waits for its claim.
+    /// The first record that is waiting for its claim.
     pub(crate) fn first_asked(&self) -> Option<u64> {
         self.oldest_asked().map(|oldest| oldest.sequence)
     }
@@ -332,7 +332,7 @@ impl Queue {
         })
     }
 
-    /// Takes the records from one number to before another.
+    /// Takes the records from one number up to, but not including, another.
     fn take(&mut self, from: u64, end: u64, batch: &mut Vec<Queued>) {
         let [first, last] = [from, end].map(|at| self.in_order.partition_point(|it| it.sequence < at));
         batch.extend(self.in_order.drain(first..last));
@@ -384,12 +384,12 @@ mod tests {
         }
     }
 
-    /// One moment for all, as only differences matter.
+    /// One moment for all; only differences matter.
     fn start() -> Moment {
         Moment::default()
     }
 
-    /// When nothing is held up for its order any longer.
+    /// When nothing is held up for the sake of order any longer.
     fn late() -> Moment {
         start() + Duration::from_secs(1_000_000)
     }
@@ -423,7 +423,7 @@ mod tests {
         records.iter().map(|queued| queued.sequence).collect()
     }
 
-    /// Releases the records before `end`, and cuts.
+    /// Releases the records before `end` and makes a cut.
     fn cut(backlog: &mut Backlog, end: u64, limit: CutLimit) -> Vec<u64> {
         backlog.release(end);
         sequences(&backlog.cut(limit, late()))
@@ -441,25 +441,25 @@ mod tests {
         assert!(push(&mut backlog, conversion(1, true)).is_none());
         assert!(push(&mut backlog, conversion(2, false)).is_none());
         assert_eq!(push(&mut backlog, conversion(3, false)), Some(0), "the only exposure");
-        assert_eq!(push(&mut backlog, exposure(4)), Some(4), "an exposure displaces nobody");
+        assert_eq!(push(&mut backlog, exposure(4)), Some(4), "an exposure displaces nothing");
         assert_eq!(push(&mut backlog, conversion(5, true)), Some(2), "the oldest plain conversion");
         assert_eq!(push(&mut backlog, conversion(6, true)), Some(3));
-        assert_eq!(push(&mut backlog, conversion(7, true)), Some(1), "revenue, when there is nothing else");
+        assert_eq!(push(&mut backlog, conversion(7, true)), Some(1), "revenue, as a last resort");
         assert_eq!(cut(&mut backlog, u64::MAX, ANY), [5, 6, 7]);
         assert_eq!((backlog.len(), backlog.bytes), (0, 0));
     }
 
     #[test]
-    fn bytes_are_a_bound_too() {
+    fn the_backlog_is_bounded_in_bytes_too() {
         let mut backlog = Backlog::new(usize::MAX, 2 * exposure(0).bytes() + 700);
         assert!(push(&mut backlog, exposure(0)).is_none() && push(&mut backlog, exposure(1)).is_none());
         let mut long = exposure(2);
         let TrackedEvent::Exposure(it) = &mut long.event else { unreachable!() };
         it.visitor_id = "v".repeat(700).into();
-        assert!(!backlog.has_room(long.bytes()));
+        assert!(!backlog.has_space(long.bytes()));
         backlog.push(long);
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(0));
-        assert_eq!(backlog.evict().map(|evicted| evicted.sequence), None, "now there is room");
+        assert_eq!(backlog.evict().map(|evicted| evicted.sequence), None, "now it fits");
         assert_eq!(cut(&mut backlog, u64::MAX, ANY), [1, 2]);
         assert_eq!(backlog.bytes, 0);
     }
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_that_fail_in_any_order_go_back_to_their_places() {
+    fn failed_deliveries_return_to_their_places_in_any_order() {
         let mut backlog = Backlog::new(100, usize::MAX);
         (0..6).for_each(|sequence| backlog.push(exposure(sequence)));
         let two = CutLimit { events: 2, ..ANY };
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_waits_for_its_claim_holds_up_no_other() {
+    fn a_record_waiting_for_its_claim_holds_up_no_other() {
         let mut backlog = Backlog::new(100, usize::MAX);
         for sequence in 0..6 {
             let claim = if sequence < 3 { Claim::Asked { delivered: false } } else { Claim::Local };
@@ -517,7 +517,7 @@ mod tests {
         answered.claim = Claim::Leased;
         backlog.push(answered);
         assert_eq!((cut(&mut backlog, 6, ANY), backlog.len()), (vec![2, 5], 2), "in its place");
-        // Records that wait are evicted and expire like any other.
+        // Waiting records are evicted and expire like any other.
         assert_eq!(backlog.expire(start()).map(|expired| expired.sequence), Some(0));
         backlog.max_records = 0;
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(1));
@@ -525,19 +525,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_released_is_counted_as_it_comes_and_goes() {
+    fn unreleased_records_are_counted_as_they_come_and_go() {
         let mut backlog = Backlog::new(100, usize::MAX);
         (0..3).for_each(|sequence| backlog.push(exposure(sequence)));
         assert_eq!(backlog.open(), 3);
         backlog.release(4);
         (3..6).for_each(|sequence| backlog.push(exposure(sequence)));
-        assert_eq!((backlog.open(), backlog.len()), (2, 6), "the next one was released before it came");
+        assert_eq!((backlog.open(), backlog.len()), (2, 6), "the next one was released before it arrived");
         assert_eq!(backlog.expire(start() + Duration::from_secs(9)).map(|it| it.sequence), Some(0));
         assert_eq!((backlog.open(), sequences(&backlog.cut(ANY, late())).len()), (2, 3));
     }
 
     #[test]
-    fn what_is_too_old_is_taken_from_every_class() {
+    fn expired_records_are_taken_from_every_class() {
         let mut backlog = Backlog::new(100, usize::MAX);
         backlog.push(conversion(0, true));
         backlog.push(exposure(1));
@@ -550,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_its_claim_holds_up_later_ones_for_a_moment() {
+    fn a_pending_claim_holds_up_later_records_only_briefly() {
         let mut backlog = Backlog::new(100, usize::MAX);
         backlog.push(exposure(0));
         backlog.push(Queued { claim: Claim::Asked { delivered: false }, ..exposure(1) });

@@ -15,7 +15,7 @@ pub(crate) enum TrackedEvent {
     Conversion(Conversion),
 }
 
-/// A visitor was put into a variation.
+/// A visitor was assigned to a variation.
 #[derive(Clone)]
 pub(crate) struct Exposure {
     pub(crate) visitor_id: SmolStr,
@@ -31,15 +31,15 @@ pub(crate) struct Conversion {
     pub(crate) goal_id: SmolStr,
     pub(crate) goal_key: SmolStr,
     pub(crate) goal_data: Option<Box<[(GoalDataKey, GoalValue)]>>,
-    /// Stored decisions at the time: experience id to variation id.
+    /// The stored decisions at the time: experience id to variation id.
     pub(crate) bucketing: Arc<[(SmolStr, SmolStr)]>,
     pub(crate) segments: Measured,
     pub(crate) force_multiple: bool,
-    /// Whether the bare event is sent too; decided by the tracker, once per visitor and goal.
+    /// Whether the bare event is sent too; the tracker decides this, once per visitor and goal.
     pub(crate) first: bool,
 }
 
-/// How hard a record is defended when there is no room.
+/// How valuable a record is when space runs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Class {
     Exposure,
@@ -48,7 +48,7 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    /// From the least defended one on, as their numbers say.
+    /// From the least to the most valuable, matching their discriminants.
     pub(crate) const ALL: [Self; 3] = [Self::Exposure, Self::Conversion, Self::Revenue];
 }
 
@@ -67,8 +67,8 @@ impl TrackedEvent {
         }
     }
 
-    /// How many events it is on the wire: a conversion with goal data is a bare one and one with
-    /// the data, a repeated one only the latter.
+    /// How many wire events it takes: a conversion with goal data is a bare event and one with the data, a
+    /// repeated one only the latter.
     pub(crate) fn wire_events(&self) -> usize {
         match self {
             Self::Exposure(_) => 1,
@@ -78,8 +78,8 @@ impl TrackedEvent {
         }
     }
 
-    /// Bytes beyond the record itself: long texts, and lists that no other record shares. Segments are
-    /// shared by the records of a context, but each one may be sent with them.
+    /// Bytes beyond the record itself: long strings, and lists not shared with other records. Segments are
+    /// shared by the records of a context, but each record may have to be sent with its own copy.
     pub(crate) fn heap_bytes(&self) -> usize {
         let own = match self {
             Self::Exposure(exposure) => long(&exposure.visitor_id),
@@ -110,12 +110,12 @@ impl TrackedEvent {
     }
 }
 
-/// What a text takes beyond its place in a record.
+/// What a string takes beyond its place in a record.
 fn long(text: &SmolStr) -> usize {
     if text.is_heap_allocated() { text.len() } else { 0 }
 }
 
-/// The keys that goal data may have on the wire.
+/// The keys that goal data may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GoalDataKey {
@@ -165,7 +165,7 @@ impl GoalDataKey {
     }
 }
 
-/// A name that is no goal data key.
+/// The name is not a goal data key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a goal data key")]
 pub struct UnknownGoalDataKey;
@@ -186,13 +186,13 @@ impl FromStr for GoalDataKey {
     }
 }
 
-/// A goal data value: a number or a text. Not shown in `Debug`.
+/// A goal data value: a number or a string. `Debug` does not show it.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum GoalValue {
     /// A number; only finite ones can be sent.
     Number(f64),
-    /// A text.
+    /// A string.
     Text(SmolStr),
 }
 
@@ -235,16 +235,16 @@ impl From<String> for GoalValue {
     }
 }
 
-/// What made the tracker release events for delivery.
+/// Why the tracker released events for delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ReleaseReason {
     /// The open batch was full.
     Size,
-    /// The auto-flush interval was over.
+    /// The auto-flush interval elapsed.
     Timeout,
-    /// A flush was asked for.
+    /// A flush was requested.
     Explicit,
     /// [`Core::shutdown`](crate::Core::shutdown) flushes before it closes.
     Exit,

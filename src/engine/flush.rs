@@ -1,30 +1,30 @@
-//! A flush: what is asked, and what is answered.
+//! Flushes: the request and the report.
 
 use super::{Moment, ReleaseReason, Reply, Stats};
 
-/// A question: deliver every record sent so far, and report.
+/// A request to deliver every record sent so far and to report.
 pub(crate) struct FlushRequest {
     pub(crate) reason: ReleaseReason,
-    /// It is answered by then, whatever is left.
+    /// It is answered by then, whatever is left undelivered.
     pub(crate) deadline: Moment,
-    /// It is answered when an attempt that began after it has failed.
+    /// It is answered as soon as an attempt that began after it has failed.
     pub(crate) single_attempt: bool,
     pub(crate) reply: Reply<FlushReport>,
 }
 
-/// What became of the records that a flush covered: all those recorded before it was asked for.
+/// What became of the records that a flush covered: all those recorded before it was requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FlushReport {
-    /// Records that the endpoint took while the flush waited.
+    /// Records accepted by the endpoint while the flush waited.
     pub delivered: u64,
-    /// Records that were dropped: covered ones, and any since the last flush that was answered; by a
-    /// `shutdown` also those that its close dropped.
+    /// Records that were dropped: those the flush covered, and any dropped since the last flush was answered.
+    /// For a `shutdown`, also those that its close dropped.
     pub dropped: u64,
-    /// Covered records that are kept and will be retried; none after a `shutdown`.
+    /// Covered records that are kept and will be retried; always zero after a `shutdown`.
     pub pending: u64,
-    /// The whole ledger when the flush was answered.
+    /// The whole ledger at the time the flush was answered.
     pub stats: Stats,
 }
 

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// A small random number generator (SplitMix64): spreads retries, decides nothing.
+/// A small random number generator (SplitMix64) that spreads retries and decides nothing else.
 pub(crate) struct Jitter(u64);
 
 impl Jitter {
@@ -12,8 +12,8 @@ impl Jitter {
         Self(seed)
     }
 
-    /// Seeded from the operating system, by way of the standard library's hash keys, which a forked
-    /// child has in common with its siblings: the process id keeps them apart.
+    /// Seeded from the operating system through the standard library's hash keys. Forked children share
+    /// those, so the process id is mixed in to tell them apart.
     pub(crate) fn random() -> Self {
         Self(RandomState::new().hash_one(std::process::id()))
     }
@@ -27,7 +27,7 @@ impl Jitter {
         mixed ^= mixed >> 31;
         #[expect(clippy::cast_precision_loss, reason = "53 random bits are plenty")]
         let share = (mixed >> 11) as f64 / (1_u64 << 53) as f64;
-        // Rounding can carry the longest durations past what one holds.
+        // Rounding can push the longest durations past the maximum.
         Duration::try_from_secs_f64(most.as_secs_f64() * share).unwrap_or(most)
     }
 }

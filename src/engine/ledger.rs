@@ -1,4 +1,4 @@
-//! The account of every record: what came in, where it is, and what became of it.
+//! The account of every record: what came in, where it is now, and how it ended.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,67 +12,67 @@ use crate::ports::DeliveryFailure;
 /// (also with goal data, which makes it two events on the wire).
 ///
 /// Always `recorded == deduplicated + delivered + pending + dropped.total()`; see
-/// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, what became of the records by
-/// the tracker; no total ever goes back.
+/// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, all other counts by the tracker;
+/// totals never decrease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Every exposure and conversion that was handed over, refused ones included.
+    /// Every exposure and conversion handed to the tracker, including those it refused.
     pub recorded: u64,
-    /// Found to be repetitions by the tracker; nothing is sent for them.
+    /// Found by the tracker to be repetitions; nothing is sent for them.
     pub deduplicated: u64,
     /// Accepted by the endpoint with a 2xx status.
     pub delivered: u64,
-    /// Neither delivered nor dropped yet; [`pending_places`](Self::pending_places) says where they are.
+    /// Neither delivered nor dropped yet; [`pending_places`](Self::pending_places) breaks this down.
     pub pending: u64,
     /// Where the pending records are.
     pub pending_places: PendingPlaces,
-    /// How long the oldest pending record has been waiting, from when the tracker took it.
+    /// How long the oldest pending record has been waiting since the tracker received it.
     pub oldest_pending_age: Option<Duration>,
     /// Lost, by reason.
     pub dropped: Dropped,
-    /// Events that the delivered records were sent as; a conversion with goal data is two.
+    /// Wire events in the delivered records; a conversion with goal data is two.
     pub delivered_events: u64,
     /// Delivery requests made.
     pub requests: u64,
-    /// Of these, how many carried records that an earlier one had carried.
+    /// How many of these carried records that an earlier request had carried.
     pub retries: u64,
-    /// Of these, how many ended without an answer, so that the endpoint may have the records twice
-    /// after the retry.
+    /// How many of these ended without an answer, so that the endpoint may receive the records twice because
+    /// of the retry.
     pub fate_unknown: u64,
-    /// Bytes of all request bodies.
+    /// Total bytes of all request bodies.
     pub sent_bytes: u64,
-    /// Bytes of delivered bodies.
+    /// Total bytes of the delivered request bodies.
     pub delivered_bytes: u64,
     /// The last failed delivery.
     pub last_error: Option<DeliveryError>,
     /// The circuit breaker in front of the tracking endpoint.
     pub breaker: BreakerState,
-    /// How often the circuit breaker has opened.
+    /// How many times the circuit breaker has opened.
     pub breaker_opened: u64,
-    /// Values of segments that were left out of delivered requests, as the endpoint refuses a request with
-    /// them: null, objects, list items that are not strings, and `customSegments` that is not a list.
+    /// Segment values left out of delivered requests because the endpoint would refuse a request with them:
+    /// null, objects, list items that are not strings, and a `customSegments` that is not a list.
     pub segments_left_out: u64,
-    /// Answers of the data store that were failures, keys that it could not be told of, and visitors whose
-    /// state was not written by the end.
+    /// Failed answers of the data store, keys that it could not be asked to keep or release, and visitors
+    /// whose state was still unwritten at the end.
     pub store_failures: u64,
-    /// Answers of the data store that did not come in time; this process decided from memory.
+    /// Answers of the data store that did not arrive in time; this process decided from memory.
     pub store_timeouts: u64,
-    /// Visitors whose state was forgotten to make room or for its age.
+    /// Visitors whose state was forgotten, to make room or because of its age.
     pub visitors_evicted: u64,
-    /// Deduplication marks that were forgotten to make room or for their age.
+    /// Deduplication marks that were forgotten, to make room or because of their age.
     pub marks_evicted: u64,
-    /// Lifecycle events that a slow handler or subscriber missed, or that waited for a handler when the
-    /// time of a close was over.
+    /// Lifecycle events that a slow handler or subscriber missed, or that were still waiting for a handler
+    /// when a close reached its deadline.
     pub events_missed: u64,
-    /// Panics of handlers, sources, sinks and data stores that were caught.
+    /// Caught panics of handlers, sources, sinks and data stores.
     pub panics: u64,
-    /// Where the config in place is from; `None` until there is one.
+    /// Where the current config came from; `None` until there is one.
     pub config_origin: Option<ConfigOrigin>,
-    /// When the config in place was given, fetched, or last confirmed as current.
+    /// When the current config was given, fetched, or last confirmed to be current.
     pub config_at: Option<SystemTime>,
-    /// Forks between the process that first used the SDK and this one. A child's counts begin at zero.
+    /// Forks between the process that first used the SDK and this one. A child's counts start at zero.
     pub fork_generation: u64,
 }
 
@@ -81,46 +81,46 @@ pub struct Stats {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PendingPlaces {
-    /// On the way to the tracker, or being handed over.
+    /// In the channel to the tracker, or being handed over.
     pub in_channel: u64,
     /// In the open batch, not yet released.
     pub in_batch: u64,
-    /// Released, and waiting for a free lane or the end of a backoff.
+    /// Released, and waiting for a free lane or for a backoff to end.
     pub waiting: u64,
     /// In a delivery.
     pub in_flight: u64,
-    /// Of those that wait, how many a failed delivery carried.
+    /// How many of those waiting were carried by a failed delivery.
     pub to_retry: u64,
 }
 
-/// Lost records by reason, each by class.
+/// Lost records, by reason and class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Dropped {
     /// Refused because the channel to the tracker was full.
     pub queue_full: ByClass,
-    /// Dropped from a full backlog to make room for newer or more valuable records, or found no room in it.
+    /// Dropped from a full backlog in favor of newer or more valuable records, or refused by it.
     pub overflow: ByClass,
-    /// Refused in a request of its own (400, 422 or 413), or impossible to put into a request. A refused key
-    /// drops nothing.
+    /// Refused by the endpoint in a request of their own (400, 422 or 413), or impossible to put into a
+    /// request. A refused key drops nothing.
     pub rejected: ByClass,
-    /// Older than the configured age.
+    /// Older than the configured maximum age.
     pub expired: ByClass,
-    /// Handed over after close, or left behind by it.
+    /// Handed over after the close, or left undelivered by it.
     pub closed: ByClass,
 }
 
-/// Counts by class of record, in the order in which records are dropped when there is no room.
+/// Counts by class of record, in the order in which records are dropped when space runs out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ByClass {
-    /// Exposures, which go first.
+    /// Exposures, dropped first.
     pub exposures: u64,
     /// Conversions without revenue.
     pub conversions: u64,
-    /// Conversions with revenue, which go last.
+    /// Conversions with revenue, dropped last.
     pub revenue: u64,
 }
 
@@ -131,11 +131,11 @@ pub struct ByClass {
 pub struct DeliveryError {
     /// When the delivery failed.
     pub at: SystemTime,
-    /// Why the sink did not take it.
+    /// Why the sink did not deliver.
     pub cause: DeliveryFailure,
 }
 
-/// Where a config is from.
+/// Where a config came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -151,12 +151,12 @@ pub enum ConfigOrigin {
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BreakerState {
-    /// Deliveries are made.
+    /// Deliveries are made as usual.
     #[default]
     Closed,
-    /// The endpoint keeps failing; nothing is sent until the backoff ends, except by a flush.
+    /// The endpoint keeps failing; nothing is sent until the backoff ends, except for a flush.
     Open,
-    /// A small delivery finds out whether the endpoint works again.
+    /// A small delivery tests whether the endpoint works again.
     HalfOpen,
 }
 
@@ -218,20 +218,19 @@ impl ByClass {
     }
 }
 
-/// Where the tracker publishes its counts, and callers count what they could not hand over.
+/// Where the tracker publishes its counts, and where callers count what they could not hand over.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// Written by the tracker alone, once for each step; `recorded` and `pending` hold what it has
-    /// received.
+    /// Written by the tracker alone, once per step; `recorded` and `pending` cover only what it has received.
     counts: Mutex<Counts>,
-    /// Records that callers have begun to hand over, refused ones included.
+    /// Records that callers have begun to hand over, including those refused.
     offered: [Stripe; STRIPES],
     refused_full: Refusals,
     refused_closed: Refusals,
-    /// Exposures that were lost after they were handed over, and marks that were forgotten.
+    /// Exposures that were lost after being handed over, and marks that were forgotten.
     exposures_lost: AtomicU64,
-    /// Dropped records that a flush has told of.
-    told: AtomicU64,
+    /// Dropped records that a flush has reported.
+    reported: AtomicU64,
 }
 
 #[derive(Default)]
@@ -243,12 +242,12 @@ struct Counts {
 /// Counters that threads rarely share.
 const STRIPES: usize = 16;
 
-/// A counter with a cache line, and the one that is fetched with it, of its own.
+/// A counter on its own cache line, padded to two because adjacent lines are prefetched in pairs.
 #[derive(Default)]
 #[repr(align(128))]
 struct Stripe(AtomicU64);
 
-/// By class.
+/// Counters by class.
 #[derive(Default)]
 struct Refusals([AtomicU64; 3]);
 
@@ -270,36 +269,36 @@ impl Ledger {
         counts.oldest_pending = oldest_pending;
     }
 
-    /// Exposures that the tracker has lost, and marks that it has forgotten.
+    /// How many exposures the tracker has lost, plus how many marks it has forgotten.
     pub(crate) fn exposures_lost(&self) -> u64 {
         self.exposures_lost.load(Ordering::Acquire)
     }
 
-    /// A caller begins to hand a record over.
+    /// Counts a record that a caller begins to hand over.
     #[inline]
     pub(crate) fn count_offered(&self) {
-        // Threads have their stacks in different places, and this is a place on the caller's.
+        // Threads have separate stacks, and this is an address on the caller's.
         let here = std::ptr::from_ref(&self).addr();
         let stripe = (here >> 12) % STRIPES;
         self.offered[stripe].0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A record that was offered is not handed over.
+    /// Counts an offered record that was refused.
     pub(crate) fn count_refused(&self, refused: Refused, class: Class) {
         let counters = match refused {
             Refused::Full => &self.refused_full,
             Refused::Closed => &self.refused_closed,
         };
-        // After the offer, for whoever reads this.
+        // After the offer, for concurrent readers.
         counters.0[class as usize].fetch_add(1, Ordering::Release);
     }
 
-    /// Of so many records dropped in all, how many no flush has told of. They are told now.
-    pub(crate) fn tell_dropped(&self, dropped: u64) -> u64 {
-        dropped.saturating_sub(self.told.fetch_max(dropped, Ordering::Relaxed))
+    /// How many of all dropped records no flush has reported yet; marks them as reported.
+    pub(crate) fn take_unreported_drops(&self, dropped: u64) -> u64 {
+        dropped.saturating_sub(self.reported.fetch_max(dropped, Ordering::Relaxed))
     }
 
-    /// The counts now. What was offered is read last: a record that has a fate was offered before.
+    /// The counts now. Offers are read last: a record whose outcome is counted was offered earlier.
     pub(crate) fn read(&self, now: Moment) -> Stats {
         let (mut stats, oldest) = {
             let counts = self.lock();
@@ -316,7 +315,7 @@ impl Ledger {
         stats
     }
 
-    /// Counts are plain numbers, good after any panic.
+    /// Plain numbers, valid after any panic.
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

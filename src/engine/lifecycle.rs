@@ -1,4 +1,4 @@
-//! Lifecycle events: what the SDK tells an application about itself.
+//! Lifecycle events: what the SDK tells the application about itself.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use crate::config::{ConfigChanges, ConfigSnapshot};
 use crate::diagnostics::DiagnosticReason;
 use crate::ports::{DeliveryFailure, Receipt};
 
-/// Something happened in the SDK. Watched with [`Core::on`](crate::Core::on) or
-/// [`Core::subscribe`](crate::Core::subscribe). `Debug` shows no visitor.
+/// Something that happened in the SDK. Watched with [`Core::on`](crate::Core::on) or
+/// [`Core::subscribe`](crate::Core::subscribe). `Debug` shows no visitor id.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "event", rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -23,7 +23,7 @@ pub enum LifecycleEvent {
         /// The config's project.
         project_id: SmolStr,
     },
-    /// A fetched config has replaced the one before.
+    /// A fetched config has replaced the previous one.
     #[non_exhaustive]
     ConfigUpdated {
         /// The config's account.
@@ -40,10 +40,10 @@ pub enum LifecycleEvent {
         visitor_id: VisitorId,
         /// The experience.
         experience_id: SmolStr,
-        /// The variation that the visitor is in.
+        /// The variation that the visitor was assigned to.
         variation_id: SmolStr,
     },
-    /// The tracker has found out whether a conversion is the first.
+    /// The tracker has decided whether a conversion is the first.
     #[non_exhaustive]
     Conversion {
         /// The visitor.
@@ -52,49 +52,49 @@ pub enum LifecycleEvent {
         goal_id: SmolStr,
         /// The goal's key.
         goal_key: SmolStr,
-        /// Whether it repeats an earlier one and nothing is sent.
+        /// Whether it repeats an earlier one, so that nothing is sent.
         deduplicated: bool,
     },
     /// A delivery has ended.
     #[non_exhaustive]
     ApiQueueReleased {
-        /// What released the records.
+        /// Why the records were released.
         reason: ReleaseReason,
-        /// Records carried.
+        /// The number of records carried.
         batch_size: usize,
-        /// Different visitors among them.
+        /// The number of distinct visitors among them.
         visitor_count: usize,
-        /// Events on the wire.
+        /// The number of wire events.
         event_count: usize,
-        /// The HTTP status, where the sink gave one.
+        /// The HTTP status, if the sink reported one.
         status: Option<u16>,
-        /// Failed attempts before this one.
+        /// How many failed attempts preceded this one.
         retry_attempts: u32,
-        /// Why the records were not taken, or may not have been.
+        /// Why the records were not delivered, or may not have been.
         error: Option<DeliveryFailure>,
     },
-    /// The endpoint refuses events whatever they are: the key, the account or the URL is wrong. Announced
-    /// once until it accepts some again; pending records are kept until they are too old.
+    /// The endpoint refuses all events: the key, the account or the URL is wrong. Announced once until it
+    /// accepts some again; pending records are kept until they expire.
     #[non_exhaustive]
     DeliveryRefused {
-        /// The HTTP status, where the sink gave one.
+        /// The HTTP status, if the sink reported one.
         status: Option<u16>,
     },
-    /// Visitor state was written to the data store, or was not by the end of a flush or a close.
+    /// Visitor state was written to the data store, or was still unwritten at the end of a flush or a close.
     #[non_exhaustive]
     DataStoreQueueReleased {
-        /// Visitors written.
+        /// The number of visitors written.
         written: usize,
-        /// Visitors that the store refused, or did not take in time; they are kept and tried again, except
-        /// after a close.
+        /// Visitors that the store refused or did not take in time; they are kept and retried, except after a
+        /// close.
         left: usize,
     },
     /// A `diagnose_*` call did not resolve.
     #[non_exhaustive]
     Diagnostic {
-        /// The closed reason.
+        /// The reason code.
         reason: DiagnosticReason,
-        /// The key that was asked for.
+        /// The requested key.
         entity_key: SmolStr,
     },
 }
@@ -121,12 +121,12 @@ pub enum LifecycleEventKind {
     Diagnostic,
 }
 
-/// A visitor's id that `Debug` does not show.
+/// A visitor's id, hidden from `Debug`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct VisitorId(SmolStr);
 
 impl LifecycleEvent {
-    /// Which kind of event it is.
+    /// The kind of this event.
     #[must_use]
     pub const fn kind(&self) -> LifecycleEventKind {
         match self {
@@ -221,7 +221,7 @@ impl VisitorId {
     }
 }
 
-/// As the first 16 hexadecimal digits of the id's SHA-256, as in diagnoses: what is serialized may end in a log.
+/// The first 16 hex digits of the id's SHA-256, as in diagnoses: serialized events may end up in a log.
 #[cfg(feature = "serde")]
 impl serde::Serialize for VisitorId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

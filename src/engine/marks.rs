@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use super::moment::Moment;
 
-/// A bounded set of marks. A mark follows its record: it is set when the record is accepted, and
-/// released when the record is dropped, so that the caller can record it again.
+/// A bounded set of marks. A mark follows its record: it is set when the record is accepted, and released
+/// when the record is dropped, so that the caller can record it again.
 pub(crate) struct Marks {
     seen: HashSet<Mark>,
-    /// Of these, the marks of records that were delivered and that the data store has too.
+    /// The subset whose records were delivered and which the data store has too.
     stored: HashSet<Mark>,
     order: VecDeque<(Mark, Moment)>,
     /// How many marks have left `order`, which is the number of its first entry.
     passed: u64,
-    /// Released marks that still have entries in `order`, and how many.
+    /// Released marks that still have entries in `order`, and how many entries.
     released: HashMap<Mark, u32>,
     capacity: NonZeroUsize,
     ttl: Option<Duration>,
@@ -25,12 +25,12 @@ pub(crate) struct Marks {
     evicted: u64,
 }
 
-/// A 128-bit keyed hash of a mark's texts: two different ones collide with a chance of 2^-128 a pair,
-/// and a mark costs about 71 bytes, 88 with a data store, however long its texts are.
+/// A 128-bit keyed hash of a mark's strings: a pair of different ones collides with a probability of 2^-128.
+/// A mark costs about 71 bytes, or 88 with a data store, however long its strings are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Mark(u128);
 
-/// What a mark is about, so that a goal and an experience with one id stay apart.
+/// What a mark is about, so that a goal and an experience with the same id stay distinct.
 #[derive(Clone, Copy, Hash)]
 pub(crate) enum MarkKind {
     Exposure,
@@ -68,24 +68,24 @@ impl Marks {
     }
 
     /// The record of a mark was delivered, and the data store has the mark: from now on the store is asked,
-    /// where it may have been erased, and memory decides only if no answer comes.
+    /// since it may have been erased there, and memory decides only if there is no answer.
     pub(crate) fn leave_to_store(&mut self, mark: Mark) {
         if self.seen.contains(&mark) {
             self.stored.insert(mark);
         }
     }
 
-    /// Takes a mark back from the data store for a record that asks it; says whether the store had it.
+    /// Takes a mark back from the data store while the store is asked; returns whether it was there.
     pub(crate) fn take_from_store(&mut self, mark: Mark) -> bool {
         self.stored.remove(&mark)
     }
 
-    /// Whether a mark is set that is left to the data store.
+    /// Whether a mark is set and left to the data store.
     pub(crate) fn is_left_to_store(&self, mark: Mark) -> bool {
         self.stored.contains(&mark)
     }
 
-    /// Sets a mark that is not set, and returns its number. Past the bound the oldest one is forgotten.
+    /// Sets a mark that is not set, and returns its number. At the bound, the oldest one is forgotten.
     pub(crate) fn set(&mut self, mark: Mark, now: Moment) -> u64 {
         if self.order.len() == self.capacity.get() {
             self.forget_oldest();
@@ -95,7 +95,7 @@ impl Marks {
         self.passed + self.order.len() as u64 - 1
     }
 
-    /// Releases the mark with this number, unless it was forgotten and may belong to a later record by now.
+    /// Releases the mark with this number, unless it was forgotten and may by now belong to a later record.
     /// Its entry in the order stays until it is the oldest.
     pub(crate) fn release(&mut self, mark: Mark, number: u64) {
         if number < self.passed {
@@ -122,7 +122,7 @@ impl Marks {
         self.evicted += 1;
     }
 
-    /// How many marks were forgotten to make room or for their age.
+    /// How many marks were forgotten, to make room or because of their age.
     pub(crate) const fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -135,7 +135,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     impl Marks {
-        /// Sets a mark and says whether it is new.
+        /// Sets a mark and returns whether it is new.
         fn insert(&mut self, kind: MarkKind, visitor_id: &str, entity_id: &str, now: Moment) -> bool {
             let mark = self.mark(kind, visitor_id, entity_id);
             let new = !self.contains(mark, now);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_lives_for_its_time() {
+    fn a_mark_expires_after_its_time_to_live() {
         let mut marks = Marks::new(NonZeroUsize::new(9).unwrap(), Some(10 * SECOND));
         let start = Moment::default();
         assert!(marks.insert(MarkKind::Exposure, "v", "1", start));
@@ -169,12 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_to_the_store_is_bounded_with_the_marks() {
+    fn marks_left_to_the_store_are_bounded_too() {
         let mut marks = Marks::new(NonZeroUsize::new(1).unwrap(), None);
         let now = Moment::default();
         let [first, second] = ["v", "w"].map(|visitor| marks.mark(MarkKind::Exposure, visitor, "1"));
         marks.leave_to_store(first);
-        assert!(!marks.is_left_to_store(first), "only what is set");
+        assert!(!marks.is_left_to_store(first), "only a mark that is set");
         for mark in [first, second] {
             marks.set(mark, now);
             marks.leave_to_store(mark);
@@ -192,10 +192,10 @@ mod tests {
         let start = Moment::default();
         let mark = marks.mark(MarkKind::Conversion, "v", "1");
         let first = marks.set(mark, start);
-        assert!(!marks.contains(mark, start + SECOND), "forgotten for its age");
+        assert!(!marks.contains(mark, start + SECOND), "forgotten because of its age");
         let second = marks.set(mark, start + SECOND);
         marks.release(mark, first);
-        assert!(marks.contains(mark, start + SECOND), "it is the second one's");
+        assert!(marks.contains(mark, start + SECOND), "it belongs to the second record");
         marks.release(mark, second);
         assert!(!marks.contains(mark, start + SECOND));
     }
@@ -208,9 +208,9 @@ mod tests {
         assert!(marks.insert(MarkKind::Conversion, "v", "1", now));
         marks.release(mark, u64::MAX);
         marks.release(mark, u64::MAX);
-        assert!(marks.insert(MarkKind::Conversion, "v", "1", now), "released once, whoever asks twice");
+        assert!(marks.insert(MarkKind::Conversion, "v", "1", now), "released once, even if asked twice");
         assert!(marks.insert(MarkKind::Conversion, "w", "1", now));
-        // The next one takes the place that the released mark had.
+        // The next one takes the place of the released mark.
         assert!(marks.insert(MarkKind::Conversion, "x", "1", now));
         assert!(marks.contains(mark, now));
         assert_eq!((marks.evicted(), marks.released.len()), (0, 0));

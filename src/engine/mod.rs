@@ -1,5 +1,5 @@
-//! The machines between callers and the outside: a message and a moment go in, effects come out. No thread,
-//! channel, clock or socket is named here; what drives them is.
+//! The state machines between callers and the outside: a message and a moment go in, effects come out. They
+//! use no thread, channel, clock or socket; their drivers do.
 
 mod backlog;
 mod delivery;

@@ -1,15 +1,15 @@
-//! The engine's own time.
+//! Time as the engine measures it.
 
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
-/// A moment, as the time since an origin that the driver chose. Sums that no clock reaches are
-/// the last moment, which never comes; nothing is before the origin.
+/// A moment, as the time since an origin chosen by the driver. Sums that overflow become the last moment,
+/// which never arrives; nothing precedes the origin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(Duration);
 
 impl Moment {
-    /// The moment so long after the origin.
+    /// The moment this long after the origin.
     pub(crate) const fn after_origin(elapsed: Duration) -> Self {
         Self(elapsed)
     }
@@ -18,7 +18,7 @@ impl Moment {
         self.0
     }
 
-    /// The moment `age` ago; `None` where that is before the origin.
+    /// The moment `age` ago; `None` if that is before the origin.
     pub(crate) fn checked_sub(self, age: Duration) -> Option<Self> {
         self.0.checked_sub(age).map(Self)
     }
@@ -46,7 +46,7 @@ impl Sub<Duration> for Moment {
     }
 }
 
-/// The time since an earlier moment; zero since a later one.
+/// The time since an earlier moment; zero if the other is later.
 impl Sub for Moment {
     type Output = Duration;
 

@@ -1,4 +1,4 @@
-//! Records as the tracking endpoint wants them: one JSON envelope, grouped by visitor.
+//! Records in the tracking endpoint's format: one JSON envelope, grouped by visitor.
 
 use std::collections::HashMap;
 
@@ -11,30 +11,30 @@ use super::backlog::Queued;
 use super::event::{Conversion, Exposure, GoalDataKey, GoalValue, TrackedEvent};
 use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS};
 
-/// The segment keys that reports know; nothing else of a visitor leaves the process.
+/// The segment keys that reports use; no other data about a visitor leaves the process.
 const REPORT_KEYS: [&str; 7] =
     ["country", "browser", "devices", "source", "campaign", "visitorType", CUSTOM_SEGMENTS];
 
-/// Whether an attribute is one of those that reports know.
+/// Whether reports use this attribute.
 #[inline]
 pub(crate) fn is_report_key(name: &str) -> bool {
-    // Written out, as a comparison with a text of known length is a few instructions.
+    // Written out because comparing with a string of known length takes only a few instructions.
     matches!(
         name,
         "country" | "browser" | "devices" | "source" | "campaign" | "visitorType" | CUSTOM_SEGMENTS
     )
 }
 
-/// What the endpoint is told about the sender: the name that the official Python SDK uses too,
-/// because the endpoint's list of known names is not public.
+/// How the sender identifies itself: the name that the official Python SDK also uses, because the endpoint's
+/// list of known names is not public.
 const SOURCE: &str = "js-sdk";
 
-/// The part of the envelope that is the same in every batch of a core.
+/// The part of the envelope that is the same in all of a core's batches.
 #[derive(Clone)]
 pub(crate) struct Envelope {
     pub(crate) account_id: SmolStr,
     pub(crate) project_id: SmolStr,
-    /// Whether the endpoint shall fill in what no data store remembers.
+    /// Whether the endpoint should fill in what no data store remembers.
     pub(crate) enrich_data: bool,
 }
 
@@ -97,8 +97,8 @@ struct GoalValueWire<'a>(&'a GoalValue);
 struct PairsWire<'a>(&'a [(SmolStr, SmolStr)]);
 
 impl Envelope {
-    /// The request body of a batch, and how many segment values were left out of it. A visitor's
-    /// segments are those of its first record.
+    /// The request body of a batch, and how many segment values were left out of it. A visitor's segments are
+    /// those of its first record.
     pub(crate) fn body(&self, records: &[Queued]) -> (Vec<u8>, u64) {
         let mut left_out = 0;
         let mut places: HashMap<&str, usize> = HashMap::with_capacity(records.len());
@@ -120,13 +120,13 @@ impl Envelope {
             source: SOURCE,
             visitors,
         };
-        // Texts, finite numbers and string keys: nothing here can fail to be JSON.
+        // Strings, finite numbers and string keys: serialization cannot fail.
         (serde_json::to_vec(&envelope).unwrap_or_default(), left_out)
     }
 }
 
-/// The segments as the endpoint takes them, if any are left, and how many values it would refuse the
-/// whole request for: null, objects, list items that are no text, and custom segments that are no list.
+/// The segments as the endpoint accepts them, if any are left, and how many values it would refuse the
+/// request for: null, objects, list items that are not strings, and custom segments that are not a list.
 fn sendable_segments(segments: &Attributes) -> (Option<SegmentsWire>, u64) {
     let (mut entries, mut left_out) = (Vec::new(), 0);
     for key in REPORT_KEYS {
@@ -176,8 +176,7 @@ impl Serialize for EventsWire<'_> {
     }
 }
 
-/// A bare event for the visitor's first conversion of the goal, and one with the goal data if there
-/// is any.
+/// A bare event for the visitor's first conversion of the goal, and one with the goal data, if any.
 fn conversion_events<'a>(conversion: &'a Conversion) -> impl Iterator<Item = ConversionWire<'a>> {
     let event = |goal_data| ConversionWire {
         goal_id: &conversion.goal_id,

@@ -1,4 +1,4 @@
-//! The memory of previewed experiences, which the config does not have.
+//! The cache of previewed experiences, which the config does not contain.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use super::moment::Moment;
 use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::error::LoadError;
 
-/// How long a previewed experience is kept after its fetch, as in the official SDKs.
+/// How long a previewed experience is kept after it was fetched, as in the official SDKs.
 const PREVIEW_LIFE: Duration = Duration::from_secs(60);
-/// Previewed experiences kept at most; ids come from links that anyone can write.
+/// The most previewed experiences kept; ids come from links that anyone can write.
 const PREVIEWS: usize = 64;
-/// How long it is remembered that there is no such experience: it may be saved a moment later.
+/// How long a missing experience is remembered: it may be saved a moment later.
 const MISS_LIFE: Duration = Duration::from_secs(5);
-/// Ids without an experience that are remembered at most.
+/// The most missing ids remembered.
 const MISSES: usize = 256;
 
-/// A config with the experience; `None` where the server has no such experience.
+/// A config with the experience; `None` if the server has no such experience.
 pub(crate) type Previewed = Result<Option<Arc<ConfigSnapshot>>, LoadError>;
 
-/// What is remembered of earlier fetches. Failures are not.
+/// The results of earlier fetches, except failures.
 #[derive(Default)]
 pub(crate) struct Previews {
     found: HashMap<SmolStr, (Moment, Arc<ConfigSnapshot>)>,
@@ -30,7 +30,7 @@ pub(crate) struct Previews {
 }
 
 impl Previews {
-    /// What an earlier fetch has said; `None` where one is needed.
+    /// What an earlier fetch returned; `None` if a fetch is needed.
     pub(crate) fn remembered(&self, id: &str, now: Moment) -> Option<Option<Arc<ConfigSnapshot>>> {
         if let Some((fetched, snapshot)) = self.found.get(id)
             && now - *fetched < PREVIEW_LIFE
@@ -41,7 +41,7 @@ impl Previews {
         (now - *missed < MISS_LIFE).then_some(None)
     }
 
-    /// An experience was fetched.
+    /// Remembers the result of a fetch.
     pub(crate) fn learn(
         &mut self,
         id: &SmolStr,
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn that_there_is_no_such_experience_is_kept_for_5_seconds() {
+    fn a_missing_experience_is_remembered_for_5_seconds() {
         let (mut previews, now) = (Previews::default(), Moment::default());
         assert!(previews.learn(&"8".into(), snapshot("1", "7"), now).unwrap().is_none());
         assert!(matches!(previews.remembered("8", now + 4 * SECOND), Some(None)));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_that_failed_is_not_remembered() {
+    fn a_failed_preview_is_not_remembered() {
         let (mut previews, now) = (Previews::default(), Moment::default());
         let failure = LoadError::Fetch(TransportError::Status(404));
         assert!(previews.learn(&"8".into(), Err(failure), now).is_err());
@@ -107,6 +107,6 @@ mod tests {
         }
         assert_eq!((previews.found.len(), previews.missed.len()), (PREVIEWS, MISSES));
         assert!(previews.learn(&"x".into(), snapshot("1", "x"), now + PREVIEW_LIFE).is_ok());
-        assert_eq!((previews.found.len(), previews.missed.len()), (1, 0), "what is over makes room");
+        assert_eq!((previews.found.len(), previews.missed.len()), (1, 0), "expired entries make room");
     }
 }

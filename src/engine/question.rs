@@ -1,4 +1,4 @@
-//! A question to an actor: answered, or given up.
+//! A question to an actor: answered or abandoned.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::caught::PanicGuard;
 
-/// Wakes a caller. A task's executor is foreign code.
+/// Wakes a caller. A task's executor is foreign code, and may panic.
 pub(crate) fn wake(waker: Waker) {
     PanicGuard::default().caught("an executor", || waker.wake());
 }
@@ -16,16 +16,16 @@ pub(crate) fn wake(waker: Waker) {
 pub(crate) enum Unanswered {
     /// The deadline passed first.
     Timeout,
-    /// The actor ended without one.
+    /// The actor ended without answering.
     Ended,
 }
 
-/// The actor's end of a question. Of several clones the first to answer counts; when the last one is
-/// dropped unanswered the answer is `None`.
+/// The actor's end of a question. The first clone to answer counts; if the last one is dropped unanswered,
+/// the answer is `None`.
 pub(crate) struct Reply<T>(Arc<Asked<T>>);
 
-/// The caller's end of a question: resolves to the answer, or to `None` where none can come any more.
-/// Dropping it, at the deadline say, withdraws the question.
+/// The caller's end of a question: resolves to the answer, or to `None` if there will never be one. Dropping
+/// it, for example at the deadline, withdraws the question.
 pub(crate) struct Pending<T>(Arc<Slot<T>>);
 
 struct Asked<T>(Arc<Slot<T>>);
@@ -39,19 +39,19 @@ struct State<T> {
     waker: Option<Waker>,
 }
 
-/// A new question's two ends.
+/// The two ends of a new question.
 pub(crate) fn question<T>() -> (Reply<T>, Pending<T>) {
     let slot = Arc::new(Slot(Mutex::new(State { settled: false, value: None, waker: None })));
     (Reply(Arc::new(Asked(Arc::clone(&slot)))), Pending(slot))
 }
 
 impl<T> Reply<T> {
-    /// Answers. Whoever asked may have stopped waiting, which is theirs to do.
+    /// Answers. The caller may have stopped waiting, which is fine.
     pub(crate) fn send(self, value: T) {
         self.0.0.settle(Some(value));
     }
 
-    /// Whether nobody waits any more.
+    /// Whether nobody is waiting any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         Arc::strong_count(&self.0.0) == 1
     }
@@ -81,7 +81,7 @@ impl<T> Slot<T> {
             state.value = value;
             state.waker.take()
         };
-        // Without the lock: a waker is foreign code.
+        // After unlocking: a waker is foreign code.
         if let Some(waker) = waker {
             wake(waker);
         }
@@ -92,7 +92,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// A task may be long gone when the actor comes to its question.
+/// The task may be long gone by the time the actor gets to its question.
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
         let waker = self.0.lock().waker.take();
@@ -123,7 +123,7 @@ impl<T> Pending<T> {
         self.0.lock().value.is_none()
     }
 
-    /// The answer, if it has come.
+    /// The answer, if it has arrived.
     pub(crate) fn try_recv(&self) -> Result<T, std::sync::mpsc::TryRecvError> {
         use std::sync::mpsc::TryRecvError;
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_is_dropped_unanswered_is_resolved() {
+    fn a_question_dropped_unanswered_is_resolved() {
         let (reply, asked) = question::<()>();
         let other = reply.clone();
         drop(reply);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_waits_for_holds_no_task() {
+    fn an_unawaited_answer_holds_no_task() {
         struct Task;
         impl std::task::Wake for Task {
             fn wake(self: Arc<Self>) {}

@@ -1,4 +1,4 @@
-//! The refresher's state machine: questions, answers and time go in; fetches, configs and answers come out.
+//! The refresher's state machine: requests, results and time go in; fetches, configs and answers come out.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use crate::ports::TransportError;
 /// What a caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefreshKind {
-    /// A config in place, whoever fetched it.
+    /// A config to be in place, whoever fetched it.
     Ready,
-    /// A look at what is served now.
+    /// A fetch that shows what is served now.
     Current,
 }
 
-/// What a fetch has brought.
+/// The result of a fetch.
 pub(crate) enum FetchedConfig {
-    /// The config is still the one with the ETag that was sent.
+    /// The config is still the one whose ETag was sent.
     NotModified,
-    /// Another config, and its ETag.
+    /// A different config, and its ETag.
     Changed { snapshot: Arc<ConfigSnapshot>, etag: Option<String> },
 }
 
-/// How a refresh went.
+/// The result of a refresh.
 pub(crate) type Refreshed = Result<RefreshOutcome, LoadError>;
 
 /// What a successful refresh found.
@@ -33,32 +33,32 @@ pub(crate) type Refreshed = Result<RefreshOutcome, LoadError>;
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RefreshOutcome {
-    /// The config in place is still current.
+    /// The current config has not changed.
     NotModified,
-    /// Another config is in place now.
+    /// A different config is now in place.
     Updated(ConfigChanges),
 }
 
-/// Fetches one config at a time, on schedule and for everyone who waits by the time it arrives.
+/// Fetches one config at a time, on schedule and for everyone who is waiting when it arrives.
 pub(crate) struct Refresher {
     policy: Option<RefreshConfig>,
     jitter: Jitter,
-    /// The config in place; nobody else replaces it.
+    /// The config in place; only the refresher replaces it.
     config: Option<Arc<ConfigSnapshot>>,
     etag: Option<String>,
     failures: u32,
     next: Option<Moment>,
-    /// A fetch is to begin, whether or not anybody waits.
+    /// A fetch is to begin, whether or not anybody is waiting.
     wanted: bool,
     waiting: Vec<Reply<Refreshed>>,
     fetching: bool,
 }
 
-/// What happens to the refresher.
+/// An input of the refresher.
 pub(crate) enum RefreshEvent {
-    /// Somebody waits.
+    /// A caller asks and waits.
     Asked(RefreshKind, Reply<Refreshed>),
-    /// Somebody wants a fetch and does not wait for it.
+    /// A caller wants a fetch and does not wait for it.
     Wanted,
     /// Time has passed.
     Tick,
@@ -100,7 +100,7 @@ impl Refresher {
         refresher
     }
 
-    /// When an [`RefreshEvent::Tick`] is due.
+    /// When a [`RefreshEvent::Tick`] is due.
     pub(crate) const fn next(&self) -> Option<Moment> {
         self.next
     }
@@ -112,7 +112,7 @@ impl Refresher {
                 effects.push(RefreshEffect::Answer(reply, Ok(RefreshOutcome::NotModified)));
             }
             RefreshEvent::Asked(kind, reply) => {
-                // So that a core whose callers never wait long enough still becomes ready.
+                // So that a core becomes ready even if no caller waits long enough.
                 self.wanted |= kind == RefreshKind::Ready;
                 self.waiting.push(reply);
             }
@@ -130,8 +130,7 @@ impl Refresher {
         effects
     }
 
-    /// Installs a good config or keeps the current one, plans the next fetch, and answers everyone who
-    /// waits.
+    /// Installs a good config or keeps the current one, plans the next fetch, and answers everyone waiting.
     fn answered(
         &mut self,
         answer: Result<FetchedConfig, LoadError>,
@@ -153,7 +152,7 @@ impl Refresher {
 
     fn install(&mut self, fetched: FetchedConfig, effects: &mut Vec<RefreshEffect>) -> Refreshed {
         let FetchedConfig::Changed { snapshot, etag } = fetched else {
-            // Nothing can be unmodified for a request that sent no ETag.
+            // A request without an ETag cannot be answered with "not modified".
             let Some(_) = self.config else { return Err(TransportError::Protocol.into()) };
             effects.push(RefreshEffect::Confirm);
             return Ok(RefreshOutcome::NotModified);
@@ -177,7 +176,7 @@ impl Refresher {
 
     /// Plans the next fetch, if there is a policy.
     fn plan(&mut self, now: Moment) {
-        // A core that never had a config is initialized again by its application, not by the clock.
+        // A core that never had a config is initialized again by its application, not by a timer.
         if let Some(policy) = &self.policy
             && self.config.is_some()
         {
@@ -237,7 +236,7 @@ mod tests {
             (receipt, effects)
         }
 
-        /// One fetch, from the question to the answer.
+        /// One fetch, from the request to the answer.
         fn refreshed(&mut self, answered: Result<FetchedConfig, LoadError>, now: Moment) -> Refreshed {
             let (receipt, asked) = self.ask(RefreshKind::Current, now);
             assert_eq!(fetches(&asked), 1);
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn one_fetch_answers_everybody_who_waits_by_its_end() {
+    fn one_fetch_answers_everyone_waiting_when_it_ends() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         let mut waiting = Vec::new();
         let mut begun = 0;
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_in_place_is_an_answer_to_initialize_alone() {
+    fn a_config_in_place_satisfies_only_initialize() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (receipt, effects) = refresher.ask(RefreshKind::Ready, now);
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn initialize_without_time_to_wait_still_begins_a_fetch() {
+    fn initialize_without_time_to_wait_still_starts_a_fetch() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         let (reply, receipt) = question();
         drop(receipt);
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_begun() {
+    fn a_fetch_nobody_waits_for_is_not_started() {
         let (mut refresher, now) = (refresher(None), Moment::default());
         assert!(refresher.refreshed(served("1", "1"), now).is_ok());
         let (reply, receipt) = question();
@@ -329,14 +328,14 @@ mod tests {
         assert_eq!(without.next, None);
         let mut unready = refresher(policy(Duration::ZERO));
         assert!(unready.refreshed(Err(TransportError::Connect.into()), now).is_err());
-        assert_eq!(unready.next, None, "initialize is the application's to call again");
+        assert_eq!(unready.next, None, "it is up to the application to call initialize again");
         assert!(unready.refreshed(Ok(FetchedConfig::NotModified), now).is_err());
         assert!(unready.refreshed(served("1", "1"), now).is_ok());
         assert_eq!(unready.next, Some(now + 10 * SECOND));
     }
 
     #[test]
-    fn a_forked_child_goes_on_with_the_config_and_etag_in_place() {
+    fn a_forked_child_continues_with_the_config_and_its_etag() {
         let now = Moment::default();
         let mut before = refresher(policy(Duration::ZERO));
         assert!(before.refreshed(served("1", "1"), now).is_ok());
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_etag_is_that_of_the_config_in_place() {
+    fn the_etag_belongs_to_the_config_in_place() {
         let now = Moment::default();
         let mut refresher = refresher(None);
         assert_eq!(refresher.etag.as_deref(), None);
@@ -363,8 +362,8 @@ mod tests {
         assert_eq!(refresher.etag.as_deref(), Some("1-2"));
     }
 
-    /// Random answers to random questions, of callers of whom some do not wait for the end.
-    /// `SIMULATION_SEEDS` says how many runs.
+    /// Random answers to random requests, from callers some of whom give up early. `SIMULATION_SEEDS` sets
+    /// the number of runs.
     #[test]
     fn a_bad_answer_never_replaces_a_good_config_in_random_runs() {
         let seeds =
@@ -401,7 +400,7 @@ mod tests {
                 assert_eq!(published, usize::from(installs.is_some()), "seed {seed}");
                 answer(effects);
                 for receipt in fetching.waiting {
-                    let answered = receipt.try_recv().expect("an answer for everybody");
+                    let answered = receipt.try_recv().expect("an answer for everyone");
                     assert_eq!(answered.is_ok(), fine, "seed {seed}");
                 }
                 good = installs.unwrap_or(good);
@@ -421,7 +420,7 @@ mod tests {
         waiting: Vec<Pending<Refreshed>>,
     }
 
-    /// Up to nine callers. A fetch begins with the first who waits or wants it, and only then.
+    /// Up to nine callers. A fetch begins with the first that waits for it or wants it, and only then.
     fn ask_at_random(
         refresher: &mut Refresher,
         below: &mut impl FnMut(u32) -> u64,

@@ -1,4 +1,4 @@
-//! What a server has served, for the tests of those who asked.
+//! What a server sends, for tests of the actors that fetch.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The clock of the threads: reads the system's, and tells the machines the time in their own.
+//! The threads' clock: reads the system clock and converts it to the machines' time.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use crossbeam_channel::{Receiver, at, never};
 use crate::engine::Moment;
 use crate::options::LONGEST_TIMEOUT;
 
-/// The moment `timeout` from now, as far as the system's clock can name it.
+/// The moment `timeout` from now, capped at what the system clock can represent.
 pub(crate) fn deadline_after(timeout: Duration) -> Instant {
     Instant::now() + timeout.min(LONGEST_TIMEOUT)
 }
 
-/// Moments since this clock was started. Those of two clocks do not compare.
+/// Moments since this clock was started. Those of different clocks are not comparable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     origin: Instant,
@@ -27,12 +27,12 @@ impl Clock {
         self.moment(Instant::now())
     }
 
-    /// The origin for whatever was before.
+    /// Anything earlier than the origin becomes the origin.
     pub(crate) fn moment(self, instant: Instant) -> Moment {
         Moment::after_origin(instant.saturating_duration_since(self.origin))
     }
 
-    /// Fires at this moment; never without one, or where the system's clock cannot name it.
+    /// Fires at this moment; never if there is none, or if the system clock cannot represent it.
     pub(crate) fn alarm(self, moment: Option<Moment>) -> Receiver<Instant> {
         moment.and_then(|moment| self.origin.checked_add(moment.since_origin())).map_or_else(never, at)
     }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_names_moments_from_its_origin_on() {
+    fn a_clock_measures_moments_from_its_origin() {
         let clock = Clock::start();
         let second = Duration::from_secs(1);
         assert_eq!(clock.moment(clock.origin + second), Moment::after_origin(second));

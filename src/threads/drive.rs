@@ -1,4 +1,4 @@
-//! Runs the application's futures on a thread of the SDK, without a runtime.
+//! Runs the application's futures on an SDK thread, without a runtime.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,21 +9,20 @@ use crossbeam_channel::{Sender, at, bounded, select};
 
 use crate::threads::{Current, PerProcess, Switch};
 
-/// Waits for futures on the thread that calls, which is one of the SDK's own and has nothing else to
-/// do meanwhile.
+/// Blocks on futures on the calling thread, which belongs to the SDK and has nothing else to do.
 pub(crate) struct Driver {
-    /// A forked child has its own: the parent's may be locked, or interrupted.
+    /// A forked child has its own: the parent's may be locked or interrupted.
     switch: PerProcess<Switch>,
 }
 
-/// Why a future was dropped before its end.
+/// Why a future was dropped before it finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stopped {
     Late,
     Interrupted,
 }
 
-/// Wakes the thread by a message; one that waits already is enough.
+/// Wakes the thread with a message; one pending message is enough.
 struct Bell(Sender<()>);
 
 impl Wake for Bell {
@@ -45,7 +44,7 @@ impl Driver {
         self.switch.get(|_| Switch::new(), |_| {})
     }
 
-    /// Waits for the future's end, at most until the deadline or an interrupt.
+    /// Blocks until the future finishes, the deadline passes, or an interrupt.
     pub(crate) fn block_on<F: Future>(&self, future: F, deadline: Instant) -> Result<F::Output, Stopped> {
         let (bell, rung) = bounded(1);
         let waker = Waker::from(Arc::new(Bell(bell)));
@@ -63,7 +62,7 @@ impl Driver {
         }
     }
 
-    /// Ends current waits, and later ones as soon as they would wait.
+    /// Ends current waits, and later ones as soon as they would block.
     pub(crate) fn interrupt(&self) {
         self.switch().switch_off();
     }
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_future_that_wakes_at_once_or_from_elsewhere_comes_to_its_end() {
+    fn a_future_completes_whether_woken_at_once_or_elsewhere() {
         let driver = Driver::new();
         let mut left = 3;
         let at_once = poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! The application's asynchronous clients, as the SDK's threads call them.
+//! The application's asynchronous clients, wrapped for the SDK's threads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::ports::{
     ConfigSource, DataStore, DeliveryFailure, EventBatch, EventSink, Receipt, StoreError, TransportError,
 };
 
-/// How long a thread is lent to one call of a store: one whose runtime is gone would never answer.
+/// How long a thread is lent to one store call: a client whose runtime is gone would never answer.
 const STORE_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An asynchronous source, sink or both.
@@ -70,7 +70,7 @@ impl<P: AsyncEventSink> EventSink for Driven<P> {
     }
 }
 
-/// An asynchronous store, as the tracker and synchronous callers use it.
+/// An asynchronous store, wrapped for the tracker and synchronous callers.
 pub(crate) struct DrivenStore {
     store: Arc<dyn AsyncDataStore>,
     driver: Driver,
@@ -87,7 +87,7 @@ impl DrivenStore {
             .unwrap_or_else(|stopped| Err(why(&stopped)))
     }
 
-    /// As [`run`](Self::run), for so many answers.
+    /// Like [`run`](Self::run), for this many answers.
     fn run_all<T>(
         &self,
         asked: usize,

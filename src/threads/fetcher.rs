@@ -10,7 +10,7 @@ use crate::error::LoadError;
 use crate::options::{Secret, Tuning};
 use crate::ports::{ConfigRequest, ConfigResponse, ConfigSource, TransportError};
 
-/// Asks the source for configs and experiences, on the thread that calls.
+/// Fetches configs and experiences from the source, on the calling thread.
 pub(crate) struct Fetcher {
     pub(crate) source: Arc<dyn ConfigSource>,
     pub(crate) sdk_key: Secret,
@@ -21,7 +21,7 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    /// Fetches the config, and compiles it where it has changed.
+    /// Fetches the config, and compiles it if it has changed.
     pub(super) fn config(&self, etag: Option<&str>) -> Result<FetchedConfig, LoadError> {
         match self.ask(|| self.source.fetch_config(&self.request(etag)))? {
             ConfigResponse::NotModified => Ok(FetchedConfig::NotModified),
@@ -31,7 +31,7 @@ impl Fetcher {
         }
     }
 
-    /// Fetches a config with an experience. The ETag is the config's, not the experience's.
+    /// Fetches a config that contains an experience. The ETag is the config's, not the experience's.
     pub(super) fn experience(&self, id: &str) -> Result<Arc<ConfigSnapshot>, LoadError> {
         match self.ask(|| self.source.fetch_experience(&self.request(None), id))? {
             ConfigResponse::NotModified => Err(TransportError::Protocol.into()),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_experience_that_is_no_config_is_an_error() {
+    fn an_experience_response_that_is_no_config_is_an_error() {
         let garbage = || Ok(ConfigResponse::Fetched { body: String::new(), etag: None });
         let answers: [fn() -> Result<ConfigResponse, TransportError>; 4] =
             [garbage, || Ok(ConfigResponse::NotModified), || Err(TransportError::Connect), || panic!("bug")];

@@ -1,4 +1,4 @@
-//! The flusher: makes deliveries, one at a time on each of its lanes, and reports to the tracker how they ended.
+//! The flusher: makes deliveries, one at a time per lane, and reports their outcomes to the tracker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use crate::error::StartError;
 use crate::options::Secret;
 use crate::ports::{DeliveryFailure, EventBatch, EventSink, TransportError};
 
-/// The way to the flusher. Dropping it ends each lane after the delivery in flight.
+/// The handle to the flusher. Dropping it ends each lane after its delivery in flight.
 pub(crate) struct FlusherHandle {
     inbox: Sender<Delivery>,
 }
 
-/// What every delivery of a core has in common.
+/// What all of a core's deliveries have in common.
 pub(crate) struct Flusher {
     pub(crate) sink: Arc<dyn EventSink>,
     pub(crate) envelope: Envelope,
-    /// The SDK key, where there is one.
+    /// The SDK key, if there is one.
     pub(crate) sdk_key: Option<Secret>,
     pub(crate) timeout: Duration,
     pub(crate) guard: PanicGuard,
 }
 
 impl FlusherHandle {
-    /// The way to this many lanes, and what they read.
+    /// A handle for this many lanes, and the receiver that they share.
     pub(crate) fn new(lanes: usize) -> (Self, Receiver<Delivery>) {
         let (inbox, deliveries) = bounded(lanes);
         (Self { inbox }, deliveries)
@@ -84,7 +84,7 @@ impl Flusher {
         Outcome { delivery, result, bytes: body.len(), left_out }
     }
 
-    /// The SDK key, or `{account}/{project}` without one.
+    /// The SDK key, or `{account}/{project}` if there is none.
     fn route_key(&self) -> SmolStr {
         match &self.sdk_key {
             Some(key) => key.expose().into(),

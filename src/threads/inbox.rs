@@ -1,4 +1,4 @@
-//! An inbox that discards questions that nobody waits for any more, and that a close empties.
+//! An inbox that discards questions whose callers have stopped waiting, and that a close empties.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,28 +13,28 @@ use super::worker::Worker;
 use crate::engine::{Reply, question};
 use crate::error::StartError;
 
-/// Above this number of questions, abandoned ones are looked for.
+/// Above this many questions, abandoned ones are searched for.
 const CROWDED: usize = 64;
 
-/// The way to an actor that answers questions. Dropping it ends the thread after the call in progress.
+/// The handle to an actor that answers questions. Dropping it ends the thread after the call in progress.
 pub(super) struct ActorHandle<Q, T> {
     inbox: Arc<Inbox<Q, T>>,
     worker: Worker,
 }
 
-/// The questions that wait, in their order. There is always room: each belongs to a caller who
-/// waits, and those of callers who are gone never make up more than half of a crowded inbox.
+/// The waiting questions, in order. There is always space: each belongs to a waiting caller, and abandoned
+/// ones never make up more than half of a crowded inbox.
 pub(super) struct Inbox<Q, T> {
     state: Mutex<State<Q, T>>,
     signal: (Sender<()>, Receiver<()>),
-    /// Callers whose questions are answered, or being answered; a close wakes them.
+    /// Callers whose questions are or are being answered; a close wakes them.
     callers: Arc<Wakers>,
 }
 
 struct State<Q, T> {
     closed: bool,
     questions: VecDeque<Question<Q, T>>,
-    /// Above this number of questions, the next search for abandoned ones is due.
+    /// Above this many questions, the next search for abandoned ones is due.
     crowded: usize,
 }
 
@@ -42,7 +42,7 @@ struct State<Q, T> {
 type Question<Q, T> = (Q, Reply<T>);
 
 impl<Q: Send + 'static, T: Send + 'static> ActorHandle<Q, T> {
-    /// Starts the thread, which is to end when its inbox is closed.
+    /// Starts the thread, which must end when its inbox is closed.
     pub(super) fn start(
         name: &'static str,
         body: impl FnOnce(&Inbox<Q, T>) + Send + 'static,
@@ -53,8 +53,7 @@ impl<Q: Send + 'static, T: Send + 'static> ActorHandle<Q, T> {
         Ok(Self { inbox, worker })
     }
 
-    /// Asks, and waits for the answer; `None` where the deadline passed first, or the inbox
-    /// is closed.
+    /// Asks, and waits for the answer; `None` if the deadline passed first, or the inbox is closed.
     pub(super) async fn ask(&self, asked: Q, limit: &mut Limit<'_>) -> Option<T> {
         let (reply, answer) = question();
         self.inbox.put(asked, reply);
@@ -65,7 +64,7 @@ impl<Q: Send + 'static, T: Send + 'static> ActorHandle<Q, T> {
             let closed = self.inbox.is_closed();
             match answered.as_mut().poll(context) {
                 Poll::Ready(answer) => Poll::Ready(answer.ok()),
-                // The call in progress may never end.
+                // The call in progress may never finish.
                 Poll::Pending if closed => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
@@ -103,17 +102,17 @@ impl<Q, T> Inbox<Q, T> {
         Self { state: Mutex::new(state), signal: bounded(1), callers: Arc::default() }
     }
 
-    /// Fires when there is something to look at.
+    /// Fires when there is something to check.
     pub(super) const fn signal(&self) -> &Receiver<()> {
         &self.signal.1
     }
 
-    /// To be looked at before any question.
+    /// To be checked before taking any question.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// Waits for the next question that somebody waits for; `None` after the close.
+    /// Waits for the next question that has not been abandoned; `None` after the close.
     pub(super) fn next(&self) -> Option<Question<Q, T>> {
         loop {
             if self.is_closed() {
@@ -122,13 +121,13 @@ impl<Q, T> Inbox<Q, T> {
             match self.pop() {
                 Some((_, reply)) if reply.is_abandoned() => {}
                 Some(question) => return Some(question),
-                // It cannot fail, as this owns the other end too.
+                // Cannot fail, since this owns the other end too.
                 None => drop(self.signal().recv()),
             }
         }
     }
 
-    /// The question that has waited longest. Nobody may be waiting for its answer any more.
+    /// The question that has waited longest. It may have been abandoned.
     pub(super) fn pop(&self) -> Option<Question<Q, T>> {
         let mut state = self.lock();
         let question = state.questions.pop_front();
@@ -143,7 +142,7 @@ impl<Q, T> Inbox<Q, T> {
 
     fn put(&self, question: Q, reply: Reply<T>) {
         let mut state = self.lock();
-        // Dropped after the lock: a drop may wake a task, which is foreign code.
+        // Dropped after unlocking: a drop may wake a task, which is foreign code.
         if state.closed {
             drop(state);
             drop(reply);
@@ -157,7 +156,7 @@ impl<Q, T> Inbox<Q, T> {
     }
 
     fn notify(&self) {
-        // One that has not been seen yet is enough.
+        // One pending signal is enough.
         let _ = self.signal.0.try_send(());
     }
 
@@ -177,8 +176,8 @@ impl<Q, T> Inbox<Q, T> {
 }
 
 impl<Q, T> State<Q, T> {
-    /// Takes out what nobody waits for, once in a while: a look at every question is due when their
-    /// number has doubled since the last one.
+    /// Removes abandoned questions, but only once in a while: a full search is due when their number has
+    /// doubled since the last one.
     fn abandoned(&mut self) -> Vec<Question<Q, T>> {
         if self.questions.len() <= self.crowded {
             return Vec::new();
@@ -195,7 +194,7 @@ impl<Q, T> State<Q, T> {
         Vec::from(taken)
     }
 
-    /// Lowers the threshold again once a crowd has been served.
+    /// Lowers the threshold again after a crowd has been served.
     fn shrink(&mut self) {
         self.crowded = CROWDED.max(self.crowded.min(2 * self.questions.len()));
     }
@@ -210,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_of_callers_who_are_gone_make_room_for_others() {
+    fn abandoned_questions_make_room_for_others() {
         let inbox = Inbox::<u32, ()>::new();
         let (reply, _waits) = question();
         inbox.put(0, reply);
@@ -218,11 +217,11 @@ mod tests {
             inbox.put(asked, question().0);
             assert!(inbox.lock().questions.len() <= CROWDED + 1);
         }
-        assert_eq!(inbox.pop().unwrap().0, 0, "somebody waits for this one");
+        assert_eq!(inbox.pop().unwrap().0, 0, "someone is waiting for this one");
     }
 
     #[test]
-    fn a_crowd_that_was_served_lets_no_other_one_grow() {
+    fn a_served_crowd_does_not_let_the_next_one_grow() {
         let inbox = Inbox::<u32, ()>::new();
         let (replies, receipts): (Vec<_>, Vec<_>) = (0..1_000).map(|_| question()).unzip();
         replies.into_iter().for_each(|reply| inbox.put(0, reply));
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_kept_in_their_order_however_many() {
+    fn waiting_questions_keep_their_order_however_many() {
         let inbox = Inbox::<u32, u32>::new();
         let ask = |asked| {
             let (reply, receipt) = question();
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_needs_no_room_and_is_seen_before_any_question() {
+    fn a_close_needs_no_space_and_is_seen_first() {
         let (go_on, told) = bounded::<()>(0);
         let (found, seen) = bounded(1);
         let actor = ActorHandle::<u32, ()>::start("closed", move |inbox| {

@@ -1,4 +1,4 @@
-//! Drives the machines by threads: each owns its state alone and is reached through one inbox.
+//! Runs the state machines on threads: each owns its state alone and is reached through one inbox.
 
 mod clock;
 #[cfg(feature = "async")]

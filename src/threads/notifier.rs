@@ -1,4 +1,4 @@
-//! The notifier: hands lifecycle events to handlers on a thread of its own, and to subscribers.
+//! The notifier: passes lifecycle events to handlers on a thread of its own, and to subscribers.
 
 mod run;
 #[cfg(feature = "async")]
@@ -20,12 +20,12 @@ use crate::engine::{LifecycleEvent, LifecycleEventKind};
 use crate::error::StartError;
 use crate::threads::PerProcess;
 
-/// Events that may wait for the handlers, or for one subscriber; further ones are missed.
+/// Events that may wait for the handlers, or for one subscriber; beyond that, events are missed.
 pub(crate) const EVENT_CAPACITY: usize = 1_024;
 
 type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 
-/// Where the SDK announces what happens. With nobody listening an announcement is one load.
+/// Where the SDK announces what happens. If nobody is listening, an announcement costs one load.
 #[derive(Default)]
 pub(crate) struct Notifier {
     listeners: ArcSwap<Blocks<Listener>>,
@@ -37,45 +37,45 @@ pub(crate) struct Notifier {
 
 #[derive(Clone)]
 struct Listener {
-    /// In the order in which they came.
+    /// In order of registration.
     number: u64,
-    /// `None` hears everything.
+    /// `None` receives everything.
     kind: Option<LifecycleEventKind>,
     inbox: Sender<LifecycleEvent>,
     /// Alive as long as the subscription; `None` for the handlers.
     subscription: Option<Weak<()>>,
-    /// A task is at the other end. Below the inbox, which must be gone when the last of these says so.
+    /// Set for a task. Below the inbox, which must be dropped first: the last of these wakes the task.
     #[cfg(feature = "async")]
-    task: Option<Arc<stream::Heard>>,
+    task: Option<Arc<stream::WakeOnDrop>>,
 }
 
-/// The oldest first, in blocks of which each is longer than the next.
+/// Oldest first; each block is longer than the next.
 type Blocks<T> = Vec<Arc<[T]>>;
 
 struct Registered {
     kind: LifecycleEventKind,
-    /// Held while the handler runs, by the handlers' thread alone.
+    /// Locked while the handler runs, and only by the handlers' thread.
     handler: Mutex<Handler>,
 }
 
 #[derive(Default)]
 struct Control {
-    /// The way to the handlers' thread; taken by close, which disconnects it.
+    /// The sender to the handlers' thread; taken by a close, which disconnects it.
     inbox: Option<Sender<LifecycleEvent>>,
-    /// What a thread that is not started yet will read.
+    /// What a thread that is yet to be started will read.
     announced: Option<Receiver<LifecycleEvent>>,
-    /// Kept over a close, so that whoever closes once more waits for the thread too.
+    /// Kept after a close, so that a second close waits for the thread too.
     worker: Option<Arc<Worker>>,
-    /// The kinds of events that are sent to the thread.
-    heard: Vec<LifecycleEventKind>,
+    /// The kinds of events sent to the thread.
+    kinds: Vec<LifecycleEventKind>,
     next_number: u64,
     closed: bool,
 }
 
-/// Lifecycle events as they happen, from [`Core::subscribe`](crate::Core::subscribe). Holds up to
-/// 1,024; a subscriber that falls behind further misses the newest, which
-/// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or
-/// gone, and in a forked child, which subscribes for itself.
+/// Lifecycle events as they happen, from [`Core::subscribe`](crate::Core::subscribe). Buffers up to 1,024
+/// events; a subscriber that falls further behind misses the newest, which
+/// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or dropped, and
+/// in a forked child, which has to subscribe for itself.
 pub struct Subscription {
     events: PerProcess<Receiver<LifecycleEvent>>,
     _alive: Arc<()>,
@@ -86,17 +86,17 @@ impl Notifier {
         Self { guard, ..Self::default() }
     }
 
-    /// Whether anyone listens.
-    pub(crate) fn is_heard(&self) -> bool {
+    /// Whether anyone is listening.
+    pub(crate) fn has_listeners(&self) -> bool {
         !self.listeners.load().is_empty()
     }
 
-    /// Announces an event to whoever listens. Never waits.
+    /// Announces an event to all listeners. Never waits.
     pub(crate) fn notify(&self, event: LifecycleEvent) {
         let listeners = self.listeners.load();
         let kind = event.kind();
         let mut gone = Vec::new();
-        // A kind of event reaches the handlers' thread once, however many handlers it has.
+        // Each event is sent to the handlers' thread once, however many handlers there are.
         let listeners = listeners.iter().flat_map(|block| &**block);
         for listener in listeners.filter(|it| it.kind.is_none_or(|wanted| wanted == kind)) {
             match listener.inbox.try_send(event.clone()) {
@@ -118,8 +118,8 @@ impl Notifier {
         }
     }
 
-    /// Adds a handler, and starts the thread for the first one. Never waits behind events, not even
-    /// from within a handler.
+    /// Adds a handler, and starts the thread for the first one. Never waits for events to be handled, even
+    /// when called from a handler.
     pub(crate) fn on(&self, kind: LifecycleEventKind, handler: Handler) -> Result<(), StartError> {
         let mut control = self.lock();
         if control.closed {
@@ -128,14 +128,14 @@ impl Notifier {
         let inbox = control.inbox();
         self.start_thread(&mut control)?;
         let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
-        // Before the listener, so that the thread finds it with the first event it is meant for.
+        // Before the listener, so that the thread finds the handler when the first event for it arrives.
         self.handlers.list.rcu(|now| with(now, &registered, |_| true));
         self.listen(&mut control, kind, inbox);
         Ok(())
     }
 
-    /// What a forked child begins with: the handlers, but for one that was running at the fork, whose
-    /// lock nobody will release there. Subscriptions stay with the parent.
+    /// What a forked child starts with: the handlers, except one that was running at the fork, whose lock is
+    /// never released there. Subscriptions stay with the parent.
     pub(crate) fn inherit(&self, closed: bool) -> Self {
         let notifier = Self::new(self.guard.clone());
         if closed {
@@ -158,14 +158,14 @@ impl Notifier {
         notifier
     }
 
-    /// Starts the thread of inherited handlers, if there are any.
+    /// Starts the thread for inherited handlers, if any.
     pub(crate) fn resume(&self) {
         let mut control = self.lock();
         if self.handlers.list.load().is_empty() || control.closed {
             return;
         }
         if let Err(error) = self.start_thread(&mut control) {
-            logged!(error, "no handler is called: {error}");
+            logged!(error, "lifecycle handlers are not called: {error}");
         }
     }
 
@@ -184,8 +184,8 @@ impl Notifier {
         self.handlers.missed.load(Ordering::Relaxed)
     }
 
-    /// Ends subscriptions and, once it has handled what waits or the deadline has passed, the handlers'
-    /// thread, to be waited for.
+    /// Ends subscriptions, and the handlers' thread once it has handled what is waiting or the deadline has
+    /// passed. Returns the thread to be joined.
     pub(crate) fn close(&self, deadline: Instant) -> Option<Arc<Worker>> {
         let (listeners, worker) = {
             let mut control = self.lock();
@@ -194,7 +194,7 @@ impl Notifier {
             (control.inbox, control.announced) = (None, None);
             (self.listeners.swap(Arc::default()), control.worker.clone())
         };
-        // Without the lock, as it wakes tasks, which is foreign code.
+        // After unlocking, since it wakes tasks, which is foreign code.
         drop(listeners);
         worker
     }
@@ -211,8 +211,8 @@ impl Notifier {
 
     /// Has events of this kind sent to the handlers' thread, once each.
     fn listen(&self, control: &mut Control, kind: LifecycleEventKind, inbox: Sender<LifecycleEvent>) {
-        if !control.heard.contains(&kind) {
-            control.heard.push(kind);
+        if !control.kinds.contains(&kind) {
+            control.kinds.push(kind);
             self.add(control, Listener::new(Some(kind), inbox, None));
         }
     }
@@ -223,7 +223,7 @@ impl Notifier {
         self.listeners.rcu(|now| with(now, &listener, Listener::is_alive));
     }
 
-    /// Forgets listeners whose receiver was dropped, given in their order.
+    /// Removes listeners whose receiver was dropped; `gone` is in their order.
     fn remove(&self, gone: &[u64]) {
         self.listeners.rcu(|now| {
             let all = now.iter().flat_map(|block| &**block);
@@ -272,7 +272,7 @@ impl Listener {
         }
     }
 
-    /// A listener to everything, for as long as that is alive.
+    /// A listener to everything, for as long as `alive` lives.
     fn of(alive: &Arc<()>, inbox: Sender<LifecycleEvent>) -> Self {
         Self::new(None, inbox, Some(Arc::downgrade(alive)))
     }
@@ -282,8 +282,8 @@ impl Listener {
     }
 }
 
-/// The blocks with one more. Blocks at the end that are not longer are joined with it, so that each is
-/// copied once for each doubling and not for each that comes after it; what need not be kept goes then.
+/// The blocks plus one item. Trailing blocks no longer than the new one are merged with it, so that each item
+/// is copied once per doubling, not per later item; those not `is_kept` are dropped then.
 fn with<T: Clone>(blocks: &[Arc<[T]>], added: &T, is_kept: impl Fn(&T) -> bool) -> Blocks<T> {
     let (mut kept, mut joined) = (blocks.len(), 1);
     while kept > 0 && blocks[kept - 1].len() <= joined {
@@ -296,19 +296,19 @@ fn with<T: Clone>(blocks: &[Arc<[T]>], added: &T, is_kept: impl Fn(&T) -> bool) 
 }
 
 impl Subscription {
-    /// The next event; waits for it until the deadline, and returns `None` then or when the core is
-    /// closed and all its events are read.
+    /// Waits for the next event until the deadline; returns `None` at the deadline, or once the core is
+    /// closed and all its events have been read.
     pub fn next_before(&self, deadline: Instant) -> Option<LifecycleEvent> {
         self.events.peek()?.recv_deadline(deadline).ok()
     }
 
-    /// The next event if there is one already.
+    /// The next event, if one is waiting.
     pub fn try_next(&self) -> Option<LifecycleEvent> {
         self.events.peek()?.try_recv().ok()
     }
 }
 
-/// Waits for each next event, and ends when the core is closed or gone.
+/// Waits for each next event, and ends when the core is closed or dropped.
 impl Iterator for Subscription {
     type Item = LifecycleEvent;
 
@@ -333,7 +333,7 @@ mod tests {
     use crate::threads::blocking;
 
     #[test]
-    fn a_handler_is_copied_once_for_each_doubling_of_their_number() {
+    fn handlers_are_copied_once_per_doubling() {
         let (mut blocks, mut copied) = (Vec::new(), 0);
         for _ in 0..8_000 {
             let handler: Handler = Box::new(|_| ());
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn handlers_stay_in_the_order_in_which_they_came() {
+    fn handlers_stay_in_order_of_registration() {
         let (told, said) = bounded(100);
         let notifier = Notifier::default();
         for number in 0..37 {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_is_copied_once_for_each_doubling_too() {
+    fn subscribers_are_copied_once_per_doubling() {
         let notifier = Notifier::default();
         let (inbox, _events) = bounded(1);
         let cost = measure(|| {
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn subscribers_that_are_gone_are_forgotten_and_the_others_hear() {
+    fn dropped_subscribers_are_forgotten_and_others_still_hear() {
         let notifier = Notifier::default();
         let mut subscriptions: Vec<_> = (0..9).map(|_| notifier.subscribe()).collect();
         let kept = subscriptions.split_off(7);
@@ -385,11 +385,11 @@ mod tests {
         assert!(kept.iter().all(|it| it.try_next().is_some() && it.try_next().is_some()));
         drop(kept);
         notifier.notify(ready());
-        assert!(!notifier.is_heard());
+        assert!(!notifier.has_listeners());
     }
 
     #[test]
-    fn subscribers_that_come_and_go_leave_nothing_without_an_event() {
+    fn short_lived_subscribers_leave_nothing_without_an_event() {
         let notifier = Notifier::default();
         let kept = notifier.subscribe();
         (0..1_000).for_each(|_| drop(notifier.subscribe()));
@@ -410,7 +410,7 @@ mod tests {
         notifier.on(LifecycleEventKind::Ready, Box::new(handler)).unwrap();
         (0..10).for_each(|_| notifier.notify(ready()));
         begins.recv().unwrap();
-        assert!(!closed(&notifier, Instant::now()), "a handler is at it");
+        assert!(!closed(&notifier, Instant::now()), "a handler is still running");
         drop(end);
         assert!(closed(&notifier, later()));
         assert_eq!((begins.try_iter().count(), notifier.missed()), (0, 9));

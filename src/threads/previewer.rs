@@ -1,5 +1,5 @@
-//! The previewer: fetches experiences that the config does not have, apart from the refresher so that
-//! no refresh waits for a preview.
+//! The previewer: fetches experiences that the config does not contain, on a thread of its own so that no
+//! refresh waits for a preview.
 
 use smol_str::SmolStr;
 
@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::engine::{Previewed, Previews};
 use crate::error::StartError;
 
-/// The way to the previewer. Dropping it ends the thread after the fetch in progress.
+/// The handle to the previewer. Dropping it ends the thread after the fetch in progress.
 pub(crate) struct PreviewerHandle(ActorHandle<SmolStr, Previewed>);
 
 impl PreviewerHandle {
@@ -20,8 +20,7 @@ impl PreviewerHandle {
         ActorHandle::start("convert-preview", move |inbox| run(&fetcher, inbox)).map(Self)
     }
 
-    /// Asks for one experience and waits for it; `None` where the deadline passed first, or after
-    /// the close.
+    /// Requests one experience and waits for it; `None` if the deadline passed first, or after the close.
     pub(crate) async fn experience(&self, id: &str, limit: &mut Limit<'_>) -> Option<Previewed> {
         self.0.ask(id.into(), limit).await
     }
@@ -45,7 +44,7 @@ fn run(fetcher: &Fetcher, inbox: &Inbox<SmolStr, Previewed>) {
             continue;
         }
         let answer = previews.learn(&id, fetcher.experience(&id), clock.now());
-        // One fetch answers everybody who waits for it, also by a failure, which is not remembered.
+        // One fetch answers everyone waiting for it, even with a failure, which is not remembered.
         for (_, other) in inbox.take(|asked| *asked == id) {
             other.send(answer.clone());
         }

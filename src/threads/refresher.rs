@@ -1,4 +1,4 @@
-//! The refresher: fetches configs, puts the good ones in place, and waits longer after each failure.
+//! The refresher: fetches configs, installs the good ones, and waits longer after each failure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,14 +17,14 @@ use crate::config::SnapshotCell;
 use crate::engine::{Jitter, RefreshEffect, RefreshEvent, RefreshKind, Refreshed, Refresher};
 use crate::error::StartError;
 
-/// The way to the refresher. Dropping it ends the thread after the fetch in progress.
+/// The handle to the refresher. Dropping it ends the thread after the fetch in progress.
 pub(crate) struct RefresherHandle {
     actor: ActorHandle<RefreshKind, Refreshed>,
-    /// Somebody asked for a fetch without waiting for it.
+    /// A caller has requested a fetch without waiting for it.
     wanted: Arc<AtomicBool>,
 }
 
-/// What the refresher is made of.
+/// The refresher's settings.
 pub(crate) struct RefresherSettings {
     pub(crate) cell: Arc<SnapshotCell>,
     /// When the config in place was fetched or confirmed.
@@ -38,7 +38,7 @@ impl RefresherHandle {
     pub(crate) fn start(fetcher: Fetcher, settings: RefresherSettings) -> Result<Self, StartError> {
         let RefresherSettings { cell, confirmed_at, notifier, jitter } = settings;
         let policy = fetcher.tuning.refresh.clone();
-        // In a forked child there is a config already.
+        // A forked child already has a config.
         let clock = Clock::start();
         let refresher = Refresher::new(policy, jitter, (cell.load(), cell.etag()), clock.now());
         let wanted = Arc::<AtomicBool>::default();
@@ -50,19 +50,19 @@ impl RefresherHandle {
         Ok(Self { actor, wanted })
     }
 
-    /// Asks for a fetch without waiting. A fetch in progress is the one asked for.
+    /// Requests a fetch without waiting. A fetch in progress satisfies the request.
     pub(crate) fn refresh_soon(&self) {
         self.wanted.store(true, Ordering::Release);
         self.actor.notify();
     }
 
-    /// Asks for a fetch and waits for its end; `None` where the deadline passed first, or after the
-    /// close. A fetch in progress is the one asked for.
+    /// Requests a fetch and waits for it to end; `None` if the deadline passed first, or after the close. A
+    /// fetch in progress satisfies the request.
     pub(crate) async fn refresh(&self, limit: &mut Limit<'_>) -> Option<Refreshed> {
         self.actor.ask(RefreshKind::Current, limit).await
     }
 
-    /// As [`refresh`](Self::refresh), but that a config in place is an answer.
+    /// Like [`refresh`](Self::refresh), but satisfied by a config already in place.
     pub(crate) async fn initialize(&self, limit: &mut Limit<'_>) -> Option<Refreshed> {
         self.actor.ask(RefreshKind::Ready, limit).await
     }
@@ -78,7 +78,7 @@ impl RefresherHandle {
     }
 }
 
-/// Carries out what the state machine says.
+/// Carries out the state machine's effects.
 struct RefresherThread<'a> {
     refresher: Refresher,
     clock: Clock,
@@ -112,7 +112,7 @@ impl RefresherThread<'_> {
             match effect {
                 RefreshEffect::Fetch(etag) => {
                     let answer = self.fetcher.config(etag.as_deref());
-                    // It is an answer to everybody who has asked meanwhile.
+                    // It answers everyone who has asked in the meantime.
                     self.wanted.store(false, Ordering::Release);
                     while let Some((kind, reply)) = self.inbox.pop() {
                         self.turn(RefreshEvent::Asked(kind, reply));

@@ -1,13 +1,13 @@
-//! Ends waits on other threads, once and for good.
+//! Interrupts waits on other threads, permanently.
 
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
-/// Waits select on it; switched off it disconnects, for those who wait and for those who come later.
+/// Waits select on it; when switched off it disconnects, for current and later waits.
 #[derive(Debug)]
 pub(crate) struct Switch {
-    /// Taken when it is switched off, which disconnects `off`.
+    /// Taken when switched off, which disconnects `off`.
     on: Mutex<Option<Sender<()>>>,
     off: Receiver<()>,
 }
@@ -26,7 +26,7 @@ impl Switch {
         self.off.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    /// Has no message ever, but an end.
+    /// Never has a message, only disconnects.
     pub(crate) const fn off(&self) -> &Receiver<()> {
         &self.off
     }

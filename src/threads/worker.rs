@@ -12,7 +12,7 @@ use crate::engine::{Pending, Unanswered};
 use crate::error::StartError;
 use crate::threads::start_thread;
 
-/// A running thread of the SDK.
+/// A running SDK thread.
 pub(crate) struct Worker {
     name: &'static str,
     id: ThreadId,
@@ -20,7 +20,7 @@ pub(crate) struct Worker {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The end of a thread's body, and who waits for it.
+/// The end of a thread's body, and who is waiting for it.
 #[derive(Default)]
 struct End {
     is_there: AtomicBool,
@@ -31,7 +31,7 @@ struct End {
 struct Running(Arc<End>);
 
 impl Worker {
-    /// Starts a thread whose name is visible from outside.
+    /// Starts a thread whose name is visible from outside the process.
     pub(crate) fn start(
         name: &'static str,
         body: impl FnOnce() + Send + 'static,
@@ -52,8 +52,8 @@ impl Worker {
         self.end.is_there.load(Ordering::Acquire)
     }
 
-    /// Waits for the answer to a question that the thread was asked. The thread's end is watched too: an
-    /// inbox keeps what its receiver leaves behind, and with it the way that the answer would come.
+    /// Waits for the answer to a question put to the thread. The thread's end is watched too: an inbox keeps
+    /// what its receiver leaves behind, including the channel for the answer.
     pub(crate) async fn answer<T>(
         &self,
         mut answer: Pending<T>,
@@ -63,7 +63,7 @@ impl Worker {
         poll_fn(|context| {
             end.register(context);
             let ended = self.has_ended();
-            // After the look at the end, so that an answer from before it counts.
+            // After checking for the end, so that an answer given before it counts.
             match Pin::new(&mut answer).poll(context) {
                 Poll::Ready(answer) => Poll::Ready(answer.ok_or(Unanswered::Ended)),
                 Poll::Pending if ended => Poll::Ready(Err(Unanswered::Ended)),
@@ -73,7 +73,7 @@ impl Worker {
         .await
     }
 
-    /// Waits until the thread's body has ended, and says whether it has.
+    /// Waits until the thread's body has ended, and returns whether it has.
     pub(crate) async fn ended(&self, limit: &mut Limit<'_>) -> bool {
         let end = self.end.waiting.waiter();
         poll_fn(|context| {
@@ -83,13 +83,13 @@ impl Worker {
         .await
     }
 
-    /// Waits until the thread has ended and says whether it has. A thread that joins itself (a handler that
-    /// closes the core) does not wait, and a task not for what the system does after the body's end.
+    /// Waits until the thread has ended, and returns whether it has. A thread that joins itself (a handler
+    /// that closes the core) does not wait, and a task does not wait for the system's cleanup after the body.
     pub(crate) async fn join(&self, limit: &mut Limit<'_>) -> bool {
         if self.id == current().id() {
             return false;
         }
-        // Without the lock, so that of several callers each waits for its own deadline.
+        // Not under the lock, so that each of several callers waits until its own deadline.
         if !self.ended(limit).await {
             logged!(warn, "{} did not end in time", self.name);
             return false;
@@ -106,13 +106,13 @@ impl Worker {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // First the end, then the word that it is there.
+        // The flag first, then the wake-ups.
         self.0.is_there.store(true, Ordering::Release);
         self.0.waiting.wake_all();
     }
 }
 
-/// Runs `body` on a thread of its own and waits for its end. Of all that waits here this alone works on
+/// Runs `body` on a thread of its own and waits for it to end. Unlike the other waits here, this one works on
 /// a thread that has lost its thread-local values.
 pub(crate) fn run_apart(name: &'static str, body: impl FnOnce() + Send + 'static) {
     if start_apart(name, body).is_some_and(|thread| thread.join().is_err()) {
@@ -151,7 +151,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn the_end_of_a_thread_answers_a_question_that_it_left_behind() {
+    fn the_end_of_a_thread_resolves_its_open_questions() {
         let (inbox, questions) = bounded(1);
         let kept = questions.clone();
         let (reply, answer) = question::<()>();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_ends_the_wait_for_a_thread_that_goes_on() {
+    fn a_deadline_ends_the_wait_for_a_running_thread() {
         let (go_on, told) = bounded::<()>(0);
         let worker = Worker::start("goer", move || assert!(told.recv().is_err())).unwrap();
         let (_reply, answer) = question::<()>();

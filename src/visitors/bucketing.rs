@@ -5,44 +5,44 @@ use std::ops::Deref;
 
 use smol_str::SmolStr;
 
-/// Above so many decisions a table finds the one of an experience.
+/// Above this many, decisions are looked up in a table.
 const FEW: usize = 32;
 
 /// Experience id to variation id, in the order of the first decision.
 #[derive(Clone, Default)]
 pub(crate) struct Bucketing {
     pairs: Vec<(SmolStr, SmolStr)>,
-    /// Where the config with this serial has the first of them; 0 is unknown.
+    /// Where the config with this serial has the first few of them; 0 is unknown.
     places: [u64; Self::PLACES],
     serial: u32,
-    /// Of which of the first of them exposures were handed over in this epoch.
+    /// Bit n is set if the exposure to the nth of them was handed over in this epoch.
     exposed: u64,
     epoch: u64,
-    /// Most visitors have none, and there are many.
+    /// Boxed, since there are many visitors and most have none.
     extra: Option<Box<Extra>>,
 }
 
 /// What few visitors need.
 #[derive(Clone, Default)]
 struct Extra {
-    /// Where the decision about an experience is, from the first search among many.
+    /// Where each experience's decision is; filled by the first lookup among many.
     places: HashMap<SmolStr, usize>,
-    /// Experiences that were decided without an answer of the store's.
+    /// Experiences decided without an answer from the store.
     guesses: HashSet<SmolStr>,
 }
 
 impl Bucketing {
-    /// Of so many decisions it is known where a config has them.
+    /// The places of this many decisions in a config are remembered.
     pub(crate) const PLACES: usize = 4;
 
-    /// Where the config with this serial has every decision, if that is known.
+    /// Where the config with this serial has every decision, if known.
     #[inline]
     pub(crate) fn places_in(&self, serial: u32) -> Option<[u64; Self::PLACES]> {
         let known = self.places.iter().take_while(|place| **place != 0).count();
         (self.serial == serial && known == self.pairs.len()).then_some(self.places)
     }
 
-    /// Notes where the config with this serial has a decision.
+    /// Records where the config with this serial has a decision.
     pub(crate) fn place(&mut self, at: usize, serial: u32, place: u64) {
         if self.serial != serial {
             (self.serial, self.places) = (serial, [0; Self::PLACES]);
@@ -58,7 +58,7 @@ impl Bucketing {
         if epoch == Some(self.epoch) { self.exposed } else { 0 }
     }
 
-    /// Notes that the exposure to an experience was handed over in this epoch.
+    /// Records that the exposure to an experience was handed over in this epoch.
     pub(crate) fn expose(&mut self, experience_id: &SmolStr, epoch: u64) {
         if let Some(at) = self.find(experience_id) {
             self.expose_at(at, epoch);
@@ -74,7 +74,7 @@ impl Bucketing {
         }
     }
 
-    /// What it takes on the heap; long ids are shared with the config.
+    /// Its size on the heap; long ids are shared with the config.
     pub(super) const fn bytes(&self) -> usize {
         let extra = if self.extra.is_some() { 4 * size_of::<(SmolStr, usize)>() } else { 0 };
         self.pairs.capacity() * (size_of::<(SmolStr, SmolStr)>() + extra)
@@ -84,7 +84,7 @@ impl Bucketing {
         self.decide_exposed(experience_id, variation_id, None);
     }
 
-    /// A decision of which the exposure was handed over in this epoch, if any.
+    /// Adds a decision whose exposure was handed over in this epoch, if any.
     pub(crate) fn decide_exposed(
         &mut self,
         experience_id: &SmolStr,
@@ -100,14 +100,14 @@ impl Bucketing {
         }
     }
 
-    /// Notes a decision that was made without an answer of the store's.
+    /// Adds a decision made without an answer from the store.
     #[cold]
     pub(super) fn guess(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
         self.set(experience_id, variation_id);
         self.extra.get_or_insert_default().guesses.insert(experience_id.clone());
     }
 
-    /// Lays later decisions over these; what is known here, no guess replaces.
+    /// Applies later decisions on top of these; a guess never replaces one that is known here.
     pub(super) fn merge(&mut self, later: &Self) {
         for (experience_id, variation_id) in &later.pairs {
             let guessed = later.extra.as_ref().is_some_and(|extra| extra.guesses.contains(experience_id));
@@ -143,7 +143,7 @@ impl Bucketing {
         let pairs = &self.pairs;
         let extra = self.extra.get_or_insert_default();
         if extra.places.is_empty() {
-            // From the end, so that the first of an id counts.
+            // From the end, so that the first of equal ids wins.
             extra.places =
                 pairs.iter().enumerate().rev().map(|(at, (known, _))| (known.clone(), at)).collect();
         }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_gives_way_to_what_is_known_whatever_their_number() {
+    fn a_guess_never_replaces_a_known_decision() {
         let id = |at: usize| SmolStr::from(at.to_string());
         for count in [3, 3 * FEW] {
             let mut later = Bucketing::default();

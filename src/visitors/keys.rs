@@ -17,8 +17,8 @@ pub(crate) fn bucketing_key(visitor_id: &str, experience_id: &str) -> String {
     json_list("bucketing:", &[visitor_id, experience_id])
 }
 
-/// Python's `json.dumps` of a list of texts: `", "` between them, everything outside printable
-/// ASCII as `\uXXXX` of its UTF-16 units.
+/// Python's `json.dumps` of a list of strings: `", "` between them, everything outside printable ASCII as
+/// `\uXXXX` of its UTF-16 units.
 fn json_list(prefix: &str, texts: &[&str]) -> String {
     let mut key = String::with_capacity(prefix.len() + texts.iter().map(|t| t.len() + 4).sum::<usize>());
     key.push_str(prefix);

@@ -1,4 +1,4 @@
-//! The memory of visitors: what contexts read when they start and change when they decide.
+//! The memory of visitors: read by contexts when they start, changed when they decide.
 
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -15,17 +15,16 @@ use super::state::VisitorState;
 use crate::ports::{DataStore, StoreError};
 use crate::threads::inherit_lock;
 
-/// Shards, so that threads with different visitors rarely meet at one lock.
+/// Shards, so that threads with different visitors rarely contend for a lock.
 const SHARDS: usize = 16;
 
-/// Visitor state by visitor, bounded. A change is visible to the next context at once. Without a
-/// data store this is where state lives; with one it holds what the tracker has not yet written
-/// there, and nothing else.
+/// Visitor state by visitor, bounded. A change is visible to the next context at once. Without a data store,
+/// this is where state lives; with one, it holds only what has not been written there yet.
 pub(crate) struct Visitors {
     shards: [Mutex<Shard>; SHARDS],
-    /// Keyed, since visitors choose their ids.
+    /// Keyed, since visitors can choose their ids.
     hashes: RandomState,
-    /// Whether anything was ever remembered; until then nobody needs to look.
+    /// Whether anything was ever remembered; until then lookups are skipped.
     used: AtomicBool,
     shard_capacity: usize,
     shard_bytes: usize,
@@ -34,23 +33,23 @@ pub(crate) struct Visitors {
     evicted: AtomicU64,
     store_failures: AtomicU64,
     store_timeouts: AtomicU64,
-    /// Whether the store actor has been told that visitors wait to be written.
+    /// Whether the store actor has been told that visitors are waiting to be written.
     announced: AtomicBool,
-    /// Numbers visitors in the order in which they began to wait.
+    /// Numbers visitors in the order in which they started waiting.
     next_ticket: AtomicU64,
-    /// The shard that the next round of writing starts with.
+    /// The shard where the next round of writing starts.
     next_shard: AtomicUsize,
 }
 
-/// Visitors by the keyed hash of their ids, which is made once for each call. Should two ids have one,
-/// the later visitor displaces the earlier, as one does for whom there is no room.
+/// Visitors by the keyed hash of their ids, which is computed once per call. If two ids collide, the later
+/// visitor displaces the earlier one, as happens when space runs out.
 #[derive(Default)]
 struct Shard {
     states: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
-    /// Visitors by age, with their tickets. With a store: those to be written, save those being written,
-    /// by their tickets.
+    /// Visitors by age, with their tickets. With a store: those to be written, except those being written, by
+    /// ticket.
     order: VecDeque<(u64, u64)>,
-    /// What the states take, about.
+    /// The approximate size of the states.
     bytes: usize,
 }
 
@@ -63,7 +62,7 @@ struct Taken {
     version: u64,
 }
 
-/// The hash of a hash is itself.
+/// Passes hashes through unchanged.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -85,14 +84,14 @@ struct Entry {
     visitor_id: SmolStr,
     state: VisitorState,
     version: u64,
-    /// Whether it has its place in the order.
+    /// Whether it is in the order.
     waits: bool,
-    /// When it was changed last; the clock is read only where state has a time to live.
+    /// When it last changed; the clock is read only if state has a time to live.
     changed_at: Option<Instant>,
 }
 
 impl Shard {
-    /// Every entry leaves by this, so that the bytes are right. Says whether there was one.
+    /// Every removal goes through this, so that the bytes stay correct. Returns whether there was an entry.
     fn forget(&mut self, hash: u64) -> bool {
         let entry = self.states.remove(&hash);
         self.bytes -= entry.as_ref().map_or(0, Entry::bytes);
@@ -101,7 +100,7 @@ impl Shard {
 }
 
 impl Entry {
-    /// What it takes with its places in the table and the order, about.
+    /// Its approximate size, including its places in the table and the order.
     fn bytes(&self) -> usize {
         let long_id = if self.visitor_id.is_heap_allocated() { self.visitor_id.len() } else { 0 };
         size_of::<(u64, Self, (u64, u64))>() + long_id + self.state.bytes()
@@ -127,14 +126,14 @@ impl Visitors {
         }
     }
 
-    /// The same with a bound on the bytes of all states together.
+    /// The same, with a bound on the total bytes of all states.
     pub(crate) fn with_max_bytes(self, bytes: usize) -> Self {
         Self { shard_bytes: bytes.div_ceil(SHARDS), ..self }
     }
 
-    /// What a forked child begins with: the memory, but for shards that another thread was changing at
-    /// the fork, whose lock nobody will release there. With a store it is empty: what waits here is
-    /// the parent's to write.
+    /// What a forked child starts with: the memory, except shards that another thread was changing at the
+    /// fork, whose lock is never released there. With a store it is empty: what is waiting here is the
+    /// parent's to write.
     pub(crate) fn inherit(&self) -> Self {
         let inherit = |shard| if self.has_store() { Mutex::default() } else { inherit_lock(shard) };
         Self {
@@ -159,8 +158,8 @@ impl Visitors {
         self.store
     }
 
-    /// The changes that wait in memory, over what the store has. What waits is to be looked at first,
-    /// as it is in the store before it leaves memory. A store that fails or is late counts as knowing nothing.
+    /// The changes waiting in memory on top of what the store has. What is waiting must be read first, since
+    /// it reaches the store before it leaves memory. A store that fails or is late counts as empty.
     pub(crate) fn join(
         &self,
         waiting: Option<VisitorState>,
@@ -183,13 +182,13 @@ impl Visitors {
         }
     }
 
-    /// The keyed hash of a visitor's id; `None` while nobody is remembered.
+    /// The keyed hash of a visitor's id; `None` while nothing is remembered.
     #[inline]
     pub(crate) fn hash(&self, visitor_id: &str) -> Option<u64> {
         self.used.load(Ordering::Relaxed).then(|| self.hashes.hash_one(visitor_id))
     }
 
-    /// Reads what memory alone knows of a visitor, by the hash of the id.
+    /// Reads what memory alone knows about a visitor, by the hash of the id.
     #[inline]
     pub(crate) fn in_memory<R>(
         &self,
@@ -203,21 +202,21 @@ impl Visitors {
         (!self.is_over(entry, now)).then(|| read(&mut entry.state))
     }
 
-    /// The time, where state lives for one.
+    /// The current time, if state has a time to live.
     fn now(&self) -> Option<Instant> {
         self.ttl.map(|_| Instant::now())
     }
 
-    /// Whether an entry's time is over; what waits for a store has none here.
+    /// Whether an entry has expired; entries waiting for a store never do.
     fn is_over(&self, entry: &Entry, now: Option<Instant>) -> bool {
         let age =
             now.zip(entry.changed_at).map(|(now, changed_at)| now.saturating_duration_since(changed_at));
         !self.has_store() && age.zip(self.ttl).is_some_and(|(age, ttl)| age >= ttl)
     }
 
-    /// Changes a visitor's state. `known` gives what the caller has of it where memory has nothing;
-    /// with a store memory begins with nothing and holds changes alone, so that an older view never
-    /// undoes what someone else has stored.
+    /// Changes a visitor's state. `known` supplies what the caller has of it if memory has nothing; with a
+    /// store, memory starts empty and holds only changes, so that a stale view never overwrites what someone
+    /// else has stored.
     pub(crate) fn update(
         &self,
         visitor_id: &SmolStr,
@@ -269,8 +268,8 @@ impl Visitors {
         }
     }
 
-    /// Forgets the oldest visitors until the rest fits. Where one alone takes more than there is, or what
-    /// remains is being written, the one who has changed goes instead.
+    /// Forgets the oldest visitors until the rest fits. If the changed one alone exceeds the bound, or all
+    /// others are being written, it is forgotten instead.
     #[cold]
     fn make_room(&self, shard: &mut Shard, changed: u64, taken: usize) {
         let fits = taken <= self.shard_bytes;
@@ -298,11 +297,11 @@ impl Visitors {
         if self.has_store() { self.next_ticket.fetch_add(1, Ordering::Relaxed) } else { 0 }
     }
 
-    /// Writes up to so many visitors to the store, the longest waiting ones of each shard first: changes
-    /// over what is stored. No lock is held during the calls. Whoever is refused, or has changed meanwhile,
-    /// waits again behind those who waited before. Returns how many were written and how many refused.
+    /// Writes up to this many visitors to the store, those that have waited longest in each shard first:
+    /// their changes merged into what is stored. No lock is held during the calls. Those refused, or changed
+    /// in the meantime, wait again behind the others. Returns how many were written and refused.
     pub(crate) fn write_waiting(&self, store: &dyn DataStore, most: usize) -> (usize, usize) {
-        // Before the look at what waits: what comes later is announced again.
+        // Before looking at what is waiting: what arrives later is announced again.
         self.announced.store(false, Ordering::SeqCst);
         let taken = self.take_waiting(most);
         let keys: Vec<&str> = taken.iter().map(|it| it.key.as_str()).collect();
@@ -332,7 +331,7 @@ impl Visitors {
         (written, refused)
     }
 
-    /// Takes waiting visitors out of the order, from every shard in turn.
+    /// Takes waiting visitors out of the order, from each shard in turn.
     fn take_waiting(&self, most: usize) -> Vec<Taken> {
         let mut taken = Vec::new();
         let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
@@ -357,41 +356,41 @@ impl Visitors {
         if written && entry.version == taken.version {
             guard.forget(taken.hash);
         } else if !std::mem::replace(&mut entry.waits, true) {
-            // By the number of the change: whoever waits for that waits for this. Near the end, as only those
-            // who came since the change are behind.
+            // By the number of the change: whoever waits for that number waits for this one. Inserted near
+            // the end, since only visitors that changed after it are behind.
             let ticket = if entry.version == taken.version { self.ticket() } else { entry.version };
             let place = order.partition_point(|(other, _)| *other < ticket);
             order.insert(place, (ticket, taken.hash));
         }
     }
 
-    /// Whether the store actor has to be told that visitors wait; of several callers one is to do it.
+    /// Whether the store actor has to be told that visitors are waiting; only one of several callers does it.
     pub(crate) fn announce(&self) -> bool {
         !self.announced.load(Ordering::SeqCst) && !self.announced.swap(true, Ordering::SeqCst)
     }
 
-    /// The number that the next waiting visitor will have.
+    /// The number that the next waiting visitor will get.
     pub(crate) fn next_ticket(&self) -> u64 {
         self.next_ticket.load(Ordering::Relaxed)
     }
 
-    /// The number of the visitor who has waited longest, from the front of each shard, however many wait.
+    /// The number of the visitor that has waited longest; looks only at the front of each shard.
     pub(crate) fn first_waiting(&self) -> Option<u64> {
         let first = |index| self.lock(index).order.front().map(|(ticket, _)| *ticket);
         (0..SHARDS).filter_map(first).min()
     }
 
-    /// Visitors of whom memory has what is not in the store, those being written included.
+    /// The number of visitors with changes that are not in the store yet, including those being written.
     pub(crate) fn unwritten(&self) -> usize {
         (0..SHARDS).map(|shard| self.lock(shard).states.len()).sum()
     }
 
-    /// Visitors whose state was forgotten to make room or for its age.
+    /// Visitors whose state was forgotten, to make room or because of its age.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Answers of the store that were failures.
+    /// Failed answers of the store.
     pub(crate) fn store_failures(&self) -> u64 {
         self.store_failures.load(Ordering::Relaxed)
     }
@@ -412,7 +411,7 @@ impl Visitors {
 
     pub(crate) fn count_late(&self, answers: u64) {
         if self.store_timeouts.fetch_add(answers, Ordering::Relaxed) == 0 {
-            logged!(warn, "the data store does not answer in time; memory decides meanwhile");
+            logged!(warn, "the data store did not answer in time; decisions are made from memory");
         }
     }
 
@@ -422,7 +421,7 @@ impl Visitors {
     }
 }
 
-/// The shard of a visitor, by bits that the tables do not use.
+/// The shard of a visitor, from bits that the hash tables do not use.
 const fn place(hash: u64) -> usize {
     (hash >> 32) as usize % SHARDS
 }
@@ -478,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_in_bytes_and_the_oldest_leave_first() {
+    fn memory_is_bounded_in_bytes_and_drops_the_oldest_first() {
         let visitors = Visitors::new(capacity(100_000), None, false).with_max_bytes(SHARDS * 400_000);
         let names: Vec<_> = (0..1_000).map(|visitor: u32| SmolStr::from(visitor.to_string())).collect();
         let segments = Attributes::new().with("country", "x".repeat(100_000));
@@ -491,14 +490,14 @@ mod tests {
         assert_eq!(visitors.evicted(), 1_000 - 3 * SHARDS as u64);
         let newest = visitors.recalled(names.last().unwrap(), |state| state.segments.len());
         assert_eq!(newest, Some(1));
-        // Who alone takes more than there is does not drive the others out.
+        // A visitor that exceeds the bound alone does not evict the others.
         change(&"heavy".into(), &Attributes::new().with("country", "x".repeat(400_000)));
         assert!(visitors.recalled("heavy", |_| ()).is_none());
         assert!((0..SHARDS).all(|shard| kept(shard) == 3));
-        // One who grows while remembered counts with what he has grown to.
+        // A visitor that grows while remembered counts with its new size.
         change(names.last().unwrap(), &Attributes::new().with("browser", "x".repeat(250_000)));
         assert_eq!((0..SHARDS).map(kept).sum::<usize>(), 3 * SHARDS - 2);
-        // All that is counted is what is there.
+        // What is counted is what is there.
         for shard in 0..SHARDS {
             let shard = visitors.lock(shard);
             assert_eq!(shard.bytes, shard.states.values().map(Entry::bytes).sum::<usize>());
@@ -507,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_begin_or_end_alike_have_shards_of_their_own() {
+    fn ids_with_a_common_prefix_or_suffix_spread_over_shards() {
         let kinds: [fn(u32) -> String; 4] = [
             |n| n.to_string(),
             |n| format!("{n}@shop.example.com"),
@@ -523,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn visitors_whose_ids_have_one_hash_displace_each_other() {
+    fn visitors_with_colliding_hashes_displace_each_other() {
         let visitors = Visitors::new(capacity(10), None, false);
         decide(&visitors, "v", "2");
         let hash = visitors.hashes.hash_one("v");
@@ -535,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn state_is_over_when_its_time_is() {
+    fn state_expires_after_its_time_to_live() {
         let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), false);
         decide(&visitors, "v", "2");
         assert!(visitors.recalled("v", |_| ()).is_none());
@@ -546,7 +545,7 @@ mod tests {
         assert!(visitors.recalled("v", |_| ()).is_some());
     }
 
-    /// What a context would know of a visitor.
+    /// What a context would know about a visitor.
     fn known(visitors: &Visitors, store: &dyn DataStore, visitor: &str) -> Option<VisitorState> {
         let waiting = visitors.recalled(visitor, |it| it.clone());
         visitors.join(waiting, Some(store.get(&state_key(visitor))))
@@ -596,17 +595,17 @@ mod tests {
     }
 
     #[test]
-    fn who_changes_while_being_written_waits_in_the_order_of_changes() {
+    fn a_visitor_changed_while_written_waits_in_order_of_changes() {
         let visitors: &'static Visitors = Box::leak(Box::new(Visitors::new(capacity(1_000), None, true)));
         let names: Vec<_> = neighbours(visitors).take(3).collect();
         let changed = &names[1];
         decide(visitors, changed, "2");
         let store = Meanwhile(visitors, names.clone(), InMemoryDataStore::new());
-        assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever comes meanwhile");
+        assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever arrives in the meantime");
         assert_eq!(visitors.recalled(changed, |it| it.clone()).unwrap().bucketing[0].1, "3");
         let waiting: Vec<_> = visitors.lock(0).order.iter().copied().collect();
         let hashes = names.iter().map(|name| visitors.hashes.hash_one(name.as_str()));
-        // By the number of the change: whoever waits for the last waits for all, and the first is in front.
+        // By the number of the change: waiting for the last one means waiting for all; the first is in front.
         assert!(waiting.iter().copied().eq((1..4).zip(hashes)), "{waiting:?}");
         assert_eq!(visitors.first_waiting(), Some(1));
     }
@@ -619,7 +618,7 @@ mod tests {
                 Ok(None)
             }
             fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
-                // As many come during the one call as memory may hold many times over.
+                // During one call, many times more arrive than memory may hold.
                 (0..1_000).for_each(|visitor| decide(self.0, &format!("late-{visitor}"), "2"));
                 let held: usize = (0..SHARDS).map(|shard| self.0.lock(shard).states.len()).sum();
                 assert!(held <= 2 * SHARDS, "{held}");
@@ -637,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_stay_bounded_also_while_visitors_are_written() {
+    fn bytes_stay_bounded_while_visitors_are_written() {
         /// Runs something during each write.
         struct During<F>(F);
         impl<F: Fn() + Send + Sync + 'static> DataStore for During<F> {
@@ -665,21 +664,21 @@ mod tests {
         grow(&one, "country", 150_000);
         grow(&other, "country", 150_000);
         let store = During(move || {
-            // More than there is room for beside the other one, who is being written.
+            // More than fits next to the other one, which is being written.
             grow(&one, "browser", 300_000);
             grow(&one, "country", 100_000);
         });
         assert_eq!(visitors.write_waiting(&store, 10), (2, 0));
         assert_eq!(visitors.evicted(), 2);
         let shard = visitors.lock(0);
-        assert_eq!((shard.states.len(), shard.order.len()), (1, 1), "who came again waits once");
+        assert_eq!((shard.states.len(), shard.order.len()), (1, 1), "the visitor that came back waits once");
         drop(shard);
         assert_eq!(visitors.write_waiting(&InMemoryDataStore::new(), 10), (1, 0));
         assert_eq!(visitors.lock(0).bytes, 0);
     }
 
     #[test]
-    fn a_child_inherits_the_memory_but_for_shards_in_use_and_what_waits_for_a_store() {
+    fn a_child_inherits_memory_that_is_neither_locked_nor_unwritten() {
         let visitors = Visitors::new(capacity(100_000), None, false);
         let names: Vec<_> = (0..1_000).map(|visitor| visitor.to_string()).collect();
         names.iter().for_each(|name| decide(&visitors, name, "2"));
@@ -717,7 +716,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failing_store_refuses_stays_in_memory() {
+    fn state_refused_by_a_failing_store_stays_in_memory() {
         let visitors = Visitors::new(capacity(10), None, true);
         decide(&visitors, "v", "2");
         assert_eq!(visitors.write_waiting(&Failing, 10), (0, 1));
@@ -728,7 +727,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_view_does_not_undo_what_is_stored() {
+    fn a_stale_view_does_not_undo_what_is_stored() {
         let store = InMemoryDataStore::new();
         let visitors = Visitors::new(capacity(10), None, true);
         let older = VisitorState::default;
@@ -741,7 +740,7 @@ mod tests {
         assert_eq!(
             (seen.segments.len(), seen.bucketing.len()),
             (1, 1),
-            "what waits lies over what is stored"
+            "pending changes are merged into what is stored"
         );
         visitors.write_waiting(&store, 10);
         let kept = known(&visitors, &store, "v").unwrap();

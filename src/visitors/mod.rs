@@ -1,4 +1,4 @@
-//! What is remembered of a visitor between contexts, and as what a data store keeps it.
+//! What is remembered about a visitor between contexts, and how a data store keeps it.
 
 mod bucketing;
 mod keys;

@@ -1,4 +1,4 @@
-//! A visitor's state, and the envelope that it is stored in.
+//! A visitor's state, and the envelope it is stored in.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::attributes::{
     AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_SEGMENT, Measured,
 };
 
-/// What outlives a context: attributes made persistent, segments, and stored decisions.
+/// What outlives a context: persistent attributes, segments, and stored decisions.
 #[derive(Clone, Default)]
 pub(crate) struct VisitorState {
     pub(crate) attributes: Measured,
@@ -20,7 +20,7 @@ pub(crate) struct VisitorState {
 }
 
 impl VisitorState {
-    /// About how many bytes it takes on the heap; costs the same for every state.
+    /// Its approximate size on the heap; takes the same time for every state.
     pub(crate) fn bytes(&self) -> usize {
         self.attributes.bytes() + self.segments.bytes() + self.bucketing.bytes()
     }
@@ -31,23 +31,23 @@ impl VisitorState {
         self.bucketing.decide(experience_id, variation_id);
     }
 
-    /// Remembers a decision that was made without an answer of the store's: one that is stored wins over it.
+    /// Remembers a decision made without an answer from the store: a stored one takes precedence.
     #[cold]
     pub(crate) fn guess(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
         self.bucketing.guess(experience_id, variation_id);
     }
 
-    /// Lays attributes over the others; same names replace.
+    /// Sets attributes, replacing those with the same names.
     pub(crate) fn set_attributes(&mut self, attributes: Attributes) {
         self.attributes.change(|before| before.extend(attributes));
     }
 
-    /// Merges segments; lists are united.
+    /// Merges segments; lists are unioned.
     pub(crate) fn add_segments(&mut self, segments: &Attributes) {
         self.segments.change(|before| before.merge_up_to(LONGEST_SEGMENT, segments));
     }
 
-    /// As [`add_segments`](Self::add_segments), where the caller has merged them with what it knew before.
+    /// Like [`add_segments`](Self::add_segments), if the caller has already merged them with what it knew.
     pub(crate) fn share_segments(&mut self, added: &Attributes, before: &Measured, after: &Measured) {
         if self.segments.is(before) {
             self.segments = after.clone();
@@ -56,21 +56,21 @@ impl VisitorState {
         }
     }
 
-    /// Lays later changes over this state, as the official JavaScript SDK does with every write; only a guess
-    /// replaces no decision.
+    /// Applies later changes on top of this state, as the official JavaScript SDK does with every write,
+    /// except that a guess does not replace a decision.
     pub(crate) fn merge(&mut self, later: &Self) {
         self.set_attributes(Attributes::clone(&later.attributes));
         self.unite_segments(&later.segments);
         self.bucketing.merge(&later.bucketing);
     }
 
-    /// Lays later segments over these. Lists and objects among the custom segments, which are never
-    /// the same to a merge, stand once where they are equal: they were stored from here.
+    /// Applies later segments on top of these. Equal lists and objects among the custom segments, which a
+    /// merge never treats as equal, are kept once: they were stored from here.
     pub(crate) fn unite_segments(&mut self, later: &Attributes) {
         self.segments.change(|segments| {
             let lists = (segments.get(CUSTOM_SEGMENTS), later.get(CUSTOM_SEGMENTS));
             if let (Some(AttributeValue::Array(mine)), Some(AttributeValue::Array(theirs))) = lists {
-                // Their texts tell equal ones without a look at every pair.
+                // Comparing their serialized forms avoids comparing every pair.
                 let again: HashSet<String> = theirs.iter().filter_map(nested).collect();
                 let is_new =
                     |value: &&AttributeValue| nested(value).is_none_or(|text| !again.contains(&text));
@@ -95,8 +95,8 @@ impl VisitorState {
         Value::Object(envelope)
     }
 
-    /// Reads an envelope, or one of its two older forms: without `bucketing`, and bare attributes
-    /// without any of the three. `None` where nothing is stored.
+    /// Reads an envelope, or one of its two older forms: one without `bucketing`, and bare attributes without
+    /// any of the three. `None` if nothing is stored.
     pub(crate) fn from_envelope(value: Value) -> Option<Self> {
         let Value::Object(mut envelope) = value else { return None };
         if envelope.is_empty() {
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_envelope_comes_back_as_it_went() {
+    fn an_envelope_round_trips() {
         let mut state = VisitorState::default();
         state.set_attributes(Attributes::new().with("plan", "pro"));
         state.add_segments(&Attributes::new().with("country", "GR"));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_among_custom_segments_is_stored_once() {
+    fn non_string_custom_segments_are_stored_once() {
         let ids = json!([["x"], {}, "1", "1"]);
         let read = |custom: &Value| {
             let envelope = json!({"attributes": {}, "segments": {"customSegments": custom}});

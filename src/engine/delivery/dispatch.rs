@@ -1,4 +1,4 @@
-//! What is sent next, and what follows from the end of an attempt.
+//! What is sent next, and what the end of an attempt leads to.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::engine::{BreakerState, ByClass, Jitter, Moment};
 use crate::options::DeliveryConfig;
 use crate::ports::DeliveryFailure;
 
-/// Events in a delivery that finds out whether a failing endpoint works again.
+/// Events in a delivery that probes whether a failing endpoint works again.
 const PROBE_EVENTS: usize = 50;
 
-/// Fills the lanes to one endpoint, as large and as often as the endpoint takes it.
+/// Fills the lanes to one endpoint with requests as large and as frequent as the endpoint accepts.
 pub(crate) struct Dispatch<P> {
     lanes: usize,
     max_request_events: usize,
@@ -23,27 +23,27 @@ pub(crate) struct Dispatch<P> {
     isolation: Isolation<P>,
     in_flight: InFlight,
     next_attempt: u64,
-    /// The endpoint refuses requests whatever is in them.
+    /// The endpoint refuses requests whatever they contain.
     refusing: bool,
-    /// The endpoint has refused a whole request for one parcel.
+    /// The endpoint has refused a whole request because of one parcel.
     isolates: bool,
-    /// Parcels that the endpoint has refused alone since it took any.
+    /// Parcels refused on their own since the endpoint last accepted any.
     refused_in_a_row: u32,
 }
 
-/// What an attempt that has failed leaves behind.
+/// What a failed attempt leaves behind.
 pub(crate) struct Failure<P> {
-    /// To be kept for another try.
+    /// To be kept for a retry.
     pub(crate) retry: Vec<P>,
     /// Refused by the endpoint for good.
     pub(crate) rejected: Vec<P>,
-    /// The endpoint is left alone for a while: it has failed, or refused too much in a row.
+    /// The endpoint is to be left alone for a while: it has failed, or refused too many in a row.
     pub(crate) pauses: bool,
-    /// The endpoint may have taken the parcels although no answer came.
+    /// The endpoint may have accepted the parcels although no answer arrived.
     pub(crate) fate_unknown: bool,
-    /// The status with which the endpoint begins to refuse whatever it is sent.
+    /// The status with which the endpoint has started to refuse everything.
     pub(crate) begins_to_refuse: Option<Option<u16>>,
-    /// A parcel up to this one may be why attempts fail; later ones need not wait for it.
+    /// This parcel, or an earlier one, may be why attempts fail; later ones need not wait for it.
     pub(crate) pass_by: Option<u64>,
 }
 
@@ -80,8 +80,8 @@ impl<P: Parcel> Dispatch<P> {
         self.pacer.state(self.in_flight.attempts())
     }
 
-    /// Begins the next attempt, if one can begin now, and the endpoint is left alone until then: with half of a
-    /// group that has a culprit, or with what `cut` takes.
+    /// Begins the next attempt if one may begin now, given that the endpoint is left alone until `until`:
+    /// with half of a group that has a culprit, or with what `cut` takes.
     pub(crate) fn next(
         &mut self,
         now: Moment,
@@ -107,25 +107,25 @@ impl<P: Parcel> Dispatch<P> {
         Some((attempt, parcels))
     }
 
-    /// An attempt has ended, well or not.
+    /// Ends an attempt, whatever its result.
     pub(crate) fn ended(&mut self, attempt: u64) {
         self.in_flight.end(attempt);
     }
 
-    /// It was taken. Returns whether the endpoint may be tried again at once, and a parcel that it must have
-    /// refused before.
+    /// The attempt was accepted. Returns whether the endpoint may be tried again at once, and a parcel that
+    /// it must have refused before.
     pub(crate) fn succeeded(&mut self, attempt: u64) -> (bool, Option<P>) {
         let may_try = self.pacer.succeeded(attempt);
         self.refused_in_a_row = 0;
         if std::mem::take(&mut self.refusing) {
-            logged!(info, "the endpoint takes events again");
+            logged!(info, "the endpoint accepts events again");
         }
         self.request.events = self.request.events.saturating_mul(2).min(self.max_request_events);
         let rest = self.isolation.take_rest(attempt);
         (may_try, rest.and_then(|rest| self.suspect(rest)))
     }
 
-    /// It was not: says what becomes of what it has carried.
+    /// The attempt failed: returns what becomes of its parcels.
     pub(crate) fn failed(
         &mut self,
         attempt: u64,
@@ -149,7 +149,7 @@ impl<P: Parcel> Dispatch<P> {
         match remedy(cause, parcels.len()) {
             Remedy::Drop => {
                 let dropped = parcels.len();
-                logged!(warn, "the endpoint cannot take a request: {cause}; records dropped: {dropped}");
+                logged!(warn, "a request cannot be delivered: {cause}; records dropped: {dropped}");
                 failure.rejected = parcels;
                 failure.retry = rest.unwrap_or_default();
                 if matches!(cause, DeliveryFailure::Refused(_)) {
@@ -159,7 +159,7 @@ impl<P: Parcel> Dispatch<P> {
             }
             Remedy::Isolate => {
                 if !std::mem::replace(&mut self.isolates, true) {
-                    logged!(warn, "the endpoint refused a request: {cause}; it is halved to find the reason");
+                    logged!(warn, "the endpoint refused a request: {cause}; splitting it to find the cause");
                 }
                 failure.retry = rest.unwrap_or_default();
                 count_try(&mut parcels);
@@ -175,10 +175,7 @@ impl<P: Parcel> Dispatch<P> {
             }
             Remedy::Hold => {
                 if !std::mem::replace(&mut self.refusing, true) {
-                    logged!(
-                        error,
-                        "the endpoint refuses events: {cause}; they are kept until they are too old"
-                    );
+                    logged!(error, "the endpoint refuses events: {cause}; they are kept until they expire");
                     failure.begins_to_refuse = Some(cause.status());
                 }
                 self.pacer.refused(self.next_attempt, now);
@@ -200,12 +197,12 @@ impl<P: Parcel> Dispatch<P> {
         failure
     }
 
-    /// Whether half of a group that has a culprit waits to be sent.
+    /// Whether half of a group with a culprit is waiting to be sent.
     pub(crate) const fn has_groups(&self) -> bool {
         self.isolation.has_groups()
     }
 
-    /// Parcels of such groups, which are in no backlog.
+    /// How many parcels are in such groups, which are not in the backlog.
     pub(crate) fn suspected(&self) -> usize {
         self.isolation.len()
     }
@@ -215,12 +212,12 @@ impl<P: Parcel> Dispatch<P> {
         self.isolation.find(sequence)
     }
 
-    /// When the oldest of them that waits was accepted.
+    /// When the oldest of them that is waiting was accepted.
     pub(crate) fn oldest_suspected(&self) -> Option<Moment> {
         self.isolation.oldest_at()
     }
 
-    /// Takes the groups with a parcel from `limit` or before.
+    /// Takes the groups with a parcel accepted at or before `limit`.
     pub(crate) fn take_older(&mut self, limit: Moment) -> Vec<P> {
         self.isolation.take_older(limit)
     }
@@ -230,13 +227,13 @@ impl<P: Parcel> Dispatch<P> {
         self.isolation.drain()
     }
 
-    /// Waits for no end any more; returns what was on its way.
+    /// Stops waiting for attempts to end; returns what was in flight.
     pub(crate) fn abandon(&mut self) -> ByClass {
         self.in_flight.abandon()
     }
 
-    /// An endpoint that has refused several parcels in a row may refuse whatever it is sent, which is no
-    /// reason to hurry.
+    /// An endpoint that has refused several parcels in a row may refuse everything, so there is no point in
+    /// hurrying.
     fn pause_if_refused(&mut self, attempt: u64, now: Moment, retry_after: Option<Duration>) -> bool {
         let pauses = self.refused_in_a_row > 1;
         if pauses {
@@ -245,7 +242,7 @@ impl<P: Parcel> Dispatch<P> {
         pauses
     }
 
-    /// Keeps what a failed attempt carried, and what is still known of the group that it is half of.
+    /// Keeps what a failed attempt carried, and what is still known about the group that it is half of.
     fn keep(&mut self, mut parcels: Vec<P>, rest: Option<Vec<P>>, failure: &mut Failure<P>) {
         match rest {
             None => failure.retry = parcels,
@@ -257,11 +254,11 @@ impl<P: Parcel> Dispatch<P> {
         }
     }
 
-    /// At least one of these makes the endpoint refuse the request. Alone, it is returned.
+    /// At least one of these makes the endpoint refuse the request. A single one is returned.
     fn suspect(&mut self, group: Vec<P>) -> Option<P> {
         let culprit = self.isolation.suspect(group)?;
         self.refused_in_a_row += 1;
-        logged!(warn, "the endpoint refuses a record; it is dropped");
+        logged!(warn, "the endpoint refused a record; it is dropped");
         Some(culprit)
     }
 }
@@ -270,7 +267,7 @@ fn count_try(parcels: &mut [impl Parcel]) {
     parcels.iter_mut().for_each(Parcel::count_try);
 }
 
-/// One of these may be why an endpoint fails. Where one fails again, returns up to which one to pass by for now.
+/// Any of these may be why the endpoint fails. Returns the last number if one is a repeat suspect.
 fn suspect_all(parcels: &mut [impl Parcel]) -> Option<u64> {
     let worst = parcels.iter_mut().map(Parcel::count_suspicion).max()?;
     parcels.iter().map(Parcel::sequence).max().filter(|_| worst > 1)

@@ -1,9 +1,9 @@
-//! The attempts that have begun and not ended.
+//! Attempts that have begun and not yet ended.
 
 use super::Parcel;
 use crate::engine::{ByClass, Moment};
 
-/// What is known of the parcels that are on their way out.
+/// What is known about the parcels in flight.
 #[derive(Default)]
 pub(crate) struct InFlight {
     attempts: Vec<Attempt>,
@@ -17,7 +17,7 @@ struct Attempt {
 }
 
 impl InFlight {
-    /// An attempt with these parcels begins.
+    /// Begins an attempt with these parcels.
     pub(super) fn begin(&mut self, number: u64, parcels: &[impl Parcel]) {
         let Some(first) = parcels.first() else { return };
         let mut by_class = ByClass::default();
@@ -31,7 +31,7 @@ impl InFlight {
         self.attempts.retain(|attempt| attempt.number != number);
     }
 
-    /// Nobody waits for the ends any more; returns what was on its way.
+    /// Stops waiting for attempts to end; returns what was in flight.
     pub(crate) fn abandon(&mut self) -> ByClass {
         let mut left = ByClass::default();
         self.attempts.drain(..).for_each(|attempt| left.add_all(attempt.by_class));
@@ -46,7 +46,7 @@ impl InFlight {
         self.attempts.iter().map(|attempt| attempt.by_class.total()).sum()
     }
 
-    /// Whether any parcel from before `end` is on its way.
+    /// Whether any parcel before `end` is in flight.
     pub(crate) fn has_before(&self, end: u64) -> bool {
         self.attempts.iter().any(|attempt| attempt.first_sequence < end)
     }

@@ -1,14 +1,14 @@
-//! The search for the parcel that makes an endpoint refuse a whole request.
+//! A binary search for the parcel that makes an endpoint refuse a whole request.
 
 use super::Parcel;
 use crate::engine::Moment;
 
 /// Groups of parcels, each with at least one that the endpoint refuses. Half of a group is sent: if it is
-/// taken, the culprit is in the rest; if not, it is in that half and the rest is good until shown
-/// otherwise. So a culprit costs at most log2 of its request's parcels in further requests.
+/// accepted, the culprit is in the other half; if not, it is in the half that was sent, and the other is
+/// presumed good. So a culprit costs at most log2 of its request's parcels in additional requests.
 pub(super) struct Isolation<P> {
     groups: Vec<Vec<P>>,
-    /// The rests of groups whose halves are on their way, by attempt.
+    /// The other halves of groups whose first halves are in flight, by attempt.
     rests: Vec<(u64, Vec<P>)>,
 }
 
@@ -17,7 +17,7 @@ impl<P: Parcel> Isolation<P> {
         Self { groups: Vec::new(), rests: Vec::new() }
     }
 
-    /// These parcels contain a culprit. A culprit that is alone is handed back.
+    /// These parcels contain a culprit. A culprit on its own is handed back.
     pub(super) fn suspect(&mut self, mut group: Vec<P>) -> Option<P> {
         if group.len() < 2 {
             return group.pop();
@@ -38,13 +38,13 @@ impl<P: Parcel> Isolation<P> {
         Some(half)
     }
 
-    /// The rest of the group whose half this attempt has carried.
+    /// Takes the other half of the group that this attempt carried half of.
     pub(super) fn take_rest(&mut self, attempt: u64) -> Option<Vec<P>> {
         let place = self.rests.iter().position(|(known, _)| *known == attempt)?;
         Some(self.rests.swap_remove(place).1)
     }
 
-    /// A parcel that waits, by its number.
+    /// A waiting parcel, by its number.
     pub(super) fn find(&mut self, sequence: u64) -> Option<&mut P> {
         let rests = self.rests.iter_mut().map(|(_, rest)| rest);
         self.groups.iter_mut().chain(rests).flatten().find(|parcel| parcel.sequence() == sequence)
@@ -54,12 +54,12 @@ impl<P: Parcel> Isolation<P> {
         self.groups.iter().chain(self.rests.iter().map(|(_, rest)| rest)).map(Vec::len).sum()
     }
 
-    /// When the oldest parcel of the groups that wait was accepted.
+    /// When the oldest parcel of the waiting groups was accepted.
     pub(super) fn oldest_at(&self) -> Option<Moment> {
         self.groups.iter().flatten().map(Parcel::accepted_at).min()
     }
 
-    /// Takes the groups with a parcel from `limit` or before: without it nothing is known of the rest.
+    /// Takes the groups with a parcel accepted by `limit`: without it, nothing is known about the rest.
     pub(super) fn take_older(&mut self, limit: Moment) -> Vec<P> {
         let is_old = |group: &mut Vec<P>| group.iter().any(|parcel| parcel.accepted_at() <= limit);
         self.groups.extract_if(.., is_old).flatten().collect()

@@ -1,5 +1,5 @@
-//! Delivery: when attempts begin, how large they are, and what becomes of what a failed one has carried. It
-//! knows no claims and no flushes, so that whatever else delivers can stand on it.
+//! Delivery: when attempts begin, how large they are, and what becomes of the parcels of a failed one. It
+//! knows nothing of claims and flushes, so that other kinds of delivery can be built on it.
 
 mod dispatch;
 mod in_flight;
@@ -20,17 +20,17 @@ pub(crate) trait Parcel {
     fn accepted_at(&self) -> Moment;
     fn wire_events(&self) -> usize;
     fn count_in(&self, counts: &mut ByClass);
-    /// An attempt that carried it has failed.
+    /// Counts a failed attempt that carried it.
     fn count_try(&mut self);
-    /// It may be why the endpoint has failed; returns how often that was so.
+    /// Counts a failure of the endpoint that it may have caused; returns how many there were.
     fn count_suspicion(&mut self) -> u32;
 }
 
 /// How much one delivery may carry.
 #[derive(Clone, Copy)]
 pub(crate) struct CutLimit {
-    /// Events on the wire, save for a single parcel that is more.
+    /// Wire events; exceeded only by a single parcel with more.
     pub(crate) events: usize,
-    /// Bytes, save for a single larger parcel.
+    /// Bytes; exceeded only by a single larger parcel.
     pub(crate) bytes: usize,
 }

@@ -1,4 +1,4 @@
-//! When the endpoint may be tried: exponential backoff with full jitter, and a circuit breaker.
+//! When the endpoint may be tried: exponential backoff with full jitter, plus a circuit breaker.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::options::DeliveryConfig;
 pub(crate) enum Allowance {
     /// Nothing.
     Nothing,
-    /// One small delivery, alone: the endpoint has failed often.
+    /// One small delivery on its own: the endpoint has failed repeatedly.
     Probe,
-    /// One delivery, alone: the endpoint has just failed.
+    /// One delivery on its own: the endpoint has just failed.
     One,
-    /// As many as there are lanes.
+    /// One delivery per lane.
     Any,
 }
 
-/// The shortest wait between two attempts of a flush.
+/// The shortest wait between two attempts for a flush.
 const SHORTEST: Duration = Duration::from_millis(50);
-/// How long before its deadline a flush tries an endpoint that asked to be left alone for longer.
+/// How long before its deadline a flush tries an endpoint that asked for a longer wait.
 const LAST_TRY: Duration = Duration::from_millis(500);
 
-/// Counts failures in a row. Deliveries that are in flight together that fail together count once, so that more
-/// lanes do not make the SDK give up sooner.
+/// Counts consecutive failures. Concurrent deliveries that fail together count once, so that more lanes do
+/// not make the SDK give up sooner.
 pub(crate) struct Pacer {
     longest_first: Duration,
     ceiling: Duration,
@@ -60,8 +60,8 @@ impl Pacer {
         }
     }
 
-    /// An attempt has succeeded: nothing is waited for any more, save what the endpoint has asked for since
-    /// the attempt began. Says whether the endpoint may be tried again.
+    /// An attempt has succeeded: all waits end, except one that the endpoint has asked for since the attempt
+    /// began. Returns whether the endpoint may be tried again.
     pub(crate) const fn succeeded(&mut self, attempt: u64) -> bool {
         if self.asked.is_some() && attempt < self.asked_before {
             return false;
@@ -71,9 +71,8 @@ impl Pacer {
         true
     }
 
-    /// An attempt has failed; the next new one will have the number `next`. The endpoint can ask for a
-    /// longer wait than the backoff's, not for a shorter one: a `Retry-After` of zero is no reason to try
-    /// again and again without a pause.
+    /// An attempt has failed; `next` is the number of the next new one. The endpoint can ask for a longer
+    /// wait than the backoff, but not a shorter one: a `Retry-After` of zero must not cause a busy loop.
     pub(crate) fn failed(&mut self, attempt: u64, next: u64, now: Moment, retry_after: Option<Duration>) {
         let asked = retry_after.map(|asked| now + asked.min(self.ceiling));
         let together = self.failures > 0 && attempt < self.counted;
@@ -93,7 +92,7 @@ impl Pacer {
         self.failed_at = Some(now);
     }
 
-    /// The endpoint refuses whatever it is sent: it is probed from now on, with the longest waits.
+    /// The endpoint refuses everything: from now on it is probed, with the longest waits.
     pub(crate) fn refused(&mut self, next: u64, now: Moment) {
         self.counted = next;
         self.fail(self.failures.saturating_add(1).max(self.threshold));
@@ -106,7 +105,7 @@ impl Pacer {
         self.failures = failures;
     }
 
-    /// What may begin, with this many attempts in flight, where the endpoint is left alone until then.
+    /// What may begin with this many attempts in flight, if the endpoint is to be left alone until `until`.
     pub(crate) fn allows(&self, now: Moment, in_flight: usize, until: Option<Moment>) -> Allowance {
         if self.failures == 0 {
             return Allowance::Any;
@@ -124,10 +123,10 @@ impl Pacer {
         self.backoff.max(self.asked)
     }
 
-    /// When it may be tried again for a flush. One that has not tried yet does so at once; afterwards
-    /// the backoff is cut so that several attempts fit into what is left. What the endpoint asked for is
-    /// obeyed, and if that is past the deadline one attempt is made shortly before it, unless it is
-    /// `spent`.
+    /// When the endpoint may be tried again for a flush. A flush that has not tried yet does so at once;
+    /// after that the backoff is shortened so that several attempts fit into the remaining time. A wait that
+    /// the endpoint asked for is respected; if it goes past the deadline, one attempt is made shortly before
+    /// the deadline, unless it is already `spent`.
     pub(crate) fn until_within(
         &self,
         asked_at: Moment,
@@ -144,7 +143,7 @@ impl Pacer {
         self.asked.max(Some(backoff.unwrap_or(since)))
     }
 
-    /// When a flush makes its one attempt, if the endpoint asked to be left alone past its deadline.
+    /// When a flush makes its one attempt, if the endpoint asked for a wait past its deadline.
     pub(crate) fn last_try(&self, asked_at: Moment, deadline: Moment) -> Option<Moment> {
         self.asked.filter(|asked| *asked > deadline)?;
         let left = deadline - self.failed_at?.max(asked_at);
@@ -159,7 +158,7 @@ impl Pacer {
         }
     }
 
-    /// How often the breaker has opened.
+    /// How many times the breaker has opened.
     pub(crate) const fn opened(&self) -> u64 {
         self.opened
     }
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_the_ceiling_and_end_with_a_success() {
+    fn waits_grow_up_to_the_ceiling_and_end_with_a_success() {
         let start = Moment::default();
         let mut pacer = pacer();
         let mut longest = Duration::ZERO;
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_obeyed_from_the_backoff_up_to_the_ceiling() {
+    fn retry_after_counts_between_the_backoff_and_the_ceiling() {
         let start = Moment::default();
         let mut pacer = pacer();
         pacer.failed(0, 1, start, Some(5 * SECOND));
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_without_end_is_a_wait_for_the_last_moment() {
+    fn an_endless_wait_is_a_wait_for_the_last_moment() {
         let start = Moment::default();
         let delivery = DeliveryConfig::builder().backoff(Duration::MAX).backoff_ceiling(Duration::MAX);
         let mut pacer = Pacer::new(&delivery.build().unwrap(), Jitter::seeded(7));
@@ -242,30 +241,30 @@ mod tests {
         assert_eq!((pacer.failures, pacer.until()), (2, Some(start + 3 * SECOND)));
         assert!(pacer.succeeded(6));
         pacer.failed(4, 6, start, Some(9 * SECOND));
-        assert_eq!(pacer.until(), Some(start + 9 * SECOND), "a success came between");
+        assert_eq!(pacer.until(), Some(start + 9 * SECOND), "a success came in between");
         assert_eq!(pacer.failures, 1);
         let late = start + 10 * SECOND;
         pacer.failed(3, 6, late, None);
         assert_eq!(
             (pacer.failures, pacer.allows(late, 0, pacer.until())),
             (1, Allowance::Nothing),
-            "a wait again"
+            "waiting again"
         );
     }
 
     #[test]
-    fn a_success_from_before_a_retry_after_does_not_end_the_wait() {
+    fn an_earlier_success_does_not_end_a_retry_after() {
         let start = Moment::default();
         let mut pacer = pacer();
-        // Three in flight together: one fails, one is told to wait, and one is taken.
+        // Three in flight at once: one fails, one is told to wait, and one is accepted.
         pacer.failed(1, 3, start, None);
         pacer.failed(2, 3, start, Some(9 * SECOND));
         assert!(!pacer.succeeded(0));
         assert_eq!(pacer.until(), Some(start + 9 * SECOND));
         assert_eq!(pacer.allows(start, 0, pacer.until()), Allowance::Nothing);
-        assert!(pacer.succeeded(3), "a flush has tried meanwhile");
+        assert!(pacer.succeeded(3), "a flush has tried in the meantime");
         assert_eq!((pacer.until(), pacer.allows(start, 0, None)), (None, Allowance::Any));
-        // Without a wish of the endpoint's any success will do.
+        // If the endpoint did not ask for a wait, any success will do.
         pacer.failed(5, 6, start, None);
         assert!(pacer.succeeded(4));
         assert_eq!(pacer.until(), None);
@@ -290,7 +289,7 @@ mod tests {
             (Allowance::Nothing, BreakerState::HalfOpen)
         );
         pacer.failed(5, 6, later, Some(SECOND));
-        assert_eq!((pacer.state(0), pacer.opened()), (BreakerState::Open, 1), "it did not close meanwhile");
+        assert_eq!((pacer.state(0), pacer.opened()), (BreakerState::Open, 1), "it did not close in between");
         assert!(pacer.succeeded(6));
         assert_eq!((pacer.state(0), pacer.allows(later, 1, None)), (BreakerState::Closed, Allowance::Any));
     }

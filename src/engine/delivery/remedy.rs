@@ -1,4 +1,4 @@
-//! What a failed attempt says about what it has carried.
+//! What a failed attempt says about the parcels it carried.
 
 use crate::ports::{DeliveryFailure, RefusalReason, TransportError};
 
@@ -7,14 +7,14 @@ pub(super) enum Remedy {
     Retry,
     /// The request is too large.
     Split,
-    /// One of the parcels is at fault, or several are.
+    /// One or more of the parcels are at fault.
     Isolate,
-    /// Not the parcels are at fault but the key, the account or the route.
+    /// The key, the account or the route is at fault, not the parcels.
     Hold,
     Drop,
 }
 
-/// What is refused for other reasons than the parcels is kept: what it is about can be mended.
+/// Parcels refused for reasons that lie elsewhere are kept, because those can be fixed.
 pub(super) const fn remedy(cause: &DeliveryFailure, parcels: usize) -> Remedy {
     match cause {
         DeliveryFailure::Refused(refusal) => match refusal.reason {
@@ -29,8 +29,8 @@ pub(super) const fn remedy(cause: &DeliveryFailure, parcels: usize) -> Remedy {
     }
 }
 
-/// Whether what was sent can be why an attempt failed that is worth another one. An endpoint that nobody reaches,
-/// or that asks for time, says nothing about it.
+/// Whether the parcels can be the cause of a failure that is worth a retry. An endpoint that cannot be
+/// reached, or that asks for time, says nothing about them.
 pub(super) const fn can_be_the_parcels(cause: &DeliveryFailure) -> bool {
     match cause {
         DeliveryFailure::Refused(refusal) => !matches!(refusal.reason, RefusalReason::Busy),

@@ -1,4 +1,4 @@
-//! The store's state machine: what waits to be asked, what is being asked, and for how long.
+//! The store's state machine: what is waiting to be asked, what is being asked, and for how long.
 
 mod claims;
 mod ending;
@@ -12,31 +12,31 @@ use self::ending::{Closing, Drain, KeyTotals};
 use super::{Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, Stored};
 use crate::engine::{LifecycleEvent, Moment, Reply};
 
-/// Keys or visitors in one call at most.
+/// The most keys or visitors in one call.
 const MOST: usize = 1_000;
-/// Of these, how many may write visitor state.
+/// How many of these may write visitor state.
 const WRITE_LANES: usize = 4;
-/// Between two rounds of writing, so that visitors who change together are written together.
+/// Between two rounds of writing, so that visitors that change together are written together.
 const GAP: Duration = Duration::from_millis(10);
-/// Keys that may wait to be kept or released; the leases of any others run out.
+/// Keys that may wait to be kept or released; the leases of any others expire.
 const MAX_KEYS: usize = 65_536;
-/// Bytes that their texts may take, counting every copy, until the calls about them have ended.
+/// Bytes that these keys may take, counting every copy, until the calls with them have ended.
 const MAX_KEY_BYTES: usize = 8 << 20;
-/// A key to be released stands in the queue, or in its call and beside it, and among those being released.
+/// A key to be released is stored in the queue, or in and next to its call, and in `releasing`.
 const RELEASE_COPIES: usize = 3;
 
 /// What the machine wants done.
 pub(crate) enum StoreEffect {
-    /// Make this call, and report its end under this number.
+    /// Make this call, and report its end with this number.
     Call(u64, Call),
     Claimed(Vec<Claimed>),
     Read(Reply<Stored>, Stored),
     Drained(Reply<()>),
     /// This many readers got no answer in time.
     Late(u64),
-    /// This many keys are neither kept nor released, because too many wait.
+    /// This many keys are neither kept nor released, because too many are waiting.
     KeysDropped(usize),
-    /// The time of a drain, or of the end where it is `last`, is over before visitor state was written.
+    /// A drain, or the close if `last`, reached its deadline before visitor state was written.
     Unwritten {
         last: bool,
     },
@@ -44,7 +44,7 @@ pub(crate) enum StoreEffect {
 }
 
 pub(crate) struct StoreMachine {
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     timeout: Duration,
     lease: Duration,
     ttl: Option<Duration>,
@@ -52,29 +52,29 @@ pub(crate) struct StoreMachine {
     claims: VecDeque<Waiting<ClaimRequest>>,
     keeps: VecDeque<String>,
     releases: VecDeque<String>,
-    /// Keys whose release waits or is being made; a claim of one waits for its end, so that it does not
-    /// find what is about to go.
+    /// Keys whose release is waiting or in progress; a claim of one waits for that to end, so that it does
+    /// not run into a mark that is about to go.
     releasing: HashSet<String>,
-    /// Visitor state waits to be written, from this moment on.
+    /// Visitor state is waiting to be written, from this moment on.
     write_at: Option<Moment>,
     calls: Vec<Running>,
     next_call: u64,
     settled_at: Option<Moment>,
-    /// From then on nobody is kept waiting.
+    /// Once set, callers that are waiting are given up at once.
     closing: Option<Closing>,
     drains: Vec<Drain>,
-    /// Keys that were accepted.
+    /// Keys accepted so far.
     accepted: KeyTotals,
     key_bytes: usize,
     /// The last round of writing was refused.
     refused: bool,
-    /// Keys that were turned away since the last step.
+    /// Keys turned away since the last step.
     keys_dropped: usize,
-    /// Claims of a tracker that has ended which are not to be released.
+    /// Claims of a tracker that has ended that must not be released.
     held: HashSet<u64>,
 }
 
-/// Someone who waits for an answer, and until when.
+/// Someone waiting for an answer, with a deadline.
 struct Waiting<T> {
     due: Moment,
     asked: T,
@@ -87,12 +87,12 @@ struct Running {
     asked: Asked,
 }
 
-/// Who waits for a call's answers, in order.
+/// Who is waiting for a call's answers, in order.
 enum Asked {
-    /// Those whose time is over have been taken out from the front.
+    /// Readers that timed out have been removed from the front.
     Read(VecDeque<Waiting<Reply<Stored>>>),
-    /// The first so many of these have been told that the answer is late. They still get it when it comes, or
-    /// a lease would stay that nobody knows of.
+    /// This many of these, from the front, have been told that the answer is late. They still get it if it
+    /// arrives, or a lease would remain that nobody knows about.
     Claim(VecDeque<Waiting<ClaimRequest>>, usize),
     /// The number of keys, and their bytes.
     Keep(usize, usize),
@@ -101,12 +101,12 @@ enum Asked {
 }
 
 impl StoreMachine {
-    /// Calls at one time.
+    /// The maximum number of concurrent calls.
     pub(crate) const LANES: usize = 8;
-    /// Claims that calls can carry at one time.
+    /// The most claims that calls can carry at once.
     pub(crate) const MOST_IN_CALLS: usize = MOST * (Self::LANES - 1);
 
-    /// A lease lasts for `lease`; what is kept for `ttl`.
+    /// A lease lasts for `lease`, a kept key for `ttl`.
     pub(crate) fn new(timeout: Duration, lease: Duration, ttl: Option<Duration>) -> Self {
         Self {
             timeout,
@@ -152,7 +152,7 @@ impl StoreMachine {
             StoreCommand::Close(deadline) => {
                 let first_call = self.next_call;
                 self.closing.get_or_insert(Closing { deadline, first_call, over: false });
-                // What a store has refused is offered once more.
+                // Whatever a store has refused is offered once more.
                 (self.write_at, self.refused) = (Some(now), false);
             }
             StoreCommand::Write => self.write_at = self.write_at.or(Some(now)),
@@ -188,7 +188,7 @@ impl StoreMachine {
         let Running { asked, .. } = self.calls.swap_remove(place);
         match (asked, done) {
             (Asked::Read(waiting), Done::Read(values)) => {
-                // Those that were given up came first.
+                // Those that timed out were at the front.
                 let given_up = values.len() - waiting.len();
                 let answers = waiting.into_iter().zip(values.into_iter().skip(given_up));
                 effects.extend(answers.map(|(it, value)| StoreEffect::Read(it.asked, Some(value))));
@@ -215,7 +215,7 @@ impl StoreMachine {
                         left: refused,
                     }));
                 }
-                // One that began before the end does not count, and holds up no drain that was asked since.
+                // One that began before the close does not count, nor does it delay a later drain.
                 let since_close = self.closing.as_ref().is_none_or(|closing| id >= closing.first_call);
                 self.refused = refused > 0 && since_close;
                 let untried =
@@ -233,10 +233,10 @@ impl StoreMachine {
         }
     }
 
-    /// After each step: gives up what has waited for too long, and begins what can begin.
+    /// After each step: gives up what has waited too long, and begins what can begin.
     pub(crate) fn settle(&mut self, now: Moment, effects: &mut Vec<StoreEffect>) {
         self.settled_at = Some(now);
-        // A store that has stopped answering is not waited for again and again.
+        // A store that has stopped answering is not waited for repeatedly.
         let hangs = self.hangs(now);
         let limit_of_calls = if self.closing.is_some() { now + self.timeout } else { now };
         let limit = if hangs { now + self.timeout } else { limit_of_calls };
@@ -291,14 +291,14 @@ impl StoreMachine {
         }
     }
 
-    /// The next call that can begin. The last lane is kept for callers that wait, the one before for them
-    /// and for claims.
+    /// The next call that can begin. The last lane is reserved for waiting callers, the one before it for
+    /// them and for claims.
     fn next_call(&mut self, now: Moment) -> Option<(Asked, Call)> {
         let free = Self::LANES - self.calls.len();
         if free == 0 {
             return None;
         }
-        // A part for each lane, since a store may ask for one key after the other.
+        // A share for each lane, since a store may handle the keys one by one.
         let part = |waiting: usize| waiting.div_ceil(free).min(MOST);
         self.reads.retain(|waiting| !waiting.asked.1.is_abandoned());
         if !self.reads.is_empty() {
@@ -338,7 +338,7 @@ impl StoreMachine {
         self.calls.len() + 2 < Self::LANES && writing < WRITE_LANES
     }
 
-    /// When the machine needs a turn even if nothing happens.
+    /// When the machine needs a turn if nothing else happens.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let fronts = [
             self.reads.front().map(|waiting| waiting.due),
@@ -353,13 +353,13 @@ impl StoreMachine {
                 Asked::Claim(claims, late) => claims.get(*late).map(|waiting| waiting.due),
                 Asked::Keep(..) | Asked::Release(_) | Asked::Write => None,
             };
-            // It may be the last that a drain or the end waits for.
+            // It may be the last one that a drain or the close is waiting for.
             asked.or(Some(call.due).filter(|due| Some(*due) > self.settled_at))
         });
         fronts.into_iter().flatten().chain(calls).min()
     }
 
-    /// Keys that are not known to be kept or released.
+    /// Keys not known to have been kept or released.
     pub(crate) fn waiting(&self) -> usize {
         let called = self.calls.iter().map(|call| match &call.asked {
             Asked::Keep(keys, _) => *keys,
@@ -370,12 +370,12 @@ impl StoreMachine {
     }
 }
 
-/// The bytes of the texts of keys.
+/// The total length of the keys in bytes.
 fn texts(keys: &[String]) -> usize {
     keys.iter().map(String::len).sum()
 }
 
-/// Takes those whose time is up, which come first.
+/// Takes those that have timed out, which are at the front.
 fn take_due<T>(waiting: &mut VecDeque<Waiting<T>>, now: Moment) -> impl Iterator<Item = Waiting<T>> + '_ {
     let due = waiting.partition_point(|it| it.due <= now);
     waiting.drain(..due)

@@ -1,4 +1,4 @@
-//! The store: all calls to the application's data store, in batches and behind deadlines.
+//! The store: all calls to the application's data store, batched and with deadlines.
 
 mod machine;
 
@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::{Moment, Reply};
 use crate::ports::StoreError;
 
-/// What the store has under a key; `None` where it did not answer in time.
+/// What the store has under a key; `None` if it did not answer in time.
 pub(crate) type Stored = Option<Result<Option<Value>, StoreError>>;
 
-/// A record of the tracker's, and the key that it claims.
+/// One of the tracker's records, and the key that it claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClaimRequest {
     pub(crate) sequence: u64,
@@ -32,19 +32,19 @@ pub(crate) struct Claimed {
 /// Whether a key was free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClaimAnswer {
-    /// It was, and is leased now.
+    /// It was, and is now leased.
     First,
     /// It was not.
     Repeated,
     /// The store failed.
     Failed,
-    /// Time ran out before it could be asked.
+    /// Time ran out before the store could be asked.
     Unasked,
-    /// It has been asked and has not answered in time; another answer follows if it ever does.
+    /// The store was asked and has not answered in time; another answer follows if it ever does.
     Late,
 }
 
-/// What the store can be asked.
+/// What the store can be asked to do.
 pub(crate) enum StoreCommand {
     /// The value of a key.
     Read(String, Reply<Stored>),
@@ -52,14 +52,14 @@ pub(crate) enum StoreCommand {
     Claim(Vec<ClaimRequest>),
     /// What was leased has been delivered: the keys stay.
     Keep(Vec<String>),
-    /// What was leased has been dropped: the keys are free again.
+    /// What was leased has been dropped: the keys become free again.
     Release(Vec<String>),
-    /// Visitor state waits to be written.
+    /// Visitor state is waiting to be written.
     Write,
-    /// Write what waits, at most until then, and end.
+    /// Write what is waiting, until this moment at most, and end.
     Close(Moment),
-    /// Answer when everything asked before this has been tried once, visitor state up to this ticket
-    /// included, or then.
+    /// Answer when everything requested before this has been tried once, including visitor state up to this
+    /// ticket, or at this moment at the latest.
     Drain(u64, Moment, Reply<()>),
 }
 
@@ -67,22 +67,22 @@ pub(crate) enum StoreCommand {
 #[derive(Debug)]
 pub(crate) enum Call {
     Read(Vec<String>),
-    /// Keys to be leased for a time.
+    /// Lease these keys for a time.
     Claim(Vec<String>, Duration),
     Keep(Vec<String>, Option<Duration>),
     Release(Vec<String>),
-    /// As many visitors as this.
+    /// Write up to this many visitors.
     Write(usize),
 }
 
-/// What the data store has answered, item by item.
+/// The data store's answer, item by item.
 #[derive(Debug)]
 pub(crate) enum Done {
     Read(Vec<Result<Option<Value>, StoreError>>),
     Claim(Vec<Result<bool, StoreError>>),
-    /// Keys kept or released; failures are counted, and the leases run out.
+    /// Keys kept or released; failures are counted, and their leases expire.
     KeysUpdated,
-    /// Visitors written and refused, and the first ticket that still waits.
+    /// How many visitors were written and refused, and the first ticket still waiting.
     Write {
         written: usize,
         refused: usize,

@@ -1,22 +1,22 @@
-//! Claims that the data store has not answered for good, and whose they are by now.
+//! Claims that await a final answer from the data store, and who owns them.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::engine::{Claim, Mark, Queued, StoreMachine};
 
-/// A record can be dropped, or accepted by memory and delivered, before the store answers. A record of the
-/// same mark that follows a dropped one takes over its claim: a claim of its own would run into the lease of
-/// the first.
+/// A record can be dropped, or accepted by memory and delivered, before the store answers. If a record with
+/// the same mark follows a dropped one, it takes over that record's claim: a claim of its own would run into
+/// the first one's lease.
 pub(super) struct Claims {
     /// By the number of the record that each was made for.
     open: HashMap<u64, Open>,
-    /// Those whose records were dropped.
+    /// Claims whose records were dropped.
     orphans: HashMap<Mark, u64>,
-    /// Records that have taken a claim over, with its number.
+    /// Records that have taken over a claim, with the claim's number.
     adopted: HashMap<u64, u64>,
-    /// Records in flight whose leases became known meanwhile.
+    /// Records in flight whose leases became known in the meantime.
     leased: HashSet<u64>,
-    /// Of the keys.
+    /// Total size of the keys.
     bytes: usize,
     most: usize,
     most_bytes: usize,
@@ -25,34 +25,34 @@ pub(super) struct Claims {
 struct Open {
     owner: Owner,
     key_bytes: usize,
-    /// Nobody waits for the answer any longer.
+    /// Nobody is waiting for the answer any more.
     late: bool,
 }
 
-/// Whose a claim is.
+/// Who owns a claim.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// A record that waits, or is on its way.
+    /// A record that is waiting or in flight.
     Record(u64),
-    /// A record that was delivered.
+    /// A record that has been delivered.
     Delivered,
-    /// Nobody, as the record was dropped.
+    /// Nobody: the record was dropped.
     Nobody(Mark),
 }
 
-/// What to do about a record that wants a claim.
+/// What to do for a record that wants a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     /// Ask the store, with the record's number.
     New,
-    /// It has been asked already.
+    /// The store has been asked already.
     Joined,
-    /// Leave it to memory: the answer is late, or too many are open.
+    /// Leave it to memory: the answer is late, or too many claims are open.
     Never,
 }
 
 impl Claims {
-    /// Of records in a backlog with these bounds.
+    /// For a backlog with these bounds.
     pub(super) fn new(max_pending_records: usize, max_pending_bytes: usize) -> Self {
         Self {
             open: HashMap::new(),
@@ -60,13 +60,13 @@ impl Claims {
             adopted: HashMap::new(),
             leased: HashSet::new(),
             bytes: 0,
-            // A store that hangs can hold as many forever as its calls can carry.
+            // A store that hangs can hold on forever to as many as its calls can carry.
             most: max_pending_records.saturating_add(StoreMachine::MOST_IN_CALLS),
             most_bytes: max_pending_bytes,
         }
     }
 
-    /// A record wants a claim of its mark.
+    /// A record wants to claim its mark.
     pub(super) fn ask(&mut self, sequence: u64, mark: Mark, key_bytes: usize) -> Ask {
         if let Some(number) = self.orphans.remove(&mark)
             && let Some(claim) = self.open.get_mut(&number)
@@ -84,21 +84,21 @@ impl Claims {
         Ask::New
     }
 
-    /// Nobody waits for the answer to this record's claim any more.
+    /// Nobody is waiting for the answer to this record's claim any more.
     pub(super) fn given_up(&mut self, sequence: u64) {
         if let Some((_, claim)) = self.claim_of(sequence) {
             claim.late = true;
         }
     }
 
-    /// The answer to the claim with this number is late; returns whose it is.
+    /// The answer to the claim with this number is late; returns the claim's owner.
     pub(super) fn late(&mut self, number: u64) -> Option<Owner> {
         let claim = self.open.get_mut(&number)?;
         claim.late = true;
         Some(claim.owner)
     }
 
-    /// A record was delivered; an answer to its claim can still come.
+    /// A record was delivered while its claim may still be answered.
     pub(super) fn delivered(&mut self, sequence: u64) {
         if let Some((_, claim)) = self.claim_of(sequence) {
             claim.owner = Owner::Delivered;
@@ -106,7 +106,7 @@ impl Claims {
         }
     }
 
-    /// A record was dropped; an answer to its claim can still come.
+    /// A record was dropped while its claim may still be answered.
     pub(super) fn dropped(&mut self, sequence: u64, mark: Mark) {
         if let Some((number, claim)) = self.claim_of(sequence) {
             claim.owner = Owner::Nobody(mark);
@@ -115,7 +115,7 @@ impl Claims {
         }
     }
 
-    /// The claim with this number is answered for good; returns whose it is.
+    /// The final answer to the claim with this number; returns the claim's owner.
     pub(super) fn answered(&mut self, number: u64) -> Option<Owner> {
         let claim = self.open.remove(&number)?;
         self.bytes -= claim.key_bytes;
@@ -129,12 +129,12 @@ impl Claims {
         Some(claim.owner)
     }
 
-    /// A record in flight has a lease after all.
+    /// A record in flight turns out to have a lease.
     pub(super) fn lease_in_flight(&mut self, sequence: u64) {
         self.leased.insert(sequence);
     }
 
-    /// Records are back from their delivery.
+    /// Records have come back from a failed delivery.
     pub(super) fn note_leases(&mut self, records: &mut [Queued]) {
         if !self.leased.is_empty() {
             let leased = records.iter_mut().filter(|queued| self.leased.remove(&queued.sequence));

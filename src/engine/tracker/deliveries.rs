@@ -11,7 +11,7 @@ use crate::engine::{Claim, Delivery, DeliveryError, LifecycleEvent, Moment, Outc
 use crate::ports::DeliveryFailure;
 
 impl Tracker {
-    /// A delivery has ended.
+    /// Handles the end of a delivery.
     pub(crate) fn ended(&mut self, outcome: Outcome, now: Moment, wall: SystemTime, effects: &mut Effects) {
         let Outcome { mut delivery, result, bytes, left_out } = outcome;
         self.dispatch.ended(delivery.attempt);
@@ -43,7 +43,7 @@ impl Tracker {
         Some(Delivery { attempt, records, reason: self.due_reason, retries })
     }
 
-    /// When the endpoint may be tried again: after the backoff, or sooner for a flush.
+    /// When the endpoint may be tried again: after the backoff, or sooner if a flush asks for it.
     pub(super) fn next_try(&self) -> Option<Moment> {
         let pacer = self.dispatch.pacer();
         let until = pacer.until();
@@ -72,7 +72,7 @@ impl Tracker {
         culprit.into_iter().for_each(|culprit| self.drop_one(culprit, Loss::Rejected, effects));
     }
 
-    /// Keeps the records for a retry, or drops them where a retry is no use.
+    /// Keeps the records for a retry, or drops them if a retry is pointless.
     fn failed(
         &mut self,
         delivery: Delivery,

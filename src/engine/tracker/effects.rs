@@ -1,4 +1,4 @@
-//! What a step of the machine wants done, once the ledger shows what the step did.
+//! What a step of the machine wants done once the ledger reflects the step.
 
 use super::Verdict;
 use crate::engine::{ClaimRequest, Delivery, FlushReport, LifecycleEvent, Reply, StoreCommand};
@@ -16,18 +16,18 @@ pub(crate) enum Effect {
 pub(crate) struct Effects {
     list: Vec<Effect>,
     store: StoreRequests,
-    /// Whether anyone listens to lifecycle events; without, none is made.
-    pub(crate) heard: bool,
+    /// Whether anyone listens to lifecycle events; if not, none are created.
+    pub(crate) has_listeners: bool,
 }
 
-/// What a step wants of the data store.
+/// What a step wants from the data store.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct StoreRequests {
-    /// Keys of records that were dropped.
+    /// Keys of dropped records.
     pub(super) releases: Vec<String>,
-    /// Records that may be the first of their marks.
+    /// Records that may be the first with their marks.
     pub(super) claims: Vec<ClaimRequest>,
-    /// Keys of records that were delivered.
+    /// Keys of delivered records.
     pub(super) keeps: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ impl Effects {
     }
 
     pub(super) fn notify(&mut self, event: impl FnOnce() -> LifecycleEvent) {
-        if self.heard {
+        if self.has_listeners {
             self.list.push(Effect::Notify(event()));
         }
     }
@@ -62,8 +62,8 @@ impl Effects {
         self.store.releases.push(key);
     }
 
-    /// What the data store is to be asked. Releases come first, as a record that was dropped in this step may
-    /// have been made again in it.
+    /// Requests to the data store. Releases come first, because a record dropped in this step may have been
+    /// recorded again in the same step.
     pub(crate) fn take_store_commands(&mut self) -> impl Iterator<Item = StoreCommand> + use<> {
         let StoreRequests { releases, claims, keeps } = std::mem::take(&mut self.store);
         let releases = (!releases.is_empty()).then_some(StoreCommand::Release(releases));
@@ -80,7 +80,7 @@ impl Effects {
 
 #[cfg(test)]
 impl Effects {
-    /// Answers whoever waits for a verdict.
+    /// Answers the callers waiting for a verdict.
     pub(super) fn take_verdicts(&mut self) {
         for effect in self.list.extract_if(.., |effect| matches!(effect, Effect::Judge(..))) {
             if let Effect::Judge(reply, verdict) = effect {

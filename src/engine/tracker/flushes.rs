@@ -1,10 +1,10 @@
-//! Flushes that wait for an answer, and what has become of the records that each covers.
+//! Flushes waiting for an answer, and what has become of the records that each covers.
 
 use super::effects::Effects;
 use crate::engine::delivery::{InFlight, Pacer};
 use crate::engine::{FlushReport, FlushRequest, Moment, Reply, Stats};
 
-/// The flushes asked for and not yet answered.
+/// Flushes requested and not yet answered.
 #[derive(Default)]
 pub(crate) struct Flushes(Vec<PendingFlush>);
 
@@ -15,17 +15,17 @@ struct PendingFlush {
     asked_at: Moment,
     /// Covers the records before this one.
     end: u64,
-    /// Covered records without a fate.
+    /// Covered records whose outcome is still open.
     remaining: u64,
     delivered: u64,
     dropped: u64,
-    /// The first attempt that begins after the flush was asked for.
+    /// The first attempt that begins after the flush was requested.
     first_attempt: u64,
     /// Such an attempt has begun.
     tried: bool,
     /// Such an attempt has failed.
     failed: bool,
-    /// The one attempt that a `Retry-After` past the deadline leaves has begun.
+    /// The one attempt that a `Retry-After` past the deadline allows has begun.
     spent: bool,
 }
 
@@ -34,7 +34,7 @@ struct PendingFlush {
 pub(crate) enum Fate {
     Delivered,
     Dropped,
-    /// It repeats one that the data store knows of.
+    /// It repeats a record known to the data store.
     Repeated,
 }
 
@@ -65,12 +65,12 @@ impl Flushes {
         });
     }
 
-    /// When the first of the flushes wants its records tried, where the endpoint is being left alone.
+    /// When the first of the flushes wants an attempt although the endpoint is being left alone.
     pub(crate) fn next_try(&self, pacer: &Pacer) -> Option<Moment> {
         let waiting = self.0.iter().filter(|flush| flush.wants_a_try());
         waiting
             .filter_map(|flush| {
-                // Whoever asks for one attempt does not want to wait for it.
+                // A flush with a single attempt does not wait for it.
                 if flush.single_attempt {
                     return Some(flush.asked_at);
                 }
@@ -79,8 +79,8 @@ impl Flushes {
             .min()
     }
 
-    /// An attempt begins, whatever it carries, as its end is the endpoint's answer to all. One that begins
-    /// before a flush's own last attempt is due, for another flush, leaves it that.
+    /// An attempt begins. It counts whatever it carries, as its result is the endpoint's answer to all. One
+    /// made for another flush before this flush's own last attempt is due does not use that up.
     pub(crate) fn began(&mut self, pacer: &Pacer, now: Moment) {
         for flush in &mut self.0 {
             flush.tried = true;
@@ -95,7 +95,7 @@ impl Flushes {
         }
     }
 
-    /// An attempt has succeeded: what has failed before is worth another try.
+    /// An attempt has succeeded: earlier failures are worth another try.
     pub(crate) fn succeeded(&mut self) {
         for flush in &mut self.0 {
             flush.failed = false;
@@ -103,7 +103,7 @@ impl Flushes {
         }
     }
 
-    /// A record has met its fate.
+    /// A record's outcome is known.
     pub(crate) fn resolve(&mut self, sequence: u64, fate: Fate) {
         for flush in self.0.iter_mut().filter(|flush| sequence < flush.end) {
             flush.remaining -= 1;
@@ -115,25 +115,25 @@ impl Flushes {
         }
     }
 
-    /// About the records before this one memory decides by now: half of a flush's time is for its
-    /// deliveries, whether the data store answers or not.
+    /// Memory has to decide about the records before this one by now: half of a flush's time is reserved for
+    /// its deliveries, whether or not the data store answers.
     pub(crate) fn memory_decides_before(&self, now: Moment) -> u64 {
         let waits = |flush: &&PendingFlush| flush.decides_at() <= now && now < flush.deadline;
         self.0.iter().filter(waits).map(|flush| flush.end).max().unwrap_or_default()
     }
 
-    /// When memory decides about the first record that waits for the data store.
+    /// When memory decides about the first record that is waiting for the data store.
     pub(crate) fn next_decision(&self, first: u64) -> Option<Moment> {
         self.0.iter().filter(|flush| first < flush.end).map(PendingFlush::decides_at).min()
     }
 
-    /// When the first deadline ends.
+    /// The earliest deadline.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
         self.0.iter().map(|flush| flush.deadline).min()
     }
 
-    /// Answers the flushes whose records all have a fate, or whose time or attempts are over. Those that
-    /// nobody waits for any more go too.
+    /// Answers the flushes whose records all have an outcome, or whose time or attempts are used up. Those
+    /// that nobody is waiting for are removed too.
     pub(crate) fn answer(&mut self, in_flight: &InFlight, stats: &Stats, now: Moment, effects: &mut Effects) {
         self.0.retain(|flush| {
             if flush.reply.is_abandoned() {
@@ -148,7 +148,7 @@ impl Flushes {
         });
     }
 
-    /// The tracker ends: what is pending is dropped.
+    /// The tracker ends: pending records are dropped.
     pub(crate) fn abandon(&mut self, stats: &Stats, effects: &mut Effects) {
         for mut flush in self.0.drain(..) {
             flush.dropped += std::mem::take(&mut flush.remaining);
@@ -186,7 +186,7 @@ mod tests {
     use crate::options::DeliveryConfig;
 
     #[test]
-    fn a_flush_that_a_task_has_dropped_wants_no_attempt() {
+    fn a_flush_dropped_by_its_task_wants_no_attempt() {
         let (mut flushes, mut effects) = (Flushes::default(), Effects::default());
         let (in_flight, stats, now) = (InFlight::default(), Stats::default(), Moment::default());
         let mut pacer = Pacer::new(&DeliveryConfig::default(), Jitter::seeded(7));

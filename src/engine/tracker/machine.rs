@@ -17,18 +17,18 @@ use crate::engine::{
 };
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
-/// Deduplication marks kept for each visitor of the visitor bound.
+/// Deduplication marks kept per visitor, up to the bound on visitors.
 const MARKS_A_VISITOR: usize = 8;
 
-/// What the tracker is made of.
+/// The tracker's settings.
 pub(crate) struct TrackerSettings {
-    /// Wire events that make a batch.
+    /// Wire events per batch.
     pub(crate) batch_size: NonZeroUsize,
     pub(crate) auto_flush_interval: Option<Duration>,
     pub(crate) delivery: DeliveryConfig,
     pub(crate) max_visitors: NonZeroUsize,
     pub(crate) visitor_ttl: Option<Duration>,
-    /// Whether a data store is asked too whether a record repeats another one.
+    /// Whether a data store is also asked whether a record is a repetition.
     pub(crate) store: bool,
     pub(crate) jitter: Jitter,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Tracker {
     pub(super) store: bool,
     pub(super) marks: Marks,
     pub(super) backlog: Backlog,
-    /// Who waits for the verdict on a record that the data store has been asked about.
+    /// Callers waiting for the verdict on a record that the data store has been asked about.
     pub(super) verdicts: HashMap<u64, Reply<Verdict>>,
     pub(super) claims: Claims,
     next_sequence: u64,
@@ -57,7 +57,7 @@ pub(crate) struct Tracker {
 
 impl Tracker {
     pub(crate) fn new(settings: TrackerSettings) -> Self {
-        // Taken apart without `..` so that a new setting cannot be forgotten here.
+        // Destructured without `..`, so that a new setting cannot be forgotten here.
         let TrackerSettings {
             batch_size,
             auto_flush_interval,
@@ -89,8 +89,8 @@ impl Tracker {
         }
     }
 
-    /// Takes one record: a repetition is counted, anything else joins the backlog. Where a data store is
-    /// to be asked, the verdict follows its answer.
+    /// Takes one record: a repetition is counted, anything else joins the backlog. If a data store has to be
+    /// asked, the verdict follows its answer.
     pub(crate) fn record(
         &mut self,
         mut event: TrackedEvent,
@@ -110,11 +110,11 @@ impl Tracker {
         }
         let bytes = bytes_of(&event);
         if let Some(loss) = self.loss_of(bytes) {
-            // Without a mark, so that the caller can record it again.
+            // No mark is set, so that the caller can record it again.
             self.release(ReleaseReason::Size);
             loss.count_in(&mut self.stats.dropped).count(event.class());
             self.flushes.resolve(sequence, Fate::Dropped);
-            return effects.judge(verdict, Verdict::NoRoom);
+            return effects.judge(verdict, Verdict::BacklogFull);
         }
         let claim = match (first, self.store) {
             (false, _) => Claim::None,
@@ -122,7 +122,7 @@ impl Tracker {
             (true, true) => Claim::Asked { delivered },
         };
         let number = if known { 0 } else { self.marks.set(mark, now) };
-        if !self.backlog.has_room(bytes) {
+        if !self.backlog.has_space(bytes) {
             self.release(ReleaseReason::Size);
         }
         let queued =
@@ -144,19 +144,19 @@ impl Tracker {
         self.accept(&queued.event, effects);
         self.backlog.push(queued);
         let stays = self.make_room(sequence, effects);
-        effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::NoRoom });
+        effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::BacklogFull });
     }
 
     /// Why a record of this size is refused, if it is.
     fn loss_of(&self, bytes: usize) -> Option<Loss> {
         let takes_newest =
-            self.delivery.overflow != OverflowPolicy::DropNewest || self.backlog.has_room(bytes);
-        // Nothing is evicted for a record that would never fit.
+            self.delivery.overflow != OverflowPolicy::DropNewest || self.backlog.has_space(bytes);
+        // Nothing is evicted for a record that could never fit.
         let fits = takes_newest && bytes <= self.delivery.max_pending_bytes;
         if self.closing { Some(Loss::Closed) } else { (!fits).then_some(Loss::Overflow) }
     }
 
-    /// A record is not a repetition: its events count towards the batch.
+    /// A record is not a repetition: its events count toward the batch.
     pub(super) fn accept(&mut self, event: &TrackedEvent, effects: &mut Effects) {
         effects.notify(|| LifecycleEvent::recorded(event, false));
         self.open_events += event.wire_events();
@@ -165,15 +165,15 @@ impl Tracker {
         }
     }
 
-    /// Whether more records may be taken: where callers wait for room, a full backlog takes none, nor does
-    /// a tracker that closes, as it would make room for one that the end then drops.
+    /// Whether more records may be taken. Under `OverflowPolicy::Wait` a full backlog takes none, and neither
+    /// does a closing tracker, which would only drop them at its end.
     pub(crate) fn takes_records(&self) -> bool {
         let waits = matches!(self.delivery.overflow, OverflowPolicy::Wait(_));
-        !waits || (!self.closing && self.backlog.has_room(0))
+        !waits || (!self.closing && self.backlog.has_space(0))
     }
 
-    /// Releases everything, also the next records, which are still `outside`, and answers when it has its
-    /// fate, or when the limit is reached.
+    /// Releases everything, including the next `outside` records, and answers when all their outcomes are
+    /// known or the deadline passes.
     pub(crate) fn flush(&mut self, request: FlushRequest, outside: usize, now: Moment) {
         self.release(request.reason);
         let end = self.next_sequence + outside as u64;
@@ -187,8 +187,8 @@ impl Tracker {
         self.closing
     }
 
-    /// Begins the last deliveries of what is due, and drops what cannot be delivered any more. No record waits
-    /// for the data store from now on.
+    /// Begins the last deliveries that are due, and drops what can no longer be delivered. From now on no
+    /// record waits for the data store.
     pub(crate) fn close(&mut self, now: Moment, effects: &mut Effects) {
         self.give_up_claims(u64::MAX, effects);
         self.settle(now, effects);
@@ -196,28 +196,28 @@ impl Tracker {
         self.settle(now, effects);
     }
 
-    /// After each step: releases what is due by time, drops what is too old, answers flushes that have
-    /// nothing to wait for, and begins the deliveries that can begin.
+    /// After each step: releases what is due by time, drops what has expired, answers flushes that have
+    /// nothing left to wait for, and begins the deliveries that can begin.
     pub(crate) fn settle(&mut self, now: Moment, effects: &mut Effects) {
         self.settled_at = Some(now);
         if self.next_auto_flush.is_some_and(|due| due <= now) {
             self.release(ReleaseReason::Timeout);
         }
         if !self.takes_records() {
-            // What would complete the batch has to wait outside.
+            // The record that would complete the batch has to wait in the channel.
             self.release(ReleaseReason::Size);
         }
         self.give_up_claims(self.flushes.memory_decides_before(now), effects);
         self.expire(now, effects);
         if self.closing {
-            // At once, so that there is time to release its claims.
+            // At once, to leave time for releasing its claims.
             self.drop_waiting(effects);
         }
         if self.open_events > 0 && self.next_auto_flush.is_none() {
             self.next_auto_flush = self.auto_flush_interval.map(|interval| now + interval);
         }
         self.account();
-        // First, as another attempt would hold up the flushes whose only one has failed.
+        // First, because another attempt would delay the flushes whose only attempt has failed.
         self.flushes.answer(self.dispatch.in_flight(), &self.stats, now, effects);
         while let Some(delivery) = self.next_delivery(now) {
             effects.deliver(delivery);
@@ -225,7 +225,7 @@ impl Tracker {
         self.account();
     }
 
-    /// When the machine needs a turn even if nothing happens.
+    /// When the machine needs a turn if nothing else happens.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let settled_at = self.settled_at?;
         let waits = self.dispatch.has_groups() || self.backlog.can_cut(settled_at);
@@ -251,24 +251,24 @@ impl Tracker {
         [self.backlog.oldest_at(), self.dispatch.oldest_suspected()].into_iter().flatten().min()
     }
 
-    /// The claims, by number, whose records were not dropped.
+    /// The numbers of the claims whose records were not dropped.
     pub(crate) fn held_claims(&self) -> HashSet<u64> {
         self.claims.held()
     }
 
-    /// Whether a close was asked for and no delivery is in flight.
+    /// Whether a close was requested and no delivery is in flight.
     pub(crate) const fn is_done(&self) -> bool {
         self.closing && self.dispatch.in_flight().attempts() == 0
     }
 
-    /// The end: what is left, and the `unread` records behind it, is dropped and counted.
+    /// The end: drops and counts what is left, including the `unread` records behind it.
     pub(crate) fn finish(&mut self, unread: impl Iterator<Item = TrackedEvent>, effects: &mut Effects) {
         for event in unread {
             self.stats.recorded += 1;
             self.stats.dropped.closed.count(event.class());
         }
         self.drop_waiting(effects);
-        // It is not known whether these have arrived, so their claims stay.
+        // These may have arrived, so their claims stay.
         self.stats.dropped.closed.add_all(self.dispatch.abandon());
         self.account();
         let left = self.stats.dropped.closed.total();
@@ -278,15 +278,15 @@ impl Tracker {
         self.flushes.abandon(&self.stats, effects);
     }
 
-    /// Drops what is not in flight.
+    /// Drops everything that is not in flight.
     fn drop_waiting(&mut self, effects: &mut Effects) {
         for queued in self.backlog.drain().chain(self.dispatch.drain()) {
             self.drop_one(queued, Loss::Closed, effects);
         }
     }
 
-    /// Drops what does not fit, and says whether the record with this number stays. Under the other
-    /// policies what is kept stays; a flush and failed deliveries can then exceed the bound, by what the
+    /// Drops what does not fit, and returns whether the record with this number stays. Under the other
+    /// policies nothing is dropped; a flush and failed deliveries can then exceed the bound by what the
     /// channel and the lanes hold.
     pub(super) fn make_room(&mut self, sequence: u64, effects: &mut Effects) -> bool {
         let mut stays = true;
@@ -295,7 +295,7 @@ impl Tracker {
         }
         while let Some(evicted) = self.backlog.evict() {
             if self.stats.dropped.overflow.total() == 0 {
-                logged!(warn, "the backlog is full; records are dropped from now on, exposures first");
+                logged!(warn, "the backlog is full; records will be dropped, exposures first");
             }
             stays &= evicted.sequence != sequence;
             self.drop_one(evicted, Loss::Overflow, effects);
@@ -303,7 +303,7 @@ impl Tracker {
         stays
     }
 
-    /// A record is lost: it is counted, and can be recorded again.
+    /// A record is lost: it is counted and can be recorded again.
     pub(super) fn drop_one(&mut self, queued: Queued, loss: Loss, effects: &mut Effects) {
         let Queued { sequence, event, claim, mark: number, .. } = queued;
         let mark = self.mark_of(&event);
@@ -321,10 +321,10 @@ impl Tracker {
             Claim::Leased => effects.release(mark_key(&event)),
             Claim::None => {}
         }
-        effects.judge(self.verdicts.remove(&sequence), Verdict::NoRoom);
+        effects.judge(self.verdicts.remove(&sequence), Verdict::BacklogFull);
     }
 
-    /// Updates the counts to what the machine holds.
+    /// Updates the counts to match what the machine holds.
     pub(super) fn account(&mut self) {
         let stats = &mut self.stats;
         let (kept, open) = (self.backlog.len() as u64, self.backlog.open() as u64);
@@ -350,7 +350,7 @@ impl Tracker {
         }
         let dropped = self.stats.dropped.expired.total() - before;
         if dropped > 0 {
-            logged!(warn, "records dropped because they were too old to be delivered: {dropped}");
+            logged!(warn, "expired records dropped: {dropped}");
         }
     }
 
@@ -362,7 +362,7 @@ impl Tracker {
     }
 }
 
-/// Why a record is lost after it was accepted.
+/// Why a record is lost after having been accepted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Loss {
     Overflow,
@@ -382,7 +382,7 @@ impl Loss {
     }
 }
 
-/// The bytes that a record will take in the backlog.
+/// The bytes that a record will occupy in the backlog.
 fn bytes_of(event: &TrackedEvent) -> usize {
     size_of::<Queued>() + event.heap_bytes()
 }

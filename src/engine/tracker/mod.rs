@@ -1,4 +1,4 @@
-//! The tracker: finds repetitions, keeps what is accepted, decides when to deliver, keeps the account.
+//! The tracker: detects repetitions, keeps accepted records, decides when to deliver, keeps the ledger.
 
 mod claims;
 mod deliveries;
@@ -17,37 +17,37 @@ pub(crate) use repetitions::mark_key;
 use super::{Queued, ReleaseReason, Reply, TrackedEvent};
 use crate::ports::{DeliveryFailure, Receipt};
 
-/// A record, and who waits for the tracker's verdict on it.
+/// A record, and the caller waiting for the tracker's verdict on it.
 pub(crate) struct Record {
     pub(crate) event: TrackedEvent,
     pub(crate) verdict: Option<Reply<Verdict>>,
-    /// Bytes of long texts, which the channel counts.
+    /// Bytes of long strings, which the channel counts.
     pub(crate) long_bytes: usize,
 }
 
-/// What became of a record at the tracker.
+/// What the tracker decided about a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accepted,
     Repeated,
-    NoRoom,
+    BacklogFull,
 }
 
-/// Records on their way out.
+/// Records being sent.
 pub(crate) struct Delivery {
-    /// Counts up; a flush asks for a delivery that began after it.
+    /// Increases with each delivery; a flush waits for one that began after it.
     pub(crate) attempt: u64,
     pub(crate) records: Vec<Queued>,
     pub(crate) reason: ReleaseReason,
-    /// How often the first of the records was tried before.
+    /// How many times the first record had been tried before.
     pub(crate) retries: u32,
 }
 
-/// A delivery that has ended.
+/// The end of a delivery.
 pub(crate) struct Outcome {
     pub(crate) delivery: Delivery,
     pub(crate) result: Result<Receipt, DeliveryFailure>,
     pub(crate) bytes: usize,
-    /// Segment values that the endpoint would have refused the request for.
+    /// Segment values left out because the endpoint would have refused the request.
     pub(crate) left_out: u64,
 }

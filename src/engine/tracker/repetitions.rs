@@ -1,4 +1,4 @@
-//! How the tracker finds out whether a record repeats another one: by memory, and by the data store.
+//! How the tracker detects repeated records: from memory, and with the data store.
 
 use super::Verdict;
 use super::claims::Owner;
@@ -11,8 +11,7 @@ use crate::engine::{
 use crate::visitors::{bucketing_key, goal_key};
 
 impl Tracker {
-    /// The data store has answered, or will not in time, which leaves the decision to the memory of this
-    /// process.
+    /// The data store has answered, or will not in time, in which case this process's memory decides.
     pub(crate) fn claimed(&mut self, claimed: Claimed, effects: &mut Effects) {
         let Claimed { sequence: number, key, answer } = claimed;
         if answer == ClaimAnswer::Late {
@@ -24,7 +23,7 @@ impl Tracker {
         match self.claims.answered(number) {
             Some(Owner::Record(sequence)) => match self.backlog.take_asked(sequence) {
                 Some(queued) => self.answered(queued, answer, effects),
-                // Memory has decided in the meantime.
+                // Memory has already decided.
                 None if answer == ClaimAnswer::First => self.lease(sequence),
                 None => {}
             },
@@ -35,7 +34,7 @@ impl Tracker {
         }
     }
 
-    /// The store has decided about a record that waited for it, or leaves the decision to memory.
+    /// The store has decided about a record that waited for it, or left the decision to memory.
     fn answered(&mut self, mut queued: Queued, answer: ClaimAnswer, effects: &mut Effects) {
         let (sequence, mark) = (queued.sequence, self.mark_of(&queued.event));
         let delivered = queued.claim == Claim::Asked { delivered: true };
@@ -47,18 +46,18 @@ impl Tracker {
         };
         if matches!(answer, ClaimAnswer::Unasked | ClaimAnswer::Late) {
             if self.stats.store_timeouts == 0 {
-                logged!(warn, "the data store does not answer in time; memory decides what is a repetition");
+                logged!(warn, "the data store did not answer in time; repetitions are detected from memory");
             }
             self.stats.store_timeouts += 1;
         }
         let verdict = self.verdicts.remove(&sequence);
         if queued.claim == Claim::None {
-            // A lease that it may still get belongs to nobody.
+            // A lease that it may still get has no owner.
             self.claims.dropped(sequence, mark);
             if delivered {
                 self.marks.leave_to_store(mark);
             } else {
-                // Whoever has the mark may release it, so the store is asked again next time.
+                // The owner of the mark may release it, so the store is asked again next time.
                 self.marks.release(mark, queued.mark);
             }
             if let Some(found) = repetition(&mut queued.event) {
@@ -70,7 +69,7 @@ impl Tracker {
         effects.judge(verdict, Verdict::Accepted);
     }
 
-    /// Lets memory decide about a record that waits for the data store.
+    /// Lets memory decide about a record that is waiting for the data store.
     pub(super) fn give_up_claim(&mut self, sequence: u64, effects: &mut Effects) {
         if let Some(queued) = self.backlog.take_asked(sequence) {
             self.claims.given_up(sequence);
@@ -78,14 +77,14 @@ impl Tracker {
         }
     }
 
-    /// Lets memory decide about all records before `end` that wait for the data store.
+    /// Lets memory decide about all records before `end` that are waiting for the data store.
     pub(super) fn give_up_claims(&mut self, end: u64, effects: &mut Effects) {
         while let Some(sequence) = self.backlog.first_asked().filter(|sequence| *sequence < end) {
             self.give_up_claim(sequence, effects);
         }
     }
 
-    /// A record that memory has accepted has a lease after all.
+    /// A record that memory has accepted turns out to have a lease.
     fn lease(&mut self, sequence: u64) {
         match self.backlog.find(sequence).or_else(|| self.dispatch.find(sequence)) {
             Some(queued) => queued.claim = Claim::Leased,
@@ -93,7 +92,7 @@ impl Tracker {
         }
     }
 
-    /// A record is found to be a repetition for which nothing is sent.
+    /// Handles a repetition for which nothing is sent.
     pub(super) fn repeated(
         &mut self,
         sequence: u64,
@@ -116,8 +115,8 @@ impl Tracker {
     }
 }
 
-/// Makes a record the repetition of an earlier one. Where nothing is sent for it, says what it is: one
-/// that is forced without goal data counts as taken, as in the official Python SDK.
+/// Turns a record into the repetition of an earlier one. If nothing is to be sent for it, returns the
+/// verdict: a forced one without goal data counts as accepted, as in the official Python SDK.
 pub(super) fn repetition(event: &mut TrackedEvent) -> Option<Verdict> {
     let TrackedEvent::Conversion(conversion) = event else { return Some(Verdict::Repeated) };
     conversion.first = false;
@@ -128,7 +127,7 @@ pub(super) fn repetition(event: &mut TrackedEvent) -> Option<Verdict> {
     }
 }
 
-/// What the mark of a record is about.
+/// The parts of a record's mark.
 fn parts(event: &TrackedEvent) -> (MarkKind, &str, &str) {
     match event {
         TrackedEvent::Exposure(it) => (MarkKind::Exposure, &it.visitor_id, &it.experience_id),
@@ -136,7 +135,7 @@ fn parts(event: &TrackedEvent) -> (MarkKind, &str, &str) {
     }
 }
 
-/// The mark's key in the data store.
+/// The key of a record's mark in the data store.
 pub(crate) fn mark_key(event: &TrackedEvent) -> String {
     match parts(event) {
         (MarkKind::Exposure, visitor_id, experience_id) => bucketing_key(visitor_id, experience_id),

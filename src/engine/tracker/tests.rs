@@ -19,8 +19,7 @@ use crate::http::delivery_answer;
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 use crate::ports::{DeliveryFailure, Receipt, TransportError};
 
-/// A tracker without threads: time is a number that the test moves, deliveries are values that it
-/// ends.
+/// A tracker without threads: the test moves time, and ends the deliveries, which are plain values.
 struct Bench {
     tracker: Tracker,
     now: Moment,
@@ -47,7 +46,7 @@ pub(crate) fn settings(
 }
 
 impl Bench {
-    /// With one lane, so that the order of deliveries is the test's.
+    /// With one lane, so that the test controls the order of deliveries.
     fn new(batch_size: usize, capacity: usize, auto_flush_interval: Option<Duration>) -> Self {
         Self::with(batch_size, auto_flush_interval, |delivery| {
             delivery.lanes(1).max_pending_records(capacity)
@@ -68,7 +67,7 @@ impl Bench {
         assert_eq!(self.record(exposure(&visitor.to_string())), Some(Verdict::Accepted));
     }
 
-    /// Records an event; returns the verdict, if there is one at once.
+    /// Records an event; returns the verdict if it is immediate.
     fn record(&mut self, event: TrackedEvent) -> Option<Verdict> {
         let (reply, verdict) = question();
         self.tracker.record(event, Some(reply), self.now, &mut self.effects);
@@ -84,7 +83,7 @@ impl Bench {
         self.record(conversion(visitor, revenue, false)).expect("a verdict")
     }
 
-    /// Ends a step; returns the delivery that it begins.
+    /// Ends a step; returns the delivery that it begins, if any.
     fn settle(&mut self) -> Option<Delivery> {
         let mut begun = self.settle_all();
         assert!(begun.len() < 2);
@@ -128,7 +127,7 @@ impl Bench {
         self.tracker.close(self.now, &mut self.effects);
     }
 
-    /// Asks for a flush that ends in ten seconds.
+    /// Requests a flush with a deadline in ten seconds.
     fn flush(&mut self) -> Pending<FlushReport> {
         self.flush_within(10 * SECOND, false)
     }
@@ -141,13 +140,13 @@ impl Bench {
         report
     }
 
-    /// Lets time pass up to the moment that the tracker asked for.
+    /// Moves time to when the tracker asked to be called.
     fn wake(&mut self) -> Option<Delivery> {
         self.now = self.tracker.wake_at().expect("the tracker should want to be called");
         self.settle()
     }
 
-    /// Whether nothing but the age of what is kept makes the machine want to be called.
+    /// Whether the machine wants to be called only because records age.
     fn is_asleep(&self) -> bool {
         self.tracker.wake_at().is_none_or(|at| at - self.now > DeliveryConfig::DEFAULT_MAX_AGE / 2)
     }
@@ -195,16 +194,16 @@ fn a_full_batch_is_delivered_one_delivery_at_a_time() {
     assert_eq!((sequences(&first), first.reason), (vec![0, 1], ReleaseReason::Size));
     for visitor in 2..5 {
         bench.expose(visitor);
-        assert!(bench.settle().is_none(), "one is in flight");
+        assert!(bench.settle().is_none(), "one is already in flight");
     }
     let second = bench.answer(first, 200).unwrap();
     assert_eq!(sequences(&second), [2, 3]);
-    assert!(bench.answer(second, 200).is_none(), "the last one waits for its batch");
+    assert!(bench.answer(second, 200).is_none(), "the last one waits for its batch to fill");
     assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().pending), (4, 1));
 }
 
 #[test]
-fn the_first_event_arms_the_auto_flush_and_a_release_disarms_it() {
+fn the_first_event_arms_the_auto_flush_until_a_release() {
     let mut bench = Bench::new(2, 100, Some(SECOND));
     assert!(bench.settle().is_none() && bench.is_asleep(), "nothing to flush");
     let start = bench.now;
@@ -213,7 +212,7 @@ fn the_first_event_arms_the_auto_flush_and_a_release_disarms_it() {
     assert_eq!(bench.tracker.wake_at(), Some(start + SECOND));
     bench.now = start + SECOND / 2;
     assert!(bench.settle().is_none(), "not yet");
-    assert_eq!(bench.tracker.wake_at(), Some(start + SECOND), "later events do not put it off");
+    assert_eq!(bench.tracker.wake_at(), Some(start + SECOND), "later events do not postpone it");
     let delivery = bench.wake().unwrap();
     assert_eq!(delivery.reason, ReleaseReason::Timeout);
     assert!(bench.is_asleep());
@@ -259,21 +258,21 @@ fn an_endpoint_that_asks_for_no_wait_gets_one() {
     bench.end(delivery, limited());
     let delivery = bench.settle().expect("the flush has not tried yet");
     bench.end(delivery, limited());
-    assert!(bench.settle().is_none(), "not in the moment of the failure");
+    assert!(bench.settle().is_none(), "not at the moment of the failure");
     let delivery = bench.wake().unwrap();
     bench.answer(delivery, 200);
     assert_eq!(report.try_recv().unwrap().delivered, 1);
 }
 
 #[test]
-fn what_is_recorded_during_a_backoff_waits_too() {
+fn records_made_during_a_backoff_wait_too() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
     let limited = delivery_answer(429, Some(5 * SECOND));
     bench.end(delivery, limited);
     assert!(bench.settle().is_none());
-    assert_eq!(bench.tracker.wake_at(), Some(bench.now + 5 * SECOND), "as the endpoint asks");
+    assert_eq!(bench.tracker.wake_at(), Some(bench.now + 5 * SECOND), "as the endpoint asked");
     bench.expose(1);
     assert!(bench.settle().is_none());
     let delivery = bench.wake().unwrap();
@@ -284,12 +283,12 @@ fn what_is_recorded_during_a_backoff_waits_too() {
     assert_eq!(
         bench.tracker.wake_at(),
         Some(bench.now + DeliveryConfig::DEFAULT_BACKOFF_CEILING),
-        "but not for ever"
+        "but not forever"
     );
 }
 
 #[test]
-fn a_flush_of_one_attempt_tries_at_once_and_is_answered_by_it() {
+fn a_single_attempt_flush_is_answered_by_that_attempt() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -297,13 +296,13 @@ fn a_flush_of_one_attempt_tries_at_once_and_is_answered_by_it() {
     let report = bench.flush_within(10 * SECOND, true);
     let delivery = bench.settle().expect("at once");
     assert!(report.is_empty());
-    assert!(bench.fail(delivery).is_none(), "answered, it does not try again and again");
+    assert!(bench.fail(delivery).is_none(), "once answered, it does not keep trying");
     let report = report.try_recv().unwrap();
     assert_eq!((report.delivered, report.dropped, report.pending), (0, 0, 1));
 }
 
 #[test]
-fn a_single_attempt_waits_for_no_retry_after() {
+fn a_single_attempt_does_not_wait_for_a_retry_after() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -382,7 +381,7 @@ fn a_flush_tries_once_before_a_retry_after_past_its_deadline() {
             assert_eq!(report.try_recv().unwrap().pending, 1);
             return;
         };
-        assert!(again, "once more, not again and again");
+        assert!(again, "once more and no further");
         assert!(bench.now >= start + 4 * SECOND && bench.now < start + 5 * SECOND);
         delivery = next;
     }
@@ -415,11 +414,11 @@ fn an_attempt_from_before_a_flush_does_not_fail_it() {
     assert!(report.is_empty());
     bench.answer(after, 200);
     let report = report.try_recv().unwrap();
-    assert_eq!((report.delivered, report.pending), (1, 0), "what came later is not covered");
+    assert_eq!((report.delivered, report.pending), (1, 0), "later records are not covered");
 }
 
 #[test]
-fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
+fn a_close_lets_deliveries_in_flight_end_and_begins_no_other() {
     for works in [true, false] {
         let mut bench = Bench::new(1, 100, Some(SECOND));
         bench.expose(0);
@@ -427,7 +426,7 @@ fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
         bench.expose(1);
         let flushed = bench.flush();
         bench.close();
-        assert_eq!(bench.tracker.stats().dropped.closed.total(), 1, "what is not in flight, at once");
+        assert_eq!(bench.tracker.stats().dropped.closed.total(), 1, "what is not in flight, immediately");
         assert!(bench.settle().is_none() && !bench.tracker.is_done());
         let next = if works { bench.answer(delivery, 200) } else { bench.fail(delivery) };
         assert!(next.is_none() && bench.tracker.is_done());
@@ -445,7 +444,7 @@ fn a_close_lets_the_delivery_at_hand_end_and_begins_no_other() {
 }
 
 #[test]
-fn a_close_during_a_backoff_has_nothing_to_wait_for() {
+fn a_close_during_a_backoff_does_not_wait() {
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
     let delivery = bench.settle().unwrap();
@@ -468,7 +467,7 @@ fn overflow_drops_exposures_first_and_a_flush_reports_it() {
     assert_eq!(bench.convert(2), Verdict::Repeated);
     bench.settle();
     assert_eq!((bench.tracker.stats().dropped.overflow.total(), bench.tracker.stats().pending), (1, 3));
-    // What a failed delivery hands back finds its place taken.
+    // Records handed back by a failed delivery find their places taken.
     let delivery = bench.fail(delivery).unwrap();
     assert_eq!(sequences(&delivery), [2, 3], "the exposure that was in flight is dropped");
     bench.answer(delivery, 200);
@@ -481,16 +480,16 @@ fn a_request_that_is_too_large_is_halved_until_a_success() {
     let mut bench = Bench::new(5, 100, None);
     (0..5).for_each(|visitor| bench.expose(visitor));
     let mut delivery = bench.settle().unwrap();
-    // Half, and half again, down to the one that cannot be split.
+    // Half, and half again, down to a single record, which cannot be split.
     for size in [3, 2, 1] {
         delivery = bench.answer(delivery, 413).unwrap();
         assert_eq!(delivery.records.len(), size);
     }
     let rest = bench.answer(delivery, 413).unwrap();
-    assert_eq!(bench.tracker.stats().dropped.rejected.total(), 1, "a single one cannot be split");
+    assert_eq!(bench.tracker.stats().dropped.rejected.total(), 1, "a single record cannot be split");
     assert_eq!(sequences(&rest), [1]);
     let rest = bench.answer(rest, 200).unwrap();
-    assert_eq!(sequences(&rest), [2, 3], "a success doubles what is tried");
+    assert_eq!(sequences(&rest), [2, 3], "a success doubles the request size");
     let rest = bench.answer(rest, 200).unwrap();
     assert!(bench.answer(rest, 200).is_none());
     assert_eq!((bench.tracker.stats().delivered, bench.tracker.stats().retries), (4, 6));
@@ -510,14 +509,14 @@ fn a_delivery_that_hangs_does_not_hold_up_the_next() {
     assert!(bench.settle().is_none());
     bench.answer(third, 200);
     assert!(report.is_empty(), "the flush covers the one that hangs");
-    // It began before the flush, so the flush gives it another try.
+    // It began before the flush, so it gets another try for the flush.
     let again = bench.fail(hanging).unwrap();
     bench.answer(again, 200);
     assert_eq!(report.try_recv().unwrap().pending, 0);
 }
 
 #[test]
-fn a_failed_flush_is_answered_when_the_other_lane_has_ended_too() {
+fn a_failed_flush_is_answered_once_the_other_lane_has_ended() {
     for works in [true, false] {
         let mut bench = Bench::with(1, None, |delivery| delivery.lanes(2).max_request_events(1));
         (0..2).for_each(|visitor| bench.expose(visitor));
@@ -527,7 +526,7 @@ fn a_failed_flush_is_answered_when_the_other_lane_has_ended_too() {
         assert!(bench.fail(first).is_none());
         assert!(report.is_empty());
         if works {
-            let again = bench.answer(second, 200).expect("the endpoint works after all");
+            let again = bench.answer(second, 200).expect("the endpoint does work");
             assert!(report.is_empty());
             bench.answer(again, 200);
         } else {
@@ -557,12 +556,12 @@ fn a_failing_endpoint_gets_one_small_probe_at_a_time() {
     let probe = bench.wake().unwrap();
     assert_eq!((probe.records.len(), bench.tracker.stats().breaker), (50, BreakerState::HalfOpen));
     bench.end(probe, delivery_answer(200, None));
-    assert_eq!(bench.settle_all().len(), 4, "everything goes on");
+    assert_eq!(bench.settle_all().len(), 4, "everything resumes");
     assert_eq!(bench.tracker.stats().breaker, BreakerState::Closed);
 }
 
 #[test]
-fn what_is_too_old_is_dropped_and_counted_and_a_flush_says_so() {
+fn expired_records_are_dropped_counted_and_reported() {
     let day = DeliveryConfig::DEFAULT_MAX_AGE;
     let mut bench = Bench::new(1, 100, None);
     bench.expose(0);
@@ -573,7 +572,7 @@ fn what_is_too_old_is_dropped_and_counted_and_a_flush_says_so() {
     bench.now += day;
     assert!(bench.settle().is_none());
     assert_eq!(bench.tracker.stats().dropped.expired, ByClass { revenue: 1, ..ByClass::default() });
-    assert!(bench.fail(delivery).is_none(), "the one in flight was old too");
+    assert!(bench.fail(delivery).is_none(), "the one in flight had expired too");
     assert_eq!(bench.tracker.stats().dropped.expired.total(), 2);
     let report = report.try_recv().unwrap();
     assert_eq!((report.delivered, report.dropped, report.pending), (0, 2, 0));
@@ -581,7 +580,7 @@ fn what_is_too_old_is_dropped_and_counted_and_a_flush_says_so() {
 }
 
 #[test]
-fn the_machine_asks_to_be_called_when_the_oldest_expires() {
+fn the_tracker_wakes_when_its_oldest_record_expires() {
     let mut bench = Bench::new(2, 100, None);
     bench.expose(0);
     bench.settle();
@@ -591,25 +590,25 @@ fn the_machine_asks_to_be_called_when_the_oldest_expires() {
 }
 
 #[test]
-fn drop_newest_keeps_what_it_has_and_forgets_what_it_drops() {
+fn drop_newest_keeps_old_records_and_forgets_dropped_ones() {
     let mut bench = Bench::with(10, None, |delivery| {
         delivery.max_pending_records(1).overflow(OverflowPolicy::DropNewest)
     });
     bench.expose(0);
-    assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::NoRoom);
-    let delivery = bench.settle().expect("what is kept goes out, as no batch can get full");
+    assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::BacklogFull);
+    let delivery = bench.settle().expect("what is kept is sent, since no batch can fill up");
     assert_eq!(bench.tracker.stats().dropped.overflow, ByClass { revenue: 1, ..ByClass::default() });
     assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Accepted);
-    assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Repeated, "though there is no room");
+    assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Repeated, "even though the backlog is full");
     assert_eq!(bench.tracker.stats().deduplicated, 1);
     bench.answer(delivery, 200);
 }
 
 #[test]
-fn a_record_that_never_fits_displaces_nobody() {
+fn a_record_that_never_fits_displaces_nothing() {
     let mut bench = Bench::with(10, None, |delivery| delivery.max_pending_bytes(2_000));
     assert_eq!(bench.convert_with(1, Some(9.5)), Verdict::Accepted);
-    assert_eq!(bench.record(exposure(&"x".repeat(3_000))), Some(Verdict::NoRoom));
+    assert_eq!(bench.record(exposure(&"x".repeat(3_000))), Some(Verdict::BacklogFull));
     bench.settle();
     assert_eq!((bench.tracker.stats().pending, bench.tracker.stats().dropped.overflow.exposures), (1, 1));
 }
@@ -628,7 +627,7 @@ fn a_full_backlog_below_the_batch_size_is_sent() {
 }
 
 #[test]
-fn where_callers_wait_a_full_backlog_takes_nothing() {
+fn a_full_backlog_takes_nothing_while_callers_wait() {
     let mut bench = Bench::with(1, None, |delivery| {
         delivery.lanes(1).max_pending_records(1).overflow(OverflowPolicy::Wait(SECOND))
     });
@@ -640,14 +639,14 @@ fn where_callers_wait_a_full_backlog_takes_nothing() {
     assert!(bench.settle().is_none() && !bench.tracker.takes_records());
     bench.answer(delivery, 200);
     assert!(bench.tracker.takes_records());
-    // A flush takes what waits in the channel all the same, and nothing has to go.
+    // A flush still takes what is waiting in the channel, and nothing has to be dropped.
     (2..5).for_each(|visitor| bench.expose(visitor));
     bench.settle();
     assert_eq!(bench.tracker.stats().dropped.total(), 0);
 }
 
 #[test]
-fn pending_records_are_told_apart_by_place() {
+fn pending_records_are_counted_by_place() {
     let mut bench = Bench::with(2, None, |delivery| delivery.lanes(1).max_request_events(1));
     (0..3).for_each(|visitor| bench.expose(visitor));
     let delivery = bench.settle().unwrap();

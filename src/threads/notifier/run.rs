@@ -11,7 +11,7 @@ use super::{Blocks, Registered};
 use crate::caught::PanicGuard;
 use crate::engine::LifecycleEvent;
 
-/// What the handlers' thread shares with whoever announces and closes.
+/// What the handlers' thread shares with the threads that announce and close.
 #[derive(Default)]
 pub(super) struct Handlers {
     /// Emptied by the thread when it ends.
@@ -22,7 +22,7 @@ pub(super) struct Handlers {
     pub(super) until: OnceLock<Instant>,
 }
 
-/// Hands each event to its handlers until every sender is gone, or the deadline of a close has passed.
+/// Passes each event to its handlers until every sender is dropped, or the deadline of a close has passed.
 pub(super) fn run(events: &Receiver<LifecycleEvent>, handlers: &Handlers, guard: &PanicGuard) {
     for event in events {
         if handlers.until.get().is_some_and(|until| *until <= Instant::now()) {

@@ -12,12 +12,12 @@ use crate::engine::LifecycleEvent;
 use crate::threads::PerProcess;
 use crate::threads::wait::{Waiter, Wakers};
 
-/// Lifecycle events as they happen, from [`AsyncCore::subscribe`](crate::AsyncCore::subscribe). Holds
-/// up to 1,024; a subscriber that falls behind further misses the newest, which
-/// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or gone, and in
-/// a forked child.
+/// Lifecycle events as they happen, from [`AsyncCore::subscribe`](crate::AsyncCore::subscribe). Buffers up to
+/// 1,024 events; a subscriber that falls further behind misses the newest, which
+/// [`Stats::events_missed`](crate::Stats::events_missed) counts. Ends when the core is closed or dropped, and
+/// in a forked child.
 pub struct EventStream {
-    /// Of the process that made it; in a forked child the stream has ended.
+    /// Those of the process that created it; in a forked child the stream has ended.
     ends: PerProcess<Ends>,
 }
 
@@ -27,17 +27,17 @@ struct Ends {
     _alive: Arc<()>,
 }
 
-/// The sending end of a stream, in every list of listeners; the last one dropped wakes the task for
-/// the stream's end.
-pub(super) struct Heard(Arc<Wakers>);
+/// The sending end of a stream, held by every list of listeners; dropping the last one wakes the task so that
+/// it sees the stream's end.
+pub(super) struct WakeOnDrop(Arc<Wakers>);
 
-impl Heard {
+impl WakeOnDrop {
     pub(super) fn wake(&self) {
         self.0.wake_all();
     }
 }
 
-impl Drop for Heard {
+impl Drop for WakeOnDrop {
     fn drop(&mut self) {
         self.wake();
     }
@@ -51,7 +51,7 @@ impl Notifier {
         let wakers = Arc::<Wakers>::default();
         let (place, alive) = (wakers.waiter(), Arc::new(()));
         if !control.closed {
-            let task = Some(Arc::new(Heard(wakers)));
+            let task = Some(Arc::new(WakeOnDrop(wakers)));
             self.add(&mut control, Listener { task, ..Listener::of(&alive, inbox) });
         }
         EventStream { ends: PerProcess::new(Ends { events, place, _alive: alive }) }
@@ -59,7 +59,7 @@ impl Notifier {
 }
 
 impl EventStream {
-    /// The next event if there is one already.
+    /// The next event, if one is waiting.
     pub fn try_next(&self) -> Option<LifecycleEvent> {
         self.ends.peek()?.events.try_recv().ok()
     }

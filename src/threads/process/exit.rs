@@ -1,4 +1,4 @@
-//! What is to be done when the process exits.
+//! What is done when the process exits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,25 +8,25 @@ use arc_swap::ArcSwapOption;
 use super::hooks;
 use crate::caught::PanicGuard;
 
-/// Something to be done at exit, on the thread that exits, whose thread-local values are gone.
+/// Something to do at exit, on the exiting thread, whose thread-local values are gone.
 pub(crate) trait ExitJob: Send + Sync {
     fn run(&self);
 
-    /// Whether it has nothing left to do, ever.
+    /// Whether it will never have anything to do again.
     fn is_over(&self) -> bool;
 }
 
-/// Without a lock, which a fork could leave held in the child.
+/// Not behind a lock, which a fork could leave held in the child.
 static JOBS: ArcSwapOption<Vec<Arc<dyn ExitJob>>> = ArcSwapOption::const_empty();
 
-/// Has the job run when this process exits, and every child that is forked from now on and exits;
-/// false where the system cannot tell of that.
+/// Has the job run when this process exits, and when a child forked from now on does; false if this is not
+/// supported on this platform.
 pub(crate) fn at_exit(job: Arc<dyn ExitJob>) -> bool {
     at_exit_by(job, || hooks::watch_exit(run_jobs))
 }
 
 fn at_exit_by(job: Arc<dyn ExitJob>, register: impl FnOnce() -> bool) -> bool {
-    // As with forks: registered before it is said, and rather twice than not at all.
+    // As with forks: registered before the flag is set, and better twice than never.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if !WATCHED.load(Ordering::Acquire) {
         if !register() {
@@ -43,7 +43,7 @@ fn at_exit_by(job: Arc<dyn ExitJob>, register: impl FnOnce() -> bool) -> bool {
 }
 
 extern "C" fn run_jobs() {
-    // Taken, so that each is run once however often this is registered.
+    // Taken, so that each job runs once however many times this is registered.
     for job in JOBS.swap(None).iter().flat_map(|jobs| jobs.iter()) {
         PanicGuard::default().caught("an exit flush", || job.run());
     }
@@ -66,8 +66,8 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(not(unix), ignore = "no exit is told of here")]
-    fn what_is_over_leaves_the_list_and_the_rest_is_run() {
+    #[cfg_attr(not(unix), ignore = "no exit hook on this platform")]
+    fn finished_jobs_leave_the_list_and_the_rest_run() {
         let jobs: Vec<_> = (0..3).map(|_| Arc::new(Job(AtomicBool::new(false)))).collect();
         for job in &jobs {
             assert!(at_exit(Arc::clone(job) as Arc<dyn ExitJob>));
@@ -81,7 +81,7 @@ mod tests {
 
     const GAP: &str = "CONVERT_TEST_GAP";
 
-    /// Ends the process in a way that nothing else does.
+    /// Ends the process in a way nothing else does.
     struct Abort;
 
     impl ExitJob for Abort {
@@ -94,14 +94,14 @@ mod tests {
         }
     }
 
-    /// In a process of its own, as the exit is watched for once in a process and for good.
+    /// In a process of its own, because the exit hook is registered once per process and never removed.
     #[test]
-    #[cfg_attr(not(unix), ignore = "no exit is told of here")]
+    #[cfg_attr(not(unix), ignore = "no exit hook on this platform")]
     fn an_exit_while_another_thread_registers_runs_the_jobs() {
         let mut case = std::process::Command::new(std::env::current_exe().unwrap());
         case.args(["--exact", "threads::process::exit::tests::in_the_gap", "--ignored"]).env(GAP, "");
         let ended = case.output().unwrap().status;
-        assert_eq!(ended.code(), None, "the job was not run");
+        assert_eq!(ended.code(), None, "the job did not run");
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! The calls into the C library: the only file with `unsafe` code.
+//! Calls into the C library: the only file with `unsafe` code.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(all(unix, not(miri)))]
 use super::threads::GATE;
 
-/// How many forks lie between this process and the one that first watched for them.
+/// The number of forks between this process and the first one that registered the fork handlers.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// Differs between a process and every child forked from it; one load.
+/// Differs between a process and every child forked from it; costs one load.
 pub(crate) fn generation() -> u64 {
-    // Relaxed: a fork copies only the thread that called it, and that one has just run the handler.
+    // Relaxed: only the thread that called `fork` exists in the child, and it has just run the handler.
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Has every fork counted in its child; false where the C library has no room for it. Twice is no harm.
+/// Has every fork counted in its child; false if out of memory. Registering twice is harmless.
 #[cfg(all(unix, not(miri)))]
-#[expect(unsafe_code, reason = "only the C library tells of forks without a system call for each question")]
+#[expect(unsafe_code, reason = "only the C library reports forks without a system call per check")]
 pub(super) fn watch_forks() -> bool {
-    /// The generation of the process that forks. Whoever is registered more than once, as two threads may
-    /// be the first at the same time, says and counts the same again.
+    /// The generation of the forking process. If registered more than once, as two threads may be first at
+    /// the same time, the handlers store and count the same again.
     static PARENTS: AtomicU64 = AtomicU64::new(0);
     extern "C" fn before() {
         PARENTS.store(generation(), Ordering::Relaxed);
@@ -32,28 +32,28 @@ pub(super) fn watch_forks() -> bool {
         GATE.in_child();
         GENERATION.store(PARENTS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
-    // SAFETY: the handlers are functions of this crate with the C ABI that take nothing, return nothing
-    // and cannot unwind. They are called by `fork`, the last one in the child, where only what is
-    // async-signal-safe is allowed: all that they do is to change atomic numbers, and to yield.
+    // SAFETY: the handlers are functions of this crate with the C ABI that take and return nothing and cannot
+    // unwind. `fork` calls them, the last one in the child, where only async-signal-safe operations are
+    // allowed: all they do is change atomic numbers and yield.
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) == 0 }
 }
 
-/// Has `run` called when the process exits in the ordinary way; false where the C library has no room.
+/// Has `run` called when the process exits normally; false if the C library is out of memory.
 #[cfg(all(unix, not(miri)))]
-#[expect(unsafe_code, reason = "only the C library tells of the exit")]
+#[expect(unsafe_code, reason = "only the C library reports the exit")]
 pub(super) fn watch_exit(run: extern "C" fn()) -> bool {
-    // SAFETY: `run` is a function with the C ABI that takes nothing and returns nothing, and a panic
-    // cannot leave it: Rust ends the process where one would leave an `extern "C"` function.
+    // SAFETY: `run` is a function with the C ABI that takes and returns nothing, and a panic cannot leave it:
+    // Rust aborts the process rather than unwind out of an `extern "C"` function.
     unsafe { libc::atexit(run) == 0 }
 }
 
-/// There is no fork here, or nobody to ask.
+/// No forks here, or no way to detect them.
 #[cfg(not(all(unix, not(miri))))]
 pub(super) const fn watch_forks() -> bool {
     true
 }
 
-/// Nobody to ask.
+/// Not supported on this platform.
 #[cfg(not(all(unix, not(miri))))]
 pub(super) const fn watch_exit(_: extern "C" fn()) -> bool {
     false
@@ -63,7 +63,7 @@ pub(super) const fn watch_exit(_: extern "C" fn()) -> bool {
 pub(super) use self::tests::in_child;
 
 #[cfg(all(test, unix, not(miri)))]
-#[expect(unsafe_code, reason = "fork, and the end of its child, are unsafe calls")]
+#[expect(unsafe_code, reason = "fork, and ending its child, are unsafe calls")]
 mod tests {
     use super::*;
     use crate::threads::process;
@@ -71,7 +71,7 @@ mod tests {
     /// Runs `body` in a forked child and returns its answer.
     pub(in crate::threads::process) fn in_child(body: impl FnOnce() -> u8) -> i32 {
         // SAFETY: the child calls only `body`, which reads atomics, forks, and frees memory (which glibc
-        // makes good after a fork), and `_exit`.
+        // allows after a fork), and `_exit`.
         let child = unsafe { libc::fork() };
         assert!(child >= 0);
         if child == 0 {
@@ -80,7 +80,7 @@ mod tests {
             unsafe { libc::_exit(answer.into()) }
         }
         let mut status = 0;
-        // SAFETY: `status` is a place for one number, alive during the call.
+        // SAFETY: `status` is valid for writing one integer during the call.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert!(libc::WIFEXITED(status));
         libc::WEXITSTATUS(status)
@@ -92,8 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn every_child_is_one_generation_further_and_the_parent_stays() {
-        // The C library calls each of them.
+    fn every_child_is_one_generation_after_its_parent() {
+        // The C library calls each registration.
         assert!(watch_forks() && watch_forks());
         let before = generation();
         assert_eq!(in_child(|| since(before)), 1);
@@ -104,7 +104,7 @@ mod tests {
 
     const GAP: &str = "CONVERT_TEST_GAP";
 
-    /// In a process of its own, as forks are watched for once in a process and for good.
+    /// In a process of its own, because fork handlers are registered once per process and never removed.
     #[test]
     fn a_fork_while_another_thread_registers_is_noticed() {
         let mut case = std::process::Command::new(std::env::current_exe().unwrap());
@@ -121,21 +121,21 @@ mod tests {
             return;
         }
         process::watch_forks_by(|| {
-            // One who has asked for nothing may be missed, but not what is forked from there.
+            // A fork made before registering may be missed, but not those the child makes after it.
             let later = || {
                 process::watch_forks();
                 let own = generation();
                 in_child(|| since(own)) as u8
             };
-            assert_eq!(in_child(later), 1, "a child that was forked meanwhile watches for itself");
+            assert_eq!(in_child(later), 1, "a child forked in the meantime registers for itself");
             let noticed = std::thread::spawn(|| {
                 process::watch_forks();
                 in_child(|| since(0))
             });
-            assert_eq!(noticed.join().unwrap(), 1, "who is told that forks are watched is told the truth");
+            assert_eq!(noticed.join().unwrap(), 1, "once told that forks are watched, they are");
             watch_forks()
         });
         assert_eq!(in_child(|| since(0) + u8::from(!GATE.is_open())), 1);
-        assert!(GATE.is_open(), "threads begin and end again after a fork");
+        assert!(GATE.is_open(), "threads can start and end again after a fork");
     }
 }

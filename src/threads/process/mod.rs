@@ -1,4 +1,4 @@
-//! The process below the SDK: how often it was forked, and what is still to do when it exits.
+//! The process under the SDK: how often it was forked, and what is left to do when it exits.
 
 mod exit;
 mod hooks;
@@ -12,14 +12,14 @@ pub(crate) use threads::{between_forks, start as start_thread};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// From now on [`generation`] tells of forks.
+/// From now on [`generation`] reflects forks.
 fn watch_forks() {
     watch_forks_by(hooks::watch_forks);
 }
 
 fn watch_forks_by(register: impl FnOnce() -> bool) {
-    // Nobody waits for who is first, as a fork could leave that one behind: whoever comes before forks are
-    // watched has them watched once more.
+    // Nobody waits for the first thread to finish, since a fork could leave it behind: any caller that
+    // arrives before forks are watched registers again.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if WATCHED.load(Ordering::Acquire) {
         return;
@@ -27,6 +27,6 @@ fn watch_forks_by(register: impl FnOnce() -> bool) {
     if register() {
         WATCHED.store(true, Ordering::Release);
     } else {
-        logged!(error, "no memory to watch for forks: a forked child must not use this SDK");
+        logged!(error, "fork handlers cannot be registered: a forked child must not use this SDK");
     }
 }

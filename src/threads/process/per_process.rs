@@ -1,4 +1,4 @@
-//! A value of which each process has its own: a forked child makes one at its first need.
+//! A per-process value: a forked child creates its own on first use.
 
 use std::mem::{forget, take};
 use std::ops::Deref;
@@ -11,26 +11,26 @@ use arc_swap::{ArcSwap, Guard};
 use super::hooks::generation;
 use super::watch_forks;
 
-/// A value with locks, channels, threads or connections in it. In a forked child the inherited one
-/// is read once, to make the child's own, and then forgotten: to drop it would be to close, unlock or
-/// join what belongs to the parent, or to wait for a thread that the child does not have.
+/// A value that contains locks, channels, threads or connections. In a forked child the inherited one is read
+/// once, to create the child's own, and then leaked: dropping it would close, unlock or join what belongs to
+/// the parent, or wait for a thread that the child does not have.
 ///
-/// To find the value is to compare the generation, and in a child one load more. No lock is taken:
-/// `ArcSwap` has none, so that it works in a child whatever the parent's other threads were doing with
-/// it. What they had borrowed at the fork is never given back there, and thus never freed.
+/// Finding the value costs a comparison of generations, and in a child one more load. No lock is taken:
+/// `ArcSwap` has none, so it works in a child whatever the parent's other threads were doing with it. What
+/// they had borrowed at the fork is never returned there, and thus never freed.
 pub(crate) struct PerProcess<T> {
-    /// The value of the process that made this; there it stays in place.
+    /// The value of the process that created this; it stays in place there.
     first: Arc<Owned<T>>,
     current: ArcSwap<Owned<T>>,
-    /// The generation whose value is in place or being made.
+    /// The generation whose value is in place or being created.
     claimed: AtomicU64,
 }
 
-/// The value of this process, for a moment.
+/// A short-lived borrow of this process's value.
 pub(crate) enum Current<'a, T> {
-    /// Of the process that made the first.
+    /// In the process that created the first value.
     First(&'a T),
-    /// Of a child.
+    /// In a child.
     Later(Guard<Arc<Owned<T>>>),
 }
 
@@ -48,8 +48,8 @@ impl<T> PerProcess<T> {
         Self { first, current, claimed: AtomicU64::new(generation) }
     }
 
-    /// The value of this process. The first call in a child makes it with `inherit`, which must not
-    /// wait for a lock of the inherited one; then it runs `begin` on what it has put in place.
+    /// This process's value. The first call in a child creates it with `inherit`, which must not wait for a
+    /// lock of the inherited one, and then runs `begin` on the value in place.
     #[inline]
     pub(crate) fn get(&self, inherit: impl FnOnce(&T) -> T, begin: impl FnOnce(&T)) -> Current<'_, T> {
         match self.peek() {
@@ -58,7 +58,7 @@ impl<T> PerProcess<T> {
         }
     }
 
-    /// The value of this process, if it has made one.
+    /// This process's value, if it has created one.
     #[inline]
     pub(crate) fn peek(&self) -> Option<Current<'_, T>> {
         let generation = generation();
@@ -72,7 +72,7 @@ impl<T> PerProcess<T> {
     fn renew(&self, inherit: impl FnOnce(&T) -> T, begin: impl FnOnce(&T)) -> Current<'_, T> {
         let generation = generation();
         if self.claimed.swap(generation, Ordering::AcqRel) == generation {
-            // Another thread of this process makes it at this moment, and waits for nothing.
+            // Another thread of this process is creating it right now, without waiting for anything.
             loop {
                 match self.peek() {
                     Some(current) => return current,
@@ -88,8 +88,8 @@ impl<T> PerProcess<T> {
     }
 }
 
-/// In a child: moves what an inherited lock holds to a new one. Where a thread of the parent held it at
-/// the fork nobody will ever release it, and what it guards may be half-changed; that is left behind.
+/// In a child: moves the contents of an inherited lock to a new one. If a thread of the parent held it at the
+/// fork, it is never released and what it guards may be half-changed; that is left behind.
 pub(crate) fn inherit_lock<T: Default>(inherited: &Mutex<T>) -> Mutex<T> {
     match inherited.try_lock() {
         Ok(mut value) => Mutex::new(take(&mut *value)),
@@ -101,7 +101,7 @@ pub(crate) fn inherit_lock<T: Default>(inherited: &Mutex<T>) -> Mutex<T> {
 impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
         if self.peek().is_none() {
-            // A count that nobody gives back, so that the drop that follows frees nothing.
+            // A leaked reference count, so that the drop that follows frees nothing.
             forget(self.current.load_full());
         }
     }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_drops_what_it_made_and_never_what_it_inherited() {
+    fn a_child_drops_what_it_made_but_not_what_it_inherited() {
         let drops = AtomicU64::new(0);
         let new = || Counted(&drops);
         #[expect(clippy::cast_possible_truncation, reason = "a handful of drops")]

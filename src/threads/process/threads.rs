@@ -1,42 +1,42 @@
-//! The start of every thread of the SDK. No fork is made in a thread's first and last instants.
+//! The start of every thread of the SDK. No fork happens while one of them is starting or exiting.
 
 use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle, yield_now};
 
-/// The standard library notes each thread's stack in a list, under a lock, when the thread begins and when
-/// it ends. A child that is forked meanwhile inherits the lock as held by a thread that it does not have:
-/// it can start no thread, and does not even get through its exit. So a fork waits until no thread of this
-/// SDK is there. Other threads of the application are beyond its reach.
+/// The standard library records each thread's stack in a list, under a lock, when the thread starts and
+/// exits. A child forked at that time inherits the lock as held by a thread that it does not have: it can
+/// neither start a thread nor even exit. So a fork waits until no thread of this SDK is at that point. The
+/// application's other threads are out of its control.
 pub(super) static GATE: Gate = Gate::new(yield_now);
 
-/// What may wait here waits a moment, and not for ever: a thread that gets no turn for so long is a lesser
-/// evil than a fork that hangs.
+/// Waits here are short and bounded: a thread that gets no turn for this long is a lesser evil than a fork
+/// that hangs.
 const MOST_TURNS: u32 = 100_000;
 
 pub(super) struct Gate {
-    /// Forks at hand.
+    /// Forks in progress.
     forks: AtomicUsize,
-    /// Threads that begin or end at this moment, or do what else no fork may meet.
+    /// Threads starting or exiting, or doing something else that no fork may interrupt.
     passing: AtomicUsize,
-    /// Lets others go on.
+    /// Yields to other threads.
     turn: fn(),
 }
 
-/// A thread that begins or ends; no fork is made for as long as this lives.
+/// A thread starting or exiting; no fork happens while this lives.
 struct Passing(&'static Gate);
 
 /// Dropped when a thread's body has returned or panicked.
 struct Ending(&'static Gate);
 
-/// Starts a thread whose name is visible from outside.
+/// Starts a thread whose name is visible from outside the process.
 pub(crate) fn start(name: &'static str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     GATE.start(name, body)
 }
 
-/// Runs what a fork must not meet half-done: what is locked meanwhile would stay so in the child. For
-/// moments, as a fork waits for it, where forks are watched.
+/// Runs code that a fork must not interrupt, because any lock it holds would stay locked in the child. Must
+/// be brief, since a fork waits for it where forks are watched.
 pub(crate) fn between_forks<R>(body: impl FnOnce() -> R) -> R {
     let _passing = GATE.pass();
     body()
@@ -61,7 +61,7 @@ impl Gate {
     }
 
     fn pass(&'static self) -> Passing {
-        // Each side counts itself before it looks at the other, in one order for all: one sees the other.
+        // Each side counts itself before it checks the other, sequentially consistent: one sees the other.
         self.passing.fetch_add(1, Ordering::SeqCst);
         for _ in 0..MOST_TURNS {
             if self.forks.load(Ordering::SeqCst) == 0 {
@@ -74,7 +74,7 @@ impl Gate {
         Passing(self)
     }
 
-    /// Before a fork, on the thread that forks. Allocates nothing and takes no lock.
+    /// Before a fork, on the forking thread. Does not allocate or lock.
     #[cfg(any(test, all(unix, not(miri))))]
     pub(super) fn close(&self) {
         self.forks.fetch_add(1, Ordering::SeqCst);
@@ -97,7 +97,7 @@ impl Gate {
         self.forks.load(Ordering::SeqCst) == 0
     }
 
-    /// A child has one thread, which is the one that has forked.
+    /// A child has one thread: the one that forked.
     #[cfg(any(test, all(unix, not(miri))))]
     pub(super) fn in_child(&self) {
         self.forks.store(0, Ordering::SeqCst);
@@ -114,7 +114,7 @@ impl Drop for Passing {
 impl Drop for Ending {
     fn drop(&mut self) {
         thread_local! {
-            // Thread-local values go when the standard library has forgotten the thread.
+            // Destroyed after the standard library has removed the thread from its list.
             static LAST: Cell<Option<Passing>> = const { Cell::new(None) };
         }
         LAST.set(Some(self.0.pass()));
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fork_waits_for_threads_that_begin_or_end_but_not_for_ever() {
+    fn a_fork_waits_for_threads_in_transition_but_not_forever() {
         static TURNS: AtomicU32 = AtomicU32::new(0);
         static HERE: Gate = Gate::new(|| {
             if TURNS.fetch_add(1, Ordering::Relaxed) == 2 {
@@ -136,7 +136,7 @@ mod tests {
             }
         });
         HERE.close();
-        assert_eq!(TURNS.load(Ordering::Relaxed), 0, "nobody is there");
+        assert_eq!(TURNS.load(Ordering::Relaxed), 0, "no thread is passing");
         HERE.open();
         std::mem::forget(HERE.pass());
         HERE.close();
@@ -147,14 +147,14 @@ mod tests {
         assert_eq!(TURNS.load(Ordering::Relaxed), 3 + MOST_TURNS);
         HERE.in_child();
         HERE.close();
-        assert_eq!(TURNS.load(Ordering::Relaxed), 3 + MOST_TURNS, "nobody is there in a child");
+        assert_eq!(TURNS.load(Ordering::Relaxed), 3 + MOST_TURNS, "no thread is passing in a child");
     }
 
     #[test]
     fn a_thread_waits_for_a_fork_when_it_begins_and_ends() {
         static TURNS: AtomicU32 = AtomicU32::new(0);
         static HERE: Gate = Gate::new(|| {
-            // A fork that waits as well finds nobody in its way.
+            // While waiting, the thread must not hold up a fork.
             assert_eq!(HERE.passing.load(Ordering::Relaxed), 0);
             if TURNS.fetch_add(1, Ordering::Relaxed) == 2 {
                 HERE.open();
@@ -167,7 +167,7 @@ mod tests {
         HERE.start("begins", || {}).unwrap().join().unwrap();
         assert_eq!(turns(), 3);
         HERE.start("ends", || HERE.close()).unwrap().join().unwrap();
-        assert_eq!(turns(), 3 + MOST_TURNS, "and not for ever");
+        assert_eq!(turns(), 3 + MOST_TURNS, "and not forever");
         assert_eq!(HERE.passing.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! One call to the data store, as the store's threads make it.
+//! One call to the data store, as made by the store's threads.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::engine::{Call, Done};
 use crate::ports::{DataStore, StoreError};
 use crate::visitors::Visitors;
 
-/// Makes a call to a store that gives one answer for each key. Failures are counted here, as they happen.
+/// Makes a call and gets one answer per key. Failures are counted here, as they happen.
 pub(crate) fn perform(call: Call, store: &dyn DataStore, visitors: &Visitors) -> Done {
     let failed = |error: &StoreError| visitors.count_failure(error);
     match call {

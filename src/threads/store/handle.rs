@@ -1,4 +1,4 @@
-//! The way to the store actor, for any thread.
+//! The handle to the store actor, for any thread.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::threads::clock::Clock;
 use crate::threads::{Limit, Worker};
 use crate::visitors::Visitors;
 
-/// The way to the store actor. The last one dropped ends it, after it has written what waits.
+/// The handle to the store actor. Dropping the last one ends it after it has written what is waiting.
 pub(crate) struct StoreHandle {
     inbox: Sender<StoreMessage>,
     worker: Worker,
@@ -24,8 +24,8 @@ pub(crate) struct StoreHandle {
 
 impl StoreHandle {
     pub(crate) fn start(settings: StoreSettings) -> Result<Self, StartError> {
-        // No bound of its own: a caller has at most one message in it, the tracker's are bounded by its
-        // backlog, and the actor takes them out without waiting for the store.
+        // Unbounded: a caller has at most one message in it, the tracker's are bounded by its backlog, and
+        // the actor takes them out without waiting for the store.
         let (inbox, messages) = unbounded();
         let visitors = Arc::clone(&settings.visitors);
         let clock = Clock::start();
@@ -34,12 +34,12 @@ impl StoreHandle {
         Ok(Self { inbox, worker, visitors, clock })
     }
 
-    /// Asks without waiting for an answer.
+    /// Sends a command without waiting for an answer.
     fn tell(&self, command: StoreCommand) {
         self.send(StoreMessage::Command(command));
     }
 
-    /// Sends a message. A thread that has ended reads none, and what it was to tell the store counts as failed.
+    /// Sends a message. A thread that has ended reads none; updates meant for the store count as failed.
     pub(crate) fn send(&self, message: StoreMessage) {
         let unsent = self.inbox.send(message).map_err(SendError::into_inner);
         if let Err(StoreMessage::Command(StoreCommand::Keep(keys) | StoreCommand::Release(keys))) = unsent {
@@ -47,21 +47,21 @@ impl StoreHandle {
         }
     }
 
-    /// Visitor state waits to be written. An actor that already knows so is not woken.
+    /// Visitor state is waiting to be written. An actor that already knows is not woken.
     pub(crate) fn write(&self) {
         if self.visitors.announce() {
             self.tell(StoreCommand::Write);
         }
     }
 
-    /// Reads a key; `None` where no answer came in time.
+    /// Reads a key; `None` if no answer arrived in time.
     pub(crate) async fn read(&self, key: String, limit: &mut Limit<'_>) -> Stored {
         let (reply, value) = question();
         self.tell(StoreCommand::Read(key, reply));
         self.worker.answer(value, limit).await.ok().flatten()
     }
 
-    /// Waits until what was asked so far has been tried, and visitor state written.
+    /// Waits until what was requested so far has been tried, and visitor state written.
     pub(crate) async fn drain(&self, limit: &mut Limit<'_>) -> bool {
         if self.visitors.first_waiting().is_some() {
             // Another thread may have announced it and not sent the message yet.
@@ -72,8 +72,8 @@ impl StoreHandle {
         self.worker.answer(drained, limit).await.is_ok()
     }
 
-    /// Has everything written that waits, for which the store has until `soft`, and waits for the end. Says
-    /// whether it has come.
+    /// Has everything that is waiting written, for which the store has until `soft`, and waits for the thread
+    /// to end. Returns whether it has.
     pub(crate) async fn close(&self, soft: Instant, limit: &mut Limit<'_>) -> bool {
         self.tell(StoreCommand::Close(self.clock.moment(soft)));
         self.worker.join(limit).await
@@ -93,7 +93,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_drain_writes_what_another_thread_has_only_announced() {
+    fn a_drain_writes_what_another_thread_only_announced() {
         let store = Arc::new(InMemoryDataStore::new());
         let visitors = Arc::new(Visitors::new(std::num::NonZeroUsize::MAX, None, true));
         let handle = StoreHandle::start(StoreSettings {

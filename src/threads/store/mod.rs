@@ -1,4 +1,4 @@
-//! The store's thread, the way to it, and the threads that wait for the store.
+//! The store's thread, its handle, and the threads that block on the store.
 
 mod call;
 mod handle;
@@ -15,25 +15,25 @@ use crate::ports::DataStore;
 use crate::threads::Notifier;
 use crate::visitors::Visitors;
 
-/// What the store actor is made of.
+/// The store actor's settings.
 pub(crate) struct StoreSettings {
     pub(crate) store: Arc<dyn DataStore>,
     pub(crate) visitors: Arc<Visitors>,
     pub(crate) notifier: Arc<Notifier>,
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     pub(crate) timeout: Duration,
-    /// How long a claim lasts that is neither kept nor released.
+    /// How long a claim lasts if it is neither kept nor released.
     pub(crate) lease: Duration,
     pub(crate) ttl: Option<Duration>,
 }
 
-/// What the store's thread is sent.
+/// The store thread's messages.
 pub(crate) enum StoreMessage {
     /// For the machine.
     Command(StoreCommand),
     /// Send the answers to claims here.
     Attach(Sender<Vec<Claimed>>),
-    /// The tracker has ended: here are the answers that it has not heard, and the claims, by number, whose
+    /// The tracker has ended: these are the answers it has not read, and the numbers of the claims whose
     /// records were not dropped.
     Detach(Receiver<Vec<Claimed>>, HashSet<u64>),
 }

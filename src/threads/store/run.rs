@@ -1,4 +1,4 @@
-//! The store's thread around its state machine, and the threads that wait for the store.
+//! The store's thread around its state machine, and the threads that block on the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,26 +13,26 @@ use crate::threads::clock::{Clock, deadline_after};
 use crate::threads::{Notifier, Worker, blocking};
 use crate::visitors::Visitors;
 
-/// How long to wait for the end of a thread that has nothing left to do.
+/// How long to wait for a thread that has nothing left to do to end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// How long the store has to write what waits when the last handle is gone.
+/// How long the store has to write what is waiting after the last handle is dropped.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
 pub(super) struct StoreThread {
     machine: StoreMachine,
     messages: Receiver<StoreMessage>,
-    /// Where the tracker waits for the answers to its claims.
+    /// Where to send the answers to the tracker's claims.
     claimed: Option<Sender<Vec<Claimed>>>,
     lanes: Lanes,
     visitors: Arc<Visitors>,
     notifier: Arc<Notifier>,
     clock: Clock,
     ending: bool,
-    /// Nobody can ask anything any more.
+    /// All handles have been dropped.
     abandoned: bool,
 }
 
-/// Threads that call the store, started on demand. One that is stuck in the store is left behind.
+/// Threads that call the store, started on demand. One that is stuck in a call is left behind.
 struct Lanes {
     store: Arc<dyn DataStore>,
     visitors: Arc<Visitors>,
@@ -64,8 +64,8 @@ impl StoreThread {
         let mut effects = Vec::new();
         loop {
             let tick = self.clock.alarm(self.machine.wake_at());
-            let unheard = never();
-            let messages = if self.abandoned { &unheard } else { &self.messages };
+            let silent = never();
+            let messages = if self.abandoned { &silent } else { &self.messages };
             let (message, ended) = select! {
                 recv(messages) -> message => {
                     self.abandoned |= message.is_err();
@@ -86,7 +86,7 @@ impl StoreThread {
                 self.lanes.running -= 1;
                 self.machine.ended(id, done, now, &mut effects);
             }
-            // Carrying out an effect can give the machine more to do.
+            // Carrying out an effect can create more work for the machine.
             loop {
                 self.machine.settle(now, &mut effects);
                 if effects.is_empty() {
@@ -96,7 +96,7 @@ impl StoreThread {
                     self.carry_out(effect, now);
                 }
             }
-            // A tracker whose last request has not ended has more to send.
+            // A tracker whose last request is still in flight has more to send.
             let tracker_ended = self.claimed.is_none() || self.abandoned;
             if self.ending && tracker_ended && self.machine.is_idle(now) {
                 self.count_dropped_keys(self.machine.waiting());
@@ -108,14 +108,14 @@ impl StoreThread {
     fn take(&mut self, message: StoreMessage, now: Moment) {
         match message {
             StoreMessage::Attach(claimed) => self.claimed = Some(claimed),
-            StoreMessage::Detach(unheard, held) => {
+            StoreMessage::Detach(unread, held) => {
                 self.claimed = None;
-                self.machine.tracker_ended(unheard.try_iter().flatten().collect(), held, now);
+                self.machine.tracker_ended(unread.try_iter().flatten().collect(), held, now);
             }
             StoreMessage::Command(command) => {
                 if matches!(command, StoreCommand::Close(_)) {
                     self.ending = true;
-                    // A tracker that has panicked sends nothing any more.
+                    // A tracker that has panicked sends nothing more.
                     self.claimed.take_if(|tracker| tracker.send(Vec::new()).is_err());
                 }
                 self.machine.command(command, now);
@@ -125,7 +125,7 @@ impl StoreThread {
 
     fn count_dropped_keys(&self, keys: usize) {
         if keys > 0 {
-            let error = StoreError::new("too slow to be told of every delivery; leases end by themselves");
+            let error = StoreError::new("too slow to keep or release every key; leases will expire");
             self.visitors.count_failures(keys, &error);
         }
     }
@@ -136,10 +136,13 @@ impl StoreThread {
             return;
         }
         if last {
-            let error = StoreError::new("too slow to write every visitor's state before the end");
+            let error = StoreError::new("too slow to write all visitor state before the end");
             self.visitors.count_failures(left, &error);
         } else {
-            logged!(warn, "the state of {left} visitors was not written to the data store in a flush's time");
+            logged!(
+                warn,
+                "the state of {left} visitors was not written to the data store within a flush's deadline"
+            );
         }
         self.notifier.notify(LifecycleEvent::DataStoreQueueReleased { written: 0, left });
     }
@@ -159,7 +162,7 @@ impl StoreThread {
                     None => Some(claimed),
                 };
                 if let Some(unsent) = unsent {
-                    self.machine.unheard(unsent, now);
+                    self.machine.release_unread(unsent, now);
                 }
             }
         }
@@ -173,14 +176,14 @@ impl Lanes {
         Self { store, visitors, calls, waiting, ended_in, ended, threads: Vec::new(), running: 0 }
     }
 
-    /// Hands a call to a free thread, or to a new one. The machine has no more calls than there may be
-    /// threads, so that there is always room.
+    /// Hands a call to a free thread, or to a new one. The machine never has more calls than the allowed
+    /// number of threads, so there is always space.
     fn begin(&mut self, id: u64, call: Call) {
         self.running += 1;
         if self.running > self.threads.len() {
             match self.start() {
                 Ok(thread) => self.threads.push(thread),
-                Err(error) => logged!(error, "the data store has one thread less: {error}"),
+                Err(error) => logged!(error, "a thread for the data store cannot start: {error}"),
             }
         }
         let _ = self.calls.send((id, call));

@@ -1,4 +1,4 @@
-//! The way to the tracker, for any thread.
+//! The handle to the tracker, for any thread.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::threads::store::StoreMessage;
 use crate::threads::wait::{Caller, Limit};
 use crate::threads::{Notifier, StoreHandle, Worker};
 
-/// The way to the tracker. The last one dropped ends the thread.
+/// The handle to the tracker. Dropping the last one ends the thread.
 pub(crate) struct TrackerHandle {
     pub(super) mailbox: Mailbox,
     pub(super) tracker: Worker,
@@ -67,15 +67,15 @@ impl TrackerHandle {
         Ok(Self { mailbox, tracker, lanes, clock })
     }
 
-    /// Hands a record over without waiting, unless the overflow policy says so; what is refused is
-    /// counted. While records flow the tracker looks for them by itself, and nobody is woken.
+    /// Hands a record over without waiting, unless the overflow policy says otherwise; refused records are
+    /// counted. While records flow the tracker polls for them, and need not be woken.
     #[inline]
     pub(crate) fn record(&self, event: TrackedEvent) -> Result<(), Refused> {
         self.mailbox.offer(self.mailbox.record(event, None))
     }
 
-    /// Hands a record over and waits for the tracker's verdict; `None` where the deadline passed. A
-    /// record that the tracker's end left behind is counted there.
+    /// Hands a record over and waits for the tracker's verdict; `None` if the deadline passed. A record left
+    /// behind by the tracker's end is counted there.
     pub(crate) async fn confirm(
         &self,
         event: TrackedEvent,
@@ -93,8 +93,8 @@ impl TrackerHandle {
         }
     }
 
-    /// Asks for delivery of every record sent so far; `None` where the deadline passed, or the
-    /// tracker ended, before the answer.
+    /// Requests delivery of every record sent so far; `None` if the deadline passed, or the tracker ended,
+    /// before the answer.
     pub(crate) async fn flush(
         &self,
         reason: ReleaseReason,
@@ -108,18 +108,18 @@ impl TrackerHandle {
         self.tracker.answer(report, &mut caller.until(deadline)).await.ok()
     }
 
-    /// Refuses new records and lets the deliveries in flight end, at most until then.
+    /// Refuses new records and lets the deliveries in flight finish, until the limit at most.
     pub(crate) async fn close(&self, limit: &mut Limit<'_>) {
         self.mailbox.close();
         self.tracker.ended(limit).await;
     }
 
-    /// The threads, to be waited for one after the other.
+    /// The threads, to be joined one by one.
     pub(crate) fn workers(&self) -> impl Iterator<Item = &Worker> {
         self.lanes.iter().chain([&self.tracker])
     }
 
-    /// The ledger now. After the tracker's end, what it will never receive is counted as dropped first.
+    /// The current ledger. If the tracker has ended, what it will never receive is first counted as dropped.
     pub(crate) fn stats(&self) -> Stats {
         if self.tracker.has_ended() {
             self.mailbox.count_unread();
@@ -128,7 +128,7 @@ impl TrackerHandle {
     }
 }
 
-/// However the tracker ends, nothing is taken after it that nobody would ever read.
+/// However the tracker ends, no record is accepted after it that would never be read.
 struct ClosesAtEnd(Arc<Signals>);
 
 impl Drop for ClosesAtEnd {

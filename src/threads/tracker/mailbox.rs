@@ -1,4 +1,4 @@
-//! Between callers and the tracker: what is taken, what is refused, and what waits for space.
+//! Between callers and the tracker: what is accepted, what is refused, and what waits for space.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,61 +17,59 @@ use crate::threads::store::StoreMessage;
 use crate::threads::wait::{Caller, Wakers, blocking};
 use crate::threads::{Notifier, deadline_after};
 
-/// Texts of a record are counted above this many bytes; shorter ones are bounded by the number of
-/// records.
+/// A record's strings are counted above this many bytes; shorter ones are bounded by the number of records.
 const LONG_BYTES: usize = 256;
 
-/// What callers need of the tracker, whatever runs it.
+/// What callers need from the tracker, whoever runs it.
 pub(super) struct Mailbox {
     records: Sender<Record>,
-    /// As many as there are callers that wait: the tracker takes them out without waiting for anything.
+    /// Bounded only by the number of waiting callers: the tracker takes them out without blocking.
     pub(super) flushes: Sender<FlushRequest>,
     /// Makes the tracker look at its inbox before its next poll.
     wake_ups: Sender<()>,
-    /// Lets records be counted that racing callers send after the end.
+    /// For counting records that racing callers send after the end.
     unread: Receiver<Record>,
     pub(super) signals: Arc<Signals>,
     admission: Admission,
     pub(super) ledger: Arc<Ledger>,
 }
 
-/// What callers and the tracker tell each other besides messages.
+/// What callers and the tracker tell each other outside of messages.
 pub(super) struct Signals {
-    /// Bytes of long texts in the channel.
+    /// Bytes of long strings in the channel.
     pub(super) long_bytes: AtomicUsize,
-    /// No more records are taken, and the tracker ends: no queue can be too full to say so.
+    /// Refuse records and end the tracker: a flag, since a queue could be too full for a message.
     pub(super) closed: AtomicBool,
-    /// Callers that wait until the tracker has taken something out of the channel, or takes nothing any
-    /// more.
+    /// Callers waiting for the tracker to take something out of the channel, or to stop taking records.
     pub(super) space: Arc<Wakers>,
 }
 
-/// How full the channel may be for another record to be taken.
+/// How full the channel may be for another record to be accepted.
 struct Admission {
-    /// By class: the last places are reserved for the more valuable classes.
+    /// By class: the last slots are reserved for the more valuable classes.
     capacity: [usize; 3],
     max_long_bytes: usize,
-    /// From this many waiting records on, the tracker is woken.
+    /// With this many records waiting, the tracker is woken.
     crowded: usize,
     patience: Option<Duration>,
 }
 
-/// What became of a record at the channel.
+/// The channel's decision on a record.
 pub(super) enum Admitted {
     Taken,
     Refused(Refused),
-    /// There is no space, for which a caller can wait.
+    /// There is no space; the caller may wait for some.
     NotNow(Record),
 }
 
-/// What the thread reads and writes.
+/// What the tracker's thread reads and writes.
 pub(super) struct Channels {
     pub(super) inbox: Receiver<Record>,
     pub(super) asked: Receiver<FlushRequest>,
     pub(super) woken: Receiver<()>,
     pub(super) outcomes: Receiver<Outcome>,
     pub(super) claimed: Receiver<Vec<Claimed>>,
-    /// The way to the data store; leads nowhere without one.
+    /// Sends to the data store; does nothing if there is none.
     pub(super) store: Box<dyn Fn(StoreMessage) + Send>,
     pub(super) flusher: FlusherHandle,
     pub(super) notifier: Arc<Notifier>,
@@ -80,7 +78,7 @@ pub(super) struct Channels {
 }
 
 impl Mailbox {
-    /// A mailbox, and the other end of it.
+    /// A mailbox and its other end.
     pub(super) fn new(
         delivery: &DeliveryConfig,
         flusher: FlusherHandle,
@@ -117,22 +115,21 @@ impl Mailbox {
         let _ = self.flushes.send(request);
     }
 
-    /// Refuses records from now on, wakes callers that wait for space, and asks for the end.
+    /// Refuses records from now on, wakes callers waiting for space, and requests the end.
     pub(super) fn close(&self) {
         self.signals.closed.store(true, Ordering::SeqCst);
         self.signals.space.wake_all();
         self.wake_tracker();
     }
 
-    /// After the tracker's end: counts what it will never receive.
+    /// Counts what the tracker will never receive, once it has ended.
     pub(super) fn count_unread(&self) {
         for record in self.unread.try_iter() {
             self.ledger.count_refused(Refused::Closed, record.event.class());
         }
     }
 
-    /// Takes a record, or counts it as refused. Where the overflow policy lets callers wait, this one
-    /// does.
+    /// Takes a record, or counts it as refused. If the overflow policy lets callers wait, this one blocks.
     #[inline]
     pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
         let class = record.event.class();
@@ -146,7 +143,7 @@ impl Mailbox {
         Err(refused)
     }
 
-    /// A record on its way, which is counted from now on.
+    /// A record being handed over, counted from now on.
     #[inline]
     pub(super) fn record(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Record {
         self.ledger.count_offered();
@@ -185,8 +182,8 @@ impl Mailbox {
         blocking(async |caller| self.hand_over(record, None, caller).await)
     }
 
-    /// Hands a record over, or counts it as refused. Where the overflow policy lets callers wait for space,
-    /// this one does: until there is some, its own deadline, the end of the policy's patience, or the close.
+    /// Hands a record over, or counts it as refused. If the overflow policy lets callers wait, this one
+    /// waits: until there is some, its own deadline, the end of the policy's patience, or the close.
     pub(super) async fn hand_over(
         &self,
         record: Record,
@@ -216,7 +213,7 @@ impl Mailbox {
         sent
     }
 
-    /// Reserves bytes for long texts, which most records do not have.
+    /// Reserves bytes for long strings, which most records do not have.
     fn reserve(&self, long_bytes: usize) -> bool {
         if long_bytes == 0 {
             return true;
@@ -224,7 +221,7 @@ impl Mailbox {
         let with = |before: usize| {
             before.checked_add(long_bytes).filter(|bytes| *bytes <= self.admission.max_long_bytes)
         };
-        // What does not fit reserves nothing, not even for a moment in which another record would not fit.
+        // What does not fit reserves nothing, not even briefly, since that could refuse another record.
         self.signals.long_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
     }
 
@@ -235,12 +232,12 @@ impl Mailbox {
     }
 
     pub(super) fn wake_tracker(&self) {
-        // One that has not been seen yet is enough.
+        // One pending signal is enough.
         let _ = self.wake_ups.try_send(());
     }
 }
 
-/// A record that is being handed over. If the task gives up first, it is counted as refused.
+/// A record being handed over. If the task gives up first, it is counted as refused.
 struct Offer<'a> {
     mailbox: &'a Mailbox,
     class: Class,

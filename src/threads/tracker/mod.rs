@@ -1,4 +1,4 @@
-//! The tracker's thread and the way to it.
+//! The tracker's thread and its handle.
 
 mod handle;
 mod mailbox;

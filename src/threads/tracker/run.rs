@@ -1,4 +1,4 @@
-//! The tracker's thread around its state machine: waits, reads the clock, carries effects out.
+//! The tracker's thread around its state machine: waits, reads the clock, carries out effects.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -12,23 +12,23 @@ use crate::engine::{
 use crate::threads::clock::Clock;
 use crate::threads::store::StoreMessage;
 
-/// Records taken from the inbox before everything else is looked at again.
+/// Records taken from the inbox before anything else is checked again.
 const RECORDS_A_TURN: usize = 1_024;
-/// How often the inbox is looked at while records flow. A sender that had to wake the tracker would
-/// pay a system call, a hundred times the send.
+/// How often the inbox is polled while records flow. A sender that had to wake the tracker would pay for a
+/// system call, a hundred times the cost of the send.
 const POLL: Duration = Duration::from_millis(10);
-/// How long after the last record the tracker stops polling and sleeps until it is woken.
+/// How long after the last record the tracker stops polling and sleeps until woken.
 const REST_AFTER: Duration = Duration::from_millis(250);
 
-/// The machine and its channels. The thread only adds waiting and reading the clock, so a simulation runs
-/// everything else.
+/// The machine and its channels. The thread adds only waiting and reading the clock, so that a simulation can
+/// run everything else.
 pub(super) struct TrackerThread {
     channels: Channels,
     pub(super) tracker: Tracker,
     effects: Effects,
     watch: Watch,
     active_until: Option<Moment>,
-    /// This turn has made space in the inbox.
+    /// This turn has freed space in the inbox.
     made_space: bool,
 }
 
@@ -43,12 +43,12 @@ pub(super) enum Event {
     Abandoned,
 }
 
-/// How the thread waits for what happens next.
+/// How the thread waits for the next event.
 #[derive(Clone, Copy, PartialEq)]
 enum Watch {
-    /// Records wait: it does not.
+    /// Records are waiting: not at all.
     Busy,
-    /// Records have come lately: it looks for more in a moment.
+    /// Records have arrived recently: it polls again shortly.
     Polling,
     /// It sleeps until a record or anything else wakes it.
     Resting,
@@ -77,9 +77,9 @@ impl TrackerThread {
         }
     }
 
-    /// Everything that follows from one event; says whether it was the last.
+    /// Handles one event and all that follows from it; returns whether it was the last.
     pub(super) fn turn(&mut self, event: Event, now: Moment, wall: SystemTime) -> bool {
-        self.effects.heard = self.channels.notifier.is_heard();
+        self.effects.has_listeners = self.channels.notifier.has_listeners();
         let (woken, before) = (matches!(event, Event::Woken), self.tracker.stats().recorded);
         let abandoned = self.step(event, now, wall);
         if woken || self.tracker.stats().recorded > before {
@@ -87,7 +87,7 @@ impl TrackerThread {
         }
         self.watch = self.watch(now);
         if self.channels.signals.closed.load(Ordering::SeqCst) && !self.tracker.is_closing() {
-            // What was sent before is still judged, and delivered where a batch is full.
+            // Records sent before are still judged, and delivered if a batch is full.
             self.take_all(now);
             self.tracker.close(now, &mut self.effects);
         }
@@ -142,7 +142,7 @@ impl TrackerThread {
         }
     }
 
-    /// Feeds one event and the records behind it to the machine; says whether every handle is gone.
+    /// Feeds one event and the records behind it to the machine; returns whether all handles are gone.
     fn step(&mut self, event: Event, now: Moment, wall: SystemTime) -> bool {
         match event {
             Event::Record(record) => self.take(record, now),
@@ -169,7 +169,7 @@ impl TrackerThread {
         false
     }
 
-    /// Takes the records that are in the inbox now; returns how many of them there is no room for yet.
+    /// Takes the records that are in the inbox now; returns how many did not fit yet.
     fn take_all(&mut self, now: Moment) -> usize {
         let mut outside = self.channels.inbox.len();
         while outside > 0 && self.tracker.takes_records() && self.take_next(now) {
@@ -178,7 +178,7 @@ impl TrackerThread {
         outside
     }
 
-    /// Takes a record from the inbox, and says whether there was one.
+    /// Takes a record from the inbox, and returns whether there was one.
     fn take_next(&mut self, now: Moment) -> bool {
         self.channels.inbox.try_recv().is_ok_and(|record| {
             self.take(record, now);
@@ -194,8 +194,8 @@ impl TrackerThread {
         self.tracker.record(record.event, record.verdict, now, &mut self.effects);
     }
 
-    /// First asks the store, then publishes the ledger, then informs everyone else: whoever learns of the step
-    /// can rely on the store having been asked.
+    /// First tells the store, then publishes the ledger, then informs everyone else: whoever learns of the
+    /// step can rely on the store having been told.
     fn carry_out(&mut self, oldest_pending: Option<Moment>) {
         for command in self.effects.take_store_commands() {
             (self.channels.store)(StoreMessage::Command(command));

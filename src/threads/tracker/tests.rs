@@ -1,4 +1,4 @@
-//! The channel's bounds and counts, with nobody at its other end.
+//! The channel's bounds and counts, with no tracker at the other end.
 
 use std::future::Future;
 use std::pin::pin;
@@ -83,7 +83,7 @@ fn what_the_tracker_leaves_behind_is_counted() {
 }
 
 #[test]
-fn a_close_needs_no_room_behind_what_waits() {
+fn a_close_needs_no_space_in_a_full_channel() {
     let (mailbox, channels, _) = mailbox(|delivery| delivery.queue_capacity(1));
     for _ in 0..1_000 {
         let (reason, deadline) = (ReleaseReason::Explicit, Moment::default());
@@ -104,7 +104,7 @@ impl Wake for Counter {
 }
 
 #[test]
-fn a_caller_that_waits_is_woken_by_space_alone() {
+fn a_waiting_caller_is_woken_only_by_space() {
     let delivery = DeliveryConfig::builder().lanes(1).queue_capacity(1).max_pending_records(1);
     let delivery = delivery.max_request_events(1).overflow(OverflowPolicy::Wait(1_000 * SECOND));
     let delivery = delivery.build().unwrap();
@@ -134,7 +134,7 @@ fn a_caller_that_waits_is_woken_by_space_alone() {
 }
 
 #[test]
-fn the_store_is_told_of_a_step_before_the_ledger_shows_it() {
+fn the_store_is_asked_before_the_ledger_shows_a_step() {
     let delivery = DeliveryConfig::builder().lanes(1).build().unwrap();
     let (flusher, deliveries) = FlusherHandle::new(1);
     let (_ended, outcomes) = bounded(1);

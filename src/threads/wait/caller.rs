@@ -1,4 +1,4 @@
-//! Whoever waits: a thread that blocks, or a task.
+//! The caller that waits: a blocked thread or a task.
 
 use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,16 @@ use std::time::Instant;
 #[cfg(feature = "async")]
 use super::timer::{TimerHandle, Wait};
 
-/// Who waits, which decides how deadlines are kept. Every call that waits is written once, for both.
+/// Who is waiting, which decides how deadlines are enforced. Every waiting call is written once, for both.
 pub(crate) enum Caller {
-    /// A thread, which is parked until the earliest of the deadlines that it waits for.
+    /// A thread, parked until the earliest deadline that it is waiting for.
     Thread(Mutex<Option<Instant>>),
-    /// A task, which a timer wakes.
+    /// A task, woken by a timer.
     #[cfg(feature = "async")]
     Task(TimerHandle),
 }
 
-/// A deadline of a caller's.
+/// A caller's deadline.
 pub(crate) struct Limit<'a> {
     caller: &'a Caller,
     at: Instant,
@@ -26,18 +26,18 @@ pub(crate) struct Limit<'a> {
     wait: Option<Wait>,
 }
 
-/// Where a thread waits. Not `std::thread::park`, which needs thread-local values.
+/// Where a thread parks. Not `std::thread::park`, which needs thread-local values.
 #[derive(Default)]
 struct Parker {
     woken: Mutex<bool>,
     changed: Condvar,
 }
 
-/// Makes a call that waits, and blocks the thread until its end.
+/// Runs an asynchronous call, blocking the thread until it finishes.
 pub(crate) fn blocking<T>(call: impl AsyncFnOnce(&Caller) -> T) -> T {
     let caller = Caller::Thread(Mutex::default());
     let mut call = pin!(call(&caller));
-    // A call that has nothing to wait for allocates nothing.
+    // A call that does not have to wait allocates nothing.
     if let Poll::Ready(answer) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return answer;
     }
@@ -52,7 +52,7 @@ pub(crate) fn blocking<T>(call: impl AsyncFnOnce(&Caller) -> T) -> T {
 }
 
 impl Caller {
-    /// A wait until then, which begins when it is first polled.
+    /// A wait until `at`, which begins when it is first polled.
     pub(crate) const fn until(&self, at: Instant) -> Limit<'_> {
         Limit {
             caller: self,
@@ -62,7 +62,7 @@ impl Caller {
         }
     }
 
-    /// Until when a thread is parked; the next poll says anew what it waits for.
+    /// Until when to park; the next poll registers its deadlines again.
     fn take_deadline(&self) -> Option<Instant> {
         match self {
             Self::Thread(deadline) => lock(deadline).take(),
@@ -78,14 +78,14 @@ impl Limit<'_> {
         self.at
     }
 
-    /// Whether a call may block for a moment longer.
+    /// Whether the caller may block briefly.
     pub(crate) const fn may_block(&self) -> bool {
         matches!(self.caller, Caller::Thread(_))
     }
 
     #[cfg_attr(
         not(feature = "async"),
-        expect(unused_variables, reason = "a thread keeps its deadlines without being woken")
+        expect(unused_variables, reason = "a thread enforces its deadlines without a waker")
     )]
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // No timer for a deadline that has passed.
@@ -105,7 +105,7 @@ impl Limit<'_> {
 }
 
 impl Parker {
-    /// Blocks until the next wake, or until then.
+    /// Blocks until the next wake, or until `until`.
     fn park(&self, until: Option<Instant>) {
         let mut woken = lock(&self.woken);
         while !*woken {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_between_two_looks_is_not_lost() {
+    fn a_wake_between_two_polls_is_not_lost() {
         let mut looks = 0;
         blocking(async |_| {
             poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! How callers wait, threads and tasks alike: for answers, ends of threads and deadlines, without a runtime.
+//! How callers, both threads and tasks, wait for answers, thread exits and deadlines without a runtime.
 
 mod caller;
 #[cfg(feature = "async")]

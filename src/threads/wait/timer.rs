@@ -1,4 +1,4 @@
-//! The timer: one thread that ends the waits of tasks at their deadlines.
+//! The timer: one thread that ends tasks' waits at their deadlines.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -13,38 +13,38 @@ use crate::engine::{Pending, Reply, question};
 use crate::error::StartError;
 use crate::threads::Worker;
 
-/// A core's one timer: started by the first wait that is not over at once, and after
-/// [`stop`](Self::stop) at work only for as long as a task waits. No actor could keep the deadlines of
-/// its own answers: the one that is late is the one that hangs.
+/// A core's only timer: started by the first wait that is not over at once; after [`stop`](Self::stop) it
+/// runs only as long as a task is waiting. An actor could not enforce the deadlines of its own answers: the
+/// one that is late is the one that hangs.
 #[derive(Clone, Default)]
 pub(crate) struct TimerHandle(Arc<Mutex<Started>>);
 
 #[derive(Default)]
 struct Started {
     stopped: bool,
-    /// Keeps the thread from one wait to the next.
+    /// Keeps the thread running between waits.
     kept: Option<Arc<TimerInbox>>,
-    /// The thread at work, which the waits keep alive too.
+    /// The running thread, which the waits keep alive too.
     at_work: Weak<TimerInbox>,
 }
 
-/// The way to the thread, which ends with the last of these.
+/// The sender to the thread, which ends when the last of these is dropped.
 struct TimerInbox {
-    /// Without a bound, as nobody may wait here; the thread takes commands out as they come.
+    /// Unbounded, since callers must not block here; the thread takes commands out as they arrive.
     commands: Sender<TimerCommand>,
     next: AtomicU64,
 }
 
-/// A moment, and a number that tells waits for the same one apart.
+/// A moment, and a number to distinguish waits for the same moment.
 type Key = (Instant, u64);
 
 enum TimerCommand {
     Set(Key, Reply<()>),
-    /// The wait is over early.
+    /// The wait has ended early.
     Clear(Key),
 }
 
-/// A wait that the timer knows.
+/// A wait registered with the timer.
 pub(crate) struct Wait {
     inbox: Arc<TimerInbox>,
     key: Key,
@@ -57,19 +57,19 @@ struct Timer {
 }
 
 impl TimerHandle {
-    /// Polls a wait, which begins with its first poll. Where the system gives no thread it is over at once:
-    /// a call that cannot keep its deadline does not wait.
+    /// Polls a wait, which begins with its first poll. If no thread can be started, it is over at once: a
+    /// call that cannot keep its deadline does not wait.
     pub(super) fn poll(&self, wait: &mut Option<Wait>, at: Instant, context: &mut Context<'_>) -> Poll<()> {
         if wait.is_none() {
             match self.inbox() {
                 Ok(inbox) => *wait = Some(inbox.set(at)),
-                Err(error) => logged!(error, "no task can wait: {error}"),
+                Err(error) => logged!(error, "the timer cannot start, so tasks do not wait: {error}"),
             }
         }
         wait.as_mut().map_or(Poll::Ready(()), |wait| Pin::new(&mut wait.over).poll(context).map(|_| ()))
     }
 
-    /// Lets the thread end with the last wait.
+    /// Lets the thread end after the last wait.
     pub(crate) fn stop(&self) {
         let mut started = self.lock();
         started.stopped = true;
@@ -78,7 +78,7 @@ impl TimerHandle {
         drop(kept);
     }
 
-    /// Whether there ever was a thread.
+    /// Whether the thread was ever started.
     #[cfg(test)]
     pub(crate) fn has_started(&self) -> bool {
         !Weak::ptr_eq(&self.lock().at_work, &Weak::new())
@@ -90,7 +90,7 @@ impl TimerHandle {
             return Ok(inbox);
         }
         let (commands, taken) = unbounded();
-        // Nobody joins it: it ends by itself, and holds nothing but wakers.
+        // Never joined: it ends by itself, and holds nothing but wakers.
         Worker::start("convert-timer", move || run(&taken))?;
         let inbox = Arc::new(TimerInbox { commands, next: AtomicU64::new(0) });
         started.at_work = Arc::downgrade(&inbox);
@@ -107,7 +107,7 @@ impl TimerInbox {
     fn set(self: Arc<Self>, at: Instant) -> Wait {
         let key = (at, self.next.fetch_add(1, Ordering::Relaxed));
         let (reply, over) = question();
-        // A reply that comes back unsent is dropped, which ends the wait.
+        // A reply that could not be sent is dropped, which ends the wait.
         let _ = self.commands.send(TimerCommand::Set(key, reply));
         Wait { inbox: self, key, over }
     }
@@ -146,7 +146,7 @@ impl Timer {
         self.waits.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Takes out the waits that have ended by now.
+    /// Removes the waits that have ended by now.
     fn over(&mut self, now: Instant) -> Vec<Reply<()>> {
         let mut over = Vec::new();
         while let Some(first) = self.waits.first_entry()
@@ -169,7 +169,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn waits_end_in_order_and_cleared_ones_leave_nothing() {
+    fn waits_end_in_order_and_cleared_ones_are_removed() {
         let (mut timer, now) = (Timer::default(), Instant::now());
         let mut answers = Vec::new();
         for (number, wait) in [3, 1, 2, 1].into_iter().enumerate() {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_is_over_or_endless_starts_no_thread() {
+    fn an_expired_or_endless_wait_starts_no_thread() {
         let (timer, mut context) = (TimerHandle::default(), Context::from_waker(Waker::noop()));
         let task = Caller::Task(timer.clone());
         assert!(task.until(Instant::now()).poll(&mut context).is_ready());
@@ -195,9 +195,9 @@ mod tests {
         assert!(!timer.has_started());
     }
 
-    /// As many waits as there are share one thread, also after the stop.
+    /// Any number of waits share one thread, even after the stop.
     #[test]
-    fn the_thread_lives_as_long_as_a_wait_does() {
+    fn the_thread_lives_as_long_as_any_wait() {
         let (timer, mut context) = (TimerHandle::default(), Context::from_waker(Waker::noop()));
         let task = Caller::Task(timer.clone());
         let mut wait = || {
@@ -213,7 +213,7 @@ mod tests {
         assert!(Weak::ptr_eq(&thread, &timer.lock().at_work));
         assert_eq!(thread.strong_count(), 100);
         drop(after);
-        assert_eq!(thread.strong_count(), 0, "the way to it is gone, so that it ends");
+        assert_eq!(thread.strong_count(), 0, "its sender is gone, so it ends");
         assert!(timer.lock().kept.is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The tasks that wait for one and the same thing.
+//! The tasks waiting for the same thing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,24 +6,24 @@ use std::task::{Context, Waker};
 
 use crate::engine::wake;
 
-/// Tasks to be woken together: when a thread has ended, when an inbox has room again, when there are
-/// events. Whoever changes what they wait for calls [`wake_all`](Self::wake_all) after the change.
+/// Tasks to be woken together: when a thread has ended, when an inbox has space again, when there are events.
+/// Whoever changes what they wait for calls [`wake_all`](Self::wake_all) after the change.
 #[derive(Default)]
 pub(crate) struct Wakers(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    /// By place, of which there may be very many: none is searched for among the others.
+    /// By place; there may be very many, so none is searched for linearly.
     tasks: BTreeMap<Place, Waker>,
     next: u64,
 }
 
-/// A test counts how often two are compared.
+/// Lets a test count comparisons.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(test), derive(PartialEq, Eq, PartialOrd, Ord))]
 struct Place(u64);
 
-/// One task's place among the waiting ones; dropping it gives the place up.
+/// One task's place among those waiting; dropping it frees the place.
 pub(crate) struct Waiter {
     wakers: Arc<Wakers>,
     place: Place,
@@ -32,12 +32,12 @@ pub(crate) struct Waiter {
 impl Wakers {
     /// Wakes every task that has registered since the last call.
     pub(crate) fn wake_all(&self) {
-        // Woken and dropped without the lock: a waker is foreign code.
+        // Woken and dropped after unlocking: a waker is foreign code.
         let tasks = std::mem::take(&mut self.lock().tasks);
         tasks.into_values().for_each(wake);
     }
 
-    /// A place for one task, which does not wait yet.
+    /// A place for one task, which is not waiting yet.
     pub(crate) fn waiter(self: &Arc<Self>) -> Waiter {
         let mut waiting = self.lock();
         let place = Place(waiting.next);
@@ -51,12 +51,12 @@ impl Wakers {
 }
 
 impl Waiter {
-    /// Has the task woken by the next [`Wakers::wake_all`]. The look at what is waited for must come
-    /// after this, or a change in between would be missed.
+    /// Has the task woken by the next [`Wakers::wake_all`]. The condition must be checked after this, or a
+    /// change in between would be missed.
     pub(crate) fn register(&self, context: &Context<'_>) {
         let waker = context.waker().clone();
         let before = self.wakers.lock().tasks.insert(self.place, waker);
-        // Without the lock: a waker is foreign code.
+        // After unlocking: a waker is foreign code.
         drop(before);
     }
 }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_does_not_cost_a_look_at_every_other_one() {
+    fn a_wait_does_not_scan_all_others() {
         const TASKS: u64 = 10_000;
         let wakers = Arc::new(Wakers::default());
         let context = Context::from_waker(Waker::noop());
@@ -112,7 +112,7 @@ mod tests {
         places.iter().for_each(|place| place.register(&context));
         drop(places);
         assert!(wakers.lock().tasks.is_empty());
-        // Three steps each, of which none looks at more than log n nodes of up to eleven.
+        // Three steps each, none of which looks at more than log n nodes of up to eleven.
         assert!(LOOKS.get() < TASKS * 3 * 64, "{} looks", LOOKS.get());
     }
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_woken_once_for_each_registration_and_leaves_nothing_behind() {
+    fn a_task_is_woken_once_per_registration() {
         let (wakers, counter) = (Arc::new(Wakers::default()), Arc::new(Counter::default()));
         let waker = Waker::from(Arc::clone(&counter));
         let mut context = Context::from_waker(&waker);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_executor_that_panics_keeps_the_others_from_nothing() {
+    fn a_panicking_executor_does_not_keep_others_waiting() {
         struct Bad;
         impl Wake for Bad {
             fn wake(self: Arc<Self>) {

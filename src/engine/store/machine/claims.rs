@@ -1,4 +1,4 @@
-//! Claims of records: which can be made now, and what becomes of those whose tracker has ended.
+//! Claims of records: which can be made now, and what becomes of them when their tracker has ended.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -6,15 +6,15 @@ use super::{StoreMachine, Waiting};
 use crate::engine::{ClaimAnswer, ClaimRequest, Claimed, Moment, StoreCommand};
 
 impl StoreMachine {
-    /// The tracker has ended without reading these answers. Its claims with the numbers in `held` are kept, as
-    /// their records were not dropped; all others are free again.
-    pub(crate) fn tracker_ended(&mut self, unheard: Vec<Claimed>, held: HashSet<u64>, now: Moment) {
+    /// The tracker has ended without reading these answers. Its claims whose numbers are in `held` are kept,
+    /// because their records were not dropped; all others are released.
+    pub(crate) fn tracker_ended(&mut self, unread: Vec<Claimed>, held: HashSet<u64>, now: Moment) {
         self.held = held;
-        self.unheard(unheard, now);
+        self.release_unread(unread, now);
     }
 
-    /// Releases what was claimed for a tracker that is gone.
-    pub(crate) fn unheard(&mut self, claimed: Vec<Claimed>, now: Moment) {
+    /// Releases what was claimed for a tracker that has ended.
+    pub(crate) fn release_unread(&mut self, claimed: Vec<Claimed>, now: Moment) {
         let is_free = |it: &Claimed| it.answer == ClaimAnswer::First && !self.held.contains(&it.sequence);
         let keys: Vec<_> = claimed.into_iter().filter(is_free).map(|it| it.key).collect();
         self.command(StoreCommand::Release(keys), now);

@@ -1,37 +1,37 @@
-//! What a drain and the end wait for.
+//! What a drain and a close wait for.
 
 use super::{Asked, Running, StoreEffect, StoreMachine};
 use crate::engine::{Moment, Reply};
 
-/// Someone who waits until what was asked before has been tried, and until when.
+/// A caller that waits until everything requested before has been tried, or until its deadline.
 pub(super) struct Drain {
     pub(super) reply: Reply<()>,
     pub(super) deadline: Moment,
-    /// Visitors with lower tickets are to be offered to the store.
+    /// Visitors with lower tickets have to be offered to the store.
     pub(super) ticket: u64,
-    /// Calls from this one on began after the question.
+    /// Calls from this one on began after the request.
     pub(super) first_call: u64,
-    /// The keys that were accepted before the question.
+    /// Keys accepted before the request.
     pub(super) keys: KeyTotals,
     /// Visitor state has been offered.
     pub(super) written: bool,
-    /// Once everything has been handed over: the calls before this one must have ended.
+    /// Once everything has been handed over: the calls before this one have to end.
     pub(super) until: Option<u64>,
 }
 
-/// How many keys were accepted to be kept and released, ever.
+/// How many keys have ever been accepted for keeping and releasing.
 #[derive(Clone, Copy, Default)]
 pub(super) struct KeyTotals {
     pub(super) keeps: u64,
     pub(super) releases: u64,
 }
 
-/// The end, which is waited for until its deadline.
+/// A close, which is waited for until its deadline.
 pub(super) struct Closing {
     pub(super) deadline: Moment,
     /// Calls from this one on offer everything once more.
     pub(super) first_call: u64,
-    /// The deadline has passed: no write is waited for any longer.
+    /// The deadline has passed: no write is waited for any more.
     pub(super) over: bool,
 }
 
@@ -42,14 +42,14 @@ impl KeyTotals {
 }
 
 impl Drain {
-    /// A write call has ended, which visitors with tickets below `next` do not wait for any more.
+    /// A write call has ended; visitors with tickets below `next` no longer wait for one.
     pub(super) fn wrote(&mut self, call: u64, refused: bool, next: Option<u64>) {
         let through = next.is_none_or(|next| next >= self.ticket);
         if call >= self.first_call {
-            // A refusal counts as a try.
+            // A refusal counts as an attempt.
             self.written = refused || through;
         } else if !through {
-            // A visitor has changed while being written, before the question.
+            // A visitor changed while being written, before the request.
             (self.written, self.until) = (false, None);
         }
     }
@@ -85,18 +85,17 @@ impl StoreMachine {
         }
     }
 
-    /// Whether visitor state waits to be written or is being written.
+    /// Whether visitor state is being written or waiting to be.
     pub(super) fn writes(&self) -> bool {
         self.write_at.is_some() || self.calls.iter().any(|call| matches!(call.asked, Asked::Write))
     }
 
-    /// Whether nothing new can be asked, because calls that are overdue occupy the lanes.
+    /// Whether nothing new can be asked because overdue calls occupy the lanes.
     pub(super) fn hangs(&self, now: Moment) -> bool {
         self.calls.len() + 2 >= Self::LANES && self.calls.iter().all(|call| call.due <= now)
     }
 
-    /// Whether there is nothing left to do but to wait for calls that may never end, or the time for it is
-    /// over.
+    /// Whether all that is left is to wait for calls that may never end, or the time for that is over.
     pub(crate) fn is_idle(&self, now: Moment) -> bool {
         let (over, hangs) = (self.closing.as_ref().is_some_and(|closing| closing.over), self.hangs(now));
         let all_begun = self.reads.is_empty()

@@ -14,7 +14,7 @@ fn claim(sequence: u64) -> StoreCommand {
     StoreCommand::Claim(vec![ClaimRequest { sequence, key }])
 }
 
-/// The calls that a step begins, and what they are about.
+/// The calls that a step begins.
 fn begun(machine: &mut StoreMachine, now: Moment) -> Vec<(u64, Call)> {
     let mut effects = Vec::new();
     machine.settle(now, &mut effects);
@@ -23,7 +23,7 @@ fn begun(machine: &mut StoreMachine, now: Moment) -> Vec<(u64, Call)> {
 }
 
 #[test]
-fn a_claim_waits_for_the_release_of_its_key_and_no_other_does() {
+fn a_claim_waits_only_for_the_release_of_its_own_key() {
     let (mut machine, now) = (machine(), Moment::default());
     machine.command(StoreCommand::Release(vec!["a".into()]), now);
     machine.command(claim(0), now);
@@ -55,7 +55,7 @@ fn a_claim_behind_a_release_that_hangs_is_given_up_in_time() {
 }
 
 #[test]
-fn keys_that_find_no_room_are_told_of() {
+fn keys_that_do_not_fit_are_reported() {
     let (mut machine, now) = (machine(), Moment::default());
     let keys = |from: usize, to: usize| (from..to).map(|number| number.to_string()).collect();
     machine.command(StoreCommand::Keep(keys(0, MAX_KEYS)), now);
@@ -68,7 +68,7 @@ fn keys_that_find_no_room_are_told_of() {
 }
 
 #[test]
-fn a_claim_that_is_answered_late_is_answered_all_the_same() {
+fn a_claim_answered_late_is_still_answered() {
     let (mut machine, mut now) = (machine(), Moment::default());
     (0..2).for_each(|sequence| machine.command(claim(sequence), now));
     let calls = begun(&mut machine, now);
@@ -94,11 +94,11 @@ fn a_claim_that_is_answered_late_is_answered_all_the_same() {
 }
 
 #[test]
-fn what_a_tracker_that_has_ended_does_not_hear_is_released() {
+fn claims_an_ended_tracker_did_not_read_are_released() {
     let (mut machine, now) = (machine(), Moment::default());
     let answers = [ClaimAnswer::First, ClaimAnswer::Repeated, ClaimAnswer::Failed];
     let claimed = answers.map(|answer| Claimed { sequence: 0, key: format!("{answer:?}"), answer });
-    machine.unheard(claimed.into(), now);
+    machine.release_unread(claimed.into(), now);
     let calls = begun(&mut machine, now);
     assert!(matches!(&calls[..], [(_, Call::Release(keys))] if keys == &["First"]), "{calls:?}");
 }
@@ -109,7 +109,7 @@ fn asked_drain(machine: &mut StoreMachine, ticket: u64, deadline: Moment, now: M
     drained
 }
 
-/// Ends calls, and says whether a drain was answered by then.
+/// Ends calls, and returns whether a drain has been answered by then.
 fn end_all(machine: &mut StoreMachine, ids: std::ops::Range<u64>, done: fn() -> Done, now: Moment) -> bool {
     let mut effects = Vec::new();
     for id in ids {
@@ -123,13 +123,13 @@ const WROTE: fn() -> Done = || Done::Write { written: 1, refused: 0, next: None 
 const LONG: Duration = Duration::from_secs(99);
 
 #[test]
-fn a_drain_is_credited_by_no_write_that_began_before_it() {
+fn a_write_begun_before_a_drain_does_not_count_for_it() {
     let (mut machine, now) = (machine(), Moment::default());
     for _ in 0..WRITE_LANES {
         machine.command(StoreCommand::Write, now);
         assert_eq!(begun(&mut machine, now).len(), 1);
     }
-    // Another visitor waits for a lane.
+    // Another visitor is waiting for a lane.
     machine.command(StoreCommand::Write, now);
     let _drained = asked_drain(&mut machine, 9, now + LONG, now);
     assert!(!end_all(&mut machine, 0..WRITE_LANES as u64, WROTE, now));
@@ -137,14 +137,14 @@ fn a_drain_is_credited_by_no_write_that_began_before_it() {
 }
 
 #[test]
-fn who_changes_while_an_older_call_writes_him_holds_up_a_drain() {
+fn a_visitor_that_changes_while_written_holds_up_a_drain() {
     let (mut machine, now) = (machine(), Moment::default());
     machine.command(StoreCommand::Write, now);
     begun(&mut machine, now);
     machine.command(StoreCommand::Write, now);
     let _drained = asked_drain(&mut machine, 9, now + LONG, now);
     begun(&mut machine, now);
-    assert!(!end_all(&mut machine, 1..2, WROTE, now), "the older one runs");
+    assert!(!end_all(&mut machine, 1..2, WROTE, now), "the older call is still running");
     let changed = || Done::Write { written: 1, refused: 0, next: Some(3) };
     assert!(!end_all(&mut machine, 0..1, changed, now));
     assert_eq!(begun(&mut machine, now + GAP).len(), 1);
@@ -152,7 +152,7 @@ fn who_changes_while_an_older_call_writes_him_holds_up_a_drain() {
 }
 
 #[test]
-fn a_drain_waits_for_the_keys_before_it_and_for_no_later_ones() {
+fn a_drain_waits_for_earlier_keys_and_no_later_ones() {
     let keep = |keys: usize| StoreCommand::Keep(vec![String::new(); keys]);
     let (mut machine, now) = (machine(), Moment::default());
     for _ in 0..6 {
@@ -163,7 +163,7 @@ fn a_drain_waits_for_the_keys_before_it_and_for_no_later_ones() {
     machine.command(keep(1), now);
     let _drained = asked_drain(&mut machine, 0, now + LONG, now);
     begun(&mut machine, now);
-    assert!(!end_all(&mut machine, 0..6, || Done::KeysUpdated, now), "it has been handed over, no more");
+    assert!(!end_all(&mut machine, 0..6, || Done::KeysUpdated, now), "it has only been handed over");
     machine.command(keep(7 * MOST), now);
     begun(&mut machine, now);
     assert!(!machine.keeps.is_empty());
@@ -171,7 +171,7 @@ fn a_drain_waits_for_the_keys_before_it_and_for_no_later_ones() {
 }
 
 #[test]
-fn a_slow_write_is_waited_for_until_the_deadline_and_told_of() {
+fn a_slow_write_is_reported_at_the_deadline() {
     let (mut machine, mut now) = (machine(), Moment::default());
     machine.command(StoreCommand::Write, now);
     let [drain, close] = [5, 9].map(|seconds| now + Duration::from_secs(seconds));
@@ -194,7 +194,7 @@ fn a_slow_write_is_waited_for_until_the_deadline_and_told_of() {
 }
 
 #[test]
-fn keys_that_wait_are_bounded_in_bytes_too() {
+fn waiting_keys_are_bounded_in_bytes_too() {
     const KEY: usize = 20_000;
     for release in [false, true] {
         let (mut machine, now) = (machine(), Moment::default());
@@ -208,10 +208,10 @@ fn keys_that_wait_are_bounded_in_bytes_too() {
         ask(&mut machine);
         begun(&mut machine, now);
         ask(&mut machine);
-        assert_eq!(machine.waiting(), fits, "what a call is about takes its place");
+        assert_eq!(machine.waiting(), fits, "the keys in a call count too");
         end_all(&mut machine, 0..100, || Done::KeysUpdated, now);
         assert_eq!((machine.waiting(), machine.key_bytes), (0, 0));
         ask(&mut machine);
-        assert_eq!(machine.waiting(), fits, "there is room again");
+        assert_eq!(machine.waiting(), fits, "there is space again");
     }
 }

@@ -1,9 +1,9 @@
-//! Records and their deduplication marks, with a data store and without.
+//! Records and their deduplication marks, with and without a data store.
 
 use super::*;
 use crate::engine::{ClaimAnswer, Claimed};
 
-/// What a step wants of the data store.
+/// What a step wants from the data store.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
     claims: Vec<u64>,
@@ -18,7 +18,7 @@ impl Bench {
         bench
     }
 
-    /// Ends a step; returns the delivery that it begins, and what it wants of the store.
+    /// Ends a step; returns the delivery that it begins, and what it wants from the store.
     fn settle_with_store(&mut self) -> (Option<Delivery>, Wanted) {
         self.tracker.settle(self.now, &mut self.effects);
         assert!(self.tracker.stats().is_balanced(), "{:?}", self.tracker.stats());
@@ -46,7 +46,7 @@ impl Bench {
 const KEY: &str = r#"dedup:["1", "3"]"#;
 
 #[test]
-fn a_dropped_record_can_be_recorded_again_whatever_dropped_it() {
+fn a_dropped_record_can_be_recorded_again() {
     type Loss = fn(&mut Bench, Delivery);
     let losses: [Loss; 3] = [
         |bench, delivery| drop(bench.answer(delivery, 400)),
@@ -56,7 +56,7 @@ fn a_dropped_record_can_be_recorded_again_whatever_dropped_it() {
             bench.settle();
         },
         |bench, delivery| {
-            // What comes back finds its place taken by revenue.
+            // A returning record finds its place taken by revenue.
             bench.convert_with(2, Some(1.0));
             bench.convert_with(3, Some(1.0));
             bench.fail(delivery);
@@ -84,9 +84,9 @@ fn a_record_waits_for_its_claim_and_keeps_it_once_delivered() {
     assert_eq!(
         (bench.tracker.stats().pending, bench.tracker.wake_at()),
         (1, Some(bench.now + 5 * SECOND)),
-        "memory decides then"
+        "then memory decides"
     );
-    assert_eq!(bench.convert(1), Verdict::Repeated, "by the memory of this process");
+    assert_eq!(bench.convert(1), Verdict::Repeated, "from this process's memory");
     let (begun, wanted) = bench.claimed(0, ClaimAnswer::First);
     assert_eq!(wanted, Wanted::default());
     bench.end(begun.unwrap(), delivery_answer(200, None));
@@ -97,7 +97,7 @@ fn a_record_waits_for_its_claim_and_keeps_it_once_delivered() {
 }
 
 #[test]
-fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
+fn after_the_delivery_the_store_detects_repetitions() {
     let mut bench = Bench::with_store();
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
@@ -108,7 +108,7 @@ fn what_the_store_has_is_the_stores_to_judge_after_the_delivery() {
 }
 
 #[test]
-fn what_the_store_knows_is_repeated_and_asked_about_again() {
+fn marks_in_the_store_are_repetitions_and_asked_about_again() {
     let mut bench = Bench::with_store();
     for sequence in 0..2 {
         let (reply, verdict) = question();
@@ -140,7 +140,7 @@ fn a_forced_repetition_sends_its_goal_data_alone() {
 }
 
 #[test]
-fn a_record_that_the_store_does_not_answer_for_goes_on() {
+fn a_record_goes_out_if_the_store_does_not_answer() {
     let mut bench = Bench::with_store();
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
@@ -156,13 +156,13 @@ fn a_dropped_record_releases_its_lease() {
     bench.settle_with_store();
     let (begun, _) = bench.claimed(0, ClaimAnswer::First);
     assert_eq!(bench.answer_with_store(begun.unwrap(), 400).releases, [KEY]);
-    // One whose answer comes after the end of its record.
+    // One whose answer arrives after its record is gone.
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
     bench.now += DeliveryConfig::DEFAULT_MAX_AGE;
     assert_eq!(bench.settle_with_store().1, Wanted::default());
     assert_eq!(bench.claimed(1, ClaimAnswer::First).1.releases, ["key"]);
-    // And those that a close leaves behind: one whose claim is answered, and one whose claim is not.
+    // And those left behind by a close: one whose claim has been answered, and one whose claim has not.
     bench.record(conversion(2, None, false));
     bench.settle_with_store();
     let (in_flight, _) = bench.claimed(2, ClaimAnswer::First);
@@ -174,7 +174,7 @@ fn a_dropped_record_releases_its_lease() {
     assert_eq!(bench.claimed(4, ClaimAnswer::First).1.releases, ["key"]);
     assert!(in_flight.is_some() && !bench.tracker.is_done());
     bench.tracker.finish(std::iter::empty(), &mut bench.effects);
-    assert_eq!(bench.settle_with_store().1, Wanted::default(), "what was in flight may have arrived");
+    assert_eq!(bench.settle_with_store().1, Wanted::default(), "records in flight may have arrived");
     assert_eq!(bench.tracker.claims.held().len(), 0);
 }
 
@@ -186,17 +186,21 @@ impl Bench {
 }
 
 #[test]
-fn a_record_made_again_takes_over_the_claim_of_a_dropped_one() {
+fn a_repeated_record_takes_over_a_dropped_ones_claim() {
     for answer in [ClaimAnswer::First, ClaimAnswer::Failed] {
         let mut bench = Bench::with_store();
         bench.record(conversion(1, None, false));
         assert_eq!(bench.settle_with_store().1.claims, [0]);
-        // Twice: the claim goes on to whoever comes last.
+        // Twice: the claim passes to the latest record.
         for _ in 0..2 {
             bench.now += DeliveryConfig::DEFAULT_MAX_AGE;
             bench.settle_with_store();
             assert_eq!(bench.record(conversion(1, None, false)), None);
-            assert_eq!(bench.settle_with_store().1, Wanted::default(), "no claim that would find the first");
+            assert_eq!(
+                bench.settle_with_store().1,
+                Wanted::default(),
+                "no claim that would run into the first"
+            );
         }
         let claimed = Claimed { sequence: 0, key: KEY.into(), answer };
         bench.tracker.claimed(claimed, &mut bench.effects);
@@ -208,7 +212,7 @@ fn a_record_made_again_takes_over_the_claim_of_a_dropped_one() {
     }
 }
 
-/// A delivery of so many records, from the first visitor on, whose claims are late.
+/// A delivery of this many records, starting with the first visitor, whose claims are late.
 fn late(records: u32) -> (Bench, Delivery) {
     let mut bench = Bench::new(records as usize, 100, None);
     bench.tracker.store = true;
@@ -231,7 +235,7 @@ fn kept(key: &str) -> Wanted {
 }
 
 #[test]
-fn a_late_lease_of_a_record_at_hand_goes_with_it() {
+fn a_late_lease_goes_with_its_record_in_flight() {
     for (status, told) in [(200, kept(KEY)), (400, released(KEY))] {
         let (mut bench, begun) = late(1);
         assert_eq!(bench.claimed(0, ClaimAnswer::First).1, Wanted::default());
@@ -241,7 +245,7 @@ fn a_late_lease_of_a_record_at_hand_goes_with_it() {
 }
 
 #[test]
-fn a_late_lease_of_a_record_that_waits_goes_with_it() {
+fn a_late_lease_goes_with_its_waiting_record() {
     let (mut bench, begun) = late(1);
     bench.fail(begun);
     assert_eq!(bench.claimed(0, ClaimAnswer::First).1, Wanted::default());
@@ -251,11 +255,11 @@ fn a_late_lease_of_a_record_that_waits_goes_with_it() {
 }
 
 #[test]
-fn a_late_lease_of_a_record_under_suspicion_goes_with_it() {
+fn a_late_lease_goes_with_its_suspected_record() {
     let (mut bench, begun) = late(2);
     bench.end(begun, delivery_answer(400, None));
     let half = bench.settle_with_store().0.unwrap();
-    assert_eq!(sequences(&half), [0], "the other one is suspected when this one is taken");
+    assert_eq!(sequences(&half), [0], "the other is suspected once this one is accepted");
     assert_eq!(bench.claimed(1, ClaimAnswer::First).1, Wanted::default());
     let Wanted { keeps, releases, .. } = bench.answer_with_store(half, 200);
     assert_eq!((keeps, releases), (vec![KEY.into()], vec![r#"dedup:["2", "3"]"#.into()]));
@@ -273,20 +277,20 @@ fn a_late_lease_is_kept_if_delivered_and_released_if_dropped() {
 }
 
 #[test]
-fn a_record_made_again_takes_over_a_late_claim() {
+fn a_repeated_record_takes_over_a_late_claim() {
     for (status, told) in [(200, kept(KEY)), (400, released(KEY))] {
         let (mut bench, begun) = late(1);
         assert_eq!(bench.answer_with_store(begun, 400), Wanted::default());
         assert_eq!(bench.record(conversion(1, None, false)), Some(Verdict::Accepted));
         let (begun, wanted) = bench.settle_with_store();
-        assert_eq!(wanted, Wanted::default(), "no claim that would find the first one's lease");
+        assert_eq!(wanted, Wanted::default(), "no claim that would run into the first one's lease");
         assert_eq!(bench.claimed(0, ClaimAnswer::First).1, Wanted::default());
         assert_eq!(bench.answer_with_store(begun.unwrap(), status), told);
     }
 }
 
 #[test]
-fn a_late_answer_that_gives_no_lease_changes_nothing() {
+fn a_late_answer_without_a_lease_changes_nothing() {
     for answer in [ClaimAnswer::Repeated, ClaimAnswer::Failed] {
         let (mut bench, begun) = late(1);
         assert_eq!(bench.claimed(0, answer).1, Wanted::default());
@@ -300,7 +304,7 @@ fn an_unanswered_claim_holds_up_no_other_record() {
     [1, 2, 3].iter().for_each(|visitor| _ = bench.record(conversion(*visitor, None, false)));
     bench.settle_with_store();
     let (begun, _) = bench.claimed(2, ClaimAnswer::First);
-    assert!(begun.is_none(), "for the order's sake, for a moment");
+    assert!(begun.is_none(), "held up briefly to keep the order");
     bench.now = bench.tracker.wake_at().unwrap();
     let (begun, _) = bench.settle_with_store();
     assert_eq!(sequences(begun.as_ref().unwrap()), [2]);
@@ -315,7 +319,7 @@ fn memory_decides_when_half_of_a_flush_is_over() {
     bench.settle_with_store();
     let none = bench.flush_within(Duration::ZERO, false);
     bench.settle_with_store();
-    assert_eq!(none.try_recv().unwrap().pending, 1, "no time to deliver it");
+    assert_eq!(none.try_recv().unwrap().pending, 1, "there is no time to deliver it");
     let flushed = bench.flush_within(SECOND, false);
     let start = bench.now;
     bench.record(conversion(2, None, false));
@@ -328,13 +332,13 @@ fn memory_decides_when_half_of_a_flush_is_over() {
     bench.answer_with_store(begun.unwrap(), 200);
     let report = flushed.try_recv().unwrap();
     assert_eq!((report.delivered, report.pending), (1, 0));
-    // The answer comes when nobody waits for it any more.
+    // The answer arrives when nobody is waiting for it any more.
     assert_eq!(bench.claimed(0, ClaimAnswer::Late).1, Wanted::default());
     assert_eq!(bench.tracker.stats().store_timeouts, 1, "counted once");
 }
 
 #[test]
-fn memory_decides_at_a_close_and_a_full_batch_goes_out() {
+fn memory_decides_at_a_close_and_a_full_batch_is_sent() {
     let mut bench = Bench::with_store();
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
@@ -347,14 +351,14 @@ fn memory_decides_at_a_close_and_a_full_batch_goes_out() {
 }
 
 #[test]
-fn memory_answers_for_a_store_that_fails_after_a_delivery() {
+fn memory_stands_in_for_a_store_that_fails_after_a_delivery() {
     for answer in [ClaimAnswer::Failed, ClaimAnswer::Unasked, ClaimAnswer::Late] {
         let mut bench = Bench::with_store();
         bench.record(conversion(1, None, false));
         bench.settle_with_store();
         let (begun, _) = bench.claimed(0, ClaimAnswer::First);
         bench.answer_with_store(begun.unwrap(), 200);
-        // Again and again: what memory knows stays.
+        // Repeatedly: what memory knows stays.
         for sequence in 1..3 {
             assert_eq!(bench.record(conversion(1, None, false)), None, "the store is asked");
             assert_eq!(bench.settle_with_store().1.claims, [sequence]);
@@ -365,8 +369,8 @@ fn memory_answers_for_a_store_that_fails_after_a_delivery() {
         bench.record(conversion(1, None, false));
         bench.settle_with_store();
         bench.claimed(3, ClaimAnswer::Late);
-        assert_eq!(bench.claimed(3, ClaimAnswer::First).1, released("key"), "a repetition holds nothing");
-        // Erased in the store it is a first one, which is dropped, and then another.
+        assert_eq!(bench.claimed(3, ClaimAnswer::First).1, released("key"), "a repetition holds no lease");
+        // Once erased in the store it counts as a first one, which is dropped, and then another.
         bench.record(conversion(1, None, false));
         bench.settle_with_store();
         let (begun, _) = bench.claimed(4, ClaimAnswer::First);
@@ -378,7 +382,7 @@ fn memory_answers_for_a_store_that_fails_after_a_delivery() {
 }
 
 #[test]
-fn a_dropped_repetition_leaves_the_mark_of_what_was_delivered() {
+fn a_dropped_repetition_leaves_the_delivered_records_mark() {
     let mut bench = Bench::with_store();
     bench.record(conversion(1, None, false));
     bench.settle_with_store();
@@ -396,7 +400,7 @@ fn a_dropped_repetition_leaves_the_mark_of_what_was_delivered() {
 }
 
 #[test]
-fn a_store_that_hangs_leaves_no_more_waiting_than_the_backlog() {
+fn a_hung_store_holds_up_no_more_than_a_backlog_of_records() {
     let mut bench = Bench::new(100, 10, None);
     bench.tracker.store = true;
     let (mut asked, mut verdicts) = (0, Vec::new());

@@ -1,11 +1,11 @@
-//! Endpoints that refuse a request: for one of its records, or whatever is in it.
+//! Endpoints that refuse a request: because of one of its records, or whatever it contains.
 
 use super::*;
 use crate::engine::LifecycleEvent;
 
 impl Bench {
-    /// Lets an endpoint that refuses these visitors answer until nothing is left to send; returns how many
-    /// requests it took.
+    /// Lets an endpoint that refuses these visitors answer until nothing is left to send; returns the number
+    /// of requests.
     fn answer_all(&mut self, mut delivery: Delivery, refused: &[u32]) -> u64 {
         let before = self.tracker.stats().requests;
         loop {
@@ -35,8 +35,8 @@ fn one_bad_record_costs_itself_and_a_logarithm_of_requests() {
             let requests = bench.answer_all(delivery, &[culprit]);
             let stats = bench.tracker.stats();
             assert_eq!((stats.dropped.rejected.total(), stats.delivered), (1, u64::from(records) - 1));
-            // The one that was refused, and what it took to find out why; then the good ones that no
-            // request of the search carried.
+            // The one that was refused, the search for the cause, and then the good records that no request
+            // of the search carried.
             let search = u64::from(records.next_power_of_two().ilog2());
             assert!(requests <= 1 + search + 1, "{requests} requests for one of {records}");
             let report = report.try_recv().unwrap();
@@ -67,14 +67,14 @@ fn an_outage_in_the_middle_of_the_search_loses_nothing() {
     assert!(bench.fail(half).is_none());
     assert_eq!(bench.tracker.stats().pending_places.to_retry, 8);
     let half = bench.wake().unwrap();
-    assert_eq!(half.records.len(), 4, "what is known is not forgotten");
+    assert_eq!(half.records.len(), 4, "earlier findings are kept");
     bench.answer_all(half, &[7]);
     let stats = bench.tracker.stats();
     assert_eq!((stats.dropped.rejected.total(), stats.delivered), (1, 7));
 }
 
 #[test]
-fn an_endpoint_that_refuses_everything_is_not_hurried() {
+fn an_endpoint_that_refuses_everything_is_tried_slowly() {
     let mut bench = Bench::new(1, 100, None);
     (0..3).for_each(|visitor| bench.expose(visitor));
     let delivery = bench.settle().unwrap();
@@ -89,10 +89,10 @@ fn an_endpoint_that_refuses_everything_is_not_hurried() {
 }
 
 #[test]
-fn a_gone_key_costs_nothing_when_it_is_mended_and_is_told_once() {
+fn a_revoked_key_is_reported_once_and_loses_nothing() {
     for status in [401, 403, 404, 410] {
         let mut bench = Bench::new(1, 1_000, None);
-        bench.effects.heard = true;
+        bench.effects.has_listeners = true;
         (0..100).for_each(|visitor| bench.expose(visitor));
         let mut told = 0;
         let mut delivery = bench.settle().unwrap();
@@ -116,7 +116,7 @@ fn a_gone_key_costs_nothing_when_it_is_mended_and_is_told_once() {
 }
 
 #[test]
-fn a_record_that_nothing_but_failures_answer_holds_up_no_other() {
+fn a_record_that_always_fails_holds_up_no_other() {
     let mut bench = Bench::new(10_000, 10_000, None);
     (0..300).for_each(|visitor| bench.expose(visitor));
     bench.flush_within(1_000_000 * SECOND, false);
@@ -129,11 +129,11 @@ fn a_record_that_nothing_but_failures_answer_holds_up_no_other() {
         requests += 1;
         assert!(requests < 60, "{} delivered", bench.tracker.stats().delivered);
     }
-    assert_eq!(bench.tracker.stats().pending, 1, "it is kept until it is too old");
+    assert_eq!(bench.tracker.stats().pending, 1, "it is kept until it expires");
 }
 
 #[test]
-fn an_endpoint_that_finds_everything_too_large_is_left_alone() {
+fn an_endpoint_that_finds_all_requests_too_large_gets_a_pause() {
     let mut bench = Bench::new(10_000, 10_000, None);
     (0..5_000).for_each(|visitor| bench.expose(visitor));
     bench.flush();

@@ -1,4 +1,4 @@
-//! What the endpoint asks for by a `Retry-After`, where several attempts or flushes meet it.
+//! A `Retry-After` met by several attempts or flushes.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn a_retry_after_outlasts_the_success_of_an_earlier_attempt() {
     let later = bench.settle().unwrap();
     bench.end(later, limited(9));
     assert!(bench.settle().is_none());
-    assert!(bench.answer(earlier, 200).is_none(), "the endpoint asked to be left alone since it began");
+    assert!(bench.answer(earlier, 200).is_none(), "the endpoint has asked for a wait since it began");
     let asked_at = bench.now;
     let delivery = bench.wake().unwrap();
     assert_eq!((bench.now, delivery.records.len()), (asked_at + 9 * SECOND, 1));

@@ -1,29 +1,29 @@
-//! Bugs on purpose, so that the simulation can be seen to find them. They live where the simulation holds
-//! the pipeline, so that no machine has a branch for them.
+//! Planted bugs, to show that the simulation finds them. They live where the simulation drives the pipeline,
+//! so that no machine has a branch for them.
 
-/// What is wrong.
+/// The bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bug {
-    /// A delivery counts as taken whatever the answer to it was.
+    /// A delivery counts as successful whatever the answer was.
     EarlyAck,
-    /// What a failed delivery carried is forgotten.
+    /// The records of a failed delivery are forgotten.
     LostBatch,
-    /// What was delivered is sent once more.
+    /// Delivered records are sent once more.
     DoubleSend,
-    /// After a failure the endpoint is tried again at once.
+    /// After a failure the endpoint is retried at once.
     NoPause,
     /// A dropped record leaves its deduplication mark behind in the store.
     LeftMark,
     /// A flush is answered by the first failure.
     EarlyEnd,
-    /// The tracker does nothing while the data store is asked about a record.
+    /// The tracker blocks while the data store is asked about a record.
     AwaitedStore,
-    /// The store's late answer to a claim is not heard.
+    /// The store's late answer to a claim is ignored.
     LostLease,
-    /// Beside a store, memory keeps a few marks only, so that a store that fails lets what was delivered be sent
-    /// again.
+    /// With a store, memory keeps only a few marks, so that a failing store allows delivered records to be
+    /// sent again.
     Forgotten,
-    /// A reading counts what has just moved from the channel to the tracker in both places.
+    /// A reading counts a record that has just moved from the channel to the tracker in both places.
     CountedTwice,
 }
 

@@ -1,6 +1,6 @@
-//! Where a simulated run takes its choices from: a seed, or an exhaustive list.
+//! Where a simulated run gets its choices: from a seed, or from an exhaustive enumeration.
 
-/// A source of choices; the same source gives the same run.
+/// A source of choices; the same source produces the same run.
 pub(super) trait Choices {
     /// A number from zero up to, but not including, `ways`.
     fn below(&mut self, ways: usize) -> usize;
@@ -9,13 +9,13 @@ pub(super) trait Choices {
         ways[self.below(ways.len())].clone()
     }
 
-    /// True once in so many times.
+    /// True once in this many times, on average.
     fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 }
 
-/// Random ones (SplitMix64).
+/// Random choices (SplitMix64).
 pub(super) struct Seeded(pub(super) u64);
 
 impl Choices for Seeded {
@@ -28,16 +28,16 @@ impl Choices for Seeded {
     }
 }
 
-/// Every sequence of choices, one run after the other: the last choice that has another way takes it.
+/// Every sequence of choices, run by run: the last choice with an untried alternative takes it.
 #[derive(Default)]
 pub(super) struct Every {
-    /// Of each choice of the run: the way taken, and how many there were.
+    /// For each choice of the run: the alternative taken, and how many there were.
     taken: Vec<(usize, usize)>,
     at: usize,
 }
 
 impl Every {
-    /// Prepares the next run; says whether there is one.
+    /// Prepares the next run; returns whether there is one.
     pub(super) fn next_run(&mut self) -> bool {
         self.at = 0;
         while let Some((way, ways)) = self.taken.pop() {
@@ -56,7 +56,7 @@ impl Choices for Every {
             self.taken.push((0, ways));
         }
         let (way, known) = self.taken[self.at];
-        assert_eq!(known, ways, "a run depends on its choices alone");
+        assert_eq!(known, ways, "a run depends only on its choices");
         self.at += 1;
         way
     }

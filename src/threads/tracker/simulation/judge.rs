@@ -1,5 +1,5 @@
-//! The outside judge: what every caller was told, and what the endpoint has taken. The ledger is judged by
-//! these, not the other way round.
+//! The independent judge: what every caller was told, and what the endpoint has accepted. The ledger is
+//! judged by these, not the other way round.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use super::store::SimulatedStore;
 use crate::engine::{ByClass, Moment, Pending, Refused, Stats, TrackedEvent, Verdict, mark_key};
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
-/// Bytes from which on a record counts as long.
+/// From this many bytes on, a record counts as long.
 const LONG: usize = 256;
 
 pub(super) struct Judge {
     delivery: DeliveryConfig,
     store: Option<Arc<SimulatedStore>>,
     calls: Vec<Call>,
-    /// The calls of each visitor, all of one goal or experience.
+    /// Each visitor's calls, all for the same goal or experience.
     visitors: HashMap<String, Vec<usize>>,
     accounts: Vec<Account>,
-    /// Requests that the endpoint took again after it had answered nobody.
+    /// Requests that the endpoint accepted again after its first answer was lost.
     pub(super) twice: u64,
 }
 
@@ -27,37 +27,37 @@ pub(super) struct Judge {
 struct Call {
     process: usize,
     visitor: String,
-    /// Of its mark in a data store.
+    /// The key of its mark in a data store.
     key: String,
     event: TrackedEvent,
     at: Moment,
-    /// What the caller was told at once; `None` is accepted.
+    /// What the caller was told at once; `None` means accepted.
     refused: Option<Refused>,
     asked: Option<Pending<Verdict>>,
     verdict: Option<Verdict>,
-    /// The endpoint refuses requests with it.
+    /// The endpoint refuses requests that contain it.
     culprit: bool,
-    /// Requests with it that the endpoint has taken.
+    /// How many requests with it the endpoint has accepted.
     taken: usize,
-    /// It has taken it and answered.
+    /// The endpoint has accepted it and answered.
     answered: bool,
-    /// The tracker has heard the answer.
+    /// The tracker has received the answer.
     acknowledged: bool,
     /// The first call after that.
     acknowledged_before: Option<usize>,
-    /// Its process ended while it was on its way.
+    /// Its process ended while it was in flight.
     abandoned: bool,
-    /// The first call after it was known to be dropped.
+    /// The first call after it was known to have been dropped.
     dropped_before: Option<usize>,
 }
 
-/// What is known of a process.
+/// What is known about a process.
 #[derive(Default)]
 struct Account {
     calls: Vec<usize>,
     last: Stats,
     acknowledged: u64,
-    /// Requests with one record that were refused for good, and of these those that were too large.
+    /// Requests with a single record that were refused for good, and how many of them were too large.
     refused_alone: u64,
     too_large_alone: u64,
 }
@@ -117,16 +117,16 @@ impl Judge {
         self.calls[call].process
     }
 
-    /// The endpoint has taken a request with these calls, and so many events of each.
+    /// The endpoint has accepted a request with these calls, each with this many events.
     pub(super) fn took(&mut self, taken: &HashMap<usize, usize>, answered: bool) {
         for (number, events) in taken {
             let call = &mut self.calls[*number];
             let who = &call.visitor;
-            assert_eq!(*events, call.event.wire_events(), "{who}'s record is whole");
+            assert_eq!(*events, call.event.wire_events(), "{who}'s record is complete");
             assert_eq!(call.refused, None, "{who}'s caller was told that it was refused");
-            let lost = matches!(call.verdict, Some(Verdict::NoRoom | Verdict::Repeated));
+            let lost = matches!(call.verdict, Some(Verdict::BacklogFull | Verdict::Repeated));
             assert!(!lost, "{who}'s caller was told {:?}", call.verdict);
-            assert!(!call.answered, "{who}'s record is taken again after the endpoint's answer");
+            assert!(!call.answered, "{who}'s record is accepted again after the endpoint's answer");
             assert!(!call.culprit, "the endpoint refuses {who}");
             self.twice += u64::from(call.taken > 0);
             call.taken += 1;
@@ -135,16 +135,16 @@ impl Judge {
             let others = self.visitors[&call.visitor].iter().filter(|other| *other != number);
             if others.clone().any(|other| self.calls[*other].answered) {
                 let excused = self.store.as_ref().is_some_and(|store| store.is_doubtful(&call.key));
-                assert!(excused, "{} is delivered for the second time", call.visitor);
+                assert!(excused, "{} is delivered a second time", call.visitor);
                 self.twice += 1;
             }
-            // Whatever the store does: what it has erased is first again.
+            // Whatever the store does: what it has erased counts as the first again.
             let was_here = others.map(|other| &self.calls[*other]).any(|other| {
                 let before = other.acknowledged_before.is_some_and(|first| first <= *number);
                 before && other.process == call.process
             });
             let erased = self.store.as_ref().is_some_and(|store| store.was_freed(&call.key));
-            assert!(!was_here || erased, "{} is delivered by its process again", call.visitor);
+            assert!(!was_here || erased, "{} is delivered again by its process", call.visitor);
         }
     }
 
@@ -153,17 +153,17 @@ impl Judge {
         self.store.as_ref().is_some_and(|store| store.has_failed(&call.key))
     }
 
-    /// The tracker hears that a delivery was taken.
+    /// The tracker learns that a delivery was accepted.
     pub(super) fn acknowledge(&mut self, number: usize) {
         let first = self.calls.len();
         let call = &mut self.calls[number];
-        assert!(call.answered, "{} is said to be delivered and is not", call.visitor);
-        assert!(!std::mem::replace(&mut call.acknowledged, true), "{} was delivered before", call.visitor);
+        assert!(call.answered, "{} is reported as delivered and is not", call.visitor);
+        assert!(!std::mem::replace(&mut call.acknowledged, true), "{} was already delivered", call.visitor);
         call.acknowledged_before = Some(first);
         self.accounts[call.process].acknowledged += 1;
     }
 
-    /// The tracker has heard that a request with this record alone is refused for good.
+    /// The tracker has learned that a request with only this record is refused for good.
     pub(super) fn refuse_alone(&mut self, call: usize, too_large: bool) {
         let process = self.calls[call].process;
         self.calls[call].dropped_before = Some(self.calls.len());
@@ -171,13 +171,13 @@ impl Judge {
         self.accounts[process].too_large_alone += u64::from(too_large);
     }
 
-    /// A process does not wait for the store any more: of its records, which are not told apart here.
+    /// A process stops waiting for the store, for all of its records.
     pub(super) fn memory_decides(&self, process: usize) {
         let open = self.calls.iter().filter(|call| call.process == process && !call.acknowledged);
         self.store.iter().for_each(|store| store.delay(open.clone().map(|call| &call.key)));
     }
 
-    /// A process ends with this one on its way.
+    /// A process ends with this record in flight.
     pub(super) fn abandon(&mut self, call: usize) {
         self.calls[call].abandoned = true;
     }
@@ -186,8 +186,8 @@ impl Judge {
         self.accounts[process].acknowledged
     }
 
-    /// Judges what a process says of itself after a step. Of what it has accepted, so many records are
-    /// still in its channel.
+    /// Judges a process's own counts after a step. `in_channel` of its accepted records are still in its
+    /// channel.
     pub(super) fn check(
         &mut self,
         process: usize,
@@ -201,7 +201,7 @@ impl Judge {
         let calls = account.calls.iter().map(|call| &self.calls[*call]);
         assert!(stats.is_balanced(), "{stats:?}");
         assert_eq!(stats.recorded, account.calls.len() as u64, "as many as calls were made: {stats:?}");
-        assert_eq!(stats.delivered, account.acknowledged, "what the endpoint has answered for: {stats:?}");
+        assert_eq!(stats.delivered, account.acknowledged, "what the endpoint has acknowledged: {stats:?}");
         goes_on(&account.last, stats);
         let refused = |why| {
             let mut refused = ByClass::default();
@@ -219,9 +219,9 @@ impl Judge {
         assert!(rejected.contains(&dropped.rejected.total()), "{rejected:?} were refused: {dropped:?}");
         let old =
             admitted.clone().filter(|call| call.at + self.delivery.max_age <= now && !call.acknowledged);
-        assert!(dropped.expired.total() <= old.count() as u64, "nobody else is too old: {dropped:?}");
+        assert!(dropped.expired.total() <= old.count() as u64, "no other record has expired: {dropped:?}");
         if matches!(self.delivery.overflow, OverflowPolicy::Wait(_)) {
-            assert_eq!(dropped.overflow.total(), 0, "where callers wait, what is kept stays");
+            assert_eq!(dropped.overflow.total(), 0, "where callers wait, kept records stay");
         }
         let repeated = admitted.clone().filter(|call| call.verdict == Some(Verdict::Repeated)).count() as u64;
         let may_repeat = account.calls.iter().filter(|call| self.may_repeat(**call)).count() as u64;
@@ -230,9 +230,9 @@ impl Judge {
             "{repeated} to {may_repeat}: {stats:?}"
         );
         let without_room =
-            admitted.clone().filter(|call| call.verdict == Some(Verdict::NoRoom)).count() as u64;
+            admitted.clone().filter(|call| call.verdict == Some(Verdict::BacklogFull)).count() as u64;
         let later = dropped.total() - dropped.queue_full.total() - closed.total();
-        assert!(without_room <= later, "{without_room} callers were told: {dropped:?}");
+        assert!(without_room <= later, "{without_room} callers were told so: {dropped:?}");
         let newest = account.calls.iter().rev().map(|call| &self.calls[*call]);
         let waiting = newest.filter(|call| call.refused.is_none()).take(in_channel);
         let long: usize = waiting.map(|call| call.event.heap_bytes()).filter(|bytes| *bytes > LONG).sum();
@@ -240,7 +240,7 @@ impl Judge {
         self.accounts[process].last = stats.clone();
     }
 
-    /// Whether a call may have been a repetition, for all that is known.
+    /// Whether a call may have been a repetition, as far as is known.
     fn may_repeat(&self, number: usize) -> bool {
         let call = &self.calls[number];
         let open = matches!(call.verdict, None | Some(Verdict::Repeated));
@@ -248,21 +248,21 @@ impl Judge {
         call.refused.is_none() && !call.acknowledged && open && repeats
     }
 
-    /// Whether another record of the same visitor is accepted and not dropped, for all that is known: with a
-    /// store by anybody, without one by this process before.
+    /// Whether another record of the same visitor is accepted and not dropped, as far as is known: by any
+    /// process with a store, otherwise by this process earlier.
     fn has_another(&self, number: usize) -> bool {
         let call = &self.calls[number];
         self.visitors[&call.visitor].iter().any(|at| {
             let other = &self.calls[*at];
             let counts = *at < number || other.process != call.process;
-            // To others it is so when the store has been told.
+            // For other processes, once the store has been told.
             let here = other.process == call.process;
             let was_dropped = here && other.dropped_before.is_some_and(|first| first <= number);
             *at != number && counts && other.refused.is_none() && !was_dropped
         })
     }
 
-    /// Notes the verdicts that have come.
+    /// Notes the verdicts that have arrived.
     fn hear(&mut self, process: usize, closing: bool) {
         for at in 0..self.accounts[process].calls.len() {
             let number = self.accounts[process].calls[at];
@@ -274,11 +274,14 @@ impl Judge {
                     let first = self.calls.len();
                     let excused = self.is_failed(&self.calls[number]);
                     let call = &mut self.calls[number];
-                    assert!(repeats || excused, "{} is the first and is told that it is not", call.visitor);
-                    if verdict == Verdict::NoRoom {
+                    assert!(repeats || excused, "{} is the first but was told that it is not", call.visitor);
+                    if verdict == Verdict::BacklogFull {
                         call.dropped_before = Some(first);
                     }
-                    assert!(call.taken == 0 || verdict == Verdict::Accepted, "taken, and told {verdict:?}");
+                    assert!(
+                        call.taken == 0 || verdict == Verdict::Accepted,
+                        "accepted by the endpoint, but told {verdict:?}"
+                    );
                     call.verdict = Some(verdict);
                 }
                 Err(TryRecvError::Empty) => {}
@@ -290,8 +293,8 @@ impl Judge {
         }
     }
 
-    /// Whether a record of this visitor that is made now has to be delivered: none that was made before is
-    /// with the endpoint, or may be, and no store has failed it.
+    /// Whether a record of this visitor recorded now must be delivered: the endpoint has, or may have, none
+    /// of the earlier ones, and no store has failed it.
     pub(super) fn is_owed(&self, visitor: &str) -> bool {
         let calls = self.visitors.get(visitor).into_iter().flatten().map(|call| &self.calls[*call]);
         let excused = |call: &Call| call.taken > 0 || call.abandoned || self.is_failed(call);
@@ -308,18 +311,18 @@ impl Judge {
         self.calls[call].taken > 0
     }
 
-    /// Whether the caller was not told at once that the record is refused.
+    /// Whether the caller was not refused at once.
     pub(super) fn is_accepted(&self, call: usize) -> bool {
         self.calls[call].refused.is_none()
     }
 
-    /// Whether a store has failed this call's visitor meanwhile.
+    /// Whether a store has failed for this call's visitor in the meantime.
     pub(super) fn is_excused(&self, call: usize) -> bool {
         self.is_failed(&self.calls[call])
     }
 }
 
-/// No total ever goes back.
+/// No total ever decreases.
 fn goes_on(before: &Stats, after: &Stats) {
     let totals = |stats: &Stats| {
         let dropped = &stats.dropped;
@@ -331,7 +334,7 @@ fn goes_on(before: &Stats, after: &Stats) {
         of_records.into_iter().chain(of_requests).chain(dropped).collect::<Vec<_>>()
     };
     let goes_back = totals(before).into_iter().zip(totals(after)).any(|(before, after)| after < before);
-    assert!(!goes_back, "a total goes back: {before:?} {after:?}");
+    assert!(!goes_back, "a total decreases: {before:?} {after:?}");
 }
 
 fn is_covered(part: ByClass, whole: ByClass) -> bool {

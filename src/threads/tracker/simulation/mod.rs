@@ -1,5 +1,5 @@
-//! The pipeline under a scheduler of its own, with virtual time and an endpoint and a store that fail:
-//! random runs, every run of a small protocol, and bugs on purpose that a judge outside must find.
+//! The pipeline under a scheduler of its own, with virtual time and a failing endpoint and store: random
+//! runs, every run of a small protocol, and planted bugs that an independent judge must find.
 
 mod bugs;
 mod choices;
@@ -19,10 +19,10 @@ use world::{Scope, Tally, Visitors, World, random_scope};
 
 use crate::options::DeliveryConfig;
 
-/// Random runs, unless `SIMULATION_SEEDS` says how many.
+/// The number of random runs, unless `SIMULATION_SEEDS` is set.
 const SEEDS: u64 = 500;
 const STEPS: usize = 400;
-/// Builds without optimization look at a part of the interleavings; `scripts/simulate` looks at all.
+/// Unoptimized builds explore some of the interleavings; `scripts/simulate` explores all.
 const ALL: usize = if cfg!(debug_assertions) { 0 } else { 1 };
 
 fn random_run(seed: u64, bug: Option<Bug>) -> Tally {
@@ -31,7 +31,7 @@ fn random_run(seed: u64, bug: Option<Bug>) -> Tally {
     World::new(&mut choices, scope).run(STEPS)
 }
 
-/// `SIMULATION_SEED=n` runs that one alone.
+/// `SIMULATION_SEED=n` runs only that seed.
 #[test]
 fn the_ledger_balances_after_every_step_of_random_runs() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -67,7 +67,7 @@ fn each_planted_bug_is_found() {
     }
 }
 
-/// Runs with the usual report of panics off, as they are wanted.
+/// Runs with the usual panic messages off, since the panics are expected.
 fn silently<T>(run: impl FnOnce() -> T) -> T {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -128,11 +128,11 @@ fn every_interleaving_of_a_flush_and_a_close() {
 }
 
 #[test]
-fn every_interleaving_of_more_records_than_there_is_room() {
+fn every_interleaving_of_more_records_than_fit() {
     let delivery =
         DeliveryConfig::builder().lanes(1).queue_capacity(1).max_pending_records(1).build().unwrap();
     let scope = Scope { records: 3 + ALL, flushes: 1, faults: ALL, ..small(delivery) };
-    assert!(every_run("more records than there is room, a flush and a fault", &scope) > 1_000);
+    assert!(every_run("more records than fit, a flush and a fault", &scope) > 1_000);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn every_interleaving_of_two_flushes() {
     assert!(every_run("records, two flushes and a fault", &scope) > 100);
 }
 
-/// Two processes with a store in common, and a visitor who reaches a goal in each.
+/// Two processes that share a store, and a visitor who reaches a goal in each.
 fn shared_mark() -> Scope {
     let delivery = DeliveryConfig::builder().lanes(1).queue_capacity(2).build().unwrap();
     Scope { processes: 2, store: true, records: 2, visitors: Visitors::One, ..small(delivery) }

@@ -1,5 +1,5 @@
-//! One simulated process: the real mailbox, the real turns of the tracker, the real flusher, and none of
-//! their threads.
+//! One simulated process: the real mailbox, the real turns of the tracker and the real flusher, without their
+//! threads.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Process {
     mailbox: Option<Mailbox>,
     thread: Option<TrackerThread>,
     flusher: Flusher,
-    /// Deliveries in flight, in no order.
+    /// Deliveries in flight, in no particular order.
     pub(super) lanes: Vec<Delivery>,
     most_lanes: usize,
     pub(super) store: Option<StoreActor>,
@@ -42,7 +42,7 @@ pub(super) struct Process {
     deliveries: Receiver<Delivery>,
     ledger: Arc<Ledger>,
     flushes: Vec<Ticket>,
-    /// When the tracker last heard of a failure, unless it has heard of a success since.
+    /// When the tracker last learned of a failure, unless it has learned of a success since.
     failed_at: Option<Moment>,
     closing: bool,
     /// The tracker has taken a turn since.
@@ -54,19 +54,19 @@ pub(super) struct Process {
     bug: Option<Bug>,
 }
 
-/// A flush that waits.
+/// A flush awaiting its answer.
 struct Ticket {
     report: Pending<FlushReport>,
     deadline: Moment,
     single_attempt: bool,
-    /// The number of the first call after it, and how many were acknowledged before.
+    /// The number of the first call after it, and how many were acknowledged before it.
     next_call: usize,
     acknowledged: u64,
-    /// Failures in a row that the tracker has heard of since it heard of the flush.
+    /// Consecutive failures that the tracker has learned of since it received the flush.
     failures: Option<usize>,
 }
 
-/// Who has a message for the tracker.
+/// The sender of a message for the tracker.
 #[derive(Clone, Copy)]
 enum Sent {
     Outcome,
@@ -147,7 +147,7 @@ impl Process {
         }
     }
 
-    /// Whether records and flushes make sense.
+    /// Whether recording and flushing make sense.
     pub(super) fn is_open(&self) -> bool {
         !self.closing && self.mailbox.is_some() && self.thread.is_some()
     }
@@ -182,17 +182,17 @@ impl Process {
         self.thread.as_ref()?.tracker.wake_at()
     }
 
-    /// When its store actor does.
+    /// When its store actor wants to be called.
     pub(super) fn store_wake_at(&self) -> Option<Moment> {
         self.store.as_ref()?.wake_at()
     }
 
-    /// What the store is asked on lanes that are not yet hanging.
+    /// How many calls the store has on lanes that do not hang yet.
     pub(super) fn store_calls(&self) -> usize {
         self.store.as_ref().map_or(0, |store| store.lanes.len())
     }
 
-    /// Whether the store has done what a call asks, and only has to answer.
+    /// Whether the store has carried out a call and only has to answer.
     pub(super) fn is_done_in_store(&self, lane: usize) -> bool {
         self.store.as_ref().is_some_and(|store| store.is_done(lane))
     }
@@ -216,7 +216,7 @@ impl Process {
         stats
     }
 
-    /// Hands a visitor's record over; returns the number of the call.
+    /// Hands over a visitor's record; returns the number of the call.
     pub(super) fn record(&mut self, record: Offer<'_>, judge: &mut Judge, now: Moment) -> usize {
         let call = judge.next_call();
         let event = event(record.visitor, record.class, call);
@@ -237,7 +237,7 @@ impl Process {
             single_attempt: single_attempt || self.bug == Some(Bug::EarlyEnd),
             reply,
         };
-        mailbox.flushes.try_send(request).expect("room for a flush");
+        mailbox.flushes.try_send(request).expect("space for a flush");
         let (next_call, acknowledged) = (judge.next_call(), judge.acknowledged(self.number));
         self.flushes.push(Ticket {
             report,
@@ -257,16 +257,16 @@ impl Process {
     /// Drops the last handle.
     pub(super) fn abandon(&mut self, judge: &mut Judge, now: Moment) {
         self.mailbox = None;
-        // What was asked for is still there, and read first or last.
+        // Earlier requests are still there, and are read first or last.
         self.turn(Event::Abandoned, judge, now);
     }
 
-    /// The thread looks at its inbox.
+    /// The thread checks its inbox.
     pub(super) fn poll(&mut self, judge: &mut Judge, now: Moment) {
         self.turn(Event::Tick, judge, now);
     }
 
-    /// The thread hears of a delivery that has ended, of a claim, or of a flush.
+    /// The thread receives a delivery's outcome, a claim's answer, or a flush.
     pub(super) fn hear(&mut self, choices: &mut impl Choices, judge: &mut Judge, now: Moment) {
         let senders = self.senders();
         if senders.is_empty() || self.waits_for_the_store() {
@@ -293,7 +293,7 @@ impl Process {
             let taken = server.take();
             let mut seen: Vec<usize> = taken.keys().copied().collect();
             seen.sort_unstable();
-            assert!(seen.is_empty() || seen == calls, "a request has what the delivery has");
+            assert!(seen.is_empty() || seen == calls, "a request contains what the delivery does");
             judge.took(&taken, answer.is_success());
             outcome
         };
@@ -305,7 +305,7 @@ impl Process {
             _ => {}
         }
         assert_eq!(self.flusher.guard.panics(), 0, "the endpoint can read its requests");
-        // Where the tracker has ended, nobody hears of it.
+        // If the tracker has ended, nobody receives it.
         let _ = self.ended.try_send(outcome);
     }
 
@@ -314,7 +314,7 @@ impl Process {
         self.store.as_mut().expect("a store").end(lane, way, now);
     }
 
-    /// The store actor looks at what it is asked, and at the time.
+    /// The store actor checks its requests and the time.
     pub(super) fn turn_store(&mut self, now: Moment) {
         if let Some(store) = &mut self.store {
             store.turn(now);
@@ -329,7 +329,11 @@ impl Process {
         judge.check(self.number, &stats, self.inbox.len(), closing, now);
         if self.saw_close {
             let places = stats.pending_places;
-            assert_eq!(places.in_batch + places.waiting, 0, "a close keeps what cannot go: {stats:?}");
+            assert_eq!(
+                places.in_batch + places.waiting,
+                0,
+                "a close keeps records that cannot be sent: {stats:?}"
+            );
         }
         if self.thread.is_some() {
             let on_the_way: usize = self.lanes.iter().map(|delivery| delivery.records.len()).sum();
@@ -342,16 +346,18 @@ impl Process {
                 Err(TryRecvError::Empty) => {
                     let heard = ticket.failures.is_some();
                     let late = self.turned_at.is_some_and(|turned_at| turned_at >= ticket.deadline);
-                    assert!(!(heard && late), "a flush goes on past its deadline: {stats:?}");
-                    // One for each lane whose attempt began before it, and then for each that began after it.
+                    assert!(!(heard && late), "a flush runs past its deadline: {stats:?}");
+                    // One per lane that began before it, and then one per lane that began after it.
                     let failures = ticket.failures.filter(|_| ticket.single_attempt);
                     assert!(
                         failures.is_none_or(|failures| failures < 2 * self.most_lanes),
-                        "a flush of one attempt has no answer after so many failures: {stats:?}"
+                        "a single-attempt flush has no answer after so many failures: {stats:?}"
                     );
                     waiting.push(ticket);
                 }
-                Err(TryRecvError::Disconnected) => assert!(self.thread.is_none(), "a flush has no answer"),
+                Err(TryRecvError::Disconnected) => {
+                    assert!(self.thread.is_none(), "a flush was never answered")
+                }
             }
         }
         self.flushes = waiting;
@@ -363,13 +369,13 @@ impl Process {
         let delivered = judge.acknowledged(self.number) - ticket.acknowledged;
         assert!(report.delivered <= delivered, "{report:?} claims more than the {delivered} acknowledged");
         assert!(report.stats.is_balanced(), "{report:?}");
-        // The tracker's own counts know nothing of what waits outside.
+        // The tracker's own counts do not include what waits in the channel.
         assert!(report.pending <= report.stats.pending + self.inbox.len() as u64, "{report:?}");
         if report.is_complete() && self.thread.is_some() {
-            // Nobody whom the flush covers is still on the way.
+            // No record that the flush covers is still in flight.
             for queued in self.lanes.iter().flat_map(|delivery| &delivery.records) {
                 let is_later = call_of(&queued.event) >= ticket.next_call;
-                assert!(is_later, "{} is on its way: {report:?}", queued.event.visitor_id());
+                assert!(is_later, "{} is in flight: {report:?}", queued.event.visitor_id());
             }
         }
     }
@@ -377,8 +383,8 @@ impl Process {
     fn acknowledge(&mut self, event: &Event, judge: &mut Judge, now: Moment) {
         let Event::Ended(Outcome { delivery, result, .. }) = event else {
             if let Event::Flush(_) = event {
-                let unheard = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
-                unheard.expect("a flush that was asked for").failures = Some(0);
+                let unread = self.flushes.iter_mut().find(|ticket| ticket.failures.is_none());
+                unread.expect("a flush that was requested").failures = Some(0);
             }
             return;
         };
@@ -415,11 +421,11 @@ impl Process {
         }
         if ends {
             thread.finish();
-            let unheard = self.outcomes.try_iter().map(|outcome| outcome.delivery).collect::<Vec<_>>();
-            for queued in self.lanes.iter().chain(&unheard).flat_map(|delivery| &delivery.records) {
+            let unread = self.outcomes.try_iter().map(|outcome| outcome.delivery).collect::<Vec<_>>();
+            for queued in self.lanes.iter().chain(&unread).flat_map(|delivery| &delivery.records) {
                 judge.abandon(call_of(&queued.event));
             }
-            // Whoever sends to it is told so.
+            // Its senders then fail.
             self.claimed = crossbeam_channel::never();
         } else {
             self.thread = Some(thread);
@@ -427,12 +433,12 @@ impl Process {
         self.moved = (waiting - self.inbox.len()) as u64;
         for delivery in self.deliveries.try_iter() {
             let hurries = self.failed_at == Some(now) && self.flushes.is_empty();
-            assert!(!hurries, "tried again in the moment of a failure");
+            assert!(!hurries, "retried at the moment of a failure");
             for queued in &delivery.records {
                 let call = call_of(&queued.event);
                 assert_eq!(judge.process_of(call), self.number, "{call} belongs to another process");
                 let sent = |other: &Delivery| other.records.iter().any(|it| call_of(&it.event) == call);
-                assert!(!self.lanes.iter().any(sent), "{call} is on its way twice");
+                assert!(!self.lanes.iter().any(sent), "{call} is in flight twice");
             }
             self.lanes.push(delivery);
         }
@@ -445,18 +451,18 @@ impl Process {
 pub(super) struct Offer<'a> {
     pub(super) visitor: &'a str,
     pub(super) class: usize,
-    /// The endpoint refuses it.
+    /// The endpoint refuses this record.
     pub(super) culprit: bool,
     /// The caller waits for a verdict.
     pub(super) asks: bool,
 }
 
-/// The calls of a delivery.
+/// The calls in a delivery.
 pub(super) fn calls_of(delivery: &Delivery) -> impl Iterator<Item = usize> + '_ {
     delivery.records.iter().map(|queued| call_of(&queued.event))
 }
 
-/// A record that has the number of its call where the endpoint sees it.
+/// A record that carries the number of its call where the endpoint can see it.
 fn event(visitor: &str, class: usize, call: usize) -> TrackedEvent {
     if class == 0 {
         return TrackedEvent::Exposure(Exposure {

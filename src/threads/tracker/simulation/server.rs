@@ -1,4 +1,4 @@
-//! The simulated endpoint: answers or fails as told, and says what it has taken.
+//! The simulated endpoint: answers or fails as told, and reports what it has accepted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,15 +12,15 @@ use crate::ports::{DeliveryFailure, EventBatch, EventSink, Receipt, TransportErr
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The status, and the seconds of a `Retry-After`. Taken if it is a success.
+    /// The status, and the seconds of a `Retry-After`. Accepted if it is a success.
     Status(u16, Option<u64>),
-    /// The key is unknown, for this one and some more.
+    /// The key is unknown, for this request and some more.
     Gone,
     /// No connection.
     Refused,
-    /// No answer, with the request lost.
+    /// No answer; the request is lost.
     LostUnheard,
-    /// No answer, with the request taken.
+    /// No answer; the request is accepted.
     TakenUnheard,
 }
 
@@ -31,7 +31,7 @@ impl Answer {
         matches!(self, Self::Status(200..=299, _))
     }
 
-    /// What becomes of it where the request has a record that the endpoint refuses.
+    /// What happens instead if the request has a record that the endpoint refuses.
     pub(super) const fn for_a_culprit(self) -> Self {
         match self {
             Self::Status(200..=299, _) => Self::Status(400, None),
@@ -41,7 +41,7 @@ impl Answer {
     }
 }
 
-/// Answers each request as it was told to.
+/// Answers each request as instructed.
 #[derive(Default)]
 pub(super) struct Server {
     next: Mutex<Option<Answer>>,
@@ -53,18 +53,18 @@ impl Server {
         Arc::default()
     }
 
-    /// What happens to the next request.
+    /// Sets what happens to the next request.
     pub(super) fn will(&self, answer: Answer) {
         *self.next.lock().unwrap() = Some(answer);
     }
 
-    /// The calls whose records the last request had, if it was taken: with how many events each.
+    /// The calls whose records were in the last request, if it was accepted, each with its number of events.
     pub(super) fn take(&self) -> HashMap<usize, usize> {
         std::mem::take(&mut self.taken.lock().unwrap())
     }
 }
 
-/// The calls in a body, each with its events.
+/// The calls in a body, each with its number of events.
 fn calls(body: &[u8]) -> HashMap<usize, usize> {
     let body: Value = serde_json::from_slice(body).expect("a JSON body");
     let visitors = body["visitors"].as_array().expect("visitors");

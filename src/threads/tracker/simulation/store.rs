@@ -1,5 +1,5 @@
-//! A simulated data store that processes share, and the store actor of one process: its real machine and
-//! its real calls, which end in any order, and none of its threads.
+//! A simulated data store shared by processes, and one process's store actor: its real machine and its real
+//! calls, which end in any order, without its threads.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,20 +15,20 @@ use crate::ports::{DataStore, Guarded, StoreError};
 use crate::threads::store::{StoreMessage, perform};
 use crate::visitors::Visitors;
 
-/// How long an answer is waited for.
+/// How long to wait for an answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Works,
-    /// Nothing is done, and an error says so.
+    /// Nothing is done, and an error is returned.
     Fails,
-    /// It is done, and the last answer is missing.
+    /// It is done, but the last answer is missing.
     FallsShort,
-    /// It is done, and answered at some time after the deadline.
+    /// It is done, and answered some time after the deadline.
     Late,
-    /// Nothing is ever heard of it.
+    /// It never answers.
     Hangs,
 }
 
@@ -39,11 +39,11 @@ struct Held {
     now: Moment,
     way: Way,
     values: HashMap<String, (Value, Option<Moment>)>,
-    /// Keys that it has not served as it should.
+    /// Keys that it has not handled correctly.
     failed: HashSet<String>,
-    /// Keys that it has not served in time.
+    /// Keys that it has not handled in time.
     late: HashSet<String>,
-    /// Keys that were free again, released or by the end of a lease.
+    /// Keys that became free again, by a release or at the end of a lease.
     freed: HashSet<String>,
 }
 
@@ -53,19 +53,19 @@ impl SimulatedStore {
         Arc::new(Self(Mutex::new(Held { now, way: Way::Works, values: HashMap::new(), failed, late, freed })))
     }
 
-    /// Whether a call about a key has failed or hangs, so that what was claimed may stay.
+    /// Whether a call with a key has failed or hangs, so that the claim may remain.
     pub(super) fn has_failed(&self, key: &str) -> bool {
         self.held().failed.contains(key)
     }
 
-    /// Whether memory may have decided about a key, or the end of a lease: two processes can then take one
+    /// Whether memory may have decided about a key, or its lease expired: two processes can then each take a
     /// conversion for the first.
     pub(super) fn is_doubtful(&self, key: &str) -> bool {
         let held = self.held();
         held.failed.contains(key) || held.late.contains(key) || held.freed.contains(key)
     }
 
-    /// Whether a key was free again at any time.
+    /// Whether a key ever became free again.
     pub(super) fn was_freed(&self, key: &str) -> bool {
         self.held().freed.contains(key)
     }
@@ -148,7 +148,7 @@ impl DataStore for SimulatedStore {
     }
 }
 
-/// What the tracker asks.
+/// The tracker's requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Claim,
@@ -164,21 +164,21 @@ pub(super) struct StoreActor {
     machine: StoreMachine,
     messages: Receiver<StoreMessage>,
     claimed: Option<Sender<Vec<Claimed>>>,
-    /// Calls that have not ended, and will.
+    /// Calls that have not ended but will.
     pub(super) lanes: Vec<(u64, Work)>,
     /// Calls that never end.
     hung: Vec<Call>,
-    /// What the tracker has asked, about which key and when.
+    /// The tracker's requests: which key and when.
     asked: Vec<(Asked, String, Moment)>,
     /// Releases never reach the store.
     pub(super) leaves_marks: bool,
-    /// An answer that comes late is not heard.
+    /// A late answer is ignored.
     pub(super) loses_leases: bool,
     /// Claims whose answers were late.
     told_late: HashSet<u64>,
 }
 
-/// How far a call is.
+/// How far a call has got.
 pub(super) enum Work {
     ToDo(Call),
     Done(Done),
@@ -215,7 +215,7 @@ impl StoreActor {
         self.machine.wake_at()
     }
 
-    /// Whether the store is at work on a question of the tracker's.
+    /// Whether the store is working on one of the tracker's requests.
     pub(super) fn is_asked(&self) -> bool {
         let claims = |(_, work): &(u64, Work)| {
             matches!(work, Work::ToDo(Call::Claim(..)) | Work::Done(Done::Claim(_)))
@@ -223,12 +223,12 @@ impl StoreActor {
         self.lanes.iter().any(claims) || self.hung.iter().any(|call| matches!(call, Call::Claim(..)))
     }
 
-    /// Whether what a call asks has been done.
+    /// Whether a call has been carried out.
     pub(super) fn is_done(&self, lane: usize) -> bool {
         matches!(self.lanes[lane].1, Work::Done(_))
     }
 
-    /// Takes what it has been asked, and gives up what has waited for too long.
+    /// Takes its requests, and gives up what has waited too long.
     pub(super) fn turn(&mut self, now: Moment) {
         for message in self.messages.try_iter() {
             let command = match message {
@@ -237,9 +237,9 @@ impl StoreActor {
                     self.claimed = Some(claimed);
                     continue;
                 }
-                StoreMessage::Detach(unheard, held) => {
+                StoreMessage::Detach(unread, held) => {
                     self.claimed = None;
-                    self.machine.tracker_ended(unheard.try_iter().flatten().collect(), held, now);
+                    self.machine.tracker_ended(unread.try_iter().flatten().collect(), held, now);
                     continue;
                 }
             };
@@ -267,7 +267,7 @@ impl StoreActor {
             Call::Claim(keys, _) => (Asked::Claim, keys.clone()),
             Call::Keep(keys, _) => (Asked::Keep, keys.clone()),
             Call::Release(keys) => (Asked::Release, keys.clone()),
-            Call::Read(_) | Call::Write(_) => unreachable!("nobody reads or writes visitors here"),
+            Call::Read(_) | Call::Write(_) => unreachable!("no visitors are read or written here"),
         };
         match way {
             Way::Works => {}
@@ -280,7 +280,7 @@ impl StoreActor {
         }
         self.note_late(now);
         for key in &keys {
-            // Without one it is released for a tracker that is gone.
+            // Without one, it was released for a tracker that has ended.
             let place = self.asked.iter().position(|(known, about, _)| *known == what && about == key);
             place.map(|place| self.asked.remove(place));
         }
@@ -312,7 +312,7 @@ impl StoreActor {
         self.carry_out(effects, now);
     }
 
-    /// Nobody waits longer than this, nor for a store that has no lane left to be told anything.
+    /// No request waits longer than this, nor for a store that has no lane left to receive it.
     fn note_late(&self, now: Moment) {
         if self.hung.len() + 2 >= StoreMachine::LANES {
             self.store.fail(self.asked.iter().map(|(_, key, _)| key));
@@ -336,7 +336,7 @@ impl StoreActor {
                         Some(tracker) => tracker.send(claimed).err().map(SendError::into_inner),
                         None => Some(claimed),
                     };
-                    self.machine.unheard(unsent.unwrap_or_default(), now);
+                    self.machine.release_unread(unsent.unwrap_or_default(), now);
                 }
                 StoreEffect::Late(answers) => self.visitors.count_late(answers),
                 StoreEffect::Read(..)

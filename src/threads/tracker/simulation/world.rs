@@ -1,5 +1,5 @@
-//! A simulated world: processes that record, flush, fork and close, lanes that end in any order, an
-//! endpoint and a data store that fail in any way, and a clock that only moves when told to.
+//! A simulated world: processes that record, flush, fork and close, lanes that finish in any order, an
+//! endpoint and a data store that fail in any way, and a clock that moves only when told to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ pub(super) struct Scope {
     pub(super) batch_size: usize,
     pub(super) auto_flush_interval: Option<Duration>,
     pub(super) delivery: DeliveryConfig,
-    /// At the beginning.
+    /// At the start.
     pub(super) processes: usize,
     /// Whether they share a data store, and with it their visitors.
     pub(super) store: bool,
-    /// How often each thing may happen at most.
+    /// The most times each thing may happen.
     pub(super) records: usize,
     pub(super) flushes: usize,
-    /// How long a flush may go on, and whether it is for one attempt.
+    /// How long a flush may take, and whether it is limited to one attempt.
     pub(super) flush_ways: Vec<(Duration, bool)>,
     pub(super) closes: usize,
     pub(super) forks: usize,
@@ -34,19 +34,19 @@ pub(super) struct Scope {
     pub(super) store_faults: usize,
     pub(super) advances: usize,
     pub(super) visitors: Visitors,
-    /// The faults there are.
+    /// The faults that may occur.
     pub(super) answers: Vec<Answer>,
     pub(super) bug: Option<Bug>,
 }
 
-/// Who records.
+/// Which visitors are recorded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Visitors {
     /// A new one each time.
     New,
-    /// One and the same.
+    /// Always the same one.
     One,
-    /// Most are new, some come again, some have long names, and some the endpoint refuses.
+    /// Most are new, some return, some have long names, and some are refused by the endpoint.
     Many,
 }
 
@@ -54,20 +54,20 @@ pub(super) enum Visitors {
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Record,
-    /// The tracker's thread wakes up and looks at its inbox.
+    /// The tracker's thread wakes up and checks its inbox.
     Poll,
-    /// It is told that a delivery has ended, what the store has answered, or what else was asked.
+    /// It receives a delivery's outcome, the store's answer, or another request.
     Hear,
     /// A delivery ends.
     End(usize),
-    /// The store actor takes what it is asked.
+    /// The store actor takes its requests.
     Ask,
     /// A call to the store ends.
     EndStore(usize),
     Flush,
-    /// The time moves to where the tracker wants to be called.
+    /// Time moves to when the tracker wants to be called.
     Advance,
-    /// To where the store actor wants to be called.
+    /// Time moves to when the store actor wants to be called.
     AdvanceStore,
     Fork,
     Close,
@@ -84,14 +84,14 @@ pub(super) struct World<'a, C> {
     processes: Vec<Process>,
     now: Moment,
     next_visitor: usize,
-    /// Requests that will be answered by a 401.
+    /// Requests that are still to be answered with a 401.
     gone: usize,
-    /// How calls to the store end when everything comes to rest.
+    /// How calls to the store end when everything winds down.
     store_way: Way,
     pub(super) outcome: Tally,
 }
 
-/// What a run has done, for the tests of the test.
+/// What a run has done, for the tests of the simulation itself.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Tally {
     pub(super) recorded: u64,
@@ -100,11 +100,11 @@ pub(super) struct Tally {
     pub(super) dropped: u64,
     pub(super) faults: u64,
     pub(super) store_faults: u64,
-    /// Records that the endpoint has taken more than once.
+    /// Records that the endpoint has accepted more than once.
     pub(super) twice: u64,
     pub(super) flushes: u64,
     pub(super) forks: u64,
-    /// Dropped records that were made again at the end and delivered.
+    /// Dropped records that were recorded again at the end and delivered.
     pub(super) again: u64,
 }
 
@@ -151,7 +151,7 @@ impl<'a, C: Choices> World<'a, C> {
         self.processes.push(Process::new(number, &self.scope, &self.server, self.store.as_ref()));
     }
 
-    /// Lets things happen until nothing more may, then lets the endpoint work and everything end.
+    /// Runs random steps until no more are allowed, then lets the endpoint recover and everything end.
     pub(super) fn run(mut self, steps: usize) -> Tally {
         for _ in 0..steps {
             let acts = self.acts();
@@ -261,7 +261,7 @@ impl<'a, C: Choices> World<'a, C> {
         self.processes[at].record(offer, &mut self.judge, self.now);
     }
 
-    /// The id of a visitor, whom only a data store makes known to other processes.
+    /// The id of a visitor, known to other processes only through a data store.
     fn name(&self, process: usize, visitor: usize) -> String {
         let process = if self.scope.store { 0 } else { process };
         let is_long = self.scope.visitors == Visitors::Many && visitor % 8 > 5;
@@ -317,13 +317,13 @@ impl<'a, C: Choices> World<'a, C> {
         process.end_delivery(lane, answer, &self.server, &mut self.judge);
     }
 
-    /// The endpoint and the store work from now on, but for calls that hang: every process that is still
-    /// open gets everything delivered, and what was dropped before can be recorded again.
+    /// From now on the endpoint and the store work, except for calls that hang: every process still open gets
+    /// everything delivered, and what was dropped before can be recorded again.
     fn end(&mut self) {
         (self.scope.faults, self.scope.store_faults, self.gone) = (0, 0, 0);
         (0..self.processes.len()).for_each(|at| self.drain(at));
         if self.scope.store {
-            // What earlier processes dropped a later one can deliver.
+            // What earlier processes dropped, a later one can deliver.
             self.add_process();
         }
         for at in 0..self.processes.len() {
@@ -346,12 +346,12 @@ impl<'a, C: Choices> World<'a, C> {
         self.outcome.twice = self.judge.twice;
     }
 
-    /// Lets a process come to rest: nothing pending, nothing on the way.
+    /// Runs a process until nothing is pending or in flight.
     fn drain(&mut self, at: usize) {
         for round in 0.. {
             let Self { processes, judge, choices, now, .. } = self;
             let process = &mut processes[at];
-            assert!(round < 300, "process {at} does not come to an end: {:?}", process.stats(*now));
+            assert!(round < 300, "process {at} does not come to rest: {:?}", process.stats(*now));
             process.turn_store(*now);
             while process.store_calls() > 0 {
                 process.end_store_call(0, self.store_way, *now);
@@ -393,8 +393,8 @@ impl<'a, C: Choices> World<'a, C> {
         }
     }
 
-    /// Some visitors whose records a process has delivered record there once more; the judge knows that this is
-    /// a repetition, whatever the store says.
+    /// Some visitors with records delivered by a process record there once more; the judge knows that this is
+    /// a repetition, whatever the store answers.
     fn repeat(&mut self, at: usize) {
         let names = (0..self.next_visitor).map(|visitor| (visitor, self.name(at, visitor)));
         let known = names.filter(|(_, name)| self.judge.is_delivered_by(at, name)).take(3);
@@ -407,8 +407,8 @@ impl<'a, C: Choices> World<'a, C> {
         }
     }
 
-    /// A visitor whose records were all dropped records once more, and again where the endpoint has asked to
-    /// be left alone for longer than a record lives.
+    /// A visitor whose records were all dropped records once more, and again if the endpoint has asked for a
+    /// wait longer than a record's lifetime.
     fn record_again(&mut self, at: usize, visitor: usize) {
         let name = self.name(at, visitor);
         let fits = name.len() < 256 || self.scope.delivery.max_queued_bytes > 1_000;
@@ -416,7 +416,7 @@ impl<'a, C: Choices> World<'a, C> {
             if !self.processes[at].is_open() || !self.judge.is_owed(&name) {
                 return;
             }
-            // What the endpoint has refused it takes now.
+            // The endpoint now accepts what it refused before.
             let offer = Offer { visitor: &name, class: visitor % 3, culprit: false, asks: true };
             let before = self.processes[at].stats(self.now).dropped.expired;
             let call = self.processes[at].record(offer, &mut self.judge, self.now);
