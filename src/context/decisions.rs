@@ -23,6 +23,8 @@ pub(crate) struct Decisions {
     many: OnceLock<Box<[AtomicU32]>>,
     /// Stored decisions about experiences or variations that the snapshot does not have.
     foreign: Vec<Foreign>,
+    /// The epoch in which remembered exposures count as made.
+    epoch: Option<u64>,
 }
 
 /// A stored decision that the snapshot cannot hold.
@@ -36,10 +38,13 @@ struct Foreign {
 
 /// The exposure was handed to the tracker by this context.
 const EXPOSED: u32 = 1 << 31;
+/// The exposure was handed to the tracker by an earlier context, which counts while the epoch lasts.
+const REMEMBERED: u32 = 1 << 30;
+const FLAGS: u32 = EXPOSED | REMEMBERED;
 /// The stored variation does not exist any more; its id is among the foreign ones.
-const STALE: u32 = EXPOSED - 1;
+const STALE: u32 = REMEMBERED - 1;
 /// The same, and the id is empty.
-const EMPTY: u32 = EXPOSED - 2;
+const EMPTY: u32 = REMEMBERED - 2;
 
 impl Decisions {
     /// Takes up stored decisions, and in these where the snapshot has them. Exposures of this epoch count as
@@ -47,22 +52,22 @@ impl Decisions {
     #[inline]
     pub(crate) fn hydrate(snapshot: &ConfigSnapshot, stored: &mut Bucketing, epoch: Option<u64>) -> Self {
         match stored.places_in(snapshot.serial()) {
-            Some(places) => Self::placed(places, stored.exposed_in(epoch)),
+            Some(places) => Self::placed(places, stored.exposed_in(epoch), epoch),
             None => Self::searched(snapshot, stored, epoch),
         }
     }
 
     #[inline]
-    fn placed(mut places: [u64; FEW], exposed: u64) -> Self {
+    fn placed(mut places: [u64; FEW], exposed: u64, epoch: Option<u64>) -> Self {
         for (at, place) in places.iter_mut().enumerate() {
-            *place |= (exposed >> at & 1) * u64::from(EXPOSED);
+            *place |= (exposed >> at & 1) * u64::from(REMEMBERED);
         }
-        Self { few: places.map(AtomicU64::new), ..Self::default() }
+        Self { few: places.map(AtomicU64::new), epoch, ..Self::default() }
     }
 
     #[inline(never)]
     fn searched(snapshot: &ConfigSnapshot, stored: &mut Bucketing, epoch: Option<u64>) -> Self {
-        let (mut decisions, exposed) = (Self::default(), stored.exposed_in(epoch));
+        let (mut decisions, exposed) = (Self { epoch, ..Self::default() }, stored.exposed_in(epoch));
         for at in 0..stored.len() {
             let (experience_id, variation_id) = &stored[at];
             let experience = snapshot.experience_index_by_id(experience_id);
@@ -71,7 +76,7 @@ impl Decisions {
             if let (Some(experience), Some(variation)) = (experience, variation) {
                 decisions.set(snapshot, experience, variation);
                 if at < u64::BITS as usize && exposed >> at & 1 == 1 {
-                    decisions.expose(snapshot, experience);
+                    decisions.change(snapshot, experience, |note| note | REMEMBERED);
                 }
                 stored.place(at, snapshot.serial(), owner(experience) | u64::from(note_of(variation)));
                 continue;
@@ -89,13 +94,18 @@ impl Decisions {
     /// Remembers a decision.
     pub(crate) fn set(&self, snapshot: &ConfigSnapshot, experience: usize, variation: usize) {
         let variation = note_of(variation);
-        self.change(snapshot, experience, |note| note & EXPOSED | variation);
+        self.change(snapshot, experience, |note| note & FLAGS | variation);
     }
 
-    /// Whether the exposure is on its way.
+    /// Whether the exposure is on its way: this context handed it over, or an earlier one did in what is still
+    /// the current epoch.
     #[inline]
-    pub(crate) fn is_exposed(&self, experience: usize) -> bool {
-        self.note(experience) & EXPOSED != 0
+    pub(crate) fn is_exposed(&self, experience: usize, epoch: impl FnOnce() -> Option<u64>) -> bool {
+        match self.note(experience) & FLAGS {
+            0 => false,
+            REMEMBERED => self.epoch.is_some() && epoch() == self.epoch,
+            _ => true,
+        }
     }
 
     /// Notes that the exposure is on its way; says whether it was not before.
@@ -126,7 +136,7 @@ impl Decisions {
             Stored::None | Stored::Stale | Stored::Empty => None,
         });
         let current = |foreign: &&Foreign| {
-            foreign.experience.is_none_or(|position| self.note(position) & !EXPOSED >= EMPTY)
+            foreign.experience.is_none_or(|position| self.note(position) & !FLAGS >= EMPTY)
         };
         let foreign = self.foreign.iter().filter(current);
         known.chain(foreign.map(|it| (it.experience_id.clone(), it.variation_id.clone()))).collect()
@@ -139,7 +149,7 @@ impl Decisions {
         // By position, which is in the upper half.
         few[..taken].sort_unstable();
         for slot in few.into_iter().take(taken) {
-            if let variation @ 1..EMPTY = low(slot) & !EXPOSED {
+            if let variation @ 1..EMPTY = low(slot) & !FLAGS {
                 visit((slot >> 32) as usize - 1, variation as usize - 1);
             }
         }
@@ -194,7 +204,7 @@ fn pair(snapshot: &ConfigSnapshot, (experience, variation): (usize, usize)) -> (
 
 const LOW: u64 = u32::MAX as u64;
 
-/// The note of a variation, by its position. A config holds far fewer variations than 2^31.
+/// The note of a variation, by its position. A config holds far fewer variations than 2^30.
 fn note_of(variation: usize) -> u32 {
     u32::try_from(variation + 1).unwrap_or(STALE)
 }
@@ -217,14 +227,14 @@ impl Clone for Decisions {
             let _ = many.set(notes.iter().map(copy).collect());
         }
         let few = self.few.each_ref().map(|slot| AtomicU64::new(slot.load(Ordering::Relaxed)));
-        Self { few, many, foreign: self.foreign.clone() }
+        Self { few, many, foreign: self.foreign.clone(), epoch: self.epoch }
     }
 }
 
 impl StoredDecisions for Decisions {
     #[inline]
     fn stored(&self, experience: usize) -> Stored {
-        match self.note(experience) & !EXPOSED {
+        match self.note(experience) & !FLAGS {
             0 => Stored::None,
             STALE => Stored::Stale,
             EMPTY => Stored::Empty,

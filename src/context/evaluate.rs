@@ -292,7 +292,7 @@ impl Context {
             let home = self.snapshot.experiences()[experience].home as usize;
             let stores = source != DecisionSource::Stored && options.enable_storage;
             let reports = options.enable_tracking && self.shared.config.tuning.tracking;
-            if stores || reports && !self.decisions.is_exposed(home) {
+            if stores || reports && !self.is_exposed(home) {
                 self.leave_traces((home, variation), source == DecisionSource::Stored, stores, reports);
             }
         }
@@ -303,6 +303,11 @@ impl Context {
     fn leaves_traces(&self, options: &RunOptions) -> bool {
         let reports = options.enable_tracking && self.shared.config.tuning.tracking;
         self.preview.is_none() && (options.enable_storage || reports)
+    }
+
+    #[inline]
+    fn is_exposed(&self, experience: usize) -> bool {
+        self.decisions.is_exposed(experience, || self.shared.exposure_epoch())
     }
 
     #[inline(never)]
@@ -337,7 +342,7 @@ impl Context {
     /// tracker sees to it that there is one for each visitor and experience. Returns the epoch in which it was
     /// handed over, where that can be remembered for the visitor's later contexts.
     fn expose(&self, experience: usize, variation: usize, lasts: bool) -> Option<u64> {
-        if !self.decisions.expose(&self.snapshot, experience) {
+        if self.is_exposed(experience) || !self.decisions.expose(&self.snapshot, experience) {
             return None;
         }
         // Before the record: should that be lost, another epoch begins.

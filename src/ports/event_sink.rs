@@ -119,7 +119,8 @@ impl<'a> EventBatch<'a> {
 }
 
 impl Receipt {
-    /// From a sink that uses HTTP.
+    /// From a sink that uses HTTP. A status that is no 2xx counts as the [`Refusal`] that
+    /// [`delivery_answer`](crate::http::delivery_answer) makes of it.
     #[must_use]
     pub const fn with_status(status: u16) -> Self {
         Self { status: Some(status) }

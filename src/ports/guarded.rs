@@ -8,6 +8,7 @@ use super::{
     TransportError,
 };
 use crate::caught::PanicGuard;
+use crate::http::delivery_answer;
 
 const WHAT: &str = "the transport";
 /// How much of a reason given by a source or a sink is kept, in bytes.
@@ -122,11 +123,14 @@ impl GuardedSink {
 impl EventSink for GuardedSink {
     fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         let sink = self.0.begin().map_err(DeliveryFailure::NotSent)?;
-        sink.deliver(batch).map_err(|failure| match failure {
-            DeliveryFailure::Unknown(error) => DeliveryFailure::Unknown(self.0.reported(error)),
-            DeliveryFailure::NotSent(error) => DeliveryFailure::NotSent(self.0.reported(error)),
-            refused @ DeliveryFailure::Refused(_) => refused,
-        })
+        match sink.deliver(batch) {
+            // A client that hands on the status of whatever it was answered has not delivered by that.
+            Ok(Receipt { status: Some(status) }) => delivery_answer(status, None),
+            Ok(receipt) => Ok(receipt),
+            Err(DeliveryFailure::Unknown(error)) => Err(DeliveryFailure::Unknown(self.0.reported(error))),
+            Err(DeliveryFailure::NotSent(error)) => Err(DeliveryFailure::NotSent(self.0.reported(error))),
+            Err(refused @ DeliveryFailure::Refused(_)) => Err(refused),
+        }
     }
 
     fn interrupt(&self) {
@@ -226,5 +230,23 @@ mod tests {
         assert_eq!(guarded.deliver(&BATCH), Err(DeliveryFailure::NotSent(TransportError::Interrupted)));
         guarded.after_fork();
         assert_eq!(guarded.deliver(&BATCH), Ok(Receipt::default()));
+    }
+
+    #[test]
+    fn a_receipt_with_a_status_that_is_no_success_is_a_refusal() {
+        struct Relays(u16);
+        impl EventSink for Relays {
+            fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+                Ok(Receipt::with_status(self.0))
+            }
+        }
+        let answered = |status| {
+            let sink = GuardedSink::new(Arc::new(Relays(status)), PanicGuard::default());
+            sink.deliver(&EventBatch::new("", "", 0, b"", Duration::ZERO)).map_err(|failure| failure.status())
+        };
+        assert!(answered(204).is_ok());
+        for status in [302, 401, 503] {
+            assert_eq!(answered(status).unwrap_err(), Some(status));
+        }
     }
 }

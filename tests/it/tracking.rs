@@ -58,10 +58,13 @@ fn an_exposure_that_is_lost_is_handed_over_again() {
     let run = || assert!(visitor(&core, "v").run_experience("banner").is_ok());
     run();
     script.posted();
-    run();
+    let before = visitor(&core, "v");
+    assert!(before.run_experience("banner").is_ok());
     assert_eq!(core.stats().recorded, 1, "it is on its way");
     script.answer(400);
     until(&core, |stats| stats.dropped.rejected.exposures == 1);
+    // By a context from before the loss, and by no later one.
+    assert!(before.run_experience("banner").is_ok());
     run();
     script.answer(200);
     until(&core, |stats| stats.delivered == 1);
