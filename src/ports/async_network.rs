@@ -38,13 +38,13 @@ use super::{BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatc
 /// # }).unwrap();
 /// ```
 pub trait AsyncConfigSource: Send + Sync + 'static {
-    /// As [`ConfigSource::fetch_config`](crate::ports::ConfigSource::fetch_config).
+    /// Like [`ConfigSource::fetch_config`](crate::ports::ConfigSource::fetch_config).
     fn fetch_config<'a>(
         &'a self,
         request: &'a ConfigRequest<'a>,
     ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>>;
 
-    /// As [`ConfigSource::fetch_experience`](crate::ports::ConfigSource::fetch_experience). The default is unsupported.
+    /// Like [`ConfigSource::fetch_experience`](crate::ports::ConfigSource::fetch_experience). The default is unsupported.
     fn fetch_experience<'a>(
         &'a self,
         request: &'a ConfigRequest<'a>,
@@ -54,7 +54,7 @@ pub trait AsyncConfigSource: Send + Sync + 'static {
         Box::pin(async { Err(TransportError::Unsupported) })
     }
 
-    /// As [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork). A runtime whose threads belong to the
+    /// Like [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork). A runtime whose threads belong to the
     /// parent does not run in the child: a client that needs one must be recreated there.
     fn after_fork(&self) {}
 }
@@ -89,11 +89,11 @@ pub trait AsyncConfigSource: Send + Sync + 'static {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait AsyncEventSink: Send + Sync + 'static {
-    /// As [`EventSink::deliver`](crate::ports::EventSink::deliver). Return as soon as the outcome is known: if the
+    /// Like [`EventSink::deliver`](crate::ports::EventSink::deliver). Return as soon as the outcome is known: if the
     /// future is dropped while it is still reading a body, the outcome is lost with it and the events are sent again.
     fn deliver<'a>(&'a self, batch: &'a EventBatch<'a>) -> BoxFuture<'a, Result<Receipt, DeliveryFailure>>;
 
-    /// As [`AsyncConfigSource::after_fork`].
+    /// Like [`AsyncConfigSource::after_fork`].
     fn after_fork(&self) {}
 }
 

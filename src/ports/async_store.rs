@@ -60,10 +60,10 @@ use super::{BoxFuture, StoreError};
 /// # }).unwrap();
 /// ```
 pub trait AsyncDataStore: Send + Sync + 'static {
-    /// As [`DataStore::get`](crate::ports::DataStore::get).
+    /// Like [`DataStore::get`](crate::ports::DataStore::get).
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Value>, StoreError>>;
 
-    /// As [`DataStore::set`](crate::ports::DataStore::set).
+    /// Like [`DataStore::set`](crate::ports::DataStore::set).
     fn set<'a>(
         &'a self,
         key: &'a str,
@@ -71,15 +71,15 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         ttl: Option<Duration>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`DataStore::has`](crate::ports::DataStore::has).
+    /// Like [`DataStore::has`](crate::ports::DataStore::has).
     fn has<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move { self.get(key).await.map(|value| value.is_some()) })
     }
 
-    /// As [`DataStore::delete`](crate::ports::DataStore::delete).
+    /// Like [`DataStore::delete`](crate::ports::DataStore::delete).
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`DataStore::set_if_absent`](crate::ports::DataStore::set_if_absent): the default checks and then sets; a
+    /// Like [`DataStore::set_if_absent`](crate::ports::DataStore::set_if_absent): the default checks and then sets; a
     /// shared store should do both in one atomic step.
     fn set_if_absent<'a>(
         &'a self,
@@ -95,7 +95,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::get_many`](crate::ports::DataStore::get_many).
+    /// Like [`DataStore::get_many`](crate::ports::DataStore::get_many).
     fn get_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<Option<Value>, StoreError>>> {
         Box::pin(async move {
             let mut values = Vec::with_capacity(keys.len());
@@ -106,7 +106,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::set_many`](crate::ports::DataStore::set_many).
+    /// Like [`DataStore::set_many`](crate::ports::DataStore::set_many).
     fn set_many<'a>(
         &'a self,
         entries: &'a [(&'a str, Value)],
@@ -121,7 +121,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::claim_many`](crate::ports::DataStore::claim_many).
+    /// Like [`DataStore::claim_many`](crate::ports::DataStore::claim_many).
     fn claim_many<'a>(
         &'a self,
         keys: &'a [&'a str],
@@ -136,7 +136,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::delete_many`](crate::ports::DataStore::delete_many).
+    /// Like [`DataStore::delete_many`](crate::ports::DataStore::delete_many).
     fn delete_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
         Box::pin(async move {
             let mut answers = Vec::with_capacity(keys.len());
@@ -147,7 +147,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::after_fork`](crate::ports::DataStore::after_fork). A runtime whose threads belong to the
+    /// Like [`DataStore::after_fork`](crate::ports::DataStore::after_fork). A runtime whose threads belong to the
     /// parent does not run in the child: if the client needs one, create the store, and the core that uses it, in the
     /// child.
     fn after_fork(&self) {}

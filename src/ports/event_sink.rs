@@ -23,10 +23,10 @@ pub trait EventSink: Send + Sync + 'static {
     /// The batch was not accepted, or may not have been; the failure decides what happens to the events.
     fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure>;
 
-    /// As [`ConfigSource::interrupt`](crate::ports::ConfigSource::interrupt), for deliveries in progress.
+    /// Like [`ConfigSource::interrupt`](crate::ports::ConfigSource::interrupt), for deliveries in progress.
     fn interrupt(&self) {}
 
-    /// As [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork).
+    /// Like [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork).
     fn after_fork(&self) {}
 }
 
