@@ -11,7 +11,7 @@ use crate::handles::{GoalHandle, KeyOr};
 use crate::results::{ConversionResult, ConversionStatus};
 use crate::threads::{Caller, blocking, deadline_after};
 
-/// What a conversion carries besides its goal. The default is nothing.
+/// What a conversion carries in addition to its goal. The default is nothing.
 ///
 /// ```
 /// use convert_sdk::{ConversionOptions, GoalDataKey};
