@@ -44,7 +44,7 @@ pub trait AsyncConfigSource: Send + Sync + 'static {
         request: &'a ConfigRequest<'a>,
     ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>>;
 
-    /// Like [`ConfigSource::fetch_experience`](crate::ports::ConfigSource::fetch_experience). The default is unsupported.
+    /// Like [`ConfigSource::fetch_experience`](crate::ports::ConfigSource::fetch_experience). Unsupported by default.
     fn fetch_experience<'a>(
         &'a self,
         request: &'a ConfigRequest<'a>,

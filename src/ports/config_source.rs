@@ -24,7 +24,7 @@ pub trait ConfigSource: Send + Sync + 'static {
     /// Fetches the config of a single experience, to preview one that the config does not contain.
     ///
     /// # Errors
-    /// Any failure turns the preview off. The default is unsupported.
+    /// Any failure turns the preview off. Unsupported by default.
     fn fetch_experience(
         &self,
         request: &ConfigRequest<'_>,
