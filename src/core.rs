@@ -20,30 +20,28 @@ use crate::results::ExperienceResult;
 use crate::shared::{Network, Shared, last_resort};
 use crate::threads::{Caller, Subscription, blocking, deadline_after, generation, start_apart};
 
-/// One SDK instance. Cheap to clone, `Send + Sync`, and fit for a `static`; every clone is the same
-/// instance.
+/// One SDK instance. Cheap to clone, `Send + Sync`, and suitable for a `static`; every clone is the same instance.
 ///
-/// No call waits but those that say so: [`initialize`](Self::initialize),
+/// The only calls that wait are [`initialize`](Self::initialize),
 /// [`refresh_now_within`](Self::refresh_now_within), [`flush`](Self::flush), [`close`](Self::close)
 /// and [`shutdown`](Self::shutdown), and with a data store [`create_context`](Self::create_context) and
 /// [`decide_many`](Self::decide_many). The threads (`convert-refresher`, `convert-tracker`,
-/// `convert-flusher`, `convert-events` for handlers, `convert-preview` for previews of experiences that the
-/// config does not have, `convert-store` and `convert-store-io` for a data store, and a few that live for one
-/// lookup, connect, interrupt, close or exit; Linux shows 15 bytes of a name) start when they are first
-/// needed. They end with [`close`](Self::close), or soon after the last core and context are dropped.
+/// `convert-flusher`, `convert-events` for handlers, `convert-preview` for previews of experiences that are not in
+/// the config, `convert-store` and `convert-store-io` for a data store, and a few that live for one lookup, connect,
+/// interrupt, close or exit; Linux shows 15 bytes of a name) start when first needed. They end with
+/// [`close`](Self::close), or soon after the last core and context are dropped.
 ///
-/// **Dropping a core delivers nothing**: requests in flight may finish if the process lives long enough, and
-/// everything else is dropped and logged. Where `main` returns, the process is usually gone before either.
-/// End with [`shutdown`](Self::shutdown), keep a [`FlushGuard`](crate::FlushGuard) in `main`, or hold the core
-/// in a `static` and call [`register_exit_flush`](crate::register_exit_flush).
+/// **Dropping a core delivers nothing**: requests in flight may finish if the process lives long enough; everything
+/// else is dropped, and the loss is logged. When `main` returns, the process is usually gone before either happens.
+/// End with [`shutdown`](Self::shutdown), keep a [`FlushGuard`](crate::FlushGuard) in `main`, or hold the core in a
+/// `static` and call [`register_exit_flush`](crate::register_exit_flush).
 ///
 /// # Forks
-/// A child of `fork` uses the core, its clones and its contexts as they are; nothing has to be called.
-/// It goes on with the config, the memory of visitors and the handlers, and at its first use it makes
-/// the rest anew: an empty queue, a ledger at zero ([`Stats::fork_generation`]), threads and connections
-/// of its own. Conversions are deduplicated among those of one
-/// process, or of all that share a data store. What the parent recorded stays
-/// the parent's to deliver. `docs/processes.md` in the repository has the details.
+/// A child of `fork` can use the core, its clones and its contexts as they are, without any call. It inherits the
+/// config, the visitor memory and the handlers; at its first use it creates the rest: an empty queue, a zeroed ledger
+/// ([`Stats::fork_generation`]), its own threads and connections. Conversions are deduplicated within a process, or
+/// among all processes that share a data store. The parent still delivers what it recorded. `docs/processes.md` in
+/// the repository has the details.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,7 +62,7 @@ pub struct Core {
     shared: Arc<Shared>,
 }
 
-/// A close that has begun and not ended.
+/// A close in progress.
 struct Unfinished<'a> {
     shared: &'a Arc<Shared>,
     deadline: Instant,
@@ -74,7 +72,7 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // In a forked child it is the parent's.
+        // In a forked child it belongs to the parent.
         if self.generation == generation() {
             let (shared, deadline, patience) = (Arc::clone(self.shared), self.deadline, self.patience);
             start_apart("convert-close", move || {
@@ -84,7 +82,7 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Makes a [`Core`] with parts of the application's own.
+/// Builds a [`Core`] with the application's own source, sink or handlers.
 #[must_use]
 pub struct CoreBuilder {
     config: SdkConfig,
@@ -96,11 +94,11 @@ pub struct CoreBuilder {
 type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 
 impl Core {
-    /// How long [`close`](Self::close) may take.
+    /// The longest that [`close`](Self::close) may take.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// An instance with the built-in client, `HttpsClient`. Touches neither network nor threads. Without the
-    /// feature `https` there is no such client, and a core made by this fetches and delivers nothing
+    /// An instance with the built-in client, `HttpsClient`. Starts no threads and uses no network. Without the
+    /// feature `https` there is no such client, and this core can neither fetch nor deliver
     /// ([`TransportError::Unsupported`](crate::ports::TransportError::Unsupported)).
     #[must_use]
     pub fn new(config: SdkConfig) -> Self {
@@ -108,32 +106,32 @@ impl Core {
         Self { shared: Arc::new(Shared::new(config, network)) }
     }
 
-    /// Starts from a config, for a source, a sink or handlers of the application's own.
+    /// Starts building an instance with the application's own source, sink or handlers.
     pub const fn builder(config: SdkConfig) -> CoreBuilder {
         CoreBuilder { config, source: None, sink: None, handlers: Vec::new() }
     }
 
-    /// Puts the first config in place: compiles direct data, or fetches by SDK key and **waits** for
-    /// it, at most for the configured `initialize_timeout` (10 s unless changed). Concurrent callers share
-    /// one fetch. On a core that is ready this does nothing; after a failure it may be called again.
+    /// Loads the first config: compiles direct data, or fetches by SDK key and **waits** for it, up to the configured
+    /// `initialize_timeout` (default 10 s). Concurrent callers share one fetch. On a ready core this does nothing;
+    /// after a failure it may be called again.
     ///
     /// # Errors
-    /// The config cannot be fetched or is invalid, the deadline passed, the core is closed, or the operating
-    /// system gave no thread.
+    /// The config cannot be fetched or is invalid, the timeout passed, the core is closed, or a thread could not be
+    /// started.
     pub fn initialize(&self) -> Result<(), InitializeError> {
         self.initialize_within(self.shared.config.tuning.initialize_timeout)
     }
 
-    /// As [`initialize`](Self::initialize), with another bound. A fetch that ends after it still
-    /// makes the core ready.
+    /// Like [`initialize`](Self::initialize), with another timeout. A fetch that finishes later still makes the core
+    /// ready.
     ///
     /// # Errors
-    /// As [`initialize`](Self::initialize).
+    /// Like [`initialize`](Self::initialize).
     pub fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
         blocking(async |caller| self.get_ready(timeout, caller).await)
     }
 
-    /// [`initialize_within`](Self::initialize_within) for any caller.
+    /// [`initialize_within`](Self::initialize_within) as a future, for both surfaces.
     pub(crate) async fn get_ready(&self, timeout: Duration, caller: &Caller) -> Result<(), InitializeError> {
         let (shared, mut limit) = (&self.shared, caller.until(deadline_after(timeout)));
         if shared.is_closed() {
@@ -145,26 +143,26 @@ impl Core {
         if let Origin::Direct(text) = &shared.config.origin {
             return self.initialize_directly(text);
         }
-        // With a key there is a refresher, unless there was a close meanwhile.
+        // With a key there is a refresher, unless the core was closed meanwhile.
         let refresher = shared.refresher()?.ok_or(InitializeError::Closed)?;
         match refresher.initialize(&mut limit).await {
             Some(Ok(_)) => Ok(()),
-            // No answer is a late one, or the end, and so is a failure by the end's interrupt.
+            // No answer means a timeout or a close, as does a failure caused by the close's interrupt.
             _ if shared.is_closed() => Err(InitializeError::Closed),
-            // Whatever became of this caller's own question.
+            // Whatever the outcome of this caller's own request.
             _ if self.is_ready() => Ok(()),
             Some(Err(error)) => Err(error.into()),
             None => Err(InitializeError::Timeout),
         }
     }
 
-    /// Whether a config is in place.
+    /// Whether the core has a config.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared.cell.is_set()
     }
 
-    /// The config now; `None` until the core is ready.
+    /// The current config; `None` until the core is ready.
     ///
     /// ```
     /// # let core = include!("../tests/doc/shop.rs");
@@ -179,15 +177,14 @@ impl Core {
 
     /// A context for one visitor, which keeps the current config for its whole life.
     ///
-    /// The attributes given here are this context's only, laid over those that
-    /// [`set_attributes`](Context::set_attributes) has set in earlier ones. Report keys among them (`country`,
-    /// `browser`, …) become [`segments`](Context::segments), and those **are remembered**: the visitor's later
-    /// contexts start with them.
+    /// The attributes given here apply to this context only, merged over those set by
+    /// [`set_attributes`](Context::set_attributes) in earlier ones. Report keys among them (`country`, `browser`, …)
+    /// become [`segments`](Context::segments), which **are remembered**: the visitor's later contexts start with
+    /// them.
     ///
-    /// With a data store this asks it, on a thread of the SDK's, and **waits** for the answer, at most for
-    /// [`store_timeout`](crate::SdkConfigBuilder::store_timeout) (1 s unless changed); a context whose answer
-    /// is late starts with what memory has. An empty visitor id is accepted and decides nothing, as in the
-    /// official SDKs.
+    /// With a data store this reads from it, on one of the SDK's threads, and **waits** for the answer up to
+    /// [`store_timeout`](crate::SdkConfigBuilder::store_timeout) (default 1 s); if it is late, the context starts
+    /// with what is in memory. An empty visitor id is accepted but decides nothing, as in the official SDKs.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -218,7 +215,7 @@ impl Core {
         self.shared.cell.load().ok_or(ContextError::NotReady)
     }
 
-    /// A handle of an experience, whose key is searched for once and not in every evaluation.
+    /// A handle to an experience, so that its key is looked up once instead of in every evaluation.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -233,45 +230,45 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// The core is not ready, or the config of this moment has no such key.
+    /// The core is not ready, or the current config has no such key.
     pub fn experience(&self, key: &str) -> Result<ExperienceHandle, LookupError> {
         let handle = ExperienceHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
     }
 
-    /// A handle of a feature; as [`experience`](Self::experience).
+    /// A handle to a feature; see [`experience`](Self::experience).
     ///
     /// # Errors
-    /// As [`experience`](Self::experience).
+    /// Like [`experience`](Self::experience).
     pub fn feature(&self, key: &str) -> Result<FeatureHandle, LookupError> {
         let handle = FeatureHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
     }
 
-    /// A handle of a goal; as [`experience`](Self::experience).
+    /// A handle to a goal; see [`experience`](Self::experience).
     ///
     /// # Errors
-    /// As [`experience`](Self::experience).
+    /// Like [`experience`](Self::experience).
     pub fn goal(&self, key: &str) -> Result<GoalHandle, LookupError> {
         let handle = GoalHandle::new(key);
         self.in_config(|config| handle.position(config))?;
         Ok(handle)
     }
 
-    /// Decides one experience for many visitors by one config, into a buffer of the caller's, which
-    /// is emptied first. Each answer is that of [`Context::run_experience_with`] on a new context of the visitor
-    /// with these attributes, without tracking and storage:
+    /// Decides one experience for many visitors with one config, into the caller's buffer, which is cleared first.
+    /// Each result is that of [`Context::run_experience_with`] on a new context of the visitor with these attributes,
+    /// without tracking and storage:
     ///
-    /// - what is remembered of a visitor (decisions, attributes, segments) counts; with a data store each
-    ///   visitor is asked of it in turn and **waited** for, at most for `store_timeout` each;
-    /// - nothing is remembered or recorded, also no segments, and whatever the options say. When a
-    ///   visitor sees the variation, [`Context::run_experience`] gives the same one and records the exposure;
-    /// - attributes and location attributes of the options apply to every visitor.
+    /// - what is remembered about a visitor (decisions, attributes, segments) counts; with a data store each visitor
+    ///   is read from it in turn, **waiting** up to `store_timeout` for each;
+    /// - nothing is remembered or recorded, not even segments, whatever the options say. When a visitor sees the
+    ///   variation, [`Context::run_experience`] gives the same one and records the exposure;
+    /// - the options' attributes and location attributes apply to every visitor.
     ///
-    /// Allocates nothing for a visitor of whom no attributes or segments are remembered, unless the
-    /// options have attributes, or the buffer has to grow.
+    /// Allocates nothing for a visitor without remembered attributes or segments, unless the options have attributes
+    /// or the buffer has to grow.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -305,11 +302,10 @@ impl Core {
         }));
     }
 
-    /// Calls `handler` for every lifecycle event of one kind, on the thread `convert-events`. A
-    /// handler that panics or sleeps delays only other handlers; events past 1,024 waiting ones are
-    /// missed and counted in [`Stats::events_missed`]. A close has what waits handled until its time is over;
-    /// later, and on a closed core, nothing is called. A handler that owns a clone of the core keeps it alive
-    /// until it is closed.
+    /// Calls `handler` for every lifecycle event of one kind, on the thread `convert-events`. A handler that panics
+    /// or blocks delays only other handlers; events beyond 1,024 queued ones are dropped and counted in
+    /// [`Stats::events_missed`]. A close lets queued events be handled until its deadline; after that, and on a
+    /// closed core, no handler is called. A handler that owns a clone of the core keeps it alive until it is closed.
     ///
     /// ```
     /// # let core = include!("../tests/doc/shop.rs");
@@ -320,7 +316,7 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// The operating system gave no thread.
+    /// A thread could not be started.
     pub fn on(
         &self,
         kind: LifecycleEventKind,
@@ -329,7 +325,7 @@ impl Core {
         Ok(self.shared.runtime().notifier.on(kind, Box::new(handler))?)
     }
 
-    /// Every lifecycle event from now on, to be read when it suits; needs no thread.
+    /// Every lifecycle event from now on, to be read at any time; needs no thread.
     ///
     /// ```
     /// # let core = include!("../tests/doc/shop.rs");
@@ -345,14 +341,14 @@ impl Core {
         self.shared.runtime().notifier.subscribe()
     }
 
-    /// **Waits** until everything recorded before this call is delivered, at most for `timeout`. Attempts
-    /// delivery at once, even while the SDK is backing off from a failing endpoint, and retries until the
-    /// deadline; a `Retry-After` that ends before the deadline is respected. With nothing pending no delivery
-    /// is waited for; with a data store the call still waits, at most for `timeout`, until visitor state has
-    /// been offered to it and it has been told of deliveries and drops: a store that hangs in a write takes the
-    /// whole time. State that is unwritten then is kept and written later; it makes no flush fail, the log and
-    /// [`DataStoreQueueReleased`](crate::events::LifecycleEvent::DataStoreQueueReleased) tell of it. See
-    /// [`shutdown`](Self::shutdown) for how long a timeout should be.
+    /// **Waits** up to `timeout` until everything recorded before this call is delivered. Attempts delivery at once,
+    /// even while the SDK is backing off from a failing endpoint, and retries until the deadline; a `Retry-After`
+    /// that ends before the deadline is respected. With nothing pending there is no delivery to wait for; with a data
+    /// store the call still waits, up to `timeout`, until visitor state has been written to it and it has been told
+    /// of deliveries and drops: a store that hangs in a write takes the whole time. Unwritten state is kept and
+    /// written later; it does not fail the flush, but is reported in the log and by
+    /// [`DataStoreQueueReleased`](crate::events::LifecycleEvent::DataStoreQueueReleased). See
+    /// [`shutdown`](Self::shutdown) for how to choose a timeout.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -366,23 +362,22 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// The deadline passed, the core is closed, or something was lost: a record that the flush covers, or one
-    /// that was dropped since the last flush that was answered. Except after a close, records that are
-    /// not dropped are kept and retried.
+    /// The deadline passed, the core is closed, or a record was lost: one that the flush covers, or one dropped since
+    /// the last flush that reported. Except after a close, records that are not dropped are kept and retried.
     pub fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         self.flush_with(FlushOptions::within(timeout))
     }
 
-    /// As [`flush`](Self::flush), with options; **waits** at most for their time.
+    /// Like [`flush`](Self::flush), with options; **waits** up to their time limit.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); with a single attempt also that it failed.
+    /// Like [`flush`](Self::flush); with a single attempt, also that it failed.
     pub fn flush_with(&self, options: FlushOptions) -> Result<FlushReport, FlushError> {
         blocking(async |caller| self.flush_by(ReleaseReason::Explicit, options.limit(), caller).await)
     }
 
-    /// Asks for a fetch of the config and returns at once. A fetch in progress is the one asked for. Does
-    /// nothing with direct data or on a closed core, which is logged.
+    /// Requests a fetch of the config and returns at once. A fetch in progress serves the request. With direct data
+    /// or on a closed core it does nothing but log a warning.
     pub fn refresh_now(&self) {
         match self.shared.refresher() {
             _ if self.shared.is_closed() => logged!(warn, "refresh_now after close does nothing"),
@@ -392,9 +387,9 @@ impl Core {
         }
     }
 
-    /// Fetches the config and **waits** for the result, at most for `timeout`. A fetch in progress is waited
-    /// for instead of starting another, so concurrent callers share one. If the deadline passes before a
-    /// fetch has begun, none is made. Existing contexts keep their config.
+    /// Fetches the config and **waits** up to `timeout` for the result. A fetch in progress is awaited instead of
+    /// starting another, so concurrent callers share one. If the timeout passes before a fetch has started, none is
+    /// made. Existing contexts keep their config.
     ///
     /// ```
     /// # let core = include!("../tests/doc/shop.rs");
@@ -407,12 +402,12 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// The config in place was not replaced, nor confirmed as current.
+    /// The config was neither replaced nor confirmed as current.
     pub fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
         blocking(async |caller| self.refresh(timeout, caller).await)
     }
 
-    /// [`refresh_now_within`](Self::refresh_now_within) for any caller.
+    /// [`refresh_now_within`](Self::refresh_now_within) as a future, for both surfaces.
     pub(crate) async fn refresh(
         &self,
         timeout: Duration,
@@ -428,14 +423,14 @@ impl Core {
         };
         match refresher.refresh(&mut limit).await {
             Some(Ok(outcome)) => Ok(outcome),
-            // No answer is a late one, or the end, and so is a failure by the end's interrupt.
+            // No answer means a timeout or a close, as does a failure caused by the close's interrupt.
             _ if self.shared.is_closed() => Err(RefreshError::Closed),
             Some(Err(error)) => Err(error.into()),
             None => Err(RefreshError::Timeout),
         }
     }
 
-    /// The ledger at this moment.
+    /// The current ledger.
     ///
     /// ```
     /// # let core = include!("../tests/doc/shop.rs");
@@ -449,12 +444,12 @@ impl Core {
         self.shared.stats()
     }
 
-    /// Ends the SDK **without** a flush, as in the official Python SDK: requests in flight may finish,
-    /// nothing new begins, and what is left is dropped, counted and logged. **Waits** for the
-    /// threads, and until visitor state is in the data store, at most
-    /// [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT): a store that hangs in a write takes nearly all of it, and visitors
-    /// whose state is unwritten then count as [`store_failures`](Stats::store_failures). Returns the final ledger. A second
-    /// call waits for what is left of that, and returns it; decisions of existing contexts go on working.
+    /// Stops the SDK **without** a flush, as in the official Python SDK: requests in flight may finish, nothing new
+    /// starts, and everything else is dropped, counted and logged. **Waits** up to
+    /// [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT) for the threads, and for visitor state to be written to the data store:
+    /// a store that hangs in a write takes nearly all of it, and visitors with unwritten state then count as
+    /// [`store_failures`](Stats::store_failures). Returns the final ledger. A second call waits for the first to
+    /// finish and returns the same; decisions in existing contexts still work.
     ///
     /// ```
     /// # let core = include!("../tests/doc/shop.rs");
@@ -466,20 +461,19 @@ impl Core {
         blocking(async |caller| self.close_by(caller).await)
     }
 
-    /// [`close`](Self::close) for any caller.
+    /// [`close`](Self::close) as a future, for both surfaces.
     pub(crate) async fn close_by(&self, caller: &Caller) -> Stats {
         self.end(deadline_after(Self::CLOSE_TIMEOUT), true, caller).await;
         self.stats()
     }
 
-    /// Flushes, then closes, and **waits** for both, at most for `timeout` in all.
+    /// Flushes, then closes, and **waits** for both, up to `timeout` in total.
     ///
-    /// Choose a timeout below what the supervisor leaves between SIGTERM and SIGKILL (10 s on Docker and
-    /// Cloud Run, 30 s on Kubernetes), and long enough for a second attempt after one that failed; 5 s suits
-    /// most programs. A single request may take up to
-    /// [`total_timeout`](crate::config::TransportConfigBuilder::total_timeout) (10 s unless changed), so one that hangs
-    /// can use up a large part of a shorter shutdown. Where that matters, set `total_timeout` to at most half of
-    /// this timeout.
+    /// Choose a timeout shorter than the supervisor's grace period between SIGTERM and SIGKILL (10 s on Docker and
+    /// Cloud Run, 30 s on Kubernetes), but long enough for a second attempt after a failed one; 5 s suits most
+    /// programs. A single request may take up to
+    /// [`total_timeout`](crate::config::TransportConfigBuilder::total_timeout) (default 10 s), so one that hangs can
+    /// use up most of a shorter shutdown. Where that matters, set `total_timeout` to at most half of this timeout.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -491,14 +485,14 @@ impl Core {
     /// ```
     ///
     /// # Errors
-    /// As [`flush`](Self::flush), or a record was dropped that came after the flush had begun; the core is closed
-    /// all the same, and the error's ledger is final except for records in a request that could not be ended
-    /// in time, which it counts as pending.
+    /// Like [`flush`](Self::flush), or a record that arrived after the flush started was dropped. The core is closed in
+    /// any case, and the error's ledger is final except for records in a request that could not be ended in time,
+    /// which it counts as pending.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         blocking(async |caller| self.shutdown_by(timeout, caller).await)
     }
 
-    /// [`shutdown`](Self::shutdown) for any caller.
+    /// [`shutdown`](Self::shutdown) as a future, for both surfaces.
     pub(crate) async fn shutdown_by(
         &self,
         timeout: Duration,
@@ -507,7 +501,7 @@ impl Core {
         let deadline = deadline_after(timeout);
         let limit = FlushLimit { deadline: deadline - last_resort(timeout), single_attempt: false };
         let flushed = self.flush_by(ReleaseReason::Exit, limit, caller).await;
-        // What did not end during a flush in vain has had its time.
+        // What was still running when the flush timed out has had its time.
         self.end(deadline, flushed.is_ok(), caller).await;
         let stats = self.stats();
         match flushed {
@@ -518,17 +512,17 @@ impl Core {
         }
     }
 
-    /// A flush's report with what was lost since: nothing is retried after a close.
+    /// A flush's report plus what was lost since: nothing is retried after a close.
     fn with_lost(&self, report: FlushReport, stats: Stats) -> Result<FlushReport, FlushError> {
         if stats.pending > 0 {
-            // A call could not be ended in time.
+            // A call did not end in time.
             return Err(FlushError::Timeout(Box::new(stats)));
         }
         let dropped = report.dropped + self.shared.take_unreported_drops(stats.dropped.total());
         FlushReport { dropped, pending: 0, stats, ..report }.into_result()
     }
 
-    /// A flush, for any caller.
+    /// A flush as a future, for both surfaces.
     pub(crate) async fn flush_by(
         &self,
         reason: ReleaseReason,
@@ -539,11 +533,11 @@ impl Core {
         if self.shared.is_closed() {
             return Err(FlushError::Closed(Box::new(stats)));
         }
-        // With nothing pending there is nobody to ask.
+        // With nothing pending there is no tracker to ask.
         let tracker = if stats.pending > 0 { self.shared.tracker() } else { None };
         let report = self.shared.flush(tracker.as_deref(), reason, limit, caller).await;
         let stats = self.stats();
-        // No report is a late one, or the end.
+        // No report means a timeout or a close.
         let Some(report) = report else {
             let closed = self.shared.is_closed();
             let error = if closed { FlushError::Closed } else { FlushError::Timeout };
@@ -552,13 +546,13 @@ impl Core {
         if report.pending > 0 && !limit.single_attempt {
             return Err(FlushError::Timeout(Box::new(stats)));
         }
-        // What no flush has told yet is told by this one.
-        let untold = self.shared.take_unreported_drops(stats.dropped.total());
-        let report = FlushReport { dropped: report.dropped.max(untold), stats, ..report };
+        // This flush reports what no earlier one has.
+        let unreported = self.shared.take_unreported_drops(stats.dropped.total());
+        let report = FlushReport { dropped: report.dropped.max(unreported), stats, ..report };
         report.into_result()
     }
 
-    /// Ends the actors. A task that gives up meanwhile leaves the rest to a thread.
+    /// Stops the actors. A task that is dropped meanwhile leaves the rest to a thread.
     async fn end(&self, deadline: Instant, patience: bool, caller: &Caller) {
         let unfinished = Unfinished { shared: &self.shared, deadline, patience, generation: generation() };
         self.shared.close(deadline, patience, caller).await;
@@ -584,7 +578,7 @@ impl Core {
             logged!(warn, "a config given directly cannot be refreshed; the refresh policy is ignored");
         }
         let snapshot = load(text.to_owned(), &shared.config.compile).map_err(LoadError::from)?;
-        // Of two callers at once both publish the same config, and one says so.
+        // Two concurrent callers both publish the same config; only one announces it.
         if shared.give(Arc::clone(&snapshot)) {
             shared.runtime().notifier.notify(LifecycleEvent::ready(&snapshot));
         }
@@ -601,7 +595,7 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// What the application has not replaced is one built-in client.
+/// Whatever the application does not replace is served by one built-in client.
 fn network(
     config: &SdkConfig,
     source: Option<Arc<dyn ConfigSource>>,
@@ -615,21 +609,21 @@ fn network(
 }
 
 impl CoreBuilder {
-    /// Fetches configs from this source in place of the built-in client. Of the config's network settings the
-    /// total timeout, which every request carries, and the bound on a response body apply to it too.
+    /// Fetches configs from this source instead of the built-in client. Of the network settings, the total timeout,
+    /// which every request carries, and the limit on response bodies apply to it too.
     pub fn config_source(mut self, source: impl ConfigSource) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// Delivers events to this sink in place of the built-in client. Of the config's network settings the total
-    /// timeout, which every batch carries, applies to it too.
+    /// Delivers events to this sink instead of the built-in client. Of the network settings, the total timeout, which
+    /// every batch carries, applies to it too.
     pub fn event_sink(mut self, sink: impl EventSink) -> Self {
         self.sink = Some(Arc::new(sink));
         self
     }
 
-    /// As [`config_source`](Self::config_source) and [`event_sink`](Self::event_sink), for a client that is both.
+    /// [`config_source`](Self::config_source) and [`event_sink`](Self::event_sink) in one, for a client that is both.
     pub fn transport(self, client: impl ConfigSource + EventSink) -> Self {
         let client = Arc::new(client);
         self.config_source(Arc::clone(&client)).event_sink(client)
@@ -645,10 +639,10 @@ impl CoreBuilder {
         self
     }
 
-    /// Makes the core.
+    /// Builds the core.
     ///
     /// # Errors
-    /// The operating system gave no thread for the handlers.
+    /// The thread for the handlers could not be started.
     pub fn build(self) -> io::Result<Core> {
         let network = network(&self.config, self.source, self.sink);
         let shared = Shared::new(self.config, network);

@@ -1,4 +1,4 @@
-//! Why something did or did not resolve, in the official SDKs' closed vocabulary.
+//! Why something did or did not resolve, in the official SDKs' fixed vocabulary.
 
 use std::fmt;
 
@@ -6,19 +6,18 @@ use smol_str::SmolStr;
 
 use crate::decide::Explanation;
 
-/// The closed set of reasons, with the official Python SDK's names.
+/// The fixed set of reasons, with the official Python SDK's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DiagnosticReason {
     /// It resolves.
     Resolved,
-    /// The experience exists and has no variation for this visitor, for whatever reason; the
-    /// explanation names the step.
+    /// The experience exists but has no variation for this visitor; the explanation names the step that decided.
     AudienceMismatch,
     /// No experience has the key.
     ExperienceNotFound,
-    /// The feature is declared, and no variation of the visitor's carries it.
+    /// The feature is declared, but none of the visitor's variations carries it.
     FeatureNotInSelectedVariations,
     /// No feature has the key.
     FeatureNotFound,
@@ -41,12 +40,11 @@ pub struct ExperienceDiagnostic {
     pub environment: Option<SmolStr>,
     /// The first 16 hexadecimal digits of the visitor id's SHA-256, as in the Python SDK.
     pub visitor_ref: String,
-    /// The visitor's bucket value, where the hash selected the variation now: a stored or forced decision
-    /// has none.
+    /// The visitor's bucket value, if this call bucketed them: a stored or forced decision has none.
     pub bucket_value: Option<u32>,
-    /// The variation, where there is one.
+    /// The variation, if there is one.
     pub variation_key: Option<SmolStr>,
-    /// Step by step what was checked; `None` where there is no such experience.
+    /// Each check, step by step; `None` if there is no such experience.
     pub explanation: Option<Explanation>,
 }
 
@@ -128,7 +126,7 @@ macro_rules! resolved {
 }
 resolved!(ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic, EntityDiagnostic);
 
-/// A visitor by hash: the same in every SDK, and no way back to the id.
+/// A visitor's hash: the same in every SDK, and not reversible.
 pub(crate) fn visitor_ref(visitor_id: &str) -> String {
     let digest = hmac_sha256::Hash::hash(visitor_id.as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()

@@ -1,5 +1,5 @@
-//! The errors of the calls that can fail: one small enum for each kind of call, with a stable code. A message
-//! is complete by itself; its causes are part of it and not its `source`.
+//! The errors of the calls that can fail: one small enum for each kind of call, with stable codes. A message is
+//! complete in itself: it includes its causes, which are not its `source`.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ pub use crate::options::{InvalidOption, InvalidReason};
 #[cfg(feature = "serde")]
 use crate::ports::{DeliveryFailure, StoreError};
 
-/// Why there is no handle of an experience, a feature or a goal.
+/// Why there is no handle to an experience, feature or goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// There is no config yet; a handle's `new` needs none.
+    /// There is no config yet; a handle's `new` does not need one.
     #[error("the core is not initialized")]
     NotReady,
-    /// The config of this moment has no such key; a handle's `new` does not mind.
+    /// The current config has no such key; a handle's `new` does not check.
     #[error("the config has no such key")]
     NotInConfig,
 }
@@ -38,18 +38,17 @@ impl LookupError {
     }
 }
 
-/// Why a config was not put in place.
+/// Why a config was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It could not be fetched. The message of a status that refuses the SDK key (401, 403, 404, 410)
-    /// says so.
+    /// It could not be fetched. If the status refuses the SDK key (401, 403, 404, 410), the message says so.
     #[error("the config could not be fetched: {}", Refusal(.0))]
     Fetch(TransportError),
-    /// It was fetched or given, and is no config.
+    /// It was fetched or given, but is not valid.
     #[error("the config is invalid: {0}")]
     Config(ConfigError),
-    /// It belongs to another account or project than the config in place.
+    /// It belongs to another account or project than the current config.
     #[error("the config belongs to another account or project")]
     OtherProject,
 }
@@ -61,34 +60,34 @@ pub enum InitializeError {
     /// There is no usable config.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The deadline passed first. A fetch that had begun and ends later still makes the core ready.
+    /// The timeout passed first. A fetch that had started still makes the core ready when it finishes.
     #[error("timed out waiting for the config")]
     Timeout,
     /// The core is closed.
     #[error("the core is closed")]
     Closed,
-    /// The operating system gave no thread.
+    /// A thread could not be started.
     #[error("a thread could not be started ({0})")]
     Thread(std::io::ErrorKind),
 }
 
-/// Why the config was not refreshed. The one before stays in place.
+/// Why the config was not refreshed. The previous one stays in use.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RefreshError {
     /// There is no usable new config.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The config was given directly: there is nowhere to fetch it from.
+    /// The config was given directly, so there is nowhere to fetch it from.
     #[error("a config given directly cannot be refreshed")]
     DirectConfig,
-    /// The deadline passed first. A fetch that had begun goes on; else none is made.
+    /// The timeout passed first. A fetch that had started continues; otherwise none is made.
     #[error("timed out waiting for the config")]
     Timeout,
     /// The core is closed.
     #[error("the core is closed")]
     Closed,
-    /// The operating system gave no thread.
+    /// A thread could not be started.
     #[error("a thread could not be started ({0})")]
     Thread(std::io::ErrorKind),
 }
@@ -109,11 +108,11 @@ pub enum ContextError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PreviewError {
-    /// The experience id or the variation id is empty; that switches a preview off.
+    /// The experience id or the variation id is empty, which turns a preview off.
     #[error("an id is empty")]
     EmptyId,
-    /// Neither the config nor the server has the experience, or the config does not and there is no server
-    /// to ask: with direct data, and on a closed core.
+    /// Neither the config nor the server has the experience, or the config does not and there is no server to ask
+    /// (with direct data, or on a closed core).
     #[error("the experience was not found")]
     ExperienceNotFound,
     /// The experience has no such variation.
@@ -122,19 +121,18 @@ pub enum PreviewError {
     /// The server could not be asked for the experience.
     #[error("the experience could not be fetched: {}", Bare(.0))]
     Fetch(LoadError),
-    /// The server did not answer in time, the core was closed meanwhile, or the operating system gave no
-    /// thread to ask it by.
+    /// The server did not answer in time, the core was closed meanwhile, or a thread could not be started.
     #[error("timed out waiting for the experience")]
     Timeout,
 }
 
-/// What a failed fetch means for the SDK key, which it does not show.
+/// What a failed fetch says about the SDK key, without showing the key.
 struct Refusal<'a>(&'a TransportError);
 
 impl fmt::Display for Refusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = match self.0.status() {
-            Some(401) => "the SDK key needs a secret, or has another one",
+            Some(401) => "the SDK key's secret is missing or wrong",
             Some(403) => "the SDK key or its secret was refused",
             Some(404) => "the SDK key was not found",
             Some(410) => "the SDK key is no longer valid",
@@ -144,7 +142,7 @@ impl fmt::Display for Refusal<'_> {
     }
 }
 
-/// A failed fetch of one experience, whose status may be the experience's and not the SDK key's.
+/// A failed fetch of one experience, whose status may concern the experience rather than the SDK key.
 struct Bare<'a>(&'a LoadError);
 
 impl fmt::Display for Bare<'_> {
@@ -153,7 +151,7 @@ impl fmt::Display for Bare<'_> {
     }
 }
 
-/// The operating system gave no thread.
+/// A thread could not be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a thread could not be started ({0})")]
 pub(crate) struct StartError(pub(crate) std::io::ErrorKind);

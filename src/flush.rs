@@ -1,4 +1,4 @@
-//! How long a flush goes on, and how it can fail.
+//! How long a flush keeps trying, and how it can fail.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use thiserror::Error;
 
 use crate::engine::{FlushReport, Stats};
 
-/// How long a flush goes on, for [`Core::flush_with`](crate::Core::flush_with).
+/// How long a flush keeps trying, for [`Core::flush_with`](crate::Core::flush_with).
 ///
 /// ```
 /// use std::time::Duration;
 /// use convert_sdk::delivery::FlushOptions;
 ///
-/// // Rather go on than wait for an endpoint that is down.
+/// // Give up early instead of waiting for an endpoint that is down.
 /// let options = FlushOptions::within(Duration::from_secs(2)).single_attempt(true);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,23 +22,23 @@ pub struct FlushOptions {
     single_attempt: bool,
 }
 
-/// How long a flush goes on, from its beginning.
+/// How long a flush keeps trying, from its start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FlushLimit {
-    /// It is answered by then, whatever is left.
+    /// It is answered by this deadline, whatever is left.
     pub(crate) deadline: Instant,
-    /// It is answered when an attempt that began after it has failed.
+    /// It is answered as soon as an attempt that started after it fails.
     pub(crate) single_attempt: bool,
 }
 
 impl FlushOptions {
-    /// Waits at most for this long.
+    /// Waits up to this long.
     pub const fn within(timeout: Duration) -> Self {
         Self { timeout, single_attempt: false }
     }
 
-    /// Answers as soon as a delivery that began after the flush has failed, instead of trying again until
-    /// the time is over. Default false.
+    /// Returns as soon as a delivery that started after the flush fails, instead of retrying until the deadline.
+    /// Default false.
     pub const fn single_attempt(mut self, on: bool) -> Self {
         self.single_attempt = on;
         self
@@ -60,21 +60,20 @@ impl FlushReport {
     }
 }
 
-/// Why a flush cannot say that everything was delivered.
+/// Why a flush cannot confirm that everything was delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FlushError {
     /// Records were dropped, or the only attempt failed. The report says how many; `stats.last_error` says
-    /// why. A record that was dropped before the flush is reported by only one flush.
+    /// why. A record dropped before the flush is reported by only one flush.
     #[error("records undelivered and kept: {}, dropped: {}", .0.pending, .0.dropped)]
     Incomplete(Box<FlushReport>),
-    /// The deadline passed. After a `flush` the records are kept and delivery goes on; after a `shutdown`
-    /// they are dropped, or, where a call could not be ended in time, still pending and lost with it. Holds
-    /// the ledger at that time.
+    /// The deadline passed. After a `flush` the records are kept and delivery continues; after a `shutdown` they are
+    /// dropped or, if a call could not be ended in time, still pending and lost. Holds the ledger at that time.
     #[error("timed out; records pending: {}, dropped in all: {}", .0.pending, .0.dropped.total())]
     Timeout(Box<Stats>),
-    /// The core is closed, or was while the flush waited. Holds the ledger, which is final when the close has
-    /// ended.
+    /// The core is closed, or was closed while the flush waited. Holds the ledger, which is final once the close has
+    /// finished.
     #[error("the core is closed")]
     Closed(Box<Stats>),
 }

@@ -1,4 +1,4 @@
-//! What names an entity: its key, or a handle, whose key is searched for once in each config.
+//! Ways to name an entity: its key, or a handle, whose key is looked up once per config.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +7,15 @@ use smol_str::SmolStr;
 
 use crate::config::{ConfigSnapshot, SnapshotExt};
 
-/// A key and where a config has it. Any number of threads, with contexts of different configs, use
-/// one handle at a time: the place and the config it belongs to are one word.
+/// A key and its position in a config. Threads with contexts of different configs can share one handle: the position
+/// and the config that it belongs to are one atomic word.
 struct Place {
     key: SmolStr,
-    /// The serial of the config last searched in the upper half, the place in the lower.
+    /// The serial of the config last searched in the upper half, the position in the lower.
     found: AtomicU64,
 }
 
-/// The place of what a config does not have.
+/// The position of a key that is not in the config.
 const ABSENT: u32 = u32::MAX;
 
 impl Place {
@@ -47,9 +47,9 @@ impl Place {
     }
 }
 
-/// A key, or a prepared handle: what [`Context::run_experience`](crate::Context::run_experience) and the like
-/// accept. Any text is a key (`&str`, [`String`], [`SmolStr`], …) and is searched for in each call; an
-/// [`ExperienceHandle`], [`FeatureHandle`] or [`GoalHandle`] has its place at hand. Neither allocates.
+/// A key, or a prepared handle: what [`Context::run_experience`](crate::Context::run_experience) and the like accept.
+/// Any string (`&str`, [`String`], [`SmolStr`], …) is a key, which is looked up in each call; an
+/// [`ExperienceHandle`], [`FeatureHandle`] or [`GoalHandle`] caches its position. Neither allocates.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a key nor a `{Handle}`",
     label = "expected text or a `{Handle}`"
@@ -93,13 +93,13 @@ macro_rules! handles {
         pub struct $name(Place);
 
         impl $name {
-            /// A handle of a key, whether a config has it or not; searches nothing yet.
+            /// A handle for a key, whether or not a config has it; no lookup happens yet.
             #[must_use]
             pub fn new(key: impl Into<SmolStr>) -> Self {
                 Self(Place::new(key.into()))
             }
 
-            /// As [`new`](Self::new), for a `static`.
+            /// Like [`new`](Self::new), for a `static`.
             #[must_use]
             pub const fn new_static(key: &'static str) -> Self {
                 Self(Place::new(SmolStr::new_static(key)))
@@ -146,13 +146,12 @@ macro_rules! handles {
 }
 handles! {
     /// An experience, for [`Context::run_experience`](crate::Context::run_experience) and
-    /// [`Core::decide_many`](crate::Core::decide_many). Made by
-    /// [`Core::experience`](crate::Core::experience), or by [`new`](Self::new) before there is a
-    /// config.
+    /// [`Core::decide_many`](crate::Core::decide_many). Created by [`Core::experience`](crate::Core::experience), or
+    /// by [`new`](Self::new) before there is a config.
     ///
-    /// It names the experience by its key: it stays valid across refreshes, finds the experience anew
-    /// where the context's config is another one than last time, and says so where it is gone. Use it
-    /// with any context, from any thread, and keep it, best in a `static` or beside the core.
+    /// It names the experience by its key: it stays valid across refreshes, looks the experience up again when the
+    /// context's config differs from the last one, and reports if it is gone. Use it with any context, from any
+    /// thread, and keep it, ideally in a `static` or beside the core.
     ///
     /// ```
     /// use convert_sdk::ExperienceHandle;

@@ -1,8 +1,7 @@
-//! For clients that speak HTTP: the official routes, what a request to them carries, and what an answer means.
-//!
-//! The built-in `HttpsClient` is made of this and ureq, `ReqwestTransport` of the crate
-//! `convert-sdk-reqwest` of this and reqwest. A client follows no redirects, so that nothing leaves for a host
-//! that was not configured.
+//! For HTTP clients: the official routes, what a request carries, and what a response means.
+//! The built-in `HttpsClient` combines this with ureq, and `ReqwestTransport` in the crate `convert-sdk-reqwest`
+//! combines it with reqwest. A client must not follow redirects, so that nothing is sent to a host that was not
+//! configured.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,19 +14,18 @@ use crate::ports::{
     ConfigRequest, DeliveryFailure, EventBatch, Receipt, Refusal, RefusalReason, TransportError,
 };
 
-/// The `User-Agent` of every request. Without it the metrics endpoint takes the events for a bot's and drops
-/// them.
+/// The `User-Agent` of every request. Without it the metrics endpoint treats the events as a bot's and drops them.
 pub const USER_AGENT: &str = "ConvertAgent/1.0";
 
-/// How much of the metrics endpoint's answer is read, in bytes. A connection can be reused only when its answer
-/// was read to the end; one with a longer answer is closed instead.
+/// How much of the metrics endpoint's response is read, in bytes. A connection can be reused only after its response
+/// was read to the end; after a longer response it is closed.
 pub const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 
-/// Query values may contain these characters unescaped.
+/// The characters that query values may contain unescaped.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// What to ask for: a `GET` for a config, a `POST` of the batch's body for a delivery. Its `Debug` shows
-/// neither URL nor headers, which hold keys and secrets.
+/// The request to make: a `GET` for a config, a `POST` of the batch's body for a delivery. Its `Debug` output omits
+/// the URL and headers, which contain keys and secrets.
 pub struct HttpRequest<'a> {
     url: String,
     headers: Vec<(&'a str, Cow<'a, str>)>,
@@ -35,19 +33,19 @@ pub struct HttpRequest<'a> {
 }
 
 impl HttpRequest<'_> {
-    /// The URL, with the SDK key in it and perhaps the debug token.
+    /// The URL, which contains the SDK key and perhaps the debug token.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The headers' names, in lower case, and values. Those that describe the body or the connection, and
-    /// `accept-encoding`, are the client's own affair.
+    /// The headers: lower-case names and values. Those that describe the body or the connection, and
+    /// `accept-encoding`, are left to the client.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (*name, value.as_ref()))
     }
 
-    /// How long the request may take in all.
+    /// The time limit for the whole request.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
@@ -60,8 +58,8 @@ impl fmt::Debug for HttpRequest<'_> {
     }
 }
 
-/// The request for a config, or for that of one experience. A 304 means
-/// [`NotModified`](crate::ports::ConfigResponse::NotModified) if the request has an ETag, a 200 brings a config, and any
+/// The request for a config, or for one experience's. A 304 means
+/// [`NotModified`](crate::ports::ConfigResponse::NotModified) if the request has an ETag, a 200 has a config, and any
 /// other status is [`TransportError::Status`].
 #[must_use]
 pub fn config_request<'a>(
@@ -97,7 +95,7 @@ pub fn config_request<'a>(
 /// The request that delivers a batch; [`delivery_answer`] says what the status means.
 ///
 /// # Errors
-/// [`TransportError::InvalidRequest`]: an id, which comes from a config, would change where the request goes.
+/// [`TransportError::InvalidRequest`]: an id from the config would change the request's destination.
 pub fn delivery_request<'a>(
     network: &TransportConfig,
     batch: &EventBatch<'_>,
@@ -115,11 +113,11 @@ pub fn delivery_request<'a>(
     })
 }
 
-/// What the metrics endpoint's status means for a batch, with the `Retry-After` that came along; see
+/// What the metrics endpoint's status means for a batch, given the response's `Retry-After`; see
 /// [`retry_after`].
 ///
 /// # Errors
-/// Every status but a 2xx is a refusal.
+/// Every status except 2xx is a refusal.
 pub fn delivery_answer(status: u16, retry_after: Option<Duration>) -> Result<Receipt, DeliveryFailure> {
     let reason = match status {
         200..=299 => return Ok(Receipt::with_status(status)),
@@ -132,8 +130,8 @@ pub fn delivery_answer(status: u16, retry_after: Option<Duration>) -> Result<Rec
     Err(Refusal { reason, retry_after, status: Some(status) }.into())
 }
 
-/// The wait that a `Retry-After` asks for: seconds, or a date, which is compared with the server's own `Date`
-/// where there is one, so that a wrong clock here does not matter.
+/// The wait that a `Retry-After` asks for, in seconds or as a date. A date is compared with the server's own `Date`
+/// if present, so that a wrong local clock does not matter.
 #[must_use]
 pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
     let value = value.trim();
@@ -145,8 +143,8 @@ pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// How many bytes of a compressed body are read at most, where so many are allowed decompressed. What does not
-/// compress well is a little longer compressed; a body that decompresses to nothing ends here.
+/// The most bytes to read of a compressed body, given the limit on the decompressed one. Incompressible data grows a
+/// little; a body that decompresses to nothing is cut off here.
 #[must_use]
 pub const fn max_compressed_bytes(max_response_bytes: u64) -> u64 {
     max_response_bytes.saturating_add(max_response_bytes / 8).saturating_add(1024)

@@ -1,24 +1,21 @@
-//! Convert Experiences for Rust: A/B tests, feature flags and personalization, decided in the
-//! process with the answers of Convert's official SDKs, and reported without ever making the caller
-//! wait.
+//! Convert Experiences for Rust: A/B tests, feature flags and personalization, decided in-process exactly as
+//! Convert's official JavaScript SDK does, and reported without making the caller wait.
 //!
-//! - **Start**: a [`SdkConfig`] makes a [`Core`]; [`Core::initialize`] puts the first config in place.
+//! - **Start**: a [`SdkConfig`] makes a [`Core`]; [`Core::initialize`] loads the first config.
 //! - **Decide**: [`Core::create_context`] makes a [`Context`] for one visitor, whose
 //!   [`run_experience`](Context::run_experience) and [`run_feature`](Context::run_feature) are pure
 //!   computations.
-//! - **Record**: decisions record exposures by themselves;
-//!   [`track_conversion`](Context::track_conversion) is one channel send, and counts once for each visitor and
-//!   goal.
-//! - **Deliver**: [`Core::flush`] waits for delivery and tells the truth about it;
-//!   [`Core::shutdown`] ends well (dropping a core delivers nothing); [`Core::stats`] is the ledger at any time.
-//!   Delivery is at least once: a request that ends without an answer is made again, and
-//!   [`Stats::fate_unknown`] counts those.
+//! - **Record**: decisions record exposures automatically; [`track_conversion`](Context::track_conversion) is one
+//!   channel send, and counts once per visitor and goal.
+//! - **Deliver**: [`Core::flush`] waits for delivery and reports the outcome; [`Core::shutdown`] flushes and closes
+//!   (dropping a core delivers nothing); [`Core::stats`] is the ledger at any time. Delivery is at least once: a
+//!   request that ends without a response is repeated, and [`Stats::fate_unknown`] counts those events.
 //! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
-//!   [`diagnose_*`](Context::diagnose_experience) calls say why.
+//!   [`diagnose_*`](Context::diagnose_experience) calls explain decisions.
 //! - **Replace**: a [`ConfigSource`](ports::ConfigSource), an [`EventSink`](ports::EventSink) and a
-//!   [`DataStore`](ports::DataStore) of the application's own.
-//! - **Await**: with the feature `async`, `AsyncCore` and `AsyncContext` stand beside [`Core`] and
-//!   [`Context`], with futures for any executor wherever those wait.
+//!   [`DataStore`](ports::DataStore) of your own.
+//! - **Await**: with the feature `async`, `AsyncCore` and `AsyncContext` mirror [`Core`] and [`Context`], with
+//!   futures for any executor wherever those wait.
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,25 +40,25 @@
 //! ```
 //!
 //! Decisions follow Convert's JavaScript SDK; names, statuses and deduplication follow the Python
-//! SDK. **One difference will surprise**: where variation ids are numbers that do not ascend in the
-//! config, the JavaScript SDK and this one put a visitor into another variation than the Python and
-//! PHP SDKs do, because JavaScript objects order such keys by number. [`BucketOrder::Config`](config::BucketOrder::Config) gives
-//! the other order.
+//! SDK. **One difference may surprise you**: if an experience's numeric variation ids are not in ascending order in
+//! the config, the JavaScript SDK and this one can bucket a visitor into another variation than the Python and PHP
+//! SDKs, because JavaScript objects order such keys by number. [`BucketOrder::Config`](config::BucketOrder::Config)
+//! selects the other order.
 //!
-//! What is logged goes through the `log` facade and never holds a key, a secret or anything about a
-//! visitor. The HTTP client below, ureq, logs whole request lines at `trace` level, and with them the
-//! SDK key and the debug token: keep the targets `ureq` and `ureq_proto` at `debug`.
+//! Logging goes through the `log` facade and never contains a key, a secret or visitor data. The underlying HTTP
+//! client, ureq, logs whole request lines at `trace` level, including the SDK key and the debug token: keep the
+//! targets `ureq` and `ureq_proto` at `debug`.
 //!
 //! # Where things are
-//! The root has what a program names. What is set besides [`SdkConfig`] itself is in [`config`] and [`delivery`], which
-//! also has the parts of [`Stats`]; what can be replaced is in [`ports`], and what stands there by default
-//! in [`adapters`]; [`events`], [`diagnosis`] and [`error`] have what their names say.
+//! The root has what most programs name. Settings other than [`SdkConfig`] itself are in [`config`] and [`delivery`],
+//! which also has the parts of [`Stats`]; replaceable parts are in [`ports`], and their default implementations in
+//! [`adapters`]; [`events`], [`diagnosis`] and [`error`] are what their names say.
 //!
 //! # Types of other crates
-//! Few types of other crates are part of this API, and so of its version promise: text is [`SmolStr`]
-//! (`smol_str` 0.3), which dereferences to `str`; JSON is `serde_json::Value` (1); with the feature `async` a
-//! subscription is a `futures_core::Stream` (0.3). With the feature `serde` results, statistics, reasons,
-//! events and errors are `serde::Serialize` (1); a visitor's id is then written as a hash.
+//! Few types of other crates are part of this API, and so of its version promise: strings are [`SmolStr`] (`smol_str`
+//! 0.3), which dereferences to `str`; JSON is `serde_json::Value` (1); with the feature `async`, a subscription is a
+//! `futures_core::Stream` (0.3). With the feature `serde`, results, statistics, reasons, events and errors implement
+//! `serde::Serialize` (1); a visitor's id is then serialized as a hash.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -69,7 +66,7 @@
     expect(dead_code, unused_imports, reason = "nothing drives the machines")
 )]
 
-// First, for its macro.
+// First, because it defines a macro.
 #[macro_use]
 mod caught;
 
@@ -127,7 +124,7 @@ pub use results::{
     OwnedExperienceResult, OwnedFeatureResult,
 };
 
-/// How recorded events are kept and sent, and what the ledger says of them.
+/// How recorded events are queued and sent, and how the ledger counts them.
 pub mod delivery {
     pub use crate::engine::{
         BreakerState, ByClass, DeliveryError, Dropped, FlushReport, PendingPlaces, ReleaseReason,
@@ -136,7 +133,7 @@ pub mod delivery {
     pub use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 }
 
-/// Why something did or did not resolve: what the `diagnose_*` calls of a `Context` answer.
+/// Why something did or did not resolve: the results of a context's `diagnose_*` calls.
 pub mod diagnosis {
     pub use convert_evaluation::decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
 
@@ -145,7 +142,7 @@ pub mod diagnosis {
     };
 }
 
-/// What the SDK tells an application about itself, through `Core::on` and `Core::subscribe`.
+/// Lifecycle events of the SDK, delivered through `Core::on` and `Core::subscribe`.
 pub mod events {
     pub use crate::engine::{LifecycleEvent, LifecycleEventKind, VisitorId};
     #[cfg(feature = "async")]

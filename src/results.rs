@@ -1,4 +1,4 @@
-//! What evaluations and conversions answer.
+//! The results of evaluations and conversions.
 
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -15,7 +15,7 @@ pub struct ExperienceResult<'a> {
     source: DecisionSource,
 }
 
-/// An [`ExperienceResult`] that borrows nothing: to keep, to send and to serialize.
+/// An owned [`ExperienceResult`], to keep, send or serialize.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -28,11 +28,11 @@ pub struct OwnedExperienceResult {
     pub experience_name: Option<SmolStr>,
     /// The variation's id.
     pub variation_id: SmolStr,
-    /// The variation's key; empty where the config gives none.
+    /// The variation's key; empty if the config has none.
     pub variation_key: SmolStr,
     /// The variation's name.
     pub variation_name: Option<SmolStr>,
-    /// Where the decision comes from.
+    /// Where the decision came from.
     pub source: DecisionSource,
 }
 
@@ -41,10 +41,10 @@ pub struct OwnedExperienceResult {
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum FeatureOff {
-    /// The config declares no such feature, or does so no more.
+    /// The config does not declare the feature, or no longer does.
     #[error("the config has no such feature")]
     NotInConfig,
-    /// No variation of the visitor's carries it.
+    /// None of the visitor's variations carries it.
     #[error("no variation of the visitor carries the feature")]
     NotCarried,
 }
@@ -59,7 +59,7 @@ pub struct FeatureResult<'a> {
     casting: bool,
 }
 
-/// A [`FeatureResult`] that borrows nothing: to keep, to send and to serialize.
+/// An owned [`FeatureResult`], to keep, send or serialize.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -82,15 +82,15 @@ pub struct OwnedFeatureResult {
     pub variables: serde_json::Map<String, Value>,
 }
 
-/// What became of a conversion call.
+/// The outcome of a conversion call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ConversionStatus {
-    /// Handed to the tracker; from a confirmed call: accepted by it.
+    /// Handed to the tracker; for a confirmed call, accepted by it.
     Queued,
-    /// Handed to the tracker, which did not answer before a confirmed call's timeout: it is counted, and may be
-    /// a repetition.
+    /// Handed to the tracker, which did not answer before a confirmed call's timeout: it is counted, but may be a
+    /// repetition.
     Unconfirmed,
     /// A repetition (confirmed calls), or suppressed by a preview. Nothing is sent.
     Deduplicated,
@@ -102,32 +102,33 @@ pub enum ConversionStatus {
     NoVisitor,
     /// The revenue or another number is not finite.
     InvalidData,
-    /// Tracking is switched off in the configuration.
+    /// Tracking is disabled in the configuration.
     TrackingDisabled,
-    /// There is no room for it; counted as dropped (`queue_full` where the channel to the tracker is full,
-    /// `overflow` where the backlog is). The channel is full for a record of its class under
-    /// [`EvictLeastValuable`](crate::delivery::OverflowPolicy::EvictLeastValuable), for all under
-    /// [`DropNewest`](crate::delivery::OverflowPolicy::DropNewest), and under [`Wait`](crate::delivery::OverflowPolicy::Wait)
-    /// has stayed full for the policy's patience or a confirmed call's own timeout. A record of more bytes
-    /// than `max_queued_bytes` is refused at once under each. That the backlog is full only a confirmed
-    /// call is told, one that waits for the data store also that its record is lost for another reason.
+    /// There is no space for it; counted as dropped (`queue_full` if the channel to the tracker is full, `overflow`
+    /// if the backlog is). The channel is full for records of its class under
+    /// [`EvictLeastValuable`](crate::delivery::OverflowPolicy::EvictLeastValuable), for all records under
+    /// [`DropNewest`](crate::delivery::OverflowPolicy::DropNewest), and under
+    /// [`Wait`](crate::delivery::OverflowPolicy::Wait) has stayed full for the policy's wait or a confirmed call's
+    /// own timeout. A record of more than `max_queued_bytes` is refused at once under any policy. Only a confirmed
+    /// call learns that the backlog is full; one that waits for the data store also gets this if its record is lost
+    /// for another reason.
     QueueFull,
     /// The core is closed; counted as dropped.
     Closed,
 }
 
-/// What became of a conversion call, and of which goal.
+/// The outcome of a conversion call, and its goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConversionResult {
-    /// What became of it.
+    /// The outcome.
     pub status: ConversionStatus,
-    /// The goal's id, where the config has the goal.
+    /// The goal's id, if the config has the goal.
     pub goal_id: Option<SmolStr>,
 }
 
-/// The custom segments that a call has newly recorded.
+/// The custom segments newly recorded by a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CustomSegmentsResult {
@@ -168,7 +169,7 @@ impl<'a> ExperienceResult<'a> {
         &self.variation.id
     }
 
-    /// The variation's key; empty where the config gives none.
+    /// The variation's key; empty if the config has none.
     #[must_use]
     pub fn variation_key(&self) -> &'a str {
         &self.variation.key
@@ -180,13 +181,13 @@ impl<'a> ExperienceResult<'a> {
         self.variation.name.as_deref()
     }
 
-    /// Where the decision comes from.
+    /// Where the decision came from.
     #[must_use]
     pub const fn source(&self) -> DecisionSource {
         self.source
     }
 
-    /// The bucket value, where the visitor's hash made the decision now.
+    /// The bucket value, if this call bucketed the visitor.
     #[must_use]
     pub const fn bucket_value(&self) -> Option<u32> {
         match self.source {
@@ -195,14 +196,13 @@ impl<'a> ExperienceResult<'a> {
         }
     }
 
-    /// The variation as served, with fields that the SDK itself does not read. Parses its text: for
-    /// occasional use.
+    /// The variation as served, including fields that the SDK does not use. Parses its JSON: for occasional use.
     #[must_use]
     pub fn variation(&self) -> Value {
         self.variation.raw(self.snapshot)
     }
 
-    /// The same without the borrow.
+    /// An owned copy.
     #[must_use]
     pub fn into_owned(self) -> OwnedExperienceResult {
         OwnedExperienceResult {
@@ -272,7 +272,7 @@ impl<'a> FeatureResult<'a> {
         &self.variation.id
     }
 
-    /// The variables in the order of their keys; none where the config gives none.
+    /// The variables, sorted by key; empty if the config has none.
     pub fn variables(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
         let casting = self.casting;
         let variables = self.carried.variables.as_deref().unwrap_or_default();
@@ -281,20 +281,19 @@ impl<'a> FeatureResult<'a> {
         })
     }
 
-    /// A variable's value: converted to its declared type where it can be, else as served.
+    /// A variable's value, converted to its declared type if possible, otherwise as served.
     #[must_use]
     pub fn variable(&self, key: &str) -> Option<&'a Value> {
         self.variables().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
-    /// A boolean variable; `None` where there is none of that name and type.
+    /// A boolean variable; `None` if there is none of that name and type.
     #[must_use]
     pub fn boolean(&self, key: &str) -> Option<bool> {
         self.variable(key)?.as_bool()
     }
 
-    /// An integer variable; `None` where there is none of that name, or its value is not a whole
-    /// number that fits.
+    /// An integer variable; `None` if there is none of that name, or its value is not an integer that fits.
     #[must_use]
     pub fn integer(&self, key: &str) -> Option<i64> {
         let value = self.variable(key)?;
@@ -305,19 +304,19 @@ impl<'a> FeatureResult<'a> {
         })
     }
 
-    /// A number variable; `None` where there is none of that name and type.
+    /// A number variable; `None` if there is none of that name and type.
     #[must_use]
     pub fn float(&self, key: &str) -> Option<f64> {
         self.variable(key)?.as_f64()
     }
 
-    /// A text variable; `None` where there is none of that name and type.
+    /// A string variable; `None` if there is none of that name and type.
     #[must_use]
     pub fn string(&self, key: &str) -> Option<&'a str> {
         self.variable(key)?.as_str()
     }
 
-    /// The same without the borrow.
+    /// An owned copy.
     #[must_use]
     pub fn into_owned(self) -> OwnedFeatureResult {
         OwnedFeatureResult {
@@ -374,7 +373,7 @@ impl ConversionResult {
         matches!(self.status, ConversionStatus::Queued | ConversionStatus::Unconfirmed)
     }
 
-    /// Why it was not, as a stable name; `None` where it was.
+    /// Why it was not, as a stable name; `None` if it was.
     #[must_use]
     pub fn reason(&self) -> Option<&'static str> {
         (!self.tracked()).then(|| self.status.as_str())

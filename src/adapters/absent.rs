@@ -1,4 +1,4 @@
-//! Stands where the application has put no client of its own and there is no built-in one.
+//! The default client where there is no built-in one.
 
 use crate::options::TransportConfig;
 use crate::ports::{
@@ -6,7 +6,7 @@ use crate::ports::{
     TransportError,
 };
 
-/// Fetches nothing and delivers nothing, and says so.
+/// Answers every call with `Unsupported`.
 pub(crate) struct NoClient;
 
 impl NoClient {

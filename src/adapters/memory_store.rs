@@ -1,4 +1,4 @@
-//! A data store in this process's memory, with a bound.
+//! A bounded data store in this process's memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::ports::{DataStore, StoreError};
 use crate::threads::{PerProcess, inherit_lock};
 
-/// A [`DataStore`] in memory, bounded by entries: past the bound the oldest key is forgotten.
-/// Expired entries are forgotten when they are asked for. For tests, and for sharing visitor state
-/// between several `Core`s of one process; a single `Core` needs none. A forked child begins with a
-/// copy, or with nothing if another thread was using the store at that moment.
+/// An in-memory [`DataStore`] with a bounded number of entries: when it is full, the oldest key is evicted. Expired
+/// entries are removed when they are read. For tests, and for sharing visitor state between several `Core`s in one
+/// process; a single `Core` does not need it. A forked child starts with a copy, or empty if another thread was using
+/// the store at that moment.
 pub struct InMemoryDataStore {
     entries: PerProcess<Mutex<Entries>>,
     capacity: usize,
@@ -21,7 +21,7 @@ pub struct InMemoryDataStore {
 #[derive(Default)]
 struct Entries {
     values: HashMap<String, Entry>,
-    /// Keys by age, each with the number of its entry; may name entries that are gone.
+    /// Keys by age, each with the number of its entry; may name removed entries.
     order: VecDeque<(String, u64)>,
     next_number: u64,
 }
@@ -33,34 +33,34 @@ struct Entry {
 }
 
 impl InMemoryDataStore {
-    /// Entries kept unless a capacity is given.
+    /// The default capacity, in entries.
     pub const DEFAULT_CAPACITY: usize = 100_000;
 
-    /// An empty store with the default bound.
+    /// An empty store with the default capacity.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(Self::DEFAULT_CAPACITY)
     }
 
-    /// An empty store that keeps at most this many entries (at least 1).
+    /// An empty store with this capacity, in entries (at least 1).
     #[must_use]
     pub fn with_capacity(entries: usize) -> Self {
         Self { entries: PerProcess::new(Mutex::default()), capacity: entries.max(1) }
     }
 
-    /// How many entries there are, expired ones included.
+    /// The number of entries, including expired ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.with(|entries| entries.values.len())
     }
 
-    /// Whether there is no entry.
+    /// Whether the store is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A panic elsewhere cannot leave the map half-changed, so a poisoned lock is still good.
+    /// A panic elsewhere cannot leave the map half-changed, so a poisoned lock is safe to use.
     fn with<T>(&self, run: impl FnOnce(&mut Entries) -> T) -> T {
         let entries = self.entries.get(inherit_lock, |_| {});
         let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,14 +94,14 @@ impl Entries {
                 self.values.remove(&oldest);
             }
         }
-        // Deleted and expired entries leave their name behind; sweep before they outnumber the rest.
+        // Deleted and expired entries leave their keys behind; sweep before those outnumber the rest.
         if self.order.len() > 2 * self.values.len() + 16 {
             let values = &self.values;
             self.order.retain(|(key, number)| Self::is_current(values, key, *number));
         }
     }
 
-    /// Whether the key still has the entry of that number, and not a later one.
+    /// Whether the key still has the entry with this number, not a later one.
     fn is_current(values: &HashMap<String, Entry>, key: &str, number: u64) -> bool {
         values.get(key).is_some_and(|entry| entry.number == number)
     }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_entry_makes_room() {
+    fn the_oldest_entry_is_evicted_first() {
         let store = InMemoryDataStore::with_capacity(2);
         for key in ["a", "b", "a", "c"] {
             store.set(key, json!(key), None).unwrap();

@@ -1,4 +1,4 @@
-//! What stands behind the ports unless the application puts its own there: one foreign library each.
+//! The built-in implementations of the ports: one third-party library each.
 
 #[cfg(not(feature = "https"))]
 mod absent;

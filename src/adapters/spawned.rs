@@ -1,4 +1,4 @@
-//! Work on the application's runtime, awaited from anywhere.
+//! Work spawned on the application's runtime and awaited from anywhere.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,11 +6,10 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-/// A task of the application's tokio runtime, which polls it where its sockets and timers are; ended
-/// when this is dropped.
+/// A task on the application's tokio runtime, where its sockets and timers live; aborted on drop.
 pub(crate) struct Spawned<T>(JoinHandle<T>);
 
-/// Why a task did not come to its end.
+/// Why a task did not finish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
     Panicked,

@@ -1,4 +1,4 @@
-//! One visitor, for asynchronous callers.
+//! The asynchronous context of one visitor.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::error::PreviewError;
 use crate::handles::{GoalHandle, KeyOr};
 use crate::results::ConversionResult;
 
-/// A [`Context`] whose two waiting calls are futures. Needs the feature `async`.
+/// A [`Context`] whose two waiting methods are futures. Needs the feature `async`.
 ///
-/// Everything else is reached through [`Deref`] and is a plain method, because it *is* the method of
-/// [`Context`]: an evaluation is a computation of microseconds on the config in memory, and recording
-/// is one channel send. There is nothing to wait for, and no second copy of any decision. The exception is
-/// asked for: with [`OverflowPolicy::Wait`](crate::delivery::OverflowPolicy::Wait) recording into a full queue **blocks**
-/// the thread, and with it the executor, up to the time given there.
+/// Everything else is a plain method of [`Context`], reached through [`Deref`]: an evaluation is microseconds of
+/// computation on the config in memory, and recording is one channel send. There is nothing to wait for, and no
+/// second copy of the decision logic. The one exception is opt-in: with
+/// [`OverflowPolicy::Wait`](crate::delivery::OverflowPolicy::Wait) recording into a full queue **blocks** the thread,
+/// and with it the executor, for up to the time given there.
 ///
 /// ```
 /// # use convert_sdk::*;
@@ -34,18 +34,16 @@ pub struct AsyncContext {
 }
 
 impl AsyncContext {
-    /// How long [`set_preview`](Self::set_preview) may wait for an experience that the config does
-    /// not have.
+    /// The longest that [`set_preview`](Self::set_preview) waits for an experience that is not in the config.
     pub const PREVIEW_TIMEOUT: Duration = Context::PREVIEW_TIMEOUT;
 
-    /// This context with other location attributes, which location rules see.
+    /// Replaces the location attributes, against which location rules are evaluated.
     #[must_use]
     pub fn with_location(self, location: impl Into<Attributes>) -> Self {
         self.context.with_location(location).into()
     }
 
-    /// The same context for synchronous callers; its waiting calls block. `AsyncContext::from` leads
-    /// back.
+    /// The same context for synchronous callers; its waiting methods block. `AsyncContext::from` converts back.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -59,10 +57,9 @@ impl AsyncContext {
         self.context
     }
 
-    /// As [`Context::set_preview`]: gives this context one variation of one experience, by their ids.
-    /// An experience that the config does not have is fetched, and waited for at most
-    /// [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT). A future that is dropped meanwhile leaves the
-    /// preview off.
+    /// Like [`Context::set_preview`]: forces one variation of one experience, by their ids, in this context. An
+    /// experience that is not in the config is fetched, waiting up to [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT).
+    /// Dropping the future meanwhile leaves the preview off.
     ///
     /// ```
     /// # futures_executor::block_on(async {
@@ -76,15 +73,15 @@ impl AsyncContext {
     /// ```
     ///
     /// # Errors
-    /// As [`Context::set_preview`].
+    /// Like [`Context::set_preview`].
     pub async fn set_preview(&mut self, experience_id: &str, variation_id: &str) -> Result<(), PreviewError> {
         let task = self.context.task();
         self.context.preview(experience_id, variation_id, &task).await
     }
 
-    /// As [`Context::track_conversion_confirmed`]: records a conversion and waits for the tracker's
-    /// verdict on whether it is a repetition, at most for `timeout`. The conversion is handed over when
-    /// the future is first polled; dropping it then loses the verdict alone.
+    /// Like [`Context::track_conversion_confirmed`]: records a conversion and waits up to `timeout` for the tracker to
+    /// say whether it is a repetition. The conversion is handed over when the future is first polled; dropping the
+    /// future after that loses only the answer.
     ///
     /// ```
     /// # use convert_sdk::*;

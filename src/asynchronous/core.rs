@@ -22,22 +22,21 @@ use crate::threads::EventStream;
 /// [`Core`] that it came from or [goes to](Self::to_sync), is the same instance with the same threads.
 /// Needs the feature `async`.
 ///
-/// What waits in [`Core`] is a future here, under the same name, with the same answers and errors. The
-/// futures need no runtime: any executor can poll them, and none of them blocks the thread that does.
-/// The actors stay threads of their own, exactly those of [`Core`]; deadlines are kept by one more,
-/// `convert-timer`, however many futures wait. It starts when first needed, and ends by itself. Timeouts count from the first poll, and nothing happens
-/// before it.
+/// Whatever waits in [`Core`] is a future here, with the same name, results and errors. The futures need no runtime:
+/// any executor can poll them, and none of them blocks the polling thread. The actors still run on the threads of
+/// [`Core`]; one more, `convert-timer`, keeps the deadlines of all futures. It starts when first needed, and ends by
+/// itself. Timeouts count from the first poll, and nothing happens before it.
 ///
-/// **Dropping a future** ends the wait and nothing else: what an actor has begun is done, its answer goes
-/// nowhere, and no event is lost. A fetch or a read of a store that nobody waits for any more is not begun.
+/// **Dropping a future** ends only the wait: what an actor has started is finished, its answer is discarded, and no
+/// event is lost. A fetch or a store read that has not started and has no other waiter is skipped.
 ///
 /// **Forks**: a child uses the instance as it would a [`Core`]. A future that was pending at the fork, and
-/// an [`EventStream`] of the parent's, are the parent's: in the child that future never resolves, and that
-/// stream has ended. A client of the application's whose runtime runs on threads of the parent's cannot
-/// work there either; make the runtime, and the core over it, in the child.
+/// an [`EventStream`] of the parent's, belong to the parent: in the child that future never resolves, and that stream
+/// has ended. An application's client whose runtime runs on the parent's threads cannot work there either; create the
+/// runtime, and the core that uses it, in the child.
 ///
-/// What never waits is a plain method here too, because it is the very same computation: reading the
-/// config or the ledger, adding a handler, asking for a refresh without waiting for it.
+/// What never waits is a plain method here too: reading the config or the ledger, adding a handler, requesting a
+/// refresh without waiting for it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,18 +78,18 @@ impl Core {
 }
 
 impl AsyncCore {
-    /// How long [`close`](Self::close) may take.
+    /// The longest that [`close`](Self::close) may take.
     pub const CLOSE_TIMEOUT: Duration = Core::CLOSE_TIMEOUT;
 
-    /// An instance with the built-in client, which delivers on the SDK's own threads. Touches
-    /// neither network nor threads.
+    /// An instance with the built-in client, which delivers on the SDK's own threads. Starts no threads and uses no
+    /// network.
     #[must_use]
     pub fn new(config: SdkConfig) -> Self {
         Core::new(config).to_async()
     }
 
-    /// Starts from a config, for a source, a sink or handlers of the application's own; the built [`Core`]
-    /// goes [here](Core::to_async).
+    /// Starts building an instance with the application's own source, sink or handlers; [`Core::to_async`] converts
+    /// the built [`Core`].
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -107,8 +106,8 @@ impl AsyncCore {
         Core::builder(config)
     }
 
-    /// The same instance for synchronous callers. Its waiting calls block, so they belong on a thread
-    /// that may: tokio's `spawn_blocking`, say.
+    /// The same instance for synchronous callers. Its waiting methods block, so call them on a thread that may block,
+    /// such as one of tokio's `spawn_blocking`.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -123,9 +122,8 @@ impl AsyncCore {
         self.core.clone()
     }
 
-    /// As [`Core::initialize`]: puts the first config in place, and waits for it at most for the
-    /// configured `initialize_timeout` (10 s unless changed). Direct data is compiled in the task: that
-    /// is computation, a few milliseconds for a large config.
+    /// Like [`Core::initialize`]: loads the first config, waiting up to the configured `initialize_timeout` (default 10
+    /// s). Direct data is compiled in the task, which takes a few milliseconds for a large config.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -139,21 +137,21 @@ impl AsyncCore {
     /// ```
     ///
     /// # Errors
-    /// As [`Core::initialize`].
+    /// Like [`Core::initialize`].
     pub async fn initialize(&self) -> Result<(), InitializeError> {
         self.initialize_within(self.core.shared().config.tuning.initialize_timeout).await
     }
 
-    /// As [`initialize`](Self::initialize), with another bound. A fetch that ends after it, or after
-    /// the future is dropped, still makes the core ready.
+    /// Like [`initialize`](Self::initialize), with another timeout. A fetch that finishes later, or after the future is
+    /// dropped, still makes the core ready.
     ///
     /// # Errors
-    /// As [`Core::initialize`].
+    /// Like [`Core::initialize`].
     pub async fn initialize_within(&self, timeout: Duration) -> Result<(), InitializeError> {
         self.core.get_ready(timeout, &self.core.shared().task()).await
     }
 
-    /// Whether a config is in place.
+    /// Whether the core has a config.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -167,7 +165,7 @@ impl AsyncCore {
         self.core.is_ready()
     }
 
-    /// The config now; `None` until the core is ready.
+    /// The current config; `None` until the core is ready.
     ///
     /// ```
     /// # let core = include!("../../tests/doc/shop.rs").to_async();
@@ -180,13 +178,11 @@ impl AsyncCore {
         self.core.current_config()
     }
 
-    /// As [`Core::create_context`]: a context for one visitor, who keeps the config of this moment for
-    /// the context's life.
+    /// Like [`Core::create_context`]: a context for one visitor, which keeps the current config for its whole life.
     ///
-    /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::ports::AsyncDataStore) its
-    /// `get` is awaited in this task. A synchronous [`DataStore`](crate::ports::DataStore) is asked on the
-    /// SDK's threads for the store. Either is waited for no longer than
-    /// [`store_timeout`](crate::SdkConfigBuilder::store_timeout).
+    /// Without a data store this does not wait. With an [`AsyncDataStore`](crate::ports::AsyncDataStore), its `get`
+    /// is awaited in this task; a synchronous [`DataStore`](crate::ports::DataStore) is called on the SDK's store
+    /// threads. Either wait is limited by [`store_timeout`](crate::SdkConfigBuilder::store_timeout).
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -215,7 +211,7 @@ impl AsyncCore {
         Ok(Context::with(remembered, shared, snapshot, visitor_id, attributes).into())
     }
 
-    /// As [`Core::experience`]: a handle of an experience, for [`Context::run_experience`].
+    /// Like [`Core::experience`]: a handle to an experience, for [`Context::run_experience`].
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -229,33 +225,33 @@ impl AsyncCore {
     /// ```
     ///
     /// # Errors
-    /// As [`Core::experience`].
+    /// Like [`Core::experience`].
     pub fn experience(&self, key: &str) -> Result<ExperienceHandle, LookupError> {
         self.core.experience(key)
     }
 
-    /// As [`Core::feature`]: a handle of a feature, for [`Context::run_feature`].
+    /// Like [`Core::feature`]: a handle to a feature, for [`Context::run_feature`].
     ///
     /// # Errors
-    /// As [`Core::experience`].
+    /// Like [`Core::experience`].
     pub fn feature(&self, key: &str) -> Result<FeatureHandle, LookupError> {
         self.core.feature(key)
     }
 
-    /// As [`Core::goal`]: a handle of a goal, for [`Context::track_conversion`].
+    /// Like [`Core::goal`]: a handle to a goal, for [`Context::track_conversion`].
     ///
     /// # Errors
-    /// As [`Core::experience`].
+    /// Like [`Core::experience`].
     pub fn goal(&self, key: &str) -> Result<GoalHandle, LookupError> {
         self.core.goal(key)
     }
 
-    /// As [`Core::decide_many`]: decides one experience for many visitors by one config, into a buffer
-    /// of the caller's, which is emptied first; a future that is dropped leaves those decided so far.
+    /// Like [`Core::decide_many`]: decides one experience for many visitors with one config, into the caller's buffer,
+    /// which is cleared first; dropping the future leaves the results so far.
     ///
-    /// Without a data store this does not wait, so that very many visitors are better given in parts.
-    /// With one each visitor is asked of it in turn, as in [`create_context`](Self::create_context). On a
-    /// closed core memory alone is asked in place of a synchronous store.
+    /// Without a data store this never yields, so pass very many visitors in chunks. With one, each visitor is read
+    /// from it in turn, as in [`create_context`](Self::create_context). On a closed core, memory is used instead of a
+    /// synchronous store.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -295,7 +291,7 @@ impl AsyncCore {
         }
     }
 
-    /// As [`Core::on`]: calls `handler` for every lifecycle event of one kind, on the thread
+    /// Like [`Core::on`]: calls `handler` for every lifecycle event of one kind, on the thread
     /// `convert-events`.
     ///
     /// ```
@@ -309,7 +305,7 @@ impl AsyncCore {
     /// ```
     ///
     /// # Errors
-    /// The operating system gave no thread.
+    /// A thread could not be started.
     pub fn on(
         &self,
         kind: LifecycleEventKind,
@@ -341,9 +337,8 @@ impl AsyncCore {
         self.core.shared().runtime().notifier.stream()
     }
 
-    /// As [`Core::flush`]: waits until everything recorded before its first poll is delivered, at most
-    /// for `timeout`. Dropping the future keeps the records and lets the delivery go on; a later flush
-    /// covers them.
+    /// Like [`Core::flush`]: waits up to `timeout` until everything recorded before its first poll is delivered. If the
+    /// future is dropped, the records are kept and delivery continues; a later flush covers them.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -360,27 +355,26 @@ impl AsyncCore {
     /// ```
     ///
     /// # Errors
-    /// As [`Core::flush`].
+    /// Like [`Core::flush`].
     pub async fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         self.flush_with(FlushOptions::within(timeout)).await
     }
 
-    /// As [`Core::flush_with`].
+    /// Like [`Core::flush_with`].
     ///
     /// # Errors
-    /// As [`Core::flush_with`].
+    /// Like [`Core::flush_with`].
     pub async fn flush_with(&self, options: FlushOptions) -> Result<FlushReport, FlushError> {
         self.core.flush_by(ReleaseReason::Explicit, options.limit(), &self.core.shared().task()).await
     }
 
-    /// As [`Core::refresh_now`]: asks for a fetch of the config and returns at once.
+    /// Like [`Core::refresh_now`]: requests a fetch of the config and returns at once.
     pub fn refresh_now(&self) {
         self.core.refresh_now();
     }
 
-    /// As [`Core::refresh_now_within`]: fetches the config and waits for the result, at most for
-    /// `timeout`. Dropping the future lets a fetch under way go on; one that nobody waits for any more is
-    /// not begun.
+    /// Like [`Core::refresh_now_within`]: fetches the config and waits up to `timeout` for the result. If the future is
+    /// dropped, a fetch in progress continues; one that has not started and has no other waiter is skipped.
     ///
     /// ```
     /// # futures_executor::block_on(async {
@@ -395,12 +389,12 @@ impl AsyncCore {
     /// ```
     ///
     /// # Errors
-    /// As [`Core::refresh_now_within`].
+    /// Like [`Core::refresh_now_within`].
     pub async fn refresh_now_within(&self, timeout: Duration) -> Result<RefreshOutcome, RefreshError> {
         self.core.refresh(timeout, &self.core.shared().task()).await
     }
 
-    /// The ledger at this moment.
+    /// The current ledger.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -414,9 +408,9 @@ impl AsyncCore {
         self.core.stats()
     }
 
-    /// As [`Core::close`]: ends the SDK **without** a flush, and waits for the threads, at most
-    /// [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT). Once polled the core is closed; dropping the future then
-    /// leaves the threads to end by themselves.
+    /// Like [`Core::close`]: stops the SDK **without** a flush, and waits up to [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT)
+    /// for the threads. The core is closed by the first poll; if the future is then dropped, the threads end by
+    /// themselves.
     ///
     /// ```
     /// # futures_executor::block_on(async {
@@ -430,9 +424,8 @@ impl AsyncCore {
         self.core.close_by(&self.core.shared().task()).await
     }
 
-    /// As [`Core::shutdown`]: flushes, then closes, and waits for both, at most for `timeout` in all.
-    /// Dropping the future during the flush leaves the core open, and later as [`close`](Self::close)
-    /// does.
+    /// Like [`Core::shutdown`]: flushes, then closes, and waits for both, up to `timeout` in total. Dropping the future
+    /// during the flush leaves the core open; dropping it later is like dropping [`close`](Self::close).
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -446,7 +439,7 @@ impl AsyncCore {
     /// ```
     ///
     /// # Errors
-    /// As [`Core::shutdown`].
+    /// Like [`Core::shutdown`].
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         self.core.shutdown_by(timeout, &self.core.shared().task()).await
     }

@@ -1,4 +1,4 @@
-//! The one place where the current snapshot is kept.
+//! The one place that holds the current snapshot.
 
 use std::sync::Arc;
 
@@ -6,31 +6,31 @@ use arc_swap::ArcSwapOption;
 
 use super::ConfigSnapshot;
 
-/// Holds the current snapshot: loaded by anyone without a lock, replaced whole by the refresher.
+/// Holds the current snapshot: anyone can load it without a lock; the refresher replaces it as a whole.
 #[derive(Default)]
 pub(crate) struct SnapshotCell {
     snapshot: ArcSwapOption<ConfigSnapshot>,
-    /// The snapshot's ETag, for the refresher of a forked child; none while the snapshot is replaced.
+    /// The snapshot's ETag, for the refresher of a forked child; none while the snapshot is being replaced.
     etag: ArcSwapOption<String>,
 }
 
 impl SnapshotCell {
-    /// The snapshot now; `None` until the first is published.
+    /// The current snapshot; `None` until the first is published.
     pub(crate) fn load(&self) -> Option<Arc<ConfigSnapshot>> {
         self.snapshot.load_full()
     }
 
-    /// Whether a snapshot is in place.
+    /// Whether there is a snapshot.
     pub(crate) fn is_set(&self) -> bool {
         self.snapshot.load().is_some()
     }
 
-    /// The ETag of the snapshot, where it has one.
+    /// The snapshot's ETag, if it has one.
     pub(crate) fn etag(&self) -> Option<String> {
         self.etag.load().as_deref().cloned()
     }
 
-    /// Puts a snapshot in place and returns the one before.
+    /// Publishes a snapshot and returns the previous one.
     pub(crate) fn publish(
         &self,
         snapshot: Arc<ConfigSnapshot>,

@@ -1,5 +1,5 @@
-//! The settings of an SDK instance besides [`SdkConfig`](crate::SdkConfig) itself, and the served config by
-//! which it decides.
+//! The settings of an SDK instance other than [`SdkConfig`](crate::SdkConfig) itself, and the served config that it
+//! decides with.
 
 #[cfg(feature = "threads")]
 mod cell;
@@ -21,7 +21,7 @@ pub(crate) use convert_evaluation::config::{
     CarriedFeature, CompileOptions, ConfigError, Experience, Feature, SnapshotExt, Variation, compile,
 };
 
-/// Compiles a served config, and logs what is wrong with its parts.
+/// Compiles a served config, and logs warnings about its parts.
 pub(crate) fn load(body: String, options: &CompileOptions) -> Result<Arc<ConfigSnapshot>, ConfigError> {
     let compiled = compile(body, options)?;
     for warning in &compiled.warnings {

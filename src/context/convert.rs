@@ -1,4 +1,4 @@
-//! Conversions: one channel send each.
+//! Conversions, each a single channel send.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::handles::{GoalHandle, KeyOr};
 use crate::results::{ConversionResult, ConversionStatus};
 use crate::threads::{Caller, blocking, deadline_after};
 
-/// What a conversion carries besides its goal. The default is nothing.
+/// What a conversion carries in addition to its goal. The default is nothing.
 ///
 /// ```
 /// use convert_sdk::{ConversionOptions, GoalDataKey};
@@ -30,20 +30,20 @@ pub struct ConversionOptions {
 }
 
 impl ConversionOptions {
-    /// Carries nothing.
+    /// No revenue, goal data or other options.
     pub const fn new() -> Self {
         Self { goal_data: None, force_multiple: false, rule_data: None }
     }
 
     /// The revenue, in the project's currency; sent as `amount`. Must be finite.
     ///
-    /// Sent with the visitor's **first** conversion of the goal. Set [`force_multiple`](Self::force_multiple)
-    /// too where a visitor can order again: without it, later orders are not sent.
+    /// Sent with the visitor's **first** conversion of the goal. Where a visitor can order again, also set
+    /// [`force_multiple`](Self::force_multiple): without it, later orders are not sent.
     pub fn revenue(self, amount: f64) -> Self {
         self.data(GoalDataKey::Amount, amount)
     }
 
-    /// One goal data entry; the same key replaces. A number must be finite.
+    /// Adds a goal data entry, replacing one with the same key. A number must be finite.
     pub fn data(mut self, key: GoalDataKey, value: impl Into<GoalValue>) -> Self {
         let value = value.into();
         let entries = self.goal_data.get_or_insert_default();
@@ -54,24 +54,24 @@ impl ConversionOptions {
         self
     }
 
-    /// Several goal data entries. An empty list counts as goal data too and is sent as such, as in the
-    /// official JavaScript SDK.
+    /// Adds several goal data entries. Even an empty list counts as goal data and is sent as such, as in the official
+    /// JavaScript SDK.
     pub fn goal_data(mut self, entries: impl IntoIterator<Item = (GoalDataKey, GoalValue)>) -> Self {
         self.goal_data.get_or_insert_default();
         entries.into_iter().fold(self, |options, (key, value)| options.data(key, value))
     }
 
-    /// Sends the goal data of every call, also where the visitor has converted the goal before; the
-    /// conversion itself still counts once. **Without this, later orders are not sent**, whatever their
-    /// revenue and transaction id: the SDK does not tell orders apart, so with it the application must not
-    /// record one order twice. Without goal data there is nothing to send again. Default false.
+    /// Sends the goal data of every call, even if the visitor has already converted the goal; the conversion itself
+    /// still counts once. **Without this, later orders are not sent**, whatever their revenue and transaction id. The
+    /// SDK does not tell orders apart, so with it the application must not record an order twice. Has no effect
+    /// without goal data. Default false.
     pub const fn force_multiple(mut self, on: bool) -> Self {
         self.force_multiple = on;
         self
     }
 
-    /// Converts only if the goal's rules match this data; with rule data, a goal that has no rules never
-    /// converts. Default none: rules are not evaluated, as in the official Python SDK.
+    /// Converts only if the goal's rules match this data; with rule data, a goal without rules never converts.
+    /// Default none: rules are not evaluated, as in the official Python SDK.
     pub fn rule_data(mut self, data: impl Into<Attributes>) -> Self {
         self.rule_data = Some(data.into());
         self
@@ -91,25 +91,24 @@ impl Default for ConversionOptions {
     }
 }
 
-/// The options of a call that gives none.
+/// The options of a call without any.
 static PLAIN: ConversionOptions = ConversionOptions::new();
 
 impl Context {
-    /// Records that the visitor reached a goal, which is named by its key or by a [handle](GoalHandle), which
-    /// saves the search: one channel send, which does not wait unless
-    /// [`OverflowPolicy::Wait`](crate::delivery::OverflowPolicy::Wait) was chosen. The visitor's decisions at this moment
-    /// go with it.
+    /// Records that the visitor reached a goal, given by its key or by a [handle](GoalHandle), which saves the
+    /// lookup: one channel send, which does not wait unless
+    /// [`OverflowPolicy::Wait`](crate::delivery::OverflowPolicy::Wait) was chosen. The visitor's decisions so far are
+    /// sent with it.
     ///
-    /// A conversion counts **once for each visitor and goal**. Later ones are deduplicated and nothing of them
-    /// is sent, whatever their revenue or transaction id, unless
-    /// [`force_multiple`](ConversionOptions::force_multiple) is set. The mark that says so lasts as long as
-    /// this process, or with a [data store](crate::SdkConfigBuilder::data_store) as long as the store keeps it;
-    /// [`visitor_ttl`](crate::SdkConfigBuilder::visitor_ttl) shortens both, and
-    /// [`max_visitors`](crate::SdkConfigBuilder::max_visitors) bounds how many marks are kept in memory.
+    /// A conversion counts **once per visitor and goal**. Later ones are deduplicated and not sent at all, whatever
+    /// their revenue or transaction id, unless [`force_multiple`](ConversionOptions::force_multiple) is set. The
+    /// deduplication mark lasts as long as this process or, with a [data store](crate::SdkConfigBuilder::data_store),
+    /// as long as the store keeps it; [`visitor_ttl`](crate::SdkConfigBuilder::visitor_ttl) shortens both, and
+    /// [`max_visitors`](crate::SdkConfigBuilder::max_visitors) limits the marks kept in memory.
     ///
-    /// `Queued` says that the record was handed over, not that it is the first: the tracker finds out, and
-    /// the conversion's lifecycle event, [`Stats::deduplicated`](crate::Stats::deduplicated) and
-    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed) tell.
+    /// `Queued` means that the record was handed to the tracker, not that it is the first. Whether it is shows in the
+    /// conversion's lifecycle event, in [`Stats::deduplicated`](crate::Stats::deduplicated) and in the result of
+    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed).
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -124,9 +123,9 @@ impl Context {
         self.track_conversion_with(goal, &PLAIN)
     }
 
-    /// As [`track_conversion`](Self::track_conversion), with revenue and other options. It counts once for
-    /// each visitor and goal too: where a visitor can order again, set
-    /// [`force_multiple`](ConversionOptions::force_multiple); without this, later orders are not sent.
+    /// Like [`track_conversion`](Self::track_conversion), with revenue and other options. It, too, counts once per
+    /// visitor and goal: where a visitor can order again, set [`force_multiple`](ConversionOptions::force_multiple);
+    /// without it, later orders are not sent.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -161,8 +160,8 @@ impl Context {
         )
     }
 
-    /// As [`track_conversion_with`](Self::track_conversion_with), and **waits** for the tracker's
-    /// verdict on whether it is a repetition, at most for `timeout`.
+    /// Like [`track_conversion_with`](Self::track_conversion_with), but **waits** up to `timeout` for the tracker to
+    /// say whether it is a repetition.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -176,7 +175,7 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Where the deadline passes first, the answer is [`Unconfirmed`](ConversionStatus::Unconfirmed).
+    /// If the timeout passes first, the status is [`Unconfirmed`](ConversionStatus::Unconfirmed).
     pub fn track_conversion_confirmed(
         &self,
         goal: &(impl KeyOr<GoalHandle> + ?Sized),
@@ -187,7 +186,7 @@ impl Context {
         blocking(async |caller| self.confirm(goal, options, timeout, caller).await)
     }
 
-    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed) for any caller.
+    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed) as a future, for both surfaces.
     pub(crate) async fn confirm(
         &self,
         goal: Option<usize>,
@@ -212,7 +211,7 @@ impl Context {
         ConversionResult::new(status, goal_id)
     }
 
-    /// The record, or the answer where there is none to send.
+    /// The record, or the result if there is none to send.
     fn conversion(
         &self,
         goal: Option<usize>,

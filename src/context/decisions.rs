@@ -1,4 +1,4 @@
-//! The decisions of one visitor, as one context sees them.
+//! One visitor's decisions, as seen by one context.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -9,46 +9,45 @@ use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::decide::{Stored, StoredDecisions};
 use crate::visitors::Bucketing;
 
-/// So many experiences have their note in the context itself, in the order in which they came.
+/// This many experiences have their note inline in the context, in order of first use.
 const FEW: usize = Bucketing::PLACES;
 
-/// A note for each decided experience of the snapshot: the position of the variation plus one, or
-/// that there is none to point at. Notes are independent, so relaxed order is enough.
+/// A note for each decided experience of the snapshot: the variation's position plus one, or a marker if it has none.
+/// Notes are independent, so relaxed ordering is enough.
 #[derive(Default)]
 pub(crate) struct Decisions {
-    /// The position of the experience plus one in the upper half, its note in the lower; 0 is free.
-    /// A place that is taken stays with its experience, and places are taken from the first on.
+    /// The experience's position plus one in the upper half, its note in the lower; 0 is free. A taken slot stays
+    /// with its experience, and slots are taken from the first on.
     few: [AtomicU64; FEW],
-    /// A note for each experience; of those that are not among the few.
+    /// A note for each experience that has no inline slot.
     many: OnceLock<Box<[AtomicU32]>>,
-    /// Stored decisions about experiences or variations that the snapshot does not have.
+    /// Stored decisions on experiences or variations that are not in the snapshot.
     foreign: Vec<Foreign>,
     /// The epoch in which remembered exposures count as made.
     epoch: Option<u64>,
 }
 
-/// A stored decision that the snapshot cannot hold.
+/// A stored decision that a note cannot represent.
 #[derive(Clone)]
 struct Foreign {
-    /// The position of the experience, where only the variation is unknown.
+    /// The experience's position, if only the variation is unknown.
     experience: Option<usize>,
     experience_id: SmolStr,
     variation_id: SmolStr,
 }
 
-/// The exposure was handed to the tracker by this context.
+/// This context has handed the exposure to the tracker.
 const EXPOSED: u32 = 1 << 31;
 /// The exposure was handed to the tracker by an earlier context, which counts while the epoch lasts.
 const REMEMBERED: u32 = 1 << 30;
 const FLAGS: u32 = EXPOSED | REMEMBERED;
-/// The stored variation does not exist any more; its id is among the foreign ones.
+/// The stored variation no longer exists; its id is among the foreign ones.
 const STALE: u32 = REMEMBERED - 1;
 /// The same, and the id is empty.
 const EMPTY: u32 = REMEMBERED - 2;
 
 impl Decisions {
-    /// Takes up stored decisions, and in these where the snapshot has them. Exposures of this epoch count as
-    /// made.
+    /// Loads stored decisions, and their positions in the snapshot. Exposures of this epoch count as made.
     #[inline]
     pub(crate) fn hydrate(snapshot: &ConfigSnapshot, stored: &mut Bucketing, epoch: Option<u64>) -> Self {
         match stored.places_in(snapshot.serial()) {
@@ -108,19 +107,19 @@ impl Decisions {
         }
     }
 
-    /// Notes that the exposure is on its way; says whether it was not before.
+    /// Marks the exposure as handed over, and returns whether it was not before.
     pub(crate) fn expose(&self, snapshot: &ConfigSnapshot, experience: usize) -> bool {
         self.change(snapshot, experience, |note| note | EXPOSED) & EXPOSED == 0
     }
 
-    /// Notes that the exposure was refused, so that a later call hands it over.
+    /// Clears the mark because the exposure was refused, so that a later call tries again.
     #[cold]
     pub(crate) fn unexpose(&self, snapshot: &ConfigSnapshot, experience: usize) {
         self.change(snapshot, experience, |note| note & !EXPOSED);
     }
 
-    /// Every decision as ids: those about the snapshot in config order, then the foreign ones. A
-    /// visitor of a few decisions costs one allocation.
+    /// All decisions as ids: those in the snapshot in config order, then the foreign ones. A visitor with a few
+    /// decisions costs one allocation.
     pub(crate) fn pairs<C: FromIterator<(SmolStr, SmolStr)>>(&self, snapshot: &ConfigSnapshot) -> C {
         let pair = |decided| pair(snapshot, decided);
         if self.many.get().is_none() && self.foreign.is_empty() {
@@ -142,11 +141,11 @@ impl Decisions {
         known.chain(foreign.map(|it| (it.experience_id.clone(), it.variation_id.clone()))).collect()
     }
 
-    /// Visits the decisions among the few, in config order.
+    /// Visits the inline decisions, in config order.
     fn each_few(&self, mut visit: impl FnMut(usize, usize)) {
         let mut few = self.few.each_ref().map(|slot| slot.load(Ordering::Relaxed));
         let taken = few.iter().take_while(|slot| **slot != 0).count();
-        // By position, which is in the upper half.
+        // Sorts by position, which is in the upper half.
         few[..taken].sort_unstable();
         for slot in few.into_iter().take(taken) {
             if let variation @ 1..EMPTY = low(slot) & !FLAGS {
@@ -176,7 +175,7 @@ impl Decisions {
         let owner = owner(experience);
         for slot in &self.few {
             let mut now = slot.load(Ordering::Relaxed);
-            // Free, or of this experience: whoever takes it first, it stays with its experience.
+            // Free, or this experience's: whoever takes it first, it stays with its experience.
             while now == 0 || now & !LOW == owner {
                 let changed = owner | u64::from(change(low(now)));
                 match slot.compare_exchange_weak(now, changed, Ordering::Relaxed, Ordering::Relaxed) {
@@ -186,7 +185,7 @@ impl Decisions {
             }
         }
         let many = self.many.get().unwrap_or_else(|| {
-            // Made before the cell is touched, which a fork meanwhile would leave locked in the child.
+            // Allocated before touching the cell: a fork during its initialization would leave it locked in the child.
             let made = snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect();
             self.many.get_or_init(|| made)
         });
@@ -221,7 +220,7 @@ const fn low(slot: u64) -> u32 {
 impl Clone for Decisions {
     fn clone(&self) -> Self {
         let copy = |note: &AtomicU32| AtomicU32::new(note.load(Ordering::Relaxed));
-        // The few last: a place among them that is taken after the notes of the many were copied is taken here too.
+        // Inline slots last, so that one taken after the other notes were copied is included.
         let many = OnceLock::new();
         if let Some(notes) = self.many.get() {
             let _ = many.set(notes.iter().map(copy).collect());
@@ -251,7 +250,7 @@ mod tests {
     use crate::config::{CompileOptions, compile};
 
     #[test]
-    fn a_variation_that_is_gone_is_known_without_a_search() {
+    fn a_removed_variation_is_known_without_a_search() {
         let experience = |id: usize| json!({"id": id.to_string(), "key": id.to_string()});
         let experiences: Vec<_> = (0..2 * FEW).map(experience).collect();
         let config = json!({"account_id": "1", "project": {"id": "2"}, "experiences": experiences});
@@ -260,8 +259,8 @@ mod tests {
         let variation = |id| if is_empty(id) { "" } else { "gone" };
         let stored: Vec<_> = (0..2 * FEW).map(|id| (id.to_string().into(), variation(id).into())).collect();
         let mut decisions = Decisions::hydrate(&snapshot, &mut stored.iter().cloned().collect(), None);
-        assert_eq!(decisions.pairs::<Vec<_>>(&snapshot), stored, "kept as they are");
-        // What would have to be searched, for each of them.
+        assert_eq!(decisions.pairs::<Vec<_>>(&snapshot), stored, "kept unchanged");
+        // The list that a search would scan for each of them.
         decisions.foreign.clear();
         for id in 0..2 * FEW {
             let found = (decisions.stored(id), is_empty(id));

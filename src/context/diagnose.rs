@@ -1,4 +1,4 @@
-//! Diagnosis: the decision that a call would make, and why, without making it.
+//! Diagnosis: what a call would decide, and why, without deciding it.
 
 use smol_str::SmolStr;
 
@@ -12,8 +12,7 @@ use crate::diagnostics::{
 use crate::engine::LifecycleEvent;
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
 
-/// Diagnosis changes nothing, is not affected by a preview, and announces what does not resolve as a
-/// lifecycle event.
+/// Diagnosis changes nothing, ignores previews, and emits a lifecycle event for whatever does not resolve.
 impl Context {
     /// Why an experience does or does not resolve for this visitor.
     ///
@@ -34,7 +33,7 @@ impl Context {
         self.diagnose_experience_with(experience, &PLAIN)
     }
 
-    /// As [`diagnose_experience`](Self::diagnose_experience), with options for this call.
+    /// Like [`diagnose_experience`](Self::diagnose_experience), with options for this call.
     #[must_use]
     pub fn diagnose_experience_with(
         &self,
@@ -96,7 +95,7 @@ impl Context {
         self.diagnose_feature_with(feature, &PLAIN)
     }
 
-    /// As [`diagnose_feature`](Self::diagnose_feature), with options for this call.
+    /// Like [`diagnose_feature`](Self::diagnose_feature), with options for this call.
     #[must_use]
     pub fn diagnose_feature_with(
         &self,

@@ -1,11 +1,11 @@
-//! Entities of the config, as served, for advanced use and debugging.
+//! Config entities as served, for advanced use and debugging.
 
 use serde_json::Value;
 
 use super::Context;
 use crate::config::{EntityKind, SnapshotExt};
 
-/// Lookups parse the entity's text anew each time: for occasional use.
+/// Each lookup parses the entity's JSON again: for occasional use.
 impl Context {
     /// The first entity of a kind with this key, as served.
     ///

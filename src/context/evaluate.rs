@@ -1,4 +1,4 @@
-//! Experiences and features of the visitor: decided, remembered, and reported as exposures.
+//! A visitor's experiences and features: decided, remembered, and reported as exposures.
 
 use smol_str::SmolStr;
 
@@ -11,13 +11,13 @@ use crate::engine::{Exposure, TrackedEvent};
 use crate::handles::{ExperienceHandle, FeatureHandle, KeyOr};
 use crate::results::{ExperienceResult, FeatureOff, FeatureResult};
 
-/// The options of a call that gives none.
+/// The options of a call without any.
 pub(super) static PLAIN: RunOptions = RunOptions::new();
 
 impl Context {
-    /// The variation of one experience for this visitor, or why there is none; the experience is named by its
-    /// key, or by a [handle](ExperienceHandle), which saves the search. A new decision is remembered, and the
-    /// visitor's first exposure to the experience is recorded without waiting.
+    /// The variation of one experience for this visitor, or why there is none; the experience is given by its key or
+    /// by a [handle](ExperienceHandle), which saves the lookup. A new decision is remembered, and the visitor's first
+    /// exposure to the experience is recorded without waiting.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -35,8 +35,8 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// The visitor has no variation, or the context's config no such experience;
-    /// [`diagnose_experience`](Self::diagnose_experience) has the details.
+    /// The visitor gets no variation, or the context's config has no such experience;
+    /// [`diagnose_experience`](Self::diagnose_experience) gives the details.
     #[inline]
     pub fn run_experience(
         &self,
@@ -45,7 +45,7 @@ impl Context {
         self.run_experience_with(experience, &PLAIN)
     }
 
-    /// As [`run_experience`](Self::run_experience), with options for this call.
+    /// Like [`run_experience`](Self::run_experience), with options for this call.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -57,7 +57,7 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// As [`run_experience`](Self::run_experience).
+    /// Like [`run_experience`](Self::run_experience).
     #[inline]
     pub fn run_experience_with(
         &self,
@@ -67,8 +67,8 @@ impl Context {
         self.decide(experience.key(), experience.position(&self.snapshot), options)
     }
 
-    /// Every experience that has a variation for this visitor, in config order, decided one after
-    /// the other so that later ones see the decisions before them.
+    /// Every experience that has a variation for this visitor, in config order. They are decided one by one, so later
+    /// ones see earlier decisions.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -83,10 +83,10 @@ impl Context {
         self.run_experiences_with(&PLAIN)
     }
 
-    /// As [`run_experiences`](Self::run_experiences), with options for this call.
+    /// Like [`run_experiences`](Self::run_experiences), with options for this call.
     pub fn run_experiences_with(&self, options: &RunOptions) -> Vec<ExperienceResult<'_>> {
         self.with_facts(options, |facts| {
-            // A previewed experience is listed once, however often its key stands in the config.
+            // A previewed experience is listed once, even if the config repeats its key.
             let mut is_shown = false;
             let decided = |position: usize| {
                 let key = self.snapshot.experiences()[position].key.as_str();
@@ -101,11 +101,11 @@ impl Context {
         })
     }
 
-    /// A feature as the visitor's first experience that carries it has it, or why it is off; the feature is
-    /// named by its key, or by a [handle](FeatureHandle), which saves the search.
+    /// A feature, with the variables of the first of the visitor's experiences that carries it, or why it is off; the
+    /// feature is given by its key or by a [handle](FeatureHandle), which saves the lookup.
     ///
-    /// Decides, remembers and reports every experience on the way, as the official JavaScript SDK
-    /// does; [`RunOptions`] can switch that off or narrow it down.
+    /// Decides, remembers and reports every experience it looks at, as the official JavaScript SDK does;
+    /// [`RunOptions`] can turn that off or limit it.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -121,7 +121,7 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// No variation of the visitor's carries the feature, or the context's config has no such feature.
+    /// None of the visitor's variations carries the feature, or the context's config has no such feature.
     #[inline]
     pub fn run_feature(
         &self,
@@ -130,10 +130,10 @@ impl Context {
         self.run_feature_with(feature, &PLAIN)
     }
 
-    /// As [`run_feature`](Self::run_feature), with options for this call.
+    /// Like [`run_feature`](Self::run_feature), with options for this call.
     ///
     /// # Errors
-    /// As [`run_feature`](Self::run_feature).
+    /// Like [`run_feature`](Self::run_feature).
     #[inline]
     pub fn run_feature_with(
         &self,
@@ -144,9 +144,9 @@ impl Context {
         self.feature_at(position, options).ok_or(FeatureOff::NotCarried)
     }
 
-    /// Every feature that an experience of the visitor carries, in the order in which the config
-    /// declares them. A feature that several experiences carry is there once, as the first of them
-    /// has it; [`RunOptions::experience_keys`] can ask for another.
+    /// Every feature that one of the visitor's experiences carries, in the order in which the config declares them. A
+    /// feature that several experiences carry appears once, with the first one's variables;
+    /// [`RunOptions::experience_keys`] can select another.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -160,13 +160,13 @@ impl Context {
         self.run_features_with(&PLAIN)
     }
 
-    /// As [`run_features`](Self::run_features), with options for this call.
+    /// Like [`run_features`](Self::run_features), with options for this call.
     pub fn run_features_with(&self, options: &RunOptions) -> Vec<FeatureResult<'_>> {
         let mut results: Vec<(u32, FeatureResult<'_>)> = Vec::new();
         self.each_carried(self.snapshot.keyed_experiences(), options, |result, carried| {
             results.push((carried.feature, result));
         });
-        // By feature, the first of each.
+        // The first occurrence of each feature.
         results.sort_by_key(|(position, _)| *position);
         results.dedup_by_key(|(position, _)| *position);
         results.into_iter().map(|(_, result)| result).collect()
@@ -182,14 +182,13 @@ impl Context {
         if self.leaves_traces(options) {
             self.each_carried(self.snapshot.keyed_experiences(), options, keep_first);
         } else {
-            // Whoever cannot carry the feature is decided for nothing.
+            // Experiences that cannot carry the feature need no decision.
             self.each_carried(self.snapshot.carriers(feature), options, keep_first);
         }
         first
     }
 
-    /// Decides these experiences, as far as the call looks at them, then visits what the variations
-    /// carry.
+    /// Decides those of these experiences that the call looks at, then visits what their variations carry.
     fn each_carried<'a>(
         &'a self,
         experiences: impl Iterator<Item = usize>,
@@ -199,7 +198,7 @@ impl Context {
         let asked = options.asked();
         let mut next = 0;
         let wanted = |position: &usize| {
-            // A key that stands twice means the same experience again, which carries nothing new.
+            // A repeated key is the same experience again, which carries nothing new.
             if *position < next {
                 return false;
             }
@@ -220,7 +219,7 @@ impl Context {
         });
     }
 
-    /// Does something with what every decision of one call has in common.
+    /// Runs `work` with what all decisions of one call share.
     #[inline(always)]
     pub(super) fn with_facts<R>(
         &self,
@@ -252,7 +251,7 @@ impl Context {
         })
     }
 
-    /// One experience, by its key and where the config has it.
+    /// One experience: its key, and its position in the config.
     fn decide(
         &self,
         key: &str,
@@ -288,7 +287,7 @@ impl Context {
         let decision = decide_experience(&self.snapshot, experience, facts)?;
         let Decision { variation, source } = decision;
         if self.preview.is_none() {
-            // What is remembered and reported are ids, of which the first experience is the home.
+            // Ids are what is remembered and reported; a repeated id belongs to its first experience.
             let home = self.snapshot.experiences()[experience].home as usize;
             let stores = source != DecisionSource::Stored && options.enable_storage;
             let reports = options.enable_tracking && self.shared.config.tuning.tracking;
@@ -318,7 +317,7 @@ impl Context {
         stores: bool,
         reports: bool,
     ) {
-        // With a decision that lasts it is remembered that its exposure was handed over.
+        // A decision that is stored also remembers that its exposure was handed over.
         let lasts = is_stored || stores;
         let exposed = if reports { self.expose(experience, variation, lasts) } else { None };
         if stores {
@@ -338,14 +337,14 @@ impl Context {
         self.remember(|state| state.bucketing.decide_exposed(experience_id, variation_id, exposed));
     }
 
-    /// Hands the exposure to the tracker, once for each context and experience unless it is refused; the
-    /// tracker sees to it that there is one for each visitor and experience. Returns the epoch in which it was
-    /// handed over, where that can be remembered for the visitor's later contexts.
+    /// Hands the exposure to the tracker, once per context and experience unless it is refused; the tracker
+    /// deduplicates by visitor and experience. Returns the epoch in which it was handed over, if the visitor's later
+    /// contexts can remember that.
     fn expose(&self, experience: usize, variation: usize, lasts: bool) -> Option<u64> {
         if self.is_exposed(experience) || !self.decisions.expose(&self.snapshot, experience) {
             return None;
         }
-        // Before the record: should that be lost, another epoch begins.
+        // Read before sending: if the record is lost, a new epoch begins.
         let epoch = if lasts { self.shared.exposure_epoch() } else { None };
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
         let event = TrackedEvent::Exposure(Exposure {
@@ -354,7 +353,7 @@ impl Context {
             variation_id: variation_id.clone(),
             segments: self.segments.clone(),
         });
-        // What is refused is counted in the ledger.
+        // A refused record is counted in the ledger.
         if self.shared.record(&self.snapshot, event).is_err() {
             self.decisions.unexpose(&self.snapshot, experience);
             return None;

@@ -10,8 +10,8 @@ use crate::decide::{Facts, Undecided, decide_experience};
 use crate::results::ExperienceResult;
 use crate::shared::Shared;
 
-/// What [`Context::run_experience_with`](super::Context::run_experience_with) would answer to a new context of this visitor,
-/// without tracking and storage.
+/// What [`Context::run_experience_with`](super::Context::run_experience_with) would return for a new context of this
+/// visitor, without tracking and storage.
 #[inline]
 pub(crate) fn decide_unseen<'c>(
     shared: &Shared,
@@ -22,7 +22,7 @@ pub(crate) fn decide_unseen<'c>(
     options: &RunOptions,
 ) -> Result<ExperienceResult<'c>, Undecided> {
     let Remembered { decisions, attributes: stored, segments, .. } = remembered;
-    // Without anything to merge the rules see what was given, report keys included.
+    // With nothing to merge, the rules see the attributes as given, including report keys.
     let plain = stored.is_empty() && segments.is_empty() && options.attributes.is_empty();
     let (attributes, segments) = if plain {
         (Cow::Borrowed(given), Cow::Borrowed(given))

@@ -1,4 +1,4 @@
-//! One visitor: who they are, what is known of them, and what can be asked about them.
+//! One visitor: identity, what is known about them, and the calls that evaluate for them.
 
 mod convert;
 mod decisions;
@@ -28,15 +28,15 @@ pub(crate) use many::decide_unseen;
 pub(crate) use visitor::recall;
 pub(crate) use visitor::recall_blocking;
 
-/// One visitor and the config of the moment in which the context was created.
+/// One visitor, with the config that was current when the context was created.
 ///
-/// Evaluation is a pure computation on the caller's thread: no lock, no I/O, no wait. Whatever is
-/// decided is remembered by the context at once, and by the visitor's later contexts. `Send` and
-/// `Sync`; evaluations take `&self`, changes to the visitor take `&mut self`.
+/// Evaluation is a pure computation on the caller's thread: no lock, no I/O, no wait. Decisions are remembered at
+/// once, by this context and the visitor's later ones. `Send` and `Sync`; evaluations take `&self`, changes to the
+/// visitor take `&mut self`.
 ///
-/// A clone is cheap, and shares the core, the config and the visitor's segments. It has its own copy of the
-/// decisions, attributes, location and preview of the moment: what changes in one afterwards does not in the
-/// other, though later contexts of the visitor see both.
+/// A clone is cheap, and shares the core, the config and the visitor's segments. It has its own copy of the current
+/// decisions, attributes, location and preview: later changes to one do not affect the other, though later contexts
+/// of the visitor see both.
 ///
 /// ```
 /// # use convert_sdk::{Core, SdkConfig, attributes};
@@ -53,21 +53,21 @@ pub struct Context {
     shared: Arc<Shared>,
     snapshot: Arc<ConfigSnapshot>,
     visitor_id: SmolStr,
-    /// The keyed hash of the id, where memory was asked for the visitor.
+    /// The keyed hash of the id, if the visitor was looked up in memory.
     visitor_hash: Option<u64>,
-    /// Attributes given at creation and set later, report keys apart.
+    /// Attributes given at creation and set later, except report keys.
     attributes: Attributes,
     /// The part of them that outlives the context.
     persistent: Measured,
-    /// Report keys, recorded custom segments among them.
+    /// Report keys, including recorded custom segments.
     segments: Measured,
-    /// The part of them that outlives the context, where a preview has set others.
+    /// The part of them that outlives the context, if a preview has set others.
     held_apart: Option<Measured>,
-    /// Attributes and segments, merged, where a data store has given attributes that are report keys.
+    /// Attributes and segments, merged, if a data store returned attributes that are report keys.
     merged: Option<Attributes>,
     location: Attributes,
     decisions: Decisions,
-    /// The data store did not answer when it was asked for decisions.
+    /// The data store did not answer the read of decisions.
     guessing: bool,
     preview: Option<Preview>,
 }

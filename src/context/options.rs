@@ -1,4 +1,4 @@
-//! What one evaluation call may say besides the key.
+//! The options of one evaluation call.
 
 use std::collections::HashSet;
 
@@ -43,14 +43,13 @@ impl RunOptions {
         }
     }
 
-    /// Merged over the context's attributes for this call: objects by key, lists united, anything
-    /// else replaced.
+    /// Merged over the context's attributes for this call: objects by key, lists as a union, anything else replaced.
     pub fn attributes(mut self, attributes: impl Into<Attributes>) -> Self {
         self.attributes = attributes.into();
         self
     }
 
-    /// Laid over the context's location attributes for this call; same names replace.
+    /// Merged over the context's location attributes for this call, replacing equal names.
     pub fn location(mut self, location: impl Into<Attributes>) -> Self {
         self.location = location.into();
         self
@@ -74,22 +73,21 @@ impl RunOptions {
         self
     }
 
-    /// The environment for this call, in place of the configured one.
+    /// The environment for this call, instead of the configured one.
     pub fn environment(mut self, environment: impl Into<Box<str>>) -> Self {
         self.environment = Some(environment.into());
         self
     }
 
-    /// The experiences that a feature call looks at; empty means all. Unknown keys are skipped, and
-    /// if all are unknown there is no feature. Their order is the config's.
+    /// The experiences that a feature call looks at; empty means all. Unknown keys are skipped, and if all are
+    /// unknown there is no feature. They are looked at in config order.
     pub fn experience_keys<K: Into<Box<str>>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.experience_keys = keys.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Gives this variation, whatever its status or traffic, to a visitor who passes every check of
-    /// the experience; ignored where the experience does not have it (the JavaScript SDK's
-    /// `forceVariationId`).
+    /// Forces this variation, whatever its status or traffic, for a visitor who passes every check of the experience;
+    /// ignored if the experience does not have it (the JavaScript SDK's `forceVariationId`).
     pub fn force_variation_id(mut self, id: impl Into<Box<str>>) -> Self {
         self.force_variation_id = Some(id.into());
         self
@@ -103,7 +101,7 @@ impl RunOptions {
     }
 }
 
-/// Up to so many keys are looked through for each experience.
+/// Up to this many keys are searched linearly for each experience.
 const FEW: usize = 8;
 
 /// The experiences that a feature call looks at.

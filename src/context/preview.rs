@@ -1,4 +1,4 @@
-//! Previews: one variation forced on this context, without a trace.
+//! Previews: one variation forced in this context, without recording anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +20,17 @@ pub(super) struct Preview {
 }
 
 impl Context {
-    /// How long [`set_preview`](Self::set_preview) may wait for an experience that the config does
-    /// not have.
+    /// The longest that [`set_preview`](Self::set_preview) waits for an experience that is not in the config.
     pub const PREVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Gives this context one variation of one experience, by their ids, whatever the audience,
-    /// status or traffic. Every other experience is decided as usual; while a preview is on nothing
-    /// is stored, recorded or announced. Features follow the visitor's own decisions.
+    /// Forces one variation of one experience, by their ids, in this context, whatever the audience, status or
+    /// traffic. Other experiences are decided as usual; while a preview is on, nothing is stored or recorded and no
+    /// events are emitted. Features follow the visitor's own decisions.
     ///
-    /// An experience that the config does not have is fetched, for which this **waits** at most
-    /// [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT), on the thread `convert-preview`, one experience after
-    /// the other. A fetched one is kept for 60 s, and an answer without the experience for 5 s; a fetch
-    /// that fails is tried again by the next call. With direct data there is nothing to fetch from.
+    /// An experience that is not in the config is fetched, and this **waits** for it up to
+    /// [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT). The thread `convert-preview` fetches one experience at a time. A
+    /// fetched one is cached for 60 s, and a response without the experience for 5 s; a failed fetch is retried by
+    /// the next call. With direct data nothing can be fetched.
     ///
     /// ```
     /// # use convert_sdk::{Core, SdkConfig, parse_preview_param};
@@ -46,12 +45,12 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// The variation cannot be previewed. A preview that was on before is off then.
+    /// The variation cannot be previewed. Any earlier preview is then off.
     pub fn set_preview(&mut self, experience_id: &str, variation_id: &str) -> Result<(), PreviewError> {
         blocking(async |caller| self.preview(experience_id, variation_id, caller).await)
     }
 
-    /// [`set_preview`](Self::set_preview) for any caller.
+    /// [`set_preview`](Self::set_preview) as a future, for both surfaces.
     pub(crate) async fn preview(
         &mut self,
         experience_id: &str,
@@ -71,7 +70,7 @@ impl Context {
         Ok(())
     }
 
-    /// Switches a preview off.
+    /// Turns the preview off.
     pub fn clear_preview(&mut self) {
         self.preview = None;
     }
@@ -82,7 +81,7 @@ impl Context {
         self.preview.is_some()
     }
 
-    /// The forced result for an experience key, if a preview forces it.
+    /// The forced result for an experience key, if there is one.
     #[inline]
     pub(super) fn previewed(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
         self.preview.as_ref().and_then(|_| self.previewed_here(experience_key))
@@ -95,19 +94,19 @@ impl Context {
         (experience.key == experience_key).then(|| preview.result())
     }
 
-    /// The forced result, if the context's config does not have the experience.
+    /// The forced result, if the experience is not in the context's config.
     pub(super) fn previewed_elsewhere(&self) -> Option<ExperienceResult<'_>> {
         let preview = self.preview_of_somebody()?;
         let key = &preview.snapshot.experiences()[preview.experience].key;
         self.snapshot.experience_index(key).is_none().then(|| preview.result())
     }
 
-    /// Without a visitor nothing is decided, and no preview shown.
+    /// Without a visitor nothing is decided, not even a preview.
     fn preview_of_somebody(&self) -> Option<&Preview> {
         self.preview.as_ref().filter(|_| !self.visitor_id.is_empty())
     }
 
-    /// What to preview; `None` where the experience has to be fetched first.
+    /// What to preview; `None` if the experience must be fetched first.
     fn find_preview(&self, experience_id: &str, variation_id: &str) -> Option<Result<Preview, PreviewError>> {
         if experience_id.is_empty() || variation_id.is_empty() {
             return Some(Err(PreviewError::EmptyId));
@@ -120,7 +119,7 @@ impl Context {
     }
 }
 
-/// What to preview of a fetched experience; `None` is a fetch that was late.
+/// What to preview of a fetched experience; `None` if the fetch timed out.
 fn fetched_preview(
     experience_id: &str,
     variation_id: &str,

@@ -1,4 +1,4 @@
-//! What is known of the visitor, and how that changes.
+//! What is known about the visitor, and how it changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,21 +19,21 @@ use crate::shared::Shared;
 use crate::threads::{Caller, blocking};
 use crate::visitors::VisitorState;
 
-/// What is remembered of a visitor.
+/// What is remembered about a visitor.
 #[derive(Default)]
 pub(crate) struct Remembered {
     pub(super) decisions: Decisions,
     pub(super) attributes: Measured,
     pub(super) segments: Measured,
-    /// The keyed hash of the visitor's id, where memory was asked.
+    /// The keyed hash of the visitor's id, if memory was asked.
     hash: Option<u64>,
     /// The data store did not answer.
     guessing: bool,
 }
 
 impl Remembered {
-    /// Shares what it can, as the lock of a shard may be held. Exposures that were accepted in another epoch
-    /// count as never made.
+    /// Shares instead of copying, as a shard's lock may be held. Exposures accepted in another epoch count as never
+    /// made.
     #[inline]
     fn of(snapshot: &ConfigSnapshot, state: &mut VisitorState, epoch: Option<u64>) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Context {
         Self::with(remembered, shared, snapshot, visitor_id, given)
     }
 
-    /// As [`new`](Self::new), of a visitor of whom this is known.
+    /// Like [`new`](Self::new), with what is remembered about the visitor.
     pub(crate) fn with(
         remembered: Remembered,
         shared: Arc<Shared>,
@@ -88,7 +88,7 @@ impl Context {
         context
     }
 
-    /// A task that waits for this context's core.
+    /// A waiting task, as the caller of this context's core.
     #[cfg(feature = "async")]
     pub(crate) fn task(&self) -> Caller {
         self.shared.task()
@@ -100,7 +100,7 @@ impl Context {
         &self.visitor_id
     }
 
-    /// The visitor's attributes, without the report keys, which are [`segments`](Self::segments).
+    /// The visitor's attributes, without report keys, which are [`segments`](Self::segments).
     #[must_use]
     pub const fn attributes(&self) -> &Attributes {
         &self.attributes
@@ -119,28 +119,28 @@ impl Context {
         &self.location
     }
 
-    /// The config that this context decides by.
+    /// The config that this context decides with.
     #[must_use]
     pub const fn config(&self) -> &Arc<ConfigSnapshot> {
         &self.snapshot
     }
 
-    /// This context with other location attributes, which location rules see.
+    /// Replaces the location attributes, against which location rules are evaluated.
     #[must_use]
     pub fn with_location(mut self, location: impl Into<Attributes>) -> Self {
         self.location = location.into();
         self
     }
 
-    /// Sets the location attributes, which location rules see.
+    /// Sets the location attributes, against which location rules are evaluated.
     pub fn set_location(&mut self, location: impl Into<Attributes>) {
         self.location = location.into();
     }
 
-    /// Sets attributes of the visitor, for this context **and the visitor's later ones** (unlike those given
-    /// to [`create_context`](crate::Core::create_context)); the same name replaces. Report keys become
-    /// [`segments`](Self::segments), as at creation. Of a list the first 10,000 values are kept. What is set
-    /// during a preview lasts only as long as this context.
+    /// Sets visitor attributes for this context **and the visitor's later ones** (unlike those given to
+    /// [`create_context`](crate::Core::create_context)), replacing equal names. Report keys become
+    /// [`segments`](Self::segments), as at creation. Lists are truncated to 10,000 values. Attributes set during a
+    /// preview last only as long as this context.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -163,10 +163,9 @@ impl Context {
         self.remember(|state| state.set_attributes(attributes));
     }
 
-    /// Sets segments of the visitor, for this context and the visitor's later ones. Only report keys
-    /// are kept, as in the official JavaScript SDK; lists are united with those set before, the new
-    /// values first. Of a list 1,000 values are kept; that there were more is logged once. What is set
-    /// during a preview lasts only as long as this context.
+    /// Sets visitor segments for this context and the visitor's later ones. Only report keys are kept, as in the
+    /// official JavaScript SDK; lists are merged with earlier ones, new values first. Lists are truncated to 1,000
+    /// values, which is logged once. Segments set during a preview last only as long as this context.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -185,8 +184,8 @@ impl Context {
     /// Records the custom segments with these keys that the visitor belongs to, for audiences and
     /// reports.
     ///
-    /// Segments are looked at in config order. As in the official JavaScript SDK, once one matches
-    /// the ones after it are recorded without a look at their rules. Unknown keys are skipped.
+    /// Segments are evaluated in config order. As in the official JavaScript SDK, once one matches, those after it
+    /// are recorded without evaluating their rules. Unknown keys are skipped.
     ///
     /// ```
     /// # use convert_sdk::*;
@@ -201,7 +200,7 @@ impl Context {
         self.run_custom_segments_with(keys, Attributes::new())
     }
 
-    /// As [`run_custom_segments`](Self::run_custom_segments), with attributes for this call only,
+    /// Like [`run_custom_segments`](Self::run_custom_segments), with attributes for this call only,
     /// merged over the visitor's.
     pub fn run_custom_segments_with(
         &mut self,
@@ -231,7 +230,7 @@ impl Context {
         custom_segments(&self.segments)
     }
 
-    /// What audience rules see: the first, and of names that it does not have the second.
+    /// What audience rules see: the first, falling back to the second for missing names.
     #[inline]
     pub(super) fn rule_data(&self) -> (&Attributes, &Attributes) {
         match &self.merged {
@@ -240,7 +239,7 @@ impl Context {
         }
     }
 
-    /// What audience rules see in a call with attributes of its own.
+    /// What audience rules see in a call with its own attributes.
     pub(super) fn rule_data_with(&self, call: &Attributes) -> Attributes {
         rule_data(self.segments(), self.attributes.clone(), call)
     }
@@ -261,7 +260,7 @@ impl Context {
         }
     }
 
-    /// Unites segments with those that are known, and remembers what that changes.
+    /// Merges segments into the known ones, and remembers any change.
     fn add_segments(&mut self, added: Attributes) {
         if added.is_empty() {
             return;
@@ -290,8 +289,8 @@ impl Context {
         self.held_apart.as_ref().unwrap_or(&self.segments)
     }
 
-    /// Before a change of the segments, of which a preview leaves nothing behind. Returns the part that
-    /// outlives the context.
+    /// Called before the segments change; a preview must not leave anything behind. Returns the part that outlives
+    /// the context.
     fn hold_apart(&mut self) -> Measured {
         let before = self.persistent_segments().clone();
         if self.preview.is_some() {
@@ -318,7 +317,7 @@ impl Context {
         self.remember(|state| state.unite_segments(&Attributes::new().with(CUSTOM_SEGMENTS, recorded)));
     }
 
-    /// Report keys are no attributes, and so have nothing to merge with, unless a data store had some.
+    /// Report keys are not attributes, so there is nothing to merge them with unless a data store returned some.
     fn merge(&mut self) {
         let overlap = !self.segments.is_empty() && self.persistent.any(|name, _| is_report_key(name));
         self.merged = overlap.then(|| self.rule_data_with(&Attributes::new()));
@@ -327,12 +326,12 @@ impl Context {
 
 pub(super) static NONE: Attributes = Attributes::new();
 
-/// Whether a segment may change when this value is united with it, as lists and objects may whenever they are.
+/// Whether merging this value may change a segment; lists and objects always may.
 fn is_new(name: &str, value: &AttributeValue, known: &Attributes) -> bool {
     matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_)) || known.get(name) != Some(value)
 }
 
-/// Asks memory, and the data store where there is one, for which this **waits**.
+/// Asks memory and, if there is one, **waits** for the data store.
 pub(crate) async fn recall(
     shared: &Shared,
     snapshot: &ConfigSnapshot,
@@ -347,7 +346,7 @@ pub(crate) async fn recall(
     Remembered { guessing: !answered, ..remembered.unwrap_or_default() }
 }
 
-/// As [`recall`], for a thread.
+/// [`recall`], blocking a thread.
 #[inline]
 pub(crate) fn recall_blocking(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
     #[cold]
@@ -375,7 +374,7 @@ fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) 
     Remembered { hash: Some(hash), ..remembered }
 }
 
-/// What audience rules see of segments, attributes, and those of a call.
+/// What audience rules see of segments, attributes, and a call's attributes.
 pub(super) fn rule_data(segments: &Attributes, mut attributes: Attributes, call: &Attributes) -> Attributes {
     attributes.merge(call);
     let mut data = segments.clone();
@@ -383,8 +382,8 @@ pub(super) fn rule_data(segments: &Attributes, mut attributes: Attributes, call:
     data
 }
 
-/// Adds ids to the custom segments, and returns how many values are left out. As in the JavaScript SDK, by
-/// that no list among the segments holds anything twice any more, but for lists and objects.
+/// Adds ids to the custom segments, and returns how many values were left out. As in the JavaScript SDK, this removes
+/// duplicates from every list among the segments, except lists and objects in them.
 fn record(segments: &mut Attributes, ids: &[SmolStr]) -> usize {
     match segments.get(CUSTOM_SEGMENTS) {
         Some(AttributeValue::Array(known)) => {
@@ -408,10 +407,10 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
     }
 }
 
-/// Takes the report keys out of attributes, and leaves out what is beyond the bounds of lists. There are no
-/// segments where they say nothing but what is known.
+/// Moves report keys out of the attributes, and truncates lists to their limits. Returns no segments if they add
+/// nothing to the known ones.
 pub(super) fn split(mut attributes: Attributes, known: &Attributes) -> (Attributes, Attributes) {
-    // One look for all of it: most attributes are no report keys, and short.
+    // One check for everything: most attributes are short and not report keys.
     let (mut report_keys, mut is_news, mut is_long) = (0, false, false);
     attributes.iter().for_each(|(name, value)| {
         if is_report_key(name) {
@@ -432,7 +431,7 @@ pub(super) fn split(mut attributes: Attributes, known: &Attributes) -> (Attribut
     (attributes, segments)
 }
 
-/// Says once that values of a list were left out.
+/// Logs once that values of a list were left out.
 fn tell_of(left_out: usize) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if left_out > 0 && !TOLD.swap(true, Ordering::Relaxed) {
@@ -444,7 +443,7 @@ fn tell_of(left_out: usize) {
     }
 }
 
-/// Attributes with others over them; same names replace.
+/// Attributes merged with others, which replace equal names.
 pub(super) fn overlaid(below: &Attributes, above: Attributes) -> Attributes {
     if below.is_empty() {
         return above;
@@ -454,7 +453,7 @@ pub(super) fn overlaid(below: &Attributes, above: Attributes) -> Attributes {
     attributes
 }
 
-/// Lays attributes over others; same names replace.
+/// Merges attributes into others, replacing equal names.
 pub(super) fn overlay(below: &mut Attributes, above: Attributes) {
     if below.is_empty() {
         *below = above;

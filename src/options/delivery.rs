@@ -1,14 +1,14 @@
-//! How recorded events are kept, sent and given up.
+//! How recorded events are queued, sent and eventually given up.
 
 use std::time::Duration;
 
 use super::{InvalidOption, InvalidReason};
 
-/// How the SDK keeps what is recorded, sends it, and when it gives up. The defaults suit a server;
-/// each bound that is reached is counted in [`Stats`](crate::Stats).
+/// How the SDK queues and sends what is recorded, and when it gives up. The defaults suit a server; whatever a limit
+/// costs is counted in [`Stats`](crate::Stats).
 ///
 /// Memory: the channel holds at most `queue_capacity` records of about 150 bytes each (2.5 MB), the
-/// backlog at most `max_pending_bytes` (32 MiB), deliveries at hand at most `lanes` requests.
+/// backlog at most `max_pending_bytes` (32 MiB), deliveries in flight at most `lanes` requests.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,52 +37,52 @@ pub struct DeliveryConfig {
     pub(crate) breaker_threshold: u32,
 }
 
-/// What happens to a record for which there is no room.
+/// What happens to a record when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OverflowPolicy {
-    /// Exposures go first, then conversions, those with revenue last; the oldest first within a
-    /// class. The caller never waits.
+    /// Exposures are evicted first, then conversions, those with revenue last; within a class, the oldest first. The
+    /// caller never waits.
     #[default]
     EvictLeastValuable,
-    /// The new record is refused; what is kept stays. The caller never waits. Deliveries that fail can
-    /// take the backlog over its bound, by what the lanes hold.
+    /// The new record is refused; queued ones stay. The caller never waits. Failed deliveries can push the backlog
+    /// over its limit by what the lanes hold.
     DropNewest,
-    /// The caller **waits** up to this long for room, then the new record is refused; a confirmed call's own
-    /// timeout or a close ends the wait sooner. A task blocks its executor's thread by it, also through
-    /// `AsyncContext` (but for confirmed calls): not for asynchronous callers. A full backlog
-    /// makes the channel fill up, and that makes callers wait. A flush takes what is in the channel, so
-    /// that the backlog can exceed its bound by that, and by what the lanes hold.
+    /// The caller **waits** up to this long for space, then the new record is refused; a confirmed call's own timeout
+    /// or a close ends the wait sooner. Not for asynchronous callers: the wait blocks the executor's thread, even
+    /// through `AsyncContext` (except in confirmed calls). A full backlog lets the channel fill up, and a full
+    /// channel makes callers wait. A flush empties the channel, so the backlog can exceed its limit by that, and by
+    /// what the lanes hold.
     Wait(Duration),
 }
 
-/// Collects a [`DeliveryConfig`].
+/// Builds a [`DeliveryConfig`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct DeliveryConfigBuilder(DeliveryConfig);
 
 impl DeliveryConfig {
-    /// Records that fit between callers and the tracker.
+    /// Capacity, in records, of the channel between callers and the tracker.
     pub const DEFAULT_QUEUE_CAPACITY: usize = 16_384;
-    /// Bytes of long texts that fit between callers and the tracker, beyond the records themselves.
+    /// Bytes of long records that the channel between callers and the tracker may hold.
     pub const DEFAULT_MAX_QUEUED_BYTES: usize = 8 << 20;
-    /// Records that may wait for delivery.
+    /// Maximum number of records waiting for delivery.
     pub const DEFAULT_MAX_PENDING_RECORDS: usize = 65_536;
-    /// Bytes of records that may wait for delivery.
+    /// Maximum bytes of records waiting for delivery.
     pub const DEFAULT_MAX_PENDING_BYTES: usize = 32 << 20;
-    /// Events in one request at most.
+    /// Maximum number of events in one request.
     pub const DEFAULT_MAX_REQUEST_EVENTS: usize = 1_000;
-    /// Bytes of one request's records at most; the body is of about that size.
+    /// Maximum bytes of the records in one request; the body is about that size.
     pub const DEFAULT_MAX_REQUEST_BYTES: usize = 1 << 20;
-    /// Requests at hand at one time.
+    /// Maximum number of concurrent requests.
     pub const DEFAULT_LANES: usize = 2;
-    /// How old an event may become before it is given up.
+    /// The age at which an event expires.
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
     /// The longest wait after a first failure.
     pub const DEFAULT_BACKOFF: Duration = Duration::from_secs(1);
-    /// The longest wait after any failure, also of one that the endpoint asks for.
+    /// The longest wait after any failure, including one that the endpoint asks for.
     pub const DEFAULT_BACKOFF_CEILING: Duration = Duration::from_secs(60);
-    /// Failures in a row that open the circuit breaker.
+    /// Consecutive failures that open the circuit breaker.
     pub const DEFAULT_BREAKER_THRESHOLD: u32 = 5;
 
     /// Starts from the defaults.
@@ -105,8 +105,7 @@ impl DeliveryConfig {
 }
 
 impl DeliveryConfig {
-    /// How long a mark in a shared store lasts that its record's fate does not settle: longer than any
-    /// record is retried.
+    /// The lease of a mark in a shared store whose record's outcome stays unknown: longer than any record is retried.
     pub(crate) fn lease(&self) -> Duration {
         self.max_age.saturating_add(Self::LEASE_BEYOND_AGE)
     }
@@ -121,90 +120,86 @@ impl Default for DeliveryConfig {
 }
 
 impl DeliveryConfigBuilder {
-    /// Records that fit between callers and the tracker; 1 to 1,048,576. Default 16,384. The tracker
-    /// empties the channel whatever the network does, so it fills up only where callers outrun that
-    /// thread, or where [`OverflowPolicy::Wait`] leaves records in it. Under
-    /// [`OverflowPolicy::EvictLeastValuable`] the last quarter is kept for conversions, the last eighth for
-    /// those with revenue.
+    /// Capacity, in records, of the channel between callers and the tracker; 1 to 1,048,576. Default 16,384. The
+    /// tracker drains the channel whatever the network does, so it fills up only if callers outrun that thread, or if
+    /// [`OverflowPolicy::Wait`] leaves records in it. Under [`OverflowPolicy::EvictLeastValuable`] the last quarter
+    /// is reserved for conversions, the last eighth for those with revenue.
     pub const fn queue_capacity(mut self, records: usize) -> Self {
         self.0.queue_capacity = records;
         self
     }
 
-    /// Bytes of long records (visitor ids, goal data and segments of more than 256 bytes a record)
-    /// that fit between callers and the tracker; at least 1. Default 8 MiB. Shorter ones are bounded by
-    /// [`queue_capacity`](Self::queue_capacity) alone; a single longer one is refused whatever the policy.
+    /// Maximum bytes of long records (with more than 256 bytes of visitor id, goal data and segments) in the channel
+    /// between callers and the tracker; at least 1. Default 8 MiB. Shorter records are limited by
+    /// [`queue_capacity`](Self::queue_capacity) alone; a single record above this limit is refused under any policy.
     pub const fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.0.max_queued_bytes = bytes;
         self
     }
 
-    /// Records that may wait for delivery; at least 1. Default 65,536.
+    /// Maximum number of records waiting for delivery; at least 1. Default 65,536.
     pub const fn max_pending_records(mut self, records: usize) -> Self {
         self.0.max_pending_records = records;
         self
     }
 
-    /// Bytes of records, with their visitors' segments, that may wait for delivery; at least 1.
-    /// Default 32 MiB.
+    /// Maximum bytes of records waiting for delivery, including their visitors' segments; at least 1. Default 32 MiB.
     pub const fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.0.max_pending_bytes = bytes;
         self
     }
 
-    /// What happens when there is no room. Default [`OverflowPolicy::EvictLeastValuable`].
+    /// What happens when the queue is full. Default [`OverflowPolicy::EvictLeastValuable`].
     pub const fn overflow(mut self, policy: OverflowPolicy) -> Self {
         self.0.overflow = policy;
         self
     }
 
-    /// Events in one request at most; 1 to 10,000. Default 1,000. Requests are smaller while the
-    /// endpoint keeps up, and grow to this under load; a 413 halves them for a while.
+    /// Maximum number of events in one request; 1 to 10,000. Default 1,000. Requests are smaller while the endpoint
+    /// keeps up, and grow to this under load; a 413 halves them for a while.
     pub const fn max_request_events(mut self, events: usize) -> Self {
         self.0.max_request_events = events;
         self
     }
 
-    /// Bytes of the records, with their visitors' segments, in one request at most, save for a single
-    /// record that is larger; at least 1. Default 1 MiB. Texts count as they are, before JSON escapes them: a
-    /// control character is one byte here and six on the wire.
+    /// Maximum bytes of the records in one request, including their visitors' segments, unless a single record is
+    /// larger; at least 1. Default 1 MiB. Text is counted before JSON escaping: a control character is one byte here
+    /// and six on the wire.
     pub const fn max_request_bytes(mut self, bytes: usize) -> Self {
         self.0.max_request_bytes = bytes;
         self
     }
 
-    /// Requests at hand at one time, each on a thread of its own; 1 to 16. Default 2: one slow answer
-    /// does not hold up the rest. While the endpoint fails there is one.
+    /// Maximum number of concurrent requests, each on its own thread; 1 to 16. Default 2, so that one slow response
+    /// does not hold up the rest. While the endpoint fails, one at a time.
     pub const fn lanes(mut self, lanes: usize) -> Self {
         self.0.lanes = lanes;
         self
     }
 
-    /// How old an event may become before it is given up and counted as expired; at least 1 s.
-    /// Default 24 h.
+    /// The age at which an event is dropped and counted as expired; at least 1 s. Default 24 h.
     pub const fn max_age(mut self, age: Duration) -> Self {
         self.0.max_age = age;
         self
     }
 
-    /// The longest wait after a first failure; it doubles with each further one, and the wait is a
-    /// random part of it. More than zero. Default 1 s.
+    /// The longest wait after a first failure. It doubles with each further one, and the actual wait is a random
+    /// fraction of it. More than zero. Default 1 s.
     pub const fn backoff(mut self, longest: Duration) -> Self {
         self.0.backoff = longest;
         self
     }
 
-    /// The longest wait after any failure, and the most that a `Retry-After` can ask for, which makes a
-    /// wait longer and never shorter; at least the backoff. Default 60 s. An endpoint that refuses the SDK key
-    /// or the route (401, 403, 404, 410 and the like) is probed after half of it at least.
+    /// The longest wait after any failure, and the cap on `Retry-After`, which can lengthen a wait but never shorten
+    /// it; at least the backoff. Default 60 s. An endpoint that refuses the SDK key or the route (401, 403, 404, 410
+    /// and the like) is probed after at least half of this.
     pub const fn backoff_ceiling(mut self, longest: Duration) -> Self {
         self.0.backoff_ceiling = longest;
         self
     }
 
-    /// Failures in a row that open the circuit breaker: from then on the waits are followed by a
-    /// probe of at most 50 events, until one succeeds. At least 1. Default 5. A refused SDK key opens it at
-    /// once.
+    /// Consecutive failures that open the circuit breaker: from then on each wait is followed by a probe of at most
+    /// 50 events, until one succeeds. At least 1. Default 5. A refused SDK key opens it at once.
     pub const fn breaker_threshold(mut self, failures: u32) -> Self {
         self.0.breaker_threshold = failures;
         self

@@ -1,11 +1,11 @@
-//! The one error of building a configuration: the field, and what is wrong with it.
+//! The error of building a configuration: the field, and what is wrong with it.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// A configuration value was refused. Never shows the value itself, but for the path of a file.
+/// A configuration value was rejected. Never shows the value itself, except for a file path.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{field}: {reason}")]
 pub struct InvalidOption {
@@ -18,35 +18,35 @@ pub struct InvalidOption {
 #[non_exhaustive]
 pub enum InvalidReason {
     /// Neither an SDK key nor direct data was given.
-    #[error("exactly one of an SDK key and direct data is needed, none was given")]
+    #[error("exactly one of an SDK key or direct data is required, none was given")]
     NoSource,
     /// More than one source was given.
-    #[error("exactly one of an SDK key and direct data is needed, several were given")]
+    #[error("exactly one of an SDK key or direct data is required, several were given")]
     SeveralSources,
     /// The text is empty or blank.
     #[error("must not be empty")]
     Empty,
-    /// The text holds a character that cannot stand where it is sent.
-    #[error("holds a character that cannot be sent there")]
+    /// The text contains a character that is invalid where it would be sent.
+    #[error("contains an invalid character")]
     IllegalCharacter,
     /// The URL does not parse, or has no host.
     #[error("is not an absolute URL with a host")]
     NotAUrl,
     /// The URL is not `https`.
     #[error(
-        "must use https; plain http is refused, save for loopback addresses after danger_allow_http_on_loopback"
+        "must use https; plain http is allowed only for loopback addresses, with danger_allow_http_on_loopback"
     )]
     NotHttps,
     /// The URL carries a query, a fragment or user information.
     #[error("must not carry a query, a fragment or user information")]
     ExtraUrlParts,
-    /// A number or duration outside its range.
+    /// A number or duration is out of range.
     #[error("must be {0}")]
     OutOfRange(&'static str),
     /// No certificate in the PEM text, or one that does not parse.
-    #[error("holds no readable PEM certificate")]
+    #[error("contains no valid PEM certificate")]
     NotACertificate,
-    /// A header that the SDK sets itself.
+    /// The header is one that the SDK sets itself.
     #[error("names a header that the SDK sets itself")]
     ReservedHeader,
     /// The config file could not be read.
@@ -54,7 +54,7 @@ pub enum InvalidReason {
     UnreadableFile {
         /// The path, as given.
         path: PathBuf,
-        /// What the system answered.
+        /// The kind of I/O error.
         kind: ErrorKind,
     },
     /// The config reader could not be read.

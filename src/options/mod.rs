@@ -1,4 +1,4 @@
-//! What an SDK instance is made from; every value is checked once, when it is built.
+//! The options of an SDK instance; every value is validated once, when it is built.
 
 mod delivery;
 mod error;
@@ -18,7 +18,7 @@ pub use sdk::{CacheLevel, SdkConfig, SdkConfigBuilder};
 pub(crate) use network::{LONGEST_TIMEOUT, PROJECT_PLACEHOLDER};
 pub(crate) use sdk::{Origin, Tuning};
 
-/// A text that is never printed: an SDK key, a bearer secret, a debug token. Its `Debug` says only that there is
+/// A string that is never printed: an SDK key, a bearer secret, a debug token. Its `Debug` shows only that there is
 /// one.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(Box<str>);
@@ -28,7 +28,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that must send it.
+    /// The string itself, for the one place that must send it.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

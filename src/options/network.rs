@@ -10,8 +10,8 @@ use rustls_pki_types::pem::PemObject;
 use super::proxy::Proxy;
 use super::{InvalidOption, InvalidReason, Secret};
 
-/// Network settings of the built-in client, and of any other that uses [`http`](crate::http), checked when built. Its `Debug` shows no secret and
-/// no header value.
+/// Network settings for the built-in client and any other that uses [`http`](crate::http), validated when built. Its
+/// `Debug` output contains no secrets or header values.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,18 +36,18 @@ pub struct TransportConfig {
     pub(crate) http_on_loopback: bool,
 }
 
-/// Collects a [`TransportConfig`].
+/// Builds a [`TransportConfig`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct TransportConfigBuilder {
-    /// What needs no conversion; the three below are empty in it.
+    /// The values that need no conversion; the three below are empty in it.
     plain: TransportConfig,
     headers: Vec<(String, Secret)>,
     proxy: Option<Secret>,
     root_certificates: Vec<Vec<u8>>,
 }
 
-/// What longer timeouts count as, since no clock can add them to the time.
+/// The cap on timeouts: adding a longer one to the current time could overflow.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The placeholder in the track base URL that the project's id replaces.
@@ -58,11 +58,11 @@ impl TransportConfig {
     pub const DEFAULT_CONFIG_BASE_URL: &str = "https://cdn-4.convertexperiments.com";
     /// The endpoint that takes tracking events in production; `[project_id]` is replaced.
     pub const DEFAULT_TRACK_BASE_URL: &str = "https://[project_id].metrics.convertexperiments.com/v1";
-    /// Bound on opening a connection, TLS included.
+    /// Limit on opening a connection, including TLS.
     pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-    /// Bound on one whole request, name resolution to last byte.
+    /// Limit on a whole request, from name resolution to the last byte.
     pub const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
-    /// Bound on a response body, decompressed.
+    /// Limit on a decompressed response body, in bytes.
     pub const DEFAULT_MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
 
     /// Starts from the production defaults.
@@ -93,19 +93,19 @@ impl TransportConfig {
         self.max_response_bytes
     }
 
-    /// See [`proxy`](TransportConfigBuilder::proxy). The URL has a scheme, and may hold a password.
+    /// See [`proxy`](TransportConfigBuilder::proxy). The URL has a scheme, and may contain a password.
     #[must_use]
     pub fn proxy_url(&self) -> Option<&str> {
         self.proxy.as_ref().map(Proxy::url)
     }
 
-    /// The certificates to trust besides Mozilla's roots, as DER.
+    /// The certificates to trust in addition to Mozilla's roots, as DER.
     pub fn root_certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.root_certificates.iter().map(|certificate| certificate.as_ref())
     }
 
-    /// See [`danger_allow_http_on_loopback`](TransportConfigBuilder::danger_allow_http_on_loopback). Where this is
-    /// `false`, a client should refuse plain HTTP.
+    /// See [`danger_allow_http_on_loopback`](TransportConfigBuilder::danger_allow_http_on_loopback). If `false`, a
+    /// client should refuse plain HTTP.
     #[must_use]
     pub const fn allows_http_on_loopback(&self) -> bool {
         self.http_on_loopback
@@ -145,15 +145,15 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// Bound on opening a connection; more than zero. Default 10 s.
+    /// Limit on opening a connection, including TLS; more than zero. Default 10 s.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.plain.connect_timeout = timeout;
         self
     }
 
-    /// Bound on one whole request, name resolution to last byte; more than zero. Default 10 s.
+    /// Limit on a whole request, from name resolution to the last byte; more than zero. Default 10 s.
     ///
-    /// A request that hangs can use up a large part of a flush or a [`shutdown`](crate::Core::shutdown) with a
+    /// A hanging request can use up most of a flush or a [`shutdown`](crate::Core::shutdown) with a
     /// shorter timeout; where yours is short, set this to at most half of it.
     pub const fn total_timeout(mut self, timeout: Duration) -> Self {
         self.plain.total_timeout = timeout;
@@ -167,8 +167,8 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// One more header for config fetches only (as in the official Python SDK). `Authorization`,
-    /// `User-Agent`, `Accept`, `If-None-Match`, `Host` and the connection's own headers are refused.
+    /// Adds a header to config fetches only (as in the official Python SDK). `Authorization`, `User-Agent`, `Accept`,
+    /// `If-None-Match`, `Host` and connection headers are rejected.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Box<str>>) -> Self {
         self.headers.push((name.into(), Secret::new(value)));
         self
@@ -181,35 +181,35 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// Certificates (PEM, one or many) to trust besides Mozilla's roots.
+    /// Certificates (PEM, one or more) to trust in addition to Mozilla's roots.
     pub fn root_certificate_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates.push(pem.into());
         self
     }
 
-    /// Bound on a response body after decompression; a longer one is
-    /// [`TransportError::TooLarge`](crate::ports::TransportError::TooLarge) and neither read nor unpacked to its
-    /// end. Applies also to what a source of the application's own returns, which is not parsed then.
-    /// At least 1 KiB. Default 32 MiB.
+    /// Limit on a response body after decompression; a longer one is
+    /// [`TransportError::TooLarge`](crate::ports::TransportError::TooLarge), and is neither read nor decompressed to
+    /// its end. It also applies to what a custom source returns, which is then not parsed. At least 1 KiB. Default 32
+    /// MiB.
     pub const fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.plain.max_response_bytes = bytes;
         self
     }
 
     /// Accepts `http://` base URLs whose host is a loopback address (`localhost`, `127.0.0.0/8`,
-    /// `[::1]`), for tests and local development. Anywhere else plain HTTP stays refused, and a
-    /// bearer secret is never sent over it.
+    /// `[::1]`), for tests and local development. Plain HTTP to any other host is still rejected, and a bearer secret
+    /// is never sent over it.
     pub const fn danger_allow_http_on_loopback(mut self, allow: bool) -> Self {
         self.plain.http_on_loopback = allow;
         self
     }
 
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
-    /// Names the first field that was refused; the value itself is not shown.
+    /// Names the first field that was rejected; the value itself is not shown.
     pub fn build(self) -> Result<TransportConfig, InvalidOption> {
-        // Taken apart without `..` so that a new field cannot be forgotten here.
+        // Destructured without `..` so that a new field cannot be forgotten here.
         let Self { plain, headers, proxy, root_certificates } = self;
         let TransportConfig {
             config_base_url,
@@ -278,7 +278,7 @@ fn check_base_url(field: &'static str, url: &str, http_on_loopback: bool) -> Res
     }
 }
 
-/// Whether a URL's host can only mean this machine.
+/// Whether a URL's host is a loopback address.
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -1,4 +1,4 @@
-//! An HTTP proxy, checked. Shown in no `Debug`: its URL can hold a password.
+//! A validated HTTP proxy. Hidden in `Debug`: its URL can contain a password.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::Secret;
 #[derive(Clone)]
 pub(crate) struct Proxy {
     url: Secret,
-    /// Parsed here, so that a URL the client refuses is an invalid option and never no proxy.
+    /// Parsed here, so that a URL the client rejects is an invalid option instead of being ignored.
     #[cfg(feature = "https")]
     pub(crate) parsed: ureq::Proxy,
 }

@@ -1,10 +1,10 @@
-//! When the config is fetched again, and how failures slow that down.
+//! When the config is fetched again, and how failures slow this down.
 
 use std::time::Duration;
 
 use super::{InvalidOption, InvalidReason};
 
-/// The policy of automatic config refresh. Off unless given to
+/// The policy for automatic config refresh. Off unless passed to
 /// [`SdkConfigBuilder::refresh`](super::SdkConfigBuilder::refresh); the defaults are the official
 /// Python SDK's.
 ///
@@ -27,7 +27,7 @@ pub struct RefreshConfig {
     backoff_ceiling: Duration,
 }
 
-/// Collects a [`RefreshConfig`].
+/// Builds a [`RefreshConfig`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct RefreshConfigBuilder(RefreshConfig);
@@ -35,11 +35,11 @@ pub struct RefreshConfigBuilder(RefreshConfig);
 impl RefreshConfig {
     /// Time between two successful fetches.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
-    /// Upper bound of the random time added to each wait, so that a fleet does not fetch in step.
+    /// Upper bound of the random time added to each wait, so that a fleet does not fetch in lockstep.
     pub const DEFAULT_JITTER: Duration = Duration::from_secs(30);
-    /// What each further failure multiplies the wait by.
+    /// The factor by which each further failure multiplies the wait.
     pub const DEFAULT_BACKOFF_FACTOR: f64 = 2.0;
-    /// The longest wait between two failing fetches, jitter aside.
+    /// The longest wait between two failing fetches, without jitter.
     pub const DEFAULT_BACKOFF_CEILING: Duration = Duration::from_secs(600);
 
     /// Starts from the defaults.
@@ -64,8 +64,8 @@ impl RefreshConfig {
         self.jitter
     }
 
-    /// The wait after `failures` failures in a row, jitter aside: the interval, multiplied by the
-    /// factor once for each failure, up to the ceiling.
+    /// The wait after `failures` consecutive failures, without jitter: the interval, multiplied by the factor once
+    /// per failure, up to the ceiling.
     pub(crate) fn wait_after(&self, failures: u32) -> Duration {
         let exponent = i32::try_from(failures).unwrap_or(i32::MAX);
         let seconds = self.interval.as_secs_f64() * self.backoff_factor.powi(exponent);
@@ -96,7 +96,7 @@ impl RefreshConfigBuilder {
         self
     }
 
-    /// What each further failure multiplies the wait by; at least 1. Default 2.
+    /// The factor by which each further failure multiplies the wait; at least 1. Default 2.
     pub const fn backoff_factor(mut self, factor: f64) -> Self {
         self.0.backoff_factor = factor;
         self

@@ -13,8 +13,8 @@ use crate::config::{BucketOrder, CompileOptions};
 use crate::ports::AsyncDataStore;
 use crate::ports::DataStore;
 
-/// The configuration of one SDK instance: where the config comes from, and how everything else
-/// behaves. Made by [`SdkConfig::builder`]; cheap to clone; shows no secret in `Debug`.
+/// The configuration of one SDK instance: where the config comes from, and how everything else behaves. Built by
+/// [`SdkConfig::builder`] or [`SdkConfig::server`]; cheap to clone; its `Debug` output contains no secrets.
 ///
 /// ```
 /// use convert_sdk::{SdkConfig, config::CacheLevel};
@@ -34,7 +34,7 @@ pub struct SdkConfig {
     pub(crate) tuning: Tuning,
     pub(crate) transport: TransportConfig,
     pub(crate) data_store: Option<Arc<dyn DataStore>>,
-    /// The same store, where it is an asynchronous one.
+    /// The same store, if it is asynchronous.
     #[cfg(feature = "async")]
     pub(crate) async_store: Option<Arc<dyn AsyncDataStore>>,
     pub(crate) compile: CompileOptions,
@@ -65,10 +65,10 @@ pub(crate) struct Tuning {
     pub(crate) store_timeout: Duration,
 }
 
-/// Bytes that each visitor may take by default, on average.
+/// Default bytes per visitor, on average.
 const BYTES_OF_A_VISITOR: usize = 2 << 10;
 
-/// The least default of all bytes of visitors, and the least that may be configured.
+/// The lower limits of the default and of the configured total for all visitors.
 const LEAST_DEFAULT_BYTES: usize = 64 << 20;
 const LEAST_VISITOR_BYTES: usize = 1 << 20;
 
@@ -77,14 +77,14 @@ const LEAST_VISITOR_BYTES: usize = 1 << 20;
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CacheLevel {
-    /// The CDN's own rule.
+    /// The CDN's default.
     #[default]
     Default,
-    /// Asks for the low cache (`_conv_low_cache=1`), for quick previews of edits.
+    /// Asks for the low cache (`_conv_low_cache=1`), to see edits quickly.
     Low,
 }
 
-/// Collects an [`SdkConfig`].
+/// Builds an [`SdkConfig`].
 #[must_use]
 pub struct SdkConfigBuilder {
     sdk_key: Option<Secret>,
@@ -100,7 +100,7 @@ pub struct SdkConfigBuilder {
     compile: CompileOptions,
 }
 
-/// A config given by the application; files and readers are read when the builder finishes.
+/// A config given by the application; files and readers are read by `build`.
 enum Direct {
     Text(String),
     File(PathBuf),
@@ -108,33 +108,36 @@ enum Direct {
 }
 
 impl SdkConfig {
-    /// Events (a conversion with goal data is two) in the open batch that start a delivery; the
-    /// official SDKs' default.
+    /// Batch size, in events (a conversion with goal data is two), that triggers a delivery; the official SDKs'
+    /// default.
     pub const DEFAULT_BATCH_SIZE: usize = 10;
-    /// Bound on [`Core::initialize`](crate::Core::initialize).
+    /// Default limit on [`Core::initialize`](crate::Core::initialize).
     pub const DEFAULT_INITIALIZE_TIMEOUT: Duration = Duration::from_secs(10);
-    /// How long an answer of the data store is waited for.
+    /// How long to wait for an answer from the data store.
     pub const DEFAULT_STORE_TIMEOUT: Duration = Duration::from_secs(1);
-    /// Visitors whose state and marks are remembered; with a data store, those whose changes wait to be written.
+    /// Visitors whose state and deduplication marks are remembered; with a data store, those with unwritten changes.
     pub const DEFAULT_MAX_VISITORS: usize = 100_000;
 
-    /// Events that start a delivery under [`server`](Self::server).
+    /// Batch size under [`server`](Self::server).
     pub const SERVER_BATCH_SIZE: usize = 100;
-    /// How long an event waits at most under [`server`](Self::server).
+    /// The longest that an event waits under [`server`](Self::server).
     pub const SERVER_AUTO_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
-    /// Starts with what a program that runs for long needs. With the official SDKs' defaults, which
-    /// [`builder`](Self::builder) has, it would never see that an experiment was stopped, and could keep up
-    /// to nine events for ever.
+    /// Starts with settings for a long-running program. With the official SDKs' defaults, which
+    /// [`builder`](Self::builder) uses, it would never notice that an experiment was stopped, and could hold up to
+    /// nine events forever.
     ///
     /// | setting | value | why |
     /// |---|---|---|
-    /// | [`refresh`](SdkConfigBuilder::refresh) | every 5 minutes, plus up to 30 s at random | an experiment that is stopped in Convert stops here; servers that start together do not fetch together |
-    /// | [`auto_flush_interval`](SdkConfigBuilder::auto_flush_interval) | 5 s | events of a quiet hour arrive; a crash loses 5 s of them at most |
-    /// | [`batch_size`](SdkConfigBuilder::batch_size) | 100 events | at more than 20 events a second, fewer and fuller requests than the 10 of a program that is about to end |
+    /// | [`refresh`](SdkConfigBuilder::refresh) | every 5 minutes, plus up to 30 s at random | an experiment stopped
+    /// in Convert stops here too; servers that start together do not fetch together |
+    /// | [`auto_flush_interval`](SdkConfigBuilder::auto_flush_interval) | 5 s | events arrive even in quiet hours; a
+    /// crash loses at most 5 s of them |
+    /// | [`batch_size`](SdkConfigBuilder::batch_size) | 100 events | above 20 events a second, fewer and fuller
+    /// requests than with the default of 10, which suits short-lived programs |
     ///
-    /// Each can be set anew. What only the application can know is left to it:
-    /// [`environment`](SdkConfigBuilder::environment) first of all.
+    /// Each can be overridden. What only the application knows is left to it, above all the
+    /// [`environment`](SdkConfigBuilder::environment).
     ///
     /// ```
     /// use convert_sdk::SdkConfig;
@@ -146,8 +149,7 @@ impl SdkConfig {
         Self::builder().sdk_key(sdk_key).for_server()
     }
 
-    /// Starts with nothing but defaults, which are the official SDKs'; one source is needed. For a server
-    /// there is [`server`](Self::server).
+    /// Starts with the official SDKs' defaults; a source is required. For a server use [`server`](Self::server).
     pub fn builder() -> SdkConfigBuilder {
         SdkConfigBuilder {
             sdk_key: None,
@@ -178,7 +180,7 @@ impl SdkConfig {
         }
     }
 
-    /// Whether the config was given directly, so that nothing is ever fetched.
+    /// Whether the config was given directly, so nothing is ever fetched.
     #[must_use]
     pub const fn is_direct_config(&self) -> bool {
         matches!(self.origin, Origin::Direct(_))
@@ -207,7 +209,7 @@ impl std::fmt::Debug for SdkConfigBuilder {
 }
 
 impl SdkConfigBuilder {
-    /// Sets what [`SdkConfig::server`] sets, whatever was set before.
+    /// Applies the settings of [`SdkConfig::server`], overriding earlier ones.
     pub fn for_server(self) -> Self {
         self.refresh(RefreshConfig::default())
             .auto_flush_interval(SdkConfig::SERVER_AUTO_FLUSH_INTERVAL)
@@ -221,18 +223,16 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Uses this config, as served, and fetches nothing.
+    /// Uses this config, in the served format, and fetches nothing.
     ///
-    /// **Events are still sent** to Convert's tracking endpoint: in unit tests switch that off by
-    /// [`tracking(false)`](Self::tracking), or give the core an
-    /// [event sink](crate::CoreBuilder::event_sink) of your own.
+    /// **Events are still sent** to Convert's tracking endpoint: in unit tests turn that off with
+    /// [`tracking(false)`](Self::tracking), or give the core your own [event sink](crate::CoreBuilder::event_sink).
     pub fn data(mut self, config: &serde_json::Value) -> Self {
         self.direct.push(Direct::Text(config.to_string()));
         self
     }
 
-    /// Uses the config in this JSON text. Whether it is a config is checked by
-    /// [`Core::initialize`](crate::Core::initialize).
+    /// Uses the config in this JSON text, which is validated by [`Core::initialize`](crate::Core::initialize).
     /// **Events are still sent**; see [`data`](Self::data).
     pub fn data_json(mut self, config: impl Into<String>) -> Self {
         self.direct.push(Direct::Text(config.into()));
@@ -253,13 +253,13 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// The environment that this program runs in, exactly as it is named in Convert. Experiences of this
-    /// environment and those without one are decided, and the CDN is asked for it.
+    /// The environment that this program runs in, exactly as named in Convert. Only experiences of this environment
+    /// and those without one are decided, and the CDN is asked for it.
     ///
-    /// Default none: experiences of **every** environment are decided, so that one set up for `staging` runs in
-    /// production too. A wrong name is no error: it leaves the experiences without an environment, and
-    /// [`diagnose_experience`](crate::Context::diagnose_experience) says of the others that they are not in
-    /// the config, or that the environment does not match.
+    /// Default none: experiences of **every** environment are decided, so one set up for `staging` also runs in
+    /// production. A wrong name is not an error: only the experiences without an environment remain, and
+    /// [`diagnose_experience`](crate::Context::diagnose_experience) reports the others as not in the config, or as
+    /// belonging to another environment.
     pub fn environment(mut self, environment: impl Into<Box<str>>) -> Self {
         self.tuning.environment = Some(environment.into());
         self
@@ -283,26 +283,26 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Events in the open batch that start a delivery; 1 to 10,000. Default 10.
+    /// Batch size, in events, that triggers a delivery; 1 to 10,000. Default 10.
     pub const fn batch_size(mut self, events: usize) -> Self {
         self.batch_size = events;
         self
     }
 
-    /// Delivers events at the latest this long after the first of them; at least 1 ms. Default off:
-    /// events then wait for a full batch, a flush or a shutdown, as in the official Python SDK.
+    /// Delivers events no later than this after the first of them; at least 1 ms. Default off: events then wait for a
+    /// full batch, a flush or a shutdown, as in the official Python SDK.
     pub const fn auto_flush_interval(mut self, interval: Duration) -> Self {
         self.tuning.auto_flush_interval = Some(interval);
         self
     }
 
-    /// Keeps visitor state and deduplication marks in this store. Each new context reads it; memory holds
-    /// what is not yet written. Default none: memory only.
+    /// Keeps visitor state and deduplication marks in this store. Each new context reads it; memory holds what is not
+    /// written yet. Default none: memory only.
     pub fn data_store(self, store: impl DataStore) -> Self {
         self.shared_data_store(Arc::new(store))
     }
 
-    /// As [`data_store`](Self::data_store), for a store that the application keeps a handle of.
+    /// Like [`data_store`](Self::data_store), for a store that the application keeps a handle to.
     pub fn shared_data_store(mut self, store: Arc<dyn DataStore>) -> Self {
         self.data_store = Some(store);
         #[cfg(feature = "async")]
@@ -312,37 +312,35 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Fetches the config again by this policy. Default off: the config of the start stays, and an
-    /// experience that is stopped in Convert goes on here, so **a program that runs for long should set one**,
-    /// such as `RefreshConfig::default()`. With direct data there is nothing to fetch, and the policy is ignored
-    /// with a warning in the log.
+    /// Refreshes the config by this policy. Default off: the first config stays, and an experience stopped in Convert
+    /// continues here, so **a long-running program should set one**, such as `RefreshConfig::default()`. With direct
+    /// data there is nothing to fetch; the policy is ignored and a warning logged.
     pub fn refresh(mut self, policy: RefreshConfig) -> Self {
         self.tuning.refresh = Some(policy);
         self
     }
 
-    /// Whether exposures and conversions are recorded at all. Default true. When off, decisions
-    /// are the same and `track_conversion` answers
-    /// [`TrackingDisabled`](crate::ConversionStatus::TrackingDisabled).
+    /// Whether exposures and conversions are recorded at all. Default true. When off, decisions are the same and
+    /// `track_conversion` returns [`TrackingDisabled`](crate::ConversionStatus::TrackingDisabled).
     pub const fn tracking(mut self, on: bool) -> Self {
         self.tuning.tracking = on;
         self
     }
 
-    /// Bound on [`Core::initialize`](crate::Core::initialize); more than zero. Default 10 s.
+    /// Limit on [`Core::initialize`](crate::Core::initialize); more than zero. Default 10 s.
     pub const fn initialize_timeout(mut self, timeout: Duration) -> Self {
         self.tuning.initialize_timeout = timeout;
         self
     }
 
-    /// How recorded events are kept, sent and given up. Default [`DeliveryConfig::default`].
+    /// How recorded events are queued, sent and given up. Default [`DeliveryConfig::default`].
     pub const fn delivery(mut self, delivery: DeliveryConfig) -> Self {
         self.tuning.delivery = delivery;
         self
     }
 
-    /// Visitors whose state is remembered in memory, and eight deduplication marks for each; the
-    /// oldest are forgotten first, which [`Stats`](crate::Stats) counts. At least 1. Default 100,000.
+    /// Number of visitors whose state is kept in memory, with eight deduplication marks each; the oldest are evicted
+    /// first, and [`Stats`](crate::Stats) counts them. At least 1. Default 100,000.
     ///
     /// A million visitors with one decision each take about 500 MB, a million marks about 71 MB.
     pub const fn max_visitors(mut self, visitors: usize) -> Self {
@@ -350,35 +348,35 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Bytes that the state of all remembered visitors may take, about; the oldest are forgotten first,
-    /// which [`Stats`](crate::Stats) counts, and a visitor who takes more than a sixteenth is not remembered.
-    /// At least 1 MiB. Default 2 KiB for each of [`max_visitors`](Self::max_visitors), but at least
-    /// 64 MiB: a visitor with a decision or two takes about 500 bytes.
+    /// Approximate limit on the memory for all visitors' state, in bytes; the oldest are evicted first, and
+    /// [`Stats`](crate::Stats) counts them. A visitor who needs more than a sixteenth of it is not remembered. At
+    /// least 1 MiB. Default 2 KiB for each of [`max_visitors`](Self::max_visitors), but at least 64 MiB: a visitor
+    /// with a decision or two takes about 500 bytes.
     pub const fn max_visitor_bytes(mut self, bytes: usize) -> Self {
         self.max_visitor_bytes = Some(bytes);
         self
     }
 
-    /// Forgets visitor state that was not changed, and deduplication marks that were set, this long
-    /// ago; at least 1 s. Goes to the data store with each write. Default none: what is remembered is
-    /// kept within its bound, as in the official SDKs.
+    /// Time to live of visitor state since its last change, and of deduplication marks since they were set; at least
+    /// 1 s. Passed to the data store with each write. Default none: only the limits above apply, as in the official
+    /// SDKs.
     pub const fn visitor_ttl(mut self, ttl: Duration) -> Self {
         self.tuning.visitor_ttl = Some(ttl);
         self
     }
 
-    /// How long an answer of the [data store](Self::data_store) is waited for; 1 ms to 1 h. Default 1 s.
-    /// What does not come in time is decided by the memory of this process and counted in
-    /// [`Stats::store_timeouts`](crate::Stats::store_timeouts): a context then starts without what is
-    /// stored, and a record goes on though it may repeat one of another process. A flush waits for half of its
-    /// own time at most, and a close not at all. Writes have no such end: a flush and a close wait for them until
-    /// their own time is over.
+    /// How long to wait for an answer from the [data store](Self::data_store); 1 ms to 1 h. Default 1 s. Without an
+    /// answer in time this process's memory decides, counted in
+    /// [`Stats::store_timeouts`](crate::Stats::store_timeouts): a context then starts without its stored state, and a
+    /// record is sent even though it may repeat another process's. A flush waits at most half of its own timeout, and
+    /// a close not at all. Writes are not limited by this: a flush and a close wait for them until their own
+    /// deadlines.
     pub const fn store_timeout(mut self, timeout: Duration) -> Self {
         self.tuning.store_timeout = timeout;
         self
     }
 
-    /// Hashes only the visitor id, so that a visitor has one bucket value in every experience (the
+    /// Hashes only the visitor id, so that a visitor has the same bucket value in every experience (the
     /// JavaScript SDK's `bucketing.excludeExperienceIdHash`). Default false.
     pub const fn exclude_experience_id_hash(mut self, exclude: bool) -> Self {
         self.compile.exclude_experience_id_hash = exclude;
@@ -386,7 +384,7 @@ impl SdkConfigBuilder {
     }
 
     /// The hash seed (the JavaScript SDK's `bucketing.hash_seed`); zero means the default, 9999.
-    /// Any other value puts visitors elsewhere than every other SDK does.
+    /// Any other value buckets visitors differently from every other SDK.
     pub const fn hash_seed(mut self, seed: u32) -> Self {
         if seed != 0 {
             self.compile.hash_seed = seed;
@@ -394,23 +392,23 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// How many bucket values there are (the JavaScript SDK's `bucketing.max_traffic`). Default
-    /// 10,000, which the layouts are made for.
+    /// The number of bucket values (the JavaScript SDK's `bucketing.max_traffic`). Default 10,000, which layouts are
+    /// designed for.
     pub const fn max_traffic(mut self, values: NonZeroU32) -> Self {
         self.compile.max_traffic = values.get();
         self
     }
 
-    /// In which order packed layouts line up variations. Default [`BucketOrder::JavaScript`].
+    /// The order of variations in packed layouts. Default [`BucketOrder::JavaScript`].
     pub const fn bucket_order(mut self, order: BucketOrder) -> Self {
         self.compile.bucket_order = order;
         self
     }
 
-    /// Checks every value, and reads a config file or reader.
+    /// Validates every value, and reads a config file or reader.
     ///
     /// # Errors
-    /// Names the first field that was refused; the value itself is not shown, but for the path of a file.
+    /// Names the first field that was rejected; the value itself is not shown, except for a file path.
     pub fn build(self) -> Result<SdkConfig, InvalidOption> {
         let Self {
             sdk_key,

@@ -1,18 +1,18 @@
-//! Where configs come from and events go, for those who bring an asynchronous client.
+//! Where configs come from and events go, for applications with an asynchronous client.
 
 use std::sync::Arc;
 
 use super::{BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatch, Receipt, TransportError};
 
-/// As [`ConfigSource`](crate::ports::ConfigSource), over an asynchronous client of the application's. Put it in with
+/// The asynchronous [`ConfigSource`](crate::ports::ConfigSource). Install it with
 /// [`CoreBuilder::async_config_source`](crate::CoreBuilder::async_config_source).
 ///
 /// The SDK starts no runtime: each future is polled on one of the SDK's own threads, which sleeps until it is
-/// woken. A client that has to be polled within its runtime (tokio's sockets and timers do) carries a handle to
-/// it and spawns its work there, as `ReqwestTransport` of the crate `convert-sdk-reqwest` does.
+/// woken. A client that must be polled inside its runtime (as tokio's sockets and timers must) holds a handle to it
+/// and spawns its work there, as `ReqwestTransport` in the crate `convert-sdk-reqwest` does.
 ///
-/// A future is dropped when the request's timeout is over ([`TransportError::Timeout`]) and when the SDK closes
-/// ([`TransportError::Interrupted`]). A panic is caught and counts as [`TransportError::Panicked`].
+/// A future is dropped when the request times out ([`TransportError::Timeout`]) or the SDK closes
+/// ([`TransportError::Interrupted`]). A panic is caught and reported as [`TransportError::Panicked`].
 ///
 /// ```
 /// use convert_sdk::{Core, SdkConfig};
@@ -38,13 +38,13 @@ use super::{BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatc
 /// # }).unwrap();
 /// ```
 pub trait AsyncConfigSource: Send + Sync + 'static {
-    /// As [`ConfigSource::fetch_config`](crate::ports::ConfigSource::fetch_config).
+    /// Like [`ConfigSource::fetch_config`](crate::ports::ConfigSource::fetch_config).
     fn fetch_config<'a>(
         &'a self,
         request: &'a ConfigRequest<'a>,
     ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>>;
 
-    /// As [`ConfigSource::fetch_experience`](crate::ports::ConfigSource::fetch_experience). The default cannot fetch.
+    /// Like [`ConfigSource::fetch_experience`](crate::ports::ConfigSource::fetch_experience). Unsupported by default.
     fn fetch_experience<'a>(
         &'a self,
         request: &'a ConfigRequest<'a>,
@@ -54,17 +54,17 @@ pub trait AsyncConfigSource: Send + Sync + 'static {
         Box::pin(async { Err(TransportError::Unsupported) })
     }
 
-    /// As [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork). A runtime whose threads are the
-    /// parent's does not run in the child: a client that needs one has to be made anew there.
+    /// Like [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork). A runtime whose threads belong to the
+    /// parent does not run in the child: a client that needs one must be recreated there.
     fn after_fork(&self) {}
 }
 
-/// As [`EventSink`](crate::ports::EventSink), over an asynchronous client of the application's. Put it in with
+/// The asynchronous [`EventSink`](crate::ports::EventSink). Install it with
 /// [`CoreBuilder::async_event_sink`](crate::CoreBuilder::async_event_sink).
 ///
-/// Polled as an [`AsyncConfigSource`] is. Where the work runs on a runtime of the application's, deliveries make
-/// progress only while that runtime runs: a current-thread runtime has to be inside its `block_on`, which awaiting
-/// [`AsyncCore::flush`](crate::AsyncCore::flush) is.
+/// Polled like an [`AsyncConfigSource`]. If the work runs on the application's runtime, deliveries make progress only
+/// while that runtime runs: a current-thread runtime must be inside `block_on`, for instance awaiting
+/// [`AsyncCore::flush`](crate::AsyncCore::flush).
 ///
 /// ```
 /// use convert_sdk::{Core, SdkConfig};
@@ -89,11 +89,11 @@ pub trait AsyncConfigSource: Send + Sync + 'static {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait AsyncEventSink: Send + Sync + 'static {
-    /// As [`EventSink::deliver`](crate::ports::EventSink::deliver). Answer as soon as the verdict is known: a future that
-    /// is dropped while it still reads a body takes the verdict with it, and the events are sent again.
+    /// Like [`EventSink::deliver`](crate::ports::EventSink::deliver). Return as soon as the outcome is known: if the
+    /// future is dropped while it is still reading a body, the outcome is lost with it and the events are sent again.
     fn deliver<'a>(&'a self, batch: &'a EventBatch<'a>) -> BoxFuture<'a, Result<Receipt, DeliveryFailure>>;
 
-    /// As [`AsyncConfigSource::after_fork`].
+    /// Like [`AsyncConfigSource::after_fork`].
     fn after_fork(&self) {}
 }
 

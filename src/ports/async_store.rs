@@ -1,4 +1,4 @@
-//! The persistence boundary for those who bring an asynchronous client.
+//! The persistence boundary, for applications with an asynchronous client.
 
 use std::time::Duration;
 
@@ -6,16 +6,15 @@ use serde_json::Value;
 
 use super::{BoxFuture, StoreError};
 
-/// As [`DataStore`](crate::ports::DataStore), over an asynchronous client of the application's. Put it in with
+/// The asynchronous [`DataStore`](crate::ports::DataStore). Install it with
 /// [`SdkConfigBuilder::async_data_store`](crate::SdkConfigBuilder::async_data_store).
 ///
-/// [`AsyncCore::create_context`](crate::AsyncCore::create_context) awaits `get` in the task that calls
-/// it. Every other call comes from the SDK's threads for the store, which poll the future themselves and
-/// start no runtime: a client that has to be polled within its runtime carries a handle to it, as
-/// `AsyncRedisStore` of the crate `convert-sdk-redis` does.
-/// There a call is given up after 10 s, dropped, and counts as failed, also where `store_timeout` is longer.
-/// [`Core::create_context`](crate::Core::create_context) works too, and **blocks** the calling thread, at
-/// most for `store_timeout`: not on an executor's thread.
+/// [`AsyncCore::create_context`](crate::AsyncCore::create_context) awaits `get` in the calling task. Every other call
+/// comes from the SDK's store threads, which poll the future themselves and start no runtime: a client that must be
+/// polled inside its runtime holds a handle to it, as `AsyncRedisStore` in the crate `convert-sdk-redis` does. Such a
+/// call is abandoned after 10 s and counts as failed, even if `store_timeout` is longer.
+/// [`Core::create_context`](crate::Core::create_context) works too, but **blocks** the calling thread for up to
+/// `store_timeout`: do not call it on an executor's thread.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -61,10 +60,10 @@ use super::{BoxFuture, StoreError};
 /// # }).unwrap();
 /// ```
 pub trait AsyncDataStore: Send + Sync + 'static {
-    /// As [`DataStore::get`](crate::ports::DataStore::get).
+    /// Like [`DataStore::get`](crate::ports::DataStore::get).
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Value>, StoreError>>;
 
-    /// As [`DataStore::set`](crate::ports::DataStore::set).
+    /// Like [`DataStore::set`](crate::ports::DataStore::set).
     fn set<'a>(
         &'a self,
         key: &'a str,
@@ -72,16 +71,16 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         ttl: Option<Duration>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`DataStore::has`](crate::ports::DataStore::has).
+    /// Like [`DataStore::has`](crate::ports::DataStore::has).
     fn has<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move { self.get(key).await.map(|value| value.is_some()) })
     }
 
-    /// As [`DataStore::delete`](crate::ports::DataStore::delete).
+    /// Like [`DataStore::delete`](crate::ports::DataStore::delete).
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`DataStore::set_if_absent`](crate::ports::DataStore::set_if_absent): the default asks first and sets then, which a shared store
-    /// should do in one step.
+    /// Like [`DataStore::set_if_absent`](crate::ports::DataStore::set_if_absent): the default checks and then sets; a
+    /// shared store should do both in one atomic step.
     fn set_if_absent<'a>(
         &'a self,
         key: &'a str,
@@ -96,7 +95,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::get_many`](crate::ports::DataStore::get_many).
+    /// Like [`DataStore::get_many`](crate::ports::DataStore::get_many).
     fn get_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<Option<Value>, StoreError>>> {
         Box::pin(async move {
             let mut values = Vec::with_capacity(keys.len());
@@ -107,7 +106,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::set_many`](crate::ports::DataStore::set_many).
+    /// Like [`DataStore::set_many`](crate::ports::DataStore::set_many).
     fn set_many<'a>(
         &'a self,
         entries: &'a [(&'a str, Value)],
@@ -122,7 +121,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::claim_many`](crate::ports::DataStore::claim_many).
+    /// Like [`DataStore::claim_many`](crate::ports::DataStore::claim_many).
     fn claim_many<'a>(
         &'a self,
         keys: &'a [&'a str],
@@ -137,7 +136,7 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::delete_many`](crate::ports::DataStore::delete_many).
+    /// Like [`DataStore::delete_many`](crate::ports::DataStore::delete_many).
     fn delete_many<'a>(&'a self, keys: &'a [&'a str]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
         Box::pin(async move {
             let mut answers = Vec::with_capacity(keys.len());
@@ -148,7 +147,8 @@ pub trait AsyncDataStore: Send + Sync + 'static {
         })
     }
 
-    /// As [`DataStore::after_fork`](crate::ports::DataStore::after_fork). A runtime that runs on threads of the parent's does not run in the
-    /// child: where the client needs one, the child's core needs a store made there.
+    /// Like [`DataStore::after_fork`](crate::ports::DataStore::after_fork). A runtime whose threads belong to the
+    /// parent does not run in the child: if the client needs one, create the store, and the core that uses it, in the
+    /// child.
     fn after_fork(&self) {}
 }

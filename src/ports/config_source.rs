@@ -7,24 +7,24 @@ use std::time::Duration;
 use super::TransportError;
 use crate::options::CacheLevel;
 
-/// Fetches configs. The built-in one, `HttpsClient`, uses HTTPS; put your own in with
-/// [`CoreBuilder::config_source`](crate::CoreBuilder::config_source), for another client or a test.
+/// Fetches configs. The built-in one, `HttpsClient`, uses HTTPS; to use another client, or for tests, install your
+/// own with [`CoreBuilder::config_source`](crate::CoreBuilder::config_source).
 ///
-/// Calls come from the SDK's own threads, at most one for the config and one for a previewed experience at a
-/// time, and should return within the request's timeout: a call that hangs delays later fetches, never a
-/// caller. A panic is caught and counts as [`TransportError::Panicked`]. The methods work through an [`Arc`]
-/// too, so that the application can keep a handle.
+/// Calls come from the SDK's own threads, at most one at a time for the config and one for a previewed experience,
+/// and should return within the request's timeout: a call that hangs delays later fetches, never a caller. A panic is
+/// caught and reported as [`TransportError::Panicked`]. The trait is also implemented for [`Arc`], so the application
+/// can keep a handle.
 pub trait ConfigSource: Send + Sync + 'static {
-    /// Fetches the project's config, or says that the one with the request's ETag is still current.
+    /// Fetches the project's config, or reports that the one with the request's ETag is still current.
     ///
     /// # Errors
     /// Any failure; the last good config stays in place.
     fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError>;
 
-    /// Fetches the config of a single experience, for previews of what the config does not hold.
+    /// Fetches the config of a single experience, to preview one that the config does not contain.
     ///
     /// # Errors
-    /// Any failure turns the preview off. The default cannot fetch.
+    /// Any failure turns the preview off. Unsupported by default.
     fn fetch_experience(
         &self,
         request: &ConfigRequest<'_>,
@@ -34,20 +34,20 @@ pub trait ConfigSource: Send + Sync + 'static {
         Err(TransportError::Unsupported)
     }
 
-    /// Cancels fetches in progress on other threads, because the SDK is closing; one that is just beginning
-    /// should end soon too. Called at most once for each core and process, on a thread of its own that
-    /// nobody waits for: blocking or panicking here does not delay a close.
+    /// Cancels fetches in progress on other threads because the SDK is closing; one that is just starting should end
+    /// soon too. Called at most once per core and process, on a dedicated thread that nothing waits for: blocking or
+    /// panicking here does not delay a close.
     fn interrupt(&self) {}
 
-    /// Called in a forked child before any other method, once for each core that uses this source, on the
-    /// thread that used the core first there. What was inherited may be in the middle of one of the parent's
-    /// calls: locks that nobody will release, connections that belong to the parent. Leave those alone, make
-    /// new ones, wait for nothing and do not call the core. The default does nothing, which suits a source
-    /// that keeps neither locks nor connections.
+    /// Called in a forked child before any other method, once per core that uses this source, on the thread that
+    /// first uses the core there. Inherited state may have been copied in the middle of one of the parent's calls:
+    /// locks that will never be released, connections that belong to the parent. Leave those alone, create new ones,
+    /// do not block and do not call the core. The default does nothing, which suits a source without locks or
+    /// connections.
     fn after_fork(&self) {}
 }
 
-/// What a config fetch needs to know. Its `Debug` shows no secret.
+/// The parameters of a config fetch. Its `Debug` output contains no secrets.
 #[non_exhaustive]
 #[derive(Clone, Copy)]
 pub struct ConfigRequest<'a> {
@@ -61,7 +61,7 @@ pub struct ConfigRequest<'a> {
     pub debug_token: Option<&'a str>,
     /// The ETag of the config in place.
     pub etag: Option<&'a str>,
-    /// How long the fetch may take in all.
+    /// The time limit for the whole fetch.
     pub timeout: Duration,
 }
 
@@ -74,16 +74,16 @@ pub enum ConfigResponse {
     /// A config, as served.
     Fetched {
         /// The JSON text. One longer than
-        /// [`max_response_bytes`](crate::config::TransportConfigBuilder::max_response_bytes) of the core's network
-        /// settings is [`TransportError::TooLarge`]; a source does well to stop reading there.
+        /// [`max_response_bytes`](crate::config::TransportConfigBuilder::max_response_bytes) in the core's network
+        /// settings is [`TransportError::TooLarge`]; a source should stop reading there.
         body: String,
-        /// Its ETag, sent back with the next fetch if it is no longer than 8 KiB.
+        /// Its ETag, sent with the next fetch unless it is longer than 8 KiB.
         etag: Option<String>,
     },
 }
 
 impl<'a> ConfigRequest<'a> {
-    /// A request with nothing optional, for tests of a source.
+    /// A request without any optional field, for testing a source.
     #[must_use]
     pub const fn new(sdk_key: &'a str, timeout: Duration) -> Self {
         Self {

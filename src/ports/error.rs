@@ -1,50 +1,49 @@
-//! Why a request to the network failed, whoever made it.
+//! Why a network request failed, whichever client made it.
 
 use thiserror::Error;
 
-/// Why no usable answer came. Never shows a URL's query, a key, a secret or a visitor.
+/// Why there was no usable response. Never shows a URL's query, a key, a secret or visitor data.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The host name does not resolve, nothing accepts connections there, or the connection ended before any
-    /// of a delivery was sent.
+    /// The host name did not resolve, the connection was refused, or it closed before any of a delivery was sent.
     #[error("could not connect")]
     Connect,
     /// The server's certificate is not trusted, or the handshake failed.
     #[error("TLS failed: {0}")]
     Tls(Box<str>),
-    /// The request ran out of time.
+    /// The request timed out.
     #[error("timed out ({0})")]
     Timeout(&'static str),
-    /// The connection broke before the answer was complete, or a compressed body ended early.
+    /// The connection broke before the response was complete, or a compressed body was truncated.
     #[error("the connection broke ({0})")]
     Broken(std::io::ErrorKind),
-    /// The config endpoint answered with this status.
+    /// The config endpoint responded with this status.
     #[error("the server answered with status {0}")]
     Status(u16),
-    /// The body, decompressed, is longer than
+    /// The decompressed body is longer than
     /// [`max_response_bytes`](crate::config::TransportConfigBuilder::max_response_bytes).
     #[error("the body is longer than {0} bytes")]
     TooLarge(u64),
     /// The body is not UTF-8 text.
     #[error("the body is not UTF-8")]
     NotText,
-    /// The answer is not valid HTTP.
+    /// The response is not valid HTTP.
     #[error("the answer is not valid HTTP")]
     Protocol,
-    /// The account, project or key cannot be part of a URL; retrying cannot help.
+    /// The account, project or key cannot be part of a URL; retrying will not help.
     #[error("the request cannot be made into a URL")]
     InvalidRequest,
     /// The request was cancelled because the SDK is closing.
     #[error("interrupted by close")]
     Interrupted,
-    /// This source or sink cannot do that.
+    /// This source or sink does not support the operation.
     #[error("not supported by this transport")]
     Unsupported,
     /// A custom source or sink panicked.
     #[error("the transport panicked")]
     Panicked,
-    /// A custom source's or sink's own reason, of which 1 KiB is kept.
+    /// A custom source's or sink's own message, truncated to 1 KiB.
     #[error("{0}")]
     Other(Box<str>),
 }

@@ -8,29 +8,29 @@ use thiserror::Error;
 
 use super::TransportError;
 
-/// Takes batches of events. The built-in one, `HttpsClient`, uses HTTPS; put your own in with
-/// [`CoreBuilder::event_sink`](crate::CoreBuilder::event_sink), for another client, a message bus or a test.
+/// Takes batches of events. The built-in one, `HttpsClient`, uses HTTPS; for another client, a message bus or tests,
+/// install your own with [`CoreBuilder::event_sink`](crate::CoreBuilder::event_sink).
 ///
-/// Calls come from the SDK's own threads, [as many lanes as
-/// configured](crate::delivery::DeliveryConfigBuilder::lanes) at a time, and should return within the batch's timeout: a
-/// call that hangs delays later deliveries, never a caller. A panic is caught and counts as
-/// [`DeliveryFailure::Unknown`] with [`TransportError::Panicked`]. The methods work through an [`Arc`] too, so
-/// that the application can keep a handle.
+/// Calls come from the SDK's own threads, at most [one per configured
+/// lane](crate::delivery::DeliveryConfigBuilder::lanes) at a time, and should return within the batch's timeout: a
+/// call that hangs delays later deliveries, never a caller. A panic is caught and treated as
+/// [`DeliveryFailure::Unknown`] with [`TransportError::Panicked`]. The trait is also implemented for [`Arc`], so the
+/// application can keep a handle.
 pub trait EventSink: Send + Sync + 'static {
-    /// Delivers one batch. `Ok` means that the sink has it, and the SDK forgets it.
+    /// Delivers one batch. `Ok` means that the sink has accepted it, and the SDK forgets it.
     ///
     /// # Errors
-    /// It was not taken, or may not have been; the failure decides what becomes of the events.
+    /// The batch was not accepted, or may not have been; the failure decides what happens to the events.
     fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure>;
 
-    /// As [`ConfigSource::interrupt`](crate::ports::ConfigSource::interrupt), for deliveries in progress.
+    /// Like [`ConfigSource::interrupt`](crate::ports::ConfigSource::interrupt), for deliveries in progress.
     fn interrupt(&self) {}
 
-    /// As [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork).
+    /// Like [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork).
     fn after_fork(&self) {}
 }
 
-/// One batch to deliver. Its `Debug` shows no secret and no visitor.
+/// One batch to deliver. Its `Debug` output contains no secrets and no visitor data.
 #[non_exhaustive]
 #[derive(Clone, Copy)]
 pub struct EventBatch<'a> {
@@ -38,15 +38,15 @@ pub struct EventBatch<'a> {
     pub route_key: &'a str,
     /// The project's id, for the host name.
     pub project_id: &'a str,
-    /// How many events the body holds; a conversion with goal data is two.
+    /// The number of events in the body; a conversion with goal data counts as two.
     pub events: usize,
     /// The JSON envelope.
     pub body: &'a [u8],
-    /// How long the delivery may take in all.
+    /// The time limit for the whole delivery.
     pub timeout: Duration,
 }
 
-/// The sink has taken a batch.
+/// The sink accepted a batch.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Receipt {
@@ -54,58 +54,57 @@ pub struct Receipt {
     pub status: Option<u16>,
 }
 
-/// Why a batch was not taken, or may not have been.
+/// Why a batch was not accepted, or may not have been.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DeliveryFailure {
-    /// The sink answered and does not have the events.
+    /// The sink answered, and did not accept the events.
     #[error("{0}")]
     Refused(Refusal),
-    /// The sink may have the events: something was sent, and no answer came. They are sent again and counted
-    /// in [`Stats::fate_unknown`](crate::Stats::fate_unknown).
+    /// The sink may have the events: something was sent, but no answer came. They are sent again and counted in
+    /// [`Stats::fate_unknown`](crate::Stats::fate_unknown).
     #[error("{0}")]
     Unknown(TransportError),
-    /// The sink does not have the events, because nothing reached it. They are sent again, except after
+    /// The sink does not have the events: nothing reached it. They are sent again, except after
     /// [`TransportError::InvalidRequest`], which drops them.
     #[error("{0}")]
     NotSent(TransportError),
 }
 
-/// A sink's answer to a batch that it does not take.
+/// A sink's answer to a batch that it refuses.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// What the sink objects to.
     pub reason: RefusalReason,
-    /// How long the sink asks to be left alone, at most the
-    /// [backoff ceiling](crate::delivery::DeliveryConfigBuilder::backoff_ceiling). The backoff is waited for in any case.
+    /// How long the sink asks the SDK to wait, capped at the [backoff
+    /// ceiling](crate::delivery::DeliveryConfigBuilder::backoff_ceiling). The wait is never shorter than the backoff.
     pub retry_after: Option<Duration>,
     /// The HTTP status, from a sink that uses HTTP.
     pub status: Option<u16>,
 }
 
-/// What a sink objects to, which decides what becomes of the events.
+/// What a sink objects to, which decides what happens to the events.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefusalReason {
-    /// One of the events, or several. Halves of the batch are sent until the culprits are found, and those
-    /// are dropped. By HTTP: 400 and 422.
+    /// One or more of the events. The batch is halved until the offending events are found, and those are dropped. In
+    /// HTTP: 400 and 422.
     Events,
-    /// The batch is too large. It is sent again as two; a single record is dropped. By HTTP: 413.
+    /// The batch is too large. It is split in two and sent again; a single record is dropped. In HTTP: 413.
     TooLarge,
-    /// The key, the account or the route, whatever the events. They are kept until they are too old, and the
-    /// sink is probed. By HTTP: any other 4xx.
+    /// The key, the account or the route, regardless of the events. They are kept until they expire, and the sink is
+    /// probed. In HTTP: any other 4xx.
     Sender,
-    /// Nothing about the batch: the sink asks for time. It is sent again after a backoff. By HTTP: 408, 425
-    /// and 429.
+    /// Nothing about the batch: the sink asks for time. It is sent again after a backoff. In HTTP: 408, 425 and 429.
     Busy,
-    /// The sink failed, perhaps because of these events. They are sent again after a backoff, and others
-    /// first if that keeps failing. By HTTP: any other status.
+    /// The sink failed, perhaps because of these events. They are sent again after a backoff; if that keeps failing,
+    /// others go first. In HTTP: any other status.
     Failing,
 }
 
 impl<'a> EventBatch<'a> {
-    /// A batch, for tests of a sink.
+    /// A batch, for testing a sink.
     #[must_use]
     pub const fn new(
         route_key: &'a str,
@@ -119,7 +118,7 @@ impl<'a> EventBatch<'a> {
 }
 
 impl Receipt {
-    /// From a sink that uses HTTP. A status that is no 2xx counts as the [`Refusal`] that
+    /// For a sink that uses HTTP. A status other than 2xx counts as the [`Refusal`] that
     /// [`delivery_answer`](crate::http::delivery_answer) makes of it.
     #[must_use]
     pub const fn with_status(status: u16) -> Self {
@@ -148,13 +147,13 @@ impl DeliveryFailure {
 }
 
 impl Refusal {
-    /// A refusal for this reason, without a wait.
+    /// A refusal for this reason that asks for no wait.
     #[must_use]
     pub const fn new(reason: RefusalReason) -> Self {
         Self { reason, retry_after: None, status: None }
     }
 
-    /// Asks to be left alone for this long.
+    /// Asks the SDK to wait this long.
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);

@@ -1,4 +1,4 @@
-//! What stands between the SDK and any source or sink: bounds on what it hands over, and the end of its calls.
+//! Wraps every source and sink: bounds what it returns, and ends its calls on an interrupt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,22 +11,22 @@ use crate::caught::PanicGuard;
 use crate::http::delivery_answer;
 
 const WHAT: &str = "the transport";
-/// How much of a reason given by a source or a sink is kept, in bytes.
+/// The most bytes of a source's or sink's message that are kept.
 const MAX_REASON: usize = 1024;
-/// A longer ETag is not sent back, so that each fetch brings the whole config.
+/// A longer ETag is not sent back, so each fetch returns the whole config.
 const MAX_ETAG: usize = 8 * 1024;
 
-/// Any source, the built-in one too. Panics of its fetches are caught where they are made.
+/// Any source, including the built-in one. The caller catches panics in its fetches.
 pub(crate) struct GuardedSource {
     gate: Gate<dyn ConfigSource>,
-    /// Bound on a body, whoever has read it.
+    /// Limit on a body, whoever read it.
     max_response_bytes: u64,
 }
 
-/// Any sink, the built-in one too. Panics of its deliveries are caught where they are made.
+/// Any sink, including the built-in one. The caller catches panics in its deliveries.
 pub(crate) struct GuardedSink(Gate<dyn EventSink>);
 
-/// Lets no call begin after an interrupt, which would have nobody to end it.
+/// Lets no call start after an interrupt, as nothing would end it.
 struct Gate<P: ?Sized> {
     port: Arc<P>,
     guard: PanicGuard,
@@ -46,7 +46,7 @@ impl<P: ?Sized> Gate<P> {
         self.interrupted.load(Ordering::Acquire)
     }
 
-    /// What the interrupt has ended is reported as such, whatever the client made of it.
+    /// A call ended by the interrupt is reported as such, whatever error the client returned.
     fn reported(&self, error: TransportError) -> TransportError {
         match error {
             TransportError::Broken(_) | TransportError::Protocol if self.is_interrupted() => {
@@ -142,7 +142,7 @@ impl EventSink for GuardedSink {
     }
 }
 
-/// An error is kept in the ledger and logged: not with a text of any length.
+/// Errors are kept in the ledger and logged, so their text needs a bound.
 fn shortened(error: TransportError) -> TransportError {
     let shorten = |text: Box<str>| {
         if text.len() <= MAX_REASON {
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// Breaks by an interrupt, if it is given what to interrupt.
+    /// Fails on an interrupt, if it has something to interrupt.
     struct Cut<P> {
         cause: TransportError,
         by: Weak<P>,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_interrupt_has_ended_is_reported_as_such() {
+    fn an_interrupted_call_is_reported_as_interrupted() {
         use TransportError::{Broken, Connect, Interrupted, Protocol};
         let eof = Broken(std::io::ErrorKind::UnexpectedEof);
         for (cause, reported) in [(&eof, Interrupted), (&Protocol, Interrupted), (&Connect, Connect)] {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn no_call_begins_after_an_interrupt_until_a_fork() {
+    fn no_call_starts_after_an_interrupt_until_a_fork() {
         let guarded = sink(Taker);
         assert_eq!(guarded.deliver(&BATCH), Ok(Receipt::default()));
         guarded.interrupt();

@@ -22,6 +22,6 @@ pub use store::{DataStore, StoreError};
 pub(crate) use guarded::{GuardedSink, GuardedSource};
 pub(crate) use store::Guarded;
 
-/// A future on the heap, as the asynchronous ports return them: `Box::pin(async move { … })`.
+/// The boxed future that the asynchronous ports return: `Box::pin(async move { … })`.
 #[cfg(feature = "async")]
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,4 +1,4 @@
-//! The persistence boundary: what an application may put behind the SDK's memory.
+//! The persistence boundary: what an application can put behind the SDK's memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use thiserror::Error;
 
 use crate::caught::PanicGuard;
 
-/// A store that outlives the process or is shared between processes, with the official Python
-/// SDK's methods, keys and values, so that both SDKs can use the same one.
+/// A store that outlives the process or is shared between processes. Methods, keys and values are the official Python
+/// SDK's, so both SDKs can share one store.
 ///
-/// Every call comes from threads of the SDK's own, up to eight at a time, in batches of up to 1,000 keys,
-/// and behind a deadline ([`store_timeout`](crate::SdkConfigBuilder::store_timeout), default 1 s): a slow
-/// store delays no decision, no recording and no delivery for longer than that. Only
-/// [`Core::create_context`](crate::Core::create_context), [`Core::decide_many`](crate::Core::decide_many) and
+/// All calls come from the SDK's own threads, up to eight at a time, in batches of up to 1,000 keys, and with a
+/// deadline ([`store_timeout`](crate::SdkConfigBuilder::store_timeout), default 1 s): a slow store delays decisions,
+/// recording and delivery by no more than that. Only [`Core::create_context`](crate::Core::create_context),
+/// [`Core::decide_many`](crate::Core::decide_many) and
 /// [`Context::track_conversion_confirmed`](crate::Context::track_conversion_confirmed) wait for an answer; a flush
-/// and a close wait for what is to be written until their own time is over, however long `store_timeout` is. A
-/// decision that was made without an answer never replaces a stored one. What fails or comes too late
-/// is counted ([`Stats::store_failures`](crate::Stats::store_failures),
-/// [`store_timeouts`](crate::Stats::store_timeouts)) and decided by the memory of this process.
+/// and a close wait for pending writes until their own deadline, whatever `store_timeout` is. A decision made without
+/// an answer never replaces a stored one. Failures and late answers are counted
+/// ([`Stats::store_failures`](crate::Stats::store_failures), [`store_timeouts`](crate::Stats::store_timeouts)), and
+/// this process's memory decides instead.
 ///
-/// What a visitor's contexts change is merged over what is stored, by a read and a write: of two processes
-/// that write one visitor in the same instant, one can undo the other. Deduplication marks are claimed in
-/// one step, as a lease that outlasts every retry; they stay when the record is delivered, and go when it
-/// is dropped. What a killed process leaves is a lease that ends by itself.
+/// Changes to a visitor are merged into what is stored, by a read and then a write: if two processes write the same
+/// visitor at the same instant, one can overwrite the other. Deduplication marks are claimed atomically, as a lease
+/// that outlasts every retry; they are kept when the record is delivered and released when it is dropped. A lease
+/// left by a killed process expires.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,11 +41,11 @@ pub trait DataStore: Send + Sync + 'static {
     /// The value of a key, if there is one that has not expired.
     ///
     /// # Errors
-    /// The store could not be asked.
+    /// The store could not be read.
     fn get(&self, key: &str) -> Result<Option<Value>, StoreError>;
 
-    /// Sets a key, for ever or for a time. A store that processes share must honour the time: leases are made
-    /// of it, and what a killed process has claimed ends by it.
+    /// Sets a key, permanently or with a time to live. A store shared between processes must honour the time to live:
+    /// leases rely on it, including those of killed processes.
     ///
     /// # Errors
     /// The value was not stored.
@@ -54,22 +54,22 @@ pub trait DataStore: Send + Sync + 'static {
     /// Whether a key has a value that has not expired.
     ///
     /// # Errors
-    /// The store could not be asked.
+    /// The store could not be read.
     fn has(&self, key: &str) -> Result<bool, StoreError> {
         self.get(key).map(|value| value.is_some())
     }
 
-    /// Removes a key; removing what is not there is no error.
+    /// Removes a key; removing a missing key is not an error.
     ///
     /// # Errors
     /// The value was not removed.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
 
-    /// Sets a key unless it has a value, and says whether it did. The default asks first and sets
-    /// then, which two processes can do at once: a shared store should do it in one step.
+    /// Sets a key unless it has a value, and returns whether it did. The default checks and then sets, so two
+    /// processes can race: a shared store should do both in one atomic step.
     ///
     /// # Errors
-    /// The store could not be asked, or the value was not stored.
+    /// The store could not be read, or the value was not stored.
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
         if self.has(key)? {
             return Ok(false);
@@ -77,44 +77,43 @@ pub trait DataStore: Send + Sync + 'static {
         self.set(key, value, ttl).map(|()| true)
     }
 
-    /// The values of many keys, one answer for each in their order. The SDK asks with up to 1,000 keys at a
-    /// time; a store that can should answer in one round trip. The default calls [`get`](Self::get) for one
-    /// after the other.
+    /// The values of many keys, one answer per key, in order. The SDK passes up to 1,000 keys at a time; a store
+    /// should answer in one round trip if it can. The default calls [`get`](Self::get) for each key in turn.
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Value>, StoreError>> {
         keys.iter().map(|key| self.get(key)).collect()
     }
 
-    /// Sets many keys, for ever or for a time, with one answer for each in their order; as
-    /// [`get_many`](Self::get_many), over [`set`](Self::set).
+    /// Sets many keys, permanently or with a time to live, with one answer per key, in order. Like
+    /// [`get_many`](Self::get_many), with [`set`](Self::set).
     fn set_many(&self, entries: &[(&str, Value)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
         entries.iter().map(|(key, value)| self.set(key, value.clone(), ttl)).collect()
     }
 
-    /// Sets many keys to `true` for the time of a lease unless they have a value, and says of each whether
-    /// it did; as [`get_many`](Self::get_many), over [`set_if_absent`](Self::set_if_absent).
+    /// Sets each key to `true` for the duration of a lease unless it has a value, and returns for each whether it
+    /// did. Like [`get_many`](Self::get_many), with [`set_if_absent`](Self::set_if_absent).
     fn claim_many(&self, keys: &[&str], lease: Duration) -> Vec<Result<bool, StoreError>> {
         keys.iter().map(|key| self.set_if_absent(key, true.into(), Some(lease))).collect()
     }
 
-    /// Removes many keys, with one answer for each in their order; as [`get_many`](Self::get_many), over
+    /// Removes many keys, with one answer per key, in order. Like [`get_many`](Self::get_many), with
     /// [`delete`](Self::delete).
     fn delete_many(&self, keys: &[&str]) -> Vec<Result<(), StoreError>> {
         keys.iter().map(|key| self.delete(key)).collect()
     }
 
-    /// Called in a forked child before any other method, once for each core that uses this store; see
-    /// [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork), which it is like. The default does
-    /// nothing, which fits a store that keeps neither locks nor connections.
+    /// Called in a forked child before any other method, once per core that uses this store; the rules of
+    /// [`ConfigSource::after_fork`](crate::ports::ConfigSource::after_fork) apply. The default does nothing, which
+    /// suits a store without locks or connections.
     fn after_fork(&self) {}
 }
 
-/// A store's own reason for a failure. It is logged: put neither keys nor values into it.
+/// A store's own reason for a failure. It is logged: do not include keys or values.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("data store: {0}")]
 pub struct StoreError(Box<str>);
 
 impl StoreError {
-    /// A failure with this reason.
+    /// An error with this reason.
     #[must_use]
     pub fn new(reason: impl Into<Box<str>>) -> Self {
         Self(reason.into())
@@ -127,7 +126,7 @@ impl StoreError {
     }
 }
 
-/// An application's store, with its panics turned into failures.
+/// An application's store, with panics turned into errors.
 pub(crate) struct Guarded {
     pub(crate) store: Arc<dyn DataStore>,
     pub(crate) guard: PanicGuard,
@@ -139,7 +138,7 @@ impl Guarded {
         result.unwrap_or_else(|| Err(StoreError::new("panicked")))
     }
 
-    /// One answer for each of so many, whatever the store has returned.
+    /// Exactly this many answers, whatever the store returned.
     fn guard_all<T>(
         &self,
         asked: usize,

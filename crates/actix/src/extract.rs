@@ -1,4 +1,4 @@
-//! The extractor, and what it answers where there is no context.
+//! The extractor, and its response when there is no context.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -13,10 +13,10 @@ use convert_sdk_web::{Visit, VisitorError};
 
 use crate::Actix;
 
-/// The context of the request's visitor. As an argument of a handler it answers 503 where the core is
-/// not ready or closed; `Option<Visitor>` is `None` then, and, as actix-web has it, also where the
-/// middleware is missing. Every `Visitor` of one request is the same visitor. Its waiting calls are
-/// futures, so that no handler blocks its worker.
+/// The context of the request's visitor. As a handler argument it responds with 503 if the core is not ready or is
+/// closed; `Option<Visitor>` is then `None`, and, because actix-web maps every error to `None`, also if the
+/// middleware is missing. Every `Visitor` of a request is the same visitor. Its waiting methods are futures, so no
+/// handler blocks its worker.
 #[derive(Debug)]
 pub struct Visitor(pub AsyncContext);
 
@@ -30,7 +30,7 @@ impl FromRequest for Visitor {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Refused>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // Out of the extensions first, which hooks may want to read.
+        // Taken out of the extensions first, as hooks may borrow those.
         let visit = request.extensions().get::<Arc<Visit<Actix>>>().cloned();
         let context = visit.map(|visit| visit.context(request));
         Box::pin(async move {

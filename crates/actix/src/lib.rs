@@ -1,15 +1,15 @@
-//! Convert Experiences in actix-web 4: a middleware, an extractor, and the calls around a server.
+//! Convert Experiences for actix-web 4: a middleware, an extractor, and a server with a graceful stop.
 //!
-//! - [`Convert`] says how a request becomes a context: cookie, trusted header or own function,
-//!   attributes, location.
-//! - [`ConvertMiddleware`] goes around the app and sets the cookie of a new visitor.
-//! - [`Visitor`] is the extractor. It answers 503 until the core is ready; `Option<Visitor>` goes on
-//!   without decisions.
-//! - [`serve()`] stops within one deadline: open requests first, then what is not delivered yet.
-//! - [`testing::core`] is a core without a network, for tests of handlers.
+//! - [`Convert`] defines how a request becomes a context: cookie, trusted header or own function, attributes,
+//!   location.
+//! - [`ConvertMiddleware`] wraps the app and sets a new visitor's cookie.
+//! - [`Visitor`] is the extractor. It responds with 503 until the core is ready; `Option<Visitor>` continues without
+//!   decisions.
+//! - [`serve()`] stops within one deadline: open requests first, then the last delivery.
+//! - [`testing::core`] is a core without a network, for testing handlers.
 //!
-//! A request costs one allocation for the middleware, and nothing more unless a handler asks for the
-//! visitor. Decisions are made on the worker's own thread, without a lock.
+//! The middleware costs a request one allocation, and nothing more unless a handler asks for the visitor. Decisions
+//! are made on the worker's own thread, without a lock.
 //!
 //! ```
 //! use std::time::Duration;
@@ -52,9 +52,8 @@ pub use middleware::{ConvertFuture, ConvertMiddleware, ConvertService, ErrorWith
 pub use request::Actix;
 pub use serve::{ServeError, serve};
 
-/// A core, and how an actix-web request becomes a context; hooks are given the
-/// [`HttpRequest`](actix_web::HttpRequest). Here an authentication middleware further out leaves the
-/// login in the request's extensions.
+/// A core, and how an actix-web request becomes a context; hooks receive the [`HttpRequest`](actix_web::HttpRequest).
+/// Here an outer authentication middleware stores the login in the request's extensions.
 ///
 /// ```
 /// use actix_web::HttpMessage;

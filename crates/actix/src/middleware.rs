@@ -1,4 +1,4 @@
-//! The middleware: carries the settings to the extractor, and a new visitor's cookie to the response.
+//! The middleware: passes the settings to the extractor, and a new visitor's cookie to the response.
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -15,30 +15,30 @@ use pin_project_lite::pin_project;
 
 use crate::{Actix, Convert};
 
-/// Goes around an app, scope or resource whose handlers ask for a [`Visitor`](crate::Visitor). Cheap
-/// to clone into the app of every worker. Of several around one handler the innermost one's settings
-/// count; the visitor is one, and so is the cookie, unless theirs have different names.
+/// Wraps an app, scope or resource whose handlers ask for a [`Visitor`](crate::Visitor). Cheap to clone into every
+/// worker's app. With several around one handler, the innermost one's settings apply; they share one visitor and one
+/// cookie, unless their cookies have different names.
 #[derive(Debug, Clone)]
 pub struct ConvertMiddleware {
     convert: Convert,
 }
 
-/// What [`ConvertMiddleware`] makes of a service.
+/// A service wrapped by [`ConvertMiddleware`].
 #[derive(Debug)]
 pub struct ConvertService<S> {
     inner: S,
     convert: Convert,
 }
 
-/// An error of a middleware further in, whose response sets the cookie of a new visitor too. It shows
-/// itself as that error does, and answers with its status and response.
+/// An error of an inner middleware, whose response also sets a new visitor's cookie. It displays like that error, and
+/// responds with its status and response.
 pub struct ErrorWithCookie {
     cause: Error,
     headers: HeaderMap,
 }
 
 pin_project! {
-    /// The response to come of a [`ConvertService`].
+    /// The response future of a [`ConvertService`].
     pub struct ConvertFuture<F> {
         #[pin]
         inner: F,
@@ -113,7 +113,7 @@ where
     }
 }
 
-/// Gives a response its cookie, and says that it is not for others unless the handler said for whom.
+/// Sets the cookie, and marks the response as private unless the handler set `Cache-Control`.
 fn give(headers: &mut HeaderMap, set: SetCookie<'_>) {
     let Ok(cookie) = HeaderValue::from_str(set.header) else { return };
     headers.append(SET_COOKIE, cookie);
@@ -125,7 +125,7 @@ fn give(headers: &mut HeaderMap, set: SetCookie<'_>) {
 }
 
 impl ErrorWithCookie {
-    /// The error itself, for a middleware further out that looks for one of a certain type.
+    /// The error itself, for an outer middleware that looks for a certain type.
     #[must_use]
     pub const fn cause(&self) -> &Error {
         &self.cause

@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HOST, HeaderValue};
 use convert_sdk_web::{Framework, RequestUrl};
 
-/// actix-web, as far as a request's headers and URL go.
+/// actix-web, reduced to a request's headers and URL.
 #[derive(Debug)]
 pub enum Actix {}
 

@@ -1,4 +1,4 @@
-//! A server that stops within one deadline.
+//! Runs a server that stops within one deadline.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::Convert;
 
-/// Why a server did not end well.
+/// Why a server did not stop cleanly.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
@@ -33,14 +33,12 @@ impl ServeError {
     }
 }
 
-/// Runs a server until `stop` ends, or panics. Then no connection is taken any more, and open requests
-/// get **half** of `grace` to be answered (or the server's `shutdown_timeout`, 30 s unless changed, where
-/// that is less); what is left of `grace` goes to the last delivery, and the core is closed. Requests that
-/// are still open by then are given up.
+/// Runs a server until `stop` completes or panics. Then no new connections are accepted, and open requests get
+/// **half** of `grace` to finish (or the server's `shutdown_timeout`, default 30 s, if that is shorter); the rest of
+/// `grace` goes to the last delivery, and the core is closed. Requests that are still open by then are abandoned.
 ///
-/// The signals belong to `stop`: a server that this is given has them
-/// [disabled](actix_web::HttpServer::disable_signals). `grace` belongs below the time that the supervisor
-/// leaves between its signal and the kill.
+/// Signals are handled by `stop`, so [disable](actix_web::HttpServer::disable_signals) the server's own handling.
+/// `grace` should be shorter than the supervisor's grace period between its signal and the kill.
 ///
 /// # Errors
 /// The server failed, or not everything was delivered by the deadline. The core is closed in any case.

@@ -36,7 +36,7 @@ async fn decided(visitor: Visitor) -> &'static str {
     }
 }
 
-/// A layer that takes a request of this cookie.
+/// A request with this cookie, through the layer.
 fn with_helper(cookie: VisitorCookie, routes: Router) -> Router {
     routes.layer(ConvertLayer::new(&Convert::new(core(), cookie)))
 }

@@ -1,4 +1,4 @@
-//! The extractor, and what it answers where there is no context.
+//! The extractor, and its response when there is no context.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use convert_sdk_web::{Visit, VisitorError};
 
 use crate::Axum;
 
-/// The context of the request's visitor. As an argument of a handler it answers 503 where the core is
-/// not ready or closed; `Option<Visitor>` is `None` then. Every `Visitor` of one request is the same
-/// visitor. Its waiting calls are futures, so that no handler blocks its executor.
+/// The context of the request's visitor. As a handler argument it responds with 503 if the core is not ready or is
+/// closed; `Option<Visitor>` is then `None`. Every `Visitor` of a request is the same visitor. Its waiting methods
+/// are futures, so no handler blocks its executor.
 #[derive(Debug)]
 pub struct Visitor(pub AsyncContext);
 

@@ -1,4 +1,4 @@
-//! The tower layer: carries the settings to the extractor, and a new visitor's cookie to the response.
+//! The tower layer: passes the settings to the extractor, and a new visitor's cookie to the response.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,15 +14,15 @@ use tower_service::Service;
 
 use crate::{Axum, Convert};
 
-/// Goes around a router, or any tower service over HTTP, whose handlers ask for a
-/// [`Visitor`](crate::Visitor). Of several around one handler the innermost one's settings count; the
-/// visitor is one, and so is the cookie, unless theirs have different names.
+/// Wraps a router, or any tower HTTP service, whose handlers ask for a [`Visitor`](crate::Visitor). With several
+/// around one handler, the innermost one's settings apply; they share one visitor and one cookie, unless their
+/// cookies have different names.
 #[derive(Debug, Clone)]
 pub struct ConvertLayer {
     convert: Convert,
 }
 
-/// What [`ConvertLayer`] makes of a service.
+/// A service wrapped by [`ConvertLayer`].
 #[derive(Debug, Clone)]
 pub struct ConvertService<S> {
     inner: S,
@@ -30,7 +30,7 @@ pub struct ConvertService<S> {
 }
 
 pin_project! {
-    /// The response to come of a [`ConvertService`].
+    /// The response future of a [`ConvertService`].
     pub struct ConvertFuture<F> {
         #[pin]
         inner: F,

@@ -1,15 +1,15 @@
-//! Convert Experiences in axum 0.8: a tower layer, an extractor, and a server that stops well.
+//! Convert Experiences for axum 0.8: a tower layer, an extractor, and a server with a graceful stop.
 //!
-//! - [`Convert`] says how a request becomes a context: cookie, trusted header or own function,
-//!   attributes, location.
-//! - [`ConvertLayer`] goes around the router and sets the cookie of a new visitor.
-//! - [`Visitor`] is the extractor. It answers 503 until the core is ready; `Option<Visitor>` goes on
-//!   without decisions.
-//! - [`serve()`] stops within one deadline: open requests first, then what is not delivered yet.
-//! - [`testing::core`] is a core without a network, for tests of handlers.
+//! - [`Convert`] defines how a request becomes a context: cookie, trusted header or own function, attributes,
+//!   location.
+//! - [`ConvertLayer`] wraps the router and sets a new visitor's cookie.
+//! - [`Visitor`] is the extractor. It responds with 503 until the core is ready; `Option<Visitor>` continues without
+//!   decisions.
+//! - [`serve()`] stops within one deadline: open requests first, then the last delivery.
+//! - [`testing::core`] is a core without a network, for testing handlers.
 //!
-//! A request costs one allocation for the layer, and nothing more unless a handler asks for the
-//! visitor. Decisions are made on the request's own thread, without a lock.
+//! The layer costs a request one allocation, and nothing more unless a handler asks for the visitor. Decisions are
+//! made on the request's own thread, without a lock.
 //!
 //! ```
 //! use std::time::Duration;
@@ -52,9 +52,9 @@ pub use layer::{ConvertFuture, ConvertLayer, ConvertService};
 pub use request::Axum;
 pub use serve::{ServeError, serve};
 
-/// A core, and how an axum request becomes a context; hooks are given the request's
-/// [`Parts`](axum::http::request::Parts). Here an authentication layer further out leaves the login in
-/// the request's extensions.
+/// A core, and how an axum request becomes a context; hooks receive the request's
+/// [`Parts`](axum::http::request::Parts). Here an outer authentication layer stores the login in the request's
+/// extensions.
 ///
 /// ```
 /// use convert_sdk::attributes;

@@ -6,7 +6,7 @@ use axum::http::header::HOST;
 use axum::http::request::Parts;
 use convert_sdk_web::{Framework, RequestUrl};
 
-/// axum, as far as a request's headers and URL go.
+/// axum, reduced to a request's headers and URL.
 #[derive(Debug)]
 pub enum Axum {}
 
@@ -18,7 +18,7 @@ impl Framework for Axum {
     }
 
     fn url<'a>(request: &'a Self::Request<'_>) -> RequestUrl<'a> {
-        // Inside `Router::nest` the request's own has lost its prefix.
+        // Inside `Router::nest` the request's own URI has lost its prefix.
         let uri = request.extensions.get().map_or(&request.uri, |OriginalUri(uri)| uri);
         let named = || request.headers.get(HOST).and_then(text);
         RequestUrl {

@@ -1,4 +1,4 @@
-//! A server that stops within one deadline.
+//! Runs a server that stops within one deadline.
 
 use std::future::IntoFuture;
 use std::io;
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::Convert;
 
-/// Why a server did not end well.
+/// Why a server did not stop cleanly.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
@@ -41,15 +41,13 @@ impl ServeError {
     }
 }
 
-/// Serves until `stop` ends, or panics. Then no connection is taken any more, idle ones are closed, and
-/// open requests get **half** of `grace` to be answered; what is left of `grace` goes to the last
-/// delivery, and the core is closed. Requests that are still open by then are given up, and what they
-/// record from then on is refused.
+/// Serves until `stop` completes or panics. Then no new connections are accepted, idle ones are closed, and open
+/// requests get **half** of `grace` to finish; the rest of `grace` goes to the last delivery, and the core is closed.
+/// Requests that are still open by then are abandoned, and whatever they record later is refused.
 ///
-/// `grace` belongs below the time that the supervisor leaves between its signal and the kill: 10 s on
-/// Cloud Run, 30 s on Kubernetes. A handler's `spawn_blocking` that is still running then would keep a
-/// runtime that is dropped, as that of `#[tokio::main]` is: end it by `Runtime::shutdown_background`, as
-/// the README does.
+/// `grace` should be shorter than the supervisor's grace period between its signal and the kill: 10 s on Cloud Run,
+/// 30 s on Kubernetes. Dropping a runtime, as `#[tokio::main]` does, waits for a handler's `spawn_blocking` that is
+/// still running: end it with `Runtime::shutdown_background`, as the README does.
 ///
 /// # Errors
 /// The listener failed, or not everything was delivered by the deadline. The core is closed in any

@@ -9,9 +9,8 @@ use rocket::{Build, Request, Response};
 use crate::Convert;
 use crate::guard::visit;
 
-/// Makes the core ready while Rocket ignites, which it does not do where the core is not made ready in
-/// time; gives the settings to the [`Visitor`](crate::Visitor) guard; sets the cookie of a new visitor.
-/// Attached twice, the last one counts.
+/// Initializes the core while Rocket ignites, and aborts the ignition if that fails; passes the settings to the
+/// [`Visitor`](crate::Visitor) guard; sets a new visitor's cookie. If attached twice, the last one applies.
 #[derive(Debug)]
 pub struct ConvertFairing {
     convert: Convert,
@@ -19,7 +18,7 @@ pub struct ConvertFairing {
 }
 
 impl ConvertFairing {
-    /// The pause between attempts of a fairing that does not wait.
+    /// The pause between the attempts of a fairing that does not wait.
     pub const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
     /// A fairing with these settings.
@@ -28,8 +27,8 @@ impl ConvertFairing {
         Self { convert: convert.clone(), waits: true }
     }
 
-    /// Launches without waiting for the core, which a task of its own tries to make ready until it is,
-    /// every [`RETRY_PAUSE`](Self::RETRY_PAUSE). Until then routes have no context.
+    /// Launches without waiting for the core: a separate task tries to initialize it every
+    /// [`RETRY_PAUSE`](Self::RETRY_PAUSE) until it is ready. Until then routes have no context.
     #[must_use]
     pub const fn without_waiting(mut self) -> Self {
         self.waits = false;

@@ -11,10 +11,10 @@ use rocket::{Ignite, Request, Sentinel};
 use crate::Convert;
 use crate::request::Rocket;
 
-/// The context of the request's visitor. As a guard of a route it fails with 503 where the core is not
-/// ready or closed; `Option<Visitor>` is `None` then. Every `Visitor` of one request is the same
-/// visitor. Its waiting calls are futures, so that no route blocks its executor. A route that asks for it
-/// keeps Rocket from launching where the fairing is not attached.
+/// The context of the request's visitor. As a route's guard it fails with 503 if the core is not ready or is closed;
+/// `Option<Visitor>` is then `None`. Every `Visitor` of a request is the same visitor. Its waiting methods are
+/// futures, so no route blocks its executor. If a route asks for it but the fairing is not attached, Rocket does not
+/// launch.
 #[derive(Debug)]
 pub struct Visitor(pub AsyncContext);
 
@@ -40,7 +40,7 @@ impl Sentinel for Visitor {
     }
 }
 
-/// What the request knows of its visitor.
+/// The request's visitor, cached.
 pub(crate) fn visit<'a>(request: &'a Request<'_>, convert: &Convert) -> &'a Visit<Rocket> {
     request.local_cache(|| Visit::new(convert))
 }

@@ -1,4 +1,4 @@
-//! A launch that delivers after the last request.
+//! Launches a server that makes a last delivery after the last request.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use thiserror::Error;
 
 use crate::Convert;
 
-/// How long requests that Rocket has given up may still take.
+/// How long requests abandoned by Rocket may still take.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// Why a server did not end well.
+/// Why a server did not stop cleanly.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LaunchError {
@@ -41,13 +41,12 @@ impl LaunchError {
     }
 }
 
-/// Launches the server, and serves until `stop` ends, or panics. Then Rocket gives open requests its
-/// `shutdown.grace` and `shutdown.mercy` (2 s and 3 s unless configured) and another second, in all at most
-/// **half** of `grace`; what is left of `grace` goes to the last delivery, and the core is closed. A `stop`
-/// that comes while Rocket ignites ends the launch. Where something else asks Rocket to shut down, all of
-/// `grace` begins when it has.
+/// Launches the server, and serves until `stop` completes or panics. Then Rocket gives open requests its
+/// `shutdown.grace` and `shutdown.mercy` (default 2 s and 3 s) plus a second, in total at most **half** of `grace`;
+/// the rest of `grace` goes to the last delivery, and the core is closed. A `stop` during ignition ends the launch.
+/// If something else makes Rocket shut down, `grace` starts when it has.
 ///
-/// `grace` belongs below the time that the supervisor leaves between its signal and the kill.
+/// `grace` should be shorter than the supervisor's grace period between its signal and the kill.
 ///
 /// # Errors
 /// Rocket failed, or not everything was delivered in time. The core is closed in any case.
@@ -75,15 +74,15 @@ pub async fn launch(
     })
     .await;
     launched.transpose().map_err(|error| {
-        // An error of Rocket's panics when it is dropped before anybody has looked at it.
+        // A Rocket error panics if it is dropped without having been inspected.
         error.kind();
         LaunchError::Rocket(Box::new(error))
     })?;
     Ok(report?)
 }
 
-/// Rocket looks once whether requests are still open, and gives up when it looks a moment too early: its
-/// error then holds what they share, and they end soon.
+/// Rocket checks only once whether requests are still open, and fails if it checks a moment too early: its error then
+/// holds their shared state, and they end soon.
 async fn settled(launched: Result<Rocket<Ignite>, rocket::Error>) -> Result<(), rocket::Error> {
     let Err(error) = launched else { return Ok(()) };
     let ErrorKind::Shutdown(shared, None) = error.kind() else { return Err(error) };

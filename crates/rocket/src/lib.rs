@@ -1,16 +1,15 @@
-//! Convert Experiences in Rocket 0.5: a fairing, a request guard, and a launch that ends well.
+//! Convert Experiences for Rocket 0.5: a fairing, a request guard, and a launch with a graceful stop.
 //!
-//! - [`Convert`] says how a request becomes a context: cookie, trusted header or own function,
-//!   attributes, location.
-//! - [`ConvertFairing`] makes the core ready before the server launches, and sets the cookie of a new
-//!   visitor.
-//! - [`Visitor`] is the guard. It fails with 503 until the core is ready; `Option<Visitor>` goes on
-//!   without decisions.
-//! - [`launch()`] stops within one deadline: open requests first, then what is not delivered yet. A
-//!   shutdown fairing would run while requests are still open.
-//! - [`testing::core`] is a core without a network, for tests of routes.
+//! - [`Convert`] defines how a request becomes a context: cookie, trusted header or own function, attributes,
+//!   location.
+//! - [`ConvertFairing`] initializes the core before the server launches, and sets a new visitor's cookie.
+//! - [`Visitor`] is the guard. It fails with 503 until the core is ready; `Option<Visitor>` continues without
+//!   decisions.
+//! - [`launch()`] stops within one deadline: open requests first, then the last delivery. A shutdown fairing would
+//!   run while requests are still open.
+//! - [`testing::core`] is a core without a network, for testing routes.
 //!
-//! A request costs one allocation for the fairing, and nothing more unless a route asks for the visitor.
+//! The fairing costs a request one allocation, and nothing more unless a route asks for the visitor.
 //! Decisions are made on the request's own thread, without a lock.
 //!
 //! ```
@@ -57,9 +56,8 @@ pub use guard::Visitor;
 pub use launch::{LaunchError, launch};
 pub use request::Rocket;
 
-/// A core, and how a Rocket request becomes a context; hooks are given the
-/// [`Request`](rocket::Request). Here an authentication fairing leaves the login in the request's
-/// local cache.
+/// A core, and how a Rocket request becomes a context; hooks receive the [`Request`](rocket::Request). Here an
+/// authentication fairing stores the login in the request's local cache.
 ///
 /// ```
 /// use convert_sdk::attributes;

@@ -3,7 +3,7 @@
 use convert_sdk_web::{Framework, RequestUrl};
 use rocket::Request;
 
-/// Rocket, as far as a request's headers and URL go.
+/// Rocket, reduced to a request's headers and URL.
 #[derive(Debug)]
 pub enum Rocket {}
 

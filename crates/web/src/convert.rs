@@ -1,4 +1,4 @@
-//! The settings of a helper: the core, how a request becomes a context, and the calls that wait.
+//! A helper's settings: the core, how a request becomes a context, and the calls that wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,15 @@ use crate::{Framework, VisitorCookie};
 
 type Hook<F, T> = dyn for<'a, 'r> Fn(&'a <F as Framework>::Request<'r>) -> T + Send + Sync;
 
-/// A core, and how a request of the framework becomes a context. Cheap to clone.
+/// A core, and how one of the framework's requests becomes a context. Cheap to clone.
 ///
-/// The visitor's id is, in this order, what the application's [own function](Self::visitor_id)
-/// answers, what a [trusted header](Self::trust_header) says, or what the cookie holds; where none of
-/// them has one the visitor is new, with an id of 128 random bits that the response's cookie keeps.
-/// Nothing is looked at before a handler asks for the visitor.
+/// The visitor's id comes from the first of these that has one: the application's [own function](Self::visitor_id), a
+/// [trusted header](Self::trust_header), the cookie. Otherwise the visitor is new, and gets an id of 128 random bits,
+/// which the response's cookie stores. Nothing is read before a handler asks for the visitor.
 ///
-/// Making the context is quick: it looks the visitor up in memory, under the lock of one of sixteen
-/// shards. A [`DataStore`](convert_sdk::ports::DataStore) of the application's own is awaited, not waited for:
-/// the executor stays free, and so do its threads for blocking work.
+/// Creating the context is quick: it looks the visitor up in memory, under the lock of one of sixteen shards. An
+/// application's [`DataStore`](convert_sdk::ports::DataStore) is awaited without blocking: the executor stays free,
+/// and so do its threads for blocking work.
 pub struct Convert<F: Framework> {
     settings: Arc<Settings<F>>,
 }
@@ -36,14 +35,14 @@ struct Settings<F: Framework> {
 }
 
 impl<F: Framework> Convert<F> {
-    /// Visitors are known by this cookie.
+    /// Identifies visitors by this cookie.
     #[must_use]
     pub fn new(core: Core, cookie: VisitorCookie) -> Self {
         Self::without_cookie(core).with(|it| it.cookie = Some(Arc::new(cookie)))
     }
 
-    /// No cookie is read or set. Without a [function](Self::visitor_id) or a
-    /// [header](Self::trust_header) that names the visitor, every request is one of somebody new.
+    /// Reads and sets no cookie. Without a [function](Self::visitor_id) or a [header](Self::trust_header) that
+    /// identifies the visitor, every request is from a new visitor.
     #[must_use]
     pub fn without_cookie(core: Core) -> Self {
         let settings = Settings {
@@ -64,8 +63,8 @@ impl<F: Framework> Convert<F> {
         self
     }
 
-    /// Takes the visitor's id from the application: a login, a session. `None`, or an empty text,
-    /// leaves it to the header and the cookie. No cookie is set for a visitor known in this way.
+    /// Takes the visitor's id from the application, for instance from a login or a session. `None`, or an empty
+    /// string, falls back to the header and the cookie. No cookie is set for a visitor identified this way.
     #[must_use]
     pub fn visitor_id<I: Into<SmolStr>>(
         self,
@@ -75,9 +74,9 @@ impl<F: Framework> Convert<F> {
         self.with(|it| it.visitor_id = Some(Arc::new(id)))
     }
 
-    /// Takes the visitor's id from this header of the request, before the cookie. **Whoever can send
-    /// requests can then be any visitor**: only for services behind a gateway that sets the header
-    /// itself and removes it from what clients send. Default none.
+    /// Takes the visitor's id from this request header, in preference to the cookie. **Anyone who can send requests
+    /// can then pose as any visitor**: only for services behind a gateway that sets the header itself and strips it
+    /// from client requests. Default none.
     #[must_use]
     pub fn trust_header(self, name: impl Into<Arc<str>>) -> Self {
         self.with(|it| it.header = Some(name.into()))
@@ -92,8 +91,7 @@ impl<F: Framework> Convert<F> {
         self.with(|it| it.attributes = Some(Arc::new(attributes)))
     }
 
-    /// The attributes that location rules see, in place of those of the
-    /// [URL](crate::RequestUrl::attributes).
+    /// The attributes for location rules, instead of those of the [URL](crate::RequestUrl::attributes).
     #[must_use]
     pub fn location(
         self,
@@ -102,22 +100,21 @@ impl<F: Framework> Convert<F> {
         self.with(|it| it.location = Some(Arc::new(location)))
     }
 
-    /// The scheme of the site's URLs where a request does not say, as behind a proxy. Default
-    /// `https`. Headers of proxies are not read.
+    /// The scheme of the site's URLs if a request does not tell, as behind a proxy. Default `https`. Proxy headers
+    /// are not read.
     #[must_use]
     pub fn scheme(self, scheme: impl Into<Arc<str>>) -> Self {
         self.with(|it| it.scheme = scheme.into())
     }
 
-    /// Whether a response that sets the cookie says `Cache-Control: private`, so that no shared cache
-    /// hands one visitor's cookie to others. Default true. A `Cache-Control` of the handler's own always
-    /// stays as it is.
+    /// Whether a response that sets the cookie also sets `Cache-Control: private`, so that no shared cache serves one
+    /// visitor's cookie to others. Default true. A handler's own `Cache-Control` is never changed.
     #[must_use]
     pub fn private_responses(self, private: bool) -> Self {
         self.with(|it| it.private_responses = private)
     }
 
-    /// The core, whose waiting calls are futures; [`AsyncCore::to_sync`] leads to the blocking ones.
+    /// The core, whose waiting methods are futures; [`AsyncCore::to_sync`] gives the blocking ones.
     #[must_use]
     pub fn core(&self) -> &AsyncCore {
         &self.settings.core
@@ -154,22 +151,21 @@ impl<F: Framework> Convert<F> {
         }
     }
 
-    /// [`AsyncCore::initialize`](convert_sdk::AsyncCore::initialize): before the server takes requests,
-    /// so that none is refused. A server that would rather start without decisions calls it in a task of
-    /// its own.
+    /// [`AsyncCore::initialize`](convert_sdk::AsyncCore::initialize): call it before the server accepts requests, so
+    /// that none is refused. A server that should start without decisions calls it in a separate task.
     ///
     /// # Errors
-    /// As [`AsyncCore::initialize`](convert_sdk::AsyncCore::initialize); it may be called again.
+    /// Like [`AsyncCore::initialize`](convert_sdk::AsyncCore::initialize); it can be called again.
     pub async fn initialize(&self) -> Result<(), InitializeError> {
         self.core().initialize().await
     }
 
-    /// [`initialize`](Self::initialize) again and again, with this pause in between, until the core is
-    /// ready: in a task of its own, for a server that would rather start without decisions than wait
-    /// or fail. Each failure is logged. With direct data that is no config it never ends.
+    /// Retries [`initialize`](Self::initialize), with this pause in between, until the core is ready: in a separate
+    /// task, for a server that should start without decisions instead of waiting or failing. Each failure is logged.
+    /// With invalid direct data it never returns.
     ///
     /// # Errors
-    /// The core is closed, and nothing else.
+    /// The core is closed; no other error is returned.
     pub async fn initialize_eventually(&self, pause: Duration) -> Result<(), InitializeError> {
         loop {
             match self.initialize().await {
@@ -181,20 +177,20 @@ impl<F: Framework> Convert<F> {
         }
     }
 
-    /// [`AsyncCore::flush`](convert_sdk::AsyncCore::flush): where a request's events must have arrived
-    /// before its response.
+    /// [`AsyncCore::flush`](convert_sdk::AsyncCore::flush): for when a request's events must be delivered before its
+    /// response.
     ///
     /// # Errors
-    /// As [`AsyncCore::flush`](convert_sdk::AsyncCore::flush).
+    /// Like [`AsyncCore::flush`](convert_sdk::AsyncCore::flush).
     pub async fn flush(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         self.core().flush(timeout).await
     }
 
-    /// [`AsyncCore::shutdown`](convert_sdk::AsyncCore::shutdown): after the last request has been
-    /// answered. One deadline covers the last delivery and the end of the threads.
+    /// [`AsyncCore::shutdown`](convert_sdk::AsyncCore::shutdown): call it after the last request has been answered.
+    /// One deadline covers the last delivery and the end of the threads.
     ///
     /// # Errors
-    /// As [`AsyncCore::shutdown`](convert_sdk::AsyncCore::shutdown).
+    /// Like [`AsyncCore::shutdown`](convert_sdk::AsyncCore::shutdown).
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         self.core().shutdown(timeout).await
     }

@@ -1,4 +1,4 @@
-//! The first-party cookie that keeps a visitor's id.
+//! The first-party cookie that stores a visitor's id.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use thiserror::Error;
 
 pub use cookie::SameSite;
 
-/// What a cookie's value cannot hold as it is (RFC 6265), and the sign of an encoded one.
+/// The characters that a cookie value must not contain (RFC 6265), and the percent sign.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%').add(b',').add(b';').add(b'\\');
-/// How long the signature in front of a signed id is: an HMAC-SHA256 in base64.
+/// The length of the signature in front of a signed id: an HMAC-SHA256 in base64.
 const SIGNATURE_LEN: usize = 44;
 
-/// How a visitor's id is kept in the browser: the cookie's name, whether it is signed, and its
-/// attributes. The default is `Secure; HttpOnly; SameSite=Lax; Path=/` for 365 days from the first
-/// visit; it is set once and not prolonged.
+/// How a visitor's id is stored in the browser: the cookie's name, whether it is signed, and its attributes. The
+/// default is `Secure; HttpOnly; SameSite=Lax; Path=/` for 365 days from the first visit; it is set once and not
+/// renewed.
 ///
-/// What a browser sends is taken if it is 1 to [`MAX_ID_BYTES`](Self::MAX_ID_BYTES) visible ASCII
-/// characters (after percent-decoding) and, where the cookie is signed, if the signature is right.
-/// Anything else is as no cookie: the visitor is new and gets another one, never an error. Names are
-/// compared as they are, so that no other spelling passes for a `__Host-` cookie.
+/// A cookie is accepted if it is 1 to [`MAX_ID_BYTES`](Self::MAX_ID_BYTES) visible ASCII characters (after
+/// percent-decoding) and, if signed, its signature is valid. Anything else counts as no cookie: the visitor is new
+/// and gets a new cookie, never an error. Names are compared case-sensitively, so that no other spelling passes for a
+/// `__Host-` cookie.
 ///
-/// What browsers would drop is refused: each setter fails where the cookie, as it is by then, would not
-/// be kept.
+/// Cookies that browsers would drop are rejected: each setter fails if the cookie, as configured so far, would not be
+/// stored.
 ///
 /// ```
 /// use convert_sdk_web::VisitorCookie;
@@ -47,36 +47,36 @@ pub struct VisitorCookie {
     secure: bool,
     http_only: bool,
     same_site: SameSite,
-    /// The first signs, all verify; none means plain.
+    /// The first signs, all of them verify; none means a plain cookie.
     keys: Vec<Key>,
 }
 
-/// Why a cookie cannot be like this.
+/// Why a cookie configuration is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidCookie {
-    /// The secret has fewer than [`MIN_SECRET_BYTES`](VisitorCookie::MIN_SECRET_BYTES).
-    #[error("the secret has fewer than 32 bytes")]
+    /// The secret is shorter than [`MIN_SECRET_BYTES`](VisitorCookie::MIN_SECRET_BYTES).
+    #[error("the secret is shorter than 32 bytes")]
     SecretTooShort,
-    /// The name is empty, or has a character that is not one of an RFC 6265 token.
+    /// The name is empty, or contains a character that is not allowed in an RFC 6265 token.
     #[error("the cookie's name is not a token")]
     Name,
-    /// The domain is empty, or has a character that no host name has.
+    /// The domain is empty, or contains a character that is not allowed in a host name.
     #[error("the cookie's domain is not a host name")]
     Domain,
-    /// Browsers drop a cookie that is to be kept for less than a second.
-    #[error("the cookie would be kept for less than a second")]
+    /// Browsers drop a cookie with a lifetime of less than a second.
+    #[error("the cookie's lifetime is less than a second")]
     MaxAge,
-    /// A name in `__Host-` is for a cookie that is `Secure` and has no domain.
+    /// A `__Host-` cookie must be `Secure` and have no domain.
     #[error("a __Host- cookie must be Secure and have no domain")]
     HostPrefix,
-    /// A name in `__Secure-` is for a cookie that is `Secure`.
+    /// A `__Secure-` cookie must be `Secure`.
     #[error("a __Secure- cookie must be Secure")]
     SecurePrefix,
-    /// Browsers take [`SameSite::None`] with `Secure` alone.
+    /// Browsers accept [`SameSite::None`] only with `Secure`.
     #[error("a cookie with SameSite=None must be Secure")]
     SameSiteNone,
-    /// A cookie that is not signed has no secret to change.
+    /// An unsigned cookie has no secret to rotate.
     #[error("a plain cookie has no secret")]
     NotSigned,
 }
@@ -99,17 +99,17 @@ impl InvalidCookie {
 }
 
 impl VisitorCookie {
-    /// The cookie's name unless another is given.
+    /// The default cookie name.
     pub const DEFAULT_NAME: &'static str = "convert_visitor";
-    /// How long a browser keeps the cookie unless told otherwise: 365 days.
+    /// The default lifetime of the cookie: 365 days.
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    /// The fewest bytes that a secret may have.
+    /// The minimum length of a secret, in bytes.
     pub const MIN_SECRET_BYTES: usize = 32;
-    /// The most bytes that an id from a cookie or a header may have.
+    /// The maximum length of an id from a cookie or a header, in bytes.
     pub const MAX_ID_BYTES: usize = 128;
 
-    /// A cookie that holds the id as it is. Anyone can send another visitor's id; what they get is
-    /// that visitor's variations, and what they do is counted as that visitor's.
+    /// A cookie that contains the id as is. Anyone can send another visitor's id; they then get that visitor's
+    /// variations, and their actions are counted as that visitor's.
     #[must_use]
     pub const fn plain() -> Self {
         Self {
@@ -123,8 +123,8 @@ impl VisitorCookie {
         }
     }
 
-    /// A cookie whose id is signed with HMAC-SHA256, so that nobody can make one up. The signature
-    /// covers the id and not the name, so the secret must sign nothing else.
+    /// A cookie whose id is signed with HMAC-SHA256, so that it cannot be forged. The signature covers the id but not
+    /// the name, so use the secret for nothing else.
     ///
     /// # Errors
     /// The secret is too short.
@@ -132,8 +132,7 @@ impl VisitorCookie {
         Ok(Self { keys: vec![derive(secret)?], ..Self::plain() })
     }
 
-    /// Takes cookies that were signed with an earlier secret too; their visitors stay who they are,
-    /// with the cookie that they have.
+    /// Also accepts cookies signed with an earlier secret; their visitors keep their ids and cookies.
     ///
     /// # Errors
     /// The secret is too short, or the cookie is plain.
@@ -145,11 +144,11 @@ impl VisitorCookie {
         Ok(self)
     }
 
-    /// Another name, for instance that of a cookie which the site already has; its ids are taken as
-    /// they are. A name in `__Host-` keeps other hosts of the domain from setting the cookie.
+    /// Another name, for instance that of an existing cookie of the site, whose ids are used as they are. A `__Host-`
+    /// name keeps other hosts of the domain from setting the cookie.
     ///
     /// # Errors
-    /// It is not a token, or has a prefix that this cookie may not have.
+    /// It is not a token, or has a prefix that this cookie must not use.
     pub fn name(mut self, name: impl Into<String>) -> Result<Self, InvalidCookie> {
         let name = name.into();
         let in_token = |byte: u8| byte.is_ascii_graphic() && !br#"()<>@,;:\"/[]?={}%"#.contains(&byte);
@@ -160,10 +159,10 @@ impl VisitorCookie {
         self.kept_by_browsers()
     }
 
-    /// The domain whose hosts share the cookie. Default none: the host that set it alone.
+    /// The domain whose hosts share the cookie. Default none: only the host that set it.
     ///
     /// # Errors
-    /// It is no host name, or the cookie's name begins with `__Host-`.
+    /// It is not a host name, or the cookie's name starts with `__Host-`.
     pub fn domain(mut self, domain: impl Into<Box<str>>) -> Result<Self, InvalidCookie> {
         let domain = domain.into();
         let in_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
@@ -174,8 +173,7 @@ impl VisitorCookie {
         self.kept_by_browsers()
     }
 
-    /// How long a browser keeps the cookie, in whole seconds. Default 365 days; browsers keep none
-    /// for more than 400.
+    /// The lifetime of the cookie, in whole seconds. Default 365 days; browsers cap it at 400.
     ///
     /// # Errors
     /// It is less than a second.
@@ -184,17 +182,16 @@ impl VisitorCookie {
         self.kept_by_browsers()
     }
 
-    /// Whether the cookie travels over HTTPS alone. Default true; false is for local development.
+    /// Whether the cookie is sent over HTTPS only. Default true; false is for local development.
     ///
     /// # Errors
-    /// It is false, and the name begins with `__Host-` or `__Secure-`, or the cookie is
-    /// [`SameSite::None`].
+    /// It is false, but the name starts with `__Host-` or `__Secure-`, or the cookie is [`SameSite::None`].
     pub fn secure(mut self, secure: bool) -> Result<Self, InvalidCookie> {
         self.secure = secure;
         self.kept_by_browsers()
     }
 
-    /// Whether scripts of the page cannot read the cookie. Default true.
+    /// Whether the cookie is hidden from scripts on the page. Default true.
     #[must_use]
     pub const fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
@@ -204,14 +201,14 @@ impl VisitorCookie {
     /// Which requests from other sites carry the cookie. Default [`SameSite::Lax`].
     ///
     /// # Errors
-    /// It is [`SameSite::None`], and the cookie is not `Secure`.
+    /// It is [`SameSite::None`], but the cookie is not `Secure`.
     pub fn same_site(mut self, same_site: SameSite) -> Result<Self, InvalidCookie> {
         self.same_site = same_site;
         self.kept_by_browsers()
     }
 
-    /// The id in these `Cookie` headers: of several cookies of the name, the first that has the form.
-    /// Where the cookie is signed, the signature of that one alone is checked.
+    /// The id in these `Cookie` headers: of several cookies with the name, the first well-formed one. If the cookie
+    /// is signed, only that one's signature is checked.
     pub fn read<'a>(&self, headers: impl IntoIterator<Item = &'a str>) -> Option<SmolStr> {
         let pairs =
             headers.into_iter().flat_map(|header| header.split(';')).filter_map(|pair| pair.split_once('='));
@@ -251,7 +248,7 @@ impl VisitorCookie {
         cookie.to_string()
     }
 
-    /// Browsers compare prefixes in any case.
+    /// Browsers compare prefixes case-insensitively.
     fn kept_by_browsers(self) -> Result<Self, InvalidCookie> {
         let begins = |prefix: &str| {
             self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -270,7 +267,7 @@ impl VisitorCookie {
     }
 }
 
-/// An id that a browser may bring.
+/// Whether a browser may send this id.
 pub(crate) fn acceptable(id: &str) -> Option<SmolStr> {
     let fits = !id.is_empty() && id.len() <= VisitorCookie::MAX_ID_BYTES;
     (fits && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| SmolStr::new(id))

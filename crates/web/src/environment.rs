@@ -6,7 +6,7 @@ use std::io;
 use convert_sdk::{InvalidOption, SdkConfig, SdkConfigBuilder, config::TransportConfig};
 use thiserror::Error;
 
-/// Why the environment gives no configuration.
+/// Why the environment does not give a configuration.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EnvironmentError {
@@ -16,7 +16,7 @@ pub enum EnvironmentError {
     /// The file that `CONVERT_CA_FILE` names cannot be read.
     #[error("CONVERT_CA_FILE cannot be read ({0})")]
     Authority(io::ErrorKind),
-    /// A URL or the authority's certificate was refused.
+    /// A URL or the CA certificate was rejected.
     #[error(transparent)]
     Invalid(#[from] InvalidOption),
 }
@@ -33,13 +33,12 @@ impl EnvironmentError {
     }
 }
 
-/// Starts a configuration from `CONVERT_SDK_KEY`, and, where they are set, `CONVERT_CONFIG_ENDPOINT` and
-/// `CONVERT_TRACK_ENDPOINT` (Convert's own otherwise) and `CONVERT_CA_FILE` (an authority in PEM that is
-/// trusted besides the usual ones). These are the variables that `convert-emulator` prints. Reads a
-/// file, so it belongs to the start of a program.
+/// Starts a configuration from `CONVERT_SDK_KEY` and, if set, `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT`
+/// (default Convert's own) and `CONVERT_CA_FILE` (a PEM certificate authority to trust in addition to the usual
+/// ones). These are the variables that `convert-emulator` prints. Reads a file, so call it when the program starts.
 ///
 /// # Errors
-/// There is no key, or a value was refused; values are not shown.
+/// There is no key, or a value was rejected; values are not shown.
 pub fn config_from_env() -> Result<SdkConfigBuilder, EnvironmentError> {
     let key = env::var("CONVERT_SDK_KEY").map_err(|_| EnvironmentError::NoKey)?;
     let mut transport = TransportConfig::builder();

@@ -10,11 +10,10 @@ pub enum VisitorError {
     /// The core is not ready, or closed.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// The operating system gave no random bits for a new visitor's id.
-    #[error("no random bits for a new visitor")]
+    /// The operating system returned no random bytes for a new visitor's id.
+    #[error("no random bytes for a new visitor's id")]
     NoRandomness,
-    /// The helper is not installed where the request was handled: the layer, middleware or fairing is
-    /// missing.
+    /// The helper's layer, middleware or fairing is not installed for this handler.
     #[error("the Convert helper is not installed in front of this handler")]
     NotInstalled,
 }
@@ -30,7 +29,7 @@ impl VisitorError {
         }
     }
 
-    /// The HTTP status that says so: 503 for what passes, 500 for a mistake in the program.
+    /// The matching HTTP status: 503 for a temporary error, 500 for a mistake in the program.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
@@ -39,7 +38,7 @@ impl VisitorError {
         }
     }
 
-    /// Whether a handler may go on without a context: all but a mistake in the program.
+    /// Whether a handler may continue without a context: any error except a mistake in the program.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         self.status() == 503

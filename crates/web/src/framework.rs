@@ -1,37 +1,36 @@
-//! What a helper tells about its framework's requests.
+//! How a helper reads its framework's requests.
 
 use convert_sdk::{Attributes, SmolStr, attributes};
 
-/// A web framework, as far as a request's headers and URL go.
+/// A web framework, reduced to a request's headers and URL.
 pub trait Framework: 'static {
-    /// What hooks are given: the framework's own view of a request.
+    /// The argument of hooks: the framework's own request type.
     type Request<'r>;
 
-    /// The values of every header of this name, in any case, that are text.
+    /// All values of this header (its name compared case-insensitively) that are text.
     fn headers<'a>(request: &'a Self::Request<'_>, name: &'a str) -> impl Iterator<Item = &'a str>;
 
-    /// The URL that was asked for.
+    /// The requested URL.
     fn url<'a>(request: &'a Self::Request<'_>) -> RequestUrl<'a>;
 }
 
-/// The URL of a request, in the parts that a server knows.
+/// The parts of a request's URL that a server knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestUrl<'a> {
-    /// `http` or `https` where the request itself says so, which behind a proxy it does not.
+    /// `http` or `https` if the request itself tells, which it does not behind a proxy.
     pub scheme: Option<&'a str>,
-    /// The host and port as the client named them, from the request line or `Host`; a `user@` in front
-    /// is no part of the host and left out of the attributes.
+    /// The host and port as the client sent them, in the request line or `Host`; a leading `user@` is not part of the
+    /// host and is omitted from the attributes.
     pub host: Option<&'a str>,
     /// The path, not decoded.
     pub path: &'a str,
-    /// What stands after `?`, not decoded.
+    /// The part after `?`, not decoded.
     pub query: Option<&'a str>,
 }
 
 impl RequestUrl<'_> {
-    /// What location rules can ask about: `url` (without the query), `url_with_query`, `query_string`
-    /// (empty where there is none), `path` and `host` (empty where the client named none). `scheme`
-    /// stands in where the request does not say.
+    /// The attributes for location rules: `url` (without the query), `url_with_query`, `query_string` (empty if there
+    /// is none), `path` and `host` (empty if the client sent none). `scheme` is used if the request does not tell.
     ///
     /// ```
     /// use convert_sdk_web::RequestUrl;

@@ -1,9 +1,8 @@
-//! What the web framework helpers of `convert-sdk` share: who the visitor of a request is, how the
-//! answer is kept in a first-party cookie, what the URL says, and the life cycle of a core in a server.
-//!
-//! Applications use it by way of `convert-sdk-axum`, `convert-sdk-actix` or `convert-sdk-rocket`, which
-//! re-export all of it. A helper for another framework on tokio implements [`Framework`] and keeps one
-//! [`Visit`] for each request. A program without a framework has [`run_until`] and [`stop_signal`].
+//! The shared parts of `convert-sdk`'s web framework helpers: identifying a request's visitor, the first-party
+//! cookie, location attributes from the URL, and the life cycle of a core in a server.
+//! Applications use it through `convert-sdk-axum`, `convert-sdk-actix` or `convert-sdk-rocket`, which re-export all
+//! of it. A helper for another tokio-based framework implements [`Framework`] and keeps one [`Visit`] per request. A
+//! program without a framework can use [`run_until`] and [`stop_signal`].
 
 mod convert;
 mod cookie;

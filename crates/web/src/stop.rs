@@ -1,4 +1,4 @@
-//! The end of a program that a signal stops, within one deadline.
+//! Stops a program on a signal, within one deadline.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -9,7 +9,7 @@ use convert_sdk::{AsyncCore, FlushError, delivery::FlushReport};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-/// Tells the work of [`run_until`] to come to its end: a future that is ready from then on.
+/// Tells the work of [`run_until`] to finish: a future that becomes ready then and stays ready.
 #[derive(Debug)]
 pub struct Stopping(oneshot::Receiver<()>);
 
@@ -21,12 +21,12 @@ impl Future for Stopping {
     }
 }
 
-/// Runs `work` until `stop` ends, or panics. From then on everything together has `grace`: the work, which
-/// the future that it was given tells to come to its end, gets **half** of it, and the last delivery what
-/// is left. Work that is not done by then is given up. The core is closed in any case.
+/// Runs `work` until `stop` completes or panics. From then on, everything together has `grace`: the work, which its
+/// future tells to finish, gets **half** of it, and the last delivery gets the rest. Unfinished work is then
+/// abandoned. The core is closed in any case.
 ///
-/// Returns the work's output, `None` where it was given up, and what became of the last delivery. Work that
-/// ends before `stop` leaves all of `grace` to the delivery. Runs on tokio.
+/// Returns the work's output, `None` if it was abandoned, and the result of the last delivery. Work that ends before
+/// `stop` leaves all of `grace` to the delivery. Runs on tokio.
 pub async fn run_until<W: Future>(
     core: &AsyncCore,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -35,7 +35,7 @@ pub async fn run_until<W: Future>(
 ) -> (Option<W::Output>, Result<FlushReport, FlushError>) {
     let (stopping, told) = oneshot::channel();
     let mut work = pin!(work(Stopping(told)));
-    // As a task of its own, whose panic is an answer like another.
+    // A separate task, so that a panic is just another result.
     let mut stop = tokio::spawn(stop);
     tokio::select! {
         output = &mut work => {
@@ -54,14 +54,13 @@ pub async fn run_until<W: Future>(
     (output, core.shutdown(grace.saturating_sub(since.elapsed())).await)
 }
 
-/// Ends with the first SIGTERM or SIGINT from this call on, which does not end the process by itself
-/// any more. **A second one does**, at once and without a delivery, with the exit code 128 + signal, even
-/// while no task of the runtime gets to run. These are signal handlers, which the SDK itself never
-/// installs; they stay when the future is dropped. Where there are no such signals it ends with Ctrl-C.
-/// Runs on tokio.
+/// Completes on the first SIGTERM or SIGINT after this call, which no longer ends the process by itself. **A second
+/// one does**, at once and without a delivery, with exit code 128 + signal, even if the runtime is stuck. This
+/// installs signal handlers, which the SDK itself never does; they remain when the future is dropped. On platforms
+/// without these signals it completes on Ctrl-C. Runs on tokio.
 ///
 /// # Errors
-/// The operating system refused a handler.
+/// A handler could not be installed.
 pub fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + Unpin + 'static> {
     #[cfg(unix)]
     {
@@ -74,7 +73,7 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + Unpin + 'st
 
         let asked = Arc::new(AtomicBool::new(false));
         for number in [SIGTERM, SIGINT] {
-            // In this order: the first signal finds the flag as it was before.
+            // In this order, so that the first signal still finds the flag unset.
             flag::register_conditional_shutdown(number, 128 + number, Arc::clone(&asked))?;
             flag::register(number, Arc::clone(&asked))?;
         }

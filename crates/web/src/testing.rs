@@ -1,4 +1,4 @@
-//! For tests of applications: a core that needs no network, and what it would have sent.
+//! For testing applications: a core that needs no network, and what it would have sent.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,25 +11,24 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TestCoreError {
-    /// An option was refused.
+    /// An option was rejected.
     #[error(transparent)]
     Option(#[from] InvalidOption),
     /// A thread could not be started.
     #[error(transparent)]
     Thread(#[from] std::io::Error),
-    /// The text is no config.
+    /// The text is not a valid config.
     #[error(transparent)]
     Config(#[from] InitializeError),
 }
 
-/// The tracking requests of a [`core()`], in order. Clones see the same.
+/// The tracking requests of a [`core()`], in order. Clones share them.
 #[derive(Clone, Default)]
 pub struct Deliveries {
     requests: Arc<Mutex<Vec<Value>>>,
 }
 
-/// A core that is ready, with this config, and delivers into memory. Events are there after
-/// [`Core::flush`].
+/// A ready core with this config that delivers into memory. Events arrive there after [`Core::flush`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,7 +41,7 @@ pub struct Deliveries {
 /// ```
 ///
 /// # Errors
-/// The text is no config.
+/// The text is not a valid config.
 pub fn core(config_json: impl Into<String>) -> Result<(Core, Deliveries), TestCoreError> {
     let deliveries = Deliveries::default();
     let config = SdkConfig::builder().data_json(config_json).build()?;

@@ -8,13 +8,11 @@ use convert_sdk::{AsyncContext, SmolStr};
 use crate::cookie::acceptable;
 use crate::{Convert, Framework, VisitorError};
 
-/// The visitor of one request, found out when first asked and the same from then on, so that a
-/// middleware and a handler of the request see one visitor. A helper keeps one for each request and
-/// layer.
+/// The visitor of one request, identified on first use and fixed from then on, so that middleware and handlers of the
+/// request see the same visitor. A helper keeps one per request and layer.
 ///
-/// Of several layers around a handler the innermost one's settings count. The visitor is one and the
-/// same for all layers whose cookies have one name (or that have none), and the outermost of them sets
-/// the cookie.
+/// With several layers around a handler, the innermost one's settings apply. All layers whose cookies have the same
+/// name (or that have none) share one visitor, and the outermost of them sets the cookie.
 pub struct Visit<F: Framework> {
     convert: Convert<F>,
     outer: Option<Arc<Self>>,
@@ -26,33 +24,33 @@ struct Visitor {
     set_cookie: Option<String>,
 }
 
-/// What a response must have for a new visitor.
+/// The headers that a response needs for a new visitor.
 #[derive(Clone, Copy)]
 pub struct SetCookie<'a> {
-    /// A `Set-Cookie` header, beside those of the handler.
+    /// A `Set-Cookie` header, in addition to the handler's.
     pub header: &'a str,
-    /// A `Cache-Control` header, unless the handler gave one.
+    /// A `Cache-Control` header, unless the handler set one.
     pub cache_control: Option<&'static str>,
 }
 
 impl<F: Framework> Visit<F> {
-    /// Knows nothing yet.
+    /// A visitor not identified yet.
     #[must_use]
     pub fn new(convert: &Convert<F>) -> Self {
         Self { convert: convert.clone(), outer: None, visitor: OnceLock::new() }
     }
 
-    /// Knows what an outer layer knows of the same request.
+    /// Shares the visitor of an outer layer of the same request.
     #[must_use]
     pub fn inside(convert: &Convert<F>, outer: Option<Arc<Self>>) -> Self {
         Self { outer, ..Self::new(convert) }
     }
 
-    /// A context for the visitor of this request, with its attributes and location. The request is read
-    /// at once; what is waited for is a data store.
+    /// A context for the visitor of this request, with its attributes and location. The request is read immediately;
+    /// only a data store is awaited.
     ///
     /// # Errors
-    /// The core is not ready or closed, or there are no random bits for a new visitor's id.
+    /// The core is not ready or closed, or there are no random bytes for a new visitor's id.
     pub fn context(
         &self,
         request: &F::Request<'_>,
@@ -67,7 +65,7 @@ impl<F: Framework> Visit<F> {
         }
     }
 
-    /// What the response must have: where the visitor was asked for, is new, and cookies are in use.
+    /// The headers that the response needs, if the visitor was requested and is new and cookies are in use.
     #[must_use]
     pub fn set_cookie(&self) -> Option<SetCookie<'_>> {
         if !ptr::eq(self.keeper(), self) {
@@ -86,7 +84,7 @@ impl<F: Framework> Visit<F> {
         Ok(kept.get_or_init(|| found))
     }
 
-    /// The outermost layer whose cookie has the same name.
+    /// The outermost layer with the same cookie name.
     fn keeper(&self) -> &Self {
         let same = |outer: &&Self| outer.convert.cookie_name() == self.convert.cookie_name();
         let outer = std::iter::successors(self.outer.as_deref(), |visit| visit.outer.as_deref());
@@ -106,7 +104,7 @@ impl std::fmt::Debug for SetCookie<'_> {
     }
 }
 
-/// The application's own function first, then a trusted header, then the cookie; else somebody new.
+/// The application's own function first, then a trusted header, then the cookie; otherwise a new visitor.
 fn find<F: Framework>(convert: &Convert<F>, request: &F::Request<'_>) -> Result<Visitor, VisitorError> {
     let own = convert.own_id_of(request).filter(|id| !id.is_empty());
     let named = || {

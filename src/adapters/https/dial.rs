@@ -1,4 +1,4 @@
-//! Looks hosts up and connects to them for the built-in client, on threads that may be left behind.
+//! Resolves host names and connects for the built-in client, on threads that can be abandoned.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -16,19 +16,18 @@ use ureq::{Agent, Error, Timeout};
 
 use crate::threads::{Switch, deadline_after, start_thread};
 
-/// While so many threads are left behind no further one begins.
+/// With this many abandoned threads, no further one is started.
 const MOST_LEFT_BEHIND: usize = 4;
 
-/// No system call that looks a name up or connects can be ended from outside. Both are made on threads of
-/// their own, which begin and end as all of the SDK do, and whoever waits goes on when its time is over or
-/// the SDK stops.
+/// System calls that resolve a name or connect cannot be cancelled. Both run on dedicated threads, started and ended
+/// like all of the SDK's; the waiter goes on when its deadline passes or the SDK stops.
 #[derive(Debug)]
 pub(super) struct Aside {
     interrupt: Switch,
     left_behind: Arc<AtomicUsize>,
 }
 
-/// Held by a thread and by whoever waits for it; the second of them to go knows that it is.
+/// Shared by a thread and its waiter; whichever leaves second can tell that it is the last.
 struct Place {
     left_behind: Arc<AtomicUsize>,
     one_is_gone: AtomicBool,
@@ -41,7 +40,7 @@ impl Aside {
         Arc::new(Self { interrupt: Switch::new(), left_behind: Arc::default() })
     }
 
-    /// Ends the waits at hand; later ones are not begun.
+    /// Ends the current waits, and lets no new one start.
     pub(super) fn interrupt(&self) {
         self.interrupt.switch_off();
     }
@@ -66,7 +65,7 @@ impl Aside {
         let (answer, answered) = bounded(1);
         start_thread(name, move || {
             let _end = end;
-            // Nobody may be waiting any more; then a connection that came too late is closed here.
+            // The waiter may be gone; a connection that came too late is then closed here.
             let _ = answer.send(work());
         })?;
         let error = select! {
@@ -79,13 +78,13 @@ impl Aside {
     }
 }
 
-/// As ureq says it of what it has shut down.
+/// The error that ureq returns after a shutdown.
 fn interrupted() -> Error {
     Error::Io(io::Error::from(ErrorKind::NotConnected))
 }
 
 impl Place {
-    /// Whoever waited goes before the thread has ended, or just then.
+    /// The waiter leaves before the thread has ended, or just as it does.
     fn leave(&self) {
         self.left_behind.fetch_add(1, Ordering::Relaxed);
         self.go();
@@ -104,7 +103,7 @@ impl Drop for EndOfThread {
     }
 }
 
-/// An agent that looks names up and connects aside, with ureq's own order of proxy, socket and TLS.
+/// An agent that resolves and connects on separate threads, in ureq's own order of proxy, socket and TLS.
 pub(super) fn agent(
     config: Config,
     aside: &Arc<Aside>,
@@ -131,7 +130,7 @@ impl<R: Resolver> Resolver for Lookup<R> {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let (resolver, uri, config) = (Arc::clone(&self.resolver), uri.clone(), config.clone());
-        // With a limit ureq would start a thread of its own, which a fork could meet, and panic without one.
+        // With a timeout, ureq would start a thread of its own, which a fork could hit, and panic if it cannot.
         let unlimited = NextTimeout { after: Duration::NotHappening, ..timeout };
         self.aside.run("convert-lookup", timeout, move || resolver.resolve(&uri, &config, unlimited))
     }
@@ -162,7 +161,7 @@ impl<In: Transport, C: Connector> Connector<In> for Dial<C> {
         let register_shutdown = Arc::clone(&details.register_shutdown);
         let sockets = Arc::clone(&self.sockets);
         let connected = self.aside.run("convert-connect", timeout, move || {
-            // All addresses are here already.
+            // All addresses are already resolved.
             let resolver = &DefaultResolver::default();
             let details = ConnectionDetails {
                 uri: &uri,

@@ -27,13 +27,13 @@ use crate::ports::{
 };
 use crate::threads::{Current, PerProcess, between_forks};
 
-/// The built-in client: the official routes over HTTPS, by ureq. A [`Core`](crate::Core) makes its own from
-/// [`SdkConfigBuilder::transport`](crate::SdkConfigBuilder::transport); make one yourself to wrap it, and have the
-/// wrapper pass every method on, [`interrupt`](ConfigSource::interrupt) and
-/// [`after_fork`](ConfigSource::after_fork) included. The example `wrapped_client` counts deliveries. Needs the
-/// feature `https`, which is a default one.
+/// The built-in client: the official routes over HTTPS, by ureq. A [`Core`](crate::Core) builds its own from
+/// [`SdkConfigBuilder::transport`](crate::SdkConfigBuilder::transport); create one yourself to wrap it, and have the
+/// wrapper forward every method, including [`interrupt`](ConfigSource::interrupt) and
+/// [`after_fork`](ConfigSource::after_fork). The example `wrapped_client` counts deliveries. Needs the feature
+/// `https`, which is on by default.
 ///
-/// Calls block. An interrupt, of either port, ends the calls in progress and all later ones.
+/// Calls block. An interrupt through either port ends the calls in progress and all later ones.
 ///
 /// ```
 /// use convert_sdk::{Core, SdkConfig};
@@ -46,7 +46,7 @@ use crate::threads::{Current, PerProcess, between_forks};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct HttpsClient {
-    /// A forked child has connections of its own, and nothing left behind.
+    /// A forked child has its own connections, and no abandoned threads.
     client: PerProcess<Client>,
     config: TransportConfig,
 }
@@ -57,7 +57,7 @@ struct Client {
 }
 
 impl HttpsClient {
-    /// A client with these settings. Opens no connection yet.
+    /// A client with these settings. Opens no connection.
     #[must_use]
     pub fn new(config: TransportConfig) -> Self {
         let client = PerProcess::new(Client::new(&config));
@@ -90,7 +90,7 @@ impl HttpsClient {
     }
 
     fn cancel(&self) {
-        // A client that this process has not made has no calls in progress.
+        // A client inherited from another process has no calls in progress.
         if let Some(client) = self.client.peek() {
             client.aside.interrupt();
             Agent::clone(&client.agent).shutdown();
@@ -98,7 +98,7 @@ impl HttpsClient {
     }
 }
 
-/// With the headers and the timeout.
+/// Adds the headers and the timeout.
 fn prepared<B>(mut request: RequestBuilder<B>, asked: &HttpRequest<'_>) -> RequestBuilder<B> {
     for (name, value) in asked.headers() {
         request = request.header(name, value);
@@ -138,8 +138,8 @@ impl EventSink for HttpsClient {
             error if body.is_begun => DeliveryFailure::Unknown(error),
             error => DeliveryFailure::NotSent(unsent(error)),
         })?;
-        // A connection can be reused only when its answer was read to the end; what the body says, or whether
-        // it comes at all, changes nothing.
+        // A connection is reusable only once its response has been read to the end; the body itself does not matter,
+        // nor whether it arrives.
         let _ = read(&mut response, MAX_ANSWER_BYTES);
         let date = text_header(response.headers(), "date");
         let wait = text_header(response.headers(), "retry-after")
@@ -175,8 +175,8 @@ fn agent_config(config: &TransportConfig) -> Config {
         .tls_config(tls)
         .https_only(!config.http_on_loopback)
         .http_status_as_error(false)
-        // A redirect is an answer like any other (as in the official Python SDK), so nothing
-        // ever leaves for a host that was not configured.
+        // A redirect is a response like any other (as in the official Python SDK), so nothing is ever sent to a host
+        // that was not configured.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .proxy(config.proxy.as_ref().map(|proxy| proxy.parsed.clone()))
@@ -187,23 +187,23 @@ fn agent_config(config: &TransportConfig) -> Config {
         .build()
 }
 
-/// A request of this process has been prepared.
+/// This process has prepared a request.
 static BEGUN: AtomicBool = AtomicBool::new(false);
 
-/// Has a first request prepared, which goes nowhere. ureq makes a text in a `LazyLock` for it: a child that
-/// another thread forks in that instant would wait for that for ever, with each request of its own.
+/// Prepares a first request, which is not sent. ureq initializes a `LazyLock` for it: a child forked by another
+/// thread at that instant would block on it forever, in every request.
 fn begin() {
     if BEGUN.load(Ordering::Acquire) {
         return;
     }
-    // The host is looked up once the request is prepared.
+    // The host is resolved only after the request is prepared.
     let config = Agent::config_builder().proxy(None).build();
     let nowhere = Agent::with_parts(config, DefaultConnector::default(), Nowhere);
     let ended = between_forks(|| nowhere.get("http://localhost/").call());
     BEGUN.store(matches!(ended, Err(ureq::Error::HostNotFound)), Ordering::Release);
 }
 
-/// Finds no host.
+/// Resolves no host.
 #[derive(Debug)]
 struct Nowhere;
 
@@ -213,7 +213,7 @@ impl Resolver for Nowhere {
     }
 }
 
-/// Mozilla's roots, and the configured ones besides them.
+/// Mozilla's roots, plus the configured ones.
 fn roots(extra: &[CertificateDer<'static>]) -> RootCerts {
     if extra.is_empty() {
         return RootCerts::WebPki;
@@ -227,8 +227,8 @@ fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// The body of a delivery. It knows whether any of it was asked for, which is when there is a connection
-/// and the head is sent: before, the endpoint cannot have the records.
+/// The body of a delivery. Records whether any of it was read, which happens once there is a connection and the head
+/// is sent: until then the endpoint cannot have the records.
 struct Outgoing<'a> {
     rest: &'a [u8],
     is_begun: bool,
@@ -241,7 +241,7 @@ impl Read for Outgoing<'_> {
     }
 }
 
-/// A body of at most this length, unpacked.
+/// The decompressed body, if it is no longer than this.
 fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportError> {
     let reader = response.body_mut().with_config().limit(max_compressed_bytes(limit)).reader();
     let mut body = Vec::new();
@@ -252,7 +252,7 @@ fn read(response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, TransportE
     if body.len() as u64 > limit { Err(TransportError::TooLarge(limit)) } else { Ok(body) }
 }
 
-/// Why nothing of a delivery was sent: there was no connection to send it over.
+/// The error for a delivery of which nothing was sent: there was no connection.
 fn unsent(error: TransportError) -> TransportError {
     match error {
         TransportError::Broken(_) | TransportError::Protocol => TransportError::Connect,
@@ -261,8 +261,8 @@ fn unsent(error: TransportError) -> TransportError {
     }
 }
 
-/// Why a config was not fetched. What only a connect fails with is called so, though a route that is lost
-/// later looks the same: of a fetch no fate is unknown.
+/// The error for a failed fetch. Errors typical of connecting are reported as such, although losing the route later
+/// looks the same: a fetch can be repeated without harm.
 fn unfetched(error: TransportError) -> TransportError {
     match error {
         TransportError::Broken(
@@ -275,7 +275,7 @@ fn unfetched(error: TransportError) -> TransportError {
     }
 }
 
-/// Keeps the kind of a failure and drops every text that could hold a URL.
+/// Keeps the kind of an error and drops any text that could contain a URL.
 fn translate(error: &ureq::Error) -> TransportError {
     match error {
         ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
@@ -292,7 +292,7 @@ fn translate(error: &ureq::Error) -> TransportError {
             _ if is_lookup(error) => TransportError::Connect,
             kind => translate_io(kind),
         },
-        // The decoder passes on what happened to the connection below it.
+        // The decoder passes on errors of the connection below it.
         ureq::Error::Decompress(_, error) => match error.kind() {
             ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => TransportError::Protocol,
             kind => translate_io(kind),
@@ -301,8 +301,8 @@ fn translate(error: &ureq::Error) -> TransportError {
     }
 }
 
-/// Whether a name was not resolved, for which the standard library has no name that can be written: it is
-/// the one error without a kind that does not come from a system call. Windows has numbers for it.
+/// Whether name resolution failed. The standard library has no stable kind for that: it is the one uncategorized
+/// error without an OS error code. Windows has codes for it.
 fn is_lookup(error: &io::Error) -> bool {
     let unnamed = io::Error::from_raw_os_error(i32::MAX).kind();
     match error.raw_os_error() {
@@ -358,13 +358,13 @@ mod tests {
     };
 
     #[test]
-    fn the_first_request_is_prepared_with_the_client() {
+    fn a_new_client_prepares_the_first_request() {
         let _client = HttpsClient::new(TransportConfig::builder().build().unwrap());
-        assert!(BEGUN.load(Ordering::Acquire), "a fork may meet the next one");
+        assert!(BEGUN.load(Ordering::Acquire), "a fork could hit the next one");
     }
 
     #[test]
-    fn a_retry_after_that_is_a_date_is_handed_on() {
+    fn a_retry_after_date_is_passed_on() {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
         let transport = transport(&emulator);
@@ -376,13 +376,13 @@ mod tests {
             refusal.retry_after
         };
         assert!(limited("Wed, 21 Oct 2099 07:28:00 GMT").is_some_and(|asked| asked > YEAR));
-        assert_eq!(limited("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "it is over");
+        assert_eq!(limited("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO), "it has passed");
         assert_eq!(limited("soon"), None);
     }
 
     const DELIVERY: EventBatch<'static> = EventBatch::new("1/2", "2", 0, b"{}", TIMEOUT);
 
-    /// A system whose lookups, or connects, end when a test says so, and fail.
+    /// A system whose lookups or connects fail when the test says so.
     #[derive(Debug)]
     struct Hanging {
         begun: Sender<()>,
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_ends_a_lookup_or_a_connect_that_hangs() {
+    fn an_interrupt_ends_a_hanging_lookup_or_connect() {
         let ends = |call: &(dyn Fn(&HttpsClient) -> DeliveryFailure + Sync)| {
             let expected = DeliveryFailure::NotSent(TransportError::Interrupted);
             for in_lookup in [true, false] {
@@ -445,7 +445,7 @@ mod tests {
                     assert_eq!(called.join().unwrap(), expected, "in a lookup: {in_lookup}");
                 });
                 assert_eq!(call(&transport), expected);
-                assert!(is_begun.is_empty(), "and nothing begins after it");
+                assert!(is_begun.is_empty(), "nothing starts after it");
             }
         };
         ends(&|transport| DeliveryFailure::NotSent(transport.fetch_config(&FETCH).unwrap_err()));
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn four_lookups_that_hang_are_left_behind_and_no_fifth_begins() {
+    fn no_fifth_lookup_starts_while_four_hang() {
         let (hanging, is_begun, ends) = Hanging::new();
         let transport =
             over(Duration::from_millis(1), |config| Client::over(config, hanging, TcpConnector::default()));
@@ -463,18 +463,18 @@ mod tests {
             is_begun.recv().unwrap();
         }
         assert!(late() && late());
-        assert!(is_begun.is_empty(), "nobody is asked while four hang");
+        assert!(is_begun.is_empty(), "no lookup starts while four hang");
         ends.send(()).unwrap();
-        // The place is free when that thread has ended.
+        // The slot is free once that thread has ended.
         while is_begun.is_empty() {
             assert!(late());
         }
         is_begun.recv().unwrap();
         assert!(late());
-        assert!(is_begun.is_empty(), "one place was free");
+        assert!(is_begun.is_empty(), "only one slot was free");
     }
 
-    /// Half a gigabyte is a few hundred kilobytes on the wire.
+    /// Half a gigabyte compresses to a few hundred kilobytes.
     #[test]
     fn a_gzip_bomb_costs_no_more_than_the_bound() {
         let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
@@ -489,7 +489,7 @@ mod tests {
         emulator.inject(Fault::track(FaultKind::GzipBomb { bytes: 1 << 29 }));
         let mut sent = Ok(Receipt::default());
         let cost = measure(|| sent = transport.deliver(&TRACK));
-        assert_eq!(sent, Ok(Receipt::with_status(200)), "what the answer says changes nothing");
+        assert_eq!(sent, Ok(Receipt::with_status(200)), "the response body does not matter");
         assert!(cost.bytes_max < LIMIT, "{cost:?}");
         let received = emulator.received();
         assert_eq!(received.totals.events, 1);
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packed_body_as_long_as_the_bound_is_taken() {
+    fn a_compressed_body_at_the_limit_is_accepted() {
         let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
         for (bytes, taken) in [(LIMIT, true), (LIMIT + 1, false)] {
             emulator.inject(Fault::config(FaultKind::GzipBomb { bytes }).times(1));

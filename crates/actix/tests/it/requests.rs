@@ -1,4 +1,4 @@
-//! What a handler gets, and what the client is answered.
+//! What a handler gets, and what the client receives.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn buy(visitor: Visitor) -> &'static str {
     ""
 }
 
-/// Says who the visitor of the handler behind it will be.
+/// Sets the visitor for the handler behind it.
 async fn before<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -55,7 +55,7 @@ async fn before<B: MessageBody>(
     Ok(response)
 }
 
-/// Asks for the visitor, and refuses all the same.
+/// Asks for the visitor, and then refuses anyway.
 async fn forbid<B: MessageBody>(
     mut request: ServiceRequest,
     _: Next<B>,
@@ -82,7 +82,7 @@ struct Answer {
     cache_control: Option<String>,
 }
 
-/// Asks an app with these settings, or one without the middleware.
+/// Sends a request to an app with these settings, or without the middleware.
 async fn ask(convert: Option<&Convert>, path: &str, headers: &[(&'static str, &str)]) -> Answer {
     let routes = |config: &mut web::ServiceConfig| {
         config
@@ -166,7 +166,7 @@ async fn a_response_that_needs_no_visitor_sets_no_cookie() {
 }
 
 #[actix_web::test]
-async fn until_the_core_is_ready_a_handler_refuses_or_goes_on_without() {
+async fn until_ready_a_handler_refuses_or_continues_without() {
     let config = SdkConfig::builder().data_json(SHOP).build().unwrap();
     let convert = Convert::new(Core::new(config), VisitorCookie::plain());
     let refused = ask(Some(&convert), "/id", &[]).await;
@@ -179,7 +179,7 @@ async fn until_the_core_is_ready_a_handler_refuses_or_goes_on_without() {
 }
 
 #[actix_web::test]
-async fn a_missing_middleware_is_a_mistake_that_is_said() {
+async fn a_missing_middleware_is_reported_as_a_mistake() {
     let answer = ask(None, "/id", &[]).await;
     assert_eq!((answer.status, answer.body.as_str()), (500, "not_installed"));
 }
@@ -194,7 +194,7 @@ async fn hooks_see_the_request_and_its_extensions() {
 }
 
 #[actix_web::test]
-async fn the_location_is_the_url_that_was_asked_for() {
+async fn the_location_is_the_requested_url() {
     let convert = plain();
     let url = async |path: &str, host: &str| ask(Some(&convert), path, &[("host", host)]).await.body;
     assert_eq!(url("/url?a=1", "shop.example.com").await, "yes");
@@ -212,7 +212,7 @@ async fn what_a_handler_records_is_delivered() {
 }
 
 #[actix_web::test]
-async fn a_middleware_that_is_installed_twice_makes_one_visitor() {
+async fn a_middleware_installed_twice_makes_one_visitor() {
     let convert = plain();
     let around = || ConvertMiddleware::new(&convert);
     let app = App::new().route("/id", web::get().to(id)).wrap(around()).wrap(from_fn(before)).wrap(around());
@@ -224,7 +224,7 @@ async fn a_middleware_that_is_installed_twice_makes_one_visitor() {
 }
 
 #[actix_web::test]
-async fn a_middlewares_error_sets_the_cookie_of_a_new_visitor() {
+async fn a_middlewares_error_sets_a_new_visitors_cookie() {
     let convert = plain();
     let app = App::new().route("/id", web::get().to(id)).wrap(from_fn(forbid));
     let app = test::init_service(app.wrap(ConvertMiddleware::new(&convert))).await;
@@ -235,7 +235,7 @@ async fn a_middlewares_error_sets_the_cookie_of_a_new_visitor() {
     let error = refused("").await;
     assert_eq!(error.to_string(), "not for 32");
     assert_eq!(error.as_error::<ErrorWithCookie>().unwrap().cause().to_string(), "not for 32");
-    // As actix-web answers it.
+    // The response that actix-web gives.
     let response = HttpResponse::from_error(error);
     assert_eq!(response.status(), 403);
     let set = response.headers().get("set-cookie").unwrap().to_str().unwrap();
@@ -247,7 +247,7 @@ async fn a_middlewares_error_sets_the_cookie_of_a_new_visitor() {
 }
 
 #[actix_web::test]
-async fn a_response_with_a_cookie_is_private_unless_told_otherwise() {
+async fn a_response_with_a_cookie_is_private_by_default() {
     let cache_control = async |convert: &Convert, path: &str, cookie: &str| {
         ask(Some(convert), path, &[("cookie", cookie)]).await.cache_control
     };

@@ -1,4 +1,4 @@
-//! How a server stops; whole processes with signals are in `convert-runtimes`.
+//! How a server stops; whole processes with signals are tested in `convert-runtimes`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +23,7 @@ async fn endless(begun: web::Data<mpsc::Sender<()>>) -> &'static str {
     std::future::pending().await
 }
 
-/// A server on a free port, and what says that an endless request has begun.
+/// A server on a free port, and a signal that an endless request has started.
 fn server(convert: &Convert) -> (Server, SocketAddr, mpsc::Receiver<()>) {
     let (begun, waiting) = mpsc::channel();
     let (around, begun) = (ConvertMiddleware::new(convert), web::Data::new(begun));
@@ -46,7 +46,7 @@ fn send(address: SocketAddr, path: &str) -> TcpStream {
 }
 
 #[actix_web::test]
-async fn a_request_that_never_ends_does_not_hold_up_a_stop() {
+async fn an_endless_request_does_not_hold_up_a_stop() {
     let (core, deliveries) = testing::core(SHOP).unwrap();
     let convert = Convert::new(core, VisitorCookie::plain());
     let (server, address, begun) = server(&convert);
@@ -57,7 +57,7 @@ async fn a_request_that_never_ends_does_not_hold_up_a_stop() {
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         let open = send(address, "/endless");
         begun.recv().unwrap();
-        // What the stop waits for is gone: it panics, which stops the server as well.
+        // The stop's sender is gone, so it panics, which also stops the server.
         drop(stop);
         open
     });

@@ -1,4 +1,4 @@
-//! What waits leaves the runtime's threads alone, those for blocking work too.
+//! Waiting calls occupy no thread of the runtime, not even one for blocking work.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ use tower::ServiceExt;
 
 use crate::store;
 
-/// Long enough that only a hang can exhaust it.
+/// Long enough that only a hang exceeds it.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHOP: &str = include_str!("../../../../examples/shop.json");
 
@@ -36,14 +36,14 @@ async fn ask(app: Router, path: &str) -> StatusCode {
     app.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap().status()
 }
 
-/// Does this on a runtime whose one thread for blocking work is taken.
+/// Runs this on a runtime whose only thread for blocking work is busy.
 fn on_a_crowded_runtime<T>(work: impl Future<Output = T>) -> T {
     let runtime = Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
     // Dropped before the runtime, which waits for that thread.
     let (_release, released) = mpsc::channel::<()>();
     runtime.spawn_blocking(move || released.recv());
     let ended = runtime.block_on(async { timeout(PATIENCE, work).await });
-    ended.expect("held up by the thread that is taken")
+    ended.expect("held up by the busy thread")
 }
 
 #[test]
@@ -82,7 +82,7 @@ async fn a_store_on_the_servers_own_runtime_is_awaited() {
     assert_eq!(store.answered.load(Ordering::SeqCst), 1, "the executor was blocked meanwhile");
 }
 
-/// Answers for an experience when it is told to.
+/// Returns an experience when told to.
 struct Held {
     release: Mutex<mpsc::Receiver<()>>,
 }

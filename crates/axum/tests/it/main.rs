@@ -1,4 +1,4 @@
-//! The layer, the extractor and the server, without sockets but where sockets are the point.
+//! The layer, the extractor and the server, with sockets only where sockets are the point.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod executor;

@@ -1,4 +1,4 @@
-//! What a handler gets, and what the client is answered.
+//! What a handler gets, and what the client receives.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn id_or_none(visitor: Option<Visitor>) -> String {
     visitor.map_or("nobody".to_owned(), |it| it.visitor_id().to_owned())
 }
 
-/// Says who the visitor of the handler behind it will be.
+/// Sets the visitor for the handler behind it.
 async fn before(visitor: Visitor, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     response.headers_mut().insert("x-before", visitor.visitor_id().parse().unwrap());
@@ -102,7 +102,7 @@ async fn a_response_that_needs_no_visitor_sets_no_cookie() {
 }
 
 #[tokio::test]
-async fn until_the_core_is_ready_a_handler_refuses_or_goes_on_without() {
+async fn until_ready_a_handler_refuses_or_continues_without() {
     let config = SdkConfig::builder().data_json(SHOP).build().unwrap();
     let convert = Convert::new(Core::new(config), VisitorCookie::plain());
     let refused = ask(app(&convert), "/id", &[]).await;
@@ -115,7 +115,7 @@ async fn until_the_core_is_ready_a_handler_refuses_or_goes_on_without() {
 }
 
 #[tokio::test]
-async fn a_missing_layer_is_a_mistake_that_is_not_covered_up() {
+async fn a_missing_layer_is_reported_as_a_mistake() {
     let bare = || Router::new().route("/id", get(id)).route("/id-or-none", get(id_or_none));
     for path in ["/id", "/id-or-none"] {
         let response = ask(bare(), path, &[]).await;
@@ -143,7 +143,7 @@ async fn hooks_see_the_request_and_its_extensions() {
 }
 
 #[tokio::test]
-async fn the_location_is_the_url_that_was_asked_for() {
+async fn the_location_is_the_requested_url() {
     async fn url(visitor: Visitor) -> &'static str {
         let url = visitor.location().get("url_with_query");
         if url == Some(&"https://shop.example.com/url?a=1".into()) { "yes" } else { "no" }
@@ -186,7 +186,7 @@ async fn the_location_keeps_the_prefix_of_a_nested_router() {
 }
 
 #[tokio::test]
-async fn a_layer_that_is_installed_twice_makes_one_visitor() {
+async fn a_layer_installed_twice_makes_one_visitor() {
     let convert = plain();
     let layer = || ConvertLayer::new(&convert);
     let app = Router::new().route("/id", get(id)).layer(layer()).layer(from_fn(before)).layer(layer());
@@ -196,7 +196,7 @@ async fn a_layer_that_is_installed_twice_makes_one_visitor() {
 }
 
 #[tokio::test]
-async fn of_several_layers_the_innermost_settings_count() {
+async fn the_innermost_layers_settings_apply() {
     async fn shown(visitor: Visitor) -> String {
         visitor.run_experience("checkout").is_ok().to_string()
     }
@@ -208,7 +208,7 @@ async fn of_several_layers_the_innermost_settings_count() {
 }
 
 #[tokio::test]
-async fn a_response_with_a_cookie_is_private_unless_told_otherwise() {
+async fn a_response_with_a_cookie_is_private_by_default() {
     let cache_control = async |convert: &Convert, path: &str, headers: &[(&str, &str)]| {
         let response = ask(app(convert), path, headers).await;
         response.headers().get("cache-control").map(|it| it.to_str().unwrap().to_owned())

@@ -1,4 +1,4 @@
-//! How a server stops; whole processes with signals are in `convert-runtimes`.
+//! How a server stops; whole processes with signals are tested in `convert-runtimes`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct Serving {
     end: JoinHandle<Result<FlushReport, ServeError>>,
 }
 
-/// Serves these routes, and `/buy` besides.
+/// Serves these routes and `/buy`.
 async fn start(convert: Convert, routes: Router, grace: Duration) -> Serving {
     let app = routes.route("/buy", get(buy)).layer(ConvertLayer::new(&convert));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -44,7 +44,7 @@ impl Serving {
         client
     }
 
-    /// A connection that is idle again.
+    /// A connection that has become idle.
     async fn bought(&self) -> TcpStream {
         let mut client = self.send("GET /buy HTTP/1.1\r\nhost: shop\r\n\r\n").await;
         let mut head = [0; 15];
@@ -84,7 +84,7 @@ async fn a_stop_answers_open_requests_and_delivers() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_ends_does_not_hold_up_the_stop() {
+async fn an_endless_request_does_not_hold_up_the_stop() {
     let (core, _) = testing::core(include_str!("../../../../examples/shop.json")).unwrap();
     let (begun, mut waiting) = mpsc::unbounded_channel();
     let endless = move || {
@@ -104,7 +104,7 @@ async fn a_request_that_never_ends_does_not_hold_up_the_stop() {
 }
 
 #[tokio::test]
-async fn a_stop_that_panics_has_a_deadline_all_the_same() {
+async fn a_stop_that_panics_still_has_a_deadline() {
     let (core, _) = testing::core(include_str!("../../../../examples/shop.json")).unwrap();
     let (begun, mut waiting) = mpsc::unbounded_channel();
     let endless = move || {
@@ -118,14 +118,14 @@ async fn a_stop_that_panics_has_a_deadline_all_the_same() {
     drop(serving.bought().await);
     let _open = serving.send("GET /endless HTTP/1.1\r\nhost: shop\r\n\r\n").await;
     waiting.recv().await.unwrap();
-    // What it waits for is gone, and it unwraps that.
+    // Its sender is gone, and it unwraps the error.
     drop(serving.stop);
     let ended = timeout(Duration::from_secs(30), serving.end).await;
     let report = ended.expect("the server goes on").unwrap().unwrap();
     assert_eq!((report.stats.delivered, report.stats.pending), (1, 0));
 }
 
-/// Takes nothing.
+/// Accepts nothing.
 struct Refusing;
 
 impl EventSink for Refusing {
@@ -135,7 +135,7 @@ impl EventSink for Refusing {
 }
 
 #[tokio::test]
-async fn what_cannot_be_delivered_is_an_error_with_the_ledger() {
+async fn a_failed_delivery_is_an_error_with_the_ledger() {
     let config = SdkConfig::builder().data_json(include_str!("../../../../examples/shop.json"));
     let core = Core::builder(config.build().unwrap()).event_sink(Refusing).build().unwrap();
     core.initialize().unwrap();
@@ -144,7 +144,7 @@ async fn what_cannot_be_delivered_is_an_error_with_the_ledger() {
     drop(serving.bought().await);
     serving.stop.send(()).unwrap();
     let error = serving.end.await.unwrap().unwrap_err();
-    assert_eq!(error.code(), "flush_timeout", "it tries until its time is over");
-    let ServeError::Flush(error) = error else { unreachable!("the listener is well") };
+    assert_eq!(error.code(), "flush_timeout", "it tries until its deadline");
+    let ServeError::Flush(error) = error else { unreachable!("the listener works") };
     assert_eq!((error.stats().dropped.total(), error.stats().pending), (1, 0));
 }

@@ -1,4 +1,4 @@
-//! What a route gets, and what the client is answered.
+//! What a route gets, and what the client receives.
 
 use std::future::pending;
 use std::sync::atomic::Ordering;
@@ -143,7 +143,7 @@ async fn a_response_that_needs_no_visitor_sets_no_cookie() {
 }
 
 #[rocket::async_test]
-async fn after_the_core_is_closed_a_route_refuses_or_goes_on_without() {
+async fn once_closed_a_route_refuses_or_continues_without() {
     let convert = plain();
     let client = serve(&convert).await;
     convert.core().close().await;
@@ -153,7 +153,7 @@ async fn after_the_core_is_closed_a_route_refuses_or_goes_on_without() {
 }
 
 #[rocket::async_test]
-async fn the_fairing_makes_the_core_ready_or_keeps_rocket_from_launching() {
+async fn the_fairing_initializes_the_core_or_aborts_the_launch() {
     assert_eq!(ask(&serve(&unready(SHOP)).await, "/id", &[]).await.status, 200);
 
     let broken = unready("{}");
@@ -186,7 +186,7 @@ async fn hooks_see_the_request() {
 }
 
 #[rocket::async_test]
-async fn the_location_is_the_url_that_was_asked_for() {
+async fn the_location_is_the_requested_url() {
     let client = serve(&plain()).await;
     assert_eq!(ask(&client, "/url?a=1", &[("host", "shop.example.com")]).await.body, "yes");
     assert_eq!(ask(&client, "/url?a=1", &[("host", "elsewhere")]).await.body, "no");
@@ -203,7 +203,7 @@ async fn what_a_route_records_is_delivered() {
 }
 
 #[rocket::async_test]
-async fn a_launch_that_fails_closes_the_core_too() {
+async fn a_failed_launch_closes_the_core() {
     let convert = plain();
     convert.core().create_context("visitor-1", ()).await.unwrap().track_conversion("purchase");
     let error = launch(app(), &convert, pending(), PATIENCE).await.unwrap_err();
@@ -214,7 +214,7 @@ async fn a_launch_that_fails_closes_the_core_too() {
 }
 
 #[rocket::async_test]
-async fn a_fairing_that_is_attached_twice_counts_once() {
+async fn a_fairing_attached_twice_counts_once() {
     let convert = plain();
     let twice = app().attach(ConvertFairing::new(&plain())).attach(ConvertFairing::new(&convert));
     let client = Client::untracked(twice).await.unwrap();
@@ -223,7 +223,7 @@ async fn a_fairing_that_is_attached_twice_counts_once() {
 }
 
 #[rocket::async_test]
-async fn a_response_with_a_cookie_is_private_unless_told_otherwise() {
+async fn a_response_with_a_cookie_is_private_by_default() {
     let cache_control = async |convert: Convert, path: &str, cookie: &str| {
         ask(&serve(&convert).await, path, &[("cookie", cookie)]).await.cache_control
     };
@@ -244,7 +244,7 @@ fn a_store_on_the_servers_own_runtime_is_awaited() {
     });
 }
 
-/// Never has the config.
+/// Never returns a config.
 struct Hanging {
     asked: mpsc::Sender<()>,
     answer: Mutex<mpsc::Receiver<()>>,
@@ -269,5 +269,5 @@ async fn a_stop_while_the_core_starts_ends_the_launch() {
     let app = app().attach(ConvertFairing::new(&convert));
     let grace = Duration::from_millis(500);
     let stopped = tokio::time::timeout(PATIENCE, launch(app, &convert, stop, grace)).await;
-    assert_eq!(stopped.expect("it goes on waiting").unwrap().stats.recorded, 0);
+    assert_eq!(stopped.expect("it keeps waiting").unwrap().stats.recorded, 0);
 }

@@ -1,4 +1,4 @@
-//! What is written into a cookie, and what is taken from one.
+//! What is written into a cookie, and what is accepted from one.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
-fn a_malformed_id_is_as_no_cookie() {
+fn a_malformed_id_counts_as_no_cookie() {
     let cookie = VisitorCookie::plain();
     let long = format!("convert_visitor={}", "a".repeat(VisitorCookie::MAX_ID_BYTES + 1));
     let broken = [
@@ -78,7 +78,7 @@ fn the_cookie_is_found_among_others() {
 }
 
 #[test]
-fn a_signed_cookie_cannot_be_made_up_or_changed() {
+fn a_signed_cookie_cannot_be_forged_or_changed() {
     let cookie = VisitorCookie::signed(SECRET).unwrap();
     let set = cookie.write("visitor-1");
     let good = sent(&set);
@@ -96,7 +96,7 @@ fn a_signed_cookie_cannot_be_made_up_or_changed() {
 }
 
 #[test]
-fn one_signature_of_a_request_is_checked() {
+fn only_one_signature_per_request_is_checked() {
     let cookie = VisitorCookie::signed(SECRET).unwrap();
     let other = VisitorCookie::signed(OTHER).unwrap().write("visitor-2");
     let own = cookie.write("visitor-1");
@@ -125,7 +125,7 @@ fn a_name_is_written_as_it_is() {
 }
 
 #[test]
-fn what_browsers_would_drop_is_refused() {
+fn cookies_that_browsers_would_drop_are_rejected() {
     let plain = VisitorCookie::plain;
     let host = |name: &str| plain().name(name).unwrap();
     let dropped = [
@@ -156,7 +156,7 @@ fn what_browsers_would_drop_is_refused() {
 }
 
 #[test]
-fn a_changed_secret_keeps_earlier_visitors() {
+fn a_rotated_secret_keeps_earlier_visitors() {
     let before = VisitorCookie::signed(OTHER).unwrap();
     let after = VisitorCookie::signed(SECRET).unwrap().earlier_secret(OTHER).unwrap();
     assert_eq!(after.read([sent(&before.write("visitor-1"))]).as_deref(), Some("visitor-1"));

@@ -4,7 +4,7 @@ use convert_sdk_web::config_from_env;
 
 #[test]
 fn without_a_key_there_is_no_configuration() {
-    // Whoever runs the tests may have set it.
+    // The variable may be set where the tests run.
     if std::env::var_os("CONVERT_SDK_KEY").is_none() {
         assert_eq!(config_from_env().err().map(|error| error.code()), Some("environment_no_key"));
     }

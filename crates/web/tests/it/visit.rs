@@ -40,12 +40,12 @@ fn plain() -> Convert<Lists> {
     Convert::new(shop().0, VisitorCookie::plain())
 }
 
-/// Without a data store there is nothing to wait for.
+/// Without a data store nothing waits.
 fn ask(visit: &Visit<Lists>, request: Request) -> Result<AsyncContext, VisitorError> {
     let context = std::pin::pin!(visit.context(&request));
     match context.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(context) => context,
-        Poll::Pending => unreachable!("nothing is waited for"),
+        Poll::Pending => unreachable!("nothing waits"),
     }
 }
 
@@ -68,11 +68,11 @@ fn a_visitor_without_a_cookie_is_new_and_gets_one() {
     assert!(id.len() == 32 && id.bytes().all(|it| it.is_ascii_hexdigit()), "{id}");
     let set = visit.set_cookie().unwrap().header;
     assert!(set.starts_with(&format!("convert_visitor={id}; ")), "{set}");
-    assert_ne!(visitor(&convert, NOBODY).0, id, "the next one is somebody else");
+    assert_ne!(visitor(&convert, NOBODY).0, id, "the next one is another visitor");
 }
 
 #[test]
-fn a_request_has_one_visitor_however_often_it_is_asked_for() {
+fn a_request_has_one_visitor_however_often_asked() {
     let convert = plain();
     let visit = Visit::new(&convert);
     let ids: Vec<_> = (0..3).map(|_| id_of(&visit, NOBODY)).collect();
@@ -80,7 +80,7 @@ fn a_request_has_one_visitor_however_often_it_is_asked_for() {
 }
 
 #[test]
-fn layers_share_a_visitor_where_their_cookies_have_one_name() {
+fn layers_with_one_cookie_name_share_a_visitor() {
     let named = |name: &str| Convert::<Lists>::new(shop().0, VisitorCookie::plain().name(name).unwrap());
     let (shared, apart) = (named("shared"), named("apart"));
     let outermost = Arc::new(Visit::new(&shared));
@@ -104,23 +104,23 @@ fn a_host_attribute_has_no_userinfo() {
 }
 
 #[test]
-fn a_visitor_who_is_not_asked_for_gets_no_cookie() {
+fn an_unused_visitor_gets_no_cookie() {
     assert!(Visit::new(&plain()).set_cookie().is_none());
 }
 
 #[test]
-fn a_header_names_nobody_unless_it_is_trusted() {
+fn an_untrusted_header_does_not_identify_a_visitor() {
     assert_eq!(visitor(&plain(), BY_COOKIE), ("by-cookie".to_owned(), false));
     let (id, set) = visitor(&plain(), &[("x-visitor", "by-header")]);
     assert!(id != "by-header" && set);
     let trusting = plain().trust_header("x-visitor");
     assert_eq!(visitor(&trusting, BY_COOKIE), ("by-header".to_owned(), false));
     let (id, set) = visitor(&trusting, &[("x-visitor", "not one id")]);
-    assert!(id != "not one id" && set, "a malformed one is as none");
+    assert!(id != "not one id" && set, "a malformed one counts as none");
 }
 
 #[test]
-fn the_applications_own_function_comes_first() {
+fn the_applications_own_function_takes_precedence() {
     let known = plain().trust_header("x-visitor").visitor_id(|_| Some("by-login"));
     assert_eq!(visitor(&known, BY_COOKIE), ("by-login".to_owned(), false));
     for nobody in [None, Some("")] {
@@ -137,7 +137,7 @@ fn without_a_cookie_none_is_read_or_set() {
 }
 
 #[test]
-fn the_location_is_the_url_unless_the_application_says_otherwise() {
+fn the_location_is_the_url_by_default() {
     let location = |convert: &Convert<Lists>, request: Request| {
         ask(&Visit::new(convert), request).unwrap().location().clone()
     };
@@ -162,7 +162,7 @@ fn attributes_come_from_the_request() {
 }
 
 #[test]
-fn a_core_that_is_not_ready_is_an_error_that_passes() {
+fn a_core_that_is_not_ready_is_a_temporary_error() {
     let config = SdkConfig::builder().data_json("{}").build().unwrap();
     let convert = Convert::<Lists>::new(Core::new(config), VisitorCookie::plain());
     let error = ask(&Visit::new(&convert), NOBODY).unwrap_err();

@@ -1,4 +1,4 @@
-//! A data store whose client lives on the application's runtime, as those of most databases do.
+//! A data store whose client lives on the application's runtime, as most database clients do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use convert_sdk::{
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-/// Holds nothing. Answers by way of a task of the runtime that made it, and counts the answers.
+/// An empty store. Answers through a task on the runtime that created it, and counts the answers.
 pub(crate) struct OnRuntime {
     runtime: Handle,
     pub(crate) answered: AtomicUsize,
