@@ -212,6 +212,7 @@ impl Context {
     }
 
     /// The record, or the result if there is none to send.
+    #[inline(always)]
     fn conversion(
         &self,
         goal: Option<usize>,
