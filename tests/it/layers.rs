@@ -89,7 +89,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ureq::", &["adapters/https/", "options/proxy.rs"]),
     ("reqwest::", &[]),
     ("redis::", &[]),
-    ("tokio::", &["adapters/"]),
+    ("tokio::", &[]),
     ("futures_core", &["threads/notifier/stream.rs"]),
     ("std::thread", &["threads/worker.rs", "threads/process/"]),
     ("Builder::new", &["threads/process/threads.rs"]),
