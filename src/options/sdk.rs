@@ -129,12 +129,9 @@ impl SdkConfig {
     ///
     /// | setting | value | why |
     /// |---|---|---|
-    /// | [`refresh`](SdkConfigBuilder::refresh) | every 5 minutes, plus up to 30 s at random | an experiment stopped
-    /// in Convert stops here too; servers that start together do not fetch together |
-    /// | [`auto_flush_interval`](SdkConfigBuilder::auto_flush_interval) | 5 s | events arrive even in quiet hours; a
-    /// crash loses at most 5 s of them |
-    /// | [`batch_size`](SdkConfigBuilder::batch_size) | 100 events | above 20 events a second, fewer and fuller
-    /// requests than with the default of 10, which suits short-lived programs |
+    /// | [`refresh`](SdkConfigBuilder::refresh) | every 5 minutes, plus up to 30 s at random | an experiment stopped in Convert stops here too; servers that start together do not fetch together |
+    /// | [`auto_flush_interval`](SdkConfigBuilder::auto_flush_interval) | 5 s | events arrive even in quiet hours; a crash loses the last 5 s of them, and those in flight or in a backoff |
+    /// | [`batch_size`](SdkConfigBuilder::batch_size) | 100 events | above 20 events a second, fewer and fuller requests than with the default of 10, which suits short-lived programs |
     ///
     /// Each can be overridden. What only the application knows is left to it, above all the
     /// [`environment`](SdkConfigBuilder::environment).

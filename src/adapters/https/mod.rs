@@ -33,7 +33,8 @@ use crate::threads::{Current, PerProcess, between_forks};
 /// [`after_fork`](ConfigSource::after_fork). The example `wrapped_client` counts deliveries. Needs the feature
 /// `https`, which is on by default.
 ///
-/// Calls block. An interrupt through either port ends the calls in progress and all later ones.
+/// Calls block. An interrupt through either port ends the calls in progress and all later ones, so give each core a
+/// client of its own: one that is shared ends with the first core to close.
 ///
 /// ```
 /// use convert_sdk::{Core, SdkConfig};
