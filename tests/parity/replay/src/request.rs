@@ -23,13 +23,7 @@ pub(crate) fn replay(
     line: &RequestLine<'_>,
     findings: &mut Findings,
 ) -> Result<(), Trouble> {
-    let ready = match subject {
-        Subject::Ready(ready) => ready,
-        Subject::Refused(reason) => {
-            findings.differ("config", json!("a config that the SDK accepts"), json!(reason));
-            return Ok(());
-        }
-    };
+    let Some(ready) = subject.ready(findings) else { return Ok(()) };
     let request = &line.request;
     let mut parts = Parts::new(line, &ready.served, findings);
     let prepared = Prepared::new(ready, request)?;

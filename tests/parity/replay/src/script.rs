@@ -27,13 +27,7 @@ pub(crate) fn replay(
     line: &ScriptLine<'_>,
     findings: &mut Findings,
 ) -> Result<(), Trouble> {
-    let ready = match subject {
-        Subject::Ready(ready) => ready,
-        Subject::Refused(reason) => {
-            findings.differ("config", json!("a config that the SDK accepts"), json!(reason));
-            return Ok(());
-        }
-    };
+    let Some(ready) = subject.ready(findings) else { return Ok(()) };
     let script = &line.script;
     ready.seed(&script.visitor_id, &script.state)?;
     ready.unsettle(&script.visitor_id);

@@ -8,6 +8,7 @@ use convert_sdk::{Core, InvalidOption, SdkConfig, delivery::DeliveryConfig};
 use serde_json::{Map, Value, json};
 
 use crate::error::{FieldFlaw, Trouble};
+use crate::findings::Findings;
 use crate::json;
 use crate::line::{ConfigLine, State};
 use crate::served::Served;
@@ -71,6 +72,17 @@ impl Subject {
         }
         let served = Served::new(&json::parse(line.config.get()).map_err(|flaw| flaw.within("config"))?);
         Ok(Self::Ready(Ready { core, store, wire, served, unsettled: HashSet::new() }))
+    }
+
+    /// The core to ask; a config that it has refused is a finding.
+    pub(crate) fn ready(&mut self, findings: &mut Findings) -> Option<&mut Ready> {
+        match self {
+            Self::Ready(ready) => Some(ready),
+            Self::Refused(reason) => {
+                findings.differ("config", json!("a config that the SDK accepts"), json!(reason));
+                None
+            }
+        }
     }
 }
 
