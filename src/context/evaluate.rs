@@ -290,8 +290,9 @@ impl Context {
             // Ids are what is remembered and reported; a repeated id belongs to its first experience.
             let home = self.snapshot.experiences()[experience].home as usize;
             let stores = source != DecisionSource::Stored && options.enable_storage;
-            let reports = options.enable_tracking && self.shared.config.tuning.tracking;
-            if stores || reports && !self.is_exposed(home) {
+            let tracks = options.enable_tracking && self.shared.config.tuning.tracking;
+            let reports = tracks && !self.is_exposed(home);
+            if stores || reports {
                 self.leave_traces((home, variation), source == DecisionSource::Stored, stores, reports);
             }
         }
@@ -341,7 +342,7 @@ impl Context {
     /// deduplicates by visitor and experience. Returns the epoch in which it was handed over, if the visitor's later
     /// contexts can remember that.
     fn expose(&self, experience: usize, variation: usize, lasts: bool) -> Option<u64> {
-        if self.is_exposed(experience) || !self.decisions.expose(&self.snapshot, experience) {
+        if !self.decisions.expose(&self.snapshot, experience) {
             return None;
         }
         // Read before sending: if the record is lost, a new epoch begins.
