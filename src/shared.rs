@@ -17,7 +17,7 @@ use crate::config::{ConfigSnapshot, SnapshotCell};
 use crate::engine::Stored;
 use crate::engine::{
     ConfigOrigin, Envelope, FlushReport, Jitter, Ledger, Moment, Previewed, Refused, ReleaseReason, Stats,
-    TrackedEvent, TrackerSettings, Verdict,
+    TrackedEvent, TrackerSettings, Verdict, state_key,
 };
 use crate::error::StartError;
 use crate::flush::FlushLimit;
@@ -32,7 +32,7 @@ use crate::threads::{
     RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, Worker, deadline_after, generation,
     start_apart,
 };
-use crate::visitors::{VisitorState, Visitors, state_key};
+use crate::visitors::{VisitorState, Visitors};
 
 /// One SDK instance. Its actors end when the last core and context are dropped. What a forked child can keep
 /// using is here; the rest is in the [`Runtime`], of which each process has its own.

@@ -6,6 +6,7 @@ mod delivery;
 mod event;
 mod flush;
 mod jitter;
+mod keys;
 mod ledger;
 mod lifecycle;
 mod marks;
@@ -16,9 +17,7 @@ mod question;
 mod refresher;
 #[cfg(test)]
 pub(crate) mod served;
-#[cfg(feature = "threads")]
 mod store;
-#[cfg(feature = "threads")]
 mod tracker;
 
 pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
@@ -31,6 +30,7 @@ pub(crate) use backlog::{Backlog, Claim, Queued};
 pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};
 pub(crate) use flush::FlushRequest;
 pub(crate) use jitter::Jitter;
+pub(crate) use keys::{bucketing_key, goal_key, state_key};
 pub(crate) use ledger::{Ledger, Refused};
 pub(crate) use marks::{Mark, MarkKind, Marks};
 pub(crate) use moment::Moment;
@@ -38,11 +38,9 @@ pub(crate) use payload::{Envelope, is_report_key};
 pub(crate) use previews::{Previewed, Previews};
 pub(crate) use question::{Pending, Reply, Unanswered, question, wake};
 pub(crate) use refresher::{FetchedConfig, RefreshEffect, RefreshEvent, RefreshKind, Refreshed, Refresher};
-#[cfg(feature = "threads")]
 pub(crate) use store::{
     Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, Stored,
 };
-#[cfg(feature = "threads")]
 pub(crate) use tracker::{Delivery, Effect, Effects, Outcome, Record, Tracker, TrackerSettings, Verdict};
 #[cfg(test)]
 pub(crate) use tracker::{mark_key, tests};

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::keys::state_key;
 use super::state::VisitorState;
+use crate::engine::state_key;
 use crate::ports::{DataStore, StoreError};
 use crate::threads::inherit_lock;
 

@@ -19,6 +19,7 @@ const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
             "results",
             "shared",
             "threads",
+            "visitors",
         ],
     ),
     (

@@ -6,9 +6,9 @@ use super::effects::Effects;
 use super::flushes::Fate;
 use super::machine::Tracker;
 use crate::engine::{
-    Claim, ClaimAnswer, Claimed, LifecycleEvent, Mark, MarkKind, Queued, Reply, TrackedEvent,
+    Claim, ClaimAnswer, Claimed, LifecycleEvent, Mark, MarkKind, Queued, Reply, TrackedEvent, bucketing_key,
+    goal_key,
 };
-use crate::visitors::{bucketing_key, goal_key};
 
 impl Tracker {
     /// The data store has answered, or will not in time, in which case this process's memory decides.

@@ -86,9 +86,9 @@ mod tests {
 
     use super::*;
     use crate::adapters::InMemoryDataStore;
+    use crate::engine::state_key;
     use crate::ports::DataStore;
     use crate::threads::blocking;
-    use crate::visitors::state_key;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
