@@ -1,9 +1,9 @@
-//! What the fuzzer looks at and nobody else: this is there only when it builds the crate.
+//! Internals for the fuzz targets, compiled only for them.
 
 use crate::js::regex::{Pattern, Steps};
 
-/// Searches a text for a pattern: the answer, and the steps that it took. `None` where JavaScript
-/// refuses the pattern.
+/// Searches a text for a pattern: the answer, and the steps it took. `None` if JavaScript rejects
+/// the pattern.
 #[must_use]
 pub fn search(pattern: &str, text: &str) -> Option<(Option<bool>, u32)> {
     let mut steps = Steps::of_a_decision();
@@ -11,5 +11,5 @@ pub fn search(pattern: &str, text: &str) -> Option<(Option<bool>, u32)> {
     Some((found, Steps::of_a_decision().left() - steps.left()))
 }
 
-/// The steps that a decision has.
+/// The step budget of one decision.
 pub const STEPS: u32 = Steps::of_a_decision().left();

@@ -1,10 +1,10 @@
 //! Decisions of Convert Experiences: a served config, a visitor and attributes in, a variation and the
 //! reasons out, with the answers of Convert's official JavaScript SDK.
 //!
-//! Everything here is a pure computation: no thread, clock, lock, channel, socket, file or log. What
-//! fetches configs, remembers visitors and reports exposures is `convert-sdk`, which is built on this
-//! crate and is the one for applications. This crate is for decisions elsewhere: in WebAssembly, in a
-//! game loop, behind another language's interface.
+//! Everything here is a pure computation: no threads, clocks, locks, channels, sockets, files or
+//! logs. Applications should use `convert-sdk`, which is built on this crate and also fetches
+//! configs, remembers visitors and reports exposures. This crate is for decisions elsewhere: in
+//! WebAssembly, in a game loop, behind another language's interface.
 //!
 //! ```
 //! use convert_evaluation::config::{CompileOptions, SnapshotExt, compile};
@@ -12,10 +12,13 @@
 //! use convert_evaluation::attributes;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let served = include_str!("../../../examples/shop.json").to_owned();
-//! # #[cfg(any())]
-//! let served = std::fs::read_to_string("config.json")?;
-//! let config = compile(served, &CompileOptions::default())?.snapshot;
+//! let served = r#"{"account_id": "1", "project": {"id": "2"}, "experiences": [{
+//!     "id": "10", "key": "checkout", "version": 12, "variations": [
+//!         {"id": "100", "key": "original", "traffic_allocation": 50},
+//!         {"id": "101", "key": "one-page", "traffic_allocation": 50}
+//!     ]
+//! }]}"#;
+//! let config = compile(served.to_owned(), &CompileOptions::default())?.snapshot;
 //! let position = config.experience_index("checkout").ok_or("no such experience")?;
 //!
 //! let attributes = attributes! { "age" => 30 };
@@ -23,7 +26,7 @@
 //! let Ok(Decision { variation, .. }) = decide_experience(&config, position, &facts) else {
 //!     return Err("no variation".into());
 //! };
-//! assert_eq!(config.experiences()[position].variations[variation].key, "one-page");
+//! assert_eq!(config.experiences()[position].variations[variation].key, "original");
 //!
 //! let (_, why) = explain_experience(&config, position, &facts);
 //! assert_eq!(why.outcome, "hashed");
@@ -31,8 +34,8 @@
 //! # }
 //! ```
 //!
-//! [`Facts`](decide::Facts) also takes what is stored for the visitor, a location, an environment and
-//! custom segments. Text is [`SmolStr`], which dereferences to `str`.
+//! [`Facts`](decide::Facts) also takes stored decisions, a location, an environment and custom
+//! segments. Strings are [`SmolStr`], which dereferences to `str`.
 
 mod attributes;
 pub mod config;

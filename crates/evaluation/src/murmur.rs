@@ -1,11 +1,11 @@
-//! The bucketing hash of every official SDK, fed in pieces.
+//! The bucketing hash of the official SDKs, computed incrementally.
 
-/// MurmurHash3, x86, 32 bits, fed in pieces: what precedes the visitor id is hashed at load time,
-/// and nothing is concatenated for an evaluation.
+/// Incremental MurmurHash3 (x86, 32 bits): everything before the visitor id is hashed at load time,
+/// and an evaluation concatenates nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Murmur3 {
     state: u32,
-    /// Up to three bytes that do not fill a block yet, the first in the lowest place.
+    /// Up to three bytes of an incomplete block, the first in the lowest byte.
     tail: u32,
     tail_bits: u32,
     length: u32,
@@ -24,7 +24,7 @@ impl Murmur3 {
         self.length = self.length.wrapping_add(length);
         let (blocks, rest) = bytes.as_chunks::<4>();
         for block in blocks {
-            // The tail shifts every block: each takes its low bytes from the one before.
+            // A tail shifts all blocks: each takes its low bytes from the one before.
             let waiting = self.joined(u32::from_le_bytes(*block));
             self.block(low(waiting));
             self.tail = low(waiting >> 32);
@@ -46,14 +46,14 @@ impl Murmur3 {
         self
     }
 
-    /// A word behind the tail.
+    /// Appends a word to the tail.
     #[inline]
     fn joined(&self, word: u32) -> u64 {
         u64::from(self.tail) | u64::from(word) << self.tail_bits
     }
 
     pub(crate) const fn finish(self) -> u32 {
-        // An empty tail is 0, and so is what it scrambles to.
+        // An empty tail is 0, and scrambles to 0.
         let mut hash = self.state ^ scramble(self.tail) ^ self.length;
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
         hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_hash_like_the_whole_text_does_in_the_murmur3_crate() {
+    fn pieces_hash_like_the_whole_text_in_the_murmur3_crate() {
         let text: Vec<u8> = (0..64_u8).map(|n| n.wrapping_mul(37) ^ 0x5a).collect();
         for end in 0..text.len() {
             let expected = murmur3::murmur3_32(&mut &text[..end], 9999).unwrap();

@@ -1,6 +1,6 @@
 //! The preview parameter of Convert's preview links.
 
-/// The experience and the variation that a preview link asks for.
+/// The experience and the variation that a preview link requests.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct PreviewParam {
@@ -10,8 +10,8 @@ pub struct PreviewParam {
     pub variation_id: String,
 }
 
-/// Reads the value of a preview parameter: two ids in ASCII digits with a dot between. Nothing is
-/// trimmed, and the ids keep their leading zeros.
+/// Parses the value of a preview parameter: two ids of ASCII digits, separated by a dot. Nothing is
+/// trimmed, and ids keep their leading zeros.
 ///
 /// ```
 /// # use convert_evaluation::parse_preview_param;

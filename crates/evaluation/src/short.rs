@@ -1,13 +1,13 @@
-//! Equality of short texts, such as names and keys, without a call into the C library.
+//! Equality of short strings, such as names and keys, without calling into the C library.
 
-/// Whether two texts are the same.
+/// Whether two strings are equal.
 #[inline]
 pub(crate) fn same(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
     if left.len() != right.len() {
         return false;
     }
-    // The first and the last bytes overlap where the length is between two sizes.
+    // The first and last bytes overlap if the length is between two sizes.
     match left.len() {
         0 => true,
         1..4 => {
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_the_same_exactly_when_no_byte_differs() {
+    fn texts_are_equal_exactly_if_every_byte_is() {
         for length in 0..70 {
             let text = "abcdefghij".repeat(7)[..length].to_owned();
             assert!(same(&text, &text.clone()), "{length}");

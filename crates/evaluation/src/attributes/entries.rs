@@ -1,4 +1,4 @@
-//! The entries of a map by name: in a sorted row, and in a tree where the row would be shifted too often.
+//! The entries of a map: a sorted vector, or a tree once insertions would shift too much of it.
 
 use std::collections::{BTreeMap, btree_map};
 use std::slice;
@@ -9,10 +9,11 @@ use smol_str::SmolStr;
 use super::AttributeValue;
 use crate::short::same;
 
-/// Up to so many entries are searched in a row.
+/// Up to this many entries are searched linearly.
 const FEW: usize = 8;
 
-/// Up to so many entries are shifted to make or close a gap. Rows that come in order may be longer.
+/// Inserting and removing shift at most this many entries. Vectors that are filled in order may be
+/// longer.
 const LONGEST_SHIFTED: usize = 128;
 
 #[derive(Clone)]
@@ -22,9 +23,9 @@ pub(super) enum Entries {
     Tree(Box<BTreeMap<SmolStr, AttributeValue>>),
 }
 
-/// Where a name was found the first time, plus one; 0 is nowhere yet. The visitors of one application mostly
-/// have the same attributes, and so a name in the same place. Kept from then on, so that nobody writes where
-/// other threads read.
+/// Where a name was first found, plus one; 0 while unknown. Visitors of one application mostly have
+/// the same attributes, so a name is mostly in the same place. Written once, so that no thread
+/// writes to memory that others read.
 #[derive(Default)]
 pub(crate) struct Hint(AtomicU8);
 
@@ -54,7 +55,7 @@ impl Entries {
     #[inline]
     pub(super) fn get(&self, name: &str) -> Option<&AttributeValue> {
         match self {
-            // Comparing lengths tells most names apart, so few of them are found faster one by one.
+            // Most names differ in length, so a linear search is faster for a few.
             Self::Row(row) if row.len() <= FEW => {
                 row.iter().find(|(entry, _)| same(entry, name)).map(|(_, value)| value)
             }
@@ -73,7 +74,7 @@ impl Entries {
         }
     }
 
-    /// Whether any entry is one that is wanted.
+    /// Whether any entry is wanted.
     #[inline]
     pub(super) fn any(&self, mut wanted: impl FnMut(&str, &AttributeValue) -> bool) -> bool {
         match self {
@@ -92,10 +93,10 @@ impl Entries {
     #[inline]
     pub(super) fn insert(&mut self, name: SmolStr, value: AttributeValue) -> Option<AttributeValue> {
         match self {
-            // Names often come in their order.
+            // Names often arrive in order.
             Self::Row(row) if row.last().is_none_or(|(last, _)| last.as_str() < name.as_str()) => {
                 if row.capacity() == 0 {
-                    row.reserve_exact(4);
+                    *row = Vec::with_capacity(4);
                 }
                 row.push((name, value));
                 None
@@ -140,25 +141,10 @@ impl Entries {
         }
     }
 
-    /// Takes the entries with wanted names out, of which there are `count`.
-    pub(super) fn extract(&mut self, count: usize, mut wanted: impl FnMut(&str) -> bool) -> Self {
+    pub(super) fn retain(&mut self, mut wanted: impl FnMut(&SmolStr, &mut AttributeValue) -> bool) {
         match self {
-            Self::Row(row) => {
-                let mut taken = Vec::with_capacity(count);
-                taken.extend(row.extract_if(.., |(name, _)| wanted(name)));
-                Self::Row(taken)
-            }
-            Self::Tree(tree) => {
-                let names: Vec<_> = tree.keys().filter(|name| wanted(name)).cloned().collect();
-                Self::Row(names.iter().filter_map(|name| tree.remove_entry(name)).collect())
-            }
-        }
-    }
-
-    pub(super) fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
-        match self {
-            Self::Row(row) => row.retain(|(name, _)| wanted(name)),
-            Self::Tree(tree) => tree.retain(|name, _| wanted(name)),
+            Self::Row(row) => row.retain_mut(|(name, value)| wanted(name, value)),
+            Self::Tree(tree) => tree.retain(wanted),
         }
     }
 
@@ -177,12 +163,12 @@ impl Entries {
         }
     }
 
-    /// Bytes that the entries take, without what hangs on them.
+    /// The bytes of the entries themselves, without the heap data they own.
     pub(super) fn row_bytes(&self) -> usize {
         let entry = size_of::<(SmolStr, AttributeValue)>();
         match self {
             Self::Row(row) => row.capacity() * entry,
-            // Nodes of a tree are two thirds full or more, most of the time.
+            // Tree nodes are usually at least two thirds full.
             Self::Tree(tree) => tree.len() * (entry + entry / 2),
         }
     }

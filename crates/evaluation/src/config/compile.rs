@@ -1,5 +1,5 @@
-//! From the served text to the snapshot. Only what makes the config unusable as a whole is an
-//! error; whatever else is malformed becomes a warning and never matches.
+//! Compiles the served text into a snapshot. Only what makes the whole config unusable is an error;
+//! anything else malformed becomes a warning and never matches.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -24,7 +24,7 @@ use crate::attributes::AttributeValue;
 use crate::js::cast::VariableType;
 use crate::js::text::truthy;
 
-/// A snapshot, and warnings about its malformed parts.
+/// A snapshot, and warnings about malformed parts.
 #[derive(Debug)]
 pub struct Compiled {
     /// What decisions are made from.
@@ -35,10 +35,11 @@ pub struct Compiled {
     pub more_warnings: usize,
 }
 
-/// Parses and compiles a served config; the snapshot keeps the text. No text makes it panic.
+/// Parses and compiles a served config; the snapshot keeps the text. Never panics, whatever the
+/// text.
 ///
 /// # Errors
-/// The text as a whole is not a config; a malformed part of one becomes a warning.
+/// The text as a whole is not a config; a malformed part becomes a warning.
 pub fn compile(text: String, options: &CompileOptions) -> Result<Compiled, ConfigError> {
     if u32::try_from(text.len()).is_err() {
         return Err(ConfigError::TooLarge);
@@ -58,12 +59,13 @@ pub fn compile(text: String, options: &CompileOptions) -> Result<Compiled, Confi
         features: parts.features,
         goals: parts.goals,
         bucketing: *options,
+        withdrawn: false,
         text: text.into_boxed_str(),
     };
     Ok(Compiled { snapshot, warnings, more_warnings })
 }
 
-/// A number that no other snapshot of this process has. It is not 0.
+/// A number that no other snapshot of this process has, never 0.
 fn next_serial() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed).max(1)
@@ -84,7 +86,7 @@ struct Parts {
 
 impl<'a> Reader<'a> {
     fn compile(&mut self) -> Result<Parts, ConfigError> {
-        // A byte order mark is no part of the document.
+        // A byte order mark is not part of the document.
         let json = self.text.strip_prefix('\u{feff}').unwrap_or(self.text);
         let root: RootWire<'a> = serde_json::from_str(json).map_err(|error| match error.classify() {
             serde_json::error::Category::Data if !json.trim_start().starts_with('{') => {
@@ -123,6 +125,7 @@ impl<'a> Reader<'a> {
             self.each("experiences", &experiences, |this, path, raw| this.experience(path, raw, &referred));
         share_ids(&mut experiences);
         let experiences = Entities::new(experiences);
+        // Without the experience, which may run elsewhere or be over, nobody is bucketed into it: no reason to warn.
         for excluding in audiences.list.iter_mut().filter_map(|audience| audience.exclusion.as_mut()) {
             let found = experiences.find(&excluding.experience_key);
             excluding.experience = found.map(|at| experiences.list[at].home);
@@ -154,7 +157,7 @@ impl<'a> Reader<'a> {
         let raws = self.listed(list, section)?;
         Ok(Entities::new(self.each(section, &raws, |this, path, raw| {
             let wire = this.read_ruled(path, raw)?;
-            // Not to have rules and to have rules that never match are different for a goal.
+            // For a goal, having no rules differs from having rules that never match.
             let has_rules = wire.rules.truthy;
             Some(RuledEntity {
                 id: this.id(path, &wire.id)?,
@@ -178,7 +181,7 @@ impl<'a> Reader<'a> {
             id: self.id(path, &wire.id)?,
             key: wire.key.text_or_undefined(),
             permanent: matches!(&wire.kind.0, Some(AttributeValue::String(kind)) if kind == "permanent"),
-            // An excluding audience is decided without its rules.
+            // An exclusion audience is decided without its rules.
             rules: match exclusion {
                 Some(_) => RuleSet::default(),
                 None => self.rules(format_args!("{path}.rules"), wire.rules),
@@ -209,8 +212,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads an entity that others refer to. Were it left out when malformed, its absence could
-    /// open an experience to everybody; it stays and never matches.
+    /// Reads an entity that others refer to. If a malformed one were left out, its absence could
+    /// open an experience to everyone; it stays and never matches.
     fn read_ruled(&mut self, path: Arguments<'_>, raw: &'a RawValue) -> Option<RuledWire> {
         if let Some(wire) = self.read::<RuledWire>(path, raw) {
             return Some(wire);
@@ -222,7 +225,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Has every feature know the first with its key.
+/// Links every feature to the first one with its key.
 fn group(features: &mut Entities<Feature>) {
     for at in 0..features.list.len() {
         if features.list[at].group != Feature::NO_GROUP {
@@ -232,13 +235,13 @@ fn group(features: &mut Entities<Feature>) {
     }
 }
 
-/// The declarations by id; of an id that stands twice the last one counts, unlike anywhere else.
+/// The declarations by id. Unlike anywhere else, the last of a duplicate id wins.
 fn declared(features: &Entities<Feature>) -> HashMap<SmolStr, u32> {
     features.list.iter().enumerate().map(|(at, feature)| (feature.id.clone(), position(at))).collect()
 }
 
-/// Gives experiences with one id the variations of the first of them, and its decisions. The bucket
-/// of a visitor is that of the experience's own variations.
+/// Gives experiences that share an id the variations and the stored decisions of the first of them.
+/// A visitor is still bucketed by the experience's own variations.
 fn share_ids(experiences: &mut [Experience]) {
     let mut first_of: HashMap<SmolStr, (usize, Option<HashMap<SmolStr, u32>>)> =
         HashMap::with_capacity(experiences.len());
@@ -257,13 +260,13 @@ fn share_ids(experiences: &mut [Experience]) {
             }
         };
         experience.home = position(first);
-        // Without variations of its own an experience decides nobody.
+        // An experience without variations of its own buckets nobody.
         if experience.variations.is_empty() {
             continue;
         }
         let theirs = &before[first].variations;
         let ids = ids.get_or_insert_with(|| {
-            // From the end, so that the first of an id stays.
+            // In reverse, so that the first of a duplicate id wins.
             theirs.iter().enumerate().rev().map(|(at, one)| (one.id.clone(), position(at))).collect()
         });
         for edge in &mut experience.layout.edges {
@@ -274,12 +277,12 @@ fn share_ids(experiences: &mut [Experience]) {
     }
 }
 
-/// Notes with every feature which experiences can carry one of its key.
+/// Records for each feature key which experiences can carry it.
 fn carriers(features: &mut Entities<Feature>, experiences: &Entities<Experience>, keyed: &[u32]) {
     let mut carriers = vec![Vec::new(); features.list.len()];
     let mut next = 0;
     for at in keyed {
-        // An experience whose key stands again comes again, after itself.
+        // A duplicate key comes up again after the experience itself.
         if *at < next {
             continue;
         }
@@ -297,7 +300,7 @@ fn carriers(features: &mut Entities<Feature>, experiences: &Entities<Experience>
     }
 }
 
-/// What is declared of variables, by key; the first of a key counts.
+/// The declared types of variables by key; the first of a duplicate key wins.
 fn by_key(mut variables: Vec<(SmolStr, Option<VariableType>)>) -> Box<[(SmolStr, Option<VariableType>)]> {
     variables.sort_by(|(one, _), (other, _)| one.cmp(other));
     variables.dedup_by(|(later, _), (earlier, _)| later == earlier);

@@ -1,5 +1,5 @@
-//! The entities of a config in the shape in which they are evaluated. Ids and keys are cheap to
-//! clone into events.
+//! The entities of a config in the form that is evaluated. Ids and keys are cheap to clone into
+//! events.
 
 use std::sync::Arc;
 
@@ -12,27 +12,27 @@ use super::rules::RuleSet;
 use crate::js::cast::VariableType;
 use crate::murmur::Murmur3;
 
-/// Where an entity stands in the served text.
+/// Where an entity is in the served text.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     pub(super) start: u32,
     pub(super) end: u32,
 }
 
-/// What every entity has. A key that is not served is the text `undefined`, as in JavaScript.
+/// What every entity has. A missing key becomes `undefined`, as in JavaScript.
 pub(crate) trait Entity {
     fn id(&self) -> &str;
     fn key(&self) -> &str;
     fn span(&self) -> Span;
 }
 
-/// The entities of one kind in config order; lookups yield the first of a text.
+/// The entities of one kind in config order; a lookup finds the first with an id or key.
 pub(crate) struct Entities<T> {
     pub(super) list: Box<[T]>,
     by_key: Index,
     by_id: Index,
-    /// For each entity the next one with its id; empty where no id stands twice. References name the
-    /// first, so that they take the room of their text however many entities have one id.
+    /// For each entity the next one with the same id; empty if all ids are unique. References name
+    /// only the first, so their size does not grow with the number of duplicates.
     next_alike: Box<[u32]>,
 }
 
@@ -40,34 +40,34 @@ pub(crate) struct Entities<T> {
 pub struct Experience {
     /// The id, as text.
     pub id: SmolStr,
-    /// The key; `undefined` where none is served.
+    /// The key; `undefined` if the config has none.
     pub key: SmolStr,
-    /// Lists of keys name only what was served with a text.
+    /// Whether the key was served as a string; lists of keys match no other.
     pub has_text_key: bool,
     /// The name.
     pub name: Option<SmolStr>,
     pub(crate) standing: Standing,
-    /// The position of the first experience with this id, under which decisions are remembered.
+    /// The position of the first experience with this id, under which decisions are stored.
     pub home: u32,
     pub(crate) environment: Environment,
     pub(crate) place: Place,
     pub(crate) audiences: AudienceCheck,
-    /// Custom segments of which the visitor must have one, if there are any; the first of each id.
+    /// The custom segments of which the visitor needs one, if there are any; the first of each id.
     pub(crate) segments: Box<[u32]>,
-    /// Those of the first experience with this id, whichever of them this is.
+    /// Those of the first experience with this id.
     pub variations: Arc<[Variation]>,
     pub(crate) layout: Layout,
-    /// The hash of what precedes the visitor id.
+    /// The hash state before the visitor id.
     pub(crate) hash: Murmur3,
     pub(super) span: Span,
 }
 
-/// Whether an experience decides at all.
+/// Whether an experience can be decided at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Running,
     Archived,
-    /// Its id is `0`, `false` or empty, with which JavaScript decides nobody.
+    /// Its id is `0`, `false` or empty, which the JavaScript SDK never decides.
     NoId,
 }
 
@@ -75,19 +75,19 @@ pub(crate) enum Standing {
 pub(crate) enum Environment {
     Any,
     Named(SmolStr),
-    /// Something else than a text, as JavaScript would write it: no environment equals that.
+    /// Not a string: its JavaScript string form, which equals no environment.
     Nowhere(SmolStr),
 }
 
 /// Where an experience runs.
 pub(crate) enum Place {
     Anywhere,
-    /// At any of these locations and those alike; at none if the list is empty.
+    /// Any of these locations and their duplicates; none if the list is empty.
     Locations(Box<[u32]>),
     SiteArea(Box<RuleSet>),
 }
 
-/// The audiences of an experience, the first of each id by position; none means everybody.
+/// The audiences of an experience by position, the first of each id; an empty list passes everyone.
 pub(crate) struct AudienceCheck {
     pub(crate) audiences: Box<[u32]>,
     /// Whether all of them must match.
@@ -96,26 +96,26 @@ pub(crate) struct AudienceCheck {
 
 /// A variation of an experience.
 pub struct Variation {
-    /// Empty, and so never found, where the config gives none or `null`.
+    /// Empty, and so never found, if the config has none or `null`.
     pub id: SmolStr,
-    /// The key; empty where none is served.
+    /// The key; empty if the config has none.
     pub key: SmolStr,
     /// The name.
     pub name: Option<SmolStr>,
     /// The features that this variation carries, in the order of its changes.
     pub features: Box<[CarriedFeature]>,
-    /// Where the experience stands, and which of its variations this is.
+    /// Where the experience is in the text, and the index of the variation in it.
     pub(super) experience: Span,
     pub(super) at: u32,
 }
 
-/// A declared feature with the variables that a variation gives it.
+/// A declared feature with the values that a variation gives its variables.
 pub struct CarriedFeature {
     /// The position of the feature.
     pub feature: u32,
-    /// As [`Feature::group`].
+    /// See [`Feature::group`].
     pub group: u32,
-    /// In the order of their keys; `None` when the change has no variables at all.
+    /// Sorted by key; `None` if the change has no variables at all.
     pub variables: Option<Box<[Variable]>>,
 }
 
@@ -123,9 +123,9 @@ pub struct CarriedFeature {
 pub struct Variable {
     /// The key.
     pub key: SmolStr,
-    /// The value as its declared type, or as served where it cannot be cast.
+    /// The value as its declared type, or as served if it cannot be cast.
     pub value: Value,
-    /// The served value, where it differs; few casts change anything.
+    /// The served value if the cast changed it, which is rare.
     pub(super) served: Option<Box<Value>>,
 }
 
@@ -133,17 +133,17 @@ pub struct Variable {
 pub struct Feature {
     /// The id, as text.
     pub id: SmolStr,
-    /// The key; `undefined` where none is served.
+    /// The key; `undefined` if the config has none.
     pub key: SmolStr,
     /// The name.
     pub name: Option<SmolStr>,
-    /// By key, the first of each.
+    /// Sorted by key; the first of a duplicate key.
     pub(super) variables: Box<[(SmolStr, Option<VariableType>)]>,
-    /// The position of the first feature with this key, by which all features with one key are asked
-    /// for; [`NO_GROUP`](Self::NO_GROUP) where the key was not served as text.
+    /// The position of the first feature with this key, which stands for all of them;
+    /// [`NO_GROUP`](Self::NO_GROUP) if the key was not served as a string.
     pub group: u32,
-    /// Of the first of a group: the experiences with a variation that carries one of them, in the
-    /// order in which they are decided.
+    /// For the first of a group: the experiences with a variation that carries any of the group, in
+    /// the order in which they are decided.
     pub(super) carriers: Box<[u32]>,
     pub(super) span: Span,
 }
@@ -152,11 +152,11 @@ pub struct Feature {
 pub struct RuledEntity {
     /// The id, as text.
     pub id: SmolStr,
-    /// Whether the id is true to JavaScript, which overlooks goals and segments of any other.
+    /// Whether the id is truthy in JavaScript, which ignores goals and segments with any other.
     pub(crate) has_id: bool,
-    /// The key; `undefined` where none is served.
+    /// The key; `undefined` if the config has none.
     pub key: SmolStr,
-    /// Lists of keys name only what was served with a text.
+    /// Whether the key was served as a string; lists of keys match no other.
     pub(crate) has_text_key: bool,
     pub(crate) rules: Option<RuleSet>,
     pub(super) span: Span,
@@ -165,17 +165,17 @@ pub struct RuledEntity {
 pub(crate) struct Audience {
     pub(crate) id: SmolStr,
     pub(crate) key: SmolStr,
-    /// Not asked again of a visitor with a stored decision.
+    /// Not checked again for a visitor with a stored decision.
     pub(crate) permanent: bool,
     pub(crate) rules: RuleSet,
     pub(crate) exclusion: Option<Exclusion>,
     pub(super) span: Span,
 }
 
-/// Decides its audience alone, by the visitor's stored decision for another experience.
+/// The visitor's decision for another experience settles the audience alone.
 pub(crate) struct Exclusion {
     pub(crate) experience_key: SmolStr,
-    /// `None` when no experience has the key: nobody is bucketed into it.
+    /// `None` if no experience has the key: nobody is bucketed into it.
     pub(crate) experience: Option<u32>,
     pub(crate) negated: bool,
 }
@@ -207,7 +207,7 @@ impl<T: Entity> Entities<T> {
         next.into_boxed_slice()
     }
 
-    /// The entities with the id of this one, which is their first, in config order.
+    /// The entities with the id of `first`, which is the first of them, in config order.
     #[inline]
     pub(crate) fn alike(&self, first: u32) -> impl Iterator<Item = &T> {
         let mut at = first as usize;
@@ -216,6 +216,12 @@ impl<T: Entity> Entities<T> {
             at = self.next_alike.get(at).map_or(usize::MAX, |next| *next as usize);
             Some(entity)
         })
+    }
+
+    /// The number of distinct ids.
+    pub(super) fn distinct(&self) -> usize {
+        let is_first = |(at, entity): &(usize, &T)| self.find_id(entity.id()) == Some(*at);
+        self.list.iter().enumerate().filter(is_first).count()
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
@@ -258,7 +264,7 @@ impl Experience {
 }
 
 impl Feature {
-    /// Features whose key was not served as text.
+    /// The group of a feature whose key was not served as a string.
     pub const NO_GROUP: u32 = u32::MAX;
 }
 

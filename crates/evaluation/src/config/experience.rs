@@ -1,4 +1,4 @@
-//! Experiences with their variations: references resolved, buckets laid out, features carried.
+//! Experiences and their variations: resolves references, lays out buckets, attaches features.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Arguments;
@@ -8,13 +8,14 @@ use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
 use super::entity::{
-    Audience, AudienceCheck, CarriedFeature, Entities, Entity, Environment, Experience, Feature, Place,
-    RuledEntity, Span, Standing, Variable, Variation,
+    Audience, AudienceCheck, CarriedFeature, Entities, Environment, Experience, Feature, Place, RuledEntity,
+    Span, Standing, Variable, Variation,
 };
 use super::index::position;
 use super::layout::{Layout, Share};
 use super::reader::Reader;
-use super::shape::{ObjectWire, ValueWire};
+use super::shape::ObjectWire;
+use super::warning::Quoted;
 use super::wire::{ChangeWire, ExperienceWire, FeatureChangeWire, VariationWire};
 use crate::attributes::AttributeValue;
 use crate::js::cast::cast;
@@ -28,17 +29,8 @@ pub(super) struct Referred<'a> {
     pub(super) locations: &'a Entities<RuledEntity>,
     pub(super) segments: &'a Entities<RuledEntity>,
     pub(super) features: &'a Entities<Feature>,
-    /// The features that changes refer to, by their ids.
+    /// The features that changes can refer to, by id.
     pub(super) declared: HashMap<SmolStr, u32>,
-}
-
-/// Finds the entities that a list of ids names, in config order: the first of each id.
-fn named<T: Entity>(entities: &Entities<T>, ids: &[ValueWire]) -> Box<[u32]> {
-    let named = ids.iter().filter_map(ValueWire::text).filter_map(|id| entities.find_id(&id));
-    let mut positions: Vec<u32> = named.map(position).collect();
-    positions.sort_unstable();
-    positions.dedup();
-    positions.into_boxed_slice()
 }
 
 impl<'a> Reader<'a> {
@@ -51,22 +43,31 @@ impl<'a> Reader<'a> {
         let (wire, variations, is_whole) = self.read_experience(path, raw)?;
         let id = self.id(path, &wire.id)?;
         let locations = wire.locations.into_vec();
+        let no_location = "matches nowhere: no location has the id";
+        let [named] = self.named(format_args!("{path}.locations"), &locations, no_location, |id| {
+            [referred.locations.find_id(id)]
+        });
         let place = if !locations.is_empty() {
-            Place::Locations(named(referred.locations, &locations))
+            Place::Locations(named)
         } else if wire.site_area.truthy {
             Place::SiteArea(Box::new(self.rules(format_args!("{path}.site_area"), wire.site_area)))
         } else {
             Place::Anywhere
         };
         let audiences = wire.audiences.into_vec();
+        let no_audience = "restricts nobody: no audience or segment has the id";
+        let [audiences, segments] =
+            self.named(format_args!("{path}.audiences"), &audiences, no_audience, |id| {
+                [referred.audiences.find_id(id), referred.segments.find_id(id)]
+            });
         let matching = wire.settings.0.and_then(|settings| settings.matching_options.0);
         let all = matching.is_some_and(
             |matching| matches!(&matching.audiences.0, Some(AttributeValue::String(how)) if how == "all"),
         );
 
         let (variations, shares) = self.variations(path, self.span(raw), variations, referred);
-        // Without one of its variations the buckets of an experience would belong to other
-        // variations than they do elsewhere; nobody new is bucketed then.
+        // With a variation missing, the buckets would map to other variations than in other SDKs,
+        // so no new visitor is bucketed.
         let layout = if is_whole {
             Layout::new(&wire.version, shares, self.options.bucket_order)
         } else {
@@ -89,8 +90,8 @@ impl<'a> Reader<'a> {
                 _ => Environment::Any,
             },
             place,
-            audiences: AudienceCheck { audiences: named(referred.audiences, &audiences), all },
-            segments: named(referred.segments, &audiences),
+            audiences: AudienceCheck { audiences, all },
+            segments,
             variations,
             layout,
             hash: if self.options.exclude_experience_id_hash { hash } else { hash.update(id.as_bytes()) },
@@ -99,9 +100,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads an experience in one go; where that fails, its variations one by one, so that a malformed
-    /// one fails alone. Says whether every variation was read that is one: what is no object has no
-    /// place in a layout.
+    /// Parses an experience as a whole; if that fails, its variations one by one, so that only the
+    /// malformed ones fail. The flag says whether every variation was parsed; an entry that is not
+    /// an object has no place in a layout and does not count.
     fn read_experience(
         &mut self,
         path: Arguments<'_>,
@@ -139,12 +140,14 @@ impl<'a> Reader<'a> {
             let id = wire.id.non_null_text().unwrap_or_default();
             let variation = *first_of.entry(id.clone()).or_insert(position(variations.len()));
             shares.push(Share::new(id.clone(), &wire.id, &wire.status, &wire.traffic_allocation, variation));
-            let changes = wire.changes.0.into_iter().filter_map(|ObjectWire(change)| change);
+            let changes = wire.changes.0.into_iter().enumerate().filter_map(|(n, ObjectWire(change))| {
+                self.carried(format_args!("{path}.variations[{at}].changes[{n}]"), &change?, referred)
+            });
             variations.push(Variation {
                 id,
                 key: wire.key.text().unwrap_or_default(),
                 name: wire.name.text(),
-                features: changes.filter_map(|change| self.carried(path, at, &change, referred)).collect(),
+                features: changes.collect(),
                 experience,
                 at: position(at),
             });
@@ -155,17 +158,18 @@ impl<'a> Reader<'a> {
     fn carried(
         &mut self,
         path: Arguments<'_>,
-        variation: usize,
         change: &ChangeWire<'a>,
         referred: &Referred<'_>,
     ) -> Option<CarriedFeature> {
         if !matches!(&change.kind.0, Some(AttributeValue::String(kind)) if kind == "fullStackFeature") {
             return None;
         }
-        let wire: FeatureChangeWire =
-            self.read(format_args!("{path}.variations[{variation}].changes"), change.data?)?;
+        let wire: FeatureChangeWire = self.read(format_args!("{path}.data"), change.data?)?;
         let id = wire.feature_id.is_truthy().then(|| wire.feature_id.text())??;
-        let position = *referred.declared.get(&id)?;
+        let Some(&position) = referred.declared.get(&id) else {
+            self.warn(path, format_args!("not used: no feature has the id {}", Quoted(&id)));
+            return None;
+        };
         let feature = referred.features.list.get(position as usize)?;
         let declared = &feature.variables;
         let declared_as = |key: &SmolStr| {

@@ -1,16 +1,16 @@
-//! Finds an entity by its key or id: one probe into a table of positions.
+//! Finds an entity by key or id with one hash probe.
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::short::same;
 
-/// A position as it is kept. A text, and so what it holds, is shorter than 4 GiB.
+/// A position as it is stored. A text is under 4 GiB, so it holds fewer entities than that.
 pub(super) fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// An open-addressing table from text to position. The text itself stays in the entities, so that
-/// no key is stored twice; the first entity with a text wins.
+/// An open-addressing table from string to position. The strings stay in the entities, so no key is
+/// stored twice; the first entity with a string wins.
 #[derive(Default)]
 pub(crate) struct Index {
     /// Positions plus one; 0 is an empty slot. The length is a power of two, or zero.
@@ -20,8 +20,8 @@ pub(crate) struct Index {
 
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Probes for each text above which the texts were chosen to collide. At most half of the slots are
-/// taken, so that others need one or two.
+/// More probes per string than this mean that the strings were chosen to collide. The table is at
+/// most half full, so one or two are normal.
 const MOST_PROBES: usize = 16;
 
 impl Index {
@@ -31,7 +31,7 @@ impl Index {
         if texts.is_empty() {
             return Self::default();
         }
-        // Whoever chose texts that collide did not know a seed that is drawn now.
+        // Whoever chose colliding strings cannot have known a seed drawn now.
         let drawn = || RandomState::new().hash_one(SEED);
         Self::seeded(&texts, SEED, MOST_PROBES * texts.len())
             .or_else(|| Self::seeded(&texts, drawn(), MOST_PROBES * texts.len()))
@@ -39,7 +39,7 @@ impl Index {
             .unwrap_or_default()
     }
 
-    /// `None` where it takes more probes than that.
+    /// `None` if it takes more than `probes` probes.
     fn seeded(texts: &[&str], seed: u64, mut probes: usize) -> Option<Self> {
         let mut slots = vec![0_u32; (texts.len() * 2).next_power_of_two()].into_boxed_slice();
         let mask = slots.len() - 1;
@@ -60,7 +60,7 @@ impl Index {
         Some(Self { slots, seed })
     }
 
-    /// The first position whose text, as `text_at` tells it, is `text`.
+    /// The first position for which `text_at` gives `text`.
     pub(crate) fn find<'a>(&self, text: &str, text_at: impl Fn(usize) -> Option<&'a str>) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut slot = hash(text, self.seed) as usize & mask;
@@ -74,8 +74,8 @@ impl Index {
     }
 }
 
-/// A multiplicative hash over eight bytes at a time. Both halves of each product are kept, so that a
-/// difference in the last letter reaches the low bits, which choose the slot.
+/// A multiplicative hash over eight bytes at a time. Both halves of each product are kept, so that
+/// a difference in the last byte reaches the low bits, which choose the slot.
 fn hash(text: &str, seed: u64) -> u64 {
     let mut hash = seed ^ text.len() as u64;
     let mut add = |word: u64| {
@@ -90,7 +90,7 @@ fn hash(text: &str, seed: u64) -> u64 {
     for word in words {
         add(u64::from_le_bytes(*word));
     }
-    // The rest is read together with bytes before it, which needs no copy.
+    // The rest is read as an overlapping word, which needs no copy.
     if let Some(last) = bytes.last_chunk::<8>() {
         add(u64::from_le_bytes(*last));
     } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// Texts whose hashes by the usual seed end alike.
+    /// Strings whose hashes under the default seed end alike.
     fn colliding(count: usize) -> Vec<String> {
         let low = |text: &str| hash(text, SEED) & 0x1ff;
         let wanted = low("0");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_chosen_to_collide_are_found_all_the_same() {
+    fn texts_chosen_to_collide_are_still_found() {
         let keys = colliding(200);
         let index = Index::build(keys.iter().map(String::as_str));
         let looks = std::cell::Cell::new(0);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_first_of_each_text_and_nothing_else() {
+    fn the_index_finds_the_first_of_each_text_and_nothing_else() {
         let texts: Vec<String> = (0..500).map(|n| format!("key-{}", n % 400)).collect();
         let index = Index::build(texts.iter().map(String::as_str));
         let text_at = |position: usize| texts.get(position).map(String::as_str);

@@ -45,9 +45,9 @@ impl fmt::Display for EntityKind {
     }
 }
 
-/// The text named no kind of entity.
+/// The string names no kind of entity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no kind of entity")]
+#[error("unknown kind of entity `{0}`")]
 pub struct UnknownEntityKind(SmolStr);
 
 impl UnknownEntityKind {
@@ -58,7 +58,7 @@ impl UnknownEntityKind {
     }
 }
 
-/// Reads singular and plural names: `goal`, `goals`.
+/// Accepts singular and plural names: `goal`, `goals`.
 impl std::str::FromStr for EntityKind {
     type Err = UnknownEntityKind;
 

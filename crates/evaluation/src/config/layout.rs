@@ -1,4 +1,4 @@
-//! How the bucket space of an experience is divided among its variations, as edges known at load.
+//! Divides the bucket space of an experience among its variations, once per config.
 
 use smol_str::SmolStr;
 
@@ -7,10 +7,10 @@ use crate::attributes::AttributeValue;
 use crate::js::number::number;
 use crate::js::text::{array_index, truthy};
 
-/// The bucket space of the anchored layout, whatever the configured traffic is.
+/// The bucket space of the anchored layout, regardless of `max_traffic`.
 const ANCHORED_SPACE: f64 = 10_000.0;
 
-/// Experiences with a version above this one have the anchored layout.
+/// Experiences with a higher version have the anchored layout.
 const LAST_PACKED_VERSION: f64 = 11.0;
 
 /// In which order packed variations take their share of the bucket space.
@@ -18,23 +18,23 @@ const LAST_PACKED_VERSION: f64 = 11.0;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BucketOrder {
-    /// As the JavaScript SDK does: numeric ids first, ascending, whatever the order in the config.
+    /// As in the JavaScript SDK: numeric ids first, ascending, whatever the order in the config.
     #[default]
     JavaScript,
-    /// The order in the config, as the Python, PHP and Ruby SDKs do. With ids that are not
-    /// ascending, a visitor gets another variation than in JavaScript.
+    /// The order in the config, as in the Python, PHP and Ruby SDKs. Unless ids are ascending,
+    /// visitors get other variations than in JavaScript.
     Config,
 }
 
-/// What the application says about bucketing. The defaults are the official SDKs'.
+/// The application's bucketing options. The defaults are the official SDKs'.
 #[derive(Clone, Copy, Debug)]
 pub struct CompileOptions {
-    /// Hash the visitor id alone, so that a visitor has the same bucket in every experience. Default
-    /// false.
+    /// Hash the visitor id alone, which gives a visitor the same bucket in every experience.
+    /// Default false.
     pub exclude_experience_id_hash: bool,
     /// The seed of the hash. Default 9,999.
     pub hash_seed: u32,
-    /// How many buckets there are. Default 10,000.
+    /// The number of buckets. Default 10,000.
     pub max_traffic: u32,
     /// In which order variations take their share of the buckets.
     pub bucket_order: BucketOrder,
@@ -59,13 +59,13 @@ pub(crate) struct Layout {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayoutKind {
-    /// Active variations side by side: a change of one moves all that follow.
+    /// Active variations side by side: a change to one moves all that follow.
     Packed,
-    /// Every variation starts where the weights of all before it end, stopped ones included.
+    /// Each variation starts where the weights of all before it end, stopped ones included.
     Anchored,
 }
 
-/// A variation gets the buckets from `lower` up to, and without, `upper`.
+/// A variation owns the buckets from `lower`, inclusive, to `upper`, exclusive.
 #[derive(Clone, Copy)]
 pub(crate) struct Edge {
     pub(crate) lower: f64,
@@ -73,10 +73,10 @@ pub(crate) struct Edge {
     pub(crate) variation: u32,
 }
 
-/// What the layout reads of one variation.
+/// What the layout needs of one variation.
 pub(super) struct Share {
     id: SmolStr,
-    /// A variation whose id is false to JavaScript has no place in a layout.
+    /// A variation with a falsy id has no place in a layout.
     has_id: bool,
     active: bool,
     /// `None` when the field is missing.
@@ -86,7 +86,7 @@ pub(super) struct Share {
 }
 
 impl Edge {
-    /// The buckets of a variation that the experience of this id does not have.
+    /// Marks buckets whose variation the first experience with this id does not have.
     pub(crate) const NO_VARIATION: u32 = u32::MAX;
 }
 
@@ -107,7 +107,7 @@ impl Share {
         Self { id, has_id, active, weight: weight.0.as_ref().map(number), variation }
     }
 
-    /// Whether the variation may be selected at all.
+    /// Whether the variation can be selected at all.
     fn is_on(&self) -> bool {
         self.active && self.weight.is_none_or(|weight| weight > 0.0 || weight.is_nan())
     }
@@ -121,11 +121,12 @@ impl Layout {
 
     fn packed(shares: Vec<Share>, order: BucketOrder) -> Self {
         let mut packed: Vec<Share> = Vec::with_capacity(shares.len());
-        // The place among the packed ones, by variation.
+        // The index in `packed`, by variation.
         let mut places = vec![usize::MAX; shares.len()];
         for share in shares.into_iter().filter(|share| share.has_id && share.is_on()) {
             let Some(place) = places.get_mut(share.variation as usize) else { continue };
-            // A repeated id keeps its place and takes the last weight, as a property of an object.
+            // A repeated id keeps its place and takes the last weight, like a property of a
+            // JavaScript object.
             match packed.get_mut(*place) {
                 Some(known) => known.weight = share.weight,
                 None => {
@@ -145,7 +146,7 @@ impl Layout {
         for share in &packed {
             let lower = top;
             top += share.weight.unwrap_or(100.0) * 100.0;
-            // Nothing is below NaN: this variation and all after it are out of reach.
+            // Nothing is below NaN, so this variation and all after it are unreachable.
             if top.is_nan() {
                 break;
             }
@@ -197,7 +198,7 @@ mod tests {
         ValueWire(Some(json.into()))
     }
 
-    /// Running variations of these ids and weights.
+    /// Running variations with these ids and weights.
     fn layout(version: i32, order: BucketOrder, variations: &[(&str, f64)]) -> Layout {
         let shares = variations.iter().zip(0..).map(|((id, weight), position)| {
             let served = |number: f64| value(serde_json::json!(number));
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_anchored_layout_without_a_positive_total_selects_nobody() {
+    fn an_anchored_layout_without_positive_total_selects_nobody() {
         for weights in [[("a", 50.0), ("b", -50.0)], [("a", -50.0), ("b", 50.0)], [("a", 10.0), ("b", -50.0)]]
         {
             assert_eq!(edges(&layout(12, BucketOrder::JavaScript, &weights)), [], "{weights:?}");
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ids_that_are_array_indexes_come_first() {
+    fn only_array_index_ids_come_first() {
         let ids = ["x", "4294967295", "-1", "01", "", "4294967294", "7", "0"];
         let variations = ids.map(|id| (id, 10.0));
         let order = |order| {

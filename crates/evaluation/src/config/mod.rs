@@ -1,4 +1,4 @@
-//! The served config: parsed once, leniently, into the shape in which decisions are made.
+//! The served config: parsed once, leniently, into the form that decisions use.
 
 mod compile;
 mod entity;

@@ -1,4 +1,4 @@
-//! Reads the parts of a config one by one and keeps what is malformed about them.
+//! Reads a config part by part and collects warnings.
 
 use std::fmt::Arguments;
 
@@ -11,13 +11,13 @@ use super::index::position;
 use super::layout::CompileOptions;
 use super::rules::RuleSet;
 use super::shape::{ListWire, ObjectWire, ValueWire};
-use super::warning::{ConfigError, ConfigWarning};
+use super::warning::{ConfigError, ConfigWarning, Quoted};
 use super::wire::RulesWire;
 
-/// How many warnings of one config are told one by one; more are counted.
+/// How many warnings of one config are kept; the rest are only counted.
 pub(super) const WARNINGS_TOLD: usize = 10;
 
-/// A text, and what of it is malformed so far.
+/// A config text and its warnings so far.
 pub(super) struct Reader<'a> {
     pub(super) text: &'a str,
     pub(super) options: &'a CompileOptions,
@@ -26,7 +26,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Compiles the entities of one section that can be compiled.
+    /// Compiles the entities of one section and leaves out those that cannot be.
     pub(super) fn each<T>(
         &mut self,
         section: &str,
@@ -37,7 +37,8 @@ impl<'a> Reader<'a> {
         with_path.filter_map(|(at, raw)| compile(self, format_args!("{section}[{at}]"), raw)).collect()
     }
 
-    /// The items of a section. What JavaScript counts as no list has none, with a warning.
+    /// The items of a section. Anything that JavaScript does not treat as a list is empty, with a
+    /// warning.
     pub(super) fn listed(
         &mut self,
         list: ListWire<&'a RawValue>,
@@ -71,7 +72,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Tells of the first warnings and counts the rest: a config of flaws alone has one for every few bytes.
+    /// Keeps the first warnings and counts the rest: a config of nothing but flaws has one every
+    /// few bytes.
     pub(super) fn warn(&mut self, path: Arguments<'_>, message: Arguments<'_>) {
         if self.warnings.len() < WARNINGS_TOLD {
             self.warnings.push(ConfigWarning::new(path.to_string(), message.to_string()));
@@ -88,8 +90,33 @@ impl<'a> Reader<'a> {
         id
     }
 
+    /// The entities of each kind that a list of ids names, in config order: the first of each id, by `find`. Warns of an
+    /// id that names none.
+    pub(super) fn named<const KINDS: usize>(
+        &mut self,
+        path: Arguments<'_>,
+        ids: &[ValueWire],
+        message: &str,
+        find: impl Fn(&str) -> [Option<usize>; KINDS],
+    ) -> [Box<[u32]>; KINDS] {
+        let mut named = [const { Vec::new() }; KINDS];
+        for (at, id) in ids.iter().enumerate() {
+            let Some(id) = id.text() else { continue };
+            let found = find(&id);
+            if found.iter().all(Option::is_none) {
+                self.warn(format_args!("{path}[{at}]"), format_args!("{message} {}", Quoted(&id)));
+            }
+            named.iter_mut().zip(found).for_each(|(named, found)| named.extend(found.map(position)));
+        }
+        named.map(|mut positions| {
+            positions.sort_unstable();
+            positions.dedup();
+            positions.into_boxed_slice()
+        })
+    }
+
     pub(super) fn span(&self, raw: &'a RawValue) -> Span {
-        // The value borrows from the text, so the difference of the addresses is its place.
+        // The value borrows from the text, so the difference of the addresses is its offset.
         let start = raw.get().as_ptr().addr() - self.text.as_ptr().addr();
         Span { start: position(start), end: position(start + raw.get().len()) }
     }

@@ -1,4 +1,4 @@
-//! Rule sets in the shape in which they are evaluated: operands lowered, parsed and compiled once.
+//! Rule sets in the form that is evaluated: operands lowercased, parsed and compiled once.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,19 +14,19 @@ use crate::js::number::numeric_text;
 use crate::js::regex::Pattern;
 use crate::js::text::{has_text, is_white, lowered, text, truthy};
 
-/// The rule type of an item that asks whether the visitor is bucketed into another experience.
+/// The rule type that asks whether the visitor is bucketed into another experience.
 const EXCLUSION: &str = "bucketed_into_experience_key";
 
-/// Any of the branches, all of their blocks, any of the items of each. An empty level is false, and
-/// so is a level that was not a list of objects.
+/// Any branch, all of its blocks, any item of each. An empty level is false, and so is one that was
+/// not a list of objects.
 ///
-/// The tree is laid out in a row: each item knows where its answer leads, always onwards.
+/// The tree is flattened: each item knows where its outcome leads, always forward.
 pub(crate) struct RuleSet {
     pub(crate) items: Box<[Item]>,
     pub(crate) start: Next,
 }
 
-/// Where an answer leads: to the item of this position, or to the end.
+/// Where an outcome leads: to the item at this position, or to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Next(pub(crate) u32);
 
@@ -47,9 +47,9 @@ impl Default for RuleSet {
 pub(crate) struct Item {
     pub(crate) if_matched: Next,
     pub(crate) if_missed: Next,
-    /// Which branch, which block of it, which item of the block.
+    /// The indices of the branch, of its block and of the item in that block.
     pub(crate) place: [u32; 3],
-    /// `None` when the served key is no text: such an item finds no attribute.
+    /// `None` if the served key is not a string: no attribute is found for such an item.
     pub(crate) key: Option<Box<str>>,
     pub(crate) hint: Hint,
     pub(crate) negated: bool,
@@ -61,13 +61,14 @@ pub(crate) struct Item {
 
 /// What an item asks of the attribute.
 pub(crate) enum Test {
-    /// The operand in lower case, and as it is.
+    /// The operand in lower case, and as served.
     Equals(Box<str>, Box<EqualsOperand>),
-    /// `equals` of an operand that has no text: no list holds it, and nothing else compares with it.
+    /// `equals` with an operand that has no string form: no list contains it, and nothing else
+    /// equals it.
     EqualsNothing,
     Order(Operand),
     OrderOrEqual(Operand),
-    /// `contains` of nothing but white space.
+    /// `contains` with an operand of only white space.
     Anything,
     Contains(Box<str>),
     StartsWith(Box<str>),
@@ -76,7 +77,7 @@ pub(crate) enum Test {
     Regex(Box<Pattern>),
     Exists,
     DoesNotExist,
-    /// False, and not negated: the item is malformed, or its pattern is.
+    /// False even when negated: the item or its pattern is malformed.
     Never(Flaw),
 }
 
@@ -93,7 +94,7 @@ pub(crate) enum Flaw {
 }
 
 pub(crate) struct EqualsOperand {
-    /// The operand as text with its case, which the keys of an object are compared with.
+    /// The operand as a string in its original case, which object keys are compared with.
     pub(crate) exact: Box<str>,
     pub(crate) value: AttributeValue,
 }
@@ -103,7 +104,7 @@ pub(crate) enum Operand {
     Number(f64),
     Bool(bool),
     Text(Box<str>),
-    /// `null`, a list or an object, which JavaScript counts as one type.
+    /// `null`, a list or an object, which JavaScript treats as one type.
     Object(Box<AttributeValue>),
 }
 
@@ -125,7 +126,7 @@ pub(crate) enum MatchType {
     Unknown,
 }
 
-/// An audience that excludes, or asks for, visitors of another experience.
+/// An audience that excludes, or requires, visitors of another experience.
 pub(crate) struct ExclusionWire {
     pub(crate) experience_key: SmolStr,
     pub(crate) negated: bool,
@@ -170,8 +171,8 @@ impl MatchType {
         }
     }
 
-    /// Whether the type has an answer for an attribute that is not there; all others are then
-    /// false, negated or not. `not_exists`, of all, is one of those others.
+    /// Whether the type has an answer for an absent attribute; all others are then false, negated
+    /// or not. `not_exists`, of all types, is one of those.
     pub(crate) const fn answers_for_absent(self) -> bool {
         matches!(self, Self::Exists | Self::DoesNotExist)
     }
@@ -180,7 +181,7 @@ impl MatchType {
 impl RuleSet {
     pub(super) fn compile(rules: RulesWire) -> Self {
         let mut items: Vec<Item> = Vec::new();
-        // The items of each block of each branch, as they lie in the row.
+        // The items of each block of each branch, as ranges of the flat list.
         let mut branches: Vec<Vec<Range<usize>>> = Vec::new();
         for branch in objects(rules.set.map(|set| set.branches)) {
             let mut blocks = Vec::new();
@@ -193,11 +194,11 @@ impl RuleSet {
             }
             branches.push(blocks);
         }
-        // From the end, so that what comes after is known.
+        // Backwards, so that what follows is known.
         let mut start = Next::MISSED;
         for blocks in branches.iter().rev() {
             let next_branch = start;
-            // A branch without a block does not match.
+            // A branch without blocks does not match.
             let mut next_block = if blocks.is_empty() { next_branch } else { Next::MATCHED };
             for block in blocks.iter().rev() {
                 let mut next_item = next_branch;
@@ -212,7 +213,7 @@ impl RuleSet {
         Self { items: items.into_boxed_slice(), start }
     }
 
-    /// The items that never match, with their place, for warnings.
+    /// The items that never match, with their paths, for warnings.
     pub(super) fn flaws(&self) -> impl Iterator<Item = (ItemPath, Flaw)> {
         self.items.iter().filter_map(|item| match item.test {
             Test::Never(flaw) => Some((ItemPath(item.place), flaw)),
@@ -221,7 +222,7 @@ impl RuleSet {
     }
 }
 
-/// Where an item stands in its rule set, as text.
+/// The path of an item in its rule set, as text.
 pub(crate) struct ItemPath(pub(crate) [u32; 3]);
 
 impl fmt::Display for ItemPath {
@@ -235,8 +236,8 @@ fn objects<T>(list: Option<ListWire<ObjectWire<T>>>) -> impl Iterator<Item = Opt
     list.unwrap_or_default().into_vec().into_iter().map(|ObjectWire(object)| object)
 }
 
-/// The first exclusion item of the tree, which then decides its audience alone. Only the presence
-/// of the rule type counts: the item itself is not checked.
+/// The first exclusion item of the tree, which settles its audience alone. Only the rule type
+/// counts: the item itself is not checked.
 pub(super) fn exclusion(set: &OrWire) -> Option<ExclusionWire> {
     let items =
         each(&set.branches).flat_map(|branch| each(&branch.branches)).flat_map(|block| each(&block.items));
@@ -257,7 +258,7 @@ fn each<T>(list: &ListWire<ObjectWire<T>>) -> impl Iterator<Item = &T> {
 }
 
 impl Item {
-    /// Where its answers lead is found out when the whole set is known.
+    /// Its jumps are filled in when the whole set is known.
     fn compile(item: Option<ItemWire>, place: [u32; 3]) -> Self {
         let (if_matched, if_missed) = (Next::MISSED, Next::MISSED);
         let Some(item) = item else {
@@ -310,7 +311,7 @@ impl Test {
                 (MatchType::Equals | MatchType::EqualsNumber | MatchType::Matches, _) => {
                     return Self::EqualsNothing;
                 }
-                // These do not ask for its text.
+                // These ignore the operand's string form.
                 (MatchType::NotExists | MatchType::Unknown, _)
                 | (MatchType::IsIn, AttributeValue::Object(_)) => {}
                 _ => return Self::Never(Flaw::NoText),
@@ -350,7 +351,7 @@ impl Test {
                 None => Self::Never(Flaw::Pattern),
             },
             MatchType::Exists => Self::Exists,
-            // Their answers differ only for an absent attribute, which is decided before the test.
+            // They differ only for an absent attribute, which is handled before the test.
             MatchType::NotExists | MatchType::DoesNotExist => Self::DoesNotExist,
             MatchType::Unknown => Self::Never(Flaw::MatchType),
         }
@@ -358,10 +359,10 @@ impl Test {
 }
 
 impl Test {
-    /// Whether the test writes this attribute as text.
+    /// Whether the test needs the attribute's string form.
     pub(crate) const fn asks_for_text(&self, value: &AttributeValue) -> bool {
         match self {
-            // Elements of a list and names of an object are compared as they are.
+            // List elements and object keys are compared as they are.
             Self::Equals(..) | Self::EqualsNothing => {
                 !matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_))
             }

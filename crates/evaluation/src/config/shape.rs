@@ -1,4 +1,4 @@
-//! Readers that take any JSON type where one is expected and remember what came instead.
+//! Deserializers that accept any JSON type and remember what came in place of the expected one.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -14,29 +14,29 @@ use smol_str::SmolStr;
 use crate::attributes::{AttributeValue, Attributes};
 use crate::js::text::{array_index, text, truthy};
 
-/// Any JSON value, or none: a missing field and a `null` are not the same to JavaScript.
+/// Any JSON value, or none: JavaScript distinguishes a missing field from a `null`.
 #[derive(Default)]
 pub(super) struct ValueWire(pub(super) Option<AttributeValue>);
 
-/// A list, or how it fails to be one.
+/// A list, or what came instead.
 #[derive(Default)]
 pub(super) enum ListWire<T> {
     #[default]
     Absent,
     Items(Vec<T>),
-    /// Something that JavaScript counts as no list at all: what is false to it, or an empty object.
+    /// Something that JavaScript does not treat as a list: a falsy value or an empty object.
     Blank,
     NotAList,
 }
 
-/// The items of a list, or the values of an object in the order in which JavaScript goes through them.
+/// The items of a list, or the values of an object in JavaScript's property order.
 #[derive(Default)]
 pub(super) struct ItemsWire<T>(pub(super) Vec<T>);
 
-/// An object, or `None` for a missing field and for every other JSON type.
+/// An object; `None` for a missing field and for any other JSON type.
 pub(super) struct ObjectWire<T>(pub(super) Option<T>);
 
-/// The pairs of an object; the last of a repeated key wins.
+/// The entries of an object; the last of a repeated key wins.
 #[derive(Default)]
 pub(super) struct PairsWire(pub(super) Option<BTreeMap<SmolStr, Value>>);
 
@@ -47,17 +47,17 @@ impl<T> Default for ObjectWire<T> {
 }
 
 impl ValueWire {
-    /// Whether the value is a text, and not only written as one.
+    /// Whether the value was served as a string.
     pub(super) const fn is_text(&self) -> bool {
         matches!(&self.0, Some(AttributeValue::String(_)))
     }
 
-    /// Whether JavaScript counts the value as true; a missing field is false.
+    /// Whether the value is truthy in JavaScript; a missing field is not.
     pub(super) fn is_truthy(&self) -> bool {
         self.0.as_ref().is_some_and(truthy)
     }
 
-    /// The value as JavaScript text, unless the field is missing.
+    /// The value as a JavaScript string, unless the field is missing.
     pub(super) fn text(&self) -> Option<SmolStr> {
         match &self.0 {
             Some(AttributeValue::String(text)) => Some(text.clone()),
@@ -66,12 +66,12 @@ impl ValueWire {
         }
     }
 
-    /// The value as text, unless it is `null` or missing.
+    /// The value as a string, unless it is `null` or missing.
     pub(super) fn non_null_text(&self) -> Option<SmolStr> {
         self.text().filter(|_| !matches!(self.0, Some(AttributeValue::Null)))
     }
 
-    /// The value as JavaScript text, which a missing field has, too.
+    /// The value as a JavaScript string; a missing field becomes `undefined`.
     pub(super) fn text_or_undefined(&self) -> SmolStr {
         self.text().unwrap_or(const { SmolStr::new_static("undefined") })
     }
@@ -86,7 +86,7 @@ impl<T> ListWire<T> {
     }
 }
 
-/// Which JSON shape a reader takes; whatever else comes is drained and becomes `other`.
+/// The JSON type that a reader accepts; any other is skipped and becomes `other`.
 pub(super) trait Shape<'de>: Sized {
     fn scalar(value: AttributeValue) -> Self;
 

@@ -1,4 +1,4 @@
-//! The compiled config: immutable, shared by every evaluation until the next one replaces it.
+//! The compiled config: immutable, shared by all evaluations until the next one replaces it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,11 +11,11 @@ use super::kind::EntityKind;
 use super::layout::CompileOptions;
 use super::wire::VariationsWire;
 
-/// One config, compiled. It never changes; a refresh publishes another one.
+/// One compiled config. It never changes; a refresh publishes a new one.
 pub struct ConfigSnapshot {
     pub(super) serial: u32,
-    /// The experiences to decide when all are asked for, in config order: a key that stands twice
-    /// means the first both times, as in the official SDK.
+    /// The experiences to decide when all are requested, in config order: a duplicate key means the
+    /// first experience each time, as in the official SDK.
     pub(super) keyed: Box<[u32]>,
     pub(super) text: Box<str>,
     pub(super) account_id: SmolStr,
@@ -26,8 +26,10 @@ pub struct ConfigSnapshot {
     pub(super) segments: Entities<RuledEntity>,
     pub(super) features: Entities<Feature>,
     pub(super) goals: Entities<RuledEntity>,
-    /// The options of the bucket value.
+    /// The bucketing options.
     pub(super) bucketing: CompileOptions,
+    /// Whether its experiences and features were removed, see [`SnapshotExt::withdrawn`].
+    pub(super) withdrawn: bool,
 }
 
 /// How many entities of each kind a config holds.
@@ -48,8 +50,8 @@ pub struct EntityCounts {
     pub goals: usize,
 }
 
-/// What a new config changes, per kind of entity. Entities are told apart by id and compared as
-/// served.
+/// What a new config changes, per kind of entity. Entities are matched by id and compared as
+/// JSON values, whatever the order of their fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ConfigChanges {
@@ -85,6 +87,15 @@ impl ConfigChanges {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether at most a third of the previous config's experiences are gone; `config` is the new
+    /// one.
+    #[must_use]
+    pub fn keeps_two_thirds(&self, config: &ConfigSnapshot) -> bool {
+        let ChangeCounts { added, removed, .. } = self.experiences;
+        let before = (config.experiences.distinct() + removed).saturating_sub(added);
+        removed.saturating_mul(3) <= before
+    }
 }
 
 impl ConfigSnapshot {
@@ -98,6 +109,12 @@ impl ConfigSnapshot {
     #[must_use]
     pub fn project_id(&self) -> &str {
         &self.project_id
+    }
+
+    /// The JSON text, as served. A snapshot keeps it anyway, so this costs nothing.
+    #[must_use]
+    pub fn served_text(&self) -> &str {
+        &self.text
     }
 
     /// How many entities of each kind there are.
@@ -128,19 +145,19 @@ impl ConfigSnapshot {
         self.goals.list.iter().map(|goal| goal.key.as_str())
     }
 
-    /// The audiences with the id of this one, which is their first.
+    /// The audiences with the id of `first`, which is the first of them.
     #[inline]
     pub(crate) fn audiences_alike(&self, first: u32) -> impl Iterator<Item = &Audience> {
         self.audiences.alike(first)
     }
 
-    /// The locations with the id of this one, which is their first.
+    /// The locations with the id of `first`, which is the first of them.
     #[inline]
     pub(crate) fn locations_alike(&self, first: u32) -> impl Iterator<Item = &RuledEntity> {
         self.locations.alike(first)
     }
 
-    /// The segments with the id of this one, which is their first.
+    /// The segments with the id of `first`, which is the first of them.
     pub(crate) fn segments_alike(&self, first: u32) -> impl Iterator<Item = &RuledEntity> {
         self.segments.alike(first)
     }
@@ -154,19 +171,28 @@ impl ConfigSnapshot {
         self.bucketing.max_traffic
     }
 
-    /// A visitor's hash by the `murmur3` crate: the independent check of the SDK's own.
+    /// A visitor's hash by the `murmur3` crate, to check the SDK's own implementation.
     pub(crate) fn reference_hash(&self, experience_id: &str, visitor_id: &str) -> Option<u32> {
         let experience_id = if self.bucketing.exclude_experience_id_hash { "" } else { experience_id };
         let text = format!("{experience_id}{visitor_id}");
         murmur3::murmur3_32(&mut text.as_bytes(), self.bucketing.hash_seed).ok()
     }
 
-    /// The value of a part of the text; `null` when it is nested too deeply to be built.
+    /// Parses a part of the text; `null` if it is nested too deeply.
     pub(super) fn served(&self, span: Span) -> Value {
         serde_json::from_str(self.slice(span)).unwrap_or(Value::Null)
     }
 
-    /// The value of one variation of an experience.
+    /// One field of an entity, as served; `null` if it is missing or nested too deeply to be
+    /// parsed.
+    pub(crate) fn served_field(&self, entity: &impl Entity, name: &str) -> Value {
+        match self.served(entity.span()) {
+            Value::Object(mut fields) => fields.remove(name).unwrap_or(Value::Null),
+            _ => Value::Null,
+        }
+    }
+
+    /// The JSON of one variation of an experience.
     pub(super) fn served_variation(&self, experience: Span, at: usize) -> Value {
         let read = serde_json::from_str::<VariationsWire<'_>>(self.slice(experience));
         let text = read.ok().and_then(|read| read.variations.into_vec().get(at).map(|raw| raw.get()));
@@ -186,13 +212,13 @@ impl ConfigSnapshot {
             before.list.iter().rev().map(|entity| (entity.id(), previous.slice(entity.span()))).collect();
         let mut counts = ChangeCounts::default();
         for (position, entity) in now.list.iter().enumerate() {
-            // A repeated id counts once, by the entity that lookups find.
+            // A duplicate id counts once, as the entity that lookups find.
             if now.find_id(entity.id()) != Some(position) {
                 continue;
             }
             match left.remove(entity.id()) {
                 None => counts.added += 1,
-                Some(text) if text != self.slice(entity.span()) => counts.changed += 1,
+                Some(text) if !is_same(text, self.slice(entity.span())) => counts.changed += 1,
                 Some(_) => {}
             }
         }
@@ -201,53 +227,79 @@ impl ConfigSnapshot {
     }
 }
 
-/// What an engine looks up in a [`ConfigSnapshot`], mostly by position. Kept off the type, so that a crate
-/// that re-exports the type does not promise these methods.
-pub trait SnapshotExt {
-    /// Identifies this snapshot among all of the process, until 2^32 have been compiled; never 0.
+/// What an engine looks up in a [`ConfigSnapshot`], mostly by position. Kept off the type, so that
+/// a crate that re-exports the type does not promise these methods.
+pub trait SnapshotExt: Sized {
+    /// This config without its experiences and features, so that it decides nothing; the goals
+    /// remain.
+    #[must_use]
+    fn withdrawn(self) -> Self;
+
+    /// Whether this config decides nothing because it was withdrawn.
+    fn is_withdrawn(&self) -> bool;
+
+    /// Identifies this snapshot within the process, until 2^32 have been compiled; never 0.
     fn serial(&self) -> u32;
 
     /// Whether any custom segments are declared.
     fn has_segments(&self) -> bool;
 
-    /// The experiences to decide when all are asked for, by position.
+    /// The experiences to decide when all are requested, by position.
     fn keyed_experiences(&self) -> impl ExactSizeIterator<Item = usize>;
 
-    /// The experiences with a variation that carries a feature with the key of this one, by position.
+    /// The positions of the experiences with a variation that carries a feature with this feature's
+    /// key.
     fn carriers(&self, feature: usize) -> impl ExactSizeIterator<Item = usize>;
 
     /// The experiences, in config order.
     fn experiences(&self) -> &[Experience];
 
-    /// The position of the first experience with that key.
+    /// The position of the first experience with this key.
     fn experience_index(&self, key: &str) -> Option<usize>;
 
-    /// The position of the first experience with that id.
+    /// The position of the first experience with this id.
     fn experience_index_by_id(&self, id: &str) -> Option<usize>;
 
     /// The features, in config order.
     fn features(&self) -> &[Feature];
 
-    /// The position of the first feature with that key.
+    /// The position of the first feature with this key.
     fn feature_index(&self, key: &str) -> Option<usize>;
 
     /// The goals, in config order.
     fn goals(&self) -> &[RuledEntity];
 
-    /// The position of the first goal with that key, unless its id is falsy in JavaScript.
+    /// The position of the first goal with this key, unless its id is falsy in JavaScript.
     fn goal_index(&self, key: &str) -> Option<usize>;
 
-    /// The first entity with that key, as served; parses its text on every call.
+    /// The first entity with this key, as served; parses its text on every call.
     fn entity(&self, kind: EntityKind, key: &str) -> Option<Value>;
 
-    /// The first entity with that id, as served; parses its text on every call.
+    /// The first entity with this id, as served; parses its text on every call.
     fn entity_by_id(&self, kind: EntityKind, id: &str) -> Option<Value>;
 
     /// What changed between `previous` and this config.
     fn changes_from(&self, previous: &Self) -> ConfigChanges;
+
+    /// What changed if there was no previous config.
+    fn all_added(&self) -> ConfigChanges;
 }
 
 impl SnapshotExt for ConfigSnapshot {
+    fn withdrawn(self) -> Self {
+        Self {
+            withdrawn: true,
+            keyed: Box::default(),
+            experiences: Entities::new(Vec::new()),
+            features: Entities::new(Vec::new()),
+            ..self
+        }
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.withdrawn
+    }
+
     #[inline]
     fn serial(&self) -> u32 {
         self.serial
@@ -338,21 +390,39 @@ impl SnapshotExt for ConfigSnapshot {
             goals: self.changes(&self.goals, previous, &previous.goals),
         }
     }
+
+    fn all_added(&self) -> ConfigChanges {
+        let added = |added| ChangeCounts { added, ..ChangeCounts::default() };
+        ConfigChanges {
+            experiences: added(self.experiences.distinct()),
+            audiences: added(self.audiences.distinct()),
+            locations: added(self.locations.distinct()),
+            segments: added(self.segments.distinct()),
+            features: added(self.features.distinct()),
+            goals: added(self.goals.distinct()),
+        }
+    }
 }
 
 impl Variation {
-    /// The variation as served, with the fields that evaluation does not read.
+    /// The variation as served, including the fields that evaluation does not read.
     #[must_use]
     pub fn raw(&self, snapshot: &ConfigSnapshot) -> Value {
         snapshot.served_variation(self.experience, self.at as usize)
     }
 }
 
+/// Whether two JSON texts say the same, however they are written. What cannot be parsed is no more than its text.
+fn is_same(before: &str, now: &str) -> bool {
+    let value = |text| serde_json::from_str::<Value>(text).ok();
+    before == now || value(before).is_some_and(|before| value(now) == Some(before))
+}
+
 fn span_at<T: Entity>(entities: &Entities<T>, position: Option<usize>) -> Option<Span> {
     entities.list.get(position?).map(Entity::span)
 }
 
-/// Ids and counts only.
+/// Shows ids and counts only.
 impl fmt::Debug for ConfigSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConfigSnapshot")

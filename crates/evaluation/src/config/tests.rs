@@ -1,4 +1,4 @@
-//! What becomes of configs that are broken, odd, or replaced.
+//! Configs that are malformed, odd, or replaced.
 
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ fn decide(snapshot: &ConfigSnapshot, key: &str) -> Result<Decision, Undecided> {
 }
 
 #[test]
-fn a_config_that_cannot_be_used_at_all_says_why() {
+fn an_unusable_config_says_why() {
     let cases = [
         ("", "config_not_json"),
         ("{", "config_not_json"),
@@ -89,7 +89,7 @@ fn a_config_that_cannot_be_used_at_all_says_why() {
 }
 
 #[test]
-fn a_byte_order_mark_null_lists_and_repeated_sections_are_read_as_javascript_does() {
+fn odd_json_is_read_as_javascript_reads_it() {
     let text = "\u{feff}{\"goals\":[{\"id\":\"g1\",\"key\":\"old\"}],\"account_id\":\"1\",\"features\":null,\
                 \"project\":{\"id\":2},\"error\":false,\"goals\":[{\"id\":\"g2\",\"key\":\"new\"}]}";
     let snapshot = compile(text).unwrap().snapshot;
@@ -99,7 +99,7 @@ fn a_byte_order_mark_null_lists_and_repeated_sections_are_read_as_javascript_doe
 }
 
 #[test]
-fn a_section_that_is_no_list_to_javascript_is_empty_with_a_warning() {
+fn a_section_that_is_not_a_list_is_empty_with_a_warning() {
     for blank in [json!(false), json!(0), json!(""), json!({})] {
         let compiled = compile(with(json!({"goals": blank})).to_string()).unwrap();
         let warnings: Vec<_> = compiled.warnings.iter().map(ToString::to_string).collect();
@@ -113,7 +113,7 @@ fn no_text_panics() {
     for end in 0..whole.len() {
         assert!(compile(&whole[..end]).is_err());
     }
-    // Every byte replaced by others that turn types and structure around.
+    // Replaces each byte with ones that change types and structure.
     for at in 0..whole.len() {
         for with in ["0", "\"", "{", "]", "null", ",", "-", "\\u0000", "[[["] {
             let text = format!("{}{with}{}", &whole[..at], &whole[at + 1..]);
@@ -129,7 +129,7 @@ fn no_text_panics() {
 }
 
 #[test]
-fn what_nests_too_deeply_fails_alone() {
+fn an_item_nested_too_deeply_fails_alone() {
     let deep = format!("{}1{}", "[".repeat(300_000), "]".repeat(300_000));
     let mut config = rich();
     config["unknown"] = json!("@deep");
@@ -139,7 +139,7 @@ fn what_nests_too_deeply_fails_alone() {
     let compiled = compile(ignored).unwrap();
     assert_eq!(compiled.warnings, []);
     assert!(matches!(decide(&compiled.snapshot, "first"), Ok(Decision { .. })));
-    // Such a part cannot be handed out, and does not have to be.
+    // Such a part cannot be returned, and need not be.
     assert_eq!(compiled.snapshot.experiences()[0].variations[0].raw(&compiled.snapshot), Value::Null);
 
     let mut config = rich();
@@ -167,7 +167,7 @@ fn a_broken_audience_closes_its_experience() {
 }
 
 #[test]
-fn a_broken_variation_leaves_nobody_in_the_buckets_of_another() {
+fn a_broken_variation_moves_nobody_to_another() {
     let mut config = rich();
     config["experiences"][0]["variations"][1] = json!("@twice");
     let twice = config.to_string().replace("\"@twice\"", "{\"id\":\"v2\",\"id\":\"v2\"}");
@@ -178,7 +178,7 @@ fn a_broken_variation_leaves_nobody_in_the_buckets_of_another() {
 }
 
 #[test]
-fn a_stranger_among_variations_leaves_the_others_their_buckets() {
+fn a_non_object_variation_leaves_the_others_their_buckets() {
     for stranger in [json!(null), json!(5), json!("v2"), json!([])] {
         let mut config = rich();
         let whole = compile(config.to_string()).unwrap().snapshot;
@@ -194,12 +194,13 @@ fn a_stranger_among_variations_leaves_the_others_their_buckets() {
 }
 
 #[test]
-fn malformed_items_are_named_and_never_match() {
+fn malformed_items_are_reported_and_never_match() {
     let item =
         json!({"key": "plan", "value": "(", "matching": {"match_type": "regexMatches", "negated": true}});
     let mut config = rich();
     config["segments"][0]["rules"] = rules(&item);
     config["features"] = json!([5, {"key": "no id"}]);
+    config["experiences"] = json!([]);
     let compiled = compile(config.to_string()).unwrap();
     let warnings: Vec<_> = compiled.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -215,7 +216,30 @@ fn malformed_items_are_named_and_never_match() {
 }
 
 #[test]
-fn every_flaw_of_an_item_is_told_apart_and_never_matches() {
+fn a_reference_to_nothing_is_a_warning() {
+    let mut config = rich();
+    let experience = &mut config["experiences"][0];
+    experience["audiences"] = json!(["a1", "s1", 9]);
+    experience["locations"] = json!(["gone\n", "l1"]);
+    experience["variations"][0]["changes"][0]["data"]["feature_id"] = json!("8".repeat(50));
+    let item = json!({"rule_type": "bucketed_into_experience_key", "value": "old"});
+    config["audiences"] = json!([5, {"id": "a1", "key": "pro", "rules": rules(&item)}]);
+    let compiled = compile(config.to_string()).unwrap();
+    let warnings: Vec<_> = compiled.warnings.iter().map(ToString::to_string).collect();
+    let cut = format!("{:?}\u{2026}", "8".repeat(40));
+    assert_eq!(
+        warnings,
+        [
+            "audiences[0]: not used: it is not an object",
+            r#"experiences[0].locations[0]: matches nowhere: no location has the id "gone\n""#,
+            r#"experiences[0].audiences[2]: restricts nobody: no audience or segment has the id "9""#,
+            &format!("experiences[0].variations[0].changes[0]: not used: no feature has the id {cut}"),
+        ]
+    );
+}
+
+#[test]
+fn every_defect_of_an_item_is_distinct_and_never_matches() {
     let matching = json!({"match_type": "equals", "negated": true});
     let cases = [
         (json!(5), "the item is not an object"),
@@ -262,7 +286,7 @@ fn a_custom_segment_is_recorded_once() {
 }
 
 #[test]
-fn goals_match_by_their_rules_only() {
+fn goals_match_only_by_their_rules() {
     let snapshot = compile(rich().to_string()).unwrap().snapshot;
     let data = Attributes::new().with("plan", "pro");
     let matched = |key: &str| goal_matches(&snapshot, snapshot.goal_index(key).unwrap(), &data);
@@ -271,7 +295,7 @@ fn goals_match_by_their_rules_only() {
 }
 
 #[test]
-fn entities_are_handed_out_as_served() {
+fn entities_are_returned_as_served() {
     let config = rich();
     let snapshot = compile(config.to_string()).unwrap().snapshot;
     let experience = &config["experiences"][0];
@@ -313,6 +337,13 @@ fn a_new_config_is_compared_entity_by_entity() {
 }
 
 #[test]
+fn a_config_that_is_only_written_otherwise_has_no_changes() {
+    let before = compile(rich().to_string()).unwrap().snapshot;
+    let indented = serde_json::to_string_pretty(&rich()).unwrap();
+    assert!(compile(indented).unwrap().snapshot.changes_from(&before).is_empty());
+}
+
+#[test]
 fn debug_shows_ids_and_counts_only() {
     let shown = format!("{:?}", compile(rich().to_string()).unwrap().snapshot);
     assert!(shown.contains("account_id: \"1\"") && shown.contains("experiences: 1"), "{shown}");
@@ -320,7 +351,7 @@ fn debug_shows_ids_and_counts_only() {
 }
 
 #[test]
-fn references_to_one_id_take_the_room_of_their_text() {
+fn references_to_one_id_take_no_more_memory_than_their_text() {
     let many = |entity: &Value| Value::Array(vec![entity.clone(); 3_000]);
     let mut config = rich();
     config["audiences"] = many(&json!({"id": "a", "key": "pro", "rules": rules(&json!(5))}));
@@ -336,13 +367,13 @@ fn references_to_one_id_take_the_room_of_their_text() {
     let experience = &snapshot.experiences()[0];
     assert_eq!(*experience.audiences.audiences, [0]);
     assert!(matches!(&experience.place, Place::Locations(locations) if **locations == [0]));
-    // All of them are asked, to the last one, which alone lets a visitor in.
+    // All of them are checked, and only the last one admits a visitor.
     assert_eq!(snapshot.audiences_alike(0).count(), 3_000);
     assert!(matches!(decide(&snapshot, "first"), Ok(Decision { .. })));
 }
 
 #[test]
-fn entities_alike_follow_each_other_in_config_order() {
+fn entities_with_the_same_id_are_linked_in_config_order() {
     let mut config = rich();
     let audience = |id: &str, key: &str| json!({"id": id, "key": key});
     config["audiences"] = json!([
@@ -360,18 +391,19 @@ fn entities_alike_follow_each_other_in_config_order() {
 }
 
 #[test]
-fn warnings_of_one_config_are_told_up_to_ten_then_counted() {
+fn ten_warnings_per_config_are_given_and_the_rest_counted() {
     let mut config = rich();
     let items = vec![json!({}); 5_000];
     config["goals"][0]["rules"] = json!({"OR": [{"AND": [{"OR_WHEN": items}]}]});
     config["features"] = json!(vec![json!(5); 500]);
+    config["experiences"] = json!([]);
     let compiled = compile(config.to_string()).unwrap();
     assert_eq!((compiled.warnings.len(), compiled.more_warnings), (10, 5_490));
     assert_eq!(compiled.warnings[9].path(), "features[9]");
 }
 
 #[test]
-fn a_variable_declared_twice_has_its_first_type() {
+fn a_variable_declared_twice_keeps_its_first_type() {
     let mut config = rich();
     config["features"][0]["variables"] = json!([{"key": "n", "type": "string"}, {"key": "a", "type": "integer"}, {"key": "n", "type": "integer"}]);
     let snapshot = compile(config.to_string()).unwrap().snapshot;

@@ -1,4 +1,4 @@
-//! The config as served: lenient shapes without logic, so that odd values are values and only a
+//! The config as served: lenient types without logic, which accept odd values, so that only a
 //! malformed entity fails.
 
 use std::fmt;
@@ -13,8 +13,8 @@ use super::shape::{ItemsWire, ListWire, ObjectWire, PairsWire, Shape, ShapeVisit
 use crate::attributes::AttributeValue;
 use crate::js::text::truthy;
 
-/// The config document. Written by hand instead of derived, so that a repeated section is read as
-/// JavaScript reads it (the last one wins) and does not fail the whole config.
+/// The config document. Implemented by hand, because for a repeated section the last one wins, as
+/// in JavaScript, where a derived implementation would fail the whole config.
 #[derive(Default)]
 pub(super) struct RootWire<'a> {
     pub(super) account_id: ValueWire,
@@ -35,7 +35,7 @@ pub(super) struct ProjectWire {
     pub(super) id: ValueWire,
 }
 
-/// An experience, with its variations read or as their text.
+/// An experience, its variations parsed or still as text.
 #[derive(serde::Deserialize)]
 #[serde(bound(deserialize = "V: Deserialize<'de>"))]
 pub(super) struct ExperienceWire<V> {
@@ -93,7 +93,7 @@ pub(super) struct VariationWire<'a> {
 pub(super) struct ChangeWire<'a> {
     #[serde(default, rename = "type")]
     pub(super) kind: ValueWire,
-    /// Read only for the one type of change that counts; the others hold whole scripts.
+    /// Parsed only for the one type of change that matters; the others hold whole scripts.
     #[serde(default, borrow)]
     pub(super) data: Option<&'a RawValue>,
 }
@@ -119,7 +119,7 @@ pub(super) struct RuledWire {
     pub(super) rules: RulesWire,
 }
 
-/// What is still read of an entity whose other fields are broken.
+/// What is still read of an entity whose other fields are malformed.
 #[derive(serde::Deserialize)]
 pub(super) struct IdentityWire {
     #[serde(default)]
@@ -148,7 +148,7 @@ pub(super) struct VariableWire {
     pub(super) kind: ValueWire,
 }
 
-/// A rule set, with its truth in the JavaScript sense: an empty list is no rule set, but true.
+/// A rule set, and whether it is truthy in JavaScript: an empty list has no rules but is truthy.
 #[derive(Default)]
 pub(super) struct RulesWire {
     pub(super) set: Option<OrWire>,
@@ -211,7 +211,7 @@ impl<'de> Shape<'de> for RulesWire {
 }
 
 impl<V> ExperienceWire<V> {
-    /// The experience and its variations.
+    /// Separates the experience from its variations.
     pub(super) fn split(self) -> (ExperienceWire<()>, Vec<V>) {
         let Self {
             id,
@@ -241,7 +241,7 @@ impl<V> ExperienceWire<V> {
     }
 }
 
-/// The variations of an experience as their text, for a look at one of them.
+/// The variations of an experience as text, to look at one of them.
 #[derive(serde::Deserialize)]
 pub(super) struct VariationsWire<'a> {
     #[serde(default, borrow)]

@@ -8,12 +8,13 @@ use crate::config::{Edge, Layout};
 use crate::js::number::parse_int;
 use crate::js::text::number_text;
 
-/// The bucket of a hash, a whole number below `max_traffic`.
+/// The bucket of a hash: a whole number below `max_traffic`.
 #[inline]
 pub(super) fn bucket(hash: u32, max_traffic: u32) -> u32 {
     let value = f64::from(hash) / 4_294_967_296.0 * f64::from(max_traffic);
-    // JavaScript truncates by printing and parsing, and it prints values below a millionth with an
-    // exponent, of which it then reads the first digit. No traffic above 4294 gets there.
+    // JavaScript truncates with `parseInt`, which goes through a string. Below a millionth that
+    // string has an exponent, and only its first digit is parsed. With a `max_traffic` above 4294
+    // no value is that small.
     let whole = if value < 1e-6 { first_digit(value) } else { value };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "truncation is the point")]
     {
@@ -26,8 +27,8 @@ fn first_digit(value: f64) -> f64 {
     parse_int(number_text(value, &mut Buffer::new()))
 }
 
-/// The first edge that the bucket falls into. No processor foresees which one that is, so all are
-/// looked at, and none is branched on.
+/// The first edge that contains the bucket. Which one that is cannot be predicted, so every edge is
+/// checked, without branches.
 #[inline]
 pub(super) fn select(layout: &Layout, bucket: u32) -> Option<&Edge> {
     let bucket = f64::from(bucket);

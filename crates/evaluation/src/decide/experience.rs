@@ -18,12 +18,18 @@ where
     D: StoredDecisions + ?Sized,
     T: Trace,
 {
-    // A position that the snapshot does not have cannot be decided, and must not panic.
+    // A position outside the snapshot cannot be decided, and must not panic.
     let Some(subject) = snapshot.experiences().get(experience) else {
         return Err(Undecided::NotInConfig);
     };
     if facts.visitor_id.is_empty() {
         return Err(Undecided::NoVisitor);
+    }
+    if let Some(variation) = facts.decisions.forced(experience)
+        && let Some(shown) = subject.variations.get(variation)
+    {
+        trace.forced(&shown.id, true);
+        return Ok(Decision { variation, source: DecisionSource::Forced });
     }
     trace.archived(subject.standing == Standing::Archived);
     match subject.standing {
@@ -123,8 +129,8 @@ where
     }
 }
 
-/// Whether the visitor is in the audiences of the experience. Audiences that are not asked (those
-/// that do not exist, and permanent ones once there is a decision) restrict nobody.
+/// Whether the visitor is in the audiences of the experience. Audiences that are not checked
+/// (unknown ones, and permanent ones once there is a decision) exclude nobody.
 #[inline]
 fn in_audiences<D, T>(
     snapshot: &ConfigSnapshot,

@@ -1,6 +1,7 @@
-//! Why a decision came out as it did: collected by the code that decides, while it decides.
+//! Why a decision came out as it did, recorded by the code that decides.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::trace::{Trace, Verdict};
 use super::{Decision, DecisionSource, Facts, StoredDecisions, Undecided, experience};
@@ -9,14 +10,15 @@ use crate::config::{
     Audience, ConfigSnapshot, Environment, Experience, Item, ItemPath, Place, RuledEntity, SnapshotExt, Test,
 };
 
-/// Why one experience was decided, or not, for one visitor: `outcome` names what settled it, and the steps
-/// are the checks that led there.
+/// Why one experience was decided, or not, for one visitor: `outcome` names what settled it, and
+/// the steps are the checks that led there.
 ///
-/// The last step is the check that failed, or the one that selected the variation. A `stored` decision has
-/// no step of its own at the end: [`Step::Stored`] names it, and the checks after that one passed. Nor have
-/// `no_visitor`, `no_id` and `no_variations`.
+/// The last step is the check that failed, or the one that selected the variation. A `stored`
+/// decision ends without a step of its own: [`Step::Stored`] names it, and the checks after that
+/// one passed. Nor do `no_visitor`, `no_id` and `no_variations` have one.
 ///
-/// It names parts of the config and JSON types, never a value of the visitor.
+/// It shows parts of the config, and the JSON types of the visitor's values; the values themselves
+/// only through [`explain_experience_with_values`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -24,8 +26,10 @@ pub struct Explanation {
     pub experience_id: String,
     /// The key of the experience.
     pub experience_key: String,
-    /// `stored`, `hashed` or `forced` for a decision, else the reason why there is none.
+    /// `stored`, `hashed` or `forced` for a decision, otherwise the reason why there is none.
     pub outcome: &'static str,
+    /// The outcome in words: the [`DecisionSource`], or the [`Undecided`].
+    pub why: String,
     /// The id of the variation, if there is a decision.
     pub variation_id: Option<String>,
     /// The key of the variation, if there is a decision.
@@ -41,15 +45,15 @@ pub struct Explanation {
 pub enum Step {
     /// Whether the experience is archived.
     Archived {
-        /// Archived experiences decide nothing.
+        /// Archived experiences are never decided.
         archived: bool,
     },
     /// Whether the experience runs in the environment of the SDK.
     Environment {
-        /// The environment of the experience; an experience without one runs everywhere. A value in the
-        /// config that is not a string is shown as JavaScript prints it, and matches no environment.
+        /// The environment of the experience; without one it runs everywhere. A value in the config
+        /// that is not a string is shown as JavaScript prints it, and matches no environment.
         required: Option<String>,
-        /// The environment of the SDK; none passes every experience.
+        /// The environment of the SDK; without one every experience passes.
         given: Option<String>,
         /// Whether the check passed.
         passed: bool,
@@ -58,7 +62,7 @@ pub enum Step {
     Stored {
         /// The id of the stored variation.
         variation_id: Option<String>,
-        /// Whether a variation is stored that the experience does not have any more.
+        /// Whether the stored variation is no longer in the experience.
         stale: bool,
     },
     /// The locations or the site area of the experience.
@@ -74,23 +78,23 @@ pub enum Step {
     Audiences {
         /// `none`, `any` or `all`.
         matching: &'static str,
-        /// The ids of permanent audiences, which a stored decision passes.
+        /// The ids of the permanent audiences that were skipped because of a stored decision.
         skipped: Vec<String>,
-        /// What was evaluated; evaluation stops when the answer is known.
+        /// What was evaluated; evaluation stops once the answer is known.
         evaluated: Vec<RuleSetTrace>,
         /// Whether the check passed.
         passed: bool,
     },
     /// The custom segments of the experience.
     Segments {
-        /// The ids of the segments, of which the visitor needs one; none passes everybody.
+        /// The ids of the segments, of which the visitor needs one; an empty list passes everyone.
         required: Vec<String>,
         /// Whether the check passed.
         passed: bool,
     },
-    /// The variation that the call asked for.
+    /// The variation that the call requested.
     Forced {
-        /// The id asked for.
+        /// The requested id.
         variation_id: String,
         /// Whether the experience has it.
         found: bool,
@@ -99,13 +103,13 @@ pub enum Step {
     Bucketing {
         /// MurmurHash3 of the experience id and the visitor id.
         hash: u32,
-        /// The same by the `murmur3` crate, an independent implementation: always equal.
+        /// The same hash from the `murmur3` crate, an independent implementation; always equal.
         reference_hash: Option<u32>,
         /// The bucket of the hash.
         bucket: u32,
         /// `packed` or `anchored`.
         layout: &'static str,
-        /// The buckets of every variation that takes visitors.
+        /// The buckets of each variation that takes visitors.
         edges: Vec<EdgeTrace>,
         /// The id of the variation that owns the bucket.
         variation_id: Option<String>,
@@ -120,9 +124,9 @@ pub struct RuleSetTrace {
     pub id: Option<String>,
     /// The key of the entity; a site area has none.
     pub key: Option<String>,
-    /// For an audience that asks for another experience: the key of that experience.
+    /// For an audience that depends on another experience: the key of that experience.
     pub other_experience: Option<String>,
-    /// Whether the visitor is bucketed into that other experience; none if it does not exist.
+    /// Whether the visitor is bucketed into that other experience; `None` if it does not exist.
     pub bucketed: Option<bool>,
     /// The items that were evaluated, in order.
     pub items: Vec<ItemTrace>,
@@ -134,9 +138,9 @@ pub struct RuleSetTrace {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ItemTrace {
-    /// Where the item stands, such as `OR[0].AND[1].OR_WHEN[0]`.
+    /// The path of the item, such as `OR[0].AND[1].OR_WHEN[0]`.
     pub path: String,
-    /// The name of the attribute; none if the config gives no text.
+    /// The name of the attribute; `None` if the one in the config is not a string.
     pub key: Option<String>,
     /// The comparison.
     pub match_type: &'static str,
@@ -144,22 +148,27 @@ pub struct ItemTrace {
     pub negated: bool,
     /// The JSON type of the value in the config.
     pub operand_type: &'static str,
+    /// The value in the config; `None` if it is absent, or nested more than 127 levels deep.
+    pub operand: Option<Value>,
     /// The JSON type of the visitor's value, `absent` if there is none.
     pub attribute_type: &'static str,
-    /// `matched`, `not_matched`, or why the item is false whether negated or not: `absent`,
+    /// The visitor's value, if values were requested and there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<Value>,
+    /// `matched`, `not_matched`, or why the item is false even when negated: `absent`,
     /// `incomparable`, `exhausted`, or what is malformed about it.
     pub result: &'static str,
 }
 
-/// The buckets of one variation: from `lower` up to, and without, `upper`.
+/// The buckets of one variation, as a range.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EdgeTrace {
     /// The id of the variation.
     pub variation_id: String,
-    /// The first bucket.
+    /// The start, inclusive.
     pub lower: f64,
-    /// The end of the buckets.
+    /// The end, exclusive.
     pub upper: f64,
 }
 
@@ -173,30 +182,58 @@ pub fn explain_experience<D>(
 where
     D: StoredDecisions + ?Sized,
 {
+    explain(snapshot, experience, facts, false)
+}
+
+/// Like [`explain_experience`], with the visitor's own values in [`ItemTrace::attribute`].
+pub fn explain_experience_with_values<D>(
+    snapshot: &ConfigSnapshot,
+    experience: usize,
+    facts: &Facts<'_, D>,
+) -> (Result<Decision, Undecided>, Explanation)
+where
+    D: StoredDecisions + ?Sized,
+{
+    explain(snapshot, experience, facts, true)
+}
+
+fn explain<D>(
+    snapshot: &ConfigSnapshot,
+    experience: usize,
+    facts: &Facts<'_, D>,
+    shows_values: bool,
+) -> (Result<Decision, Undecided>, Explanation)
+where
+    D: StoredDecisions + ?Sized,
+{
     let mut collector = Collector {
         snapshot,
+        experience,
         visitor_id: facts.visitor_id,
+        shows_values,
+        rules: Value::Null,
         steps: Vec::new(),
         skipped: Vec::new(),
         evaluated: Vec::new(),
     };
     let outcome = experience::decide(snapshot, experience, facts, &mut collector);
     let subject = snapshot.experiences().get(experience);
-    let (name, variation) = match outcome {
+    let (name, why, variation) = match outcome {
         Ok(Decision { variation, source }) => {
             let name = match source {
                 DecisionSource::Stored => "stored",
                 DecisionSource::Hashed { .. } => "hashed",
                 DecisionSource::Forced => "forced",
             };
-            (name, subject.and_then(|subject| subject.variations.get(variation)))
+            (name, source.to_string(), subject.and_then(|subject| subject.variations.get(variation)))
         }
-        Err(why) => (why.code(), None),
+        Err(why) => (why.code(), why.to_string(), None),
     };
     let explanation = Explanation {
         experience_id: subject.map(|subject| subject.id.to_string()).unwrap_or_default(),
         experience_key: subject.map(|subject| subject.key.to_string()).unwrap_or_default(),
         outcome: name,
+        why,
         variation_id: variation.map(|variation| variation.id.to_string()),
         variation_key: variation.map(|variation| variation.key.to_string()),
         steps: collector.steps,
@@ -206,7 +243,11 @@ where
 
 struct Collector<'a> {
     snapshot: &'a ConfigSnapshot,
+    experience: usize,
     visitor_id: &'a str,
+    shows_values: bool,
+    /// The rules of the entity entered last, as served.
+    rules: Value,
     steps: Vec<Step>,
     skipped: Vec<String>,
     evaluated: Vec<RuleSetTrace>,
@@ -253,6 +294,10 @@ impl Trace for Collector<'_> {
     }
 
     fn enter_location(&mut self, location: Option<&RuledEntity>) {
+        self.rules = match location {
+            Some(location) => self.snapshot.served_field(location, "rules"),
+            None => self.snapshot.served_field(&self.snapshot.experiences()[self.experience], "site_area"),
+        };
         let id = location.map(|location| location.id.as_str());
         self.enter(id, location.map(|location| location.key.as_str()), None);
     }
@@ -276,6 +321,7 @@ impl Trace for Collector<'_> {
     }
 
     fn enter_audience(&mut self, audience: &Audience) {
+        self.rules = self.snapshot.served_field(audience, "rules");
         let other = audience.exclusion.as_ref().map(|exclusion| exclusion.experience_key.as_str());
         self.enter(Some(&audience.id), Some(&audience.key), other);
     }
@@ -307,13 +353,17 @@ impl Trace for Collector<'_> {
 
     fn item(&mut self, item: &Item, data: Option<&AttributeValue>, verdict: Verdict) {
         let Some(current) = self.evaluated.last_mut() else { return };
+        let [or, and, place] = item.place;
+        let operand = self.rules.pointer(&format!("/OR/{or}/AND/{and}/OR_WHEN/{place}/value"));
         current.items.push(ItemTrace {
             path: ItemPath(item.place).to_string(),
             key: item.key.as_deref().map(str::to_owned),
             match_type: item.match_type.as_str(),
             negated: item.negated,
             operand_type: item.operand_type,
+            operand: operand.cloned(),
             attribute_type: data.map_or("absent", AttributeValue::type_name),
+            attribute: data.filter(|_| self.shows_values).map(Value::from),
             result: match (verdict, &item.test) {
                 (_, Test::Never(flaw)) => flaw.message(),
                 (Verdict::Matched, _) => "matched",

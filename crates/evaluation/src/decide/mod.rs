@@ -1,5 +1,5 @@
-//! Decisions: pure functions of a snapshot and the facts of a visitor. No clock, thread, channel,
-//! lock or I/O is reachable from here.
+//! Decisions: pure functions of a snapshot and the facts about a visitor. No clock, thread,
+//! channel, lock or I/O is reachable from here.
 
 mod bucketing;
 mod experience;
@@ -12,10 +12,14 @@ mod trace;
 #[cfg(any(test, vectors))]
 mod vectors;
 
+use std::fmt;
+
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
 
-pub use explain::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step, explain_experience};
+pub use explain::{
+    EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step, explain_experience, explain_experience_with_values,
+};
 pub use rules::goal_matches;
 pub use segments::match_custom_segments;
 
@@ -25,37 +29,45 @@ pub enum Stored {
     None,
     /// This variation of the experience, by position.
     Variation(usize),
-    /// A variation id that the experience does not have, or not as text. It is no decision, but it
-    /// does count where another experience asks whether the visitor is bucketed into this one.
+    /// A variation id that the experience does not have, or not as a string. It is not a decision,
+    /// but it counts when another experience asks whether the visitor is bucketed into this one.
     Stale,
-    /// An empty variation id, which counts nowhere.
+    /// An empty variation id, which never counts.
     Empty,
 }
 
 /// The stored decisions of one visitor.
 pub trait StoredDecisions {
-    /// The stored decision for an experience, by the position of the first one with its id.
+    /// The stored decision for an experience, given the position of the first experience with its
+    /// id.
     fn stored(&self, experience: usize) -> Stored;
+
+    /// The variation that the visitor gets whatever the checks of the experience say; both by
+    /// position. Default none.
+    #[inline]
+    fn forced(&self, _experience: usize) -> Option<usize> {
+        None
+    }
 }
 
-/// Everything about the visitor and the call that a decision may depend on.
+/// Everything about the visitor and the call that a decision can depend on.
 pub struct Facts<'a, D: StoredDecisions + ?Sized> {
-    /// An empty id means that nothing is decided at all.
+    /// Nothing is decided for an empty id.
     pub visitor_id: &'a str,
     /// What audience rules see: context and call attributes, already merged.
     pub attributes: &'a Attributes,
-    /// What they see of a name that the attributes do not have: the visitor's segments. Where both have a
-    /// name whose values would be merged, the attributes hold the result.
+    /// What audience rules see for names that are not in the attributes: the visitor's segments. If
+    /// both have a name and their values would be merged, the attributes hold the result.
     pub segments: &'a Attributes,
     /// What location rules see.
     pub location: &'a Attributes,
-    /// `None` when no environment is configured, which passes every experience.
+    /// `None` if no environment is configured: every experience passes.
     pub environment: Option<&'a str>,
     /// The ids of the visitor's recorded custom segments.
     pub custom_segments: &'a [AttributeValue],
     /// What is stored for the visitor.
     pub decisions: &'a D,
-    /// The id of the variation that the call asks for.
+    /// The id of the variation that the call requests.
     pub forced_variation: Option<&'a str>,
 }
 
@@ -98,20 +110,31 @@ pub struct Decision {
     pub source: DecisionSource,
 }
 
-/// Where a decision comes from.
+/// Where a decision comes from. As JSON `{"source": "hashed", "bucket": 6603}`; without `bucket` if
+/// there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", tag = "source")]
 #[non_exhaustive]
 pub enum DecisionSource {
     /// It was made earlier and remembered; it is not stored or reported again.
     Stored,
-    /// The visitor's hash made it now.
+    /// It was made now, from the visitor's hash.
     Hashed {
         /// The bucket value, 0 to 9,999 unless `max_traffic` is set.
         bucket: u32,
     },
-    /// A preview, or the call, asked for this variation.
+    /// A preview or the call requested this variation.
     Forced,
+}
+
+impl fmt::Display for DecisionSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stored => f.write_str("decided earlier and remembered"),
+            Self::Hashed { bucket } => write!(f, "decided by the visitor's bucket, {bucket}"),
+            Self::Forced => f.write_str("requested by a preview or the call"),
+        }
+    }
 }
 
 /// Why a visitor has no variation of an experience.
@@ -122,13 +145,16 @@ pub enum Undecided {
     /// The config has no such experience.
     #[error("the config has no such experience")]
     NotInConfig,
+    /// The config was withdrawn because it is too old.
+    #[error("the config is too old to decide with")]
+    Withdrawn,
     /// The visitor id is empty.
     #[error("the visitor id is empty")]
     NoVisitor,
     /// The experience is archived.
     #[error("the experience is archived")]
     Archived,
-    /// The id of the experience is `0`, `false` or empty, with which nobody is decided.
+    /// The id of the experience is `0`, `false` or empty, which is never decided.
     #[error("the experience has no usable id")]
     NoId,
     /// The experience runs in another environment.
@@ -152,8 +178,8 @@ pub enum Undecided {
         /// The bucket value.
         bucket: u32,
     },
-    /// An experience before this one has the same id, and does not have the variation that the
-    /// visitor's bucket belongs to.
+    /// An earlier experience has the same id, and lacks the variation that owns the visitor's
+    /// bucket.
     #[error("the bucket {bucket} belongs to a variation that the first experience with this id lacks")]
     OtherVariations {
         /// The bucket value.
@@ -167,6 +193,7 @@ impl Undecided {
     pub const fn code(self) -> &'static str {
         match self {
             Self::NotInConfig => "experience_not_found",
+            Self::Withdrawn => "config_withdrawn",
             Self::NoVisitor => "no_visitor",
             Self::Archived => "archived",
             Self::NoId => "no_id",
@@ -184,7 +211,7 @@ impl Undecided {
 /// Decides one experience, by its position in the snapshot.
 ///
 /// # Errors
-/// The visitor has no variation of it, or the snapshot no experience at the position.
+/// The visitor has no variation of it, or the snapshot has no experience at this position.
 #[inline]
 pub fn decide_experience<D>(
     snapshot: &ConfigSnapshot,
@@ -195,6 +222,21 @@ where
     D: StoredDecisions + ?Sized,
 {
     experience::decide(snapshot, experience, facts, &mut trace::Untraced)
+}
+
+/// How many buckets each variation of an experience owns, by position; the remaining buckets get no
+/// variation. Checks every bucket:
+/// [`CompileOptions::max_traffic`](crate::config::CompileOptions::max_traffic) steps.
+pub fn owned_buckets(snapshot: &ConfigSnapshot, experience: usize) -> Vec<u32> {
+    let Some(experience) = snapshot.experiences().get(experience) else { return Vec::new() };
+    let mut owned = vec![0; experience.variations.len()];
+    for bucket in 0..snapshot.max_traffic() {
+        let owner = bucketing::select(&experience.layout, bucket).map(|edge| edge.variation as usize);
+        if let Some(count) = owner.and_then(|owner| owned.get_mut(owner)) {
+            *count += 1;
+        }
+    }
+    owned
 }
 
 /// The declared features that a variation of an experience carries, one entry per change, in the

@@ -1,4 +1,4 @@
-//! The rule engine: a rule set against a map of attributes.
+//! The rule engine: evaluates a rule set against attributes.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -16,7 +16,7 @@ use crate::js::text::{
     starts_with_lowered, text,
 };
 
-/// What a rule looks into: the first map that has the name answers.
+/// Where rules look attributes up: the first map that has the name wins.
 #[derive(Clone, Copy)]
 pub(super) struct RuleData<'a>(pub(super) &'a Attributes, pub(super) &'a Attributes);
 
@@ -34,12 +34,11 @@ impl<'a> RuleData<'a> {
     }
 }
 
-/// Whether the set matches. Branches and items stop at the first that is true, blocks at the first
-/// that is not.
+/// Whether the set matches. Branches and items stop at the first match, blocks at the first miss.
 #[inline]
 pub(super) fn matches<T: Trace>(set: &RuleSet, data: RuleData<'_>, steps: &mut Steps, trace: &mut T) -> bool {
     let mut next = set.start;
-    // Every answer leads onwards, so this ends.
+    // Every jump leads forward, so this terminates.
     while let Some(item) = set.items.get(next.0 as usize) {
         let value = item.key.as_deref().and_then(|key| data.get(key, &item.hint));
         let verdict = judge(item, value, steps);
@@ -49,7 +48,7 @@ pub(super) fn matches<T: Trace>(set: &RuleSet, data: RuleData<'_>, steps: &mut S
     next == Next::MATCHED
 }
 
-/// Whether the rules of a goal, by its position, match. A goal without rules does not match.
+/// Whether the rules of a goal, given by position, match. A goal without rules does not match.
 pub fn goal_matches(snapshot: &ConfigSnapshot, goal: usize, rule_data: &Attributes) -> bool {
     let rules = snapshot.goals().get(goal).and_then(|goal| goal.rules.as_ref());
     let data = RuleData::of(rule_data);
@@ -59,7 +58,7 @@ pub fn goal_matches(snapshot: &ConfigSnapshot, goal: usize, rule_data: &Attribut
 #[inline(always)]
 fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> Verdict {
     let verdict = match (value, &item.test) {
-        // The commonest first; `compare` would say the same.
+        // A shortcut for the most common case; `compare` would answer the same.
         (Some(AttributeValue::String(text)), Test::Equals(lower, _)) => equals_lowered(text, lower).into(),
         (Some(AttributeValue::Number(left)), Test::Order(Operand::Number(right))) => (left < right).into(),
         (Some(AttributeValue::Number(left)), Test::OrderOrEqual(Operand::Number(right))) => {
@@ -67,7 +66,7 @@ fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> Verd
         }
         (_, Test::Never(_)) => return Verdict::Malformed,
         (Some(value), test) => compare(test, value, steps),
-        // `not_exists` and `doesNotExist` share a test; only the second one has an answer here.
+        // `not_exists` and `doesNotExist` share a test; only the latter has an answer here.
         (None, Test::Exists) => Verdict::NotMatched,
         (None, Test::DoesNotExist) if item.match_type.answers_for_absent() => Verdict::Matched,
         (None, _) => return Verdict::Absent,
@@ -77,7 +76,7 @@ fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> Verd
 
 fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> Verdict {
     let mut buffer = Buffer::new();
-    // JavaScript throws, and so does not negate.
+    // JavaScript throws here, so nothing is negated.
     if !has_text(value) && test.asks_for_text(value) {
         return Verdict::Incomparable;
     }
@@ -125,8 +124,8 @@ fn is_blank(value: &AttributeValue) -> bool {
     }
 }
 
-/// `less` and `lessEqual`: numbers, booleans and texts among themselves; `null`, lists and objects
-/// count as one type and compare as JavaScript compares them.
+/// `less` and `lessEqual`: numbers, booleans and strings each among themselves; `null`, lists and
+/// objects are one type and compare as in JavaScript.
 fn order(value: &AttributeValue, operand: &Operand, wanted: fn(Ordering) -> bool) -> Verdict {
     let holds = |order: Option<Ordering>| Verdict::from(order.is_some_and(wanted));
     if let AttributeValue::String(text) = value
@@ -149,7 +148,8 @@ fn order(value: &AttributeValue, operand: &Operand, wanted: fn(Ordering) -> bool
     }
 }
 
-/// JavaScript's relational comparison of two values of type "object": as text unless one is `null`.
+/// JavaScript's relational comparison of two values of type "object": as strings unless one is
+/// `null`.
 fn order_as_objects(left: &AttributeValue, right: &AttributeValue) -> Option<Ordering> {
     let (mut left_buffer, mut right_buffer) = (Buffer::new(), Buffer::new());
     let primitive = |value: &AttributeValue| matches!(value, AttributeValue::Null);

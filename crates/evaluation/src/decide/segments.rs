@@ -1,4 +1,4 @@
-//! Custom segments: which of the asked ones the visitor newly belongs to.
+//! Custom segments: which of the requested ones the visitor newly belongs to.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use crate::js::regex::Steps;
 use crate::js::text::text;
 
 /// The ids of the segments with one of these keys that match and are not recorded yet, in config
-/// order. As in the JavaScript SDK, the first match carries over: segments after it are recorded
-/// without a look at their rules.
+/// order. As in the JavaScript SDK, segments after the first match are recorded without checking
+/// their rules.
 pub fn match_custom_segments(
     snapshot: &ConfigSnapshot,
     keys: &[&str],
@@ -37,7 +37,7 @@ pub fn match_custom_segments(
     ids
 }
 
-/// Whether a segment id is among the recorded ones.
+/// Whether a segment id is already recorded.
 pub(super) fn is_recorded(id: &str, recorded: &[AttributeValue]) -> bool {
     recorded.iter().any(|known| text(known, &mut Buffer::new()) == id)
 }

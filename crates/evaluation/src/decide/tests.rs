@@ -1,15 +1,15 @@
-//! Decisions that the vectors do not reach, and what explanations say.
+//! Decisions that the vectors do not reach, and the contents of explanations.
 
 use serde_json::{Value, json};
 
 use super::{
     Decision, DecisionSource, Explanation, Facts, Step, Stored, StoredDecisions, Undecided,
-    decide_experience, explain_experience, goal_matches,
+    decide_experience, explain_experience, explain_experience_with_values, goal_matches, owned_buckets,
 };
 use crate::attributes::{AttributeValue, Attributes};
 use crate::config::{BucketOrder, CompileOptions, ConfigSnapshot, SnapshotExt, compile};
 
-/// The stored decisions of the first experiences.
+/// The stored decisions for the first experiences.
 struct Decisions(Vec<Option<&'static str>>);
 
 struct OnSnapshot<'a>(&'a ConfigSnapshot, &'a Decisions);
@@ -48,6 +48,19 @@ fn snapshot(experience: &Value, options: &CompileOptions) -> ConfigSnapshot {
         "segments": [{"id": "s", "key": "segment"}, {"id": 0, "key": "none"}, {"id": "0", "key": "zero"}],
     });
     compile(config.to_string(), options).unwrap().snapshot
+}
+
+#[test]
+fn every_bucket_is_owned_by_at_most_one_variation() {
+    let options = CompileOptions::default();
+    assert_eq!(owned_buckets(&snapshot(&json!({}), &options), 0), [5000, 5000, 0]);
+    let anchored = json!({"version": 12, "variations": [
+        {"id": "10", "key": "a", "traffic_allocation": 80}, {"id": "20", "key": "b", "traffic_allocation": 80},
+    ]});
+    // Anchored variations overlap: the first takes 8,000 buckets, so the second gets none from
+    // 5,000 to 7,999.
+    assert_eq!(owned_buckets(&snapshot(&anchored, &options), 0), [8000, 2000]);
+    assert!(owned_buckets(&snapshot(&json!({}), &options), 9).is_empty());
 }
 
 struct Case<'a> {
@@ -98,7 +111,7 @@ fn decided(variation: usize, source: DecisionSource) -> Result<Decision, Undecid
 }
 
 #[test]
-fn a_forced_variation_wins_whatever_its_status_but_repeats_no_stored_one() {
+fn a_forced_variation_ignores_status_but_repeats_no_stored_one() {
     let all = json!({});
     let forced = |forced, stored| {
         Case { forced: Some(forced), decisions: Decisions(vec![stored]), ..Case::default() }.decide(&all)
@@ -111,17 +124,17 @@ fn a_forced_variation_wins_whatever_its_status_but_repeats_no_stored_one() {
 }
 
 #[test]
-fn a_permanent_audience_is_asked_until_there_is_a_decision() {
+fn a_permanent_audience_is_checked_until_a_decision() {
     let restricted = json!({"audiences": ["p"]});
     let asked = |stored| Case { decisions: Decisions(vec![stored]), ..Case::default() }.decide(&restricted);
     assert_eq!(asked(None), Err(Undecided::Audience));
     assert_eq!(asked(Some("10")), decided(1, DecisionSource::Stored));
-    // A variation that is gone is no decision.
+    // A variation that no longer exists is not a decision.
     assert_eq!(asked(Some("99")), Err(Undecided::Audience));
 }
 
 #[test]
-fn an_exclusion_counts_stored_ids_even_of_variations_that_are_gone() {
+fn an_exclusion_counts_stored_ids_of_removed_variations_too() {
     let exclusive = json!({"audiences": ["x"]});
     let bucketed = |id| Case { decisions: Decisions(vec![None, id]), ..Case::default() }.decide(&exclusive);
     assert!(matches!(bucketed(None), Ok(Decision { .. })));
@@ -131,7 +144,7 @@ fn an_exclusion_counts_stored_ids_even_of_variations_that_are_gone() {
 }
 
 #[test]
-fn environment_and_segments_restrict_when_they_are_given() {
+fn environment_and_segments_restrict_only_if_given() {
     let live = json!({"environment": "live"});
     let running = |environment| Case { environment, ..Case::default() }.decide(&live);
     assert!(matches!(running(None), Ok(Decision { .. })));
@@ -146,13 +159,13 @@ fn environment_and_segments_restrict_when_they_are_given() {
 }
 
 #[test]
-fn a_segment_counts_by_whichever_of_its_id_javascript_counts() {
+fn a_segment_counts_under_the_id_javascript_uses() {
     let recorded = Case { segments: vec!["0".into()], ..Case::default() };
     assert!(matches!(recorded.decide(&json!({"audiences": ["0"]})), Ok(Decision { .. })));
 }
 
 #[test]
-fn a_stored_position_that_the_experience_does_not_have_is_no_decision() {
+fn an_unknown_stored_position_is_not_a_decision() {
     struct Beyond(usize);
 
     impl StoredDecisions for Beyond {
@@ -175,13 +188,13 @@ fn a_stored_position_that_the_experience_does_not_have_is_no_decision() {
         };
         let outcome = decide_experience(&snapshot, 0, &facts);
         assert!(matches!(outcome, Ok(Decision { source: DecisionSource::Hashed { .. }, .. })), "{outcome:?}");
-        // Nor is there an answer for an experience that the snapshot does not have.
+        // An experience that the snapshot does not have has no answer either.
         assert_eq!(decide_experience(&snapshot, 2, &facts), Err(Undecided::NotInConfig));
     }
 }
 
 #[test]
-fn numbers_that_json_does_not_have_are_ordered_as_numbers() {
+fn numbers_outside_json_are_ordered_as_numbers() {
     let matched = |match_type: &str, negated: bool, operand: Value, number: f64| {
         let matching = json!({"match_type": match_type, "negated": negated});
         let item = json!({"rule_type": "generic", "key": "n", "value": operand, "matching": matching});
@@ -199,12 +212,12 @@ fn numbers_that_json_does_not_have_are_ordered_as_numbers() {
         assert!(!matched("lessEqual", false, operand.clone(), f64::NAN));
         assert!(matched("less", true, operand, f64::NAN));
     }
-    // A list is of another type than a number, which nothing negates.
+    // A list and a number cannot be compared, and that is not negated.
     assert!(!matched("less", true, json!([5]), f64::INFINITY));
 }
 
 #[test]
-fn numeric_ids_come_first_unless_the_config_order_is_asked_for() {
+fn numeric_ids_come_first_unless_config_order_is_requested() {
     let edges = |bucket_order| {
         let options = CompileOptions { bucket_order, ..CompileOptions::default() };
         let (_, explanation) = Case::default().explain(&snapshot(&json!({}), &options));
@@ -219,7 +232,7 @@ fn numeric_ids_come_first_unless_the_config_order_is_asked_for() {
 }
 
 #[test]
-fn an_explanation_names_the_item_that_decided_and_no_value_of_the_visitor() {
+fn an_explanation_names_the_deciding_item_and_no_visitor_value() {
     let attributes = Attributes::new().with("secret", "hunter2");
     let restricted = snapshot(&json!({"audiences": ["a", "p"]}), &CompileOptions::default());
     let (outcome, explanation) = Case { attributes, ..Case::default() }.explain(&restricted);
@@ -229,14 +242,14 @@ fn an_explanation_names_the_item_that_decided_and_no_value_of_the_visitor() {
     assert_eq!(json["variation_id"].is_string(), matches!(outcome, Ok(Decision { .. })));
     let audiences = &json["steps"][4];
     assert_eq!(audiences["step"], json!("audiences"));
-    // The first of "any" that matches ends the question.
+    // For "any", evaluation ends at the first match.
     assert_eq!(audiences["evaluated"].as_array().unwrap().len(), 1);
     let items = &audiences["evaluated"][0]["items"];
     assert_eq!(
         items[0],
         json!({
             "path": "OR[0].AND[0].OR_WHEN[0]", "key": "absent", "match_type": "equals", "negated": false,
-            "operand_type": "string", "attribute_type": "absent", "result": "absent",
+            "operand_type": "string", "operand": "yes", "attribute_type": "absent", "result": "absent",
         })
     );
     assert_eq!((&items[1]["attribute_type"], &items[1]["result"]), (&json!("string"), &json!("matched")));
@@ -271,7 +284,7 @@ fn an_explanation_names_the_layout_and_its_edges() {
 }
 
 #[test]
-fn an_item_without_an_answer_is_false_negated_or_not_and_the_explanation_says_why() {
+fn an_undecidable_item_is_false_even_negated_and_explained() {
     let explained = |item: Value| {
         let config = json!({
             "account_id": "1", "project": {"id": "2"},
@@ -296,4 +309,46 @@ fn an_item_without_an_answer_is_false_negated_or_not_and_the_explanation_says_wh
     }
     let malformed = item("equals", json!("x"), json!("false"));
     assert_eq!(explained(malformed), "`matching.negated` is missing or not a boolean");
+}
+
+#[test]
+fn an_explanation_shows_operands_and_values_only_if_asked() {
+    let config = json!({
+        "account_id": "1", "project": {"id": "2"},
+        "experiences": [{
+            "id": "1", "key": "e", "audiences": ["a"], "locations": ["l"],
+            "variations": [{"id": "10", "key": "v"}],
+        }, {
+            "id": "2", "key": "area", "audiences": [], "site_area": rules(&json!("/cart"), "url"),
+            "variations": [{"id": "20", "key": "w"}],
+        }],
+        "audiences": [{"id": "a", "key": "a", "rules": rules(&json!(["pro", "team"]), "plan")}],
+        "locations": [{"id": "l", "key": "l", "rules": rules(&json!("/shop"), "url")}],
+    });
+    fn rules(value: &Value, key: &str) -> Value {
+        let item = |value: &Value| json!({"key": key, "value": value, "matching": {"match_type": "isIn", "negated": false}});
+        json!({"OR": [{"AND": [{"OR_WHEN": [item(&json!("other")), item(value)]}]}]})
+    }
+    let snapshot = compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot;
+    let (attributes, location) =
+        (Attributes::new().with("plan", "team"), Attributes::new().with("url", "/shop"));
+    let facts = Facts { location: &location, ..Facts::new("v", &attributes) };
+    let items = |explanation: &Explanation| -> Vec<(Option<Value>, Option<Value>)> {
+        let rules = explanation.steps.iter().filter_map(|step| match step {
+            Step::Location { evaluated, .. } | Step::Audiences { evaluated, .. } => Some(evaluated),
+            _ => None,
+        });
+        let items = rules.flatten().flat_map(|rules| &rules.items);
+        items.map(|item| (item.operand.clone(), item.attribute.clone())).collect()
+    };
+    let (hidden, shown) =
+        (explain_experience(&snapshot, 0, &facts).1, explain_experience_with_values(&snapshot, 0, &facts).1);
+    let operands = [json!("other"), json!("/shop"), json!("other"), json!(["pro", "team"])].map(Some);
+    let values = [json!("/shop"), json!("/shop"), json!("team"), json!("team")].map(Some);
+    let with = |values: [Option<Value>; 4]| operands.clone().into_iter().zip(values).collect::<Vec<_>>();
+    assert_eq!(items(&hidden), with([None, None, None, None]));
+    assert_eq!(items(&shown), with(values));
+    assert!(!serde_json::to_string(&hidden).unwrap().contains("\"attribute\":"));
+    let area = explain_experience(&snapshot, 1, &facts).1;
+    assert_eq!(items(&area), [(Some(json!("other")), None), (Some(json!("/cart")), None)]);
 }

@@ -1,21 +1,21 @@
-//! What a decision tells about itself while it is made. Decisions are generic over it, so that the
-//! explanation comes from the code that decides and costs nothing when nobody listens.
+//! Hooks that observe a decision while it is made. Decisions are generic over them, so that the
+//! explanation comes from the deciding code itself and costs nothing when unused.
 
 use crate::attributes::AttributeValue;
 use crate::config::{Audience, Experience, Item, RuledEntity};
 
-/// The answer of one item.
+/// The result of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Matched,
     NotMatched,
-    /// The map has no such attribute; false, and not negated.
+    /// There is no such attribute; false even when negated.
     Absent,
-    /// The two sides have types that have no order; false, and not negated.
+    /// The two sides cannot be ordered; false even when negated.
     Incomparable,
-    /// The search was given up, or the decision's steps were; false, and not negated.
+    /// The search, or the whole decision, ran out of steps; false even when negated.
     Exhausted,
-    /// The item is malformed; false, and not negated.
+    /// The item is malformed; false even when negated.
     Malformed,
 }
 
@@ -39,14 +39,14 @@ pub(super) trait Trace {
     fn archived(&mut self, _archived: bool) {}
     fn environment(&mut self, _experience: &Experience, _given: Option<&str>, _passed: bool) {}
     fn stored(&mut self, _experience: &Experience, _variation: Option<usize>, _stale: bool) {}
-    /// Items that follow belong to this location, or to the site area.
+    /// The following items belong to this location, or to the site area if `None`.
     fn enter_location(&mut self, _location: Option<&RuledEntity>) {}
     fn leave_location(&mut self, _matched: bool) {}
     fn location(&mut self, _experience: &Experience, _passed: bool) {}
     fn skip_audience(&mut self, _audience: &Audience) {}
-    /// Items that follow belong to this audience.
+    /// The following items belong to this audience.
     fn enter_audience(&mut self, _audience: &Audience) {}
-    /// `bucketed` tells what an excluding audience found.
+    /// `bucketed` is what an exclusion audience found.
     fn leave_audience(&mut self, _matched: bool, _bucketed: Option<bool>) {}
     fn audiences(&mut self, _experience: &Experience, _passed: bool) {}
     fn segments(&mut self, _required: &[u32], _passed: bool) {}
@@ -55,7 +55,7 @@ pub(super) trait Trace {
     fn bucketed(&mut self, _experience: &Experience, _hash: u32, _bucket: u32, _variation: Option<usize>) {}
 }
 
-/// Nobody listens.
+/// Records nothing.
 pub(super) struct Untraced;
 
 impl Trace for Untraced {}

@@ -1,5 +1,5 @@
-//! Parity with the JavaScript SDK, vector by vector. `tests/parity/README.md` describes the files. The
-//! tests compare natively, `scripts/wasm` does the same in WebAssembly.
+//! Parity with the JavaScript SDK, vector by vector. `tests/parity/README.md` describes the files.
+//! The tests run natively; `scripts/wasm` runs the same comparison in WebAssembly.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -25,7 +25,7 @@ use crate::js::text::text;
 
 type Check = fn(Vec<Value>) -> Tally;
 
-/// The files, what compares their answers with those given here, and how many there are.
+/// Each file, the function that checks it, and how many answers it compares.
 const FILES: [(&str, Check, usize); 8] = [
     ("rules", rules, 6_200),
     ("hashes", hashes, 2_000),
@@ -37,7 +37,7 @@ const FILES: [(&str, Check, usize); 8] = [
     ("scripts", scripts::sequences_of_calls_on_one_context, 5_036),
 ];
 
-/// How many answers were compared, by part, and those that differ.
+/// How many answers were compared, by part, and which of them differ.
 #[derive(Default)]
 struct Tally {
     checked: BTreeMap<&'static str, usize>,
@@ -69,14 +69,14 @@ fn snapshot(config: &Value, options: &CompileOptions) -> ConfigSnapshot {
     compile(config.to_string(), options).unwrap().snapshot
 }
 
-/// A whole config around the parts given.
+/// A complete config around the given parts.
 fn config(parts: Value) -> Value {
     let mut config = json!({"account_id": "1", "project": {"id": "2"}});
     config.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
     config
 }
 
-/// Equality as the vectors ask for it: numbers as doubles, whatever their spelling.
+/// Equality as the vectors need it: numbers as doubles, however they are written.
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => left.as_f64() == right.as_f64(),
@@ -91,7 +91,7 @@ fn same(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// A double as the vectors spell it.
+/// A double as the vectors write it.
 fn spelled(number: f64) -> Value {
     if number.is_finite() { json!(number) } else { json!({"$js": number_name(number)}) }
 }
@@ -105,7 +105,7 @@ fn number_name(number: f64) -> &'static str {
 }
 
 fn rules(lines: Vec<Value>) -> Tally {
-    // One goal per rule, so that the whole way from the served text to the answer is tested.
+    // One goal per rule, so that the whole path from the served text to the answer is tested.
     let goals: Vec<Value> = lines
         .iter()
         .map(|line| json!({"id": line["id"], "key": line["id"], "rules": line["rule"]}))
@@ -116,7 +116,7 @@ fn rules(lines: Vec<Value>) -> Tally {
         let data: Attributes = line["data"].as_object().unwrap().clone().into();
         let goal = snapshot.goal_index(line["id"].as_str().unwrap()).unwrap();
         let matched = goal_matches(&snapshot, goal, &data);
-        // Where JavaScript throws there is no answer to equal; reaching this line is the answer.
+        // Where JavaScript throws there is no answer to compare; not panicking is enough.
         let equal = line["expected"].as_bool().is_none_or(|expected| expected == matched);
         tally.check("rules", equal, || line.to_string());
     }
@@ -155,7 +155,7 @@ fn layouts(lines: Vec<Value>) -> Tally {
             let bucket = super::bucketing::bucket(hash, 10_000);
             let selected = super::bucketing::select(&experience.layout, bucket);
             let id = selected.map(|edge| experience.variations[edge.variation as usize].id.as_str());
-            // Where JavaScript loses a numeric id, the variation is the answer to give.
+            // Where JavaScript loses a numeric id, the right answer is the variation.
             let as_expected = match case[2].as_str() {
                 Some(expected) => id.unwrap_or("not_decided") == expected,
                 None => id.is_some(),
@@ -174,7 +174,7 @@ fn casts_texts_numbers_and_preview_parameters(lines: Vec<Value>) -> Tally {
         let flat = AttributeValue::from(value.clone());
         let (part, answer) = match line["kind"].as_str().unwrap() {
             "cast" => match VariableType::named(line["type"].as_str().unwrap()) {
-                // The vectors name the NaN or infinity; here both are "no such value".
+                // The vectors name the NaN or infinity; here both are `None`.
                 Some(declared) => match cast(value, declared) {
                     Some(cast) => ("casts", cast),
                     None if expected.get("$js").is_some() => ("casts", expected.clone()),
@@ -243,7 +243,7 @@ mod natively {
             })+
 
             #[test]
-            fn no_file_is_left_out() {
+            fn no_vector_file_is_left_out() {
                 assert_eq!(FILES.map(|(file, ..)| file), [$(stringify!($file)),+]);
             }
         };

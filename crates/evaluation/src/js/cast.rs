@@ -18,7 +18,7 @@ pub(crate) enum VariableType {
 }
 
 impl VariableType {
-    /// The type of that exact name; a variable of any other type is left as it is.
+    /// The type with exactly this name; variables of other types are left as they are.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "boolean" => Self::Boolean,
@@ -31,8 +31,8 @@ impl VariableType {
     }
 }
 
-/// The value as its declared type, or `None` where JavaScript yields NaN or an infinity, or throws: JSON
-/// and integers have neither, so the caller keeps the value as served.
+/// The value as its declared type, or `None` if JavaScript yields NaN or an infinity, or throws:
+/// JSON has no such number, so the caller keeps the value as served.
 pub(crate) fn cast(value: &Value, declared: VariableType) -> Option<Value> {
     let flat = AttributeValue::from(value.clone());
     let mut buffer = Buffer::new();

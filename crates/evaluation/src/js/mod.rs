@@ -1,4 +1,4 @@
-//! The JavaScript value semantics that decisions rest on: text forms, numbers, casts, patterns.
+//! The JavaScript semantics that decisions depend on: strings, numbers, casts, patterns.
 
 pub(crate) mod cast;
 pub(crate) mod number;

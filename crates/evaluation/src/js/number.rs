@@ -1,4 +1,4 @@
-//! JavaScript's `Number(x)`, `parseInt`, `parseFloat`, and the numeric text of the rules.
+//! JavaScript's `Number(x)`, `parseInt`, `parseFloat`, and the numeric strings that rules accept.
 
 use ryu_js::Buffer;
 
@@ -31,12 +31,12 @@ pub(crate) fn number_of_text(text: &str) -> f64 {
     if read == text.len() { value } else { f64::NAN }
 }
 
-/// `parseFloat("…")`: the longest decimal prefix, NaN when there is none.
+/// `parseFloat("…")`: the longest decimal prefix, NaN if there is none.
 pub(crate) fn parse_float(text: &str) -> f64 {
     decimal_prefix(text.trim_start_matches(is_white)).0
 }
 
-/// `parseInt("…")` with the radix left to the text.
+/// `parseInt("…")` without a radix.
 pub(crate) fn parse_int(text: &str) -> f64 {
     let text = text.trim_start_matches(is_white);
     let (sign, digits) = match text.as_bytes().first() {
@@ -52,8 +52,8 @@ pub(crate) fn parse_int(text: &str) -> f64 {
     if read == 0 { f64::NAN } else { sign * digits_value(&digits[..read], radix) }
 }
 
-/// The number that the rules read for `less` and `lessEqual` in a text of the strict pattern, with
-/// optional thousands separators.
+/// The number that `less` and `lessEqual` read from a strictly numeric string, with optional
+/// thousands separators.
 pub(crate) fn numeric_text(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = match unsigned.split_once('.') {
@@ -75,7 +75,7 @@ pub(crate) fn numeric_text(text: &str) -> Option<f64> {
     let number = if !text.contains(',') {
         decimal_prefix(text).0
     } else if text.starts_with("0,") {
-        // A leading "0," is read as a decimal comma, all further commas included.
+        // A leading "0," is read as a decimal comma, and so are all further commas.
         parse_float(&text.replace(',', "."))
     } else {
         decimal_prefix(&text.replace(',', "")).0
@@ -83,7 +83,8 @@ pub(crate) fn numeric_text(text: &str) -> Option<f64> {
     Some(number).filter(|number| number.is_finite())
 }
 
-/// The value and the length of the longest prefix that is a decimal literal; NaN and 0 if none is.
+/// The value and length of the longest prefix that is a decimal literal; NaN and 0 if there is
+/// none.
 fn decimal_prefix(text: &str) -> (f64, usize) {
     let bytes = text.as_bytes();
     let digits_from = |start: usize| bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -127,13 +128,13 @@ fn digit_value(digit: u8, radix: u32) -> Option<u32> {
     char::from(digit).to_digit(radix)
 }
 
-/// The nearest double to a whole number of digits that are all valid in `radix`.
+/// The double nearest to a whole number whose digits are all valid in `radix`.
 fn digits_value(digits: &str, radix: u32) -> f64 {
     if radix == 10 {
         return digits.parse().unwrap_or(f64::NAN);
     }
-    // A power-of-two radix: the leading bits are kept exactly, and one sticky bit stands for the
-    // rest, which is all that rounding to the nearest double can ask of it.
+    // For a power-of-two radix, the leading bits and one sticky bit for the rest are enough to
+    // round correctly.
     let bits = radix.trailing_zeros();
     let (mut mantissa, mut dropped) = (0_u128, 0_i32);
     for digit in digits.bytes().filter_map(|digit| digit_value(digit, radix)) {
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_of_a_text_are_read_as_javascript_reads_them() {
+    fn number_prefixes_are_read_as_in_javascript() {
         let cases = [
             ("12abc", 12.0, 12.0),
             ("-3.99", -3.0, -3.99),
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_text_is_a_number_or_none() {
+    fn a_text_is_a_number_as_a_whole_or_not_at_all() {
         let numbers = [
             ("", 0.0),
             (" \u{feff}\n", 0.0),
@@ -240,7 +241,8 @@ mod tests {
         assert_eq!(number_of_text("0x20000000000003"), 9_007_199_254_740_996.0);
         let long = format!("0x1{}", "0".repeat(50));
         assert_eq!(number_of_text(&long), 2_f64.powi(200));
-        // Halfway between two doubles, which goes to the even one, and a little above, far to the right.
+        // Halfway between two doubles, which rounds to even, and just above, decided far to the
+        // right.
         let zeros = "0".repeat(40);
         let halfway = 2_f64.powi(52 + 4 + 4 * 40);
         assert_eq!(number_of_text(&format!("0x100000000000008{zeros}")), halfway);

@@ -1,4 +1,4 @@
-//! JavaScript's `String(x)`, truthiness, and comparisons that ignore case without allocating.
+//! JavaScript's `String(x)`, truthiness, and case-insensitive comparisons that do not allocate.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -8,7 +8,7 @@ use ryu_js::Buffer;
 use crate::attributes::AttributeValue;
 use crate::short::same;
 
-/// Above this length a case-insensitive search copies its text: the plain loop of
+/// Above this length a case-insensitive search copies its text: the in-place loop of
 /// [`contains_lowered`] is quadratic in the worst case.
 const LONGEST_PLAIN_SEARCH: usize = 256;
 
@@ -29,8 +29,8 @@ pub(crate) fn text<'a>(value: &'a AttributeValue, buffer: &'a mut Buffer) -> Cow
     }
 }
 
-/// Whether `String(value)` has an answer: an object with a `toString` of its own, which JSON cannot make
-/// a function, has none, nor has a list that holds one. JavaScript throws there.
+/// Whether `String(value)` has an answer. JavaScript throws for an object with its own `toString`,
+/// which in JSON is never a function, and for a list that contains one.
 pub(crate) fn has_text(value: &AttributeValue) -> bool {
     match value {
         AttributeValue::Object(map) => map.get("toString").is_none(),
@@ -39,7 +39,8 @@ pub(crate) fn has_text(value: &AttributeValue) -> bool {
     }
 }
 
-/// `String(number)`: the shortest text that reads back as the same double, in ECMAScript's notation.
+/// `String(number)`: the shortest string that parses back to the same double, in ECMAScript's
+/// notation.
 pub(crate) fn number_text(number: f64, buffer: &mut Buffer) -> &str {
     if number == 0.0 {
         return "0";
@@ -61,7 +62,7 @@ fn join(values: &[AttributeValue], joined: &mut String) {
     }
 }
 
-/// Whether JavaScript counts the value as true in a condition.
+/// Whether the value is truthy in JavaScript.
 pub(crate) fn truthy(value: &AttributeValue) -> bool {
     match value {
         AttributeValue::Null => false,
@@ -72,7 +73,7 @@ pub(crate) fn truthy(value: &AttributeValue) -> bool {
     }
 }
 
-/// A name as the index of a JavaScript array, which objects list before every other property.
+/// A name as a JavaScript array index; objects list those before all other properties.
 pub(crate) fn array_index(name: &str) -> Option<u32> {
     let canonical = name == "0" || (!name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit()));
     if !canonical {
@@ -81,7 +82,7 @@ pub(crate) fn array_index(name: &str) -> Option<u32> {
     name.parse().ok().filter(|index| *index < u32::MAX)
 }
 
-/// White space and line ends as `trim()` and `\s` know them: with U+FEFF, without U+0085.
+/// White space and line terminators as in `trim()` and `\s`: with U+FEFF, without U+0085.
 pub(crate) const fn is_white(character: char) -> bool {
     matches!(
         character,
@@ -99,12 +100,12 @@ pub(crate) const fn is_white(character: char) -> bool {
     )
 }
 
-/// The order of JavaScript strings: by UTF-16 unit, so that an emoji sorts before U+FFFD.
+/// The order of JavaScript strings: by UTF-16 code unit, so that an emoji sorts before U+FFFD.
 pub(crate) fn compare_utf16(left: &str, right: &str) -> Ordering {
     left.encode_utf16().cmp(right.encode_utf16())
 }
 
-/// `toLowerCase()`, borrowed where nothing changes.
+/// `toLowerCase()`, borrowed if nothing changes.
 pub(crate) fn lowered(text: &str) -> Cow<'_, str> {
     if text.bytes().any(|byte| byte >= 0x80 || byte.is_ascii_uppercase()) {
         Cow::Owned(text.to_lowercase())
@@ -113,10 +114,10 @@ pub(crate) fn lowered(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether `text` in lower case equals `lower`, which already is in lower case.
+/// Whether `text` in lower case equals `lower`, which is already lower case.
 #[inline]
 pub(crate) fn equals_lowered(text: &str, lower: &str) -> bool {
-    // What lowering made is not changed by lowering it again.
+    // Lowercasing is idempotent.
     same(text, lower) || equals_changed(text, lower)
 }
 
@@ -125,7 +126,8 @@ fn equals_changed(text: &str, lower: &str) -> bool {
     if text.is_ascii() {
         return text.len() == lower.len() && ascii_matches(text.as_bytes(), lower.as_bytes());
     }
-    // Only a final sigma is lowered by its neighbours; everything else goes character by character.
+    // Only a final sigma depends on its neighbours; everything else is lowercased character by
+    // character.
     if text.contains('Σ') {
         return text.to_lowercase() == lower;
     }
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comparisons_without_case_agree_with_lowering_both_sides() {
+    fn case_insensitive_comparison_equals_lowercasing_both_sides() {
         let texts =
             ["", "a", "ABC", "abc", "ΟΔΟΣ", "οδος", "Straße", "ÄÖ", "aÄÖb", "\u{212a}m", "İ", "x abc", "ab"];
         for text in texts {
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn lowering_a_second_time_changes_nothing() {
+    fn lowercasing_is_idempotent() {
         for character in '\0'..=char::MAX {
             let lower = lowered(&character.to_string()).into_owned();
             assert_eq!(lowered(&lower), lower, "{character:?}");
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_by_utf16_unit() {
+    fn order_is_by_utf16_code_unit() {
         assert_eq!(compare_utf16("\u{1f600}", "\u{fffd}"), Ordering::Less);
         assert_eq!("\u{1f600}".cmp("\u{fffd}"), Ordering::Greater);
         assert_eq!(compare_utf16("a", "ab"), Ordering::Less);

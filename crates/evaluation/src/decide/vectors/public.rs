@@ -1,4 +1,4 @@
-//! Whole requests, and scripts, against a minimal driver: what a context does around the decisions.
+//! Whole requests and scripts, run by a minimal driver that does what a context does around decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +50,7 @@ pub(super) fn map(value: Option<&Value>) -> Attributes {
     value.and_then(Value::as_object).cloned().unwrap_or_default().into()
 }
 
-/// A map that JavaScript merges before a rule sees it, by which a name `__proto__` is lost.
+/// A map that JavaScript merges before a rule sees it, which loses the name `__proto__`.
 pub(super) fn merged(value: Option<&Value>) -> Attributes {
     let mut map = map(value);
     map.remove("__proto__");
@@ -66,7 +66,7 @@ pub(super) fn report_keys(attributes: &Attributes, wanted: bool) -> Attributes {
 }
 
 impl<'a> Visitor<'a> {
-    /// The visitor as prepared, and the ids of the custom segments recorded on the way.
+    /// The prepared visitor, and the ids of the custom segments recorded on the way.
     pub(super) fn prepare(
         snapshot: &'a ConfigSnapshot,
         environment: &'a str,
@@ -98,7 +98,7 @@ impl<'a> Visitor<'a> {
         (visitor, matched.unwrap_or_default())
     }
 
-    /// Records what matches, and returns the ids.
+    /// Records the segments that match, and returns their ids.
     pub(super) fn run_custom_segments(&mut self, run: &Value) -> Vec<String> {
         if self.id.is_empty() {
             return Vec::new();
@@ -170,7 +170,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Decides one experience and stores what is decided.
+    /// Decides one experience and stores the decision.
     pub(super) fn decide_and_store(&self, memory: &mut Memory<'_>, key: &str) -> Option<(usize, usize)> {
         let (experience, Ok(Decision { variation, .. })) = self.decide(memory, key)? else { return None };
         let subject = &self.snapshot.experiences()[experience];
@@ -179,7 +179,7 @@ impl<'a> Visitor<'a> {
         Some((experience, variation))
     }
 
-    /// Decides the experiences with these keys, or all, in config order, storing on the way.
+    /// Decides the experiences with these keys, or all, in config order, storing each decision.
     pub(super) fn decide_all(&self, memory: &mut Memory<'_>, asked: &[&str]) -> Vec<(usize, usize)> {
         let is_asked =
             |it: &&Experience| asked.is_empty() || it.has_text_key && asked.contains(&it.key.as_str());
@@ -187,7 +187,7 @@ impl<'a> Visitor<'a> {
         experiences.filter_map(|experience| self.decide_and_store(memory, &experience.key)).collect()
     }
 
-    /// What the visitor's variations carry, with the entry of each.
+    /// The features that the visitor's variations carry, each with its entry.
     pub(super) fn carried(
         &self,
         memory: &mut Memory<'_>,
@@ -231,8 +231,8 @@ fn disabled(snapshot: &ConfigSnapshot, key: &str) -> Value {
     json!({"key": key, "id": snapshot.features()[feature].id, "status": "disabled"})
 }
 
-/// Equality of feature answers: where the vectors hold a NaN or an infinity the value as served is
-/// right, which no vector holds, so any value that is not a number passes there.
+/// Equality of feature answers. Where the vectors hold a NaN or an infinity, the value as served is
+/// right; the vectors do not record that, so any value that is not a number passes there.
 fn same_features(answer: &Value, expected: &Value) -> bool {
     match (answer, expected) {
         (Value::Array(left), Value::Array(right)) => {
@@ -250,7 +250,7 @@ fn same_features(answer: &Value, expected: &Value) -> bool {
     }
 }
 
-/// The answer to give: the recommended one where there is one, else JavaScript's.
+/// The right answer: the recommended one if there is one, otherwise JavaScript's.
 fn expected(line: &Value, part: &str) -> Value {
     let mut expected = line["expected"].get(part).cloned().unwrap_or(Value::Null);
     match (line["recommended"].get(part), expected.as_object_mut()) {
@@ -267,8 +267,8 @@ pub(super) fn keys(value: &Value) -> Vec<&str> {
     value.as_array().map(|keys| keys.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
 }
 
-/// Leaves out features that the config does not declare, for which JavaScript answers without a
-/// key, and variables that a change does not have.
+/// Removes features that the config does not declare, for which JavaScript answers without a key,
+/// and variables that a change does not have.
 fn declared_entries(entries: &mut Value) {
     let Some(entries) = entries.as_array_mut() else { return };
     entries.retain(|entry| !entry["key"].is_null() && entry["key"] != json!({"$js": "undefined"}));
@@ -289,13 +289,13 @@ pub(super) fn text_of(value: &Value) -> String {
     text(&value.clone().into(), &mut ryu_js::Buffer::new()).into_owned()
 }
 
-/// Whether JavaScript throws, and nothing is recommended.
+/// Whether JavaScript throws and there is no recommended answer.
 pub(super) fn is_throw(answer: &Value) -> bool {
     answer.get("throws").is_some()
 }
 
-/// Whether JavaScript throws for all experiences together, and the list that is recommended then has
-/// another answer for one of them than JavaScript gives for it alone.
+/// Whether JavaScript throws for all experiences together, while the recommended list disagrees
+/// with what it answers for one of them alone.
 fn contradicts_itself(line: &Value) -> bool {
     let (decisions, recommended) = (&line["expected"]["decisions"], &line["recommended"]);
     let Some(all) = recommended["run_experiences"].as_array() else { return false };
@@ -307,7 +307,7 @@ fn contradicts_itself(line: &Value) -> bool {
         })
 }
 
-/// Whether a part, or every key of it, is the answer for no visitor.
+/// Whether a part, or each of its keys, is the answer for nobody.
 fn is_all_none(part: &Value, none: &Value) -> bool {
     part == none || part.as_object().is_some_and(|keys| keys.values().all(|answer| answer == none))
 }
@@ -323,14 +323,14 @@ pub(super) fn compare(
     tally.check(part, equal, || format!("{} {part}: {answer} for {expected}", line["id"]));
 }
 
-/// A config of a file, compiled.
+/// A compiled config of a file.
 pub(super) struct Config {
     pub(super) served: Value,
     pub(super) snapshot: ConfigSnapshot,
     pub(super) environment: String,
 }
 
-/// Calls `check` with every line of this kind and its config.
+/// Calls `check` with each line of this kind and its config.
 pub(super) fn each_line(lines: Vec<Value>, kind: &str, mut check: impl FnMut(&Config, &Value)) {
     let mut configs: BTreeMap<String, Config> = BTreeMap::new();
     for mut line in lines {
@@ -363,7 +363,7 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
 
     if request.get("custom_segments").is_some() {
         let (answer, mut expected) = (json!({ "matched": matched }), expected(line, "custom_segments"));
-        // An id of a segment is recorded once.
+        // Each segment id is recorded once.
         let mut seen = BTreeSet::new();
         if let Some(ids) = expected.get_mut("matched").and_then(Value::as_array_mut) {
             ids.retain(|id| seen.insert(id.to_string()));
@@ -420,8 +420,8 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
     let carried = visitor.carried(&mut visitor.memory.clone(), &[], casting);
     let recommended = &line["recommended"];
     if recommended.get("run_experiences").is_some() && recommended.get("run_features").is_none() {
-        // JavaScript loses variations with numeric ids, and the vectors recommend an answer for
-        // each feature, but none for all of them together: the two have to agree.
+        // JavaScript loses variations with numeric ids. The vectors recommend an answer for each
+        // feature alone but not for all together, so the two must agree.
         for key in keys(&request["feature_keys"]) {
             let from = |entry: &Value| {
                 asked.is_empty() || asked.iter().any(|one| entry["experience_key"] == json!(one))
@@ -443,7 +443,7 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
     if is_throw(&all) {
         return;
     }
-    // Of an id that stands twice the last declaration counts.
+    // The last declaration of a duplicate id wins.
     let declared: BTreeMap<_, _> = snapshot.features().iter().map(|it| (&it.id, &it.key)).collect();
     let on: Vec<&Value> = carried.iter().map(|(_, entry)| &entry["id"]).collect();
     let missing = declared.into_iter().filter(|(id, _)| !on.contains(&&json!(id)));
@@ -455,7 +455,7 @@ fn check_request(tally: &mut Tally, snapshot: &ConfigSnapshot, environment: &str
     if let Value::Array(entries) = &mut all {
         let (mut off, mut on): (Vec<Value>, Vec<Value>) =
             entries.drain(..).partition(|entry| entry["status"] == json!("disabled"));
-        // A feature whose id is a number is enabled and disabled at once in JavaScript.
+        // In JavaScript a feature with a numeric id is both enabled and disabled.
         off.retain(|entry| on.iter().all(|enabled| enabled["id"] != entry["id"]));
         off.sort_by_key(Value::to_string);
         on.append(&mut off);

@@ -10,8 +10,8 @@ use crate::attributes::AttributesExt;
 use crate::config::SnapshotExt;
 use crate::decide::goal_matches;
 
-/// The keys of experiences with a variation whose id is no text. JavaScript may decide them without
-/// returning it.
+/// The keys of experiences with a variation whose id is not a string. JavaScript may decide them
+/// without returning the decision.
 fn untold(served: &Value) -> BTreeSet<String> {
     let has_other_id = |variation: &Value| variation.get("id").is_some_and(|id| !id.is_string());
     let experiences = served["experiences"].as_array().into_iter().flatten();
@@ -75,7 +75,7 @@ fn answer<'a>(
             ("run_all", decided.into_iter().map(|decided| visitor.pair(decided)).collect())
         }
         "feature" => {
-            // Of a feature that is not declared JavaScript asks no experience.
+            // JavaScript decides no experience for an undeclared feature.
             let Some(feature) = visitor.snapshot.feature_index(key) else { return ("feature", Value::Null) };
             let carried = visitor.carried(&mut memory, &keys(&call["experience_keys"]), true);
             let first = carried.iter().find(|(carried, _)| carried.group as usize == feature);
@@ -95,7 +95,7 @@ fn answer<'a>(
             visitor.segments.merge(&report_keys(&map(call.get("segments")), true));
             ("segments", Value::Null)
         }
-        // Marks are the tracker's, by id; here they are JavaScript's, by key.
+        // The tracker marks goals by id; JavaScript, and so this driver, by key.
         _ => ("convert", json!(convert(visitor, converted, call))),
     };
     visitor.memory = memory;

@@ -1,5 +1,5 @@
-//! The way into WebAssembly for `scripts/wasm`: a text goes in and a report comes out byte by byte, so that
-//! no pointer crosses.
+//! The WebAssembly interface for `scripts/wasm`: a text goes in and a report comes out byte by
+//! byte, so no pointer crosses the boundary.
 #![expect(unsafe_code, reason = "a name that the host can call has to be kept as it is")]
 
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ thread_local! {
     static REPORT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Adds a byte to the text: the name of a file, the end of the line, and what the file holds.
+/// Appends a byte to the input: the name of a file, a line feed, and the contents of the file.
 #[unsafe(no_mangle)]
 extern "C" fn push(byte: u8) {
     TEXT.with_borrow_mut(|text| text.push(byte));
@@ -29,7 +29,7 @@ extern "C" fn compare() -> usize {
     REPORT.with_borrow(Vec::len)
 }
 
-/// A byte of the report.
+/// One byte of the report.
 #[unsafe(no_mangle)]
 extern "C" fn pull(at: usize) -> u8 {
     REPORT.with_borrow(|report| report[at])

@@ -1,4 +1,4 @@
-//! Sets of UTF-16 units.
+//! Sets of UTF-16 code units.
 
 use super::case::{alike, fold};
 
@@ -8,13 +8,14 @@ pub(super) struct Set {
     ranges: Vec<(u16, u16)>,
 }
 
-/// A set that folded units are tested against: a unit is in it as soon as one that folds alike is.
+/// A set to test folded units against: it contains a unit if it contains any that folds to the same
+/// one.
 #[derive(Debug)]
 pub(super) struct FoldedSet {
-    /// The answer for each unit of ASCII, which folds among itself.
+    /// One bit per ASCII unit; ASCII folds to ASCII.
     ascii: u128,
-    /// Sorted, apart, and outside ASCII; not folded, so that a pattern's compilation costs what its
-    /// text is long.
+    /// Sorted, disjoint, and outside ASCII; not folded, so that compiling takes time linear in the
+    /// length of the pattern.
     ranges: Box<[(u16, u16)]>,
     negated: bool,
 }
@@ -33,7 +34,7 @@ const SPACES: &[(u16, u16)] = &[
     (0x3000, 0x3000),
     (0xfeff, 0xfeff),
 ];
-/// So many bits, from the first on.
+/// The 26 lowest bits.
 const LETTERS: u128 = (1 << 26) - 1;
 const LINE_ENDS: &[(u16, u16)] = &[(0xa, 0xa), (0xd, 0xd), (0x2028, 0x2029)];
 
@@ -109,15 +110,14 @@ impl Set {
 }
 
 impl FoldedSet {
-    /// Whether a unit that is already folded is in the set.
+    /// Whether an already folded unit is in the set.
     pub(super) fn contains(&self, unit: u16) -> bool {
         debug_assert_eq!(fold(unit), unit);
         if unit < 0x80 {
             return self.ascii >> unit & 1 == 1;
         }
         let inside = !self.ranges.is_empty()
-            && (in_ranges(&self.ranges, unit)
-                || alike(unit).iter().any(|other| in_ranges(&self.ranges, *other)));
+            && (in_ranges(&self.ranges, unit) || alike(unit).any(|other| in_ranges(&self.ranges, other)));
         inside != self.negated
     }
 
@@ -126,7 +126,7 @@ impl FoldedSet {
         &self.ranges
     }
 
-    /// Steps that a test costs besides the instruction, where ranges outside ASCII are searched.
+    /// The extra steps of a test that searches the ranges outside ASCII.
     pub(super) fn steps(&self, unit: u16) -> u32 {
         if unit < 0x80 || self.ranges.is_empty() { 0 } else { 4 + self.ranges.len().ilog2() }
     }

@@ -1,4 +1,4 @@
-//! Escapes and classes: most of what Annex B forgives.
+//! Escapes and classes, which is where Annex B is most lenient.
 
 use super::class::Set;
 use super::parse::{Node, Parser, digit_of};
@@ -31,7 +31,7 @@ impl Parser<'_> {
         self.character_escape(false).map(Node::Unit)
     }
 
-    /// An escape that stands for one unit, at the letter after the backslash.
+    /// An escape that stands for one unit, from the letter after the backslash.
     fn character_escape(&mut self, in_class: bool) -> Option<u16> {
         let unit = self.peek()?;
         self.at += 1;
@@ -51,7 +51,7 @@ impl Parser<'_> {
                         self.at += 1;
                         u16::from(letter % 32)
                     }
-                    // The backslash stands for itself and the "c" is read again.
+                    // The backslash stands for itself and the "c" is parsed again.
                     None => {
                         self.at -= 1;
                         u16::from(b'\\')
@@ -66,7 +66,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Up to two more octal digits, as far as the value stays below 256.
+    /// Up to two more octal digits, while the value stays below 256.
     fn octal(&mut self, mut value: u16) -> u16 {
         for _ in 0..2 {
             match self.peek().and_then(|unit| digit_of(unit, 8)).and_then(|digit| u16::try_from(digit).ok()) {
@@ -100,13 +100,14 @@ impl Parser<'_> {
                 add(&mut set, &first);
                 continue;
             }
-            // A "-" before the end of the pattern is no range, but neither is the class closed.
+            // A "-" before the end of the pattern does not make a range, and the class is still not
+            // closed.
             self.at += 1;
             let last = self.class_atom()?;
             match (&first, &last) {
                 (ClassAtom::Unit(first), ClassAtom::Unit(last)) if first <= last => set.add(*first, *last),
                 (ClassAtom::Unit(_), ClassAtom::Unit(_)) => return None,
-                // With a set on one side the dash is one of the members.
+                // With a set on either side the dash is a member itself.
                 _ => {
                     add(&mut set, &first);
                     add(&mut set, &last);

@@ -1,15 +1,15 @@
-//! ECMAScript regular expressions with the flag `i` and without `u`, on UTF-16 units, as the
+//! ECMAScript regular expressions with the flag `i` and without `u`, on UTF-16 code units, as the
 //! JavaScript SDK builds them.
 //!
-//! This is an engine of its own because rules need two things that no published one has together:
-//! the dialect without `u` (Annex B leniency, `\u{61}` as sixty-one `u`, its own case folding), and
-//! a bound. JavaScript searches `(a+)+$` for longer than anybody waits; here every search has a
-//! budget of [`Steps`], and one that uses it up has no answer, which a rule counts as false whether
-//! it is negated or not. What compiling costs grows with the length of the pattern alone.
+//! A separate engine, because rules need two things that no published one combines: the dialect
+//! without `u` (Annex B leniency, `\u{61}` as sixty-one `u`, its own case folding), and a bound.
+//! JavaScript can spend practically forever on `(a+)+$`; here each search has a budget of
+//! [`Steps`], and one that exceeds it has no answer, which a rule counts as false even when
+//! negated. Compile time depends on the length of the pattern alone.
 //!
-//! Known differences from Node 20: names of groups are checked by alphabetic and numeric characters
-//! and may not hold escapes; patterns that nest deeper than [`parse::DEEPEST`] are refused; newly
-//! assigned letters fold as the Unicode version of the Rust compiler says.
+//! Known differences from Node 20: group names are checked for alphabetic and numeric characters
+//! and cannot contain escapes; patterns nested deeper than [`parse::DEEPEST`] are rejected; newly
+//! assigned letters fold by the Unicode version of the Rust compiler.
 
 mod case;
 mod class;
@@ -21,22 +21,22 @@ mod search;
 use program::Program;
 pub(crate) use search::Steps;
 
-/// A compiled pattern, searched without regard to case.
+/// A compiled, case-insensitive pattern.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     program: Program,
 }
 
 impl Pattern {
-    /// `None` when JavaScript would refuse the pattern.
+    /// `None` if JavaScript would reject the pattern.
     pub(crate) fn compile(pattern: &str) -> Option<Self> {
         let units: Vec<u16> = pattern.encode_utf16().collect();
         let parsed = parse::parse(&units)?;
         Some(Self { program: Program::compile(&parsed)? })
     }
 
-    /// Whether the pattern matches anywhere in `text`; `None` when the search was given up. What it
-    /// costs is taken from `steps`.
+    /// Whether the pattern matches anywhere in `text`; `None` if the search ran out of steps. Its
+    /// cost is taken from `steps`.
     pub(crate) fn is_match(&self, text: &str, steps: &mut Steps) -> Option<bool> {
         search::is_match(&self.program, text, steps)
     }
@@ -50,20 +50,20 @@ mod tests {
         searched(pattern, text).0
     }
 
-    /// The answer, and the steps that it took of those of a decision.
+    /// The answer, and how many of a decision's steps it took.
     fn searched(pattern: &str, text: &str) -> (Option<bool>, u32) {
         let mut steps = Steps::of_a_decision();
         let found = Pattern::compile(pattern).and_then(|pattern| pattern.is_match(text, &mut steps));
         (found, Steps::of_a_decision().left() - steps.left())
     }
 
-    /// What one step more of the size costs: the same at every size, if the cost is linear.
+    /// The cost of one more unit of size, at two sizes: equal if the cost is linear.
     fn slope(cost: impl Fn(usize) -> u32) -> [u32; 2] {
         [(cost(2_000) - cost(1_000)) / 1_000, (cost(20_000) - cost(10_000)) / 10_000]
     }
 
     #[test]
-    fn a_lookaround_costs_what_its_own_search_costs() {
+    fn a_lookaround_costs_as_much_as_its_own_search() {
         for (pattern, text) in [
             ("^(?:(?=a)a)*$", "a"),
             ("^(?:(?=(a))a)*$", "a"),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_honest_pattern_on_a_long_url_stays_far_below_the_bound() {
+    fn an_ordinary_pattern_on_a_long_url_stays_far_below_the_bound() {
         let url = format!("https://shop.example.com/{}?utm_source=a&x=1", "category/shoes-42/".repeat(455));
         for (pattern, found) in [
             ("^(?=.*utm_source=)(?!.*preview)(?:(?=[^?#])[^?#])*\\?", true),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_prepared_for_a_search_is_paid_for() {
+    fn preparing_a_search_counts_towards_its_bound() {
         assert_eq!(searched("^b", &"a".repeat(1_000)).1 - searched("^b", "").1, 2_000);
         let groups = "(a)".repeat(1_000);
         assert!(searched(&groups, "").1 >= 2_000);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn searches_of_one_decision_share_its_steps() {
+    fn searches_of_one_decision_share_one_step_budget() {
         let pattern = Pattern::compile("(a|a)*b").unwrap();
         let mut steps = Steps::of_a_decision();
         let text = "a".repeat(60);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn lookarounds_keep_and_restore_what_they_capture() {
+    fn lookarounds_keep_and_restore_captures() {
         for (pattern, text, expected) in [
             ("^(?:(?=(a|ab))\\1c|abd)", "abd", true),
             ("^(?=(a+))\\1b", "aaab", true),
@@ -136,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn names_of_groups_are_looked_up_not_searched() {
-        // A search for each would be more than anybody waits for.
+    fn group_names_are_looked_up_not_searched() {
+        // A search for each name would take far too long.
         let groups: String = (0..65_000).map(|at| format!("(?<g{at}>a)")).collect();
         let pattern = Pattern::compile(&format!("{groups}|b\\k<g64999>")).unwrap();
         assert_eq!(pattern.is_match("b", &mut Steps::of_a_decision()), Some(true));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_takes_the_room_of_its_text() {
+    fn a_class_takes_no_more_memory_than_its_text() {
         let classes: String =
             (0..10_000).map(|at| format!("[\\S{at}\\u{:04x}]", 0x400 + at % 0x400)).collect();
         let program = Pattern::compile(&classes).unwrap().program;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_backtracks_for_ever_is_given_up() {
+    fn a_search_that_backtracks_for_ever_is_abandoned() {
         let text = format!("{}!", "a".repeat(40));
         for pattern in ["(a+)+$", "(a|a)*$", "(?:a?){40}a{40}b", "(.*)*\\1x", "(?=(a+)+$)b|(a*)*c"] {
             assert_eq!(found(pattern, &text), None, "{pattern}");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_comes_again_is_compiled_once() {
+    fn a_repeated_class_is_compiled_once() {
         let pattern = Pattern::compile(&"\\D[^\\d\\s]\\d[^\\d]\\D".repeat(50_000)).unwrap();
         assert_eq!(pattern.program.sets.len(), 4);
         assert_eq!(found("^\\D[^\\d]\\D\\d$", "abc1"), Some(true));

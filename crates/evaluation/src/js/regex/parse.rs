@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::class::Set;
 
-/// How deep groups may nest, which bounds every recursion over a pattern.
+/// How deep groups may nest; bounds every recursion over a pattern.
 pub(super) const DEEPEST: usize = 200;
 
-/// As many groups as V8 takes.
+/// The most groups that V8 accepts.
 const MOST_GROUPS: u32 = 65_535;
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) enum Node {
     },
     Reference(u32),
     NamedReference(Vec<u16>),
-    /// `captures` are the groups inside the body, which each iteration starts without.
+    /// `captures` are the groups inside the body, which each iteration resets.
     Repeat {
         body: Box<Node>,
         min: u32,
@@ -49,13 +49,13 @@ pub(super) enum Node {
 /// A pattern that JavaScript accepts.
 pub(super) struct Parsed {
     pub(super) node: Node,
-    /// How many capture groups there are, without the whole match.
+    /// The number of capture groups, without the whole match.
     pub(super) groups: u32,
-    /// The names of groups with their numbers.
+    /// The names of groups, with their numbers.
     pub(super) names: HashMap<Vec<u16>, u32>,
 }
 
-/// Stands for no upper bound.
+/// No upper bound.
 pub(super) const UNBOUNDED: u32 = u32::MAX;
 
 pub(super) struct Parser<'a> {
@@ -64,12 +64,12 @@ pub(super) struct Parser<'a> {
     depth: usize,
     /// Groups opened so far.
     opened: u32,
-    /// Groups in the whole pattern, counted ahead: they decide what `\1` is.
+    /// Groups in the whole pattern, counted in advance: they decide what `\1` means.
     pub(super) groups: u32,
-    /// Whether any group has a name, which decides what `\k` is.
+    /// Whether any group has a name, which decides what `\k` means.
     pub(super) named: bool,
     names: HashMap<Vec<u16>, u32>,
-    /// The names referred to, which may come before their groups.
+    /// The names referred to, possibly before their groups are defined.
     pub(super) referred: Vec<Vec<u16>>,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn parse(units: &[u16]) -> Option<Parsed> {
     let mut parser = Parser { units, at: 0, depth: 0, opened: 0, groups, named, names, referred };
     let node = parser.disjunction()?;
     let is_named = |name: &Vec<u16>| parser.names.contains_key(name);
-    // Only an unmatched ")" stops a disjunction before the end.
+    // Only an unmatched ")" ends a disjunction early.
     (parser.at == units.len() && parser.referred.iter().all(is_named)).then_some(Parsed {
         node,
         groups,
@@ -90,7 +90,7 @@ pub(super) fn parse(units: &[u16]) -> Option<Parsed> {
     })
 }
 
-/// How many groups capture, and whether any has a name.
+/// The number of capture groups, and whether any has a name.
 fn count_groups(units: &[u16]) -> (u32, bool) {
     let (mut groups, mut named, mut in_class, mut at) = (0, false, false, 0);
     let is = |at: usize, wanted: u8| units.get(at) == Some(&u16::from(wanted));
@@ -171,7 +171,7 @@ impl Parser<'_> {
             }
             b'(' => {
                 let node = self.group()?;
-                // Looking ahead may be repeated, looking behind may not.
+                // A lookahead can be quantified, a lookbehind cannot.
                 if matches!(node, Node::Look { behind: true, .. }) {
                     return Some(node);
                 }
@@ -194,7 +194,7 @@ impl Parser<'_> {
                 Node::Class { set: Set::dot(), negated: false }
             }
             b'*' | b'+' | b'?' => return None,
-            // A brace is itself, unless it reads as a quantifier with nothing to repeat.
+            // A brace is literal, unless it reads as a quantifier with nothing to repeat.
             b'{' if self.braces().is_some() => return None,
             _ => {
                 self.at = start + 1;
@@ -223,7 +223,7 @@ impl Parser<'_> {
         Some(Node::Repeat { body: Box::new(atom), min, max, greedy, captures: (before + 1, self.opened + 1) })
     }
 
-    /// The bounds of `{2}`, `{2,}` or `{2,3}` and where it ends, if that is what comes next.
+    /// The bounds of `{2}`, `{2,}` or `{2,3}` and where it ends, if one comes next.
     fn braces(&self) -> Option<(u32, u32, usize)> {
         let (min, mut at) = self.decimal(self.at + 1)?;
         let mut max = min;
@@ -280,7 +280,7 @@ impl Parser<'_> {
         self.eat(")").then_some(node)
     }
 
-    /// A group name up to and with its `>`.
+    /// A group name, up to and including its `>`.
     pub(super) fn group_name(&mut self) -> Option<Vec<u16>> {
         let rest = self.units.get(self.at..)?;
         let length = rest.iter().position(|unit| *unit == u16::from(b'>'))?;

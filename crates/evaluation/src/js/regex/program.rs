@@ -1,4 +1,4 @@
-//! A pattern as instructions.
+//! A pattern compiled to instructions.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::case::fold;
 use super::class::{FoldedSet, Set};
 use super::parse::{Node, Parsed, UNBOUNDED};
 
-/// The number of an instruction.
+/// The index of an instruction.
 pub(super) type Label = u32;
 
 #[derive(Debug)]
@@ -19,38 +19,39 @@ pub(super) enum Op {
     WordBoundary {
         negated: bool,
     },
-    /// Writes the position into a register.
+    /// Stores the position in a register.
     Save(u32),
-    /// Empties a range of registers.
+    /// Clears a range of registers.
     Clear {
         first: u32,
         end: u32,
     },
-    /// Goes on at the first, and at the second if that fails.
+    /// Continues at the first label, and at the second if that fails.
     Split {
         first: Label,
         second: Label,
     },
     Jump(Label),
     Reference(u32),
-    /// Runs what follows up to its `Match` in a search of its own, then goes on at `next`.
+    /// Runs the instructions up to the next `Match` as a search of its own, then continues at
+    /// `next`.
     Look {
         behind: bool,
         negated: bool,
         next: Label,
     },
-    /// Repeats the instruction that follows, which takes one unit; goes on after it.
+    /// Repeats the following instruction, which takes one unit, then continues after it.
     RepeatUnit {
         min: u32,
         max: u32,
         greedy: bool,
     },
-    /// Starts counting; falls through to its `Loop`.
+    /// Starts a counter; falls through to its `Loop`.
     Enter {
         counter: u32,
     },
-    /// One more iteration, which starts at the next instruction, or out at `exit`. The register
-    /// after the counter holds where the iteration started.
+    /// Starts one more iteration at the next instruction, or leaves at `exit`. The register after
+    /// the counter holds where the iteration started.
     Loop {
         counter: u32,
         min: u32,
@@ -58,8 +59,7 @@ pub(super) enum Op {
         greedy: bool,
         exit: Label,
     },
-    /// Ends an iteration of the loop at `head`. One that took nothing although it did not have to
-    /// run fails.
+    /// Ends an iteration of the loop at `head`. An optional iteration that consumed nothing fails.
     Again {
         counter: u32,
         min: u32,
@@ -77,7 +77,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// `None` if a reference names no group.
+    /// `None` if a reference names an unknown group.
     pub(super) fn compile(parsed: &Parsed) -> Option<Self> {
         let registers = parsed.groups * 2;
         let (ops, sets, known) = (Vec::new(), Vec::new(), HashMap::new());
@@ -96,7 +96,7 @@ struct Compiler<'a> {
     parsed: &'a Parsed,
     ops: Vec<Op>,
     sets: Vec<FoldedSet>,
-    /// Where a class is that came before.
+    /// The index of each class that was already compiled.
     known: HashMap<(&'a Set, bool), u32>,
     registers: u32,
 }
@@ -106,13 +106,13 @@ impl<'a> Compiler<'a> {
         Label::try_from(self.ops.len()).unwrap_or(Label::MAX)
     }
 
-    /// Adds an instruction that is completed later.
+    /// Adds a placeholder that is completed later.
     fn hole(&mut self) -> usize {
         self.ops.push(Op::Match);
         self.ops.len() - 1
     }
 
-    /// Compiles a node that is read backwards inside a lookbehind.
+    /// Compiles a node; inside a lookbehind it matches backwards.
     fn node(&mut self, node: &'a Node, backwards: bool) -> Option<()> {
         match node {
             Node::Empty => {}
@@ -199,7 +199,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Whether a count may go on.
+/// Whether another iteration is allowed.
 pub(super) const fn below(count: u32, max: u32) -> bool {
     max == UNBOUNDED || count < max
 }

@@ -1,26 +1,27 @@
-//! The search: backtracking with a stack of its own and a budget.
+//! The search: backtracking with an explicit stack and a budget.
 
 use super::case::fold;
 use super::class::is_word;
 use super::parse::UNBOUNDED;
 use super::program::{Label, Op, Program, below};
 
-/// The steps of one decision, which all of its searches share. Every instruction, repeated unit, way
-/// back, register and byte of the text is one, a test outside ASCII a few more.
+/// The steps of one decision, shared by all of its searches. Each instruction, repeated unit,
+/// backtrack, register and byte of the text costs one, a test outside ASCII a few more.
 const DECISION: u32 = 4_000_000;
 
-/// What one search may take of them, so that a pattern that backtracks for ever leaves some to others.
+/// The share that one search may use, so that a pattern that backtracks without end leaves some for
+/// others.
 const SEARCH: u32 = 2_000_000;
 
-/// How many ways back may be open, which bounds the memory of a search to 4 MiB.
+/// How many backtrack entries the stack can hold, which bounds the memory of a search to 4 MiB.
 const DEEPEST_STACK: usize = 1 << 18;
 
-/// What is left of the steps of a decision.
+/// The remaining steps of a decision.
 #[derive(Debug)]
 pub(crate) struct Steps(u32);
 
 impl Steps {
-    /// As many as one decision has.
+    /// The full budget of one decision.
     pub(crate) const fn of_a_decision() -> Self {
         Self(DECISION)
     }
@@ -31,19 +32,19 @@ impl Steps {
     }
 }
 
-/// The content of a register that was not written.
+/// Marks a register that was never written.
 const UNSET: u32 = u32::MAX;
 
 /// The search used up its budget.
 struct Exhausted;
 
-/// What is undone or tried when a path fails.
+/// What to undo or to try next when a path fails.
 enum Back {
-    /// Go on there.
+    /// Continue there.
     To { label: Label, at: u32 },
-    /// Give back one unit at a time until `least`, and go on there.
+    /// Give back one unit at a time until `least`, and continue there.
     Shrink { label: Label, at: u32, least: u32 },
-    /// Take one more unit, at most `more`, and go on after it.
+    /// Take one more unit, at most `more`, and continue after it.
     Grow { unit: Label, at: u32, more: u32 },
     /// Restore a register.
     Register { register: u32, value: u32 },
@@ -57,7 +58,7 @@ struct Search<'a> {
     steps: u32,
 }
 
-/// Whether the program matches anywhere in `text`; `None` when the budget was used up.
+/// Whether the program matches anywhere in `text`; `None` if the budget was used up.
 pub(super) fn is_match(program: &Program, text: &str, steps: &mut Steps) -> Option<bool> {
     let budget = steps.0.min(SEARCH);
     let mut left = budget;
@@ -67,10 +68,10 @@ pub(super) fn is_match(program: &Program, text: &str, steps: &mut Steps) -> Opti
 }
 
 fn search(program: &Program, text: &str, left: &mut u32) -> Result<bool, Exhausted> {
-    // What is prepared is paid for before it is made.
+    // Preparation is charged before it is done.
     let prepared = u32::try_from(text.len() + program.registers).map_err(|_| Exhausted)?;
     *left = left.checked_sub(prepared).ok_or(Exhausted)?;
-    // A class is closed under folding, so the text can be folded once and compared as it is.
+    // Classes are closed under folding, so the text is folded once and compared as it is.
     let text: Vec<u16> = text.encode_utf16().map(fold).collect();
     let length = u32::try_from(text.len()).map_err(|_| Exhausted)?;
     let registers = vec![UNSET; program.registers];
@@ -87,8 +88,8 @@ impl Search<'_> {
             if self.run(0, start, false)? {
                 return Ok(true);
             }
-            // What starts with all of a class, as `.*` does, has tried every start within the run of
-            // units that it takes.
+            // A pattern that starts with an unbounded repeat, such as `.*`, has already tried every
+            // start within the units that the repeat takes.
             if let Some(Op::RepeatUnit { max: UNBOUNDED, .. }) = self.program.ops.first() {
                 while let Some(next) = self.take(1, start, false)? {
                     self.spend(1)?;
@@ -100,8 +101,8 @@ impl Search<'_> {
         Ok(false)
     }
 
-    /// Whether the instructions from `label` lead to `Match`. If they do not, the registers are as
-    /// before; if they do, the ways back stay on the stack.
+    /// Whether the instructions from `label` lead to `Match`. If not, the registers are unchanged;
+    /// if so, the backtrack entries stay on the stack.
     fn run(&mut self, mut label: Label, mut at: u32, backwards: bool) -> Result<bool, Exhausted> {
         let base = self.stack.len();
         loop {
@@ -175,7 +176,7 @@ impl Search<'_> {
                         self.iterate(*counter, count, at)?;
                         Some(label + 1)
                     } else {
-                        // On the way back the iteration starts as if it had been tried first.
+                        // A lazy loop exits first; backtracking starts the iteration.
                         self.push(Back::Grow { unit: label, at, more: 0 })?;
                         Some(*exit)
                     }
@@ -196,7 +197,7 @@ impl Search<'_> {
         }
     }
 
-    /// Runs a lookaround. What a positive one captured stays, its ways back do not.
+    /// Runs a lookaround. A positive one keeps its captures but not its backtrack entries.
     fn look(&mut self, body: Label, at: u32, behind: bool, negated: bool) -> Result<bool, Exhausted> {
         let base = self.stack.len();
         let found = self.run(body, at, behind)?;
@@ -212,8 +213,8 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Leaves of what lies above `base` what a failure later on restores. The rest of the stack is
-    /// not touched, so this costs what the lookaround put there.
+    /// Keeps only the register entries above `base`, which a later failure restores. The rest of
+    /// the stack is not touched, so the cost is what the lookaround pushed.
     fn forget_ways_back(&mut self, base: usize) -> Result<(), Exhausted> {
         let mut kept = base;
         self.spend(u32::try_from(self.stack.len() - base).unwrap_or(u32::MAX))?;
@@ -227,7 +228,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Takes the last way back, down to `base`.
+    /// Pops the last backtrack entry above `base`.
     fn back(&mut self, base: usize, backwards: bool) -> Result<Option<(Label, u32)>, Exhausted> {
         while self.stack.len() > base {
             self.spend(1)?;
@@ -260,7 +261,7 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// One unit, if the instruction takes it; the position after it.
+    /// The position after one unit, if the instruction takes it.
     fn take(&mut self, label: Label, at: u32, backwards: bool) -> Result<Option<u32>, Exhausted> {
         let next = if backwards { at.checked_sub(1) } else { Some(at + 1) };
         let place = if backwards { next } else { Some(at) };
@@ -309,7 +310,7 @@ impl Search<'_> {
         Ok(Some(at))
     }
 
-    /// The text of a group again; a group that has none is empty.
+    /// Matches the captured text of a group; an unset group matches the empty string.
     fn take_reference(&mut self, group: u32, at: u32, backwards: bool) -> Result<Option<u32>, Exhausted> {
         let (start, end) = (self.registers[group as usize * 2], self.registers[group as usize * 2 + 1]);
         if start == UNSET || end == UNSET {
