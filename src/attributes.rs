@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use smol_str::SmolStr;
 
@@ -30,10 +31,11 @@ struct Counted {
 
 impl Measured {
     #[inline]
-    pub(crate) fn new(map: Attributes) -> Self {
+    pub(crate) fn new(mut map: Attributes) -> Self {
         if map.is_empty() {
             return Self(None);
         }
+        map.shrink_to_fit();
         let bytes = size_of::<Counted>() + map.heap_bytes();
         Self(Some(Arc::new(Counted { map, bytes })))
     }
@@ -92,6 +94,18 @@ pub(crate) fn shorten(attributes: &mut Attributes, longest: usize) -> usize {
         }
     }
     left_out
+}
+
+/// Logs once that values of a list were left out.
+pub(crate) fn tell_of(left_out: usize) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if left_out > 0 && !TOLD.swap(true, Ordering::Relaxed) {
+        logged!(
+            warn,
+            "a visitor has a segment of more than {LONGEST_SEGMENT} values or a list of more than \
+             {LONGEST_LIST} among the attributes: further values are left out, here and from now on"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Logs at a level of the `log` crate. A logger is foreign code too: one that prints to a closed pipe panics.
-macro_rules! logged {
-    ($level:ident, $($message:tt)+) => {
-        $crate::caught::quietly(|| log::$level!($($message)+))
-    };
-}
-
 /// Runs foreign code whose panics are ignored.
 pub(crate) fn quietly(run: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
@@ -40,9 +33,40 @@ impl PanicGuard {
         }
     }
 
+    /// Keeps a foreign value, whose drop can panic too.
+    #[cfg(feature = "async")]
+    pub(crate) const fn keep<'g, T>(&'g self, what: &'static str, value: T) -> Walled<'g, T> {
+        Walled { value: Some(value), what, guard: self }
+    }
+
     /// How many panics were caught.
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
+    }
+}
+
+/// A foreign value, used and dropped with its panics caught.
+#[cfg(feature = "async")]
+pub(crate) struct Walled<'g, T> {
+    value: Option<T>,
+    what: &'static str,
+    guard: &'g PanicGuard,
+}
+
+#[cfg(feature = "async")]
+impl<T> Walled<'_, T> {
+    /// Uses the value; `None` if that panicked.
+    pub(crate) fn caught<R>(&mut self, run: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let value = self.value.as_mut()?;
+        self.guard.caught(self.what, || run(value))
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T> Drop for Walled<'_, T> {
+    fn drop(&mut self) {
+        let value = self.value.take();
+        self.guard.caught(self.what, || drop(value));
     }
 }
 
@@ -65,5 +89,10 @@ mod tests {
         assert!(guard.caught("a test", || std::panic::panic_any(Spiteful)).is_none());
         assert_eq!(guard.panics(), 1);
         quietly(|| std::panic::panic_any(Spiteful));
+        #[cfg(feature = "async")]
+        {
+            drop(guard.keep("a test", Spiteful));
+            assert_eq!(guard.panics(), 2);
+        }
     }
 }

@@ -1,24 +1,28 @@
 //! The entry point: one SDK instance, from its config to its threads.
 
+mod builder;
+
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::adapters::DefaultClient;
+pub use self::builder::CoreBuilder;
+
 use crate::attributes::Attributes;
-use crate::config::{ConfigSnapshot, load};
-use crate::context::{Context, RunOptions, decide_unseen, recall_blocking};
+use crate::config::{ConfigSnapshot, load, tell_ready};
+use crate::context::{Context, RunOptions, absent, decide_unseen, recall_blocking};
 use crate::decide::Undecided;
 use crate::engine::{FlushReport, LifecycleEvent, LifecycleEventKind, RefreshOutcome, ReleaseReason, Stats};
 use crate::error::{ContextError, InitializeError, LoadError, LookupError, RefreshError};
 use crate::flush::{FlushError, FlushLimit, FlushOptions};
 use crate::handles::sealed::Find;
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
-use crate::options::{Origin, SdkConfig};
-use crate::ports::{ConfigSource, EventSink};
+use crate::options::SdkConfig;
 use crate::results::ExperienceResult;
-use crate::shared::{Network, Shared, last_resort};
-use crate::threads::{Caller, Subscription, blocking, deadline_after, generation, start_apart};
+use crate::runtime::last_resort;
+use crate::shared::Shared;
+use crate::telemetry::{Timer, WAIT};
+use crate::threads::{Caller, Deadline, Subscription, blocking, generation, start_apart};
 
 /// One SDK instance. Cheap to clone, `Send + Sync`, and suitable for a `static`; every clone is the same instance.
 ///
@@ -47,7 +51,7 @@ use crate::threads::{Caller, Subscription, blocking, deadline_after, generation,
 /// use std::time::Duration;
 /// use convert_sdk::{Core, SdkConfig, attributes};
 ///
-/// # let config_json = include_str!("../tests/it/small.json");
+/// # let config_json = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/small.json"));
 /// let core = Core::new(SdkConfig::builder().data_json(config_json).build()?);
 /// core.initialize()?;
 ///
@@ -65,7 +69,7 @@ pub struct Core {
 /// A close in progress.
 struct Unfinished<'a> {
     shared: &'a Arc<Shared>,
-    deadline: Instant,
+    deadline: Deadline,
     patience: bool,
     generation: u64,
 }
@@ -73,8 +77,15 @@ struct Unfinished<'a> {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         // In a forked child it belongs to the parent.
-        if self.generation == generation() {
-            let (shared, deadline, patience) = (Arc::clone(self.shared), self.deadline, self.patience);
+        if self.generation != generation() {
+            return;
+        }
+        if self.shared.runtime().handover().is_some() {
+            // The turns that go on end it.
+            self.shared.begin_close();
+        } else {
+            let (shared, deadline, patience) =
+                (Arc::clone(self.shared), self.deadline.clone(), self.patience);
             start_apart("convert-close", move || {
                 blocking(async |caller| shared.close(deadline, patience, caller).await);
             });
@@ -82,44 +93,36 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Builds a [`Core`] with the application's own source, sink or handlers.
-#[must_use]
-pub struct CoreBuilder {
-    config: SdkConfig,
-    source: Option<Arc<dyn ConfigSource>>,
-    sink: Option<Arc<dyn EventSink>>,
-    handlers: Vec<(LifecycleEventKind, Handler)>,
-}
-
-type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
-
 impl Core {
     /// The longest that [`close`](Self::close) may take.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// An instance with the built-in client, `HttpsClient`. Starts no threads and uses no network. Without the
     /// feature `https` there is no such client, and this core can neither fetch nor deliver
-    /// ([`TransportError::Unsupported`](crate::ports::TransportError::Unsupported)).
+    /// ([`TransportError::NoClient`](crate::ports::TransportError::NoClient)).
     #[must_use]
     pub fn new(config: SdkConfig) -> Self {
-        let network = network(&config, None, None);
-        Self { shared: Arc::new(Shared::new(config, network)) }
+        let (core, _) = Self::builder(config).start();
+        core
     }
 
     /// Starts building an instance with the application's own source, sink or handlers.
     pub const fn builder(config: SdkConfig) -> CoreBuilder {
-        CoreBuilder { config, source: None, sink: None, handlers: Vec::new() }
+        CoreBuilder::of(config)
     }
 
     /// Loads the first config: compiles direct data, or fetches by SDK key and **waits** for it, up to the configured
-    /// `initialize_timeout` (default 10 s). Concurrent callers share one fetch. On a ready core this does nothing;
-    /// after a failure it may be called again.
+    /// `initialize_timeout` (default 10 s); if the endpoint does not answer, it starts from the
+    /// [config cache](crate::SdkConfigBuilder::config_cache), if there is one. Concurrent callers share one fetch. On a
+    /// ready core this does nothing.
+    ///
+    /// One attempt: a failed fetch is returned at once, not repeated. To wait for a server that is down, call it again.
     ///
     /// # Errors
     /// The config cannot be fetched or is invalid, the timeout passed, the core is closed, or a thread could not be
     /// started.
     pub fn initialize(&self) -> Result<(), InitializeError> {
-        self.initialize_within(self.shared.config.tuning.initialize_timeout)
+        self.initialize_within(self.shared.base.config.tuning.initialize_timeout)
     }
 
     /// Like [`initialize`](Self::initialize), with another timeout. A fetch that finishes later still makes the core
@@ -133,19 +136,46 @@ impl Core {
 
     /// [`initialize_within`](Self::initialize_within) as a future, for both surfaces.
     pub(crate) async fn get_ready(&self, timeout: Duration, caller: &Caller) -> Result<(), InitializeError> {
-        let (shared, mut limit) = (&self.shared, caller.until(deadline_after(timeout)));
+        let ready = self.become_ready(timeout, caller).await;
+        if ready.is_ok() {
+            self.shared.recover();
+        }
+        ready
+    }
+
+    async fn become_ready(&self, timeout: Duration, caller: &Caller) -> Result<(), InitializeError> {
+        let (shared, limit) = (&self.shared, caller.until(self.deadline_after(timeout)));
         if shared.is_closed() {
             return Err(InitializeError::Closed);
         }
         if self.is_ready() {
             return Ok(());
         }
-        if let Origin::Direct(text) = &shared.config.origin {
-            return self.initialize_directly(text);
+        if let Some(text) = shared.base.config.origin.direct() {
+            self.initialize_directly(text)?;
+            // Follows the key, if there is one.
+            shared.refresher()?;
+            return Ok(());
         }
+        if shared.would_block(caller) {
+            return Err(InitializeError::WouldBlock);
+        }
+        let _timer = Timer::start(WAIT, "call", "initialize");
         // With a key there is a refresher, unless the core was closed meanwhile.
         let refresher = shared.refresher()?.ok_or(InitializeError::Closed)?;
-        match refresher.initialize(&mut limit).await {
+        let upkeep = &shared.base.config.upkeep;
+        let patience = self.deadline_after(upkeep.patience.min(timeout / 2));
+        let until_adopted = upkeep.cache.as_ref().map(|_| caller.until(patience));
+        let mut answer = None;
+        for mut limit in until_adopted.into_iter().chain([limit]) {
+            if answer.is_none() && !self.is_ready() {
+                answer = refresher.initialize(&mut limit).await;
+                if answer.is_none() {
+                    refresher.adopt_standby();
+                }
+            }
+        }
+        match answer {
             Some(Ok(_)) => Ok(()),
             // No answer means a timeout or a close, as does a failure caused by the close's interrupt.
             _ if shared.is_closed() => Err(InitializeError::Closed),
@@ -159,20 +189,20 @@ impl Core {
     /// Whether the core has a config.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.shared.cell.is_set()
+        self.shared.base.cell.is_set()
     }
 
     /// The current config; `None` until the core is ready.
     ///
     /// ```
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let config = core.current_config().ok_or("not ready")?;
     /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn current_config(&self) -> Option<Arc<ConfigSnapshot>> {
-        self.shared.cell.load()
+        self.shared.base.cell.load()
     }
 
     /// A context for one visitor, which keeps the current config for its whole life.
@@ -187,8 +217,9 @@ impl Core {
     /// with what is in memory. An empty visitor id is accepted but decides nothing, as in the official SDKs.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::attributes;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core
     ///     .create_context("visitor-4", attributes! { "age" => 30, "country" => "GR" })?
     ///     .with_location(attributes! { "url" => "https://shop.example.com/" });
@@ -212,15 +243,16 @@ impl Core {
         if self.shared.is_closed() {
             return Err(ContextError::Closed);
         }
-        self.shared.cell.load().ok_or(ContextError::NotReady)
+        self.shared.base.cell.load().ok_or(ContextError::NotReady)
     }
 
     /// A handle to an experience, so that its key is looked up once instead of in every evaluation.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::attributes;
     /// use convert_sdk::error::LookupError;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     ///
     /// let checkout = core.experience("checkout")?;
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
@@ -271,8 +303,9 @@ impl Core {
     /// or the buffer has to grow.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::{RunOptions, Undecided, attributes};
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let checkout = core.experience("checkout")?;
     /// let players = [("visitor-4", attributes! { "age" => 30 }), ("visitor-5", attributes! { "age" => 12 })];
     ///
@@ -295,7 +328,7 @@ impl Core {
         results.clear();
         let position = experience.position(config);
         results.extend(visitors.into_iter().map(|(visitor_id, attributes)| {
-            let position = position.ok_or(Undecided::NotInConfig)?;
+            let position = position.ok_or_else(|| absent(config, experience.key()))?;
             let visitor = (visitor_id.as_ref(), attributes);
             let remembered = recall_blocking(&self.shared, config, visitor.0);
             decide_unseen(&self.shared, config, position, visitor, remembered, options)
@@ -308,7 +341,7 @@ impl Core {
     /// closed core, no handler is called. A handler that owns a clone of the core keeps it alive until it is closed.
     ///
     /// ```
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// use convert_sdk::events::LifecycleEventKind;
     ///
     /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
@@ -328,7 +361,7 @@ impl Core {
     /// Every lifecycle event from now on, to be read at any time; needs no thread.
     ///
     /// ```
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// use convert_sdk::events::LifecycleEventKind;
     ///
     /// let mut events = core.subscribe();
@@ -343,7 +376,8 @@ impl Core {
 
     /// **Waits** up to `timeout` until everything recorded before this call is delivered. Attempts delivery at once,
     /// even while the SDK is backing off from a failing endpoint, and retries until the deadline; a `Retry-After`
-    /// that ends before the deadline is respected. With nothing pending there is no delivery to wait for; with a data
+    /// that ends before the deadline is respected, except with a refusal of the events themselves or of their number:
+    /// a smaller request follows at once. With nothing pending there is no delivery to wait for; with a data
     /// store the call still waits, up to `timeout`, until visitor state has been written to it and it has been told
     /// of deliveries and drops: a store that hangs in a write takes the whole time. Unwritten state is kept and
     /// written later; it does not fail the flush, but is reported in the log and by
@@ -351,12 +385,13 @@ impl Core {
     /// [`shutdown`](Self::shutdown) for how to choose a timeout.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use convert_sdk::{Core, FlushError, SdkConfig};
-    /// # let core = include!("../tests/doc/small.rs");
+    /// use std::time::Duration;
+    /// use convert_sdk::FlushError;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/small.rs"));
     /// match core.flush(Duration::from_secs(5)) {
     ///     Ok(report) => println!("{} delivered", report.delivered),
-    ///     Err(FlushError::Timeout(stats)) => println!("{} still pending", stats.pending),
+    ///     Err(FlushError::Timeout(report)) => println!("{} still pending", report.pending),
     ///     Err(error) => println!("{error}"),
     /// }
     /// ```
@@ -373,16 +408,16 @@ impl Core {
     /// # Errors
     /// Like [`flush`](Self::flush); with a single attempt, also that it failed.
     pub fn flush_with(&self, options: FlushOptions) -> Result<FlushReport, FlushError> {
-        blocking(async |caller| self.flush_by(ReleaseReason::Explicit, options.limit(), caller).await)
+        blocking(async |caller| self.flush_by(ReleaseReason::Explicit, self.limit(options), caller).await)
     }
 
-    /// Requests a fetch of the config and returns at once. A fetch in progress serves the request. With direct data
+    /// Requests a fetch of the config and returns at once. A fetch in progress serves the request. Without an SDK key
     /// or on a closed core it does nothing but log a warning.
     pub fn refresh_now(&self) {
         match self.shared.refresher() {
             _ if self.shared.is_closed() => logged!(warn, "refresh_now after close does nothing"),
             Ok(Some(refresher)) => refresher.refresh_soon(),
-            Ok(None) => logged!(warn, "refresh_now with direct data does nothing"),
+            Ok(None) => logged!(warn, "refresh_now without an SDK key does nothing"),
             Err(error) => logged!(error, "refresh_now: {error}"),
         }
     }
@@ -392,13 +427,12 @@ impl Core {
     /// made. Existing contexts keep their config.
     ///
     /// ```
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// use convert_sdk::error::RefreshError;
     ///
     /// // This config was given directly, so there is nowhere to fetch it from.
     /// let refused = core.refresh_now_within(std::time::Duration::from_secs(5));
     /// assert_eq!(refused, Err(RefreshError::DirectConfig));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -413,7 +447,7 @@ impl Core {
         timeout: Duration,
         caller: &Caller,
     ) -> Result<RefreshOutcome, RefreshError> {
-        let mut limit = caller.until(deadline_after(timeout));
+        let mut limit = caller.until(self.deadline_after(timeout));
         if self.shared.is_closed() {
             return Err(RefreshError::Closed);
         }
@@ -421,6 +455,10 @@ impl Core {
             let closed = self.shared.is_closed();
             return Err(if closed { RefreshError::Closed } else { RefreshError::DirectConfig });
         };
+        if self.shared.would_block(caller) {
+            return Err(RefreshError::WouldBlock);
+        }
+        let _timer = Timer::start(WAIT, "call", "refresh");
         match refresher.refresh(&mut limit).await {
             Some(Ok(outcome)) => Ok(outcome),
             // No answer means a timeout or a close, as does a failure caused by the close's interrupt.
@@ -433,11 +471,10 @@ impl Core {
     /// The current ledger.
     ///
     /// ```
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let stats = core.stats();
     /// assert!(stats.is_balanced());
     /// println!("{} delivered, {} pending", stats.delivered, stats.pending);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -448,14 +485,14 @@ impl Core {
     /// starts, and everything else is dropped, counted and logged. **Waits** up to
     /// [`CLOSE_TIMEOUT`](Self::CLOSE_TIMEOUT) for the threads, and for visitor state to be written to the data store:
     /// a store that hangs in a write takes nearly all of it, and visitors with unwritten state then count as
-    /// [`store_failures`](Stats::store_failures). Returns the final ledger. A second call waits for the first to
-    /// finish and returns the same; decisions in existing contexts still work.
+    /// [`store_failures`](Stats::store_failures). Returns the final ledger. A second call waits
+    /// up to as long for the first to finish and returns the ledger at that time; decisions in existing contexts still
+    /// work.
     ///
     /// ```
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let stats = core.close();
     /// assert_eq!((stats.pending, stats.dropped.total()), (0, 0));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) -> Stats {
         blocking(async |caller| self.close_by(caller).await)
@@ -463,21 +500,27 @@ impl Core {
 
     /// [`close`](Self::close) as a future, for both surfaces.
     pub(crate) async fn close_by(&self, caller: &Caller) -> Stats {
-        self.end(deadline_after(Self::CLOSE_TIMEOUT), true, caller).await;
+        if self.shared.would_block(caller) {
+            self.shared.begin_close();
+        } else {
+            self.end(self.deadline_after(Self::CLOSE_TIMEOUT), true, caller).await;
+        }
         self.stats()
     }
 
     /// Flushes, then closes, and **waits** for both, up to `timeout` in total.
     ///
     /// Choose a timeout shorter than the supervisor's grace period between SIGTERM and SIGKILL (10 s on Docker and
-    /// Cloud Run, 30 s on Kubernetes), but long enough for a second attempt after a failed one; 5 s suits most
-    /// programs. A single request may take up to
-    /// [`total_timeout`](crate::config::TransportConfigBuilder::total_timeout) (default 10 s), so one that hangs can
-    /// use up most of a shorter shutdown. Where that matters, set `total_timeout` to at most half of this timeout.
+    /// Cloud Run, 30 s on Kubernetes), but long enough for a second attempt after one that hangs. With
+    /// [`SdkConfig::server`](crate::SdkConfig::server) 5 s are: it limits a first attempt to 2 s. Without that, any
+    /// attempt may take [`total_timeout`](crate::config::TransportConfigBuilder::total_timeout) (default 10 s), and use up
+    /// a shorter shutdown; set [`first_timeout`](crate::delivery::DeliveryConfigBuilder::first_timeout) to less than half
+    /// of yours.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../tests/doc/shop.rs");
+    /// use convert_sdk::ContextError;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let report = core.shutdown(std::time::Duration::from_secs(5))?;
     /// assert_eq!(report.stats.pending, 0);
     /// assert_eq!(core.create_context("late", ()).unwrap_err(), ContextError::Closed);
@@ -486,8 +529,8 @@ impl Core {
     ///
     /// # Errors
     /// Like [`flush`](Self::flush), or a record that arrived after the flush started was dropped. The core is closed in
-    /// any case, and the error's ledger is final except for records in a request that could not be ended in time,
-    /// which it counts as pending.
+    /// any case, and the error's report and ledger are final except for records in a request that could not be ended in
+    /// time, which count as pending.
     pub fn shutdown(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         blocking(async |caller| self.shutdown_by(timeout, caller).await)
     }
@@ -498,28 +541,31 @@ impl Core {
         timeout: Duration,
         caller: &Caller,
     ) -> Result<FlushReport, FlushError> {
-        let deadline = deadline_after(timeout);
-        let limit = FlushLimit { deadline: deadline - last_resort(timeout), single_attempt: false };
+        if self.shared.would_block(caller) {
+            return Err(FlushError::WouldBlock(Box::new(self.stats())));
+        }
+        let deadline = self.deadline_after(timeout);
+        let before = self.stats();
+        let limit = FlushLimit { deadline: deadline.earlier(last_resort(timeout)), single_attempt: false };
         let flushed = self.flush_by(ReleaseReason::Exit, limit, caller).await;
         // What was still running when the flush timed out has had its time.
         self.end(deadline, flushed.is_ok(), caller).await;
         let stats = self.stats();
+        let dropped = stats.dropped.total();
+        let unreported = self.shared.take_unreported_drops(dropped);
+        // Whoever else was told of a loss meanwhile.
+        let lost = unreported.max(dropped - before.dropped.total());
         match flushed {
-            Ok(report) => self.with_lost(report, stats),
-            Err(FlushError::Incomplete(report)) => self.with_lost(*report, stats),
-            Err(FlushError::Timeout(_)) => Err(FlushError::Timeout(Box::new(stats))),
-            Err(FlushError::Closed(_)) => Err(FlushError::Closed(Box::new(stats))),
+            Ok(report) => with_lost(report, unreported, lost, stats),
+            Err(FlushError::Incomplete(report)) => with_lost(*report, unreported, lost, stats),
+            Err(FlushError::Timeout(_)) => {
+                let report = since(&before, lost, stats);
+                // The last delivery may have ended in the time reserved for the close.
+                if report.is_complete() { Ok(report) } else { Err(FlushError::Timeout(Box::new(report))) }
+            }
+            Err(FlushError::Closed(_)) => Err(FlushError::Closed(Box::new(since(&before, lost, stats)))),
+            Err(FlushError::WouldBlock(_)) => Err(FlushError::WouldBlock(Box::new(stats))),
         }
-    }
-
-    /// A flush's report plus what was lost since: nothing is retried after a close.
-    fn with_lost(&self, report: FlushReport, stats: Stats) -> Result<FlushReport, FlushError> {
-        if stats.pending > 0 {
-            // A call did not end in time.
-            return Err(FlushError::Timeout(Box::new(stats)));
-        }
-        let dropped = report.dropped + self.shared.take_unreported_drops(stats.dropped.total());
-        FlushReport { dropped, pending: 0, stats, ..report }.into_result()
     }
 
     /// A flush as a future, for both surfaces.
@@ -529,34 +575,58 @@ impl Core {
         limit: FlushLimit,
         caller: &Caller,
     ) -> Result<FlushReport, FlushError> {
-        let stats = self.stats();
+        let before = self.stats();
         if self.shared.is_closed() {
-            return Err(FlushError::Closed(Box::new(stats)));
+            return Err(FlushError::Closed(self.unanswered(&before)));
+        }
+        if self.shared.would_block(caller) {
+            return Err(FlushError::WouldBlock(Box::new(before)));
         }
         // With nothing pending there is no tracker to ask.
-        let tracker = if stats.pending > 0 { self.shared.tracker() } else { None };
-        let report = self.shared.flush(tracker.as_deref(), reason, limit, caller).await;
-        let stats = self.stats();
+        let tracker = if before.pending > 0 { self.shared.tracker() } else { None };
+        let report = {
+            let _timer = Timer::start(WAIT, "call", "flush");
+            self.shared.flush(tracker.as_deref(), reason, &limit, caller).await
+        };
         // No report means a timeout or a close.
         let Some(report) = report else {
             let closed = self.shared.is_closed();
             let error = if closed { FlushError::Closed } else { FlushError::Timeout };
-            return Err(error(Box::new(stats)));
+            return Err(error(self.unanswered(&before)));
         };
         if report.pending > 0 && !limit.single_attempt {
-            return Err(FlushError::Timeout(Box::new(stats)));
+            return Err(FlushError::Timeout(self.unanswered(&before)));
         }
+        let stats = self.stats();
         // This flush reports what no earlier one has.
         let unreported = self.shared.take_unreported_drops(stats.dropped.total());
         let report = FlushReport { dropped: report.dropped.max(unreported), stats, ..report };
         report.into_result()
     }
 
+    /// The report of a flush that was not answered in time; what it says was dropped, the next one says as well.
+    fn unanswered(&self, before: &Stats) -> Box<FlushReport> {
+        let stats = self.stats();
+        Box::new(since(before, self.shared.unreported_drops(stats.dropped.total()), stats))
+    }
+
     /// Stops the actors. A task that is dropped meanwhile leaves the rest to a thread.
-    async fn end(&self, deadline: Instant, patience: bool, caller: &Caller) {
-        let unfinished = Unfinished { shared: &self.shared, deadline, patience, generation: generation() };
-        self.shared.close(deadline, patience, caller).await;
+    async fn end(&self, deadline: Deadline, patience: bool, caller: &Caller) {
+        let (shared, closes_at) = (&self.shared, deadline.clone());
+        let unfinished = Unfinished { shared, deadline, patience, generation: generation() };
+        shared.close(closes_at, patience, caller).await;
         std::mem::forget(unfinished);
+    }
+
+    /// The deadline of a call that may take this long.
+    pub(crate) fn deadline_after(&self, timeout: Duration) -> Deadline {
+        self.shared.base.clock.deadline_after(timeout)
+    }
+
+    /// How long a flush with these options keeps trying.
+    pub(crate) fn limit(&self, options: FlushOptions) -> FlushLimit {
+        let FlushOptions { timeout, single_attempt } = options;
+        FlushLimit { deadline: self.deadline_after(timeout), single_attempt }
     }
 
     fn in_config(&self, find: impl FnOnce(&ConfigSnapshot) -> Option<usize>) -> Result<(), LookupError> {
@@ -574,15 +644,35 @@ impl Core {
 
     fn initialize_directly(&self, text: &str) -> Result<(), InitializeError> {
         let shared = &self.shared;
-        if shared.config.tuning.refresh.is_some() {
-            logged!(warn, "a config given directly cannot be refreshed; the refresh policy is ignored");
+        let unused = shared.base.config.tuning.refresh.is_some() || shared.base.config.upkeep.needs_key();
+        if unused && shared.base.config.is_direct_config() {
+            logged!(warn, "without an SDK key the config is not followed; the settings for that are ignored");
         }
-        let snapshot = load(text.to_owned(), &shared.config.compile).map_err(LoadError::from)?;
-        // Two concurrent callers both publish the same config; only one announces it.
+        let snapshot = load(text.to_owned(), &shared.base.config.compile).map_err(LoadError::from)?;
+        // Of concurrent callers one publishes it.
         if shared.give(Arc::clone(&snapshot)) {
+            tell_ready(&snapshot, None);
             shared.runtime().notifier.notify(LifecycleEvent::ready(&snapshot));
         }
         Ok(())
+    }
+}
+
+/// A flush's report plus what was lost since it, `lost` since before it: nothing is retried after a close.
+fn with_lost(report: FlushReport, since: u64, lost: u64, stats: Stats) -> Result<FlushReport, FlushError> {
+    let dropped = lost.max(report.dropped + since);
+    let report = FlushReport { dropped, pending: stats.pending, stats, ..report };
+    // Otherwise a call did not end in time.
+    if report.pending == 0 { report.into_result() } else { Err(FlushError::Timeout(Box::new(report))) }
+}
+
+/// What has happened between two ledgers.
+const fn since(before: &Stats, dropped: u64, stats: Stats) -> FlushReport {
+    FlushReport {
+        delivered: stats.delivered.saturating_sub(before.delivered),
+        dropped,
+        pending: stats.pending,
+        stats,
     }
 }
 
@@ -592,69 +682,5 @@ impl std::fmt::Debug for Core {
             .field("ready", &self.is_ready())
             .field("closed", &self.shared.is_closed())
             .finish_non_exhaustive()
-    }
-}
-
-/// Whatever the application does not replace is served by one built-in client.
-fn network(
-    config: &SdkConfig,
-    source: Option<Arc<dyn ConfigSource>>,
-    sink: Option<Arc<dyn EventSink>>,
-) -> Network {
-    if let (Some(source), Some(sink)) = (&source, &sink) {
-        return Network { source: Arc::clone(source), sink: Arc::clone(sink) };
-    }
-    let client = Arc::new(DefaultClient::new(config.transport.clone()));
-    Network { source: source.unwrap_or_else(|| client.clone()), sink: sink.unwrap_or(client) }
-}
-
-impl CoreBuilder {
-    /// Fetches configs from this source instead of the built-in client. Of the network settings, the total timeout,
-    /// which every request carries, and the limit on response bodies apply to it too.
-    pub fn config_source(mut self, source: impl ConfigSource) -> Self {
-        self.source = Some(Arc::new(source));
-        self
-    }
-
-    /// Delivers events to this sink instead of the built-in client. Of the network settings, the total timeout, which
-    /// every batch carries, applies to it too.
-    pub fn event_sink(mut self, sink: impl EventSink) -> Self {
-        self.sink = Some(Arc::new(sink));
-        self
-    }
-
-    /// [`config_source`](Self::config_source) and [`event_sink`](Self::event_sink) in one, for a client that is both.
-    pub fn transport(self, client: impl ConfigSource + EventSink) -> Self {
-        let client = Arc::new(client);
-        self.config_source(Arc::clone(&client)).event_sink(client)
-    }
-
-    /// Adds a handler before anything can happen; see [`Core::on`].
-    pub fn on(
-        mut self,
-        kind: LifecycleEventKind,
-        handler: impl FnMut(&LifecycleEvent) + Send + 'static,
-    ) -> Self {
-        self.handlers.push((kind, Box::new(handler)));
-        self
-    }
-
-    /// Builds the core.
-    ///
-    /// # Errors
-    /// The thread for the handlers could not be started.
-    pub fn build(self) -> io::Result<Core> {
-        let network = network(&self.config, self.source, self.sink);
-        let shared = Shared::new(self.config, network);
-        for (kind, handler) in self.handlers {
-            shared.runtime().notifier.on(kind, handler)?;
-        }
-        Ok(Core { shared: Arc::new(shared) })
-    }
-}
-
-impl std::fmt::Debug for CoreBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CoreBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }

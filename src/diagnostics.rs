@@ -1,26 +1,22 @@
-//! Why something did or did not resolve, in the official SDKs' fixed vocabulary.
+//! Why something did or did not resolve.
 
 use std::fmt;
 
 use smol_str::SmolStr;
 
-use crate::decide::Explanation;
+use crate::decide::{Explanation, Undecided};
+use crate::results::FeatureOff;
 
-/// The fixed set of reasons, with the official Python SDK's names.
+/// Why something did or did not resolve. As text a sentence; [`as_str`](Self::as_str) and JSON have the official name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DiagnosticReason {
     /// It resolves.
     Resolved,
-    /// The experience exists but has no variation for this visitor; the explanation names the step that decided.
-    AudienceMismatch,
-    /// No experience has the key.
-    ExperienceNotFound,
-    /// The feature is declared, but none of the visitor's variations carries it.
-    FeatureNotInSelectedVariations,
-    /// No feature has the key.
-    FeatureNotFound,
+    /// The visitor has no variation of the experience.
+    Undecided(Undecided),
+    /// The visitor does not have the feature.
+    FeatureOff(FeatureOff),
     /// No goal has the key.
     GoalNotFound,
     /// No entity of the kind has the key.
@@ -92,15 +88,15 @@ pub struct EntityDiagnostic {
 }
 
 impl DiagnosticReason {
-    /// The official name.
+    /// The name in the fixed set of the official Python SDK, in which `audience_mismatch` stands for every reason why
+    /// an experience gives no variation. `config_withdrawn` is this SDK's own.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Resolved => "resolved",
-            Self::AudienceMismatch => "audience_mismatch",
-            Self::ExperienceNotFound => "experience_not_found",
-            Self::FeatureNotInSelectedVariations => "feature_not_in_selected_variations",
-            Self::FeatureNotFound => "feature_not_found",
+            Self::Undecided(why @ (Undecided::NotInConfig | Undecided::Withdrawn)) => why.code(),
+            Self::Undecided(_) => "audience_mismatch",
+            Self::FeatureOff(why) => why.code(),
             Self::GoalNotFound => "goal_not_found",
             Self::EntityNotFound => "entity_not_found",
         }
@@ -109,7 +105,20 @@ impl DiagnosticReason {
 
 impl fmt::Display for DiagnosticReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        match self {
+            Self::Resolved => f.write_str("it resolves"),
+            Self::Undecided(why) => write!(f, "{why}"),
+            Self::FeatureOff(why) => write!(f, "{why}"),
+            Self::GoalNotFound => f.write_str("the config has no such goal"),
+            Self::EntityNotFound => f.write_str("the config has no such entity"),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for DiagnosticReason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -11,7 +11,7 @@ pub use convert_evaluation::config::{ConfigError, UnknownEntityKind};
 
 pub use crate::engine::UnknownGoalDataKey;
 pub use crate::flush::FlushError;
-pub use crate::options::{InvalidOption, InvalidReason};
+pub use crate::options::{EnvironmentError, InvalidOption, InvalidReason};
 #[cfg(feature = "serde")]
 use crate::ports::{DeliveryFailure, StoreError};
 
@@ -39,7 +39,7 @@ impl LookupError {
 }
 
 /// Why a config was not loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// It could not be fetched. If the status refuses the SDK key (401, 403, 404, 410), the message says so.
@@ -51,10 +51,59 @@ pub enum LoadError {
     /// It belongs to another account or project than the current config.
     #[error("the config belongs to another account or project")]
     OtherProject,
+    /// The application's own check did not accept it, or panicked; see
+    /// [`accept_config`](crate::SdkConfigBuilder::accept_config).
+    #[error("the application's check did not accept the config")]
+    NotAccepted,
+}
+
+/// Why the config cache was not read or written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigCacheError {
+    /// The file is cut short or changed, or another version of the SDK wrote it. The next good config replaces it.
+    #[error("the config cache is damaged")]
+    Damaged,
+    /// The file belongs to another SDK key, environment or debug token. It is not overwritten: remove it after a change
+    /// of these.
+    #[error("the config cache belongs to another SDK key, environment or debug token")]
+    Foreign,
+    /// The file is not a regular one, belongs to another user (other than root), or others may write to it.
+    #[error("the config cache may be written by others")]
+    Unsafe,
+    /// The file is longer than `max_response_bytes` allows, which is this many bytes.
+    #[error("the config cache is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The file could not be read.
+    #[error("the config cache could not be read ({0})")]
+    Read(std::io::ErrorKind),
+    /// The file could not be written. A process that fetched for others leaves that to them.
+    #[error("the config cache could not be written ({0})")]
+    Write(std::io::ErrorKind),
+    /// The lock file beside it is not a regular one, or could not be opened or locked: this process fetches by itself
+    /// and writes nothing.
+    #[error("the config cache could not be locked ({0})")]
+    Lock(std::io::ErrorKind),
+}
+
+impl ConfigCacheError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Damaged => "cache_damaged",
+            Self::Foreign => "cache_foreign",
+            Self::Unsafe => "cache_unsafe",
+            Self::TooLarge(_) => "cache_too_large",
+            Self::Read(_) => "cache_unreadable",
+            Self::Write(_) => "cache_unwritable",
+            Self::Lock(_) => "cache_not_locked",
+        }
+    }
 }
 
 /// Why the core is not ready.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InitializeError {
     /// There is no usable config.
@@ -66,13 +115,40 @@ pub enum InitializeError {
     /// The core is closed.
     #[error("the core is closed")]
     Closed,
+    /// The core is driven by a pump, for whose turns this call would wait: use [`Pump`](crate::pump::Pump).
+    #[error("the call would wait for the pump")]
+    WouldBlock,
     /// A thread could not be started.
     #[error("a thread could not be started ({0})")]
     Thread(std::io::ErrorKind),
 }
 
+/// Why there is no pump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PumpError {
+    /// A data store is configured, whose calls would block the loop.
+    #[error("a pump has no thread to call a data store on")]
+    DataStore,
+    /// An outbox is configured, whose writes would block the loop.
+    #[error("a pump has no thread to write an outbox on")]
+    Outbox,
+    /// A config cache is configured, whose file would block the loop. The application can keep
+    /// [`served_text`](crate::config::ConfigSnapshot::served_text) itself, and start with it as direct data beside the
+    /// key.
+    #[error("a pump has no thread to read and write a config cache on")]
+    ConfigCache,
+    /// The builder has a config source or an event sink, which would block the loop; the requests are the application's
+    /// to carry.
+    #[error("a pump calls no source and no sink; it hands its requests out")]
+    Transport,
+    /// The overflow policy lets callers wait, and nobody would make space meanwhile.
+    #[error("a pump cannot let callers wait for space")]
+    Waits,
+}
+
 /// Why the config was not refreshed. The previous one stays in use.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RefreshError {
     /// There is no usable new config.
@@ -87,13 +163,16 @@ pub enum RefreshError {
     /// The core is closed.
     #[error("the core is closed")]
     Closed,
+    /// The core is driven by a pump, for whose turns this call would wait: use [`Pump`](crate::pump::Pump).
+    #[error("the call would wait for the pump")]
+    WouldBlock,
     /// A thread could not be started.
     #[error("a thread could not be started ({0})")]
     Thread(std::io::ErrorKind),
 }
 
 /// Why there is no context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ContextError {
     /// The core has no config yet; call [`Core::initialize`](crate::Core::initialize) first.
@@ -124,6 +203,10 @@ pub enum PreviewError {
     /// The server did not answer in time, the core was closed meanwhile, or a thread could not be started.
     #[error("timed out waiting for the experience")]
     Timeout,
+    /// The core is driven by a pump, which fetches the experience in its next turns: try again once its request was
+    /// answered.
+    #[error("the experience is being fetched")]
+    WouldBlock,
 }
 
 /// What a failed fetch says about the SDK key, without showing the key.
@@ -164,6 +247,7 @@ impl LoadError {
             Self::Fetch(_) => "config_load_failed",
             Self::Config(_) => "invalid_config",
             Self::OtherProject => "other_project",
+            Self::NotAccepted => "not_accepted",
         }
     }
 }
@@ -176,6 +260,7 @@ impl InitializeError {
             Self::Load(error) => error.code(),
             Self::Timeout => "initialize_timeout",
             Self::Closed => "closed",
+            Self::WouldBlock => "would_block",
             Self::Thread(_) => "thread",
         }
     }
@@ -190,7 +275,22 @@ impl RefreshError {
             Self::DirectConfig => "direct_config",
             Self::Timeout => "refresh_timeout",
             Self::Closed => "closed",
+            Self::WouldBlock => "would_block",
             Self::Thread(_) => "thread",
+        }
+    }
+}
+
+impl PumpError {
+    /// A stable name for logs and dashboards.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::DataStore => "pump_data_store",
+            Self::Outbox => "pump_outbox",
+            Self::ConfigCache => "pump_config_cache",
+            Self::Transport => "pump_transport",
+            Self::Waits => "pump_waits",
         }
     }
 }
@@ -216,6 +316,7 @@ impl PreviewError {
             Self::VariationNotFound => "preview_unknown_variation",
             Self::Fetch(_) => "preview_fetch_failed",
             Self::Timeout => "preview_timeout",
+            Self::WouldBlock => "would_block",
         }
     }
 }
@@ -250,6 +351,26 @@ impl From<StartError> for std::io::Error {
     }
 }
 
+/// As `main` shows the error that it returns: its stable name and its message.
+macro_rules! readable {
+    ($($error:ty),+ $(,)?) => {$(
+        impl fmt::Debug for $error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}: {self}", self.code())
+            }
+        }
+    )+};
+}
+readable!(
+    ContextError,
+    EnvironmentError,
+    FlushError,
+    InitializeError,
+    InvalidOption,
+    LoadError,
+    RefreshError,
+);
+
 /// An error serializes as its stable name and its message.
 #[cfg(feature = "serde")]
 macro_rules! serialized {
@@ -267,8 +388,17 @@ macro_rules! serialized {
     )+};
 }
 
+/// A reason has no stable name of its own: it serializes as its message.
+#[cfg(feature = "serde")]
+impl serde::Serialize for InvalidReason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 #[cfg(feature = "serde")]
 serialized!(
+    ConfigCacheError,
     ContextError,
     DeliveryFailure,
     FlushError,
@@ -277,6 +407,7 @@ serialized!(
     LoadError,
     LookupError,
     PreviewError,
+    PumpError,
     RefreshError,
     StoreError,
     TransportError,

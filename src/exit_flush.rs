@@ -24,7 +24,7 @@ use crate::threads::{ExitJob, at_exit, blocking, run_apart};
 /// use convert_sdk::{Core, SdkConfig, register_exit_flush};
 ///
 /// static CORE: LazyLock<Core> = LazyLock::new(|| {
-///     # let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build().unwrap();
+///     # let config = SdkConfig::builder().data_json(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json"))).build().unwrap();
 ///     # #[cfg(any())]
 ///     let config = SdkConfig::builder().sdk_key("10035569/10034190").build().unwrap();
 ///     Core::new(config)
@@ -35,8 +35,11 @@ use crate::threads::{ExitJob, at_exit, blocking, run_apart};
 ///
 /// # Errors
 /// [`Unsupported`](io::ErrorKind::Unsupported): the system gives no notice of the exit, because it is not a Unix or
-/// is out of memory.
+/// is out of memory; or the core is driven by a pump.
 pub fn register_exit_flush(core: &Core, timeout: Duration) -> io::Result<()> {
+    if core.shared().runtime().handover().is_some() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let job = ExitFlush { shared: Arc::downgrade(core.shared()), timeout };
     if at_exit(Arc::new(job)) { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
@@ -66,15 +69,15 @@ impl ExitJob for ExitFlush {
 /// child it flushes what the child has recorded.
 ///
 /// ```
-/// # use convert_sdk::*;
 /// use std::time::Duration;
+/// use convert_sdk::{ContextError, Core, FlushGuard};
 ///
 /// fn job(core: &Core) -> Result<(), ContextError> {
 ///     let _flushed = FlushGuard::new(core, Duration::from_secs(5));
 ///     core.create_context("visitor-4", ())?.track_conversion("purchase");
 ///     Ok(())
 /// }
-/// # let core = include!("../tests/doc/shop.rs");
+/// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
 /// # let _shut = FlushGuard::shutting_down(&core, Duration::ZERO);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -109,7 +112,7 @@ impl Drop for FlushGuard {
 }
 
 fn flush(core: &Core, timeout: Duration) -> Result<FlushReport, FlushError> {
-    let limit = FlushOptions::within(timeout).limit();
+    let limit = core.limit(FlushOptions::within(timeout));
     blocking(async |caller| core.flush_by(ReleaseReason::Exit, limit, caller).await)
 }
 

@@ -1,10 +1,11 @@
 //! How long a flush keeps trying, and how it can fail.
 
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::engine::{FlushReport, Stats};
+use crate::engine::{DeliveryError, FlushReport, Stats};
 
 /// How long a flush keeps trying, for [`Core::flush_with`](crate::Core::flush_with).
 ///
@@ -18,15 +19,15 @@ use crate::engine::{FlushReport, Stats};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct FlushOptions {
-    timeout: Duration,
-    single_attempt: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) single_attempt: bool,
 }
 
 /// How long a flush keeps trying, from its start.
-#[derive(Debug, Clone, Copy)]
+#[cfg(feature = "threads")]
 pub(crate) struct FlushLimit {
     /// It is answered by this deadline, whatever is left.
-    pub(crate) deadline: Instant,
+    pub(crate) deadline: crate::threads::Deadline,
     /// It is answered as soon as an attempt that started after it fails.
     pub(crate) single_attempt: bool,
 }
@@ -43,14 +44,6 @@ impl FlushOptions {
         self.single_attempt = on;
         self
     }
-
-    #[cfg(feature = "threads")]
-    pub(crate) fn limit(self) -> FlushLimit {
-        FlushLimit {
-            deadline: crate::threads::deadline_after(self.timeout),
-            single_attempt: self.single_attempt,
-        }
-    }
 }
 
 impl FlushReport {
@@ -61,21 +54,41 @@ impl FlushReport {
 }
 
 /// Why a flush cannot confirm that everything was delivered.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FlushError {
     /// Records were dropped, or the only attempt failed. The report says how many; `stats.last_error` says
     /// why. A record dropped before the flush is reported by only one flush.
-    #[error("records undelivered and kept: {}, dropped: {}", .0.pending, .0.dropped)]
+    #[error(
+        "records lost: {}, undelivered and kept: {}{}",
+        .0.dropped, .0.pending, Last(.0.stats.last_error.as_ref())
+    )]
     Incomplete(Box<FlushReport>),
     /// The deadline passed. After a `flush` the records are kept and delivery continues; after a `shutdown` they are
-    /// dropped or, if a call could not be ended in time, still pending and lost. Holds the ledger at that time.
-    #[error("timed out; records pending: {}, dropped in all: {}", .0.pending, .0.dropped.total())]
-    Timeout(Box<Stats>),
-    /// The core is closed, or was closed while the flush waited. Holds the ledger, which is final once the close has
-    /// finished.
+    /// dropped or, if a call could not be ended in time, still pending and lost. In the report, `pending` counts all
+    /// records, `delivered` at least those that the flush covered. What a timed-out `flush` reports as dropped, the next flush reports again.
+    #[error(
+        "timed out; records lost: {}, still undelivered: {}{}",
+        .0.dropped, .0.pending, Last(.0.stats.last_error.as_ref())
+    )]
+    Timeout(Box<FlushReport>),
+    /// The core is closed, or was closed while the flush waited. The report is like that of a timeout; its ledger is
+    /// final once the close has finished.
     #[error("the core is closed")]
-    Closed(Box<Stats>),
+    Closed(Box<FlushReport>),
+    /// The core is driven by a pump, for whose turns this call would wait: use [`Pump`](crate::pump::Pump). Nothing was
+    /// begun. Holds the ledger.
+    #[error("the call would wait for the pump")]
+    WouldBlock(Box<Stats>),
+}
+
+/// The end of a message: the last failed delivery, if any delivery has failed.
+struct Last<'a>(Option<&'a DeliveryError>);
+
+impl fmt::Display for Last<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |error| write!(f, "; the last failed delivery: {error}"))
+    }
 }
 
 impl FlushError {
@@ -86,6 +99,7 @@ impl FlushError {
             Self::Incomplete(_) => "flush_incomplete",
             Self::Timeout(_) => "flush_timeout",
             Self::Closed(_) => "closed",
+            Self::WouldBlock(_) => "would_block",
         }
     }
 
@@ -93,23 +107,17 @@ impl FlushError {
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         match self {
-            Self::Incomplete(report) => &report.stats,
-            Self::Timeout(stats) | Self::Closed(stats) => stats,
+            Self::Incomplete(report) | Self::Timeout(report) | Self::Closed(report) => &report.stats,
+            Self::WouldBlock(stats) => stats,
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_deadline_is_the_callers() {
-        let timeout = Duration::from_secs(5);
-        let before = Instant::now();
-        let limit = FlushOptions::within(timeout).limit();
-        assert!(limit.deadline >= before + timeout && limit.deadline <= Instant::now() + timeout);
-        assert!(!limit.single_attempt);
-        assert!(FlushOptions::within(timeout).single_attempt(true).limit().single_attempt);
+    /// What became of the records; `None` if nothing was begun.
+    #[must_use]
+    pub const fn report(&self) -> Option<&FlushReport> {
+        match self {
+            Self::Incomplete(report) | Self::Timeout(report) | Self::Closed(report) => Some(report),
+            Self::WouldBlock(_) => None,
+        }
     }
 }

@@ -9,13 +9,17 @@ use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::options::{CacheLevel, PROJECT_PLACEHOLDER, TransportConfig};
+use crate::options::{AuthSecret, CacheLevel, PROJECT_PLACEHOLDER, TransportConfig};
 use crate::ports::{
-    ConfigRequest, DeliveryFailure, EventBatch, Receipt, Refusal, RefusalReason, TransportError,
+    ConfigRequest, ConfigResponse, DeliveryFailure, EventBatch, Receipt, Refusal, RefusalReason,
+    TransportError,
 };
 
 /// The `User-Agent` of every request. Without it the metrics endpoint treats the events as a bot's and drops them.
 pub const USER_AGENT: &str = "ConvertAgent/1.0";
+
+/// The header with a [batch's id](EventBatch::id).
+pub const BATCH_ID: &str = "convert-batch-id";
 
 /// How much of the metrics endpoint's response is read, in bytes. A connection can be reused only after its response
 /// was read to the end; after a longer response it is closed.
@@ -32,7 +36,12 @@ pub struct HttpRequest<'a> {
     timeout: Duration,
 }
 
-impl HttpRequest<'_> {
+impl<'a> HttpRequest<'a> {
+    #[cfg(feature = "https")]
+    pub(crate) const fn new(url: String, headers: Vec<(&'a str, Cow<'a, str>)>, timeout: Duration) -> Self {
+        Self { url, headers, timeout }
+    }
+
     /// The URL, which contains the SDK key and perhaps the debug token.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -83,6 +92,7 @@ pub fn config_request<'a>(
     let own = network.headers.iter().map(|(name, value)| (name.as_str(), value.expose().into()));
     let conditional = request.etag.map(|etag| ("if-none-match", etag.into()));
     let secret = network.auth_secret.as_ref().filter(|_| base.starts_with("https://"));
+    let secret = secret.and_then(AuthSecret::current);
     let bearer = secret.map(|secret| ("authorization", format!("Bearer {}", secret.expose()).into()));
     let fixed = [("user-agent", USER_AGENT.into()), ("accept", "application/json".into())];
     HttpRequest {
@@ -102,15 +112,41 @@ pub fn delivery_request<'a>(
 ) -> Result<HttpRequest<'a>, TransportError> {
     let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let is_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\');
-    if !batch.project_id.chars().all(is_label) || !batch.route_key.chars().all(is_path) {
+    let is_dots = |segment| matches!(segment, "." | "..");
+    let route = batch.route_key;
+    let account = route.strip_suffix(batch.project_id).and_then(|account| account.strip_suffix('/'));
+    if !batch.project_id.chars().all(is_label)
+        || !route.chars().all(is_path)
+        || route.split('/').any(is_dots)
+        || account.is_some_and(|account| account.contains('/'))
+    {
         return Err(TransportError::InvalidRequest);
     }
     let base = network.track_base_url.replace(PROJECT_PLACEHOLDER, batch.project_id);
+    let fixed = [("user-agent", USER_AGENT.into()), ("content-type", "application/json".into())];
+    let id = batch.id.map(|id| (BATCH_ID, id.to_owned().into()));
     Ok(HttpRequest {
         url: format!("{base}/track/{}", batch.route_key),
-        headers: vec![("user-agent", USER_AGENT.into()), ("content-type", "application/json".into())],
+        headers: fixed.into_iter().chain(id).collect(),
         timeout: batch.timeout.min(network.total_timeout),
     })
+}
+
+/// What the config endpoint's status means, given what to read of a response that has a config: its body and ETag.
+pub(crate) fn config_answer(
+    status: u16,
+    conditional: bool,
+    read: impl FnOnce() -> Result<(Vec<u8>, Option<String>), TransportError>,
+) -> Result<ConfigResponse, TransportError> {
+    match status {
+        304 if conditional => Ok(ConfigResponse::NotModified),
+        200 => {
+            let (body, etag) = read()?;
+            let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
+            Ok(ConfigResponse::Fetched { body, etag })
+        }
+        status => Err(TransportError::Status(status)),
+    }
 }
 
 /// What the metrics endpoint's status means for a batch, given the response's `Retry-After`; see
@@ -134,12 +170,21 @@ pub fn delivery_answer(status: u16, retry_after: Option<Duration>) -> Result<Rec
 /// if present, so that a wrong local clock does not matter.
 #[must_use]
 pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+    retry_after_by(value, date, SystemTime::now)
+}
+
+/// [`retry_after`] where the local time of day is known otherwise.
+pub(crate) fn retry_after_by(
+    value: &str,
+    date: Option<&str>,
+    now: impl FnOnce() -> SystemTime,
+) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let until = httpdate::parse_http_date(value).ok()?;
-    let now = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+    let now = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(now);
     Some(until.duration_since(now).unwrap_or_default())
 }
 
@@ -174,6 +219,34 @@ mod tests {
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", None), Some(Duration::ZERO));
         for nonsense in ["", "-1", "soon", "1.5", "Sun, 06 Nov"] {
             assert_eq!(retry_after(nonsense, date), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn an_id_cannot_change_a_deliverys_destination() {
+        let network = TransportConfig::default();
+        let request = |route, project| {
+            delivery_request(&network, &EventBatch::new(route, project, 1, b"{}", Duration::from_secs(1)))
+                .map(|request| request.url().to_owned())
+        };
+        let sent = "https://2.metrics.convertexperiments.com/v1/track/1/2";
+        assert_eq!(request("1/2", "2").as_deref(), Ok(sent));
+        assert!(request("key", "2").is_ok());
+        for (route, project) in
+            [("../2", "2"), ("./2", "2"), ("a/b/2", "2"), ("a/../b", "2"), ("1?/2", "2"), ("1/2", "2.evil")]
+        {
+            assert_eq!(request(route, project), Err(TransportError::InvalidRequest), "{route} {project}");
+        }
+    }
+
+    #[test]
+    fn the_bearer_secret_is_sent_over_https_in_any_case() {
+        for base in ["https://cdn.example", "HTTPS://cdn.example/"] {
+            let network = TransportConfig::builder().config_base_url(base).auth_secret("s").build().unwrap();
+            let asked = ConfigRequest::new("k", Duration::from_secs(1));
+            let request = config_request(&network, &asked, None);
+            assert!(request.headers().any(|(name, _)| name == "authorization"), "{base}");
+            assert_eq!(request.url(), "https://cdn.example/api/v1/config/k");
         }
     }
 

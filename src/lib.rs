@@ -9,9 +9,12 @@
 //!   channel send, and counts once per visitor and goal.
 //! - **Deliver**: [`Core::flush`] waits for delivery and reports the outcome; [`Core::shutdown`] flushes and closes
 //!   (dropping a core delivers nothing); [`Core::stats`] is the ledger at any time. Delivery is at least once: a
-//!   request that ends without a response is repeated, and [`Stats::fate_unknown`] counts those events.
-//! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, and the
-//!   [`diagnose_*`](Context::diagnose_experience) calls explain decisions.
+//!   request that ends without a response is repeated, and [`Stats::fate_unknown`] counts such requests.
+//! - **Watch**: [`Core::on`] and [`Core::subscribe`] give lifecycle events, [`CoreBuilder::on_evaluation`] every
+//!   evaluation, and the [`diagnose_*`](Context::diagnose_experience) calls explain decisions; the feature `metrics`
+//!   has the ledger for dashboards.
+//! - **Test**: the feature `testing` has a core without a network or threads, forced variations, and what was recorded;
+//!   [`offline`](SdkConfigBuilder::offline) keeps any core's events in the process.
 //! - **Replace**: a [`ConfigSource`](ports::ConfigSource), an [`EventSink`](ports::EventSink) and a
 //!   [`DataStore`](ports::DataStore) of your own.
 //! - **Await**: with the feature `async`, `AsyncCore` and `AsyncContext` mirror [`Core`] and [`Context`], with
@@ -22,17 +25,18 @@
 //! use convert_sdk::{Core, SdkConfig, attributes};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let source = SdkConfig::builder().data_json(include_str!("../examples/shop.json"));
+//! # let source = SdkConfig::builder().data_json(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json")));
 //! # #[cfg(any())]
 //! let source = SdkConfig::server("10035569/10034190");
 //! let core = Core::new(source.build()?);
 //! core.initialize()?;
 //!
 //! let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
-//! assert_eq!(visitor.run_experience("checkout")?.variation_key(), "one-page");
+//! let shown = visitor.run_experience("checkout").map_or("original", |it| it.variation_key());
+//! assert_eq!(shown, "one-page");
 //! # #[cfg(any())]
 //! visitor.track_conversion("purchase");
-//! # let core = Core::new(SdkConfig::builder().data_json(include_str!("../examples/shop.json")).build()?);
+//! # let core = Core::new(SdkConfig::builder().data_json(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json"))).build()?);
 //!
 //! core.shutdown(Duration::from_secs(5))?;
 //! # Ok(())
@@ -45,7 +49,8 @@
 //! SDKs, because JavaScript objects order such keys by number. [`BucketOrder::Config`](config::BucketOrder::Config)
 //! selects the other order.
 //!
-//! Logging goes through the `log` facade and never contains a key, a secret or visitor data. The underlying HTTP
+//! Logging goes through the `log` facade, or with the feature `tracing` to the subscriber as events and spans, and never
+//! contains a key, a secret or visitor data. The underlying HTTP
 //! client, ureq, logs whole request lines at `trace` level, including the SDK key and the debug token: keep the
 //! targets `ureq` and `ureq_proto` at `debug`.
 //!
@@ -68,6 +73,8 @@
 
 // First, because it defines a macro.
 #[macro_use]
+mod telemetry;
+
 mod caught;
 
 #[cfg(feature = "threads")]
@@ -88,14 +95,26 @@ mod exit_flush;
 mod flush;
 #[cfg(feature = "threads")]
 mod handles;
+#[cfg(feature = "threads")]
+mod hooks;
 pub mod http;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod options;
 pub mod ports;
+#[cfg(feature = "threads")]
+pub mod pump;
 mod results;
 #[cfg(feature = "threads")]
+mod runtime;
+#[cfg(feature = "threads")]
 mod shared;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "threads")]
 mod threads;
+#[cfg(feature = "threads")]
+mod turns;
 #[cfg(feature = "threads")]
 mod visitors;
 
@@ -133,6 +152,13 @@ pub mod delivery {
     pub use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 }
 
+/// The delivery machine for `convert-relay`, which paces and halves its requests as the SDK does. Not for applications,
+/// and not part of the version promise.
+#[doc(hidden)]
+pub mod machine {
+    pub use crate::engine::{CutLimit, Dispatch, Failure, Jitter, Moment, Parcel};
+}
+
 /// Why something did or did not resolve: the results of a context's `diagnose_*` calls.
 pub mod diagnosis {
     pub use convert_evaluation::decide::{EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step};
@@ -145,13 +171,25 @@ pub mod diagnosis {
 /// Lifecycle events of the SDK, delivered through `Core::on` and `Core::subscribe`.
 pub mod events {
     pub use crate::engine::{LifecycleEvent, LifecycleEventKind, VisitorId};
+    #[cfg(feature = "threads")]
+    pub use crate::hooks::{Assigned, Evaluation};
     #[cfg(feature = "async")]
     pub use crate::threads::EventStream;
     #[cfg(feature = "threads")]
     pub use crate::threads::Subscription;
 }
 
-/// The README's program compiles.
+/// The README's programs compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The programs of the page on migrating compile.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/migrating.md")]
+struct Migrating;
+
+/// So does that of the page about loops.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/loops.md")]
+struct Loops;

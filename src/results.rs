@@ -32,7 +32,8 @@ pub struct OwnedExperienceResult {
     pub variation_key: SmolStr,
     /// The variation's name.
     pub variation_name: Option<SmolStr>,
-    /// Where the decision came from.
+    /// Where the decision came from. As JSON `"source"` and, if the visitor's hash made it, `"bucket"`.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub source: DecisionSource,
 }
 
@@ -44,6 +45,10 @@ pub enum FeatureOff {
     /// The config does not declare the feature, or no longer does.
     #[error("the config has no such feature")]
     NotInConfig,
+    /// The config was withdrawn because it is too old, see
+    /// [`max_stale`](crate::SdkConfigBuilder::max_stale).
+    #[error("the config is too old to decide with")]
+    Withdrawn,
     /// None of the visitor's variations carries it.
     #[error("no variation of the visitor carries the feature")]
     NotCarried,
@@ -56,6 +61,7 @@ pub struct FeatureResult<'a> {
     variation: &'a Variation,
     feature: &'a Feature,
     carried: &'a CarriedFeature,
+    source: DecisionSource,
     casting: bool,
 }
 
@@ -87,7 +93,8 @@ pub struct OwnedFeatureResult {
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ConversionStatus {
-    /// Handed to the tracker; for a confirmed call, accepted by it.
+    /// Handed to the tracker; for a confirmed call, accepted by it. An [offline](crate::SdkConfigBuilder::offline) core
+    /// keeps it in the process.
     Queued,
     /// Handed to the tracker, which did not answer before a confirmed call's timeout: it is counted, but may be a
     /// repetition.
@@ -124,7 +131,7 @@ pub enum ConversionStatus {
 pub struct ConversionResult {
     /// The outcome.
     pub status: ConversionStatus,
-    /// The goal's id, if the config has the goal.
+    /// The goal's id, whatever the outcome; `None` if the config has no such goal.
     pub goal_id: Option<SmolStr>,
 }
 
@@ -221,13 +228,13 @@ impl<'a> FeatureResult<'a> {
     pub(crate) fn new(
         snapshot: &'a ConfigSnapshot,
         experience: usize,
-        variation: usize,
+        Decision { variation, source }: Decision,
         carried: &'a CarriedFeature,
         casting: bool,
     ) -> Self {
         let experience = &snapshot.experiences()[experience];
         let feature = &snapshot.features()[carried.feature as usize];
-        Self { experience, variation: &experience.variations[variation], feature, carried, casting }
+        Self { experience, variation: &experience.variations[variation], feature, carried, source, casting }
     }
 
     /// The feature's id.
@@ -270,6 +277,12 @@ impl<'a> FeatureResult<'a> {
     #[must_use]
     pub fn variation_id(&self) -> &'a str {
         &self.variation.id
+    }
+
+    /// Where the decision that gives the visitor the variation came from.
+    #[must_use]
+    pub const fn source(&self) -> DecisionSource {
+        self.source
     }
 
     /// The variables, sorted by key; empty if the config has none.
@@ -338,6 +351,7 @@ impl FeatureOff {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotInConfig => "feature_not_found",
+            Self::Withdrawn => "config_withdrawn",
             Self::NotCarried => "feature_not_in_selected_variations",
         }
     }

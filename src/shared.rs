@@ -1,122 +1,58 @@
-//! What a core and its contexts share: the snapshot, the memory, and the handles to the actors.
+//! What a core and its contexts share, from one process to the next: the snapshot, and this process's runtime.
 
 #[cfg(feature = "async")]
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 #[cfg(feature = "async")]
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use smol_str::SmolStr;
-
-use crate::caught::PanicGuard;
-use crate::config::{ConfigSnapshot, SnapshotCell};
+use crate::config::ConfigSnapshot;
 #[cfg(feature = "async")]
 use crate::engine::Stored;
 use crate::engine::{
-    ConfigOrigin, Envelope, FlushReport, Jitter, Ledger, Moment, Previewed, Refused, ReleaseReason, Stats,
-    TrackedEvent, TrackerSettings, Verdict, state_key,
+    FlushReport, Moment, Previewed, Refused, ReleaseReason, Stats, TrackedEvent, Verdict, state_key,
 };
 use crate::error::StartError;
 use crate::flush::FlushLimit;
-use crate::options::{Origin, SdkConfig};
+use crate::hooks::Hooks;
 #[cfg(feature = "async")]
 use crate::ports::{AsyncDataStore, StoreError};
-use crate::ports::{ConfigSource, DataStore, EventSink, Guarded, GuardedSink, GuardedSource};
-#[cfg(feature = "async")]
-use crate::threads::TimerHandle;
+use crate::runtime::{Base, Runtime};
+use crate::telemetry::{Timer, WAIT};
 use crate::threads::{
-    Caller, Current, Fetcher, Flusher, Limit, Notifier, PerProcess, PreviewerHandle, RefresherHandle,
-    RefresherSettings, StoreHandle, StoreSettings, TrackerHandle, Worker, deadline_after, generation,
-    start_apart,
+    Caller, Current, Deadline, Limit, PerProcess, RefresherHandle, TrackerHandle, generation,
 };
-use crate::visitors::{VisitorState, Visitors};
+use crate::visitors::VisitorState;
 
-/// One SDK instance. Its actors end when the last core and context are dropped. What a forked child can keep
-/// using is here; the rest is in the [`Runtime`], of which each process has its own.
+/// One SDK instance. Its actors end when the last core and context are dropped.
 pub(crate) struct Shared {
-    pub(crate) config: SdkConfig,
-    pub(crate) cell: Arc<SnapshotCell>,
-    /// When the current config was given, fetched or confirmed.
-    confirmed_at: Arc<ArcSwapOption<SystemTime>>,
-    guard: PanicGuard,
-    store: Option<Arc<dyn DataStore>>,
-    network: Network,
+    pub(crate) base: Base,
+    /// Told of evaluations, if anything is.
+    pub(crate) hooks: Option<Box<Hooks>>,
+    /// What a test has visitors decided on, whatever their rules say.
+    #[cfg(feature = "testing")]
+    pub(crate) forced: crate::visitors::Forced,
     runtime: PerProcess<Runtime>,
 }
 
-/// Where configs come from and events go.
-#[derive(Clone)]
-pub(crate) struct Network {
-    pub(crate) source: Arc<dyn ConfigSource>,
-    pub(crate) sink: Arc<dyn EventSink>,
-}
-
-/// Everything tied to one process: whatever contains a thread, a lock or a channel.
-pub(crate) struct Runtime {
-    pub(crate) visitors: Arc<Visitors>,
-    pub(crate) notifier: Arc<Notifier>,
-    network: Network,
-    ledger: Arc<Ledger>,
-    /// The tracker, started with the first record.
-    tracker: OnceLock<Arc<TrackerHandle>>,
-    /// The store actor, started when first needed, if there is a data store.
-    store: OnceLock<Arc<StoreHandle>>,
-    /// Held while a thread is started or stopped; never while evaluating or recording.
-    control: Mutex<Control>,
-    closed: AtomicBool,
-    interrupted: AtomicBool,
-    /// Enforces the deadlines of tasks; its thread starts with the first one that waits.
-    #[cfg(feature = "async")]
-    timer: TimerHandle,
-}
-
-#[derive(Default)]
-struct Control {
-    refresher: Option<Arc<RefresherHandle>>,
-    previewer: Option<Arc<PreviewerHandle>>,
-}
-
-/// A close in progress: the actors to wait for.
-struct Closing {
-    /// Until when deliveries in flight may finish by themselves.
-    soft: Instant,
-    tracker: Option<Arc<TrackerHandle>>,
-    refresher: Option<Arc<RefresherHandle>>,
-    previewer: Option<Arc<PreviewerHandle>>,
-}
-
 impl Shared {
-    pub(crate) fn new(config: SdkConfig, Network { source, sink }: Network) -> Self {
-        let guard = PanicGuard::default();
-        let max_response_bytes = config.transport.max_response_bytes;
-        let network = Network {
-            source: Arc::new(GuardedSource::new(source, guard.clone(), max_response_bytes)),
-            sink: Arc::new(GuardedSink::new(sink, guard.clone())),
-        };
-        let guarded = |store| Arc::new(Guarded { store, guard: guard.clone() }) as Arc<dyn DataStore>;
-        let store = config.data_store.clone().map(guarded);
-        let tuning = &config.tuning;
-        let visitors = Visitors::new(tuning.max_visitors, tuning.visitor_ttl, store.is_some())
-            .with_max_bytes(tuning.max_visitor_bytes.get());
-        let runtime = Runtime::new(visitors, Notifier::new(guard.clone()), network.clone(), false);
+    pub(crate) fn new(base: Base, hooks: Hooks) -> Self {
+        let runtime = PerProcess::new(Runtime::new(&base));
+        let is_used = !(hooks.every.is_empty() && hooks.first.is_empty());
         Self {
-            config,
-            cell: Arc::default(),
-            confirmed_at: Arc::default(),
-            guard,
-            store,
-            network,
-            runtime: PerProcess::new(runtime),
+            base,
+            hooks: is_used.then(|| Box::new(hooks)),
+            #[cfg(feature = "testing")]
+            forced: crate::visitors::Forced::default(),
+            runtime,
         }
     }
 
-    /// This process's runtime. A forked child creates its own on first use: an empty pipeline and the
-    /// parent's memory. Nothing that belongs to the parent is waited for, ended or dropped.
+    /// This process's runtime; a forked child creates its own on first use.
+    #[inline]
     pub(crate) fn runtime(&self) -> Current<'_, Runtime> {
-        self.runtime.get(|parents| self.inherit(parents), |runtime| self.resume(runtime))
+        self.runtime.get(|parents| parents.inherit(&self.base), |runtime| runtime.resume(&self.base))
     }
 
     /// Whether this process has anything of its own to flush or end.
@@ -124,34 +60,9 @@ impl Shared {
         self.runtime.peek().is_some()
     }
 
-    fn inherit(&self, parents: &Runtime) -> Runtime {
-        self.network.source.after_fork();
-        self.network.sink.after_fork();
-        if let Some(store) = &self.store {
-            store.after_fork();
-        }
-        let closed = parents.closed.load(Ordering::Acquire);
-        let notifier = parents.notifier.inherit(closed);
-        Runtime::new(parents.visitors.inherit(), notifier, self.network.clone(), closed)
-    }
-
-    /// Starts what a child must not put off until it is needed: the handlers, and the refresher if a policy
-    /// keeps the config fresh.
-    fn resume(&self, runtime: &Runtime) {
-        runtime.notifier.resume();
-        if self.config.tuning.refresh.is_some()
-            && self.cell.is_set()
-            && let Err(error) = self.start_refresher(runtime)
-        {
-            logged!(error, "the config will not be refreshed: {error}");
-        }
-    }
-
-    /// Installs the application's own config, and returns whether it is the first.
+    /// Installs the application's own config unless there is one, and returns whether it did.
     pub(crate) fn give(&self, snapshot: Arc<ConfigSnapshot>) -> bool {
-        let before = self.cell.publish(snapshot, None);
-        self.confirmed_at.store(Some(Arc::new(SystemTime::now())));
-        before.is_none()
+        self.runtime().give(&self.base, snapshot)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -161,11 +72,7 @@ impl Shared {
     /// Hands a record to the tracker without waiting; the first one starts it.
     #[inline]
     pub(crate) fn record(&self, snapshot: &ConfigSnapshot, event: TrackedEvent) -> Result<(), Refused> {
-        let runtime = self.runtime();
-        match runtime.tracker.get() {
-            Some(tracker) => tracker.record(event),
-            None => self.tracker_for(&runtime, snapshot, &event)?.record(event),
-        }
+        self.runtime().record(&self.base, snapshot, event)
     }
 
     /// Hands a record to the tracker and waits for its verdict.
@@ -173,32 +80,38 @@ impl Shared {
         &self,
         snapshot: &ConfigSnapshot,
         event: TrackedEvent,
-        deadline: Instant,
+        deadline: Deadline,
         caller: &Caller,
     ) -> Result<Option<Verdict>, Refused> {
-        let tracker = self.tracker_for(&self.runtime(), snapshot, &event)?;
+        let runtime = self.runtime();
+        if let Some(tracker) = runtime.offline(&self.base) {
+            return tracker.record(snapshot, event, runtime.is_closed()).map(Some);
+        }
+        let tracker = runtime.tracker_for(&self.base, snapshot, &event)?;
+        drop(runtime);
+        if self.would_block(caller) {
+            return tracker.record(event).map(|()| None);
+        }
         tracker.confirm(event, deadline, caller).await
     }
 
     /// Has visitor state written to the data store, if there is one.
     pub(crate) fn persist(&self) {
-        if let Some(store) = self.store_actor(&self.runtime()) {
+        if let Some(store) = self.runtime().store(&self.base) {
             store.write();
         }
     }
 
     /// Whether a data store may know more about visitors than memory does.
     pub(crate) const fn has_store(&self) -> bool {
-        self.store.is_some()
+        self.base.store.is_some()
     }
 
-    /// A number that changes whenever the tracker may accept an exposure again: one was lost, or a mark was
-    /// forgotten. `None` if it may do so at any time: a data store can be erased, and marks with a time to
-    /// live expire unnoticed. A forked child begins another epoch, as it has no marks.
+    /// Whether later contexts can rely on the epoch. Otherwise the tracker may accept an exposure again at any time: a
+    /// data store can be erased, and marks with a time to live expire unnoticed.
     #[inline]
-    pub(crate) fn exposure_epoch(&self) -> Option<u64> {
-        let lasts = self.store.is_none() && self.config.tuning.visitor_ttl.is_none();
-        lasts.then(|| generation() << 48 | self.runtime().ledger.exposures_lost())
+    pub(crate) fn remembers_exposures(&self) -> bool {
+        self.base.store.is_none() && self.base.config.tuning.visitor_ttl.is_none()
     }
 
     /// Reads what is known about a visitor: what the data store has, with the changes in memory on top.
@@ -210,17 +123,18 @@ impl Shared {
         read: impl FnOnce(&mut VisitorState) -> R,
         caller: &Caller,
     ) -> (Option<R>, bool) {
+        let _timer = Timer::start(WAIT, "call", "data_store");
         // Memory first: what is written in the meantime reaches the store before it leaves memory.
         let waiting = {
             let visitors = &self.runtime().visitors;
             let hash = visitors.hash(visitor_id);
-            hash.and_then(|hash| visitors.in_memory(visitor_id, hash, |state| state.clone()))
+            hash.and_then(|hash| visitors.in_memory(visitor_id, hash, |state, _| state.clone()))
         };
-        let (key, actor) = (state_key(visitor_id), self.store_actor(&self.runtime()));
-        let limit = &mut caller.until(deadline_after(self.config.tuning.store_timeout));
+        let (key, actor) = (state_key(visitor_id), self.runtime().store(&self.base));
+        let limit = &mut caller.until(self.base.clock.deadline_after(self.base.config.tuning.store_timeout));
         let stored = match (caller, actor) {
             #[cfg(feature = "async")]
-            (Caller::Task(_), actor) => match (&self.config.async_store, actor) {
+            (Caller::Task(_), actor) => match (&self.base.config.async_store, actor) {
                 (Some(store), _) => self.ask(store.as_ref(), &key, limit).await,
                 (None, Some(actor)) => actor.read(key, limit).await,
                 (None, None) => None,
@@ -237,11 +151,12 @@ impl Shared {
     async fn ask(&self, store: &dyn AsyncDataStore, key: &str, limit: &mut Limit<'_>) -> Stored {
         const WHAT: &str = "the data store";
         let panicked = || StoreError::new("panicked");
-        let Some(mut asked) = self.guard.caught(WHAT, || store.get(key)) else {
+        let Some(asked) = self.base.guard.caught(WHAT, || store.get(key)) else {
             return Some(Err(panicked()));
         };
+        let mut asked = self.base.guard.keep(WHAT, asked);
         let answer = poll_fn(|context| {
-            let polled = self.guard.caught(WHAT, || asked.as_mut().poll(context));
+            let polled = asked.caught(|asked| asked.as_mut().poll(context));
             match polled.unwrap_or_else(|| Poll::Ready(Err(panicked()))) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
                 Poll::Pending => limit.poll(context).map(|()| None),
@@ -257,49 +172,36 @@ impl Shared {
     /// A task waiting for this core.
     #[cfg(feature = "async")]
     pub(crate) fn task(&self) -> Caller {
-        Caller::Task(self.runtime().timer.clone())
+        self.runtime().task()
     }
 
-    /// The store actor, started when first needed; `None` without a data store, on a core closed before that,
-    /// and if no thread can be started.
-    fn store_actor(&self, runtime: &Runtime) -> Option<Arc<StoreHandle>> {
-        let store = self.store.as_ref()?;
-        if let Some(handle) = runtime.store.get() {
-            return Some(Arc::clone(handle));
-        }
-        let _control = runtime.control();
-        if runtime.is_closed() {
-            return None;
-        }
-        self.start_store(runtime, store)
+    /// A task waiting for the pump of this core. Only a pump asks for it: with threads, nobody would wake the task.
+    pub(crate) fn turns_caller(&self) -> Caller {
+        self.runtime().handover().map_or_else(|| Caller::Turns(Arc::default()), |handover| handover.caller())
     }
 
-    /// Called with the lock held.
-    fn start_store(&self, runtime: &Runtime, store: &Arc<dyn DataStore>) -> Option<Arc<StoreHandle>> {
-        if let Some(handle) = runtime.store.get() {
-            return Some(Arc::clone(handle));
-        }
-        let tuning = &self.config.tuning;
-        let settings = StoreSettings {
-            store: Arc::clone(store),
-            visitors: Arc::clone(&runtime.visitors),
-            notifier: Arc::clone(&runtime.notifier),
-            timeout: tuning.store_timeout,
-            lease: tuning.delivery.lease(),
-            ttl: tuning.visitor_ttl,
-        };
-        match StoreHandle::start(settings) {
-            Ok(handle) => Some(Arc::clone(runtime.store.get_or_init(|| Arc::new(handle)))),
-            Err(error) => {
-                logged!(error, "the data store is not used: {error}");
-                None
-            }
-        }
+    /// Whether this caller would wait for turns that it may be the one to give.
+    pub(crate) fn would_block(&self, caller: &Caller) -> bool {
+        matches!(caller, Caller::Thread(_)) && self.runtime().handover().is_some()
+    }
+
+    /// In a pump: refuses everything from now on, without waiting for what is on its way, and calls no handler again.
+    pub(crate) fn begin_close(&self) {
+        let (runtime, now) = (self.runtime(), self.base.clock.deadline_after(Duration::ZERO));
+        runtime.begin_close(now.clone(), false).stop_tracker();
+        let no_thread = runtime.notifier.close(now);
+        drop(no_thread);
+        runtime.notifier.release();
     }
 
     /// How many of all dropped records no flush has reported yet; marks them as reported.
     pub(crate) fn take_unreported_drops(&self, dropped: u64) -> u64 {
         self.runtime().ledger.take_unreported_drops(dropped)
+    }
+
+    /// How many of all dropped records no flush has reported yet.
+    pub(crate) fn unreported_drops(&self, dropped: u64) -> u64 {
+        self.runtime().ledger.unreported_drops(dropped)
     }
 
     /// Has the tracker's records delivered, and visitor state written. `None` if the deadline passed, or the
@@ -308,45 +210,34 @@ impl Shared {
         &self,
         tracker: Option<&TrackerHandle>,
         reason: ReleaseReason,
-        limit: FlushLimit,
+        limit: &FlushLimit,
         caller: &Caller,
     ) -> Option<FlushReport> {
         let report = match tracker {
-            Some(tracker) => tracker.flush(reason, limit.deadline, limit.single_attempt, caller).await,
+            Some(tracker) => tracker.flush(reason, &limit.deadline, limit.single_attempt, caller).await,
             None => Some(FlushReport::default()),
         };
-        let store = self.runtime().store.get().cloned();
+        let store = self.runtime().started_store().cloned();
         if let Some(store) = store {
-            store.drain(&mut caller.until(limit.deadline)).await;
+            store.drain(&mut caller.until(limit.deadline.clone())).await;
         }
         report
     }
 
+    /// With an outbox, the tracker starts with the first config: there may be something to deliver already.
+    pub(crate) fn recover(&self) {
+        self.runtime().recover(&self.base);
+    }
+
     /// The tracker, if anything was ever recorded.
     pub(crate) fn tracker(&self) -> Option<Arc<TrackerHandle>> {
-        self.runtime().tracker.get().cloned()
+        self.runtime().tracker().cloned()
     }
 
-    /// The refresher, started when first needed; `None` with direct data, and if it would have to start on a
+    /// The refresher, started when first needed; `None` without an SDK key, and if it would have to start on a
     /// closed core.
     pub(crate) fn refresher(&self) -> Result<Option<Arc<RefresherHandle>>, StartError> {
-        self.start_refresher(&self.runtime())
-    }
-
-    fn start_refresher(&self, runtime: &Runtime) -> Result<Option<Arc<RefresherHandle>>, StartError> {
-        self.started(
-            runtime,
-            |control| &mut control.refresher,
-            |fetcher| {
-                let settings = RefresherSettings {
-                    cell: Arc::clone(&self.cell),
-                    confirmed_at: Arc::clone(&self.confirmed_at),
-                    notifier: Arc::clone(&runtime.notifier),
-                    jitter: Jitter::random(),
-                };
-                RefresherHandle::start(fetcher, settings)
-            },
-        )
+        self.runtime().refresher(&self.base)
     }
 
     /// Fetches one experience for a preview; `None` if the deadline passed, or there is no source to fetch it
@@ -356,257 +247,55 @@ impl Shared {
         experience_id: &str,
         limit: &mut Limit<'_>,
     ) -> Option<Previewed> {
-        self.previewer()?.experience(experience_id, limit).await
-    }
-
-    /// The previewer, started when first needed.
-    fn previewer(&self) -> Option<Arc<PreviewerHandle>> {
-        let started = self.started(&self.runtime(), |control| &mut control.previewer, PreviewerHandle::start);
-        started.inspect_err(|error| logged!(error, "no preview: {error}")).ok().flatten()
-    }
-
-    /// An actor that fetches, started when first needed; `None` with direct data, and if it would have to
-    /// start on a closed core.
-    fn started<H>(
-        &self,
-        runtime: &Runtime,
-        place: impl FnOnce(&mut Control) -> &mut Option<Arc<H>>,
-        start: impl FnOnce(Fetcher) -> Result<H, StartError>,
-    ) -> Result<Option<Arc<H>>, StartError> {
-        let Origin::SdkKey(key) = &self.config.origin else { return Ok(None) };
-        let mut control = runtime.control();
-        let place = place(&mut control);
-        if let Some(handle) = place {
-            return Ok(Some(Arc::clone(handle)));
+        let previewer = self.runtime().previewer(&self.base)?;
+        if limit.may_block() && self.runtime().handover().is_some() {
+            return previewer.experience_at_once(experience_id);
         }
-        if runtime.is_closed() {
-            return Ok(None);
-        }
-        let fetcher = Fetcher {
-            source: Arc::clone(&self.network.source),
-            sdk_key: key.clone(),
-            tuning: self.config.tuning.clone(),
-            timeout: self.config.transport.total_timeout,
-            compile: self.config.compile,
-            guard: self.guard.clone(),
-        };
-        let handle = Arc::new(start(fetcher)?);
-        *place = Some(Arc::clone(&handle));
-        Ok(Some(handle))
+        previewer.experience(experience_id, limit).await
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let runtime = self.runtime();
+        let (base, runtime) = (&self.base, self.runtime());
         let mut stats =
-            runtime.tracker.get().map_or_else(|| runtime.ledger.read(Moment::default()), |it| it.stats());
+            runtime.tracker().map_or_else(|| runtime.ledger.read(Moment::default()), |it| it.stats());
         // Live counts, not those of the tracker's last step.
         stats.store_failures = runtime.visitors.store_failures();
         stats.store_timeouts += runtime.visitors.store_timeouts();
         stats.visitors_evicted = runtime.visitors.evicted();
-        stats.config_at = self.confirmed_at.load().as_deref().copied();
-        stats.config_origin = stats.config_at.map(|_| match self.config.origin {
-            Origin::SdkKey(_) => ConfigOrigin::Fetched,
-            Origin::Direct(_) => ConfigOrigin::Direct,
-        });
-        stats.panics = self.guard.panics();
+        (stats.config_origin, stats.config_at) = base.cell.provenance().unzip();
+        stats.panics = base.guard.panics();
         stats.events_missed = runtime.notifier.missed();
         stats.fork_generation = generation();
         stats
     }
 
     /// Ends the actors. Deliveries in flight get most of the time to finish by themselves, or none without
-    /// `patience`; then calls are interrupted. Returns whether every thread has ended by the deadline.
-    pub(crate) async fn close(&self, deadline: Instant, patience: bool, caller: &Caller) -> bool {
+    /// `patience`; then calls are interrupted. Returns whether every actor has ended by the deadline.
+    pub(crate) async fn close(&self, deadline: Deadline, patience: bool, caller: &Caller) -> bool {
+        let _timer = Timer::start(WAIT, "call", "close");
+        let is_first = !self.is_closed();
         let closing = self.runtime().begin_close(deadline, patience);
-        if let Some(tracker) = &closing.tracker {
-            tracker.close(&mut caller.until(closing.soft)).await;
-        }
+        closing.delivered(caller).await;
         self.runtime().interrupt();
-        let mut limit = caller.until(deadline);
-        let mut ended = true;
-        let tracker = closing.tracker.iter().flat_map(|tracker| tracker.workers());
-        for worker in closing.fetchers().chain(tracker) {
-            // Every thread is waited for, even after one that is late.
-            ended &= worker.join(&mut limit).await;
-        }
-        let store = self.runtime().store.get().cloned();
-        if let Some(store) = store {
-            // The remaining time is for the handlers of the events it announces.
-            let soft = deadline - last_resort(deadline.saturating_duration_since(Instant::now()));
-            ended &= store.close(soft, &mut limit).await;
-        }
-        // Last, since it announces what the others do.
-        let events = self.runtime().notifier.close(deadline);
-        if let Some(events) = events {
-            ended &= events.join(&mut limit).await;
+        let ended = closing.ended(caller).await;
+        if is_first {
+            let Stats { recorded, recovered, deduplicated, delivered, withheld, pending, dropped, .. } =
+                self.stats();
+            logged!(
+                info,
+                {
+                    recorded = recorded,
+                    recovered = recovered,
+                    deduplicated = deduplicated,
+                    delivered = delivered,
+                    withheld = withheld,
+                    pending = pending,
+                    dropped = dropped.total(),
+                },
+                "Convert has ended"
+            );
         }
         ended
-    }
-
-    /// The tracker, started when first needed; if that fails, the record is counted as refused.
-    #[cold]
-    fn tracker_for(
-        &self,
-        runtime: &Runtime,
-        snapshot: &ConfigSnapshot,
-        event: &TrackedEvent,
-    ) -> Result<Arc<TrackerHandle>, Refused> {
-        let counted = |refused: &Refused| {
-            runtime.ledger.count_offered();
-            runtime.ledger.count_refused(*refused, event.class());
-        };
-        self.start_tracker(runtime, snapshot).inspect_err(counted)
-    }
-
-    fn start_tracker(
-        &self,
-        runtime: &Runtime,
-        snapshot: &ConfigSnapshot,
-    ) -> Result<Arc<TrackerHandle>, Refused> {
-        let _control = runtime.control();
-        if let Some(tracker) = runtime.tracker.get() {
-            return Ok(Arc::clone(tracker));
-        }
-        if runtime.is_closed() {
-            return Err(Refused::Closed);
-        }
-        let tracker = self.spawn_tracker(runtime, snapshot).map_err(|error| {
-            logged!(error, "tracking is disabled: {error}");
-            Refused::Closed
-        })?;
-        Ok(Arc::clone(runtime.tracker.get_or_init(|| Arc::new(tracker))))
-    }
-
-    fn spawn_tracker(
-        &self,
-        runtime: &Runtime,
-        snapshot: &ConfigSnapshot,
-    ) -> Result<TrackerHandle, StartError> {
-        let tuning = &self.config.tuning;
-        let store = self.store.as_ref().and_then(|store| self.start_store(runtime, store));
-        let settings = TrackerSettings {
-            batch_size: tuning.batch_size,
-            auto_flush_interval: tuning.auto_flush_interval,
-            delivery: tuning.delivery.clone(),
-            max_visitors: tuning.max_visitors,
-            visitor_ttl: tuning.visitor_ttl,
-            store: store.is_some(),
-            jitter: Jitter::random(),
-        };
-        let flusher = Flusher {
-            sink: Arc::clone(&self.network.sink),
-            envelope: Envelope {
-                account_id: SmolStr::new(snapshot.account_id()),
-                project_id: SmolStr::new(snapshot.project_id()),
-                enrich_data: self.store.is_none(),
-            },
-            sdk_key: match &self.config.origin {
-                Origin::SdkKey(key) => Some(key.clone()),
-                Origin::Direct(_) => None,
-            },
-            timeout: self.config.transport.total_timeout,
-            guard: self.guard.clone(),
-        };
-        TrackerHandle::start(
-            settings,
-            flusher,
-            store,
-            Arc::clone(&runtime.notifier),
-            Arc::clone(&runtime.ledger),
-        )
-    }
-}
-
-impl Runtime {
-    fn new(visitors: Visitors, notifier: Notifier, network: Network, closed: bool) -> Self {
-        Self {
-            visitors: Arc::new(visitors),
-            notifier: Arc::new(notifier),
-            network,
-            ledger: Arc::default(),
-            tracker: OnceLock::new(),
-            store: OnceLock::new(),
-            control: Mutex::default(),
-            closed: AtomicBool::new(closed),
-            interrupted: AtomicBool::new(false),
-            #[cfg(feature = "async")]
-            timer: TimerHandle::default(),
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    /// The part of a close that does not wait.
-    fn begin_close(&self, deadline: Instant, patience: bool) -> Closing {
-        let now = Instant::now();
-        let left = deadline.saturating_duration_since(now);
-        let soft = if patience { deadline - last_resort(left) } else { now };
-        let closing = {
-            // Under the lock, so that every thread that was started is seen here.
-            let control = self.control();
-            self.closed.store(true, Ordering::Release);
-            let (refresher, previewer) = (control.refresher.clone(), control.previewer.clone());
-            Closing { soft, tracker: self.tracker.get().cloned(), refresher, previewer }
-        };
-        // Before the interrupt, after which they would go on to the next request.
-        if let Some(refresher) = &closing.refresher {
-            refresher.stop();
-        }
-        if let Some(previewer) = &closing.previewer {
-            previewer.stop();
-        }
-        #[cfg(feature = "async")]
-        self.timer.stop();
-        closing
-    }
-
-    /// Cancels the calls in progress, once, if there can be any. A source or a sink may take long to do so,
-    /// or never return, so nobody waits for it.
-    fn interrupt(&self) {
-        let delivers = self.tracker.get().is_some();
-        let fetches = {
-            let control = self.control();
-            control.refresher.is_some() || control.previewer.is_some()
-        };
-        if !(delivers || fetches) || self.interrupted.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let Network { source, sink } = self.network.clone();
-        if delivers {
-            start_apart("convert-interrupt", move || sink.interrupt());
-        }
-        if fetches {
-            start_apart("convert-interrupt", move || source.interrupt());
-        }
-    }
-
-    /// A panic elsewhere cannot leave a handle half-made, so a poisoned lock is still good.
-    fn control(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Closing {
-    /// The threads that fetch.
-    fn fetchers(&self) -> impl Iterator<Item = &Worker> {
-        let refresher = self.refresher.iter().map(|refresher| refresher.worker());
-        refresher.chain(self.previewer.iter().map(|previewer| previewer.worker()))
-    }
-}
-
-/// How much of a close's time is reserved for joining threads whose calls it has interrupted.
-pub(crate) fn last_resort(time: Duration) -> Duration {
-    const MOST: Duration = Duration::from_millis(500);
-    (time / 4).min(MOST)
-}
-
-/// The last core and context have been dropped: the inboxes disconnect, and calls in progress are interrupted
-/// so that the threads end soon. Nobody waits for them. Does not run in a child that never used the core.
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        self.interrupt();
     }
 }
 
@@ -655,6 +344,6 @@ mod tests {
         }
         let core = core.to_sync();
         let runtime = core.shared().runtime();
-        assert!(!runtime.timer.has_started());
+        assert!(!runtime.has_timer());
     }
 }

@@ -18,15 +18,14 @@ use crate::results::ConversionResult;
 /// and with it the executor, for up to the time given there.
 ///
 /// ```
-/// # use convert_sdk::*;
-/// # futures_executor::block_on(async {
-/// # let core = include!("../../tests/doc/shop.rs").to_async();
+/// use convert_sdk::attributes;
+///
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
 /// let mut visitor = core.create_context("visitor-4", ()).await?;
 /// visitor.set_attributes(attributes! { "age" => 30 });
 /// assert!(visitor.run_experience("checkout").is_ok());
 /// assert!(visitor.track_conversion("purchase").tracked());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # }).unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Debug, Clone)]
 pub struct AsyncContext {
@@ -46,8 +45,9 @@ impl AsyncContext {
     /// The same context for synchronous callers; its waiting methods block. `AsyncContext::from` converts back.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::AsyncContext;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = AsyncContext::from(core.create_context("visitor-4", ())?);
     /// assert_eq!(visitor.into_sync().visitor_id(), "visitor-4");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -62,14 +62,12 @@ impl AsyncContext {
     /// Dropping the future meanwhile leaves the preview off.
     ///
     /// ```
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/small.rs").to_async();
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// let mut visitor = core.create_context("visitor-1", ()).await?;
-    /// visitor.set_preview("1001", "2002").await?;
+    /// visitor.set_preview("100218245", "100299457").await?;
     /// let shown = visitor.run_experience("checkout")?;
     /// assert_eq!(shown.variation_key(), "one-page");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors
@@ -84,17 +82,16 @@ impl AsyncContext {
     /// future after that loses only the answer.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// use convert_sdk::{ConversionOptions, ConversionStatus};
+    ///
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// let visitor = core.create_context("visitor-4", ()).await?;
     /// let (plain, patience) = (ConversionOptions::new(), std::time::Duration::from_secs(5));
     /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience).await;
     /// let second = visitor.track_conversion_confirmed("purchase", &plain, patience).await;
     /// assert_eq!(first.status, ConversionStatus::Queued);
     /// assert_eq!(second.status, ConversionStatus::Deduplicated);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn track_conversion_confirmed(
         &self,
@@ -102,7 +99,7 @@ impl AsyncContext {
         options: &ConversionOptions,
         timeout: Duration,
     ) -> ConversionResult {
-        let goal = goal.position(self.context.config());
+        let goal = self.context.goal_position(goal);
         self.context.confirm(goal, options, timeout, &self.context.task()).await
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::AsyncContext;
 use crate::attributes::Attributes;
 use crate::config::ConfigSnapshot;
-use crate::context::{Context, RunOptions, decide_unseen, recall};
+use crate::context::{Context, RunOptions, absent, decide_unseen, recall};
 use crate::core::{Core, CoreBuilder};
 use crate::decide::Undecided;
 use crate::engine::{FlushReport, LifecycleEvent, LifecycleEventKind, RefreshOutcome, ReleaseReason, Stats};
@@ -43,7 +43,7 @@ use crate::threads::EventStream;
 /// use convert_sdk::{AsyncCore, SdkConfig, attributes};
 ///
 /// # futures_executor::block_on(async {
-/// # let config_json = include_str!("../../tests/it/small.json");
+/// # let config_json = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/small.json"));
 /// let core = AsyncCore::new(SdkConfig::builder().data_json(config_json).build()?);
 /// core.initialize().await?;
 ///
@@ -63,8 +63,9 @@ impl Core {
     /// The same instance for asynchronous callers. Needs the feature `async`.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// use convert_sdk::Core;
+    ///
+    /// # let config = convert_sdk::SdkConfig::builder().data_json(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json"))).build()?;
     /// let core = Core::new(config);
     /// core.initialize()?;
     /// let same = core.to_async();
@@ -92,9 +93,10 @@ impl AsyncCore {
     /// the built [`Core`].
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// use convert_sdk::AsyncCore;
     /// use convert_sdk::events::LifecycleEventKind;
+    ///
+    /// # let config = convert_sdk::SdkConfig::builder().data_json(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json"))).build()?;
     ///
     /// let core = AsyncCore::builder(config)
     ///     .on(LifecycleEventKind::Ready, |event| println!("{event:?}"))
@@ -110,8 +112,9 @@ impl AsyncCore {
     /// such as one of tokio's `spawn_blocking`.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// use convert_sdk::AsyncCore;
+    ///
+    /// # let config = convert_sdk::SdkConfig::builder().data_json(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json"))).build()?;
     /// let core = AsyncCore::new(config);
     /// # futures_executor::block_on(core.initialize())?;
     /// assert!(core.to_sync().is_ready());
@@ -122,13 +125,14 @@ impl AsyncCore {
         self.core.clone()
     }
 
-    /// Like [`Core::initialize`]: loads the first config, waiting up to the configured `initialize_timeout` (default 10
-    /// s). Direct data is compiled in the task, which takes a few milliseconds for a large config.
+    /// Like [`Core::initialize`]: loads the first config in one attempt, waiting up to the configured
+    /// `initialize_timeout` (default 10 s). Direct data is compiled in the task, which takes a few milliseconds for a large config.
     ///
     /// ```
-    /// # use convert_sdk::*;
+    /// use convert_sdk::AsyncCore;
+    ///
     /// # futures_executor::block_on(async {
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// # let config = convert_sdk::SdkConfig::builder().data_json(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json"))).build()?;
     /// let core = AsyncCore::new(config);
     /// core.initialize().await?;
     /// assert!(core.is_ready());
@@ -139,7 +143,7 @@ impl AsyncCore {
     /// # Errors
     /// Like [`Core::initialize`].
     pub async fn initialize(&self) -> Result<(), InitializeError> {
-        self.initialize_within(self.core.shared().config.tuning.initialize_timeout).await
+        self.initialize_within(self.core.shared().base.config.tuning.initialize_timeout).await
     }
 
     /// Like [`initialize`](Self::initialize), with another timeout. A fetch that finishes later, or after the future is
@@ -154,8 +158,9 @@ impl AsyncCore {
     /// Whether the core has a config.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
+    /// use convert_sdk::AsyncCore;
+    ///
+    /// # let config = convert_sdk::SdkConfig::builder().data_json(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json"))).build()?;
     /// let core = AsyncCore::new(config);
     /// assert!(!core.is_ready());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -168,7 +173,7 @@ impl AsyncCore {
     /// The current config; `None` until the core is ready.
     ///
     /// ```
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs")).to_async();
     /// let config = core.current_config().ok_or("not ready")?;
     /// assert_eq!(config.experience_keys().collect::<Vec<_>>(), ["checkout", "welcome-back"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -185,16 +190,15 @@ impl AsyncCore {
     /// threads. Either wait is limited by [`store_timeout`](crate::SdkConfigBuilder::store_timeout).
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// use convert_sdk::attributes;
+    ///
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// let visitor = core
     ///     .create_context("visitor-4", attributes! { "age" => 30, "country" => "GR" })
     ///     .await?
     ///     .with_location(attributes! { "url" => "https://shop.example.com/" });
     /// assert_eq!(visitor.visitor_id(), "visitor-4");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors
@@ -214,14 +218,13 @@ impl AsyncCore {
     /// Like [`Core::experience`]: a handle to an experience, for [`Context::run_experience`].
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// use convert_sdk::attributes;
+    ///
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// let checkout = core.experience("checkout")?;
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 }).await?;
     /// assert!(visitor.run_experience(&checkout).is_ok());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors
@@ -254,9 +257,9 @@ impl AsyncCore {
     /// synchronous store.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// use convert_sdk::{RunOptions, Undecided, attributes};
+    ///
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// let checkout = core.experience("checkout")?;
     /// let players = [("visitor-4", attributes! { "age" => 30 }), ("visitor-5", attributes! { "age" => 12 })];
     ///
@@ -266,8 +269,7 @@ impl AsyncCore {
     /// core.decide_many(&config, &checkout, visitors, &RunOptions::new(), &mut shown).await;
     /// assert!(shown[0].is_ok_and(|result| result.variation_key() == "one-page"));
     /// assert_eq!(shown[1].unwrap_err(), Undecided::Audience);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn decide_many<'c, 'a, V: AsRef<str>>(
         &self,
@@ -282,7 +284,7 @@ impl AsyncCore {
         let task = shared.task();
         for (visitor_id, attributes) in visitors {
             let Some(position) = position else {
-                results.push(Err(Undecided::NotInConfig));
+                results.push(Err(absent(config, experience.key())));
                 continue;
             };
             let visitor = (visitor_id.as_ref(), attributes);
@@ -295,11 +297,9 @@ impl AsyncCore {
     /// `convert-events`.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
     /// use convert_sdk::events::LifecycleEventKind;
     ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs")).to_async();
     /// core.on(LifecycleEventKind::ConfigUpdated, |event| println!("{event:?}"))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -317,20 +317,17 @@ impl AsyncCore {
     /// Every lifecycle event from now on, as a [`Stream`](futures_core::Stream); needs no thread.
     ///
     /// ```
-    /// # futures_executor::block_on(async {
+    /// use futures_core::Stream;
+    /// use std::pin::Pin;
     /// use convert_sdk::events::LifecycleEventKind;
     ///
-    /// use std::pin::Pin;
-    /// use futures_core::Stream;
-    ///
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// let mut events = core.subscribe();
     /// core.create_context("visitor-4", ()).await?.diagnose_goal("no-such-goal");
     /// // With the futures or the tokio-stream crate: `events.next().await`.
     /// let event = std::future::poll_fn(|context| Pin::new(&mut events).poll_next(context)).await;
     /// assert_eq!(event.map(|event| event.kind()), Some(LifecycleEventKind::Diagnostic));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> EventStream {
@@ -341,17 +338,16 @@ impl AsyncCore {
     /// future is dropped, the records are kept and delivery continues; a later flush covers them.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use convert_sdk::*;
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/small.rs").to_async();
+    /// use std::time::Duration;
+    /// use convert_sdk::FlushError;
+    ///
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// match core.flush(Duration::from_secs(5)).await {
     ///     Ok(report) => println!("{} delivered", report.delivered),
-    ///     Err(FlushError::Timeout(stats)) => println!("{} still pending", stats.pending),
+    ///     Err(FlushError::Timeout(report)) => println!("{} still pending", report.pending),
     ///     Err(error) => println!("{error}"),
     /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors
@@ -365,7 +361,9 @@ impl AsyncCore {
     /// # Errors
     /// Like [`Core::flush_with`].
     pub async fn flush_with(&self, options: FlushOptions) -> Result<FlushReport, FlushError> {
-        self.core.flush_by(ReleaseReason::Explicit, options.limit(), &self.core.shared().task()).await
+        self.core
+            .flush_by(ReleaseReason::Explicit, self.core.limit(options), &self.core.shared().task())
+            .await
     }
 
     /// Like [`Core::refresh_now`]: requests a fetch of the config and returns at once.
@@ -377,15 +375,13 @@ impl AsyncCore {
     /// dropped, a fetch in progress continues; one that has not started and has no other waiter is skipped.
     ///
     /// ```
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
     /// use convert_sdk::error::RefreshError;
     ///
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// // This config was given directly, so there is nowhere to fetch it from.
     /// let refused = core.refresh_now_within(std::time::Duration::from_secs(5)).await;
     /// assert_eq!(refused, Err(RefreshError::DirectConfig));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors
@@ -397,11 +393,8 @@ impl AsyncCore {
     /// The current ledger.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let config = SdkConfig::builder().data_json(include_str!("../../examples/shop.json")).build()?;
-    /// # let core = AsyncCore::new(config);
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs")).to_async();
     /// assert!(core.stats().is_balanced());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -413,12 +406,10 @@ impl AsyncCore {
     /// themselves.
     ///
     /// ```
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// let stats = core.close().await;
     /// assert_eq!((stats.pending, stats.dropped.total()), (0, 0));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn close(&self) -> Stats {
         self.core.close_by(&self.core.shared().task()).await
@@ -428,14 +419,13 @@ impl AsyncCore {
     /// during the flush leaves the core open; dropping it later is like dropping [`close`](Self::close).
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # futures_executor::block_on(async {
-    /// # let core = include!("../../tests/doc/shop.rs").to_async();
+    /// use convert_sdk::ContextError;
+    ///
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/tasks.rs")).run(async |core| {
     /// let report = core.shutdown(std::time::Duration::from_secs(5)).await?;
     /// assert_eq!(report.stats.pending, 0);
     /// assert_eq!(core.create_context("late", ()).await.unwrap_err(), ContextError::Closed);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors

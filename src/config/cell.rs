@@ -1,10 +1,11 @@
 //! The one place that holds the current snapshot.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::ConfigSnapshot;
+use super::{ConfigOrigin, ConfigSnapshot, Numbers};
 
 /// Holds the current snapshot: anyone can load it without a lock; the refresher replaces it as a whole.
 #[derive(Default)]
@@ -12,6 +13,10 @@ pub(crate) struct SnapshotCell {
     snapshot: ArcSwapOption<ConfigSnapshot>,
     /// The snapshot's ETag, for the refresher of a forked child; none while the snapshot is being replaced.
     etag: ArcSwapOption<String>,
+    /// The snapshot's, or those of the one before while it is being replaced.
+    numbers: ArcSwap<Numbers>,
+    /// Where the snapshot came from, and when it was last known to be current.
+    provenance: ArcSwapOption<(ConfigOrigin, SystemTime)>,
 }
 
 impl SnapshotCell {
@@ -30,6 +35,33 @@ impl SnapshotCell {
         self.etag.load().as_deref().cloned()
     }
 
+    /// The numbers of decisions, as of this snapshot if it is the current one. `kept` is where the caller keeps what
+    /// was loaded last.
+    #[inline]
+    pub(crate) fn numbers<'k>(&self, snapshot: &ConfigSnapshot, kept: &'k mut Arc<Numbers>) -> &'k Numbers {
+        if !kept.is_of(snapshot) {
+            *kept = self.numbers.load_full();
+        }
+        kept
+    }
+
+    pub(crate) fn provenance(&self) -> Option<(ConfigOrigin, SystemTime)> {
+        self.provenance.load().as_deref().copied()
+    }
+
+    /// Notes where the snapshot came from, and when it was last known to be current.
+    pub(crate) fn confirm(&self, origin: ConfigOrigin, at: SystemTime) {
+        self.provenance.store(Some(Arc::new((origin, at))));
+    }
+
+    /// Publishes a snapshot unless there is one, and returns whether it did.
+    pub(crate) fn publish_first(&self, snapshot: Arc<ConfigSnapshot>) -> bool {
+        let none: Option<Arc<ConfigSnapshot>> = None;
+        let is_first = self.snapshot.compare_and_swap(&none, Some(snapshot)).is_none();
+        self.renumber();
+        is_first
+    }
+
     /// Publishes a snapshot and returns the previous one.
     pub(crate) fn publish(
         &self,
@@ -38,7 +70,16 @@ impl SnapshotCell {
     ) -> Option<Arc<ConfigSnapshot>> {
         self.etag.store(None);
         let before = self.snapshot.swap(Some(snapshot));
+        self.renumber();
         self.etag.store(etag.map(Arc::new));
         before
+    }
+
+    /// Numbers the decisions of what is the snapshot by then, whoever else publishes at the same time.
+    fn renumber(&self) {
+        self.numbers.rcu(|numbers| match &*self.snapshot.load() {
+            Some(snapshot) if !numbers.is_of(snapshot) => Arc::new(numbers.with(snapshot)),
+            _ => Arc::clone(numbers),
+        });
     }
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::Context;
+use super::missing::no_goal;
 use crate::attributes::Attributes;
 use crate::config::SnapshotExt;
 use crate::decide::goal_matches;
 use crate::engine::{Conversion, GoalDataKey, GoalValue, Refused, TrackedEvent, Verdict};
 use crate::handles::{GoalHandle, KeyOr};
 use crate::results::{ConversionResult, ConversionStatus};
-use crate::threads::{Caller, blocking, deadline_after};
+use crate::threads::{Caller, blocking};
 
 /// What a conversion carries in addition to its goal. The default is nothing.
 ///
@@ -111,8 +112,9 @@ impl Context {
     /// [`track_conversion_confirmed`](Self::track_conversion_confirmed).
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::ConversionStatus;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", ())?;
     /// assert_eq!(visitor.track_conversion("purchase").status, ConversionStatus::Queued);
     /// assert_eq!(visitor.track_conversion("no-such-goal").status, ConversionStatus::GoalNotFound);
@@ -128,8 +130,9 @@ impl Context {
     /// without it, later orders are not sent.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::{ConversionOptions, GoalDataKey};
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", ())?;
     /// for (id, amount) in [("tx-1", 49.9), ("tx-2", 12.5)] {
     ///     let order = ConversionOptions::new().revenue(amount).force_multiple(true);
@@ -144,7 +147,17 @@ impl Context {
         goal: &(impl KeyOr<GoalHandle> + ?Sized),
         options: &ConversionOptions,
     ) -> ConversionResult {
-        self.send(goal.position(&self.snapshot), options)
+        self.send(self.goal_position(goal), options)
+    }
+
+    /// A goal's position in the config; that there is none is logged.
+    #[inline]
+    pub(crate) fn goal_position(&self, goal: &(impl KeyOr<GoalHandle> + ?Sized)) -> Option<usize> {
+        let position = goal.position(&self.snapshot);
+        if position.is_none() {
+            no_goal(&self.snapshot, goal.key());
+        }
+        position
     }
 
     fn send(&self, goal: Option<usize>, options: &ConversionOptions) -> ConversionResult {
@@ -164,8 +177,9 @@ impl Context {
     /// say whether it is a repetition.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::{ConversionOptions, ConversionStatus};
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", ())?;
     /// let (plain, patience) = (ConversionOptions::new(), std::time::Duration::from_secs(5));
     /// let first = visitor.track_conversion_confirmed("purchase", &plain, patience);
@@ -182,7 +196,7 @@ impl Context {
         options: &ConversionOptions,
         timeout: Duration,
     ) -> ConversionResult {
-        let goal = goal.position(&self.snapshot);
+        let goal = self.goal_position(goal);
         blocking(async |caller| self.confirm(goal, options, timeout, caller).await)
     }
 
@@ -199,7 +213,7 @@ impl Context {
             Err(answer) => return answer,
         };
         let goal_id = Some(conversion.goal_id.clone());
-        let deadline = deadline_after(timeout);
+        let deadline = self.shared.base.clock.deadline_after(timeout);
         let event = TrackedEvent::Conversion(conversion);
         let status = match self.shared.confirm(&self.snapshot, event, deadline, caller).await {
             Ok(Some(Verdict::Accepted)) => ConversionStatus::Queued,
@@ -218,7 +232,7 @@ impl Context {
         goal: Option<usize>,
         options: &ConversionOptions,
     ) -> Result<Conversion, ConversionResult> {
-        let answer = |status| Err(ConversionResult::new(status, None));
+        let answer = |status| Err(self.unsent(goal, status));
         if self.visitor_id.is_empty() {
             return answer(ConversionStatus::NoVisitor);
         }
@@ -228,17 +242,16 @@ impl Context {
         let Some(position) = goal else {
             return answer(ConversionStatus::GoalNotFound);
         };
-        let goal = &self.snapshot.goals()[position];
-        let answer = |status| Err(ConversionResult::new(status, Some(goal.id.clone())));
         if self.preview.is_some() {
             return answer(ConversionStatus::Deduplicated);
         }
         if options.rule_data.as_ref().is_some_and(|data| !goal_matches(&self.snapshot, position, data)) {
             return answer(ConversionStatus::GoalNotMatched);
         }
-        if !self.shared.config.tuning.tracking {
+        if !self.shared.base.config.tuning.tracking {
             return answer(ConversionStatus::TrackingDisabled);
         }
+        let goal = &self.snapshot.goals()[position];
         Ok(Conversion {
             visitor_id: self.visitor_id.clone(),
             goal_id: goal.id.clone(),
@@ -249,6 +262,11 @@ impl Context {
             force_multiple: options.force_multiple,
             first: true,
         })
+    }
+
+    #[cold]
+    fn unsent(&self, goal: Option<usize>, status: ConversionStatus) -> ConversionResult {
+        ConversionResult::new(status, goal.map(|position| self.snapshot.goals()[position].id.clone()))
     }
 }
 

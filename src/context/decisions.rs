@@ -1,16 +1,18 @@
 //! One visitor's decisions, as seen by one context.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
-use crate::config::{ConfigSnapshot, SnapshotExt};
+use crate::config::{ConfigSnapshot, Numbers, SnapshotExt};
 use crate::decide::{Stored, StoredDecisions};
-use crate::visitors::Bucketing;
+use crate::visitors::{Bucketing, Few};
 
 /// This many experiences have their note inline in the context, in order of first use.
-const FEW: usize = Bucketing::PLACES;
+const FEW: usize = 4;
 
 /// A note for each decided experience of the snapshot: the variation's position plus one, or a marker if it has none.
 /// Notes are independent, so relaxed ordering is enough.
@@ -19,12 +21,27 @@ pub(crate) struct Decisions {
     /// The experience's position plus one in the upper half, its note in the lower; 0 is free. A taken slot stays
     /// with its experience, and slots are taken from the first on.
     few: [AtomicU64; FEW],
-    /// A note for each experience that has no inline slot.
-    many: OnceLock<Box<[AtomicU32]>>,
+    many: Many,
     /// Stored decisions on experiences or variations that are not in the snapshot.
     foreign: Vec<Foreign>,
     /// The epoch in which remembered exposures count as made.
     epoch: Option<u64>,
+    /// How many exposures were lost unsent when this context handed over those that are noted as such.
+    unsent_before: AtomicU64,
+    /// What a test forces, by position: experience and variation.
+    #[cfg(feature = "testing")]
+    forced: Vec<(usize, usize)>,
+}
+
+type Notes = Box<[AtomicU32]>;
+
+/// A note for each experience that has no inline slot. Made on first use, without a lock: a fork by another thread
+/// would leave that locked in the child.
+#[derive(Default)]
+struct Many {
+    /// Set before the notes are made. Contexts with a few decisions pay for nothing else.
+    is_used: AtomicBool,
+    notes: ManuallyDrop<ArcSwapOption<Notes>>,
 }
 
 /// A stored decision that a note cannot represent.
@@ -36,7 +53,7 @@ struct Foreign {
     variation_id: SmolStr,
 }
 
-/// This context has handed the exposure to the tracker.
+/// This context has handed the exposure to the tracker, which counts until exposures are lost unsent.
 const EXPOSED: u32 = 1 << 31;
 /// The exposure was handed to the tracker by an earlier context, which counts while the epoch lasts.
 const REMEMBERED: u32 = 1 << 30;
@@ -49,45 +66,63 @@ const EMPTY: u32 = REMEMBERED - 2;
 impl Decisions {
     /// Loads stored decisions, and their positions in the snapshot. Exposures of this epoch count as made.
     #[inline]
-    pub(crate) fn hydrate(snapshot: &ConfigSnapshot, stored: &mut Bucketing, epoch: Option<u64>) -> Self {
-        match stored.places_in(snapshot.serial()) {
-            Some(places) => Self::placed(places, stored.exposed_in(epoch), epoch),
-            None => Self::searched(snapshot, stored, epoch),
+    pub(crate) fn hydrate(
+        snapshot: &ConfigSnapshot,
+        numbers: &Numbers,
+        stored: &Bucketing,
+        epoch: Option<u64>,
+    ) -> Self {
+        let few = if numbers.is_of(snapshot) { stored.few() } else { None };
+        match few.and_then(|few| placed(numbers, few, epoch)) {
+            Some(few) => Self { few, epoch, ..Self::default() },
+            None => Self::searched(snapshot, numbers, stored, epoch),
         }
-    }
-
-    #[inline]
-    fn placed(mut places: [u64; FEW], exposed: u64, epoch: Option<u64>) -> Self {
-        for (at, place) in places.iter_mut().enumerate() {
-            *place |= (exposed >> at & 1) * u64::from(REMEMBERED);
-        }
-        Self { few: places.map(AtomicU64::new), epoch, ..Self::default() }
     }
 
     #[inline(never)]
-    fn searched(snapshot: &ConfigSnapshot, stored: &mut Bucketing, epoch: Option<u64>) -> Self {
-        let (mut decisions, exposed) = (Self { epoch, ..Self::default() }, stored.exposed_in(epoch));
-        for at in 0..stored.len() {
-            let (experience_id, variation_id) = &stored[at];
+    fn searched(
+        snapshot: &ConfigSnapshot,
+        numbers: &Numbers,
+        stored: &Bucketing,
+        epoch: Option<u64>,
+    ) -> Self {
+        let mut decisions = Self { epoch, ..Self::default() };
+        let mut foreign = Vec::new();
+        stored.each(numbers, epoch, |experience_id, variation_id, exposed| {
             let experience = snapshot.experience_index_by_id(experience_id);
             let variation = experience
                 .and_then(|position| snapshot.experiences()[position].variation_index(variation_id));
             if let (Some(experience), Some(variation)) = (experience, variation) {
                 decisions.set(snapshot, experience, variation);
-                if at < u64::BITS as usize && exposed >> at & 1 == 1 {
+                if exposed {
                     decisions.change(snapshot, experience, |note| note | REMEMBERED);
                 }
-                stored.place(at, snapshot.serial(), owner(experience) | u64::from(note_of(variation)));
-                continue;
+                return;
             }
             if let Some(experience) = experience {
                 let note = if variation_id.is_empty() { EMPTY } else { STALE };
                 decisions.change(snapshot, experience, |_| note);
             }
             let (experience_id, variation_id) = (experience_id.clone(), variation_id.clone());
-            decisions.foreign.push(Foreign { experience, experience_id, variation_id });
-        }
+            foreign.push(Foreign { experience, experience_id, variation_id });
+        });
+        decisions.foreign = foreign;
         decisions
+    }
+
+    /// No decisions but those that are forced.
+    pub(crate) fn afresh(&self) -> Self {
+        Self {
+            #[cfg(feature = "testing")]
+            forced: self.forced.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// These decisions, with others forced over them.
+    #[cfg(feature = "testing")]
+    pub(crate) fn with_forced(self, forced: Vec<(usize, usize)>) -> Self {
+        Self { forced, ..self }
     }
 
     /// Remembers a decision.
@@ -96,20 +131,39 @@ impl Decisions {
         self.change(snapshot, experience, |note| note & FLAGS | variation);
     }
 
-    /// Whether the exposure is on its way: this context handed it over, or an earlier one did in what is still
-    /// the current epoch.
+    /// Whether the exposure is on its way: an earlier context handed it over in what is still the current epoch, or
+    /// this one did, and nothing was lost unsent since.
     #[inline]
-    pub(crate) fn is_exposed(&self, experience: usize, epoch: impl FnOnce() -> Option<u64>) -> bool {
+    pub(crate) fn is_exposed(
+        &self,
+        experience: usize,
+        epoch: impl FnOnce() -> u64,
+        unsent: impl FnOnce() -> u64,
+    ) -> bool {
         match self.note(experience) & FLAGS {
             0 => false,
-            REMEMBERED => self.epoch.is_some() && epoch() == self.epoch,
-            _ => true,
+            REMEMBERED => self.epoch.is_some_and(|remembered| remembered == epoch()),
+            _ => self.unsent_before.load(Ordering::Acquire) == unsent(),
         }
     }
 
     /// Marks the exposure as handed over, and returns whether it was not before.
-    pub(crate) fn expose(&self, snapshot: &ConfigSnapshot, experience: usize) -> bool {
+    pub(crate) fn expose(&self, snapshot: &ConfigSnapshot, experience: usize, unsent: u64) -> bool {
+        if self.unsent_before.load(Ordering::Acquire) != unsent {
+            self.begin_anew(unsent);
+        }
         self.change(snapshot, experience, |note| note | EXPOSED) & EXPOSED == 0
+    }
+
+    /// What was handed over before may be lost. A mark that another thread sets meanwhile stays valid: its record has
+    /// not been sent yet, and if that is lost, the number changes again.
+    #[cold]
+    fn begin_anew(&self, unsent: u64) {
+        for slot in &self.few {
+            slot.fetch_and(!u64::from(EXPOSED), Ordering::Relaxed);
+        }
+        self.many.clear(EXPOSED);
+        self.unsent_before.store(unsent, Ordering::Release);
     }
 
     /// Clears the mark because the exposure was refused, so that a later call tries again.
@@ -122,7 +176,7 @@ impl Decisions {
     /// decisions costs one allocation.
     pub(crate) fn pairs<C: FromIterator<(SmolStr, SmolStr)>>(&self, snapshot: &ConfigSnapshot) -> C {
         let pair = |decided| pair(snapshot, decided);
-        if self.many.get().is_none() && self.foreign.is_empty() {
+        if !self.many.is_used() && self.foreign.is_empty() {
             let (mut known, mut count) = ([(0, 0); FEW], 0);
             self.each_few(|position, variation| {
                 known[count] = (position, variation);
@@ -139,6 +193,21 @@ impl Decisions {
         };
         let foreign = self.foreign.iter().filter(current);
         known.chain(foreign.map(|it| (it.experience_id.clone(), it.variation_id.clone()))).collect()
+    }
+
+    /// All decisions as the memory of visitors keeps them.
+    pub(crate) fn remembered(&self, snapshot: &ConfigSnapshot, numbers: &Numbers) -> Bucketing {
+        if !self.many.is_used() && self.foreign.is_empty() {
+            let (mut known, mut count) = ([None; FEW], 0);
+            self.each_few(|experience, variation| {
+                known[count] = numbers.number(snapshot, experience, variation);
+                count += 1;
+            });
+            if let Some(few) = Bucketing::numbered(known.into_iter().take(count)) {
+                return few;
+            }
+        }
+        self.pairs(snapshot)
     }
 
     /// Visits the inline decisions, in config order.
@@ -166,8 +235,7 @@ impl Decisions {
                 return low(slot);
             }
         }
-        let many = self.many.get().and_then(|many| many.get(experience));
-        many.map_or(0, |note| note.load(Ordering::Relaxed))
+        self.many.note(experience)
     }
 
     /// Changes a note and returns what it was.
@@ -184,14 +252,77 @@ impl Decisions {
                 }
             }
         }
-        let many = self.many.get().unwrap_or_else(|| {
-            // Allocated before touching the cell: a fork during its initialization would leave it locked in the child.
-            let made = snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect();
-            self.many.get_or_init(|| made)
-        });
-        let change = |note| Some(change(note));
-        many[experience].fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).unwrap_or_default()
+        self.many.change(snapshot, experience, change)
     }
+}
+
+impl Many {
+    fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+
+    fn clear(&self, flag: u32) {
+        if let Some(notes) = &*self.notes.load() {
+            notes.iter().for_each(|note| _ = note.fetch_and(!flag, Ordering::Relaxed));
+        }
+    }
+
+    fn note(&self, experience: usize) -> u32 {
+        if !self.is_used() {
+            return 0;
+        }
+        let notes = self.notes.load();
+        let note = notes.as_ref().and_then(|notes| notes.get(experience));
+        note.map_or(0, |note| note.load(Ordering::Relaxed))
+    }
+
+    fn change(&self, snapshot: &ConfigSnapshot, experience: usize, change: impl Fn(u32) -> u32) -> u32 {
+        let change = |notes: &Notes| {
+            let change = |note| Some(change(note));
+            notes[experience].fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).unwrap_or_default()
+        };
+        if let Some(notes) = &*self.notes.load() {
+            return change(notes);
+        }
+        self.is_used.store(true, Ordering::Relaxed);
+        let made: Notes = snapshot.experiences().iter().map(|_| AtomicU32::new(0)).collect();
+        let made = Arc::new(made);
+        // Another thread may have been first.
+        let before = self.notes.compare_and_swap(&None::<Arc<Notes>>, Some(Arc::clone(&made)));
+        change(before.as_ref().unwrap_or(&made))
+    }
+}
+
+impl Clone for Many {
+    fn clone(&self) -> Self {
+        let copy = |note: &AtomicU32| AtomicU32::new(note.load(Ordering::Relaxed));
+        let copied = |notes: &Arc<Notes>| Arc::new(notes.iter().map(copy).collect());
+        let notes = if self.is_used() { self.notes.load().as_ref().map(copied) } else { None };
+        Self { is_used: notes.is_some().into(), notes: ManuallyDrop::new(notes.into()) }
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        // Dropping the cell looks through what every thread has borrowed; an empty one needs no drop.
+        if *self.is_used.get_mut() {
+            drop(ManuallyDrop::into_inner(std::mem::take(&mut self.notes)));
+        }
+    }
+}
+
+/// The inline slots of stored decisions, which are their places; `None` if the config has not all of them.
+#[inline(always)]
+fn placed(numbers: &Numbers, stored: &Few, epoch: Option<u64>) -> Option<[AtomicU64; FEW]> {
+    let mut few = [const { AtomicU64::new(0) }; FEW];
+    for ((slot, number), exposed) in few.iter_mut().zip(stored.numbers()).zip(stored.exposed_in(epoch)) {
+        let place = numbers.place(number);
+        if place == 0 {
+            return None;
+        }
+        *slot.get_mut() = place | if exposed { u64::from(REMEMBERED) } else { 0 };
+    }
+    Some(few)
 }
 
 /// A decision as ids.
@@ -219,14 +350,20 @@ const fn low(slot: u64) -> u32 {
 
 impl Clone for Decisions {
     fn clone(&self) -> Self {
-        let copy = |note: &AtomicU32| AtomicU32::new(note.load(Ordering::Relaxed));
+        // First, so that earlier notes are not taken for later ones.
+        let unsent_before = self.unsent_before.load(Ordering::Acquire).into();
         // Inline slots last, so that one taken after the other notes were copied is included.
-        let many = OnceLock::new();
-        if let Some(notes) = self.many.get() {
-            let _ = many.set(notes.iter().map(copy).collect());
-        }
+        let many = self.many.clone();
         let few = self.few.each_ref().map(|slot| AtomicU64::new(slot.load(Ordering::Relaxed)));
-        Self { few, many, foreign: self.foreign.clone(), epoch: self.epoch }
+        Self {
+            few,
+            many,
+            foreign: self.foreign.clone(),
+            epoch: self.epoch,
+            unsent_before,
+            #[cfg(feature = "testing")]
+            forced: self.forced.clone(),
+        }
     }
 }
 
@@ -239,6 +376,11 @@ impl StoredDecisions for Decisions {
             EMPTY => Stored::Empty,
             variation => Stored::Variation(variation as usize - 1),
         }
+    }
+
+    #[cfg(feature = "testing")]
+    fn forced(&self, experience: usize) -> Option<usize> {
+        self.forced.iter().find(|(forced, _)| *forced == experience).map(|(_, variation)| *variation)
     }
 }
 
@@ -258,7 +400,8 @@ mod tests {
         let is_empty = |id: usize| id % 2 == 1;
         let variation = |id| if is_empty(id) { "" } else { "gone" };
         let stored: Vec<_> = (0..2 * FEW).map(|id| (id.to_string().into(), variation(id).into())).collect();
-        let mut decisions = Decisions::hydrate(&snapshot, &mut stored.iter().cloned().collect(), None);
+        let remembered = stored.iter().cloned().collect();
+        let mut decisions = Decisions::hydrate(&snapshot, &Numbers::default(), &remembered, None);
         assert_eq!(decisions.pairs::<Vec<_>>(&snapshot), stored, "kept unchanged");
         // The list that a search would scan for each of them.
         decisions.foreign.clear();

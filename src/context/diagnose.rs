@@ -3,25 +3,33 @@
 use smol_str::SmolStr;
 
 use super::evaluate::PLAIN;
+use super::missing::{absent, undeclared};
 use super::{Context, RunOptions};
 use crate::config::{EntityKind, SnapshotExt};
-use crate::decide::{Decision, DecisionSource, Explanation, Undecided, carried_features, explain_experience};
+use crate::decide::{
+    Decision, DecisionSource, Explanation, Facts, Undecided, carried_features, explain_experience,
+    explain_experience_with_values,
+};
 use crate::diagnostics::{
     DiagnosticReason, EntityDiagnostic, ExperienceDiagnostic, FeatureDiagnostic, GoalDiagnostic, visitor_ref,
 };
 use crate::engine::LifecycleEvent;
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
+use crate::results::FeatureOff;
 
 /// Diagnosis changes nothing, ignores previews, and emits a lifecycle event for whatever does not resolve.
 impl Context {
-    /// Why an experience does or does not resolve for this visitor.
+    /// Why an experience does or does not resolve for this visitor. The explanation shows the values in the config, and
+    /// of the visitor's values the types; [`RunOptions::explain_values`] shows the values too. A visitor who was shown
+    /// something keeps it, which is then the whole explanation: [`RunOptions::explain_afresh`] shows what led to it.
     ///
     /// ```
-    /// # use convert_sdk::{Core, SdkConfig, attributes, diagnosis::DiagnosticReason};
-    /// # let core = include!("../../tests/doc/small.rs");
+    /// use convert_sdk::attributes;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/small.rs"));
     /// let visitor = core.create_context("visitor-1", attributes! { "plan" => "free" })?;
     /// let diagnostic = visitor.diagnose_experience("checkout");
-    /// assert_eq!(diagnostic.reason, DiagnosticReason::AudienceMismatch);
+    /// assert_eq!(diagnostic.reason.to_string(), "the visitor is not in the audience");
     /// println!("{:#?}", diagnostic.explanation);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -49,10 +57,10 @@ impl Context {
         position: Option<usize>,
         options: &RunOptions,
     ) -> ExperienceDiagnostic {
-        let configured = self.shared.config.tuning.environment.as_deref();
+        let configured = self.shared.base.config.tuning.environment.as_deref();
         let environment = options.environment.as_deref().or(configured).map(SmolStr::new);
         let mut diagnostic = ExperienceDiagnostic {
-            reason: DiagnosticReason::ExperienceNotFound,
+            reason: DiagnosticReason::Resolved,
             experience_key: experience_key.into(),
             environment,
             visitor_ref: visitor_ref(&self.visitor_id),
@@ -62,16 +70,20 @@ impl Context {
         };
         if let Some(position) = position {
             let (decision, explanation) = self.explain(position, options);
-            diagnostic.reason = DiagnosticReason::AudienceMismatch;
-            if let Ok(Decision { variation, source }) = decision {
-                let experience = &self.snapshot.experiences()[position];
-                diagnostic.reason = DiagnosticReason::Resolved;
-                diagnostic.variation_key = Some(experience.variations[variation].key.clone());
-                if let DecisionSource::Hashed { bucket } = source {
-                    diagnostic.bucket_value = Some(bucket);
+            diagnostic.reason = match decision {
+                Ok(Decision { variation, source }) => {
+                    let experience = &self.snapshot.experiences()[position];
+                    diagnostic.variation_key = Some(experience.variations[variation].key.clone());
+                    if let DecisionSource::Hashed { bucket } = source {
+                        diagnostic.bucket_value = Some(bucket);
+                    }
+                    DiagnosticReason::Resolved
                 }
-            }
+                Err(why) => DiagnosticReason::Undecided(why),
+            };
             diagnostic.explanation = Some(explanation);
+        } else {
+            diagnostic.reason = DiagnosticReason::Undecided(absent(&self.snapshot, experience_key));
         }
         self.announce(diagnostic.reason, experience_key);
         diagnostic
@@ -80,14 +92,13 @@ impl Context {
     /// Why a feature does or does not resolve for this visitor.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
-    /// use convert_sdk::diagnosis::DiagnosticReason;
+    /// use convert_sdk::attributes;
     ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 12 })?;
     /// let diagnostic = visitor.diagnose_feature("checkout-form");
-    /// assert_eq!(diagnostic.reason, DiagnosticReason::FeatureNotInSelectedVariations);
-    /// assert_eq!(diagnostic.explanations[0].outcome, "audience_mismatch");
+    /// assert_eq!(diagnostic.reason.to_string(), "no variation of the visitor carries the feature");
+    /// assert_eq!(diagnostic.explanations[0].why, "the visitor is not in the audience");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -112,14 +123,13 @@ impl Context {
         options: &RunOptions,
     ) -> FeatureDiagnostic {
         let mut diagnostic = FeatureDiagnostic {
-            reason: DiagnosticReason::FeatureNotFound,
+            reason: DiagnosticReason::FeatureOff(FeatureOff::NotCarried),
             feature_key: feature_key.into(),
             visitor_ref: visitor_ref(&self.visitor_id),
             experience_key: None,
             explanations: Vec::new(),
         };
         if let Some(feature) = feature {
-            diagnostic.reason = DiagnosticReason::FeatureNotInSelectedVariations;
             let asked = options.asked();
             for (position, experience) in self.snapshot.experiences().iter().enumerate() {
                 let carries = |variation: usize| {
@@ -137,6 +147,8 @@ impl Context {
                     diagnostic.experience_key = Some(experience.key.clone());
                 }
             }
+        } else {
+            diagnostic.reason = DiagnosticReason::FeatureOff(undeclared(&self.snapshot, feature_key));
         }
         self.announce(diagnostic.reason, feature_key);
         diagnostic
@@ -145,7 +157,7 @@ impl Context {
     /// Whether a goal resolves.
     ///
     /// ```
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", ())?;
     /// assert!(visitor.diagnose_goal("purchase").resolved());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -162,7 +174,7 @@ impl Context {
     /// Whether an entity resolves.
     ///
     /// ```
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// use convert_sdk::config::EntityKind;
     ///
     /// let visitor = core.create_context("visitor-4", ())?;
@@ -179,7 +191,15 @@ impl Context {
     }
 
     fn explain(&self, experience: usize, options: &RunOptions) -> (Result<Decision, Undecided>, Explanation) {
-        self.with_facts(options, |facts| explain_experience(&self.snapshot, experience, facts))
+        let afresh = options.explain_afresh.then(|| self.decisions.afresh());
+        self.with_facts(options, |facts| {
+            let decisions = afresh.as_ref().unwrap_or(facts.decisions);
+            let facts = &Facts { decisions, ..*facts };
+            match options.explain_values {
+                true => explain_experience_with_values(&self.snapshot, experience, facts),
+                false => explain_experience(&self.snapshot, experience, facts),
+            }
+        })
     }
 
     fn announce(&self, reason: DiagnosticReason, entity_key: &str) {

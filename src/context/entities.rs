@@ -10,8 +10,9 @@ impl Context {
     /// The first entity of a kind with this key, as served.
     ///
     /// ```
-    /// # use convert_sdk::{Core, SdkConfig, config::EntityKind};
-    /// # let core = include!("../../tests/doc/small.rs");
+    /// use convert_sdk::config::EntityKind;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/small.rs"));
     /// let visitor = core.create_context("visitor-1", ())?;
     /// let goal = visitor.get_config_entity(EntityKind::Goal, "purchase").ok_or("no such goal")?;
     /// assert_eq!(goal["id"], "3001");

@@ -3,6 +3,7 @@
 use smol_str::SmolStr;
 
 use super::decisions::Decisions;
+use super::missing::{absent, undeclared};
 use super::visitor::{NONE, overlaid};
 use super::{Context, RunOptions};
 use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
@@ -10,6 +11,7 @@ use crate::decide::{Decision, DecisionSource, Facts, Undecided, carried_features
 use crate::engine::{Exposure, TrackedEvent};
 use crate::handles::{ExperienceHandle, FeatureHandle, KeyOr};
 use crate::results::{ExperienceResult, FeatureOff, FeatureResult};
+use crate::visitors::Decided;
 
 /// The options of a call without any.
 pub(super) static PLAIN: RunOptions = RunOptions::new();
@@ -20,8 +22,9 @@ impl Context {
     /// exposure to the experience is recorded without waiting.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::{DecisionSource, Undecided, attributes};
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// let result = visitor.run_experience("checkout")?;
     /// assert_eq!((result.variation_key(), result.bucket_value()), ("one-page", Some(9229)));
@@ -48,8 +51,9 @@ impl Context {
     /// Like [`run_experience`](Self::run_experience), with options for this call.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::{RunOptions, attributes};
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", ())?;
     /// let as_adult = RunOptions::new().attributes(attributes! { "age" => 30 }).enable_tracking(false);
     /// assert!(visitor.run_experience_with("checkout", &as_adult).is_ok());
@@ -71,8 +75,9 @@ impl Context {
     /// ones see earlier decisions.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::attributes;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// for result in visitor.run_experiences() {
     ///     println!("{}: {}", result.experience_key(), result.variation_key());
@@ -108,8 +113,9 @@ impl Context {
     /// [`RunOptions`] can turn that off or limit it.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::{FeatureOff, attributes};
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// let form = visitor.run_feature("checkout-form")?;
     /// assert_eq!((form.integer("steps"), form.boolean("sticky")), (Some(1), Some(true)));
@@ -140,7 +146,8 @@ impl Context {
         feature: &(impl KeyOr<FeatureHandle> + ?Sized),
         options: &RunOptions,
     ) -> Result<FeatureResult<'_>, FeatureOff> {
-        let position = feature.position(&self.snapshot).ok_or(FeatureOff::NotInConfig)?;
+        let position = feature.position(&self.snapshot);
+        let position = position.ok_or_else(|| undeclared(&self.snapshot, feature.key()))?;
         self.feature_at(position, options).ok_or(FeatureOff::NotCarried)
     }
 
@@ -149,8 +156,9 @@ impl Context {
     /// [`RunOptions::experience_keys`] can select another.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::attributes;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let visitor = core.create_context("visitor-4", attributes! { "age" => 30 })?;
     /// let on: Vec<_> = visitor.run_features().iter().map(|feature| feature.feature_key()).collect();
     /// assert_eq!(on, ["checkout-form"]);
@@ -207,12 +215,12 @@ impl Context {
         };
         self.with_facts(options, |facts| {
             for position in experiences.filter(wanted) {
-                let Ok(Decision { variation, .. }) = self.decision(position, facts, options) else {
+                let Ok(decision) = self.decision(position, facts, options) else {
                     continue;
                 };
-                for carried in carried_features(&self.snapshot, position, variation) {
+                for carried in carried_features(&self.snapshot, position, decision.variation) {
                     let casting = options.type_casting;
-                    let result = FeatureResult::new(&self.snapshot, position, variation, carried, casting);
+                    let result = FeatureResult::new(&self.snapshot, position, decision, carried, casting);
                     visit(result, carried);
                 }
             }
@@ -233,7 +241,7 @@ impl Context {
             merged = self.rule_data_with(&options.attributes);
             (&merged, &NONE)
         };
-        let configured = self.shared.config.tuning.environment.as_deref();
+        let configured = self.shared.base.config.tuning.environment.as_deref();
         work(&Facts {
             visitor_id: &self.visitor_id,
             attributes,
@@ -261,7 +269,7 @@ impl Context {
         if let Some(forced) = self.previewed(key) {
             return Ok(forced);
         }
-        let position = position.ok_or(Undecided::NotInConfig)?;
+        let position = position.ok_or_else(|| absent(&self.snapshot, key))?;
         self.with_facts(options, |facts| self.resolve(position, facts, options))
     }
 
@@ -284,32 +292,69 @@ impl Context {
         facts: &Facts<'_, Decisions>,
         options: &RunOptions,
     ) -> Result<Decision, Undecided> {
-        let decision = decide_experience(&self.snapshot, experience, facts)?;
-        let Decision { variation, source } = decision;
-        if self.preview.is_none() {
-            // Ids are what is remembered and reported; a repeated id belongs to its first experience.
-            let home = self.snapshot.experiences()[experience].home as usize;
-            let stores = source != DecisionSource::Stored && options.enable_storage;
-            let tracks = options.enable_tracking && self.shared.config.tuning.tracking;
-            let reports = tracks && !self.is_exposed(home);
-            if stores || reports {
-                self.leave_traces((home, variation), source == DecisionSource::Stored, stores, reports);
-            }
+        let decided = decide_experience(&self.snapshot, experience, facts);
+        if self.is_watched {
+            return self.decided_apart(experience, decided, options);
         }
+        let decision = decided?;
+        self.follow(experience, decision, options);
         Ok(decision)
+    }
+
+    /// A preview is on, which leaves no traces, or hooks are to be told.
+    #[cold]
+    #[inline(never)]
+    fn decided_apart(
+        &self,
+        experience: usize,
+        decided: Result<Decision, Undecided>,
+        options: &RunOptions,
+    ) -> Result<Decision, Undecided> {
+        if self.preview.is_some() {
+            return decided;
+        }
+        let is_first = decided.is_ok_and(|decision| self.follow(experience, decision, options));
+        if let Some(hooks) = &self.shared.hooks {
+            let outcome = decided.map(|decision| (decision, is_first));
+            hooks.call(&self.shared.base.guard, &self.snapshot, (&self.visitor_id, experience), outcome);
+        }
+        decided
+    }
+
+    /// Remembers and reports a decision; returns whether it is the visitor's first.
+    #[inline(always)]
+    fn follow(&self, experience: usize, decision: Decision, options: &RunOptions) -> bool {
+        let Decision { variation, source } = decision;
+        // Ids are what is remembered and reported; a repeated id belongs to its first experience.
+        let home = self.snapshot.experiences()[experience].home as usize;
+        let stores = source != DecisionSource::Stored && options.enable_storage;
+        let tracks = options.enable_tracking && self.shared.base.config.tuning.tracking;
+        let reports = tracks && !self.is_exposed(home);
+        if !(stores || reports) {
+            return false;
+        }
+        let is_exposed =
+            self.leave_traces((home, variation), source == DecisionSource::Stored, stores, reports);
+        // With tracking off, nothing is exposed; then the decision counts.
+        is_exposed || stores && !self.shared.base.config.tuning.tracking
     }
 
     /// Whether decisions of a call may be remembered or reported.
     fn leaves_traces(&self, options: &RunOptions) -> bool {
-        let reports = options.enable_tracking && self.shared.config.tuning.tracking;
+        let reports = options.enable_tracking && self.shared.base.config.tuning.tracking;
         self.preview.is_none() && (options.enable_storage || reports)
     }
 
     #[inline]
     fn is_exposed(&self, experience: usize) -> bool {
-        self.decisions.is_exposed(experience, || self.shared.exposure_epoch())
+        self.decisions.is_exposed(
+            experience,
+            || self.shared.runtime().exposure_epoch(),
+            || self.shared.runtime().exposures_unsent(),
+        )
     }
 
+    /// Remembers and reports; returns whether it has handed over the exposure.
     #[inline(never)]
     fn leave_traces(
         &self,
@@ -317,36 +362,44 @@ impl Context {
         is_stored: bool,
         stores: bool,
         reports: bool,
-    ) {
+    ) -> bool {
         // A decision that is stored also remembers that its exposure was handed over.
         let lasts = is_stored || stores;
-        let exposed = if reports { self.expose(experience, variation, lasts) } else { None };
+        let (is_exposed, exposed) =
+            if reports { self.expose(experience, variation, lasts) } else { (false, None) };
         if stores {
             self.store(experience, variation, exposed);
         } else if let Some(epoch) = exposed {
             let (experience_id, _) = ids(&self.snapshot, experience, variation);
-            self.remember(|state| state.bucketing.expose(experience_id, epoch));
+            self.remember(|state, numbers| state.bucketing.expose(numbers, experience_id, epoch));
         }
+        is_exposed
     }
 
     fn store(&self, experience: usize, variation: usize, exposed: Option<u64>) {
         self.decisions.set(&self.snapshot, experience, variation);
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
         if self.guessing {
-            return self.remember(|state| state.guess(experience_id, variation_id));
+            return self.remember(|state, _| state.guess(experience_id, variation_id));
         }
-        self.remember(|state| state.bucketing.decide_exposed(experience_id, variation_id, exposed));
+        self.remember(|state, numbers| {
+            // What waits for a store is kept by ids.
+            let by_number = !self.shared.has_store();
+            let number = by_number.then(|| numbers.number(&self.snapshot, experience, variation)).flatten();
+            state.bucketing.decide(Decided { numbers, number, experience_id, variation_id }, exposed);
+        });
     }
 
-    /// Hands the exposure to the tracker, once per context and experience unless it is refused; the tracker
-    /// deduplicates by visitor and experience. Returns the epoch in which it was handed over, if the visitor's later
-    /// contexts can remember that.
-    fn expose(&self, experience: usize, variation: usize, lasts: bool) -> Option<u64> {
-        if !self.decisions.expose(&self.snapshot, experience) {
-            return None;
+    /// Hands the exposure to the tracker, once per context and experience unless it is refused or lost; the tracker
+    /// deduplicates by visitor and experience. Returns whether it was handed over and the epoch of that, if the
+    /// visitor's later contexts can remember it.
+    fn expose(&self, experience: usize, variation: usize, lasts: bool) -> (bool, Option<u64>) {
+        let runtime = self.shared.runtime();
+        // Both are read before sending, and change if the record is lost.
+        let epoch = (lasts && self.shared.remembers_exposures()).then(|| runtime.exposure_epoch());
+        if !self.decisions.expose(&self.snapshot, experience, runtime.exposures_unsent()) {
+            return (false, None);
         }
-        // Read before sending: if the record is lost, a new epoch begins.
-        let epoch = if lasts { self.shared.exposure_epoch() } else { None };
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
         let event = TrackedEvent::Exposure(Exposure {
             visitor_id: self.visitor_id.clone(),
@@ -355,11 +408,11 @@ impl Context {
             segments: self.segments.clone(),
         });
         // A refused record is counted in the ledger.
-        if self.shared.record(&self.snapshot, event).is_err() {
+        if runtime.record(&self.shared.base, &self.snapshot, event).is_err() {
             self.decisions.unexpose(&self.snapshot, experience);
-            return None;
+            return (false, None);
         }
-        epoch
+        (true, epoch)
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::RunOptions;
 use super::visitor::{NONE, Remembered, custom_segments, overlaid, rule_data, split};
-use crate::attributes::{Attributes, AttributesExt, LONGEST_SEGMENT};
+use crate::attributes::{Attributes, AttributesExt, LONGEST_SEGMENT, is_longer_than};
 use crate::config::ConfigSnapshot;
 use crate::decide::{Facts, Undecided, decide_experience};
 use crate::results::ExperienceResult;
@@ -22,8 +22,13 @@ pub(crate) fn decide_unseen<'c>(
     options: &RunOptions,
 ) -> Result<ExperienceResult<'c>, Undecided> {
     let Remembered { decisions, attributes: stored, segments, .. } = remembered;
-    // With nothing to merge, the rules see the attributes as given, including report keys.
-    let plain = stored.is_empty() && segments.is_empty() && options.attributes.is_empty();
+    #[cfg(feature = "testing")]
+    let decisions = decisions.with_forced(shared.forced.of(visitor_id, snapshot));
+    // With nothing to merge or to shorten, the rules see the attributes as given, including report keys.
+    let plain = stored.is_empty()
+        && segments.is_empty()
+        && options.attributes.is_empty()
+        && !given.iter().any(|(_, value)| is_longer_than(LONGEST_SEGMENT, value));
     let (attributes, segments) = if plain {
         (Cow::Borrowed(given), Cow::Borrowed(given))
     } else {
@@ -33,7 +38,7 @@ pub(crate) fn decide_unseen<'c>(
         segments.merge_up_to(LONGEST_SEGMENT, &given_segments);
         (Cow::Owned(rule_data(&segments, attributes, &options.attributes)), Cow::Owned(segments))
     };
-    let configured = shared.config.tuning.environment.as_deref();
+    let configured = shared.base.config.tuning.environment.as_deref();
     let facts = Facts {
         visitor_id,
         attributes: &attributes,

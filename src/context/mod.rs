@@ -6,6 +6,7 @@ mod diagnose;
 mod entities;
 mod evaluate;
 mod many;
+mod missing;
 mod options;
 mod preview;
 mod visitor;
@@ -24,6 +25,7 @@ pub use convert::ConversionOptions;
 pub use options::RunOptions;
 
 pub(crate) use many::decide_unseen;
+pub(crate) use missing::absent;
 #[cfg(feature = "async")]
 pub(crate) use visitor::recall;
 pub(crate) use visitor::recall_blocking;
@@ -39,8 +41,9 @@ pub(crate) use visitor::recall_blocking;
 /// of the visitor see both.
 ///
 /// ```
-/// # use convert_sdk::{Core, SdkConfig, attributes};
-/// # let core = include!("../../tests/doc/small.rs");
+/// use convert_sdk::attributes;
+///
+/// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/small.rs"));
 /// let visitor = core
 ///     .create_context("visitor-1", attributes! { "plan" => "pro" })?
 ///     .with_location(attributes! { "url" => "https://example.com/checkout" });
@@ -70,6 +73,8 @@ pub struct Context {
     /// The data store did not answer the read of decisions.
     guessing: bool,
     preview: Option<Preview>,
+    /// A preview is on, or hooks are to be told: one check for both, where it is hot.
+    is_watched: bool,
 }
 
 impl std::fmt::Debug for Context {

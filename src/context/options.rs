@@ -26,6 +26,8 @@ pub struct RunOptions {
     pub(super) environment: Option<Box<str>>,
     pub(super) experience_keys: Vec<Box<str>>,
     pub(super) force_variation_id: Option<Box<str>>,
+    pub(super) explain_values: bool,
+    pub(super) explain_afresh: bool,
 }
 
 impl RunOptions {
@@ -40,6 +42,8 @@ impl RunOptions {
             environment: None,
             experience_keys: Vec::new(),
             force_variation_id: None,
+            explain_values: false,
+            explain_afresh: false,
         }
     }
 
@@ -73,14 +77,15 @@ impl RunOptions {
         self
     }
 
-    /// The environment for this call, instead of the configured one.
+    /// The environment for this call, instead of the configured one. It can only select among the experiences in the
+    /// config: one fetched with a configured environment has no experiences of any other.
     pub fn environment(mut self, environment: impl Into<Box<str>>) -> Self {
         self.environment = Some(environment.into());
         self
     }
 
-    /// The experiences that a feature call looks at; empty means all. Unknown keys are skipped, and if all are
-    /// unknown there is no feature. They are looked at in config order.
+    /// Limits a feature call to these experiences, which it searches in config order; empty means all. Unknown keys
+    /// are skipped; if none is known, no feature is found.
     pub fn experience_keys<K: Into<Box<str>>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.experience_keys = keys.into_iter().map(Into::into).collect();
         self
@@ -90,6 +95,24 @@ impl RunOptions {
     /// ignored if the experience does not have it (the JavaScript SDK's `forceVariationId`).
     pub fn force_variation_id(mut self, id: impl Into<Box<str>>) -> Self {
         self.force_variation_id = Some(id.into());
+        self
+    }
+
+    /// Whether explanations of [`diagnose_experience_with`](crate::Context::diagnose_experience_with) and
+    /// [`diagnose_feature_with`](crate::Context::diagnose_feature_with) show the visitor's own values, in
+    /// [`ItemTrace::attribute`](crate::diagnosis::ItemTrace::attribute); they then appear in `Debug` and JSON too.
+    /// Default false: only their types are shown.
+    pub const fn explain_values(mut self, show: bool) -> Self {
+        self.explain_values = show;
+        self
+    }
+
+    /// Whether [`diagnose_experience_with`](crate::Context::diagnose_experience_with) and
+    /// [`diagnose_feature_with`](crate::Context::diagnose_feature_with) pass over what was decided for the visitor
+    /// before. After `run_experience` a diagnosis otherwise says that the decision is remembered, and nothing of the
+    /// checks and the bucket that led to it. Default false.
+    pub const fn explain_afresh(mut self, on: bool) -> Self {
+        self.explain_afresh = on;
         self
     }
 

@@ -9,7 +9,7 @@ use crate::decide::{Decision, DecisionSource};
 use crate::engine::Previewed;
 use crate::error::PreviewError;
 use crate::results::ExperienceResult;
-use crate::threads::{Caller, blocking, deadline_after};
+use crate::threads::{Caller, blocking};
 
 /// The variation that a context previews, and the config in which it was found.
 #[derive(Clone)]
@@ -30,11 +30,14 @@ impl Context {
     /// An experience that is not in the config is fetched, and this **waits** for it up to
     /// [`PREVIEW_TIMEOUT`](Self::PREVIEW_TIMEOUT). The thread `convert-preview` fetches one experience at a time. A
     /// fetched one is cached for 60 s, and a response without the experience for 5 s; a failed fetch is retried by
-    /// the next call. With direct data nothing can be fetched.
+    /// the next call. With direct data nothing can be fetched. With a [`Pump`](crate::pump::Pump) this never waits: it
+    /// returns [`WouldBlock`](PreviewError::WouldBlock), and a call after the request was answered succeeds. Calls within
+    /// 5 s of a failed fetch return its error, and the next one asks again.
     ///
     /// ```
-    /// # use convert_sdk::{Core, SdkConfig, parse_preview_param};
-    /// # let core = include!("../../tests/doc/small.rs");
+    /// use convert_sdk::parse_preview_param;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/small.rs"));
     /// let mut visitor = core.create_context("visitor-1", ())?;
     /// if let Some(param) = parse_preview_param("1001.2002") {
     ///     visitor.set_preview(&param.experience_id, &param.variation_id)?;
@@ -57,22 +60,27 @@ impl Context {
         variation_id: &str,
         caller: &Caller,
     ) -> Result<(), PreviewError> {
-        self.preview = None;
+        self.clear_preview();
         let found = match self.find_preview(experience_id, variation_id) {
             Some(found) => found,
             None => {
-                let mut limit = caller.until(deadline_after(Self::PREVIEW_TIMEOUT));
+                let mut limit = caller.until(self.shared.base.clock.deadline_after(Self::PREVIEW_TIMEOUT));
                 let fetched = self.shared.fetch_experience(experience_id, &mut limit).await;
+                if fetched.is_none() && self.shared.would_block(caller) {
+                    return Err(PreviewError::WouldBlock);
+                }
                 fetched_preview(experience_id, variation_id, fetched)
             }
         };
         self.preview = Some(found.inspect_err(|error| logged!(warn, "preview is off: {error}"))?);
+        self.is_watched = true;
         Ok(())
     }
 
     /// Turns the preview off.
     pub fn clear_preview(&mut self) {
         self.preview = None;
+        self.is_watched = self.shared.hooks.is_some();
     }
 
     /// Whether a preview is on.
@@ -114,7 +122,7 @@ impl Context {
         if let Some(experience) = self.snapshot.experience_index_by_id(experience_id) {
             return Some(Preview::new(&self.snapshot, experience, variation_id));
         }
-        let nowhere = self.shared.config.is_direct_config() || self.shared.is_closed();
+        let nowhere = self.shared.base.config.is_direct_config() || self.shared.is_closed();
         nowhere.then_some(Err(PreviewError::ExperienceNotFound))
     }
 }

@@ -1,7 +1,6 @@
 //! What is known about the visitor, and how it changes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use smol_str::SmolStr;
 
@@ -9,9 +8,9 @@ use super::Context;
 use super::decisions::Decisions;
 use crate::attributes::{
     AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
-    is_longer_than, shorten,
+    is_longer_than, shorten, tell_of,
 };
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, Numbers};
 use crate::decide::match_custom_segments;
 use crate::engine::is_report_key;
 use crate::results::CustomSegmentsResult;
@@ -34,10 +33,10 @@ pub(crate) struct Remembered {
 impl Remembered {
     /// Shares instead of copying, as a shard's lock may be held. Exposures accepted in another epoch count as never
     /// made.
-    #[inline]
-    fn of(snapshot: &ConfigSnapshot, state: &mut VisitorState, epoch: Option<u64>) -> Self {
+    #[inline(always)]
+    fn of(snapshot: &ConfigSnapshot, numbers: &Numbers, state: &VisitorState, epoch: Option<u64>) -> Self {
         Self {
-            decisions: Decisions::hydrate(snapshot, &mut state.bucketing, epoch),
+            decisions: Decisions::hydrate(snapshot, numbers, &state.bucketing, epoch),
             attributes: state.attributes.clone(),
             segments: state.segments.clone(),
             hash: None,
@@ -66,7 +65,14 @@ impl Context {
         given: Attributes,
     ) -> Self {
         let Remembered { decisions, attributes: stored, segments: known, hash, guessing } = remembered;
+        #[cfg(feature = "testing")]
+        let decisions = decisions.with_forced(shared.forced.of(visitor_id, &snapshot));
         let (given, added) = split(given, &known);
+        let added = match hash {
+            _ if added.is_empty() => Measured::default(),
+            Some(hash) if known.is_empty() => shared.runtime().visitors.share(hash, added),
+            _ => Measured::new(added),
+        };
         let attributes = overlaid(&stored, given);
         let mut context = Self {
             decisions,
@@ -75,6 +81,7 @@ impl Context {
             segments: known,
             merged: None,
             persistent: stored,
+            is_watched: shared.hooks.is_some(),
             shared,
             snapshot,
             visitor_id: SmolStr::new(visitor_id),
@@ -143,8 +150,9 @@ impl Context {
     /// preview last only as long as this context.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::attributes;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let mut visitor = core.create_context("visitor-4", ())?;
     /// visitor.set_attributes(attributes! { "age" => 30 });
     /// assert!(visitor.run_experience("checkout").is_ok());
@@ -158,9 +166,9 @@ impl Context {
             self.persistent.change(|before| overlay(before, attributes.clone()));
         }
         overlay(&mut self.attributes, attributes.clone());
-        self.add_segments(segments);
+        self.add_segments(Measured::new(segments));
         self.merge();
-        self.remember(|state| state.set_attributes(attributes));
+        self.remember(|state, _| state.set_attributes(attributes));
     }
 
     /// Sets visitor segments for this context and the visitor's later ones. Only report keys are kept, as in the
@@ -168,8 +176,9 @@ impl Context {
     /// values, which is logged once. Segments set during a preview last only as long as this context.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::attributes;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let mut visitor = core.create_context("visitor-4", ())?;
     /// visitor.set_segments(attributes! { "country" => "GR", "not_a_report_key" => 1 });
     /// assert_eq!(visitor.segments().len(), 1);
@@ -177,7 +186,7 @@ impl Context {
     /// ```
     pub fn set_segments(&mut self, segments: impl Into<Attributes>) {
         let (_, segments) = split(segments.into(), &NONE);
-        self.add_segments(segments);
+        self.add_segments(Measured::new(segments));
         self.merge();
     }
 
@@ -188,8 +197,9 @@ impl Context {
     /// are recorded without evaluating their rules. Unknown keys are skipped.
     ///
     /// ```
-    /// # use convert_sdk::*;
-    /// # let core = include!("../../tests/doc/shop.rs");
+    /// use convert_sdk::attributes;
+    ///
+    /// # let core = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/shop.rs"));
     /// let mut visitor = core.create_context("visitor-4", attributes! { "member" => true })?;
     /// assert!(visitor.run_experience("welcome-back").is_err());
     /// assert!(visitor.run_custom_segments(&["members"]).matched());
@@ -245,27 +255,32 @@ impl Context {
     }
 
     /// Changes what outlives the context. Does nothing during a preview or without a visitor.
-    pub(super) fn remember(&self, change: impl FnOnce(&mut VisitorState)) {
+    pub(super) fn remember(&self, change: impl FnOnce(&mut VisitorState, &Numbers)) {
         if self.visitor_id.is_empty() || self.preview.is_some() {
             return;
         }
-        let known = || VisitorState {
+        let known = |kept: &mut _| VisitorState {
             attributes: self.persistent.clone(),
             segments: self.persistent_segments().clone(),
-            bucketing: self.decisions.pairs(&self.snapshot),
+            bucketing: self.decisions.remembered(&self.snapshot, self.numbers(kept)),
         };
+        let change = |state: &mut _, kept: &mut _| change(state, self.numbers(kept));
         self.shared.runtime().visitors.update(&self.visitor_id, self.visitor_hash, known, change);
         if self.shared.has_store() {
             self.shared.persist();
         }
     }
 
+    #[inline]
+    fn numbers<'k>(&self, kept: &'k mut Arc<Numbers>) -> &'k Numbers {
+        self.shared.base.cell.numbers(&self.snapshot, kept)
+    }
+
     /// Merges segments into the known ones, and remembers any change.
-    fn add_segments(&mut self, added: Attributes) {
+    fn add_segments(&mut self, added: Measured) {
         if added.is_empty() {
             return;
         }
-        let added = Measured::new(added);
         let unite = |before: &Measured| {
             let mut united = before.clone();
             if united.is_empty() {
@@ -281,7 +296,7 @@ impl Context {
         {
             *apart = unite(apart);
         }
-        self.remember(|state| state.share_segments(&added, &before, self.persistent_segments()));
+        self.remember(|state, _| state.share_segments(&added, &before, self.persistent_segments()));
     }
 
     /// The part of the segments that outlives the context.
@@ -314,7 +329,7 @@ impl Context {
             Some(list @ AttributeValue::Array(_)) => list.clone(),
             _ => ids.to_vec().into(),
         };
-        self.remember(|state| state.unite_segments(&Attributes::new().with(CUSTOM_SEGMENTS, recorded)));
+        self.remember(|state, _| state.unite_segments(&Attributes::new().with(CUSTOM_SEGMENTS, recorded)));
     }
 
     /// Report keys are not attributes, so there is nothing to merge them with unless a data store returned some.
@@ -326,11 +341,6 @@ impl Context {
 
 pub(super) static NONE: Attributes = Attributes::new();
 
-/// Whether merging this value may change a segment; lists and objects always may.
-fn is_new(name: &str, value: &AttributeValue, known: &Attributes) -> bool {
-    matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_)) || known.get(name) != Some(value)
-}
-
 /// Asks memory and, if there is one, **waits** for the data store.
 pub(crate) async fn recall(
     shared: &Shared,
@@ -341,7 +351,8 @@ pub(crate) async fn recall(
     if visitor_id.is_empty() || !shared.has_store() {
         return recall_at_once(shared, snapshot, visitor_id);
     }
-    let read = |state: &mut VisitorState| Remembered::of(snapshot, state, None);
+    // A store keeps ids.
+    let read = |state: &mut VisitorState| Remembered::of(snapshot, &Numbers::default(), state, None);
     let (remembered, answered) = shared.recall_stored(visitor_id, read, caller).await;
     Remembered { guessing: !answered, ..remembered.unwrap_or_default() }
 }
@@ -368,8 +379,10 @@ fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) 
     }
     let runtime = shared.runtime();
     let Some(hash) = runtime.visitors.hash(visitor_id) else { return Remembered::default() };
-    let epoch = shared.exposure_epoch();
-    let read = |state: &mut VisitorState| Remembered::of(snapshot, state, epoch);
+    let epoch = shared.remembers_exposures().then(|| runtime.exposure_epoch());
+    let read = |state: &VisitorState, kept: &mut _| {
+        Remembered::of(snapshot, shared.base.cell.numbers(snapshot, kept), state, epoch)
+    };
     let remembered = runtime.visitors.in_memory(visitor_id, hash, read).unwrap_or_default();
     Remembered { hash: Some(hash), ..remembered }
 }
@@ -407,39 +420,47 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
     }
 }
 
-/// Moves report keys out of the attributes, and truncates lists to their limits. Returns no segments if they add
-/// nothing to the known ones.
+/// Moves report keys out of the attributes, and truncates lists to their limits. Returns only the segments that add
+/// something to the known ones.
 pub(super) fn split(mut attributes: Attributes, known: &Attributes) -> (Attributes, Attributes) {
-    // One check for everything: most attributes are short and not report keys.
-    let (mut report_keys, mut is_news, mut is_long) = (0, false, false);
-    attributes.iter().for_each(|(name, value)| {
-        if is_report_key(name) {
-            report_keys += 1;
-            is_news = is_news || is_new(name, value, known);
-        }
+    let mut moved = Moved { segments: Attributes::new(), known, in_order: known.iter() };
+    let mut is_long = false;
+    attributes.retain(|name, value| {
+        // One check for everything: most values are short.
         is_long |= is_longer_than(LONGEST_SEGMENT, value);
+        let stays = !is_report_key(name);
+        if !stays {
+            moved.add(name, value);
+        }
+        stays
     });
-    let mut segments = Attributes::new();
-    if is_news {
-        segments = attributes.extract(report_keys, is_report_key);
-    } else if report_keys > 0 {
-        attributes.retain(|name| !is_report_key(name));
-    }
+    let mut segments = moved.segments;
     if is_long {
         tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(&mut attributes, LONGEST_LIST));
     }
     (attributes, segments)
 }
 
-/// Logs once that values of a list were left out.
-fn tell_of(left_out: usize) {
-    static TOLD: AtomicBool = AtomicBool::new(false);
-    if left_out > 0 && !TOLD.swap(true, Ordering::Relaxed) {
-        logged!(
-            warn,
-            "a visitor has a segment of more than {LONGEST_SEGMENT} values or a list of more than \
-             {LONGEST_LIST} among the attributes: further values are left out, here and from now on"
-        );
+/// Report keys on their way from the attributes to the segments.
+struct Moved<'k, I> {
+    segments: Attributes,
+    known: &'k Attributes,
+    /// Both are sorted by name, and a visitor mostly comes with the same report keys: then each is the next one here.
+    in_order: I,
+}
+
+impl<'k, I: Iterator<Item = (&'k str, &'k AttributeValue)>> Moved<'k, I> {
+    /// Takes the value, unless the segments already have it. Apart, so that the check of each name is small.
+    #[inline(never)]
+    fn add(&mut self, name: &SmolStr, value: &mut AttributeValue) {
+        let before = match self.in_order.next() {
+            Some((next, before)) if next == name => Some(before),
+            _ => self.known.get(name),
+        };
+        // Merging a list or an object may always change the segment.
+        if matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_)) || before != Some(value) {
+            self.segments.insert(name.clone(), std::mem::replace(value, AttributeValue::Null));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Accepted records that are not in a delivery, in order, bounded in records and bytes.
 
+use std::collections::vec_deque::Drain;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(crate) struct Queued {
     /// How many of these the endpoint neither accepted nor refused: the record may be the cause.
     pub(crate) suspicion: u32,
     pub(crate) claim: Claim,
+    bytes: u32,
     /// The number of its own mark among all marks ever set.
     pub(crate) mark: u64,
 }
@@ -34,12 +36,24 @@ pub(crate) enum Claim {
     Local,
     /// This process's mark, and a lease in the data store.
     Leased,
+    /// The lease of the process that accepted it. The mark here, if it is set, is that of another record.
+    Inherited,
 }
 
 impl Queued {
+    /// A record that was never sent and has no mark.
+    pub(crate) fn new(sequence: u64, event: TrackedEvent, accepted_at: Moment) -> Self {
+        let bytes = u32::try_from(size_of::<Self>() + event.heap_bytes()).unwrap_or(u32::MAX);
+        Self { sequence, event, accepted_at, tries: 0, suspicion: 0, claim: Claim::None, bytes, mark: 0 }
+    }
+
+    pub(crate) fn with(self, claim: Claim, mark: u64) -> Self {
+        Self { claim, mark, ..self }
+    }
+
     /// Its size in memory, which is roughly its size on the wire.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.event.heap_bytes()
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes as usize
     }
 }
 
@@ -79,11 +93,15 @@ pub(crate) struct Backlog {
     max_records: usize,
     max_bytes: usize,
     bytes: usize,
+    /// Records and bytes that are kept elsewhere, and count towards the bounds.
+    elsewhere: (usize, usize),
     to_retry: usize,
     /// Records before this one are released for delivery.
     released: u64,
     /// How many are not released.
     open: usize,
+    /// Records from this one on are not on disk yet, and must not be sent.
+    unsaved_from: u64,
     /// Cuts begin at this number if any record from there on is ready.
     cut_from: u64,
 }
@@ -102,6 +120,13 @@ struct Queue {
     overtaken: BTreeMap<u64, Queued>,
 }
 
+/// A part of a queue.
+#[derive(Clone, Copy)]
+enum Part {
+    InOrder,
+    Overtaken,
+}
+
 impl Backlog {
     pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
         Self {
@@ -110,9 +135,11 @@ impl Backlog {
             max_records,
             max_bytes,
             bytes: 0,
+            elsewhere: (0, 0),
             to_retry: 0,
             released: 0,
             open: 0,
+            unsaved_from: u64::MAX,
             cut_from: 0,
         }
     }
@@ -138,9 +165,32 @@ impl Backlog {
         self.to_retry
     }
 
+    /// Leaves room for this much that is kept elsewhere.
+    pub(crate) const fn reserve(&mut self, records: usize, bytes: usize) {
+        self.elsewhere = (records, bytes);
+    }
+
+    /// Records and bytes that count towards the bounds.
+    fn used(&self) -> (usize, usize) {
+        (self.len() + self.elsewhere.0, self.bytes + self.elsewhere.1)
+    }
+
     /// Whether one more record of this size fits without evicting another.
     pub(crate) fn has_space(&self, bytes: usize) -> bool {
-        self.len() < self.max_records && self.bytes + bytes <= self.max_bytes
+        let used = self.used();
+        used.0 < self.max_records && used.1 + bytes <= self.max_bytes
+    }
+
+    /// How many records and bytes fit into the half that is for other processes' records too.
+    pub(crate) fn half_free(&self) -> (usize, usize) {
+        let free = |most: usize, now: usize| most.div_ceil(2).saturating_sub(now);
+        let used = self.used();
+        (free(self.max_records, used.0), free(self.max_bytes, used.1))
+    }
+
+    /// Records from this one on must wait for the disk.
+    pub(crate) const fn hold_from(&mut self, sequence: u64) {
+        self.unsaved_from = sequence;
     }
 
     /// Inserts a record in order. If the backlog is then too full, [`evict`](Self::evict) picks what to drop.
@@ -158,7 +208,8 @@ impl Backlog {
 
     /// While the backlog is over its bounds: takes the oldest record of the least valuable class.
     pub(crate) fn evict(&mut self) -> Option<Queued> {
-        if self.len() <= self.max_records && self.bytes <= self.max_bytes {
+        let used = self.used();
+        if used.0 <= self.max_records && used.1 <= self.max_bytes {
             return None;
         }
         let class = (0..3).find(|class| self.oldest_of(*class).is_some())?;
@@ -173,40 +224,49 @@ impl Backlog {
     }
 
     /// Takes the oldest released records that are not waiting for a claim: as many as one delivery may carry,
-    /// and at least one.
+    /// and at least one. None if what is kept elsewhere takes half of the room, so that it does not take all.
     pub(crate) fn cut(&mut self, limit: CutLimit, now: Moment) -> Vec<Queued> {
-        let (from, before) = (self.cut_from, self.due_before(now));
-        let (from, end) = match self.cut_end(from, before, limit) {
-            Some(end) => (from, end),
-            None => (0, self.cut_end(0, before, limit).unwrap_or_default()),
-        };
-        let mut batch = Vec::with_capacity(limit.events.min(self.len()));
-        self.ready.iter_mut().for_each(|queue| queue.take(from, end, &mut batch));
-        batch.sort_unstable_by_key(|queued| queued.sequence);
-        batch.iter().for_each(|queued| self.uncount(queued));
-        batch
+        let (records, bytes) = self.elsewhere;
+        if records > self.max_records / 2 || bytes > self.max_bytes / 2 {
+            return Vec::new();
+        }
+        let before = self.due_before(now);
+        let batch = self.take(self.cut_from, before, limit);
+        if batch.is_empty() && self.cut_from > 0 { self.take(0, before, limit) } else { batch }
     }
 
-    /// Where one delivery of the records in `from..before` ends.
-    fn cut_end(&self, from: u64, before: u64, limit: CutLimit) -> Option<u64> {
-        let mut queues = self.ready.each_ref().map(|queue| queue.since(from).peekable());
-        let (mut events, mut bytes, mut most, mut end) = (0, 0, limit.events, None);
+    /// Takes as many of the records in `from..before` as one delivery may carry.
+    fn take(&mut self, from: u64, before: u64, limit: CutLimit) -> Vec<Queued> {
+        let mut order = Vec::with_capacity(limit.events.min(self.len()));
+        let (mut events, mut bytes, mut most, mut end) = (0, 0, limit.events, from);
+        let mut queues = self.ready.each_ref().map(|queue| queue.since(from));
+        let mut heads = queues.each_mut().map(Iterator::next);
         loop {
-            let heads = queues.iter_mut().filter_map(|queue| Some((queue.peek()?.sequence, queue)));
-            let Some(oldest) =
-                heads.min_by_key(|(sequence, _)| *sequence).and_then(|(_, queue)| queue.next())
-            else {
-                return end;
+            let heads_of = heads.iter().enumerate().filter_map(|(class, head)| Some((class, (*head)?)));
+            let oldest = heads_of.min_by_key(|(_, (_, queued))| queued.sequence);
+            let Some((class, (part, queued))) = oldest.filter(|(_, (_, it))| it.sequence < before) else {
+                break;
             };
-            events += oldest.event.wire_events();
-            bytes += oldest.bytes();
-            most = most.min(limit.events >> oldest.suspicion.saturating_sub(TRUSTED).min(31));
-            let fits = end.is_none() || (events <= most && bytes <= limit.bytes);
-            if oldest.sequence >= before || !fits {
-                return end;
+            events += queued.event.wire_events();
+            bytes += queued.bytes();
+            most = most.min(limit.events >> queued.suspicion.saturating_sub(TRUSTED).min(31));
+            if !order.is_empty() && (events > most || bytes > limit.bytes) {
+                break;
             }
-            end = Some(oldest.sequence + 1);
+            order.push((class, part));
+            end = queued.sequence + 1;
+            heads[class] = queues[class].next();
         }
+        drop(queues);
+        let mut taken = self.ready.each_mut().map(|queue| queue.take(from, end));
+        let mut batch = Vec::with_capacity(order.len());
+        batch.extend(order.into_iter().filter_map(|(class, part)| match part {
+            Part::InOrder => taken[class].0.next(),
+            Part::Overtaken => taken[class].1.next(),
+        }));
+        drop(taken);
+        batch.iter().for_each(|queued| self.uncount(queued));
+        batch
     }
 
     /// Lets cuts begin after this record for now: it, or one before it, may be why their delivery keeps
@@ -237,17 +297,28 @@ impl Backlog {
 
     /// When records held up only for the sake of order are let go.
     pub(crate) fn in_order_until(&self, now: Moment) -> Option<Moment> {
-        let before = self.due_before(now);
-        let are_held =
-            |queue: &Queue| queue.since(before).next().is_some_and(|it| it.sequence < self.released);
-        let asked = self.oldest_asked().filter(|_| self.ready.iter().any(are_held))?;
-        Some(asked.accepted_at + IN_ORDER)
+        let asked = self.holds_order(now)?;
+        let are_held = |queue: &Queue| {
+            queue.since(asked.sequence).next().is_some_and(|(_, it)| it.sequence < self.released)
+        };
+        self.ready.iter().any(are_held).then(|| asked.accepted_at + IN_ORDER)
     }
 
     /// Records before this number may be sent, unless they are waiting for a claim.
     fn due_before(&self, now: Moment) -> u64 {
-        let held = self.oldest_asked().filter(|asked| now < asked.accepted_at + IN_ORDER);
-        held.map_or(self.released, |asked| self.released.min(asked.sequence))
+        let due = self.released.min(self.unsaved_from);
+        self.holds_order(now).map_or(due, |asked| due.min(asked.sequence))
+    }
+
+    /// The record for whose claim later ones wait.
+    fn holds_order(&self, now: Moment) -> Option<&Queued> {
+        self.oldest_asked().filter(|asked| now < asked.accepted_at + IN_ORDER)
+    }
+
+    /// A record, by its number.
+    pub(crate) fn get(&self, sequence: u64) -> Option<&Queued> {
+        let asked = self.asked.iter().find_map(|asked| asked.get(&sequence));
+        asked.or_else(|| self.ready.iter().find_map(|queue| queue.get(sequence)))
     }
 
     /// A record that is not waiting for a claim, by its number.
@@ -320,25 +391,27 @@ impl Queue {
         }
     }
 
-    /// The records from this number on, in order.
-    fn since(&self, from: u64) -> impl Iterator<Item = &Queued> {
+    /// The records from this number on, in order, and where each one is.
+    fn since(&self, from: u64) -> impl Iterator<Item = (Part, &Queued)> {
         let place = self.in_order.partition_point(|queued| queued.sequence < from);
-        let mut in_order = self.in_order.range(place..).peekable();
-        let mut overtaken = self.overtaken.range(from..).map(|(_, queued)| queued).peekable();
+        let in_order = self.in_order.range(place..).map(|queued| (Part::InOrder, queued));
+        let overtaken = self.overtaken.range(from..).map(|(_, queued)| (Part::Overtaken, queued));
+        let (mut in_order, mut overtaken) = (in_order.peekable(), overtaken.peekable());
         std::iter::from_fn(move || match (in_order.peek(), overtaken.peek()) {
-            (Some(one), Some(other)) if one.sequence < other.sequence => in_order.next(),
+            (Some((_, one)), Some((_, other))) if one.sequence < other.sequence => in_order.next(),
             (Some(_), None) => in_order.next(),
             (_, _) => overtaken.next(),
         })
     }
 
-    /// Takes the records from one number up to, but not including, another.
-    fn take(&mut self, from: u64, end: u64, batch: &mut Vec<Queued>) {
+    /// Takes the records from one number up to, but not including, another: those in order, and the overtaken ones.
+    fn take(&mut self, from: u64, end: u64) -> (Drain<'_, Queued>, std::vec::IntoIter<Queued>) {
         let [first, last] = [from, end].map(|at| self.in_order.partition_point(|it| it.sequence < at));
-        batch.extend(self.in_order.drain(first..last));
+        let mut overtaken = Vec::new();
         while let Some((&sequence, _)) = self.overtaken.range(from..end).next() {
-            batch.extend(self.overtaken.remove(&sequence));
+            overtaken.extend(self.overtaken.remove(&sequence));
         }
+        (self.in_order.drain(first..last), overtaken.into_iter())
     }
 
     fn first(&self) -> Option<&Queued> {
@@ -346,8 +419,17 @@ impl Queue {
     }
 
     fn pop(&mut self) -> Option<Queued> {
-        let sequence = self.first()?.sequence;
-        self.overtaken.remove(&sequence).or_else(|| self.in_order.pop_front())
+        let overtaken = self.overtaken.first_entry();
+        match (self.in_order.front(), overtaken) {
+            (Some(one), Some(other)) if one.sequence > *other.key() => Some(other.remove()),
+            (None, Some(other)) => Some(other.remove()),
+            (_, _) => self.in_order.pop_front(),
+        }
+    }
+
+    fn get(&self, sequence: u64) -> Option<&Queued> {
+        let place = self.in_order.binary_search_by_key(&sequence, |queued| queued.sequence);
+        place.map_or_else(|_| self.overtaken.get(&sequence), |place| self.in_order.get(place))
     }
 
     fn find(&mut self, sequence: u64) -> Option<&mut Queued> {
@@ -373,15 +455,8 @@ mod tests {
     const ANY: CutLimit = CutLimit { events: usize::MAX, bytes: usize::MAX };
 
     fn queued(sequence: u64, event: TrackedEvent) -> Queued {
-        Queued {
-            sequence,
-            event,
-            accepted_at: start() + Duration::from_secs(sequence),
-            tries: 0,
-            suspicion: 0,
-            claim: Claim::Local,
-            mark: 0,
-        }
+        let accepted_at = start() + Duration::from_secs(sequence);
+        Queued::new(sequence, event, accepted_at).with(Claim::Local, 0)
     }
 
     /// One moment for all; only differences matter.
@@ -453,9 +528,9 @@ mod tests {
     fn the_backlog_is_bounded_in_bytes_too() {
         let mut backlog = Backlog::new(usize::MAX, 2 * exposure(0).bytes() + 700);
         assert!(push(&mut backlog, exposure(0)).is_none() && push(&mut backlog, exposure(1)).is_none());
-        let mut long = exposure(2);
-        let TrackedEvent::Exposure(it) = &mut long.event else { unreachable!() };
-        it.visitor_id = "v".repeat(700).into();
+        let TrackedEvent::Exposure(mut event) = exposure(2).event else { unreachable!() };
+        event.visitor_id = "v".repeat(700).into();
+        let long = queued(2, TrackedEvent::Exposure(event));
         assert!(!backlog.has_space(long.bytes()));
         backlog.push(long);
         assert_eq!(backlog.evict().map(|evicted| evicted.sequence), Some(0));

@@ -119,7 +119,8 @@ fn long(text: &SmolStr) -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GoalDataKey {
-    /// `amount`, the revenue.
+    /// `amount`, the revenue in the project's currency. Give a number: text is sent as it is, as by the official
+    /// JavaScript SDK, and may not be counted as revenue.
     Amount,
     /// `productsCount`.
     ProductsCount,

@@ -22,7 +22,7 @@ pub struct FlushReport {
     /// Records that were dropped: those the flush covered, and any dropped since the last flush was answered.
     /// For a `shutdown`, also those that its close dropped.
     pub dropped: u64,
-    /// Covered records that are kept and will be retried; always zero after a `shutdown`.
+    /// Covered records that are kept and will be retried; after a `shutdown`, those left on disk for the next process.
     pub pending: u64,
     /// The whole ledger at the time the flush was answered.
     pub stats: Stats,

@@ -4,18 +4,19 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// A small random number generator (SplitMix64) that spreads retries and decides nothing else.
-pub(crate) struct Jitter(u64);
+pub struct Jitter(u64);
 
 impl Jitter {
-    #[cfg(test)]
-    pub(crate) const fn seeded(seed: u64) -> Self {
+    /// The same waits for the same seed, for tests.
+    #[must_use]
+    pub const fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Seeded from the operating system through the standard library's hash keys. Forked children share
-    /// those, so the process id is mixed in to tell them apart.
-    pub(crate) fn random() -> Self {
-        Self(RandomState::new().hash_one(std::process::id()))
+    /// Seeded from the operating system through the standard library's hash keys.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(RandomState::new().hash_one(()))
     }
 
     /// A duration from zero up to `most`.

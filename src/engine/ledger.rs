@@ -11,7 +11,7 @@ use crate::ports::DeliveryFailure;
 /// The ledger of one [`Core`](crate::Core), in records: an exposure is one, a conversion is one
 /// (also with goal data, which makes it two events on the wire).
 ///
-/// Always `recorded == deduplicated + delivered + pending + dropped.total()`; see
+/// Always `recorded + recovered == deduplicated + delivered + withheld + pending + dropped.total()`; see
 /// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, all other counts by the tracker;
 /// totals never decrease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,10 +20,14 @@ use crate::ports::DeliveryFailure;
 pub struct Stats {
     /// Every exposure and conversion handed to the tracker, including those it refused.
     pub recorded: u64,
+    /// Records that other processes had left on disk, where an [outbox](crate::ports::Outbox) is used.
+    pub recovered: u64,
     /// Found by the tracker to be repetitions; nothing is sent for them.
     pub deduplicated: u64,
     /// Accepted by the endpoint with a 2xx status.
     pub delivered: u64,
+    /// Kept in this process because the core is [offline](crate::SdkConfigBuilder::offline).
+    pub withheld: u64,
     /// Neither delivered nor dropped yet; [`pending_places`](Self::pending_places) breaks this down.
     pub pending: u64,
     /// Where the pending records are.
@@ -39,7 +43,9 @@ pub struct Stats {
     /// How many of these carried records that an earlier request had carried.
     pub retries: u64,
     /// How many of these ended without an answer, so that the endpoint may receive the records twice because
-    /// of the retry.
+    /// of the retry. With an outbox also one for each process that was killed and whose records were recovered, as
+    /// its last requests may have arrived; and at the end, the requests that the next process repeats: those in
+    /// flight, and those whose records could not be removed.
     pub fate_unknown: u64,
     /// Total bytes of all request bodies.
     pub sent_bytes: u64,
@@ -54,6 +60,8 @@ pub struct Stats {
     /// Segment values left out of delivered requests because the endpoint would refuse a request with them:
     /// null, objects, list items that are not strings, and a `customSegments` that is not a list.
     pub segments_left_out: u64,
+    /// Records that the outbox has not taken, because it failed or was silent for 5 s; they are delivered from memory.
+    pub outbox_missed: u64,
     /// Failed answers of the data store, keys that it could not be asked to keep or release, and visitors
     /// whose state was still unwritten at the end.
     pub store_failures: u64,
@@ -89,6 +97,9 @@ pub struct PendingPlaces {
     pub waiting: u64,
     /// In a delivery.
     pub in_flight: u64,
+    /// On disk alone, where an outbox is used: left by other processes and not read yet, or left by the close for the
+    /// next process.
+    pub on_disk: u64,
     /// How many of those waiting were carried by a failed delivery.
     pub to_retry: u64,
 }
@@ -109,6 +120,8 @@ pub struct Dropped {
     pub expired: ByClass,
     /// Handed over after the close, or left undelivered by it.
     pub closed: ByClass,
+    /// Left on disk by other processes, and damaged there; their class is unknown.
+    pub damaged: u64,
 }
 
 /// Counts by class of record, in the order in which records are dropped when space runs out.
@@ -124,8 +137,9 @@ pub struct ByClass {
     pub revenue: u64,
 }
 
-/// A failed delivery: when, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A failed delivery: when, and how. `Display` shows the cause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DeliveryError {
@@ -144,6 +158,10 @@ pub enum ConfigOrigin {
     Direct,
     /// Fetched by the SDK key.
     Fetched,
+    /// Read from the [config cache](crate::SdkConfigBuilder::config_cache), where an earlier process or another
+    /// process of this host put it. [`config_at`](Stats::config_at) is the time at which that one fetched or confirmed
+    /// it.
+    Cached,
 }
 
 /// The state of the circuit breaker in front of the tracking endpoint.
@@ -164,14 +182,15 @@ impl Stats {
     /// Whether every record is accounted for.
     #[must_use]
     pub const fn is_balanced(&self) -> bool {
-        self.recorded == self.deduplicated + self.delivered + self.pending + self.dropped.total()
+        self.recorded + self.recovered
+            == self.deduplicated + self.delivered + self.withheld + self.pending + self.dropped.total()
             && self.pending == self.pending_places.total()
     }
 
-    /// Records that were not repetitions: delivered, pending or dropped.
+    /// Records that were not repetitions: delivered, withheld, pending or dropped.
     #[must_use]
     pub const fn accepted(&self) -> u64 {
-        self.recorded - self.deduplicated
+        self.recorded + self.recovered - self.deduplicated
     }
 }
 
@@ -179,7 +198,7 @@ impl PendingPlaces {
     /// All pending records.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.in_channel + self.in_batch + self.waiting + self.in_flight
+        self.in_channel + self.in_batch + self.waiting + self.in_flight + self.on_disk
     }
 }
 
@@ -187,8 +206,9 @@ impl Dropped {
     /// All lost records.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        let Self { queue_full, overflow, rejected, expired, closed } = *self;
-        queue_full.total() + overflow.total() + rejected.total() + expired.total() + closed.total()
+        let Self { queue_full, overflow, rejected, expired, closed, damaged } = *self;
+        let of_class = queue_full.total() + overflow.total() + rejected.total() + expired.total();
+        of_class + closed.total() + damaged
     }
 }
 
@@ -227,8 +247,12 @@ pub(crate) struct Ledger {
     offered: [Stripe; STRIPES],
     refused_full: Refusals,
     refused_closed: Refusals,
-    /// Exposures that were lost after being handed over, and marks that were forgotten.
+    /// Exposures that were lost after being handed over, and marks that were forgotten; the parent's too.
     exposures_lost: AtomicU64,
+    /// Those of them that had no room or became too old.
+    exposures_unsent: AtomicU64,
+    /// Both of the parent, when it forked.
+    before: (u64, u64),
     /// Dropped records that a flush has reported.
     reported: AtomicU64,
 }
@@ -259,19 +283,38 @@ pub(crate) enum Refused {
 }
 
 impl Ledger {
+    /// For a forked child: nothing is counted yet, but it knows what its parent has lost.
+    pub(crate) fn inherit(&self) -> Self {
+        let (lost, unsent) = (self.exposures_lost(), self.exposures_unsent());
+        Self {
+            exposures_lost: lost.into(),
+            exposures_unsent: unsent.into(),
+            before: (lost, unsent),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn publish(&self, stats: &Stats, oldest_pending: Option<Moment>) {
-        let Dropped { queue_full: _, overflow, rejected, expired, closed } = stats.dropped;
-        let dropped = [overflow, rejected, expired, closed].map(|it| it.exposures);
-        let lost = dropped.iter().sum::<u64>() + stats.marks_evicted;
-        self.exposures_lost.store(lost, Ordering::Release);
+        let Dropped { queue_full: _, overflow, rejected, expired, closed, damaged: _ } = stats.dropped;
+        let unsent = overflow.exposures + expired.exposures;
+        let lost = unsent + rejected.exposures + closed.exposures + stats.marks_evicted;
+        self.exposures_lost.store(self.before.0 + lost, Ordering::Release);
+        self.exposures_unsent.store(self.before.1 + unsent, Ordering::Release);
         let mut counts = self.lock();
         counts.stats.clone_from(stats);
         counts.oldest_pending = oldest_pending;
     }
 
-    /// How many exposures the tracker has lost, plus how many marks it has forgotten.
+    /// How many exposures the tracker has lost, plus how many marks it has forgotten, in this process and before the
+    /// forks that led to it.
     pub(crate) fn exposures_lost(&self) -> u64 {
         self.exposures_lost.load(Ordering::Acquire)
+    }
+
+    /// How many exposures had no room or became too old, likewise: a context can hand them over again, unlike those
+    /// that the endpoint refuses.
+    pub(crate) fn exposures_unsent(&self) -> u64 {
+        self.exposures_unsent.load(Ordering::Acquire)
     }
 
     /// Counts a record that a caller begins to hand over.
@@ -293,9 +336,19 @@ impl Ledger {
         counters.0[class as usize].fetch_add(1, Ordering::Release);
     }
 
+    /// How many records were refused because the channel was full.
+    pub(crate) fn refused_full(&self) -> u64 {
+        self.refused_full.0.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
     /// How many of all dropped records no flush has reported yet; marks them as reported.
     pub(crate) fn take_unreported_drops(&self, dropped: u64) -> u64 {
         dropped.saturating_sub(self.reported.fetch_max(dropped, Ordering::Relaxed))
+    }
+
+    /// The same, without marking them.
+    pub(crate) fn unreported_drops(&self, dropped: u64) -> u64 {
+        dropped.saturating_sub(self.reported.load(Ordering::Relaxed))
     }
 
     /// The counts now. Offers are read last: a record whose outcome is counted was offered earlier.

@@ -1,12 +1,14 @@
 //! Lifecycle events: what the SDK tells the application about itself.
 
 use std::fmt;
+use std::time::Duration;
 
 use smol_str::SmolStr;
 
 use super::{Queued, ReleaseReason, TrackedEvent};
 use crate::config::{ConfigChanges, ConfigSnapshot};
 use crate::diagnostics::DiagnosticReason;
+use crate::error::ConfigCacheError;
 use crate::ports::{DeliveryFailure, Receipt};
 
 /// Something that happened in the SDK. Watched with [`Core::on`](crate::Core::on) or
@@ -32,6 +34,42 @@ pub enum LifecycleEvent {
         project_id: SmolStr,
         /// How many entities were added, removed and changed.
         changes: ConfigChanges,
+    },
+    /// The current config could not be confirmed for [`max_stale`](crate::SdkConfigBuilder::max_stale).
+    #[non_exhaustive]
+    ConfigStale {
+        /// The config's account.
+        account_id: SmolStr,
+        /// The config's project.
+        project_id: SmolStr,
+        /// Since it was last known to be current.
+        age: Duration,
+    },
+    /// A config that was stale has been confirmed to be current. One that replaces it is a
+    /// [`ConfigUpdated`](Self::ConfigUpdated).
+    #[non_exhaustive]
+    ConfigConfirmed {
+        /// The config's account.
+        account_id: SmolStr,
+        /// The config's project.
+        project_id: SmolStr,
+    },
+    /// The application's [check](crate::SdkConfigBuilder::accept_config) did not accept a config.
+    #[non_exhaustive]
+    ConfigNotAccepted {
+        /// The config's account.
+        account_id: SmolStr,
+        /// The config's project.
+        project_id: SmolStr,
+        /// What it would have changed.
+        changes: ConfigChanges,
+    },
+    /// The [config cache](crate::SdkConfigBuilder::config_cache) is not used, or could not be written. Announced
+    /// once until something else fails or a write succeeds.
+    #[non_exhaustive]
+    ConfigCacheFailed {
+        /// The cause.
+        error: ConfigCacheError,
     },
     /// A visitor's first exposure to an experience was accepted for delivery.
     #[non_exhaustive]
@@ -89,6 +127,13 @@ pub enum LifecycleEvent {
         /// close.
         left: usize,
     },
+    /// The outbox has failed or was late, so records are delivered from memory alone. Announced once until it takes
+    /// some again; [`Stats::outbox_missed`](crate::Stats::outbox_missed) counts all.
+    #[non_exhaustive]
+    OutboxFailed {
+        /// The number of records.
+        records: u64,
+    },
     /// A `diagnose_*` call did not resolve.
     #[non_exhaustive]
     Diagnostic {
@@ -107,6 +152,14 @@ pub enum LifecycleEventKind {
     Ready,
     /// `config.updated`.
     ConfigUpdated,
+    /// `config.stale`; the official SDKs do not have this and the next three.
+    ConfigStale,
+    /// `config.confirmed`.
+    ConfigConfirmed,
+    /// `config.not_accepted`.
+    ConfigNotAccepted,
+    /// `config.cache.failed`.
+    ConfigCacheFailed,
     /// `bucketing`.
     Bucketing,
     /// `conversion`.
@@ -117,6 +170,8 @@ pub enum LifecycleEventKind {
     DeliveryRefused,
     /// `datastore.queue.released`.
     DataStoreQueueReleased,
+    /// `outbox.failed`; the official SDKs have no such event.
+    OutboxFailed,
     /// `diagnostic`.
     Diagnostic,
 }
@@ -132,11 +187,16 @@ impl LifecycleEvent {
         match self {
             Self::Ready { .. } => LifecycleEventKind::Ready,
             Self::ConfigUpdated { .. } => LifecycleEventKind::ConfigUpdated,
+            Self::ConfigStale { .. } => LifecycleEventKind::ConfigStale,
+            Self::ConfigConfirmed { .. } => LifecycleEventKind::ConfigConfirmed,
+            Self::ConfigNotAccepted { .. } => LifecycleEventKind::ConfigNotAccepted,
+            Self::ConfigCacheFailed { .. } => LifecycleEventKind::ConfigCacheFailed,
             Self::Bucketing { .. } => LifecycleEventKind::Bucketing,
             Self::Conversion { .. } => LifecycleEventKind::Conversion,
             Self::ApiQueueReleased { .. } => LifecycleEventKind::ApiQueueReleased,
             Self::DeliveryRefused { .. } => LifecycleEventKind::DeliveryRefused,
             Self::DataStoreQueueReleased { .. } => LifecycleEventKind::DataStoreQueueReleased,
+            Self::OutboxFailed { .. } => LifecycleEventKind::OutboxFailed,
             Self::Diagnostic { .. } => LifecycleEventKind::Diagnostic,
         }
     }
@@ -149,6 +209,29 @@ impl LifecycleEvent {
         Self::ConfigUpdated {
             account_id: snapshot.account_id().into(),
             project_id: snapshot.project_id().into(),
+            changes,
+        }
+    }
+
+    pub(crate) fn config_stale(config: &ConfigSnapshot, age: Duration) -> Self {
+        Self::ConfigStale {
+            account_id: config.account_id().into(),
+            project_id: config.project_id().into(),
+            age,
+        }
+    }
+
+    pub(crate) fn config_confirmed(config: &ConfigSnapshot) -> Self {
+        Self::ConfigConfirmed {
+            account_id: config.account_id().into(),
+            project_id: config.project_id().into(),
+        }
+    }
+
+    pub(crate) fn config_not_accepted(config: &ConfigSnapshot, changes: ConfigChanges) -> Self {
+        Self::ConfigNotAccepted {
+            account_id: config.account_id().into(),
+            project_id: config.project_id().into(),
             changes,
         }
     }
@@ -197,11 +280,16 @@ impl LifecycleEventKind {
         match self {
             Self::Ready => "ready",
             Self::ConfigUpdated => "config.updated",
+            Self::ConfigStale => "config.stale",
+            Self::ConfigConfirmed => "config.confirmed",
+            Self::ConfigNotAccepted => "config.not_accepted",
+            Self::ConfigCacheFailed => "config.cache.failed",
             Self::Bucketing => "bucketing",
             Self::Conversion => "conversion",
             Self::ApiQueueReleased => "api.queue.released",
             Self::DeliveryRefused => "api.queue.refused",
             Self::DataStoreQueueReleased => "datastore.queue.released",
+            Self::OutboxFailed => "outbox.failed",
             Self::Diagnostic => "diagnostic",
         }
     }

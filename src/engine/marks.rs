@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::moment::Moment;
 /// A bounded set of marks. A mark follows its record: it is set when the record is accepted, and released
 /// when the record is dropped, so that the caller can record it again.
 pub(crate) struct Marks {
-    seen: HashSet<Mark>,
+    seen: Seen,
     /// The subset whose records were delivered and which the data store has too.
     stored: HashSet<Mark>,
-    order: VecDeque<(Mark, Moment)>,
+    order: Order,
     /// How many marks have left `order`, which is the number of its first entry.
     passed: u64,
     /// Released marks that still have entries in `order`, and how many entries.
@@ -27,8 +27,25 @@ pub(crate) struct Marks {
 
 /// A 128-bit keyed hash of a mark's strings: a pair of different ones collides with a probability of 2^-128.
 /// A mark costs about 71 bytes, or 88 with a data store, however long its strings are.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark(u128);
+
+/// The marks that are set, in parts that grow one by one: growing moves a whole table, and a turn of a pump has no
+/// time for that.
+struct Seen(Vec<HashSet<Mark, BuildHasherDefault<Keyed>>>);
+
+/// Marks in the order in which they were set, in pieces, for the same reason.
+#[derive(Default)]
+struct Order {
+    pieces: VecDeque<Vec<(Mark, Moment)>>,
+    /// How many of the first piece have been taken.
+    taken: usize,
+    len: usize,
+}
+
+/// A mark is a keyed hash already.
+#[derive(Default)]
+struct Keyed(u64);
 
 /// What a mark is about, so that a goal and an experience with the same id stay distinct.
 #[derive(Clone, Copy, Hash)]
@@ -37,12 +54,111 @@ pub(crate) enum MarkKind {
     Conversion,
 }
 
+/// Strings up to this many bytes are hashed in one piece.
+const TOGETHER: usize = 64;
+
+/// A mark's strings in one piece, which is hashed in half the steps; `None` if they are too long. Different strings
+/// give different bytes.
+fn together<'r>(
+    room: &'r mut [u8; TOGETHER],
+    kind: MarkKind,
+    visitor_id: &str,
+    entity_id: &str,
+) -> Option<&'r [u8]> {
+    let length = u8::try_from(visitor_id.len()).ok()?;
+    let (middle, end) = (2 + visitor_id.len(), 2 + visitor_id.len() + entity_id.len());
+    room.get_mut(middle..end)?.copy_from_slice(entity_id.as_bytes());
+    room[2..middle].copy_from_slice(visitor_id.as_bytes());
+    (room[0], room[1]) = (kind as u8, length);
+    Some(&room[..end])
+}
+
+impl Hash for Mark {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0 as u64);
+    }
+}
+
+impl Hasher for Keyed {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self((0..Self::PARTS).map(|_| HashSet::default()).collect())
+    }
+}
+
+impl Seen {
+    const PARTS: usize = 256;
+
+    fn contains(&self, mark: &Mark) -> bool {
+        self.0[Self::part(mark)].contains(mark)
+    }
+
+    fn insert(&mut self, mark: Mark) {
+        self.0[Self::part(&mark)].insert(mark);
+    }
+
+    fn remove(&mut self, mark: &Mark) -> bool {
+        self.0[Self::part(mark)].remove(mark)
+    }
+
+    /// By other bits than the tables use.
+    const fn part(Mark(mark): &Mark) -> usize {
+        (*mark >> 64) as usize % Self::PARTS
+    }
+}
+
+impl Order {
+    const PIECE: usize = 1_024;
+
+    fn push_back(&mut self, entry: (Mark, Moment)) {
+        match self.pieces.back_mut() {
+            Some(last) if last.len() < Self::PIECE => last.push(entry),
+            _ => self.pieces.push_back(vec![entry]),
+        }
+        self.len += 1;
+    }
+
+    fn front(&self) -> Option<&(Mark, Moment)> {
+        self.pieces.front()?.get(self.taken)
+    }
+
+    fn pop_front(&mut self) -> Option<(Mark, Moment)> {
+        let front = *self.front()?;
+        self.taken += 1;
+        self.len -= 1;
+        if self.pieces.front().is_some_and(|first| first.len() == self.taken) {
+            self.pieces.pop_front();
+            self.taken = 0;
+        }
+        Some(front)
+    }
+
+    const fn len(&self) -> usize {
+        self.len
+    }
+}
+
 impl Marks {
     pub(crate) fn new(capacity: NonZeroUsize, ttl: Option<Duration>) -> Self {
         Self {
-            seen: HashSet::new(),
+            seen: Seen::default(),
             stored: HashSet::new(),
-            order: VecDeque::new(),
+            order: Order::default(),
             passed: 0,
             released: HashMap::new(),
             capacity,
@@ -53,7 +169,16 @@ impl Marks {
     }
 
     pub(crate) fn mark(&self, kind: MarkKind, visitor_id: &str, entity_id: &str) -> Mark {
-        let [high, low] = self.halves.each_ref().map(|half| half.hash_one((kind, visitor_id, entity_id)));
+        let mut room = [0; TOGETHER];
+        let together = together(&mut room, kind, visitor_id, entity_id);
+        let [high, low] = self.halves.each_ref().map(|half| match together {
+            Some(bytes) => {
+                let mut hasher = half.build_hasher();
+                hasher.write(bytes);
+                hasher.finish()
+            }
+            None => half.hash_one((kind, visitor_id, entity_id)),
+        });
         Mark((u128::from(high) << 64) | u128::from(low))
     }
 
@@ -64,6 +189,11 @@ impl Marks {
                 self.forget_oldest();
             }
         }
+        self.seen.contains(&mark)
+    }
+
+    /// Whether a mark is set; one that has expired may still be.
+    pub(crate) fn is_set(&self, mark: Mark) -> bool {
         self.seen.contains(&mark)
     }
 
@@ -169,6 +299,24 @@ mod tests {
     }
 
     #[test]
+    fn different_records_have_different_marks_short_or_long() {
+        let marks = Marks::new(NonZeroUsize::MIN, None);
+        let all = || {
+            (0..TOGETHER + 9).flat_map(|length| {
+                let text = "v".repeat(length);
+                let at_every_place = |at| [MarkKind::Exposure, MarkKind::Conversion].map(|kind| (kind, at));
+                let split: Vec<_> = (0..=length).flat_map(at_every_place).collect();
+                split
+                    .into_iter()
+                    .map(|(kind, at)| marks.mark(kind, &text[..at], &text[at..]))
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(all().collect::<HashSet<_>>().len(), all().count());
+        assert!(all().eq(all()));
+    }
+
+    #[test]
     fn marks_left_to_the_store_are_bounded_too() {
         let mut marks = Marks::new(NonZeroUsize::new(1).unwrap(), None);
         let now = Moment::default();
@@ -183,7 +331,7 @@ mod tests {
         assert!(marks.take_from_store(second) && !marks.take_from_store(second));
         marks.leave_to_store(second);
         marks.release(second, u64::MAX);
-        assert!(marks.stored.is_empty() && marks.seen.is_empty());
+        assert!(marks.stored.is_empty() && marks.seen.0.iter().all(HashSet::is_empty));
     }
 
     #[test]

@@ -15,32 +15,40 @@ mod payload;
 mod previews;
 mod question;
 mod refresher;
+mod saved;
 #[cfg(test)]
 pub(crate) mod served;
 mod store;
 mod tracker;
 
+pub use delivery::{CutLimit, Dispatch, Failure, Parcel};
 pub use event::{GoalDataKey, GoalValue, ReleaseReason, UnknownGoalDataKey};
 pub use flush::FlushReport;
+pub use jitter::Jitter;
 pub use ledger::{BreakerState, ByClass, ConfigOrigin, DeliveryError, Dropped, PendingPlaces, Stats};
 pub use lifecycle::{LifecycleEvent, LifecycleEventKind, VisitorId};
+pub use moment::Moment;
 pub use refresher::RefreshOutcome;
 
 pub(crate) use backlog::{Backlog, Claim, Queued};
 pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};
 pub(crate) use flush::FlushRequest;
-pub(crate) use jitter::Jitter;
 pub(crate) use keys::{bucketing_key, goal_key, state_key};
 pub(crate) use ledger::{Ledger, Refused};
 pub(crate) use marks::{Mark, MarkKind, Marks};
-pub(crate) use moment::Moment;
-pub(crate) use payload::{Envelope, is_report_key};
+pub(crate) use payload::{BodyWriter, Envelope, is_report_key};
 pub(crate) use previews::{Previewed, Previews};
 pub(crate) use question::{Pending, Reply, Unanswered, question, wake};
-pub(crate) use refresher::{FetchedConfig, RefreshEffect, RefreshEvent, RefreshKind, Refreshed, Refresher};
+pub(crate) use refresher::{
+    CachedConfig, FetchedConfig, InPlace, RefreshEffect, RefreshEvent, RefreshKind, RefreshSettings,
+    Refreshed, Refresher, Role, Seen, Standby,
+};
 pub(crate) use store::{
     Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, Stored,
 };
-pub(crate) use tracker::{Delivery, Effect, Effects, Outcome, Record, Tracker, TrackerSettings, Verdict};
+pub(crate) use tracker::{
+    BatchId, Delivery, Effect, Effects, Left, OutboxRequests, Outcome, Record, Recovered, Saved, Tracker,
+    TrackerSettings, Verdict,
+};
 #[cfg(test)]
 pub(crate) use tracker::{mark_key, tests};

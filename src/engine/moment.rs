@@ -5,16 +5,19 @@ use std::time::Duration;
 
 /// A moment, as the time since an origin chosen by the driver. Sums that overflow become the last moment,
 /// which never arrives; nothing precedes the origin.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(Duration);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(Duration);
 
 impl Moment {
     /// The moment this long after the origin.
-    pub(crate) const fn after_origin(elapsed: Duration) -> Self {
+    #[must_use]
+    pub const fn after_origin(elapsed: Duration) -> Self {
         Self(elapsed)
     }
 
-    pub(crate) const fn since_origin(self) -> Duration {
+    /// The time since the origin.
+    #[must_use]
+    pub const fn since_origin(self) -> Duration {
         self.0
     }
 

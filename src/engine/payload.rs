@@ -1,9 +1,10 @@
 //! Records in the tracking endpoint's format: one JSON envelope, grouped by visitor.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde::Serialize;
-use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -38,30 +39,28 @@ pub(crate) struct Envelope {
     pub(crate) enrich_data: bool,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EnvelopeWire<'a> {
-    account_id: &'a str,
-    project_id: &'a str,
-    enrich_data: bool,
-    source: &'static str,
-    visitors: Vec<VisitorWire<'a>>,
+/// A request body in the making, which may be written a few records at a time. First the records are grouped by
+/// visitor, in order of appearance; then they are written.
+pub(crate) struct BodyWriter {
+    text: Vec<u8>,
+    left_out: u64,
+    /// Visitors by id.
+    places: HashMap<SmolStr, usize>,
+    visitors: Vec<Visitor>,
+    /// For each grouped record the next one of its visitor, if there is one.
+    next: Vec<Option<usize>>,
+    /// The visitor being written, and its next record.
+    at: (usize, Option<usize>),
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct VisitorWire<'a> {
-    visitor_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    segments: Option<SegmentsWire>,
-    events: EventsWire<'a>,
+/// A visitor's first and last records.
+struct Visitor {
+    first: usize,
+    last: usize,
 }
 
 /// A visitor's segments, report keys only.
 struct SegmentsWire(Vec<(&'static str, Value)>);
-
-/// A visitor's records, each as one or two events.
-struct EventsWire<'a>(Vec<&'a TrackedEvent>);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,28 +99,123 @@ impl Envelope {
     /// The request body of a batch, and how many segment values were left out of it. A visitor's segments are
     /// those of its first record.
     pub(crate) fn body(&self, records: &[Queued]) -> (Vec<u8>, u64) {
-        let mut left_out = 0;
-        let mut places: HashMap<&str, usize> = HashMap::with_capacity(records.len());
-        let mut visitors: Vec<VisitorWire<'_>> = Vec::new();
-        for Queued { event, .. } in records {
-            let visitor_id = event.visitor_id().as_str();
-            let place = *places.entry(visitor_id).or_insert_with(|| {
-                let (segments, refused) = sendable_segments(event.segments());
-                left_out += refused;
-                visitors.push(VisitorWire { visitor_id, segments, events: EventsWire(Vec::new()) });
-                visitors.len() - 1
-            });
-            visitors[place].events.0.push(event);
+        let mut writer = self.writer(records.len());
+        while !writer.write(records, usize::MAX) {}
+        writer.finish()
+    }
+
+    /// Begins the request body of a batch of this many records.
+    pub(crate) fn writer(&self, records: usize) -> BodyWriter {
+        let mut text = Vec::new();
+        text.extend_from_slice(b"{\"accountId\":");
+        put(&mut text, &self.account_id);
+        text.extend_from_slice(b",\"projectId\":");
+        put(&mut text, &self.project_id);
+        text.extend_from_slice(b",\"enrichData\":");
+        put(&mut text, &self.enrich_data);
+        text.extend_from_slice(b",\"source\":");
+        put(&mut text, SOURCE);
+        text.extend_from_slice(b",\"visitors\":[");
+        BodyWriter {
+            text,
+            left_out: 0,
+            places: HashMap::with_capacity(records),
+            visitors: Vec::new(),
+            next: Vec::with_capacity(records),
+            at: (0, None),
         }
-        let envelope = EnvelopeWire {
-            account_id: &self.account_id,
-            project_id: &self.project_id,
-            enrich_data: self.enrich_data,
-            source: SOURCE,
-            visitors,
+    }
+}
+
+/// Strings, finite numbers and string keys, into memory: serialization cannot fail.
+fn put(text: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let _ = serde_json::to_writer(text, value);
+}
+
+impl BodyWriter {
+    /// Handles at most this many records, which are the same in every call; returns whether all are written.
+    pub(crate) fn write(&mut self, records: &[Queued], most: usize) -> bool {
+        for _ in 0..most {
+            if let Some(Queued { event, .. }) = records.get(self.next.len()) {
+                self.group(event);
+            } else if !self.write_next(records) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The body, and how many segment values were left out of it.
+    pub(crate) fn finish(mut self) -> (Vec<u8>, u64) {
+        self.text.extend_from_slice(b"]}");
+        (self.text, self.left_out)
+    }
+
+    fn group(&mut self, event: &TrackedEvent) {
+        let record = self.next.len();
+        self.next.push(None);
+        match self.places.entry(event.visitor_id().clone()) {
+            Entry::Occupied(place) => {
+                let visitor = &mut self.visitors[*place.get()];
+                self.next[visitor.last] = Some(record);
+                visitor.last = record;
+            }
+            Entry::Vacant(place) => {
+                place.insert(self.visitors.len());
+                self.visitors.push(Visitor { first: record, last: record });
+            }
+        }
+    }
+
+    /// Writes one record; returns whether there was one.
+    fn write_next(&mut self, records: &[Queued]) -> bool {
+        let (place, record) = self.at;
+        let Some(visitor) = self.visitors.get(place) else { return false };
+        let (first, record) = (record.is_none(), record.unwrap_or(visitor.first));
+        let event = &records[record].event;
+        if first {
+            let (segments, refused) = sendable_segments(event.segments());
+            self.left_out += refused;
+            self.text.extend_from_slice(if place > 0 { b",{\"visitorId\":" } else { b"{\"visitorId\":" });
+            put(&mut self.text, event.visitor_id());
+            if let Some(segments) = &segments {
+                self.text.extend_from_slice(b",\"segments\":");
+                put(&mut self.text, segments);
+            }
+            self.text.extend_from_slice(b",\"events\":[");
+        }
+        self.write_events(event);
+        self.at = match self.next[record] {
+            Some(next) => (place, Some(next)),
+            None => {
+                self.text.extend_from_slice(b"]}");
+                (place + 1, None)
+            }
         };
-        // Strings, finite numbers and string keys: serialization cannot fail.
-        (serde_json::to_vec(&envelope).unwrap_or_default(), left_out)
+        true
+    }
+
+    /// Writes a record, as one or two events.
+    fn write_events(&mut self, event: &TrackedEvent) {
+        let text = &mut self.text;
+        let comma = |text: &mut Vec<u8>| {
+            if text.last() != Some(&b'[') {
+                text.push(b',');
+            }
+        };
+        match event {
+            TrackedEvent::Exposure(Exposure { experience_id, variation_id, .. }) => {
+                comma(text);
+                let data = BucketingWire { experience_id, variation_id };
+                put(text, &EventWire { event_type: "bucketing", data });
+            }
+            TrackedEvent::Conversion(conversion) => {
+                for data in conversion_events(conversion) {
+                    comma(text);
+                    put(text, &EventWire { event_type: "conversion", data });
+                }
+            }
+        }
     }
 }
 
@@ -153,26 +247,6 @@ fn sendable_segments(segments: &Attributes) -> (Option<SegmentsWire>, u64) {
 impl Serialize for SegmentsWire {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
-    }
-}
-
-impl Serialize for EventsWire<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut events = serializer.serialize_seq(None)?;
-        for event in &self.0 {
-            match event {
-                TrackedEvent::Exposure(Exposure { experience_id, variation_id, .. }) => {
-                    let data = BucketingWire { experience_id, variation_id };
-                    events.serialize_element(&EventWire { event_type: "bucketing", data })?;
-                }
-                TrackedEvent::Conversion(conversion) => {
-                    for data in conversion_events(conversion) {
-                        events.serialize_element(&EventWire { event_type: "conversion", data })?;
-                    }
-                }
-            }
-        }
-        events.end()
     }
 }
 

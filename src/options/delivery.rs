@@ -35,6 +35,7 @@ pub struct DeliveryConfig {
     pub(crate) backoff: Duration,
     pub(crate) backoff_ceiling: Duration,
     pub(crate) breaker_threshold: u32,
+    pub(crate) first_timeout: Option<Duration>,
 }
 
 /// What happens to a record when the queue is full.
@@ -100,6 +101,7 @@ impl DeliveryConfig {
             backoff: Self::DEFAULT_BACKOFF,
             backoff_ceiling: Self::DEFAULT_BACKOFF_CEILING,
             breaker_threshold: Self::DEFAULT_BREAKER_THRESHOLD,
+            first_timeout: None,
         })
     }
 }
@@ -205,6 +207,17 @@ impl DeliveryConfigBuilder {
         self
     }
 
+    /// Limit on the first attempt to deliver a record. Each further attempt, and each after a failure of another request,
+    /// may take twice as long as the one before, up to
+    /// [`total_timeout`](crate::config::TransportConfigBuilder::total_timeout): a request that hangs leaves time for
+    /// another one, and an endpoint that is merely slow gets the time that it needs, but may receive again what it was
+    /// about to answer (counted as `fate_unknown`). More than zero. Default none, so each attempt may take
+    /// `total_timeout`; 2 s under [`SdkConfig::server`](crate::SdkConfig::server).
+    pub const fn first_timeout(mut self, limit: Duration) -> Self {
+        self.0.first_timeout = Some(limit);
+        self
+    }
+
     /// Checks the values.
     ///
     /// # Errors
@@ -226,6 +239,7 @@ impl DeliveryConfigBuilder {
             ("delivery.backoff", !config.backoff.is_zero(), "more than zero"),
             ("delivery.backoff_ceiling", config.backoff_ceiling >= config.backoff, "at least the backoff"),
             ("delivery.breaker_threshold", config.breaker_threshold > 0, "at least 1"),
+            ("delivery.first_timeout", config.first_timeout != Some(Duration::ZERO), "more than zero"),
         ];
         let counts =
             counts.into_iter().map(|(field, count, range, text)| (field, range.contains(&count), text));

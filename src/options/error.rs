@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 /// A configuration value was rejected. Never shows the value itself, except for a file path.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("{field}: {reason}")]
 pub struct InvalidOption {
     field: &'static str,
@@ -18,19 +18,22 @@ pub struct InvalidOption {
 #[non_exhaustive]
 pub enum InvalidReason {
     /// Neither an SDK key nor direct data was given.
-    #[error("exactly one of an SDK key or direct data is required, none was given")]
+    #[error("an SDK key or direct data is required, none was given")]
     NoSource,
-    /// More than one source was given.
-    #[error("exactly one of an SDK key or direct data is required, several were given")]
+    /// Direct data was given more than once.
+    #[error("direct data may be given once, it was given more often")]
     SeveralSources,
+    /// An SDK key was given, whose config an offline core cannot fetch.
+    #[error("must be direct data, because an offline core fetches nothing")]
+    Offline,
     /// The text is empty or blank.
     #[error("must not be empty")]
     Empty,
     /// The text contains a character that is invalid where it would be sent.
     #[error("contains an invalid character")]
     IllegalCharacter,
-    /// The URL does not parse, or has no host.
-    #[error("is not an absolute URL with a host")]
+    /// The URL does not parse, has no host, or a port outside 1 to 65535.
+    #[error("is not an absolute URL with a host and, if any, a port from 1 to 65535")]
     NotAUrl,
     /// The URL is not `https`.
     #[error(
@@ -49,6 +52,9 @@ pub enum InvalidReason {
     /// The header is one that the SDK sets itself.
     #[error("names a header that the SDK sets itself")]
     ReservedHeader,
+    /// The path does not end in the name of a file.
+    #[error("must be the path of a file")]
+    NotAFile,
     /// The config file could not be read.
     #[error("{} could not be read ({kind})", path.display())]
     UnreadableFile {

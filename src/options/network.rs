@@ -1,13 +1,16 @@
 //! How the config CDN and the metrics endpoint are reached.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::proxy::Proxy;
+use super::environment::variable;
+use super::proxy::{ChosenProxy, Proxy, has_usable_port, of_environment};
 use super::{InvalidOption, InvalidReason, Secret};
 
 /// Network settings for the built-in client and any other that uses [`http`](crate::http), validated when built. Its
@@ -22,28 +25,52 @@ use super::{InvalidOption, InvalidReason, Secret};
 /// assert_eq!(refused.unwrap_err().field(), "transport.config_base_url");
 /// # Ok::<(), convert_sdk::InvalidOption>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TransportConfig {
     pub(crate) config_base_url: Box<str>,
     pub(crate) track_base_url: Box<str>,
     pub(crate) connect_timeout: Duration,
     pub(crate) total_timeout: Duration,
-    pub(crate) auth_secret: Option<Secret>,
+    pub(crate) auth_secret: Option<AuthSecret>,
     pub(crate) headers: Vec<(HeaderName, Secret)>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) root_certificates: Vec<CertificateDer<'static>>,
     pub(crate) max_response_bytes: u64,
     pub(crate) http_on_loopback: bool,
+    pub(crate) batch_ids: bool,
+}
+
+/// The bearer secret, or what tells it.
+#[derive(Clone)]
+pub(crate) enum AuthSecret {
+    Fixed(Secret),
+    Told(Arc<dyn Fn() -> Option<String> + Send + Sync>),
+}
+
+impl AuthSecret {
+    /// The secret to send now. What is told cannot be checked before: a client refuses an illegal character.
+    pub(crate) fn current(&self) -> Option<Secret> {
+        match self {
+            Self::Fixed(secret) => Some(secret.clone()),
+            Self::Told(tell) => tell().filter(|secret| !secret.trim().is_empty()).map(Secret::new),
+        }
+    }
+}
+
+impl fmt::Debug for AuthSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Builds a [`TransportConfig`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use]
 pub struct TransportConfigBuilder {
     /// The values that need no conversion; the three below are empty in it.
     plain: TransportConfig,
     headers: Vec<(String, Secret)>,
-    proxy: Option<Secret>,
+    proxy: Option<ChosenProxy>,
     root_certificates: Vec<Vec<u8>>,
 }
 
@@ -75,6 +102,11 @@ impl TransportConfig {
         }
     }
 
+    /// Whether events go to Convert itself.
+    pub(crate) fn delivers_to_convert(&self) -> bool {
+        &*self.track_base_url == Self::DEFAULT_TRACK_BASE_URL
+    }
+
     /// See [`connect_timeout`](TransportConfigBuilder::connect_timeout).
     #[must_use]
     pub const fn connect_timeout(&self) -> Duration {
@@ -99,6 +131,13 @@ impl TransportConfig {
         self.proxy.as_ref().map(Proxy::url)
     }
 
+    /// Whether a host of one of the endpoints is to be reached without the proxy; see
+    /// [`proxy_from_env`](TransportConfigBuilder::proxy_from_env).
+    #[must_use]
+    pub fn bypasses_proxy(&self, host: &str) -> bool {
+        self.proxy.as_ref().is_none_or(|proxy| proxy.is_bypassed_by(host))
+    }
+
     /// The certificates to trust in addition to Mozilla's roots, as DER.
     pub fn root_certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.root_certificates.iter().map(|certificate| certificate.as_ref())
@@ -109,6 +148,30 @@ impl TransportConfig {
     #[must_use]
     pub const fn allows_http_on_loopback(&self) -> bool {
         self.http_on_loopback
+    }
+}
+
+impl fmt::Debug for TransportConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportConfig")
+            .field("config_base_url", &self.config_base_url)
+            .field("track_base_url", &self.track_base_url)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("total_timeout", &self.total_timeout)
+            .field("auth_secret", &self.auth_secret)
+            .field("headers", &self.headers)
+            .field("proxy", &self.proxy)
+            .field("root_certificates", &self.root_certificates.len())
+            .field("max_response_bytes", &self.max_response_bytes)
+            .field("http_on_loopback", &self.http_on_loopback)
+            .field("batch_ids", &self.batch_ids)
+            .finish()
+    }
+}
+
+impl fmt::Debug for TransportConfigBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportConfigBuilder").field("plain", &self.plain).finish_non_exhaustive()
     }
 }
 
@@ -125,6 +188,7 @@ impl Default for TransportConfig {
             root_certificates: Vec::new(),
             max_response_bytes: Self::DEFAULT_MAX_RESPONSE_BYTES,
             http_on_loopback: false,
+            batch_ids: false,
         }
     }
 }
@@ -153,8 +217,8 @@ impl TransportConfigBuilder {
 
     /// Limit on a whole request, from name resolution to the last byte; more than zero. Default 10 s.
     ///
-    /// A hanging request can use up most of a flush or a [`shutdown`](crate::Core::shutdown) with a
-    /// shorter timeout; where yours is short, set this to at most half of it.
+    /// A request that hangs can use up a flush or a [`shutdown`](crate::Core::shutdown) with a shorter timeout, unless
+    /// [`first_timeout`](crate::delivery::DeliveryConfigBuilder::first_timeout) ends it sooner.
     pub const fn total_timeout(mut self, timeout: Duration) -> Self {
         self.plain.total_timeout = timeout;
         self
@@ -163,21 +227,52 @@ impl TransportConfigBuilder {
     /// Sent as `Authorization: Bearer …` with config fetches only, never with tracking.
     /// Default none.
     pub fn auth_secret(mut self, secret: impl Into<Box<str>>) -> Self {
-        self.plain.auth_secret = Some(Secret::new(secret));
+        self.plain.auth_secret = Some(AuthSecret::Fixed(Secret::new(secret)));
+        self
+    }
+
+    /// Like [`auth_secret`](Self::auth_secret), with a secret that changes while the program runs: `tell` is called for
+    /// each config fetch, by the thread that fetches, and so can read a file. With `None` or an empty secret the header
+    /// is left out; one that no header can hold fails the fetch
+    /// ([`InvalidRequest`](crate::ports::TransportError::InvalidRequest)). The last of the two calls counts.
+    ///
+    /// ```
+    /// use convert_sdk::config::TransportConfig;
+    ///
+    /// let read = || Some(std::fs::read_to_string("/run/secrets/convert").ok()?.trim().to_owned());
+    /// let network = TransportConfig::builder().auth_secret_with(read).build()?;
+    /// # Ok::<(), convert_sdk::InvalidOption>(())
+    /// ```
+    pub fn auth_secret_with(mut self, tell: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.plain.auth_secret = Some(AuthSecret::Told(Arc::new(tell)));
         self
     }
 
     /// Adds a header to config fetches only (as in the official Python SDK). `Authorization`, `User-Agent`, `Accept`,
     /// `If-None-Match`, `Host` and connection headers are rejected.
+    ///
+    /// Deliveries have none: the metrics endpoint reads no other header, and a secret meant for the config's host would
+    /// go to another one. A relay of your own that needs one takes an [`EventSink`](crate::ports::EventSink) of your
+    /// own, for which [`http::delivery_request`](crate::http::delivery_request) has the rest.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Box<str>>) -> Self {
         self.headers.push((name.into(), Secret::new(value)));
         self
     }
 
     /// An HTTP proxy (`http://[user:password@]host:port`) for both endpoints. Default none: the
-    /// environment's proxy variables are not read.
+    /// environment's proxy variables are read only by [`proxy_from_env`](Self::proxy_from_env).
     pub fn proxy(mut self, url: impl Into<Box<str>>) -> Self {
-        self.proxy = Some(Secret::new(url));
+        self.proxy = Some(ChosenProxy::new(Secret::new(url)));
+        self
+    }
+
+    /// The proxy that the variables of the process name, read by this call: the first of `HTTPS_PROXY`, `https_proxy`,
+    /// `ALL_PROXY` and `all_proxy` that is not empty. Without one, the setting stays as it was.
+    ///
+    /// Hosts in `NO_PROXY`, or else `no_proxy`, are reached directly: names separated by commas, each of which includes
+    /// its subdomains (with or without a leading `.` or `*.`), addresses, or `*` for all.
+    pub fn proxy_from_env(mut self) -> Self {
+        self.proxy = of_environment(variable).or(self.proxy);
         self
     }
 
@@ -204,6 +299,23 @@ impl TransportConfigBuilder {
         self
     }
 
+    /// Gives each batch of events an id, the header `convert-batch-id` over HTTP, for an endpoint that takes a batch once
+    /// for each id: `convert-relay`, or a sink of your own ([`EventBatch::id`](crate::ports::EventBatch::id)). Default
+    /// off: Convert's own servers do not know the header, and a browser would ask them first whether it may send it.
+    ///
+    /// A batch that the endpoint may have taken, because no response came or the status was 5xx, is then sent again
+    /// as it was until the endpoint has taken it or refused what is in it. It is not made smaller to find the events that
+    /// make the endpoint fail, counts towards the limits on waiting records but is not evicted, and expires together with
+    /// its newest event: leave room for more than [`lanes`](crate::delivery::DeliveryConfigBuilder::lanes) full requests.
+    ///
+    /// Ids begin with 128 random bits of the process, which a forked child draws anew; **two copies of one snapshot** of a
+    /// machine or process that has already recorded would use the same ids. Under WebAssembly the bits must come from
+    /// [`HostClock::entropy`](crate::pump::HostClock::entropy), without which there are no ids.
+    pub const fn batch_ids(mut self, send: bool) -> Self {
+        self.plain.batch_ids = send;
+        self
+    }
+
     /// Validates every value.
     ///
     /// # Errors
@@ -222,23 +334,24 @@ impl TransportConfigBuilder {
             root_certificates: _,
             max_response_bytes,
             http_on_loopback,
+            batch_ids,
         } = plain;
         check_base_url("transport.config_base_url", &config_base_url, http_on_loopback)?;
         let resolved = track_base_url.replace(PROJECT_PLACEHOLDER, "0");
         check_base_url("transport.track_base_url", &resolved, http_on_loopback)?;
         check_positive("transport.connect_timeout", connect_timeout)?;
         check_positive("transport.total_timeout", total_timeout)?;
-        if let Some(secret) = &auth_secret {
+        if let Some(AuthSecret::Fixed(secret)) = &auth_secret {
             check_header_value("transport.auth_secret", secret)?;
         }
         if max_response_bytes < 1024 {
             return Err(out_of_range("transport.max_response_bytes", "at least 1024"));
         }
         let refused = || InvalidOption::new("transport.proxy", InvalidReason::NotAUrl);
-        let proxy = proxy.map(|url| Proxy::new(&url).ok_or_else(refused)).transpose()?;
+        let proxy = proxy.map(|chosen| Proxy::new(chosen).ok_or_else(refused)).transpose()?;
         Ok(TransportConfig {
-            config_base_url: config_base_url.trim_end_matches('/').into(),
-            track_base_url: track_base_url.trim_end_matches('/').into(),
+            config_base_url: normalized(&config_base_url),
+            track_base_url: normalized(&track_base_url),
             connect_timeout: connect_timeout.min(LONGEST_TIMEOUT),
             total_timeout: total_timeout.min(LONGEST_TIMEOUT),
             auth_secret,
@@ -247,6 +360,7 @@ impl TransportConfigBuilder {
             root_certificates: read_certificates(&root_certificates)?,
             max_response_bytes,
             http_on_loopback,
+            batch_ids,
         })
     }
 }
@@ -265,7 +379,7 @@ fn check_base_url(field: &'static str, url: &str, http_on_loopback: bool) -> Res
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return refuse(InvalidReason::NotAUrl);
     };
-    if authority.host().is_empty() {
+    if authority.host().is_empty() || !has_usable_port(authority) {
         return refuse(InvalidReason::NotAUrl);
     }
     if uri.query().is_some() || url.contains('#') || authority.as_str().contains('@') {
@@ -275,6 +389,15 @@ fn check_base_url(field: &'static str, url: &str, http_on_loopback: bool) -> Res
         "https" => Ok(()),
         "http" if http_on_loopback && is_loopback(authority.host()) => Ok(()),
         _ => refuse(InvalidReason::NotHttps),
+    }
+}
+
+/// With the scheme in lower case, and without a slash at the end.
+fn normalized(url: &str) -> Box<str> {
+    let url = url.trim_end_matches('/');
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()).into(),
+        None => url.into(),
     }
 }
 

@@ -64,6 +64,10 @@ impl RefreshConfig {
         self.jitter
     }
 
+    pub(crate) const fn backoff_ceiling(&self) -> Duration {
+        self.backoff_ceiling
+    }
+
     /// The wait after `failures` consecutive failures, without jitter: the interval, multiplied by the factor once
     /// per failure, up to the ceiling.
     pub(crate) fn wait_after(&self, failures: u32) -> Duration {

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DeliveryConfig, InvalidOption, InvalidReason, RefreshConfig, Secret, TransportConfig};
+use super::{DeliveryConfig, InvalidOption, InvalidReason, RefreshConfig, Secret, TransportConfig, Upkeep};
 use crate::config::{BucketOrder, CompileOptions};
 #[cfg(feature = "async")]
 use crate::ports::AsyncDataStore;
-use crate::ports::DataStore;
+use crate::ports::{DataStore, Outbox};
 
 /// The configuration of one SDK instance: where the config comes from, and how everything else behaves. Built by
 /// [`SdkConfig::builder`] or [`SdkConfig::server`]; cheap to clone; its `Debug` output contains no secrets.
@@ -32,11 +32,13 @@ use crate::ports::DataStore;
 pub struct SdkConfig {
     pub(crate) origin: Origin,
     pub(crate) tuning: Tuning,
+    pub(crate) upkeep: Upkeep,
     pub(crate) transport: TransportConfig,
     pub(crate) data_store: Option<Arc<dyn DataStore>>,
     /// The same store, if it is asynchronous.
     #[cfg(feature = "async")]
     pub(crate) async_store: Option<Arc<dyn AsyncDataStore>>,
+    pub(crate) outbox: Option<Arc<dyn Outbox>>,
     pub(crate) compile: CompileOptions,
 }
 
@@ -45,6 +47,8 @@ pub struct SdkConfig {
 pub(crate) enum Origin {
     SdkKey(Secret),
     Direct(Arc<str>),
+    /// Starts with the data, then follows the key.
+    Both(Secret, Arc<str>),
 }
 
 /// The plain values of an [`SdkConfig`].
@@ -57,6 +61,7 @@ pub(crate) struct Tuning {
     pub(crate) auto_flush_interval: Option<Duration>,
     pub(crate) refresh: Option<RefreshConfig>,
     pub(crate) tracking: bool,
+    pub(crate) offline: bool,
     pub(crate) initialize_timeout: Duration,
     pub(crate) delivery: DeliveryConfig,
     pub(crate) max_visitors: NonZeroUsize,
@@ -90,6 +95,7 @@ pub struct SdkConfigBuilder {
     sdk_key: Option<Secret>,
     direct: Vec<Direct>,
     tuning: Tuning,
+    pub(super) upkeep: Upkeep,
     batch_size: usize,
     max_visitors: usize,
     max_visitor_bytes: Option<usize>,
@@ -97,6 +103,7 @@ pub struct SdkConfigBuilder {
     data_store: Option<Arc<dyn DataStore>>,
     #[cfg(feature = "async")]
     pub(crate) async_store: Option<Arc<dyn AsyncDataStore>>,
+    outbox: Option<Arc<dyn Outbox>>,
     compile: CompileOptions,
 }
 
@@ -122,8 +129,10 @@ impl SdkConfig {
     pub const SERVER_BATCH_SIZE: usize = 100;
     /// The longest that an event waits under [`server`](Self::server).
     pub const SERVER_AUTO_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+    /// How long the first attempt to deliver may take under [`server`](Self::server).
+    pub const SERVER_FIRST_TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// Starts with settings for a long-running program. With the official SDKs' defaults, which
+    /// Starts with settings for a long-running program. With the official Python SDK's defaults, which
     /// [`builder`](Self::builder) uses, it would never notice that an experiment was stopped, and could hold up to
     /// nine events forever.
     ///
@@ -132,9 +141,10 @@ impl SdkConfig {
     /// | [`refresh`](SdkConfigBuilder::refresh) | every 5 minutes, plus up to 30 s at random | an experiment stopped in Convert stops here too; servers that start together do not fetch together |
     /// | [`auto_flush_interval`](SdkConfigBuilder::auto_flush_interval) | 5 s | events arrive even in quiet hours; a crash loses the last 5 s of them, and those in flight or in a backoff |
     /// | [`batch_size`](SdkConfigBuilder::batch_size) | 100 events | above 20 events a second, fewer and fuller requests than with the default of 10, which suits short-lived programs |
+    /// | [`first_timeout`](crate::delivery::DeliveryConfigBuilder::first_timeout) | 2 s | a shutdown of 5 s has time for a second attempt if a request hangs |
     ///
-    /// Each can be overridden. What only the application knows is left to it, above all the
-    /// [`environment`](SdkConfigBuilder::environment).
+    /// Each can be overridden; [`delivery`](SdkConfigBuilder::delivery) replaces the last one. What only the application
+    /// knows is left to it, above all the [`environment`](SdkConfigBuilder::environment).
     ///
     /// ```
     /// use convert_sdk::SdkConfig;
@@ -146,7 +156,34 @@ impl SdkConfig {
         Self::builder().sdk_key(sdk_key).for_server()
     }
 
-    /// Starts with the official SDKs' defaults; a source is required. For a server use [`server`](Self::server).
+    /// Batch size under [`game_loop`](Self::game_loop).
+    pub const LOOP_BATCH_SIZE: usize = 500;
+    /// The longest that an event waits under [`game_loop`](Self::game_loop).
+    pub const LOOP_AUTO_FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+
+    /// Starts with settings for a loop that has little time, such as a game's; meant for a
+    /// [`Pump`](crate::pump::Pump).
+    ///
+    /// | setting | value | why |
+    /// |---|---|---|
+    /// | [`refresh`](SdkConfigBuilder::refresh) | every 5 minutes, plus up to 30 s at random | as under [`server`](Self::server) |
+    /// | [`auto_flush_interval`](SdkConfigBuilder::auto_flush_interval) | 30 s | one request in tens of seconds |
+    /// | [`batch_size`](SdkConfigBuilder::batch_size) | 500 events | a burst fills a request |
+    /// | [`max_request_events`](crate::delivery::DeliveryConfigBuilder::max_request_events) | 500 events | what follows the answer to one request fits into a frame |
+    ///
+    /// Each can be overridden; [`delivery`](SdkConfigBuilder::delivery) replaces the last one.
+    ///
+    /// ```
+    /// use convert_sdk::{Core, SdkConfig};
+    ///
+    /// let (core, pump) = Core::builder(SdkConfig::game_loop("10035569/10034190").build()?).pumped()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn game_loop(sdk_key: impl Into<Box<str>>) -> SdkConfigBuilder {
+        Self::builder().sdk_key(sdk_key).for_game_loop()
+    }
+
+    /// Starts with the official Python SDK's defaults; a source is required. For a server use [`server`](Self::server).
     pub fn builder() -> SdkConfigBuilder {
         SdkConfigBuilder {
             sdk_key: None,
@@ -159,6 +196,7 @@ impl SdkConfig {
                 auto_flush_interval: None,
                 refresh: None,
                 tracking: true,
+                offline: false,
                 initialize_timeout: Self::DEFAULT_INITIALIZE_TIMEOUT,
                 delivery: DeliveryConfig::default(),
                 max_visitors: NonZeroUsize::MIN,
@@ -166,6 +204,7 @@ impl SdkConfig {
                 visitor_ttl: None,
                 store_timeout: Self::DEFAULT_STORE_TIMEOUT,
             },
+            upkeep: Upkeep::default(),
             batch_size: Self::DEFAULT_BATCH_SIZE,
             max_visitors: Self::DEFAULT_MAX_VISITORS,
             max_visitor_bytes: None,
@@ -173,28 +212,33 @@ impl SdkConfig {
             data_store: None,
             #[cfg(feature = "async")]
             async_store: None,
+            outbox: None,
             compile: CompileOptions::default(),
         }
     }
 
-    /// Whether the config was given directly, so nothing is ever fetched.
+    /// Whether the config was given directly and there is no SDK key, so nothing is ever fetched.
     #[must_use]
     pub const fn is_direct_config(&self) -> bool {
         matches!(self.origin, Origin::Direct(_))
+    }
+
+    /// See [`transport`](SdkConfigBuilder::transport).
+    #[must_use]
+    pub const fn transport(&self) -> &TransportConfig {
+        &self.transport
     }
 }
 
 impl std::fmt::Debug for SdkConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let source = match &self.origin {
-            Origin::SdkKey(_) => "sdk key",
-            Origin::Direct(_) => "direct data",
-        };
         f.debug_struct("SdkConfig")
-            .field("source", &source)
+            .field("source", &self.origin.name())
             .field("tuning", &self.tuning)
+            .field("upkeep", &self.upkeep)
             .field("transport", &self.transport)
             .field("data_store", &self.data_store.is_some())
+            .field("outbox", &self.outbox.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -205,46 +249,82 @@ impl std::fmt::Debug for SdkConfigBuilder {
     }
 }
 
+impl Origin {
+    pub(crate) const fn key(&self) -> Option<&Secret> {
+        match self {
+            Self::SdkKey(key) | Self::Both(key, _) => Some(key),
+            Self::Direct(_) => None,
+        }
+    }
+
+    /// What operators read.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::SdkKey(_) => "sdk key",
+            Self::Direct(_) => "direct data",
+            Self::Both(..) => "direct data, then sdk key",
+        }
+    }
+
+    pub(crate) const fn direct(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Direct(text) | Self::Both(_, text) => Some(text),
+            Self::SdkKey(_) => None,
+        }
+    }
+}
+
 impl SdkConfigBuilder {
     /// Applies the settings of [`SdkConfig::server`], overriding earlier ones.
-    pub fn for_server(self) -> Self {
+    pub fn for_server(mut self) -> Self {
+        self.tuning.delivery.first_timeout = Some(SdkConfig::SERVER_FIRST_TIMEOUT);
         self.refresh(RefreshConfig::default())
             .auto_flush_interval(SdkConfig::SERVER_AUTO_FLUSH_INTERVAL)
             .batch_size(SdkConfig::SERVER_BATCH_SIZE)
     }
 
+    /// Applies the settings of [`SdkConfig::game_loop`], overriding earlier ones.
+    pub fn for_game_loop(mut self) -> Self {
+        self.tuning.delivery.max_request_events = SdkConfig::LOOP_BATCH_SIZE;
+        self.refresh(RefreshConfig::default())
+            .auto_flush_interval(SdkConfig::LOOP_AUTO_FLUSH_INTERVAL)
+            .batch_size(SdkConfig::LOOP_BATCH_SIZE)
+    }
+
     /// Fetches the config of this key over HTTPS. Keys of the form `account/project` keep their
-    /// slash.
+    /// slash. Together with direct data (as in [`data`](Self::data)), the core starts with the data at once, then
+    /// follows the key: it fetches as soon as it is initialized, and by the [`refresh`](Self::refresh) policy.
     pub fn sdk_key(mut self, key: impl Into<Box<str>>) -> Self {
         self.sdk_key = Some(Secret::new(key));
         self
     }
 
-    /// Uses this config, in the served format, and fetches nothing.
+    /// Uses this config, in the served format, and fetches nothing unless there is an [SDK key](Self::sdk_key) too.
     ///
-    /// **Events are still sent** to Convert's tracking endpoint: in unit tests turn that off with
-    /// [`tracking(false)`](Self::tracking), or give the core your own [event sink](crate::CoreBuilder::event_sink).
+    /// **Events are still sent to the real project**, unless the core is [`offline`](Self::offline) or has an [event
+    /// sink](crate::CoreBuilder::event_sink) of its own. If they would go to Convert itself, the first record logs a
+    /// warning. For unit tests see the module `testing`.
     pub fn data(mut self, config: &serde_json::Value) -> Self {
         self.direct.push(Direct::Text(config.to_string()));
         self
     }
 
     /// Uses the config in this JSON text, which is validated by [`Core::initialize`](crate::Core::initialize).
-    /// **Events are still sent**; see [`data`](Self::data).
+    /// **Events are still sent to the real project**; see [`data`](Self::data).
     pub fn data_json(mut self, config: impl Into<String>) -> Self {
         self.direct.push(Direct::Text(config.into()));
         self
     }
 
     /// Uses the config in this file, read by [`build`](Self::build).
-    /// **Events are still sent**; see [`data`](Self::data).
+    /// **Events are still sent to the real project**; see [`data`](Self::data).
     pub fn data_file(mut self, path: impl AsRef<Path>) -> Self {
         self.direct.push(Direct::File(path.as_ref().to_owned()));
         self
     }
 
     /// Uses the config that this reader yields, read to its end by [`build`](Self::build).
-    /// **Events are still sent**; see [`data`](Self::data).
+    /// **Events are still sent to the real project**; see [`data`](Self::data).
     pub fn data_reader(mut self, reader: impl Read + 'static) -> Self {
         self.direct.push(Direct::Reader(Box::new(reader)));
         self
@@ -309,9 +389,24 @@ impl SdkConfigBuilder {
         self
     }
 
+    /// Keeps events in this outbox until they are delivered, so that they outlive a process that is killed; what
+    /// other processes have left there is delivered too. Default none: memory only. An event is delivered once it is on
+    /// disk, within some milliseconds, or without it if the outbox fails or is silent for 5 s
+    /// ([`Stats::outbox_missed`](crate::Stats::outbox_missed));
+    /// nobody waits for the disk but
+    /// [`track_conversion_confirmed`](crate::Context::track_conversion_confirmed). What a shutdown or close leaves
+    /// undelivered stays on disk.
+    ///
+    /// An event can arrive twice if its process was killed after it was sent: see
+    /// [`Stats::fate_unknown`](crate::Stats::fate_unknown).
+    pub fn outbox(mut self, outbox: impl Outbox) -> Self {
+        self.outbox = Some(Arc::new(outbox));
+        self
+    }
+
     /// Refreshes the config by this policy. Default off: the first config stays, and an experience stopped in Convert
-    /// continues here, so **a long-running program should set one**, such as `RefreshConfig::default()`. With direct
-    /// data there is nothing to fetch; the policy is ignored and a warning logged.
+    /// continues here, so **a long-running program should set one**, such as `RefreshConfig::default()`. Without
+    /// an SDK key there is nothing to fetch; the policy is ignored and a warning logged.
     pub fn refresh(mut self, policy: RefreshConfig) -> Self {
         self.tuning.refresh = Some(policy);
         self
@@ -321,6 +416,29 @@ impl SdkConfigBuilder {
     /// `track_conversion` returns [`TrackingDisabled`](crate::ConversionStatus::TrackingDisabled).
     pub const fn tracking(mut self, on: bool) -> Self {
         self.tuning.tracking = on;
+        self
+    }
+
+    /// Nothing leaves this process: for development, unit tests, and machines without a network. Needs a config given
+    /// directly, with one of the `data` methods. Default false.
+    ///
+    /// Everything else works as usual: decisions, deduplication, lifecycle events, the ledger. Records are counted as
+    /// [`Stats::withheld`](crate::Stats::withheld) in the call that makes them, and need no thread; a flush has nothing
+    /// to wait for. No source or sink is called, not even the application's own. Only a
+    /// [data store](Self::data_store) is, if there is one: visitors are read from it and written to it, but no
+    /// deduplication marks are.
+    ///
+    /// ```
+    /// # use convert_sdk::*;
+    /// # let config_json = include_str!("../../examples/shop.json");
+    /// let core = Core::new(SdkConfig::builder().data_json(config_json).offline().build()?);
+    /// core.initialize()?;
+    /// core.create_context("visitor-4", ())?.track_conversion("purchase");
+    /// assert_eq!(core.stats().withheld, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn offline(mut self) -> Self {
+        self.tuning.offline = true;
         self
     }
 
@@ -339,7 +457,8 @@ impl SdkConfigBuilder {
     /// Number of visitors whose state is kept in memory, with eight deduplication marks each; the oldest are evicted
     /// first, and [`Stats`](crate::Stats) counts them. At least 1. Default 100,000.
     ///
-    /// A million visitors with one decision each take about 500 MB, a million marks about 71 MB.
+    /// A million visitors with up to four decisions each take about 160 MB, or 320 MB if no two have the same
+    /// segments; a million marks about 71 MB.
     pub const fn max_visitors(mut self, visitors: usize) -> Self {
         self.max_visitors = visitors;
         self
@@ -348,7 +467,7 @@ impl SdkConfigBuilder {
     /// Approximate limit on the memory for all visitors' state, in bytes; the oldest are evicted first, and
     /// [`Stats`](crate::Stats) counts them. A visitor who needs more than a sixteenth of it is not remembered. At
     /// least 1 MiB. Default 2 KiB for each of [`max_visitors`](Self::max_visitors), but at least 64 MiB: a visitor
-    /// with a decision or two takes about 500 bytes.
+    /// with up to four decisions takes 160 to 320 bytes.
     pub const fn max_visitor_bytes(mut self, bytes: usize) -> Self {
         self.max_visitor_bytes = Some(bytes);
         self
@@ -411,6 +530,7 @@ impl SdkConfigBuilder {
             sdk_key,
             direct,
             mut tuning,
+            upkeep,
             batch_size,
             max_visitors,
             max_visitor_bytes,
@@ -418,9 +538,13 @@ impl SdkConfigBuilder {
             data_store,
             #[cfg(feature = "async")]
             async_store,
+            outbox,
             compile,
         } = self;
         let origin = read_origin(sdk_key, direct)?;
+        if tuning.offline && origin.key().is_some() {
+            return Err(InvalidOption::new("source", InvalidReason::Offline));
+        }
         if let Some(environment) = &tuning.environment {
             check_text("environment", environment)?;
         }
@@ -449,29 +573,35 @@ impl SdkConfigBuilder {
         Ok(SdkConfig {
             origin,
             tuning,
+            upkeep: upkeep.checked()?,
             transport,
             data_store,
             #[cfg(feature = "async")]
             async_store,
+            outbox,
             compile,
         })
     }
 }
 
 fn read_origin(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Origin, InvalidOption> {
-    match (sdk_key, direct.pop(), direct.is_empty()) {
-        (Some(key), None, _) => {
-            check_text("sdk_key", key.expose())?;
-            let sendable =
-                |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\' | '<' | '>' | '`');
-            if !key.expose().chars().all(sendable) {
-                return Err(InvalidOption::new("sdk_key", InvalidReason::IllegalCharacter));
-            }
-            Ok(Origin::SdkKey(key))
+    let (data, more) = (direct.pop(), direct.len());
+    if more > 0 {
+        return Err(InvalidOption::new("source", InvalidReason::SeveralSources));
+    }
+    if let Some(key) = &sdk_key {
+        check_text("sdk_key", key.expose())?;
+        let sendable =
+            |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%' | '\\' | '<' | '>' | '`');
+        if !key.expose().chars().all(sendable) {
+            return Err(InvalidOption::new("sdk_key", InvalidReason::IllegalCharacter));
         }
-        (None, Some(source), true) => read_direct(source).map(|text| Origin::Direct(text.into())),
-        (None, None, _) => Err(InvalidOption::new("source", InvalidReason::NoSource)),
-        _ => Err(InvalidOption::new("source", InvalidReason::SeveralSources)),
+    }
+    match (sdk_key, data.map(read_direct).transpose()?) {
+        (Some(key), None) => Ok(Origin::SdkKey(key)),
+        (None, Some(text)) => Ok(Origin::Direct(text.into())),
+        (Some(key), Some(text)) => Ok(Origin::Both(key, text.into())),
+        (None, None) => Err(InvalidOption::new("source", InvalidReason::NoSource)),
     }
 }
 

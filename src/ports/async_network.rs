@@ -18,21 +18,24 @@ use super::{BoxFuture, ConfigRequest, ConfigResponse, DeliveryFailure, EventBatc
 /// use convert_sdk::{Core, SdkConfig};
 /// use convert_sdk::ports::{AsyncConfigSource, BoxFuture, ConfigRequest, ConfigResponse, TransportError};
 ///
-/// struct Shelf;
+/// struct Shelf {
+///     config_json: String,
+/// }
 ///
 /// impl AsyncConfigSource for Shelf {
 ///     fn fetch_config<'a>(
 ///         &'a self,
 ///         _: &'a ConfigRequest<'a>,
 ///     ) -> BoxFuture<'a, Result<ConfigResponse, TransportError>> {
-///         let body = include_str!("../../examples/shop.json").to_owned();
+///         let body = self.config_json.clone();
 ///         Box::pin(async move { Ok(ConfigResponse::Fetched { body, etag: None }) })
 ///     }
 /// }
 ///
+/// # let config_json = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop.json")).to_owned();
 /// # futures_executor::block_on(async {
 /// let config = SdkConfig::builder().sdk_key("10035569/10034190").build()?;
-/// let core = Core::builder(config).async_config_source(Shelf).build()?.to_async();
+/// let core = Core::builder(config).async_config_source(Shelf { config_json }).build()?.to_async();
 /// core.initialize().await?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();

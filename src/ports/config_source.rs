@@ -69,7 +69,8 @@ pub struct ConfigRequest<'a> {
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq)]
 pub enum ConfigResponse {
-    /// The config with the request's ETag is still current.
+    /// The config with the request's ETag is still current. Without one in the request, it counts as
+    /// [`TransportError::Protocol`].
     NotModified,
     /// A config, as served.
     Fetched {

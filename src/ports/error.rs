@@ -9,6 +9,9 @@ pub enum TransportError {
     /// The host name did not resolve, the connection was refused, or it closed before any of a delivery was sent.
     #[error("could not connect")]
     Connect,
+    /// [`Connect`](Self::Connect) with the host and the port, from a client that names them.
+    #[error("could not connect to {0}")]
+    Unreachable(Box<str>),
     /// The server's certificate is not trusted, or the handshake failed.
     #[error("TLS failed: {0}")]
     Tls(Box<str>),
@@ -31,15 +34,18 @@ pub enum TransportError {
     /// The response is not valid HTTP.
     #[error("the answer is not valid HTTP")]
     Protocol,
-    /// The account, project or key cannot be part of a URL; retrying will not help.
-    #[error("the request cannot be made into a URL")]
+    /// The account, project or key cannot be part of a URL, or the bearer secret of a header; retrying will not help.
+    #[error("the request cannot be made")]
     InvalidRequest,
-    /// The request was cancelled because the SDK is closing.
-    #[error("interrupted by close")]
+    /// The request was cut off by the close, while it still had time of its own.
+    #[error("no answer came before the core was closed")]
     Interrupted,
     /// This source or sink does not support the operation.
     #[error("not supported by this transport")]
     Unsupported,
+    /// There is no built-in client without the feature `https`, and the application gave none of its own.
+    #[error("there is no HTTP client: enable the feature `https`, or give the core a source and a sink")]
+    NoClient,
     /// A custom source or sink panicked.
     #[error("the transport panicked")]
     Panicked,
@@ -53,7 +59,7 @@ impl TransportError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Connect => "connect",
+            Self::Connect | Self::Unreachable(_) => "connect",
             Self::Tls(_) => "tls",
             Self::Timeout(_) => "timeout",
             Self::Broken(_) => "broken",
@@ -64,6 +70,7 @@ impl TransportError {
             Self::InvalidRequest => "invalid_request",
             Self::Interrupted => "interrupted",
             Self::Unsupported => "unsupported",
+            Self::NoClient => "no_client",
             Self::Panicked => "panicked",
             Self::Other(_) => "other",
         }

@@ -44,6 +44,10 @@ pub struct EventBatch<'a> {
     pub body: &'a [u8],
     /// The time limit for the whole delivery.
     pub timeout: Duration,
+    /// With [`batch_ids`](crate::config::TransportConfigBuilder::batch_ids): an idempotency key, up to 128 ASCII
+    /// characters without spaces. A batch whose outcome is unknown is delivered again with the same id and body; another
+    /// batch never has the same id. It says nothing about visitors.
+    pub id: Option<&'a str>,
 }
 
 /// The sink accepted a batch.
@@ -61,8 +65,8 @@ pub enum DeliveryFailure {
     /// The sink answered, and did not accept the events.
     #[error("{0}")]
     Refused(Refusal),
-    /// The sink may have the events: something was sent, but no answer came. They are sent again and counted in
-    /// [`Stats::fate_unknown`](crate::Stats::fate_unknown).
+    /// The sink may have the events: something was sent, but no answer came. They are sent again, and the
+    /// request is counted in [`Stats::fate_unknown`](crate::Stats::fate_unknown).
     #[error("{0}")]
     Unknown(TransportError),
     /// The sink does not have the events: nothing reached it. They are sent again, except after
@@ -74,11 +78,14 @@ pub enum DeliveryFailure {
 /// A sink's answer to a batch that it refuses.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Refusal {
     /// What the sink objects to.
     pub reason: RefusalReason,
     /// How long the sink asks the SDK to wait, capped at the [backoff
     /// ceiling](crate::delivery::DeliveryConfigBuilder::backoff_ceiling). The wait is never shorter than the backoff.
+    /// Not waited for with [`Events`](RefusalReason::Events) and [`TooLarge`](RefusalReason::TooLarge), unless such
+    /// refusals repeat: the next request is a different, smaller one.
     pub retry_after: Option<Duration>,
     /// The HTTP status, from a sink that uses HTTP.
     pub status: Option<u16>,
@@ -87,6 +94,7 @@ pub struct Refusal {
 /// What a sink objects to, which decides what happens to the events.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum RefusalReason {
     /// One or more of the events. The batch is halved until the offending events are found, and those are dropped. In
     /// HTTP: 400 and 422.
@@ -113,7 +121,14 @@ impl<'a> EventBatch<'a> {
         body: &'a [u8],
         timeout: Duration,
     ) -> Self {
-        Self { route_key, project_id, events, body, timeout }
+        Self { route_key, project_id, events, body, timeout, id: None }
+    }
+
+    /// Gives the batch an id.
+    #[must_use]
+    pub const fn with_id(mut self, id: &'a str) -> Self {
+        self.id = Some(id);
+        self
     }
 }
 
@@ -215,6 +230,7 @@ impl fmt::Debug for EventBatch<'_> {
             .field("events", &self.events)
             .field("bytes", &self.body.len())
             .field("timeout", &self.timeout)
+            .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }

@@ -30,12 +30,16 @@ pub(crate) struct GuardedSink(Gate<dyn EventSink>);
 struct Gate<P: ?Sized> {
     port: Arc<P>,
     guard: PanicGuard,
-    interrupted: AtomicBool,
+    interrupted: Interrupted,
 }
 
+/// Whether a close has interrupted a core's source or its sink. They share it, since one client can be both: what ends the
+/// one's calls then ends the other's.
+pub(crate) type Interrupted = Arc<AtomicBool>;
+
 impl<P: ?Sized> Gate<P> {
-    const fn new(port: Arc<P>, guard: PanicGuard) -> Self {
-        Self { port, guard, interrupted: AtomicBool::new(false) }
+    fn new(port: Arc<P>, guard: PanicGuard, interrupted: &Interrupted) -> Self {
+        Self { port, guard, interrupted: Arc::clone(interrupted) }
     }
 
     fn begin(&self) -> Result<&P, TransportError> {
@@ -68,26 +72,35 @@ impl<P: ?Sized> Gate<P> {
 }
 
 impl GuardedSource {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         source: Arc<dyn ConfigSource>,
         guard: PanicGuard,
         max_response_bytes: u64,
+        interrupted: &Interrupted,
     ) -> Self {
-        Self { gate: Gate::new(source, guard), max_response_bytes }
+        Self { gate: Gate::new(source, guard, interrupted), max_response_bytes }
     }
 
     fn bounded(
         &self,
         answer: Result<ConfigResponse, TransportError>,
     ) -> Result<ConfigResponse, TransportError> {
-        match answer.map_err(|error| self.gate.reported(error))? {
-            ConfigResponse::NotModified => Ok(ConfigResponse::NotModified),
-            ConfigResponse::Fetched { body, .. } if body.len() as u64 > self.max_response_bytes => {
-                Err(TransportError::TooLarge(self.max_response_bytes))
-            }
-            ConfigResponse::Fetched { body, etag } => {
-                Ok(ConfigResponse::Fetched { body, etag: etag.filter(|etag| etag.len() <= MAX_ETAG) })
-            }
+        bounded(answer.map_err(|error| self.gate.reported(error))?, self.max_response_bytes)
+    }
+}
+
+/// A response without what is too long to be kept.
+pub(crate) fn bounded(
+    response: ConfigResponse,
+    max_response_bytes: u64,
+) -> Result<ConfigResponse, TransportError> {
+    match response {
+        ConfigResponse::NotModified => Ok(ConfigResponse::NotModified),
+        ConfigResponse::Fetched { body, .. } if body.len() as u64 > max_response_bytes => {
+            Err(TransportError::TooLarge(max_response_bytes))
+        }
+        ConfigResponse::Fetched { body, etag } => {
+            Ok(ConfigResponse::Fetched { body, etag: etag.filter(|etag| etag.len() <= MAX_ETAG) })
         }
     }
 }
@@ -115,8 +128,8 @@ impl ConfigSource for GuardedSource {
 }
 
 impl GuardedSink {
-    pub(crate) const fn new(sink: Arc<dyn EventSink>, guard: PanicGuard) -> Self {
-        Self(Gate::new(sink, guard))
+    pub(crate) fn new(sink: Arc<dyn EventSink>, guard: PanicGuard, interrupted: &Interrupted) -> Self {
+        Self(Gate::new(sink, guard, interrupted))
     }
 }
 
@@ -124,7 +137,7 @@ impl EventSink for GuardedSink {
     fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         let sink = self.0.begin().map_err(DeliveryFailure::NotSent)?;
         match sink.deliver(batch) {
-            // A client that hands on the status of whatever it was answered has not delivered by that.
+            // A client that passes on whatever status it got has not necessarily delivered anything.
             Ok(Receipt { status: Some(status) }) => delivery_answer(status, None),
             Ok(receipt) => Ok(receipt),
             Err(DeliveryFailure::Unknown(error)) => Err(DeliveryFailure::Unknown(self.0.reported(error))),
@@ -143,7 +156,7 @@ impl EventSink for GuardedSink {
 }
 
 /// Errors are kept in the ledger and logged, so their text needs a bound.
-fn shortened(error: TransportError) -> TransportError {
+pub(crate) fn shortened(error: TransportError) -> TransportError {
     let shorten = |text: Box<str>| {
         if text.len() <= MAX_REASON {
             return text;
@@ -169,11 +182,11 @@ mod tests {
     const BATCH: EventBatch<'static> = EventBatch::new("", "", 0, b"", Duration::ZERO);
 
     fn source(source: impl ConfigSource) -> GuardedSource {
-        GuardedSource::new(Arc::new(source), PanicGuard::default(), 1)
+        GuardedSource::new(Arc::new(source), PanicGuard::default(), 1, &Interrupted::default())
     }
 
     fn sink(sink: impl EventSink) -> GuardedSink {
-        GuardedSink::new(Arc::new(sink), PanicGuard::default())
+        GuardedSink::new(Arc::new(sink), PanicGuard::default(), &Interrupted::default())
     }
 
     struct Taker;
@@ -223,6 +236,22 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupt_of_the_source_is_why_the_sinks_calls_end() {
+        struct OfBoth(GuardedSource);
+        impl EventSink for OfBoth {
+            fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+                self.0.interrupt();
+                Err(DeliveryFailure::Unknown(TransportError::Broken(std::io::ErrorKind::UnexpectedEof)))
+            }
+        }
+        let (interrupted, guard) = (Interrupted::default(), PanicGuard::default());
+        let nowhere = Cut { cause: TransportError::Connect, by: Weak::new() };
+        let source = GuardedSource::new(Arc::new(nowhere), guard.clone(), 1, &interrupted);
+        let delivery = GuardedSink::new(Arc::new(OfBoth(source)), guard, &interrupted);
+        assert_eq!(delivery.deliver(&BATCH), Err(DeliveryFailure::Unknown(TransportError::Interrupted)));
+    }
+
+    #[test]
     fn no_call_starts_after_an_interrupt_until_a_fork() {
         let guarded = sink(Taker);
         assert_eq!(guarded.deliver(&BATCH), Ok(Receipt::default()));
@@ -240,10 +269,7 @@ mod tests {
                 Ok(Receipt::with_status(self.0))
             }
         }
-        let answered = |status| {
-            let sink = GuardedSink::new(Arc::new(Relays(status)), PanicGuard::default());
-            sink.deliver(&EventBatch::new("", "", 0, b"", Duration::ZERO)).map_err(|failure| failure.status())
-        };
+        let answered = |status| sink(Relays(status)).deliver(&BATCH).map_err(|failure| failure.status());
         assert!(answered(204).is_ok());
         for status in [302, 401, 503] {
             assert_eq!(answered(status).unwrap_err(), Some(status));

@@ -8,6 +8,7 @@ mod config_source;
 mod error;
 mod event_sink;
 mod guarded;
+mod outbox;
 mod store;
 
 #[cfg(feature = "async")]
@@ -17,9 +18,10 @@ pub use async_store::AsyncDataStore;
 pub use config_source::{ConfigRequest, ConfigResponse, ConfigSource};
 pub use error::TransportError;
 pub use event_sink::{DeliveryFailure, EventBatch, EventSink, Receipt, Refusal, RefusalReason};
+pub use outbox::{Adopted, LeftRecord, Outbox, OutboxError, OutboxFile, OutboxRecord, RecordId, RecordKind};
 pub use store::{DataStore, StoreError};
 
-pub(crate) use guarded::{GuardedSink, GuardedSource};
+pub(crate) use guarded::{GuardedSink, GuardedSource, Interrupted, bounded, shortened};
 pub(crate) use store::Guarded;
 
 /// The boxed future that the asynchronous ports return: `Box::pin(async move { … })`.

@@ -9,7 +9,7 @@ use std::task::Poll;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::wait::{Limit, Wakers};
-use super::worker::Worker;
+use super::worker::{Running, Worker};
 use crate::engine::{Reply, question};
 use crate::error::StartError;
 
@@ -24,7 +24,7 @@ pub(super) struct ActorHandle<Q, T> {
 
 /// The waiting questions, in order. There is always space: each belongs to a waiting caller, and abandoned
 /// ones never make up more than half of a crowded inbox.
-pub(super) struct Inbox<Q, T> {
+pub(crate) struct Inbox<Q, T> {
     state: Mutex<State<Q, T>>,
     signal: (Sender<()>, Receiver<()>),
     /// Callers whose questions are or are being answered; a close wakes them.
@@ -45,12 +45,24 @@ impl<Q: Send + 'static, T: Send + 'static> ActorHandle<Q, T> {
     /// Starts the thread, which must end when its inbox is closed.
     pub(super) fn start(
         name: &'static str,
-        body: impl FnOnce(&Inbox<Q, T>) + Send + 'static,
+        body: impl FnOnce(&Arc<Inbox<Q, T>>) + Send + 'static,
     ) -> Result<Self, StartError> {
         let inbox = Arc::new(Inbox::new());
         let read = Arc::clone(&inbox);
         let worker = Worker::start(name, move || body(&read))?;
         Ok(Self { inbox, worker })
+    }
+
+    /// An actor without a thread, which ends when the third value is dropped.
+    pub(super) fn threadless(name: &'static str) -> (Self, Arc<Inbox<Q, T>>, Running) {
+        let inbox = Arc::new(Inbox::new());
+        let (worker, running) = Worker::threadless(name);
+        (Self { inbox: Arc::clone(&inbox), worker }, inbox, running)
+    }
+
+    /// Asks without waiting for the answer.
+    pub(super) fn ask_in_passing(&self, asked: Q) {
+        self.inbox.put(asked, question().0);
     }
 
     /// Asks, and waits for the answer; `None` if the deadline passed first, or the inbox is closed.
@@ -112,19 +124,9 @@ impl<Q, T> Inbox<Q, T> {
         self.lock().closed
     }
 
-    /// Waits for the next question that has not been abandoned; `None` after the close.
-    pub(super) fn next(&self) -> Option<Question<Q, T>> {
-        loop {
-            if self.is_closed() {
-                return None;
-            }
-            match self.pop() {
-                Some((_, reply)) if reply.is_abandoned() => {}
-                Some(question) => return Some(question),
-                // Cannot fail, since this owns the other end too.
-                None => drop(self.signal().recv()),
-            }
-        }
+    /// Whether a question is waiting.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.lock().questions.is_empty()
     }
 
     /// The question that has waited longest. It may have been abandoned.

@@ -18,7 +18,7 @@ use super::worker::Worker;
 use crate::caught::PanicGuard;
 use crate::engine::{LifecycleEvent, LifecycleEventKind};
 use crate::error::StartError;
-use crate::threads::PerProcess;
+use crate::threads::{Deadline, PerProcess};
 
 /// Events that may wait for the handlers, or for one subscriber; beyond that, events are missed.
 pub(crate) const EVENT_CAPACITY: usize = 1_024;
@@ -31,6 +31,8 @@ pub(crate) struct Notifier {
     listeners: ArcSwap<Blocks<Listener>>,
     guard: PanicGuard,
     handlers: Arc<Handlers>,
+    /// Handlers are called by [`call_next`](Self::call_next) and not by a thread.
+    threadless: bool,
     /// The handlers' thread, from the first handler until close.
     control: Mutex<Control>,
 }
@@ -86,6 +88,44 @@ impl Notifier {
         Self { guard, ..Self::default() }
     }
 
+    /// One that starts no thread for its handlers.
+    pub(crate) fn threadless(guard: PanicGuard) -> Self {
+        Self { threadless: true, ..Self::new(guard) }
+    }
+
+    /// Calls the handlers of the event that has waited longest, and returns how many were called; or releases them, if
+    /// none is to be called any more.
+    pub(crate) fn call_next(&self) -> usize {
+        let event = self.lock().announced.as_ref().and_then(|events| events.try_recv().ok());
+        match event {
+            Some(event) if !self.handlers.is_over() => return self.handlers.call(&event, &self.guard),
+            Some(_) => self.handlers.count_missed(1),
+            // Woken only once the close has come.
+            None => {}
+        }
+        self.release();
+        0
+    }
+
+    /// Whether [`call_next`](Self::call_next) has anything to do.
+    pub(crate) fn is_due(&self) -> bool {
+        let control = self.lock();
+        control.announced.as_ref().is_some_and(|events| control.closed || !events.is_empty())
+    }
+
+    /// Without a thread: drops the handlers, and counts what they will not get.
+    pub(crate) fn release(&self) {
+        let left = self.lock().announced.take();
+        self.handlers.count_missed(left.map_or(0, |events| events.try_iter().count()));
+        // Foreign code, so not under the lock.
+        self.guard.caught("a lifecycle handler", || drop(self.handlers.list.swap(Arc::default())));
+    }
+
+    /// No handler is called after this deadline of a close, nor after that of an earlier one.
+    pub(crate) fn call_until(&self, deadline: Deadline) {
+        let _ = self.handlers.until.set(deadline);
+    }
+
     /// Whether anyone is listening.
     pub(crate) fn has_listeners(&self) -> bool {
         !self.listeners.load().is_empty()
@@ -107,10 +147,12 @@ impl Notifier {
                         task.wake();
                     }
                 }
-                Err(TrySendError::Full(_)) => {
-                    self.handlers.missed.fetch_add(1, Ordering::Relaxed);
+                Err(TrySendError::Full(_)) => self.handlers.count_missed(1),
+                Err(TrySendError::Disconnected(_)) => {
+                    // Of the handlers, at the moment of their release.
+                    self.handlers.count_missed(usize::from(listener.subscription.is_none()));
+                    gone.push(listener.number);
                 }
-                Err(TrySendError::Disconnected(_)) => gone.push(listener.number),
             }
         }
         if !gone.is_empty() {
@@ -122,7 +164,7 @@ impl Notifier {
     /// when called from a handler.
     pub(crate) fn on(&self, kind: LifecycleEventKind, handler: Handler) -> Result<(), StartError> {
         let mut control = self.lock();
-        if control.closed {
+        if control.closed || self.handlers.is_over() {
             return Ok(());
         }
         let inbox = control.inbox();
@@ -137,7 +179,7 @@ impl Notifier {
     /// What a forked child starts with: the handlers, except one that was running at the fork, whose lock is
     /// never released there. Subscriptions stay with the parent.
     pub(crate) fn inherit(&self, closed: bool) -> Self {
-        let notifier = Self::new(self.guard.clone());
+        let notifier = Self { threadless: self.threadless, ..Self::new(self.guard.clone()) };
         if closed {
             notifier.lock().closed = true;
             return notifier;
@@ -186,12 +228,13 @@ impl Notifier {
 
     /// Ends subscriptions, and the handlers' thread once it has handled what is waiting or the deadline has
     /// passed. Returns the thread to be joined.
-    pub(crate) fn close(&self, deadline: Instant) -> Option<Arc<Worker>> {
+    pub(crate) fn close(&self, deadline: Deadline) -> Option<Arc<Worker>> {
         let (listeners, worker) = {
             let mut control = self.lock();
             control.closed = true;
-            let _ = self.handlers.until.set(deadline);
-            (control.inbox, control.announced) = (None, None);
+            self.call_until(deadline);
+            control.inbox = None;
+            control.announced.take_if(|_| !self.threadless);
             (self.listeners.swap(Arc::default()), control.worker.clone())
         };
         // After unlocking, since it wakes tasks, which is foreign code.
@@ -200,7 +243,7 @@ impl Notifier {
     }
 
     fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
-        let Some(announced) = &control.announced else { return Ok(()) };
+        let Some(announced) = control.announced.as_ref().filter(|_| !self.threadless) else { return Ok(()) };
         let (announced, handlers, guard) =
             (announced.clone(), Arc::clone(&self.handlers), self.guard.clone());
         let worker = Worker::start("convert-events", move || run(&announced, &handlers, &guard))?;
@@ -417,7 +460,7 @@ mod tests {
     }
 
     fn closed(notifier: &Notifier, deadline: Instant) -> bool {
-        let Some(worker) = notifier.close(deadline) else { return true };
+        let Some(worker) = notifier.close(deadline.into()) else { return true };
         blocking(async |caller| worker.join(&mut caller.until(deadline)).await)
     }
 

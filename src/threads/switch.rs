@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Waits select on it; when switched off it disconnects, for current and later waits.
 #[derive(Debug)]
@@ -22,8 +22,9 @@ impl Switch {
         drop(self.on.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    #[cfg(feature = "https")]
     pub(crate) fn is_off(&self) -> bool {
-        self.off.try_recv() == Err(TryRecvError::Disconnected)
+        self.off.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
     }
 
     /// Never has a message, only disconnects.

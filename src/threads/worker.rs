@@ -12,10 +12,11 @@ use crate::engine::{Pending, Unanswered};
 use crate::error::StartError;
 use crate::threads::start_thread;
 
-/// A running SDK thread.
+/// A running SDK thread, or what runs in the turns of a pump instead.
 pub(crate) struct Worker {
     name: &'static str,
-    id: ThreadId,
+    /// `None` in a pump.
+    id: Option<ThreadId>,
     end: Arc<End>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -28,7 +29,7 @@ struct End {
 }
 
 /// Lives as long as the thread's body.
-struct Running(Arc<End>);
+pub(crate) struct Running(Arc<End>);
 
 impl Worker {
     /// Starts a thread whose name is visible from outside the process.
@@ -44,7 +45,14 @@ impl Worker {
             body();
         })
         .map_err(|error| StartError(error.kind()))?;
-        Ok(Self { name, id: thread.thread().id(), end, thread: Mutex::new(Some(thread)) })
+        Ok(Self { name, id: Some(thread.thread().id()), end, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// What has no thread of its own, and ends when the other value is dropped.
+    pub(crate) fn threadless(name: &'static str) -> (Self, Running) {
+        let end = Arc::<End>::default();
+        let running = Running(Arc::clone(&end));
+        (Self { name, id: None, end, thread: Mutex::default() }, running)
     }
 
     /// Whether the thread's body has ended.
@@ -86,7 +94,7 @@ impl Worker {
     /// Waits until the thread has ended, and returns whether it has. A thread that joins itself (a handler
     /// that closes the core) does not wait, and a task does not wait for the system's cleanup after the body.
     pub(crate) async fn join(&self, limit: &mut Limit<'_>) -> bool {
-        if self.id == current().id() {
+        if self.id.is_some_and(|id| id == current().id()) {
             return false;
         }
         // Not under the lock, so that each of several callers waits until its own deadline.

@@ -4,16 +4,20 @@ use std::collections::{HashMap, VecDeque, hash_map};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use super::recent::Recent;
+use super::slab::Slab;
 use super::state::VisitorState;
-use crate::engine::state_key;
+use crate::attributes::{Attributes, Measured};
+use crate::config::Numbers;
+use crate::engine::{Moment, state_key};
 use crate::ports::{DataStore, StoreError};
-use crate::threads::inherit_lock;
+use crate::threads::{Clock, inherit_lock};
 
 /// Shards, so that threads with different visitors rarely contend for a lock.
 const SHARDS: usize = 16;
@@ -28,7 +32,8 @@ pub(crate) struct Visitors {
     used: AtomicBool,
     shard_capacity: usize,
     shard_bytes: usize,
-    ttl: Option<Duration>,
+    /// A time to live, and the clock that it is measured by.
+    ttl: Option<(Duration, Clock)>,
     store: bool,
     evicted: AtomicU64,
     store_failures: AtomicU64,
@@ -45,12 +50,17 @@ pub(crate) struct Visitors {
 /// visitor displaces the earlier one, as happens when space runs out.
 #[derive(Default)]
 struct Shard {
-    states: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
+    places: HashMap<u64, u32, BuildHasherDefault<AsItIs>>,
+    entries: Slab<Entry>,
     /// Visitors by age, with their tickets. With a store: those to be written, except those being written, by
     /// ticket.
     order: VecDeque<(u64, u64)>,
     /// The approximate size of the states.
     bytes: usize,
+    /// Segments that its visitors share.
+    recent: Recent,
+    /// As they were loaded last, under the lock: they have every number that is in here.
+    numbers: Arc<Numbers>,
 }
 
 /// A visitor taken out of the order to be written.
@@ -87,15 +97,19 @@ struct Entry {
     /// Whether it is in the order.
     waits: bool,
     /// When it last changed; the clock is read only if state has a time to live.
-    changed_at: Option<Instant>,
+    changed_at: Option<Moment>,
 }
 
 impl Shard {
     /// Every removal goes through this, so that the bytes stay correct. Returns whether there was an entry.
     fn forget(&mut self, hash: u64) -> bool {
-        let entry = self.states.remove(&hash);
+        let entry = self.places.remove(&hash).and_then(|place| self.entries.remove(place));
         self.bytes -= entry.as_ref().map_or(0, Entry::bytes);
         entry.is_some()
+    }
+
+    fn get_mut(&mut self, hash: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(*self.places.get(&hash)?)
     }
 }
 
@@ -103,12 +117,13 @@ impl Entry {
     /// Its approximate size, including its places in the table and the order.
     fn bytes(&self) -> usize {
         let long_id = if self.visitor_id.is_heap_allocated() { self.visitor_id.len() } else { 0 };
-        size_of::<(u64, Self, (u64, u64))>() + long_id + self.state.bytes()
+        // Twice its place in the table, which is at least half full.
+        size_of::<([(u64, u32); 2], Self, (u64, u64))>() + long_id + self.state.bytes()
     }
 }
 
 impl Visitors {
-    pub(crate) fn new(capacity: NonZeroUsize, ttl: Option<Duration>, store: bool) -> Self {
+    pub(crate) fn new(capacity: NonZeroUsize, ttl: Option<(Duration, Clock)>, store: bool) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hashes: RandomState::new(),
@@ -142,7 +157,7 @@ impl Visitors {
             used: AtomicBool::new(self.used.load(Ordering::Relaxed)),
             shard_capacity: self.shard_capacity,
             shard_bytes: self.shard_bytes,
-            ttl: self.ttl,
+            ttl: self.ttl.clone(),
             store: self.store,
             evicted: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
@@ -194,24 +209,32 @@ impl Visitors {
         &self,
         visitor_id: &str,
         hash: u64,
-        read: impl FnOnce(&mut VisitorState) -> R,
+        read: impl FnOnce(&VisitorState, &mut Arc<Numbers>) -> R,
     ) -> Option<R> {
         let now = self.now();
-        let mut shard = self.lock(place(hash));
-        let entry = shard.states.get_mut(&hash).filter(|entry| entry.visitor_id == visitor_id)?;
-        (!self.is_over(entry, now)).then(|| read(&mut entry.state))
+        let Shard { places, entries, numbers, .. } = &mut *self.lock(place(hash));
+        let entry = entries.get(*places.get(&hash)?).filter(|entry| entry.visitor_id == visitor_id)?;
+        (!self.is_over(entry, now)).then(|| read(&entry.state, numbers))
+    }
+
+    /// A visitor's segments, together with others who have equal ones.
+    pub(crate) fn share(&self, hash: u64, segments: Attributes) -> Measured {
+        self.lock(place(hash)).recent.share(segments)
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        self.ttl.as_ref().map(|(ttl, _)| *ttl)
     }
 
     /// The current time, if state has a time to live.
-    fn now(&self) -> Option<Instant> {
-        self.ttl.map(|_| Instant::now())
+    fn now(&self) -> Option<Moment> {
+        self.ttl.as_ref().map(|(_, clock)| clock.now())
     }
 
     /// Whether an entry has expired; entries waiting for a store never do.
-    fn is_over(&self, entry: &Entry, now: Option<Instant>) -> bool {
-        let age =
-            now.zip(entry.changed_at).map(|(now, changed_at)| now.saturating_duration_since(changed_at));
-        !self.has_store() && age.zip(self.ttl).is_some_and(|(age, ttl)| age >= ttl)
+    fn is_over(&self, entry: &Entry, now: Option<Moment>) -> bool {
+        let age = now.zip(entry.changed_at).map(|(now, changed_at)| now - changed_at);
+        !self.has_store() && age.zip(self.ttl()).is_some_and(|(age, ttl)| age >= ttl)
     }
 
     /// Changes a visitor's state. `known` supplies what the caller has of it if memory has nothing; with a
@@ -221,8 +244,8 @@ impl Visitors {
         &self,
         visitor_id: &SmolStr,
         hash: Option<u64>,
-        known: impl FnOnce() -> VisitorState,
-        change: impl FnOnce(&mut VisitorState),
+        known: impl FnOnce(&mut Arc<Numbers>) -> VisitorState,
+        change: impl FnOnce(&mut VisitorState, &mut Arc<Numbers>),
     ) {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
@@ -230,39 +253,41 @@ impl Visitors {
         let now = self.now();
         let hash = hash.unwrap_or_else(|| self.hashes.hash_one(visitor_id.as_str()));
         let mut shard = self.lock(place(hash));
-        let Shard { states, order, bytes } = &mut *shard;
-        let begin = || if self.has_store() { VisitorState::default() } else { known() };
-        let slot = match states.entry(hash) {
-            hash_map::Entry::Occupied(mut held) => {
-                let entry = held.get_mut();
-                let before = entry.bytes();
-                if entry.visitor_id != *visitor_id || self.is_over(entry, now) {
-                    entry.visitor_id = visitor_id.clone();
-                    entry.state = begin();
-                    self.evicted.fetch_add(1, Ordering::Relaxed);
-                }
-                change(&mut entry.state);
-                entry.version = self.ticket();
-                entry.changed_at = now;
-                let after = entry.bytes();
-                *bytes = *bytes - before + after;
-                if *bytes > self.shard_bytes {
-                    self.make_room(&mut shard, hash, after);
-                }
-                return;
-            }
-            hash_map::Entry::Vacant(slot) => slot,
+        let Shard { places, entries, order, bytes, numbers, .. } = &mut *shard;
+        let begin = |numbers: &mut _| {
+            if self.has_store() { VisitorState::default() } else { known(numbers) }
         };
-        let mut state = begin();
-        change(&mut state);
+        let slot = places.entry(hash);
+        if let hash_map::Entry::Occupied(held) = &slot
+            && let Some(entry) = entries.get_mut(*held.get())
+        {
+            let before = entry.bytes();
+            if entry.visitor_id != *visitor_id || self.is_over(entry, now) {
+                entry.visitor_id = visitor_id.clone();
+                entry.state = begin(numbers);
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+            }
+            change(&mut entry.state, numbers);
+            entry.version = self.ticket();
+            entry.changed_at = now;
+            let after = entry.bytes();
+            *bytes = *bytes - before + after;
+            if *bytes > self.shard_bytes {
+                self.make_room(&mut shard, hash, after);
+            }
+            return;
+        }
+        let mut state = begin(numbers);
+        change(&mut state, numbers);
         let ticket = self.ticket();
         let visitor_id = visitor_id.clone();
         let entry = Entry { visitor_id, state, version: ticket, waits: true, changed_at: now };
         let taken = entry.bytes();
+        let Some(place) = entries.insert(entry) else { return };
+        slot.insert_entry(place);
         *bytes += taken;
-        slot.insert(entry);
         order.push_back((ticket, hash));
-        while shard.states.len() > self.shard_capacity && self.forget_oldest(&mut shard) {}
+        while shard.places.len() > self.shard_capacity && self.forget_oldest(&mut shard) {}
         if shard.bytes > self.shard_bytes {
             self.make_room(&mut shard, hash, taken);
         }
@@ -319,7 +344,7 @@ impl Visitors {
             }
         }
         let mut answers =
-            if entries.is_empty() { Vec::new() } else { store.set_many(&entries, self.ttl) }.into_iter();
+            if entries.is_empty() { Vec::new() } else { store.set_many(&entries, self.ttl()) }.into_iter();
         for error in errors.iter_mut().filter(|error| error.is_none()) {
             *error = answers.next().and_then(Result::err);
         }
@@ -337,10 +362,11 @@ impl Visitors {
         let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
         for index in (0..SHARDS).map(|shard| first.wrapping_add(shard) % SHARDS) {
             let mut guard = self.lock(index);
-            let Shard { states, order, .. } = &mut *guard;
+            let Shard { places, entries, order, .. } = &mut *guard;
             let count = order.len().min(most - taken.len());
             taken.extend(order.drain(..count).filter_map(|(_, hash)| {
-                let Entry { visitor_id, state, version, waits, .. } = states.get_mut(&hash)?;
+                let entry = entries.get_mut(*places.get(&hash)?)?;
+                let Entry { visitor_id, state, version, waits, .. } = entry;
                 *waits = false;
                 let (key, changes) = (state_key(visitor_id), state.clone());
                 Some(Taken { shard: index, hash, key, changes, version: *version })
@@ -351,16 +377,15 @@ impl Visitors {
 
     fn has_written(&self, taken: &Taken, written: bool) {
         let mut guard = self.lock(taken.shard);
-        let Shard { states, order, .. } = &mut *guard;
-        let Some(entry) = states.get_mut(&taken.hash) else { return };
+        let Some(entry) = guard.get_mut(taken.hash) else { return };
         if written && entry.version == taken.version {
             guard.forget(taken.hash);
         } else if !std::mem::replace(&mut entry.waits, true) {
             // By the number of the change: whoever waits for that number waits for this one. Inserted near
             // the end, since only visitors that changed after it are behind.
             let ticket = if entry.version == taken.version { self.ticket() } else { entry.version };
-            let place = order.partition_point(|(other, _)| *other < ticket);
-            order.insert(place, (ticket, taken.hash));
+            let place = guard.order.partition_point(|(other, _)| *other < ticket);
+            guard.order.insert(place, (ticket, taken.hash));
         }
     }
 
@@ -382,7 +407,7 @@ impl Visitors {
 
     /// The number of visitors with changes that are not in the store yet, including those being written.
     pub(crate) fn unwritten(&self) -> usize {
-        (0..SHARDS).map(|shard| self.lock(shard).states.len()).sum()
+        (0..SHARDS).map(|shard| self.lock(shard).places.len()).sum()
     }
 
     /// Visitors whose state was forgotten, to make room or because of its age.
@@ -406,7 +431,7 @@ impl Visitors {
 
     pub(crate) fn count_failures(&self, failures: usize, error: &StoreError) {
         self.store_failures.fetch_add(failures as u64, Ordering::Relaxed);
-        logged!(warn, "{error}");
+        logged!(warn, limited, "{error}");
     }
 
     pub(crate) fn count_late(&self, answers: u64) {
@@ -432,11 +457,10 @@ mod tests {
 
     use super::*;
     use crate::adapters::InMemoryDataStore;
-    use crate::attributes::Attributes;
 
     impl Visitors {
-        fn recalled<R>(&self, visitor: &str, read: impl FnOnce(&mut VisitorState) -> R) -> Option<R> {
-            self.in_memory(visitor, self.hash(visitor)?, read)
+        fn recalled<R>(&self, visitor: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
+            self.in_memory(visitor, self.hash(visitor)?, |state, _| read(state))
         }
     }
 
@@ -445,9 +469,14 @@ mod tests {
     }
 
     fn decide(visitors: &Visitors, visitor: &str, variation: &str) {
-        visitors.update(&visitor.into(), None, VisitorState::default, |state| {
-            state.decide(&"1".into(), &variation.into());
-        });
+        visitors.update(
+            &visitor.into(),
+            None,
+            |_| VisitorState::default(),
+            |state, _| {
+                state.decide(&"1".into(), &variation.into());
+            },
+        );
     }
 
     /// Visitors of the first shard.
@@ -461,7 +490,10 @@ mod tests {
         let visitors = Visitors::new(capacity(10), None, false);
         assert!(visitors.recalled("v", |_| ()).is_none());
         decide(&visitors, "v", "2");
-        assert_eq!(*visitors.recalled("v", |it| it.clone()).unwrap().bucketing, [("1".into(), "2".into())]);
+        assert_eq!(
+            visitors.recalled("v", |it| it.clone()).unwrap().bucketing.pairs(),
+            [("1".into(), "2".into())]
+        );
     }
 
     #[test]
@@ -482,10 +514,10 @@ mod tests {
         let names: Vec<_> = (0..1_000).map(|visitor: u32| SmolStr::from(visitor.to_string())).collect();
         let segments = Attributes::new().with("country", "x".repeat(100_000));
         let change = |name: &SmolStr, segments: &Attributes| {
-            visitors.update(name, None, VisitorState::default, |state| state.add_segments(segments));
+            visitors.update(name, None, |_| VisitorState::default(), |state, _| state.add_segments(segments));
         };
         names.iter().for_each(|name| change(name, &segments));
-        let kept = |shard: usize| visitors.lock(shard).states.len();
+        let kept = |shard: usize| visitors.lock(shard).places.len();
         assert!((0..SHARDS).all(|shard| kept(shard) == 3), "a fourth of 100 kB would be too many");
         assert_eq!(visitors.evicted(), 1_000 - 3 * SHARDS as u64);
         let newest = visitors.recalled(names.last().unwrap(), |state| state.segments.len());
@@ -500,8 +532,16 @@ mod tests {
         // What is counted is what is there.
         for shard in 0..SHARDS {
             let shard = visitors.lock(shard);
-            assert_eq!(shard.bytes, shard.states.values().map(Entry::bytes).sum::<usize>());
-            assert_eq!(shard.order.len(), shard.states.len());
+            assert_eq!(
+                shard.bytes,
+                shard
+                    .places
+                    .values()
+                    .filter_map(|place| shard.entries.get(*place))
+                    .map(Entry::bytes)
+                    .sum::<usize>()
+            );
+            assert_eq!(shard.order.len(), shard.places.len());
         }
     }
 
@@ -516,7 +556,7 @@ mod tests {
         for (at, id) in kinds.into_iter().enumerate() {
             let visitors = Visitors::new(capacity(100_000), None, false);
             (0..16_000).for_each(|n| decide(&visitors, &id(n), "2"));
-            let counts: Vec<_> = (0..SHARDS).map(|shard| visitors.lock(shard).states.len()).collect();
+            let counts: Vec<_> = (0..SHARDS).map(|shard| visitors.lock(shard).places.len()).collect();
             assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{at}: {counts:?}");
         }
     }
@@ -526,21 +566,24 @@ mod tests {
         let visitors = Visitors::new(capacity(10), None, false);
         decide(&visitors, "v", "2");
         let hash = visitors.hashes.hash_one("v");
-        visitors.lock(place(hash)).states.get_mut(&hash).unwrap().visitor_id = "other".into();
+        visitors.lock(place(hash)).get_mut(hash).unwrap().visitor_id = "other".into();
         assert!(visitors.recalled("v", |_| ()).is_none(), "the other one's state is not v's");
         decide(&visitors, "v", "3");
-        assert_eq!(*visitors.recalled("v", |it| it.clone()).unwrap().bucketing, [("1".into(), "3".into())]);
+        assert_eq!(
+            visitors.recalled("v", |it| it.clone()).unwrap().bucketing.pairs(),
+            [("1".into(), "3".into())]
+        );
         assert_eq!(visitors.evicted(), 1);
     }
 
     #[test]
     fn state_expires_after_its_time_to_live() {
-        let visitors = Visitors::new(capacity(10), Some(Duration::ZERO), false);
+        let visitors = Visitors::new(capacity(10), Some((Duration::ZERO, Clock::start())), false);
         decide(&visitors, "v", "2");
         assert!(visitors.recalled("v", |_| ()).is_none());
         decide(&visitors, "v", "3");
         assert_eq!(visitors.evicted(), 1);
-        let visitors = Visitors::new(capacity(10), Some(Duration::MAX), false);
+        let visitors = Visitors::new(capacity(10), Some((Duration::MAX, Clock::start())), false);
         decide(&visitors, "v", "2");
         assert!(visitors.recalled("v", |_| ()).is_some());
     }
@@ -563,8 +606,8 @@ mod tests {
             store.get(r#"state:["v"]"#).unwrap(),
             Some(json!({"attributes": {}, "segments": {}, "bucketing": {"1": "2"}}))
         );
-        assert!((0..SHARDS).all(|shard| visitors.lock(shard).states.is_empty()));
-        assert_eq!(known(&visitors, &store, "v").unwrap().bucketing.len(), 1);
+        assert!((0..SHARDS).all(|shard| visitors.lock(shard).places.is_empty()));
+        assert_eq!(known(&visitors, &store, "v").unwrap().bucketing.pairs().len(), 1);
         assert_eq!((visitors.write_waiting(&store, 10), visitors.first_waiting()), ((0, 0), None));
         assert!(visitors.announce());
     }
@@ -602,7 +645,7 @@ mod tests {
         decide(visitors, changed, "2");
         let store = Meanwhile(visitors, names.clone(), InMemoryDataStore::new());
         assert_eq!(visitors.write_waiting(&store, 10), (1, 0), "one round, whatever arrives in the meantime");
-        assert_eq!(visitors.recalled(changed, |it| it.clone()).unwrap().bucketing[0].1, "3");
+        assert_eq!(visitors.recalled(changed, |it| it.clone()).unwrap().bucketing.pairs()[0].1, "3");
         let waiting: Vec<_> = visitors.lock(0).order.iter().copied().collect();
         let hashes = names.iter().map(|name| visitors.hashes.hash_one(name.as_str()));
         // By the number of the change: waiting for the last one means waiting for all; the first is in front.
@@ -620,7 +663,7 @@ mod tests {
             fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
                 // During one call, many times more arrive than memory may hold.
                 (0..1_000).for_each(|visitor| decide(self.0, &format!("late-{visitor}"), "2"));
-                let held: usize = (0..SHARDS).map(|shard| self.0.lock(shard).states.len()).sum();
+                let held: usize = (0..SHARDS).map(|shard| self.0.lock(shard).places.len()).sum();
                 assert!(held <= 2 * SHARDS, "{held}");
                 Err(StoreError::new("down"))
             }
@@ -658,7 +701,12 @@ mod tests {
         let (one, other) = (neighbours.next().unwrap(), neighbours.next().unwrap());
         let grow = move |visitor: &SmolStr, name: &'static str, bytes| {
             let segments = Attributes::new().with(name, "x".repeat(bytes));
-            visitors.update(visitor, None, VisitorState::default, |state| state.add_segments(&segments));
+            visitors.update(
+                visitor,
+                None,
+                |_| VisitorState::default(),
+                |state, _| state.add_segments(&segments),
+            );
             assert!(visitors.lock(0).bytes <= bound);
         };
         grow(&one, "country", 150_000);
@@ -671,7 +719,7 @@ mod tests {
         assert_eq!(visitors.write_waiting(&store, 10), (2, 0));
         assert_eq!(visitors.evicted(), 2);
         let shard = visitors.lock(0);
-        assert_eq!((shard.states.len(), shard.order.len()), (1, 1), "the visitor that came back waits once");
+        assert_eq!((shard.places.len(), shard.order.len()), (1, 1), "the visitor that came back waits once");
         drop(shard);
         assert_eq!(visitors.write_waiting(&InMemoryDataStore::new(), 10), (1, 0));
         assert_eq!(visitors.lock(0).bytes, 0);
@@ -683,10 +731,10 @@ mod tests {
         let names: Vec<_> = (0..1_000).map(|visitor| visitor.to_string()).collect();
         names.iter().for_each(|name| decide(&visitors, name, "2"));
         let held = visitors.lock(3);
-        let lost = held.states.len();
+        let lost = held.places.len();
         let inherited = visitors.inherit();
         drop(held);
-        assert!(lost > 0 && inherited.lock(3).states.is_empty());
+        assert!(lost > 0 && inherited.lock(3).places.is_empty());
         assert_eq!(
             names.iter().filter(|name| inherited.recalled(name, |_| ()).is_some()).count(),
             1_000 - lost
@@ -721,7 +769,7 @@ mod tests {
         decide(&visitors, "v", "2");
         assert_eq!(visitors.write_waiting(&Failing, 10), (0, 1));
         assert_eq!(visitors.write_waiting(&Failing, 10), (0, 1));
-        assert_eq!(known(&visitors, &Failing, "v").unwrap().bucketing.len(), 1);
+        assert_eq!(known(&visitors, &Failing, "v").unwrap().bucketing.pairs().len(), 1);
         assert!(known(&visitors, &Failing, "other").is_none());
         assert_eq!(visitors.store_failures(), 4, "two writes and two reads");
     }
@@ -730,20 +778,20 @@ mod tests {
     fn a_stale_view_does_not_undo_what_is_stored() {
         let store = InMemoryDataStore::new();
         let visitors = Visitors::new(capacity(10), None, true);
-        let older = VisitorState::default;
-        visitors.update(&"v".into(), None, older, |state| {
+        let older = |_: &mut _| VisitorState::default();
+        visitors.update(&"v".into(), None, older, |state, _| {
             state.add_segments(&Attributes::new().with("country", "GR"))
         });
         visitors.write_waiting(&store, 10);
-        visitors.update(&"v".into(), None, older, |state| state.decide(&"1".into(), &"2".into()));
+        visitors.update(&"v".into(), None, older, |state, _| state.decide(&"1".into(), &"2".into()));
         let seen = known(&visitors, &store, "v").unwrap();
         assert_eq!(
-            (seen.segments.len(), seen.bucketing.len()),
+            (seen.segments.len(), seen.bucketing.pairs().len()),
             (1, 1),
             "pending changes are merged into what is stored"
         );
         visitors.write_waiting(&store, 10);
         let kept = known(&visitors, &store, "v").unwrap();
-        assert_eq!((kept.segments.len(), kept.bucketing.len()), (1, 1));
+        assert_eq!((kept.segments.len(), kept.bucketing.pairs().len()), (1, 1));
     }
 }

@@ -1,9 +1,15 @@
 //! What is remembered about a visitor between contexts, and how a data store keeps it.
 
 mod bucketing;
+#[cfg(feature = "testing")]
+mod forced;
 mod memory;
+mod recent;
+mod slab;
 mod state;
 
-pub(crate) use bucketing::Bucketing;
+pub(crate) use bucketing::{Bucketing, Decided, Few};
+#[cfg(feature = "testing")]
+pub(crate) use forced::{Forced, positions};
 pub(crate) use memory::Visitors;
 pub(crate) use state::VisitorState;

@@ -7,7 +7,8 @@ use smol_str::SmolStr;
 
 use super::bucketing::Bucketing;
 use crate::attributes::{
-    AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_SEGMENT, Measured,
+    AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
+    shorten, tell_of,
 };
 
 /// What outlives a context: persistent attributes, segments, and stored decisions.
@@ -20,7 +21,7 @@ pub(crate) struct VisitorState {
 }
 
 impl VisitorState {
-    /// Its approximate size on the heap; takes the same time for every state.
+    /// Its approximate size on the heap, as if it shared nothing; takes the same time for every state.
     pub(crate) fn bytes(&self) -> usize {
         self.attributes.bytes() + self.segments.bytes() + self.bucketing.bytes()
     }
@@ -28,7 +29,9 @@ impl VisitorState {
     /// Remembers a decision; a later one for the same experience replaces it.
     #[cfg(test)]
     pub(crate) fn decide(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
-        self.bucketing.decide(experience_id, variation_id);
+        let numbers = &crate::config::Numbers::default();
+        let decided = super::bucketing::Decided { numbers, number: None, experience_id, variation_id };
+        self.bucketing.decide(decided, None);
     }
 
     /// Remembers a decision made without an answer from the store: a stored one takes precedence.
@@ -85,6 +88,7 @@ impl VisitorState {
     pub(crate) fn to_envelope(&self) -> Value {
         let bucketing: Map<String, Value> = self
             .bucketing
+            .pairs()
             .iter()
             .map(|(experience, variation)| (experience.to_string(), Value::from(variation.as_str())))
             .collect();
@@ -96,14 +100,14 @@ impl VisitorState {
     }
 
     /// Reads an envelope, or one of its two older forms: one without `bucketing`, and bare attributes without
-    /// any of the three. `None` if nothing is stored.
+    /// any of the three. Lists are shortened to their bounds. `None` if nothing is stored.
     pub(crate) fn from_envelope(value: Value) -> Option<Self> {
         let Value::Object(mut envelope) = value else { return None };
         if envelope.is_empty() {
             return None;
         }
         if !envelope.contains_key("attributes") && !envelope.contains_key("segments") {
-            return Some(Self { attributes: Measured::new(envelope.into()), ..Self::default() });
+            return Some(Self { attributes: bounded(envelope, LONGEST_LIST), ..Self::default() });
         }
         let mut map = |name: &str| match envelope.remove(name) {
             Some(Value::Object(map)) => map,
@@ -113,12 +117,20 @@ impl VisitorState {
             Value::String(text) => text.as_str().into(),
             other => SmolStr::from(other.to_string()),
         };
-        let [attributes, segments] = ["attributes", "segments"].map(|name| Measured::new(map(name).into()));
+        let attributes = bounded(map("attributes"), LONGEST_LIST);
+        let segments = bounded(map("segments"), LONGEST_SEGMENT);
         let bucketing = map("bucketing");
         let pairs =
             bucketing.iter().map(|(experience, variation)| (experience.as_str().into(), text(variation)));
         Some(Self { attributes, segments, bucketing: pairs.collect() })
     }
+}
+
+/// What a store holds, with no list longer than this: other writers have other bounds.
+fn bounded(stored: Map<String, Value>, longest: usize) -> Measured {
+    let mut stored = Attributes::from(stored);
+    tell_of(shorten(&mut stored, longest));
+    Measured::new(stored)
 }
 
 /// A list or an object as text.
@@ -162,11 +174,25 @@ mod tests {
     }
 
     #[test]
+    fn stored_lists_are_shortened_to_their_bounds() {
+        let list: Vec<usize> = (0..LONGEST_LIST + 1).collect();
+        let length = |map: &Attributes| match map.get("customSegments") {
+            Some(AttributeValue::Array(values)) => values.len(),
+            other => panic!("{other:?}"),
+        };
+        let lists = json!({"customSegments": list});
+        let read = |envelope| VisitorState::from_envelope(envelope).unwrap();
+        let state = read(json!({"attributes": lists, "segments": lists}));
+        assert_eq!((length(&state.attributes), length(&state.segments)), (LONGEST_LIST, LONGEST_SEGMENT));
+        assert_eq!(length(&read(lists).attributes), LONGEST_LIST, "the older form");
+    }
+
+    #[test]
     fn the_older_forms_are_read() {
         let two_keys = json!({"attributes": {"a": 1}, "segments": {}});
         assert_eq!(VisitorState::from_envelope(two_keys).unwrap().attributes.len(), 1);
         let bare = VisitorState::from_envelope(json!({"a": 1, "b": 2})).unwrap();
-        assert_eq!((bare.attributes.len(), bare.bucketing.len()), (2, 0));
+        assert_eq!((bare.attributes.len(), bare.bucketing.pairs().len()), (2, 0));
         for nothing in [json!(null), json!({}), json!([1]), json!("text")] {
             assert!(VisitorState::from_envelope(nothing).is_none());
         }

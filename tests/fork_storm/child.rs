@@ -8,10 +8,10 @@ use convert_sdk::{Context, Core, attributes, events::LifecycleEventKind, registe
 use crate::parent::Scene;
 use crate::watch::{Watched, doing, fork};
 
-/// Only a hang can exhaust it, also on a machine that has much else to do.
+/// Only a hang exceeds it, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A grandchild may take its own patience before.
+/// A grandchild may use up its own patience first.
 pub(crate) const PATIENCE_WITH_CHILD: Duration = Duration::from_secs(100);
 
 pub(crate) fn live(scene: &Scene, core: &Core, inherited: Option<&Context>, task: u64) {
@@ -21,7 +21,7 @@ pub(crate) fn live(scene: &Scene, core: &Core, inherited: Option<&Context>, task
     }
     doing(10 + i32::try_from(task % 9).unwrap());
     match task % 9 {
-        // Ends without a use of the SDK, as a child does that only starts another program.
+        // Exits without using the SDK, like a child that only starts another program.
         0 => {}
         1 => {
             std::thread::scope(|scope| {
@@ -70,7 +70,7 @@ pub(crate) fn live(scene: &Scene, core: &Core, inherited: Option<&Context>, task
                 delivers(core, 2);
             });
             if let Err(reason) = Watched::end(grandchild, PATIENCE * 2) {
-                panic!("the grandchild ended badly:\n{reason}");
+                panic!("the grandchild failed:\n{reason}");
             }
             record(core, "i", 1);
             delivers(core, 1);

@@ -1,7 +1,7 @@
-//! A storm of forks: children are forked while the other threads of their parent record, flush, refresh,
-//! and start and close cores. Every child must end well; one that does not leaves the reason behind.
+//! A storm of forks: children are forked while their parent's other threads record, flush, refresh, and start and close
+//! cores. Every child must succeed; one that does not leaves the reason behind.
 //!
-//! `scripts/fork_storm [children]` is the way in; as one of the tests this runs a small storm.
+//! Run it with `scripts/fork_storm [children]`; among the tests this is a small storm.
 #![cfg_attr(
     target_os = "linux",
     expect(
@@ -19,15 +19,15 @@ mod parent;
 #[cfg(target_os = "linux")]
 mod watch;
 
-/// The ends of processes and their stacks are read as Linux tells of them.
+/// The exits of processes and their stacks are read from Linux.
 #[cfg(not(target_os = "linux"))]
 fn main() {}
 
 #[cfg(target_os = "linux")]
 fn main() {
-    /// So that the first uses of everything, which happen once in a process, meet many forks.
+    /// Small, so that the first use of everything, once per process, coincides with many forks.
     const CHILDREN_OF_ONE: u32 = 40;
-    /// Processes with racing threads at the same time.
+    /// Concurrent processes with racing threads.
     const PARENTS: usize = 2;
 
     let number = |name: &str, default| std::env::var(name).map_or(default, |given| given.parse().unwrap());
@@ -42,21 +42,21 @@ fn main() {
             let Some((of, parent)) = running.pop_front() else { break };
             if let Err(reason) = watch::Watched::end(parent, parent::PATIENCE) {
                 bad += 1;
-                println!("the parent of seed {of} ended badly, or a child of it did:\n{reason}");
+                println!("the parent of seed {of} failed, or a child of it did:\n{reason}");
             }
         }
         if forked < children {
             let count = CHILDREN_OF_ONE.min(children - forked);
             forked += count;
             if forked % 10_000 == 0 {
-                println!("{forked} children, parents with a bad end: {bad}");
+                println!("{forked} children, failed parents: {bad}");
             }
-            // This process has one thread and has used nothing, and so has each parent at its start.
+            // This process is single-threaded and has used nothing, and so is each parent at its start.
             let run = || parent::run(&server, seed.into(), count);
             running.push_back((seed, watch::fork(run)));
         }
     }
     drop(server);
-    println!("{forked} children, parents with a bad end: {bad}");
+    println!("{forked} children, failed parents: {bad}");
     std::process::exit(i32::from(bad > 0));
 }

@@ -1,4 +1,4 @@
-//! A parent of the storm: threads that use a core in bursts, and others that fork in the middle of them.
+//! A parent of the storm: threads that use a core in bursts, and others that fork in between.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use crate::child;
 use crate::watch::{self, Watched};
 
-/// For all children of one parent; only a hang of the parent itself can exhaust it.
+/// For all children of one parent; only a hang of the parent itself exceeds it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1200);
 
 const SHOP: &str = include_str!("../it/shop.json");
@@ -31,7 +31,7 @@ const FORKERS: usize = 2;
 const RACERS: usize = 5;
 const CHURN: usize = RACERS;
 
-/// The emulator, in a process of its own, so that no thread of it is forked.
+/// The emulator, in its own process, so that none of its threads is forked.
 pub(crate) struct Server {
     pid: Pid,
     https: String,
@@ -62,16 +62,16 @@ impl Server {
                 Self { pid, https: next(), http: next(), ca: next() }
             }
             ForkResult::Child => {
-                // SAFETY: asks to end with the first process, however that ends.
+                // SAFETY: asks to be killed when the first process ends, however it ends.
                 unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                 let project = Project::from_json(SHOP).sdk_key(KEY);
                 let emulator = Emulator::builder().project(project).request_history(100).start().unwrap();
-                // By number, so that no name is looked up: the C library's locks there are not the SDK's.
+                // By number, so that no name is resolved: the C library's locks there are not the SDK's.
                 let https = emulator.https_url().replace("localhost", "127.0.0.1");
                 write!(write, "{https}\n{}\n{}", emulator.http_url(), emulator.ca_pem()).unwrap();
                 drop(write);
                 loop {
-                    // The record would grow for ever.
+                    // Otherwise the record would grow for ever.
                     let _ = emulator.wait_for_events(10_000, Duration::from_secs(3600));
                     emulator.clear();
                 }
@@ -103,8 +103,8 @@ impl EventSink for Answers {
 }
 
 impl Scene<'_> {
-    /// Whether threads begin and end all the time, those of lookups too: all racers start and close cores,
-    /// and children are forked one after the other and do nothing but end.
+    /// Whether threads constantly start and end, including lookup threads: all racers start and close cores, and
+    /// children are forked one after the other and do nothing but exit.
     const fn churns(&self) -> bool {
         self.seed % 4 == 2
     }
@@ -134,11 +134,11 @@ impl Scene<'_> {
     }
 }
 
-/// Forks `children` children in the middle of what other threads do. Panics if one ended badly.
+/// Forks `children` children while other threads are busy. Panics if one failed.
 pub(crate) fn run(server: &Server, seed: u64, children: u32) {
     let scene = &Scene { server, seed };
     let core = &scene.core();
-    // Half of them are forked from before the first config is there.
+    // Half of them are forked before the first config has arrived.
     let first = if seed.is_multiple_of(2) {
         core.initialize_within(child::PATIENCE).unwrap();
         Some(core.create_context("inherited", attributes! { "plan" => "pro" }).unwrap())
@@ -147,8 +147,8 @@ pub(crate) fn run(server: &Server, seed: u64, children: u32) {
     };
     let (inherited, left, bad) = (&first, &AtomicU32::new(children), &AtomicU32::new(0));
     let (go, told): (Vec<_>, Vec<_>) = (0..RACERS).map(|_| bounded(1)).unzip();
-    // No thread of this program begins or ends during a fork: that is where the standard library holds a
-    // lock that a child never gets. What the SDK does about its own threads is part of what is tried.
+    // No thread of this program starts or ends during a fork, as the standard library then holds a lock that a child
+    // would never get. How the SDK handles its own threads is part of the test.
     let (begun, done) = (&Barrier::new(RACERS + FORKERS), &Barrier::new(FORKERS));
     std::thread::scope(|scope| {
         for (task, told) in told.iter().enumerate() {
@@ -168,7 +168,7 @@ pub(crate) fn run(server: &Server, seed: u64, children: u32) {
                 let child = watch::fork(|| child::live(scene, core, inherited.as_ref(), task));
                 if let Err(reason) = Watched::end(child, child::PATIENCE_WITH_CHILD) {
                     bad.fetch_add(1, Ordering::Relaxed);
-                    println!("seed {seed}, task {}: a child ended badly: {reason}", task % 9);
+                    println!("seed {seed}, task {}: a child failed: {reason}", task % 9);
                 }
             }
             done.wait();
@@ -180,10 +180,10 @@ pub(crate) fn run(server: &Server, seed: u64, children: u32) {
     });
     let stats = core.shutdown(child::PATIENCE).unwrap().stats;
     assert!(stats.is_balanced() && stats.pending == 0, "{stats:?}");
-    assert_eq!(bad.load(Ordering::Relaxed), 0, "children that ended badly");
+    assert_eq!(bad.load(Ordering::Relaxed), 0, "failed children");
 }
 
-/// Sets the racers to work and lets a random moment pass, so that the fork meets them anywhere in it.
+/// Sets the racers to work and waits a random moment, so that the fork can hit them at any point.
 fn burst(go: &[Sender<bool>], random: &mut Random) {
     for racer in go {
         let _ = racer.try_send(true);
@@ -196,11 +196,11 @@ fn burst(go: &[Sender<bool>], random: &mut Random) {
     }
 }
 
-/// Does one thing again and again, a burst for each time that it is told to.
+/// Does one thing repeatedly, a burst each time it is told to.
 fn race(scene: &Scene, core: &Core, task: usize, told: &Receiver<bool>) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     while told.recv() == Ok(true) {
-        // An error is fine in all of this: the core may not be ready yet.
+        // Errors are fine here: the core may not be ready yet.
         match task {
             0 => {
                 for _ in 0..20 {
@@ -241,7 +241,7 @@ fn race(scene: &Scene, core: &Core, task: usize, told: &Receiver<bool>) {
     }
 }
 
-/// Numbers from a seed.
+/// Random numbers from a seed.
 struct Random(u64);
 
 impl Random {

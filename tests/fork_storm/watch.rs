@@ -1,4 +1,4 @@
-//! Forked processes and their ends: how one ended, and why, by its own report and by what the system knows.
+//! Forked processes and their exits: how one ended, and why, from its own report and from the system.
 
 use std::fmt::Write as _;
 use std::fs::{read_dir, read_to_string};
@@ -13,40 +13,40 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork as system_fork};
 
-/// Where this process reports to: a pipe to its parent, or the standard error of the first one.
+/// Where this process writes its report: a pipe to its parent, or the first one's standard error.
 static REPORT: AtomicI32 = AtomicI32::new(2);
-/// What this process was doing, in its own words.
+/// The step that this process was at.
 static DOING: AtomicI32 = AtomicI32::new(0);
 
 /// A forked process that is watched.
 pub(crate) struct Watched {
     pid: Pid,
-    /// Readable when it has ended.
+    /// Readable when it has exited.
     end: OwnedFd,
     report: PipeReader,
 }
 
-/// Says what this process does next; a report has it.
+/// Sets the step that this process is at, for its report.
 pub(crate) fn doing(step: i32) {
     DOING.store(step, Ordering::Relaxed);
 }
 
-/// Writes to the report without a lock or a buffer, which a fork could have left half-used.
+/// Writes to the report without a lock or a buffer, which a fork could leave in the middle of a use.
 pub(crate) fn report(text: &str) {
-    // SAFETY: the text is alive during the call. A full pipe takes what it can.
+    // SAFETY: the text is alive during the call. A full pipe takes what fits.
     unsafe { libc::write(REPORT.load(Ordering::Relaxed), text.as_ptr().cast(), text.len()) };
 }
 
-/// Forks a process that runs `body` and exits in the ordinary way, well unless `body` panics.
+/// Forks a process that runs `body` and exits normally, successfully unless `body` panics.
 pub(crate) fn fork(body: impl FnOnce()) -> Watched {
     let (report, reported) = std::io::pipe().unwrap();
-    // SAFETY: a fork with other threads at work is what is tried here. The pipe does not block, so that
-    // a report is cut off rather than waited for.
+    // SAFETY: forking while other threads run is what is tested here. The pipe does not block, so a report is truncated
+    // rather than waited for.
     unsafe { libc::fcntl(reported.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
     // SAFETY: as above.
     match unsafe { system_fork() }.unwrap() {
         ForkResult::Parent { child } => {
-            // SAFETY: asks for a descriptor of a child that nobody else waits for, and owns it.
+            // SAFETY: opens a descriptor of a child that nobody else waits for, and owns it.
             let end = unsafe {
                 let end = libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0);
                 assert!(end >= 0, "no descriptor for a child");
@@ -65,16 +65,16 @@ pub(crate) fn fork(body: impl FnOnce()) -> Watched {
 }
 
 impl Watched {
-    /// Waits for the end, which must be a good one and come in time. An error is the reason: the
-    /// process's own report, and for one that hangs what the system says of its threads.
+    /// Waits for the process to exit successfully and in time. An error is the reason: the process's own report, and
+    /// for a hanging one what the system knows about its threads.
     pub(crate) fn end(mut self, patience: Duration) -> Result<(), String> {
         let mut reason = String::new();
         if !self.ends_within(patience) {
             let _ = writeln!(reason, "{} hangs; its threads:", self.pid);
             reason += &threads(self.pid);
-            // Each thread tells its own stack, if it still can.
+            // Each thread reports its own stack, if it still can.
             for thread in thread_ids(self.pid) {
-                // SAFETY: sends a signal to a thread of a child that was not waited for yet.
+                // SAFETY: sends a signal to a thread of a child that has not been reaped.
                 unsafe { libc::syscall(libc::SYS_tgkill, self.pid.as_raw(), thread, libc::SIGUSR1) };
                 // Longer than any machine takes to read the program's symbols.
                 self.ends_within(Duration::from_secs(5));
@@ -87,7 +87,7 @@ impl Watched {
         }
         let _ = writeln!(reason, "it ended with {status:?}; its report:");
         let mut bytes = vec![0; 1 << 16];
-        // Siblings may hold the pipe's other end, so that its closing cannot be waited for.
+        // Siblings may hold the pipe's other end, so waiting for it to close is no option.
         if readable(self.report.as_fd(), PollTimeout::ZERO) {
             let read = self.report.read(&mut bytes).unwrap_or(0);
             reason += &String::from_utf8_lossy(&bytes[..read]);
@@ -111,17 +111,17 @@ fn readable(descriptor: BorrowedFd<'_>, patience: PollTimeout) -> bool {
     matches!(poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], patience), Ok(1))
 }
 
-/// Has panics and fatal signals reported with a stack, and SIGUSR1 answered with one.
+/// Reports panics and fatal signals with a stack, and answers SIGUSR1 with one.
 pub(crate) fn report_signals() {
     std::panic::set_hook(Box::new(|panic| {
         report(&format!("{panic}\nat step {}\n{}", DOING.load(Ordering::Relaxed), stack()));
-        // What the others do is half of the reason.
+        // What the other threads do is half of the reason.
         let pid = Pid::this();
         report(&threads(pid));
         for thread in thread_ids(pid).into_iter().filter(|thread| *thread != this_thread()) {
             // SAFETY: sends a signal to a thread of this process.
             unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), thread, libc::SIGUSR1) };
-            // SAFETY: waits a moment for its answer, as there is nothing else to wait for.
+            // SAFETY: waits briefly for its answer, as there is nothing else to wait for.
             unsafe { libc::usleep(200_000) };
         }
     }));
@@ -133,7 +133,7 @@ pub(crate) fn report_signals() {
 
 fn handle(signal: Signal, handler: extern "C" fn(i32)) {
     let action = SigAction::new(SigHandler::Handler(handler), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handlers do more than a handler should, in a process that is to end anyway.
+    // SAFETY: the handlers do more than is allowed in a handler, in a process that is about to end anyway.
     unsafe { sigaction(signal, &action) }.unwrap();
 }
 
@@ -147,7 +147,7 @@ extern "C" fn asked(_: i32) {
 }
 
 extern "C" fn crashed(signal: i32) {
-    // SAFETY: from here on the signal ends the process, also if the report raises it again.
+    // SAFETY: from here on the signal ends the process, even if the report raises it again.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
     report(&format!("signal {signal} at step {}:\n{}", DOING.load(Ordering::Relaxed), stack()));
     // SAFETY: ends the process as the signal would have.
@@ -168,8 +168,8 @@ fn thread_ids(pid: Pid) -> Vec<i32> {
     threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// What the system says of each thread. The numbers of a system call are an address that all wait at,
-/// and the like; the maps say whose address it is.
+/// What the system knows about each thread. The arguments of its system call show, among others, an address that all
+/// threads wait at; the maps tell whose it is.
 fn threads(pid: Pid) -> String {
     let mut text = String::new();
     for thread in thread_ids(pid) {
@@ -189,7 +189,7 @@ fn threads(pid: Pid) -> String {
         );
     }
     let maps = read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    // Of the program and the libraries where they begin, which is enough to find an address in them.
+    // Only the start of the program and of each library, which is enough to locate an address.
     let files = maps.lines().filter(|line| line.contains(" 00000000 ") && line.contains('/'));
     text + &files.map(|line| line.to_owned() + "\n").collect::<String>()
 }

@@ -1,4 +1,4 @@
-//! Nothing that a visitor or a config brings grows without a bound.
+//! Nothing in a visitor or a config grows without bound.
 
 use convert_sdk::{
     AttributeValue, Attributes, SdkConfig, attributes, delivery::DeliveryConfig, error::InvalidReason,
@@ -35,7 +35,7 @@ fn a_segment_that_grows_with_every_context_is_bounded() {
 }
 
 #[test]
-fn a_list_that_is_too_long_is_cut_where_it_comes_in() {
+fn an_overlong_list_is_truncated_on_arrival() {
     let core = start(direct());
     let given = attributes! { "source" => names(0..5_000), "ids" => names(0..20_000) };
     let mut context = core.create_context("v", given).unwrap();
@@ -54,17 +54,17 @@ fn heavy(core: &convert_sdk::Core, visitor: u32) {
 }
 
 #[test]
-fn segments_count_in_the_bytes_that_may_wait() {
+fn segments_count_towards_the_backlogs_bytes() {
     let delivery = DeliveryConfig::builder().max_pending_bytes(1 << 20).build().unwrap();
     let (core, _script) = start_scripted(direct().batch_size(10_000).delivery(delivery));
     (0..100).for_each(|visitor| heavy(&core, visitor));
     let stats = until(&core, |stats| stats.recorded == 100 && stats.pending <= 30);
-    // 1 MiB holds ten of them, and each of the two lanes carries as much.
+    // 1 MiB holds ten of them, and each of the two lanes holds as much.
     assert!(stats.dropped.total() >= 70, "{stats:?}");
 }
 
 #[test]
-fn segments_count_in_the_bytes_of_a_request() {
+fn segments_count_towards_a_requests_bytes() {
     let (core, script) = start_scripted(direct().batch_size(10_000));
     (0..30).for_each(|visitor| heavy(&core, visitor));
     (0..30).for_each(|_| script.answer(200));
@@ -75,7 +75,7 @@ fn segments_count_in_the_bytes_of_a_request() {
 }
 
 #[test]
-fn visitors_are_forgotten_by_bytes_too_and_counted() {
+fn visitors_are_evicted_by_bytes_too_and_counted() {
     let core = start(direct().max_visitor_bytes(16 << 20).tracking(false));
     (0..400).for_each(|visitor| heavy(&core, visitor));
     let evicted = core.stats().visitors_evicted;
@@ -91,7 +91,7 @@ fn visitors_are_forgotten_by_bytes_too_and_counted() {
 }
 
 #[test]
-fn each_decision_of_many_is_remembered_once() {
+fn each_of_many_decisions_is_remembered_once() {
     let experience = |at: usize| {
         json!({"id": at.to_string(), "key": format!("e{at}"),
             "variations": [{"id": format!("v{at}"), "key": "v", "traffic_allocation": 100}]})
@@ -106,7 +106,7 @@ fn each_decision_of_many_is_remembered_once() {
 }
 
 #[test]
-fn features_come_in_the_order_of_their_declaration_once_each() {
+fn features_come_once_each_in_declaration_order() {
     let feature = |at: usize| json!({"id": at.to_string(), "key": format!("f{at}")});
     let carries = |at: usize| json!({"type": "fullStackFeature", "data": {"feature_id": at.to_string()}});
     let experience = |id: &str, changes: Value| {
@@ -126,17 +126,17 @@ fn features_come_in_the_order_of_their_declaration_once_each() {
 }
 
 #[test]
-fn thousands_of_handlers_hear_of_one_event() {
+fn thousands_of_handlers_receive_one_event() {
     let core = start(direct());
-    let (told, said) = crossbeam_channel::unbounded();
+    let (sender, receiver) = crossbeam_channel::unbounded();
     for number in 0..8_000 {
-        let told = told.clone();
+        let sender = sender.clone();
         core.on(LifecycleEventKind::Conversion, move |_| {
-            let _ = told.send(number);
+            let _ = sender.send(number);
         })
         .unwrap();
     }
     core.create_context("v", ()).unwrap().track_conversion("purchase");
-    let heard: Vec<i32> = (0..8_000).map(|_| said.recv_timeout(PATIENCE).unwrap()).collect();
-    assert_eq!(heard, (0..8_000).collect::<Vec<_>>());
+    let received: Vec<i32> = (0..8_000).map(|_| receiver.recv_timeout(PATIENCE).unwrap()).collect();
+    assert_eq!(received, (0..8_000).collect::<Vec<_>>());
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::start;
 
-/// Visitor, bucket, variation in JavaScript's order, variation in the config's.
+/// Visitor, bucket, variation in JavaScript's order, variation in the config's order.
 const VISITORS: [(&str, u32, &str, &str); 3] = [
     ("bob", 1530, "original", "one-page"),
     ("fay", 5847, "original", "original"),

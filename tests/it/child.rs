@@ -1,4 +1,4 @@
-//! Cases that need a process of their own, because all tests of this binary share one.
+//! Cases that need their own process, because all tests of this binary share one.
 
 use std::process::{Child, Command, Stdio};
 
@@ -6,7 +6,7 @@ use crossbeam_channel::bounded;
 
 use crate::support::PATIENCE;
 
-/// Names the case that a child process is to run.
+/// The environment variable that names the case for a child process.
 const CASE: &str = "CONVERT_TEST_CASE";
 
 /// The case that this process is to run, if it is such a child.
@@ -27,13 +27,13 @@ pub(crate) fn spawn(entry: &str, case: &str, variables: &[(&str, String)]) -> Ch
         .unwrap()
 }
 
-/// Waits for the end of a case, which must come by itself and be a good one; returns what it printed.
+/// Waits for a case to end by itself and successfully; returns what it printed.
 pub(crate) fn finish(mut child: Child, case: &str) -> String {
     let id = child.id();
     let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let (ended, wait) = bounded(1);
     std::thread::spawn(move || {
-        // Reading to the end is waiting for the end.
+        // Reading to the end waits for the exit.
         let read = |mut from: Box<dyn std::io::Read>| {
             let mut text = String::new();
             let _ = from.read_to_string(&mut text);
@@ -44,7 +44,7 @@ pub(crate) fn finish(mut child: Child, case: &str) -> String {
     });
     let Ok((status, (stdout, stderr))) = wait.recv_timeout(2 * PATIENCE) else {
         let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
-        panic!("{case} does not end")
+        panic!("{case} does not exit")
     };
     assert!(status.unwrap().success(), "{case}:\n{stdout}\n{stderr}");
     stdout

@@ -1,4 +1,4 @@
-//! Bad configuration values, each refused by name before anything starts.
+//! Invalid configuration values, each rejected by name before anything starts.
 
 use std::io::{Error, ErrorKind, Read};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::support::{direct, shop};
 
 #[track_caller]
 fn refused<T>(built: Result<T, InvalidOption>, field: &str, reason: &InvalidReason) {
-    let Err(error) = built else { panic!("{field} should be refused") };
+    let Err(error) = built else { panic!("{field} should be rejected") };
     assert_eq!((error.field(), error.reason(), error.code()), (field, reason, "invalid_option"));
 }
 
@@ -28,21 +28,21 @@ fn network() -> TransportConfigBuilder {
 }
 
 #[test]
-fn exactly_one_source_is_needed() {
+fn a_key_or_data_given_once_is_needed() {
     refused(SdkConfig::builder().build(), "source", &InvalidReason::NoSource);
-    refused(with_key("k").data(&shop()).build(), "source", &InvalidReason::SeveralSources);
     refused(direct().data_json("{}").build(), "source", &InvalidReason::SeveralSources);
     refused(
         SdkConfig::builder().data_file("a").data_reader(std::io::empty()).build(),
         "source",
         &InvalidReason::SeveralSources,
     );
+    assert!(with_key("k").data(&shop()).build().is_ok(), "starts with the data, then follows the key");
     assert!(!with_key("k").build().unwrap().is_direct_config());
     assert!(direct().build().unwrap().is_direct_config());
 }
 
 #[test]
-fn a_key_that_is_empty_or_changes_the_route_is_refused() {
+fn a_key_that_is_empty_or_changes_the_route_is_rejected() {
     for empty in ["", " ", "\t\n"] {
         refused(with_key(empty).build(), "sdk_key", &InvalidReason::Empty);
     }
@@ -52,7 +52,7 @@ fn a_key_that_is_empty_or_changes_the_route_is_refused() {
 }
 
 #[test]
-fn empty_texts_are_refused() {
+fn empty_texts_are_rejected() {
     refused(with_key("k").environment(" ").build(), "environment", &InvalidReason::Empty);
     refused(with_key("k").debug_token("").build(), "debug_token", &InvalidReason::Empty);
     refused(network().auth_secret("").build(), "transport.auth_secret", &InvalidReason::Empty);
@@ -60,7 +60,7 @@ fn empty_texts_are_refused() {
 }
 
 #[test]
-fn numbers_out_of_range_are_refused() {
+fn numbers_out_of_range_are_rejected() {
     let batch = InvalidReason::OutOfRange("from 1 to 10,000");
     for count in [0, 10_001, usize::MAX] {
         refused(direct().batch_size(count).build(), "batch_size", &batch);
@@ -83,7 +83,16 @@ fn numbers_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_refresh_policy_must_agree_with_itself() {
+fn the_upkeep_of_a_config_needs_a_file_and_an_age() {
+    for path in ["", "/", ".."] {
+        refused(with_key("k").config_cache(path).build(), "config_cache", &InvalidReason::NotAFile);
+    }
+    let positive = InvalidReason::OutOfRange("more than zero");
+    refused(with_key("k").max_stale(Duration::ZERO).build(), "max_stale", &positive);
+}
+
+#[test]
+fn a_refresh_policy_must_be_consistent() {
     let policy = RefreshConfig::builder;
     let second = Duration::from_secs(1);
     let refuse = |built, field, range| refused(built, field, &InvalidReason::OutOfRange(range));
@@ -105,6 +114,10 @@ fn a_base_url_is_absolute_https_and_nothing_more() {
         ("/api", InvalidReason::NotAUrl),
         ("https://", InvalidReason::NotAUrl),
         ("not a url", InvalidReason::NotAUrl),
+        ("https://cdn.example.com:", InvalidReason::NotAUrl),
+        ("https://cdn.example.com:0", InvalidReason::NotAUrl),
+        ("https://cdn.example.com:65536", InvalidReason::NotAUrl),
+        ("https://9:99999/v1", InvalidReason::NotAUrl),
         ("http://cdn.example.com", InvalidReason::NotHttps),
         ("http://127.0.0.1:80", InvalidReason::NotHttps),
         ("ftp://cdn.example.com", InvalidReason::NotHttps),
@@ -116,7 +129,9 @@ fn a_base_url_is_absolute_https_and_nothing_more() {
         refused(network().config_base_url(url).build(), "transport.config_base_url", &reason);
         refused(network().track_base_url(url).build(), "transport.track_base_url", &reason);
     }
-    assert!(network().track_base_url("https://[project_id].example.com/v1/").build().is_ok());
+    for url in ["https://[project_id].example.com/v1/", "HTTPS://[::1]:65535"] {
+        assert!(network().track_base_url(url).build().is_ok(), "{url}");
+    }
 }
 
 #[test]
@@ -138,7 +153,7 @@ fn plain_http_needs_the_opt_in_and_a_loopback_address() {
 }
 
 #[test]
-fn headers_of_the_sdk_itself_and_broken_ones_are_refused() {
+fn the_sdks_own_headers_and_invalid_ones_are_rejected() {
     let reserved = [
         "Authorization",
         "user-agent",
@@ -163,14 +178,22 @@ fn headers_of_the_sdk_itself_and_broken_ones_are_refused() {
 }
 
 #[test]
-fn a_certificate_or_proxy_that_is_none_is_refused() {
+fn an_invalid_certificate_or_proxy_is_rejected() {
     let field = "transport.root_certificate_pem";
     for pem in ["", "hello", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         refused(network().root_certificate_pem(pem).build(), field, &InvalidReason::NotACertificate);
     }
-    for proxy in ["not a proxy", "socks4://localhost:1", "socks5://localhost:1"] {
+    for proxy in [
+        "not a proxy",
+        "socks4://localhost:1",
+        "socks5://localhost:1",
+        "localhost:65536",
+        "http://u:p@localhost:0",
+        "http://localhost:",
+    ] {
         refused(network().proxy(proxy).build(), "transport.proxy", &InvalidReason::NotAUrl);
     }
+    assert!(network().proxy("http://u:p@localhost:65535").build().is_ok());
 }
 
 struct Broken;
@@ -182,7 +205,7 @@ impl Read for Broken {
 }
 
 #[test]
-fn a_file_or_reader_that_cannot_be_read_is_refused() {
+fn an_unreadable_file_or_reader_is_rejected() {
     let built = SdkConfig::builder().data_file("no/such/file.json").build();
     let path = PathBuf::from("no/such/file.json");
     refused(built, "data_file", &InvalidReason::UnreadableFile { path, kind: ErrorKind::NotFound });
@@ -195,9 +218,9 @@ fn a_file_or_reader_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn delivery_bounds_out_of_range_are_refused() {
+fn delivery_limits_out_of_range_are_rejected() {
     type Change = fn(DeliveryConfigBuilder) -> DeliveryConfigBuilder;
-    let cases: [(&str, &str, Change); 14] = [
+    let cases: [(&str, &str, Change); 15] = [
         ("delivery.queue_capacity", "from 1 to 1,048,576", |it| it.queue_capacity(0)),
         ("delivery.queue_capacity", "from 1 to 1,048,576", |it| it.queue_capacity((1 << 20) + 1)),
         ("delivery.max_queued_bytes", "at least 1", |it| it.max_queued_bytes(0)),
@@ -214,6 +237,7 @@ fn delivery_bounds_out_of_range_are_refused() {
             it.backoff_ceiling(Duration::from_millis(999))
         }),
         ("delivery.breaker_threshold", "at least 1", |it| it.breaker_threshold(0)),
+        ("delivery.first_timeout", "more than zero", |it| it.first_timeout(Duration::ZERO)),
     ];
     for (field, range, change) in cases {
         refused(change(DeliveryConfig::builder()).build(), field, &InvalidReason::OutOfRange(range));
@@ -222,12 +246,25 @@ fn delivery_bounds_out_of_range_are_refused() {
 }
 
 #[test]
+fn debug_says_how_many_certificates_there_are() {
+    let authority = convert_emulator::CertificateAuthority::generate().unwrap();
+    let transport = network().root_certificate_pem(authority.pem()).build().unwrap();
+    let shown = format!("{:?}", with_key("k").transport(transport).build().unwrap());
+    assert!(shown.contains("root_certificates: 1,"), "{shown}");
+}
+
+#[test]
 fn the_server_preset_refreshes_flushes_and_fills_batches() {
     let shown = |builder: SdkConfigBuilder| format!("{:?}", builder.build().unwrap());
     let server = shown(SdkConfig::server("k"));
-    for part in ["auto_flush_interval: Some(5s)", "batch_size: 100", "interval: 300s"] {
+    for part in
+        ["auto_flush_interval: Some(5s)", "batch_size: 100", "interval: 300s", "first_timeout: Some(2s)"]
+    {
         assert!(server.contains(part), "{part}: {server}");
     }
     assert_eq!(server, shown(SdkConfig::builder().for_server().sdk_key("k")));
-    assert!(shown(SdkConfig::server("k").batch_size(7)).contains("batch_size: 7"), "each can be set anew");
+    assert!(
+        shown(SdkConfig::server("k").batch_size(7)).contains("batch_size: 7"),
+        "each setting can be overridden"
+    );
 }

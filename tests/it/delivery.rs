@@ -1,4 +1,4 @@
-//! When records go out, and what becomes of them when the endpoint does not take them.
+//! When records are sent, and what becomes of them if the endpoint does not accept them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use convert_sdk::{
 use serde_json::json;
 
 use crate::support::{
-    ONCE, PATIENCE, Posted, convert, direct, direct_to, keyed, network, pro, released, room, serve, shop,
+    ONCE, PATIENCE, Posted, capacity, convert, direct, direct_to, keyed, network, pro, released, serve, shop,
     start, start_scripted, until, visitor,
 };
 
@@ -22,7 +22,7 @@ fn reason_of(event: &LifecycleEvent) -> ReleaseReason {
 }
 
 #[test]
-fn a_full_batch_goes_out_by_itself() {
+fn a_full_batch_is_sent_at_once() {
     let emulator = serve();
     let core = start(keyed(&emulator).batch_size(3));
     let events = core.subscribe();
@@ -49,7 +49,7 @@ fn ten_events_make_a_batch_by_default_and_nine_wait() {
 }
 
 #[test]
-fn a_conversion_with_goal_data_counts_as_two_events_of_a_batch() {
+fn a_conversion_with_goal_data_is_two_events_of_a_batch() {
     let (core, script) = start_scripted(direct().batch_size(2));
     let revenue = ConversionOptions::new().revenue(1.0);
     assert!(visitor(&core, "v").track_conversion_with("purchase", &revenue).tracked());
@@ -60,7 +60,7 @@ fn a_conversion_with_goal_data_counts_as_two_events_of_a_batch() {
 }
 
 #[test]
-fn the_auto_flush_takes_what_no_batch_took() {
+fn the_auto_flush_sends_what_filled_no_batch() {
     let emulator = serve();
     let core = start(keyed(&emulator).auto_flush_interval(Duration::from_millis(1)));
     let events = core.subscribe();
@@ -72,7 +72,7 @@ fn the_auto_flush_takes_what_no_batch_took() {
 }
 
 #[test]
-fn an_interval_that_no_clock_reaches_is_as_good_as_none() {
+fn an_unreachable_interval_is_as_good_as_none() {
     let emulator = serve();
     let core = start(keyed(&emulator).auto_flush_interval(Duration::MAX));
     convert(&core, 0..1);
@@ -80,7 +80,7 @@ fn an_interval_that_no_clock_reaches_is_as_good_as_none() {
 }
 
 #[test]
-fn a_flush_releases_explicitly_and_counts_visitors_and_events() {
+fn an_explicit_flush_counts_visitors_and_events() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let events = core.subscribe();
@@ -97,15 +97,15 @@ fn a_flush_releases_explicitly_and_counts_visitors_and_events() {
     assert_eq!((reason, batch_size, visitor_count, event_count), (ReleaseReason::Explicit, 3, 2, 4));
 }
 
-/// Every failure that may pass keeps the records, and a later flush delivers them once.
+/// Every transient failure keeps the records, and a later flush delivers them once.
 #[test]
-fn a_later_flush_delivers_what_failed_before() {
+fn a_later_flush_delivers_what_failed_earlier() {
     for kind in [
         FaultKind::status(500),
         FaultKind::status(503),
         FaultKind::status(408),
         FaultKind::status(425),
-        FaultKind::too_many_requests(3600),
+        FaultKind::too_many_requests(1),
         FaultKind::status(302),
         FaultKind::Reset,
     ] {
@@ -124,7 +124,7 @@ fn a_later_flush_delivers_what_failed_before() {
 }
 
 #[test]
-fn a_lost_answer_is_retried_and_counted_as_unknown_fate() {
+fn a_lost_response_is_retried_and_counted_as_fate_unknown() {
     let emulator = serve();
     let core = start(direct_to(&emulator));
     emulator.inject(Fault::track(FaultKind::DropAfterRecording).times(1));
@@ -148,15 +148,16 @@ fn a_2xx_delivers_whatever_its_body_is() {
     }
 }
 
-/// The visitor whose record the endpoint refuses a whole request for.
+/// The visitor whose record makes the endpoint reject a whole request.
 fn poisoned(posted: &Posted) -> bool {
     posted.visitors().contains(&"visitor-13")
 }
 
 #[test]
-fn one_bad_record_does_not_cost_the_others_theirs() {
+fn one_bad_record_does_not_cost_the_others() {
     for status in [400, 422] {
-        let (core, script) = start_scripted(direct().batch_size(50).delivery(room(100)));
+        // Only a flush releases them, so that it covers them all.
+        let (core, script) = start_scripted(direct().batch_size(100).delivery(capacity(100)));
         convert(&core, 0..50);
         let flusher = core.clone();
         let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
@@ -171,7 +172,7 @@ fn one_bad_record_does_not_cost_the_others_theirs() {
         assert_eq!((report.delivered, report.dropped, report.pending), (49, 1, 0));
         assert_eq!(report.stats.dropped.rejected.total(), 1);
         assert!(requests <= 2 + 6, "{requests} requests for one culprit among fifty");
-        // It can be recorded again, and what was told is not told again.
+        // It can be recorded again, and what was reported is not reported again.
         let again = visitor(&core, "visitor-13");
         let confirmed = again.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE);
         assert_eq!(confirmed.status, ConversionStatus::Queued);
@@ -181,7 +182,7 @@ fn one_bad_record_does_not_cost_the_others_theirs() {
 }
 
 #[test]
-fn a_refused_key_drops_nothing_and_is_told_once() {
+fn a_rejected_key_drops_nothing_and_is_reported_once() {
     for status in [401, 403, 404, 410] {
         let emulator = serve();
         let core = start(direct_to(&emulator));
@@ -201,7 +202,7 @@ fn a_refused_key_drops_nothing_and_is_told_once() {
 }
 
 #[test]
-fn segments_that_the_endpoint_refuses_are_left_out_and_counted() {
+fn rejected_segments_are_left_out_and_counted() {
     let emulator = serve();
     let core = start(direct_to(&emulator).batch_size(10_000));
     let odd = attributes! {
@@ -222,7 +223,7 @@ fn segments_that_the_endpoint_refuses_are_left_out_and_counted() {
 }
 
 #[test]
-fn only_a_2xx_is_a_delivery() {
+fn only_a_2xx_counts_as_delivered() {
     let (core, script) = start_scripted(direct());
     convert(&core, 0..1);
     for status in [100, 199, 300, 304, 307, 500] {
@@ -235,7 +236,7 @@ fn only_a_2xx_is_a_delivery() {
 }
 
 #[test]
-fn a_request_that_is_too_large_is_split_until_it_fits() {
+fn an_oversized_request_is_split_until_it_fits() {
     let project = Project::from_json(shop());
     let emulator = Emulator::builder().project(project).max_body(1500).start().unwrap();
     let core = start(direct_to(&emulator).batch_size(10_000));
@@ -247,8 +248,8 @@ fn a_request_that_is_too_large_is_split_until_it_fits() {
 }
 
 #[test]
-fn a_single_record_that_is_too_large_is_dropped() {
-    let (core, script) = start_scripted(direct().delivery(room(10)));
+fn a_single_oversized_record_is_dropped() {
+    let (core, script) = start_scripted(direct().delivery(capacity(10)));
     convert(&core, 0..3);
     for status in [413, 413, 413, 200, 200] {
         script.answer(status);
@@ -257,13 +258,13 @@ fn a_single_record_that_is_too_large_is_dropped() {
     assert_eq!((report.delivered, report.dropped, report.pending), (2, 1, 0));
     let sizes: Vec<_> = script.posts.try_iter().map(|posted| posted.visitors().len()).collect();
     assert_eq!(sizes, [3, 2, 1, 1, 1]);
-    // Every request but the first, and but the one that met record 2 in the half that was left, repeats.
+    // Every request repeats records, except the first one and the one that met record 2 in the remaining half.
     assert_eq!(report.stats.retries, 4);
 }
 
 #[test]
-fn order_is_kept_over_failures() {
-    let (core, script) = start_scripted(direct().batch_size(2).delivery(room(100)));
+fn order_is_kept_across_failures() {
+    let (core, script) = start_scripted(direct().batch_size(2).delivery(capacity(100)));
     convert(&core, 0..2);
     assert_eq!(script.posted().visitors(), ["visitor-0", "visitor-1"]);
     convert(&core, 2..4);
@@ -275,7 +276,7 @@ fn order_is_kept_over_failures() {
 }
 
 #[test]
-fn a_transport_that_panics_loses_nothing() {
+fn a_panicking_transport_loses_nothing() {
     struct Panicking;
     impl convert_sdk::ports::ConfigSource for Panicking {
         fn fetch_config(
@@ -306,7 +307,7 @@ fn a_transport_that_panics_loses_nothing() {
 }
 
 #[test]
-fn a_shutdown_releases_as_the_exit() {
+fn a_shutdowns_release_reason_is_exit() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let events = core.subscribe();
@@ -316,7 +317,7 @@ fn a_shutdown_releases_as_the_exit() {
 }
 
 #[test]
-fn an_account_that_no_url_can_hold_is_dropped_and_counted() {
+fn an_account_no_url_can_hold_is_dropped_and_counted() {
     let emulator = serve();
     let mut config = shop();
     config["account_id"] = "acc ount".into();

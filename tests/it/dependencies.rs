@@ -1,15 +1,15 @@
-//! What the SDK brings along by default: no async runtime, no framework, nothing that is not listed.
+//! The SDK's default dependencies: no async runtime, no framework, nothing unlisted.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Every crate below `convert-sdk` with its default features, as `cargo tree` names them.
+/// Every crate below `convert-sdk` with its default features, named as in `cargo tree`.
 const LISTED: &str = include_str!("dependencies.txt");
 
-/// What of it is in this repository.
+/// The ones in this repository.
 const OURS: [&str; 2] = ["convert_sdk", "convert_evaluation"];
 
-/// One target for everybody: other systems have crates of their own.
+/// One fixed target: other systems add crates of their own.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn tree(features: &[&str]) -> BTreeSet<String> {
@@ -22,22 +22,22 @@ fn tree(features: &[&str]) -> BTreeSet<String> {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let names = String::from_utf8(output.stdout).unwrap();
-    // What comes again is marked.
+    // `cargo tree` marks repeated crates.
     let names = names.lines().map(|name| name.trim_end_matches(" (*)"));
     names.filter(|name| !name.is_empty() && !OURS.contains(name)).map(str::to_owned).collect()
 }
 
 #[test]
-fn the_default_dependencies_are_those_listed() {
+fn the_default_dependencies_are_the_listed_ones() {
     let listed: BTreeSet<String> = LISTED.lines().map(str::to_owned).collect();
-    assert_eq!(tree(&[]), listed, "a new one needs its reason in Cargo.toml, and its line here");
-    for absent in ["tokio", "futures_core", "reqwest", "redis", "hyper"] {
+    assert_eq!(tree(&[]), listed, "a new dependency needs a reason in Cargo.toml, and a line here");
+    for absent in ["tokio", "futures_core", "reqwest", "redis", "rusqlite", "hyper"] {
         assert!(!listed.contains(absent), "{absent}");
     }
 }
 
 #[test]
-fn without_the_features_there_is_no_socket_and_no_channel() {
+fn without_features_there_is_no_socket_and_no_channel() {
     let (default, bare) = (tree(&[]), tree(&["--no-default-features"]));
     assert!(bare.is_subset(&default), "{bare:?}");
     for absent in ["arc_swap", "crossbeam_channel", "flate2", "libc", "ring", "rustls", "ureq"] {
@@ -48,7 +48,7 @@ fn without_the_features_there_is_no_socket_and_no_channel() {
 }
 
 #[test]
-fn the_feature_async_brings_one_trait_and_no_runtime() {
+fn the_async_feature_adds_one_trait_and_no_runtime() {
     let (default, asynchronous) = (tree(&[]), tree(&["--features", "async"]));
     let more: Vec<&String> = asynchronous.difference(&default).collect();
     assert_eq!(more, ["futures_core"]);

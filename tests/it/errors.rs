@@ -1,4 +1,4 @@
-//! What errors say: each thing once, the whole of it, and no secret.
+//! Error messages: each thing once, complete, and without secrets.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use convert_emulator::{Fault, FaultKind};
 use convert_sdk::{
     ContextError, InitializeError, SdkConfig,
     config::TransportConfig,
-    error::{ConfigError, LoadError, LookupError, PreviewError, RefreshError},
+    error::{ConfigCacheError, ConfigError, LoadError, LookupError, PreviewError, RefreshError},
     ports::{StoreError, TransportError},
 };
 
@@ -18,6 +18,7 @@ use crate::support::{KEY, PATIENCE, convert, direct, keyed, serve, start, unread
 fn transport_errors() -> Vec<TransportError> {
     vec![
         TransportError::Connect,
+        TransportError::Unreachable("localhost:443".into()),
         TransportError::Tls("unknown issuer".into()),
         TransportError::Timeout("connecting"),
         TransportError::Broken(ErrorKind::UnexpectedEof),
@@ -29,17 +30,18 @@ fn transport_errors() -> Vec<TransportError> {
         TransportError::InvalidRequest,
         TransportError::Interrupted,
         TransportError::Unsupported,
+        TransportError::NoClient,
         TransportError::Panicked,
         TransportError::Other("no bus".into()),
     ]
 }
 
-/// One of each kind that can hold another one, and some that cannot.
+/// One of each kind that can wrap another error, and some that cannot.
 fn errors() -> Vec<Box<dyn Error>> {
     let loads: Vec<LoadError> = transport_errors()
         .into_iter()
         .map(LoadError::from)
-        .chain([LoadError::from(ConfigError::ServedError), LoadError::OtherProject])
+        .chain([LoadError::from(ConfigError::ServedError), LoadError::OtherProject, LoadError::NotAccepted])
         .collect();
     let core = start(direct());
     convert(&core, 0..1);
@@ -48,6 +50,7 @@ fn errors() -> Vec<Box<dyn Error>> {
         Box::new(ConfigError::NotAnObject),
         Box::new(ContextError::NotReady),
         Box::new(LookupError::NotInConfig),
+        Box::new(ConfigCacheError::Write(ErrorKind::StorageFull)),
         Box::new(InitializeError::Thread(ErrorKind::WouldBlock)),
         Box::new(RefreshError::DirectConfig),
         Box::new(PreviewError::VariationNotFound),
@@ -69,7 +72,7 @@ fn errors() -> Vec<Box<dyn Error>> {
 }
 
 #[test]
-fn a_chain_of_sources_says_each_thing_once() {
+fn a_chain_of_sources_says_everything_once() {
     for error in errors() {
         let chain: Vec<String> =
             successors(Some(error.as_ref()), |&error| error.source()).map(ToString::to_string).collect();
@@ -91,21 +94,23 @@ fn a_message_is_complete_by_itself() {
 }
 
 #[test]
-fn what_has_no_config_yet_is_called_alike_everywhere() {
+fn a_missing_config_has_the_same_message_everywhere() {
     assert_eq!(LookupError::NotReady.to_string(), ContextError::NotReady.to_string());
 }
 
 #[test]
-fn a_refused_sdk_key_is_called_so_and_not_shown() {
+fn a_rejected_sdk_key_is_named_as_such_but_not_shown() {
     let emulator = serve();
-    for (status, said) in [(401, "secret"), (403, "refused"), (404, "not found"), (410, "no longer valid")] {
+    for (status, expected) in
+        [(401, "secret"), (403, "refused"), (404, "not found"), (410, "no longer valid")]
+    {
         emulator.inject(Fault::config(FaultKind::status(status)));
         let core = unready(keyed(&emulator));
         let initialize = core.initialize().unwrap_err().to_string();
         let refresh = core.refresh_now_within(PATIENCE).unwrap_err().to_string();
         for text in [initialize, refresh] {
             let number = status.to_string();
-            assert!(["SDK key", said, &number].iter().all(|part| text.contains(part)), "{text}");
+            assert!(["SDK key", expected, &number].iter().all(|part| text.contains(part)), "{text}");
             assert!(!text.contains(KEY), "{text}");
         }
         emulator.clear_faults();

@@ -1,10 +1,10 @@
-//! Lifecycle events: what is told, to whom, and that listeners can hurt nobody.
+//! Lifecycle events: which ones are announced and to whom; listeners cannot harm anybody.
 
-use convert_sdk::Core;
 use convert_sdk::config::EntityKind;
 use convert_sdk::diagnosis::DiagnosticReason;
 use convert_sdk::events::{LifecycleEvent, LifecycleEventKind};
 use convert_sdk::ports::DeliveryFailure;
+use convert_sdk::{Core, FeatureOff, Undecided};
 use crossbeam_channel::{bounded, unbounded};
 
 use crate::support::{
@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 #[test]
-fn an_exposure_and_a_conversion_are_told_once() {
+fn an_exposure_and_a_conversion_are_announced_once() {
     let core = start(direct());
     let events = core.subscribe();
     for _ in 0..2 {
@@ -46,7 +46,7 @@ fn an_exposure_and_a_conversion_are_told_once() {
 }
 
 #[test]
-fn diagnosis_that_does_not_resolve_is_told() {
+fn diagnoses_of_unresolved_names_are_announced() {
     let core = start(direct());
     let events = core.subscribe();
     let context = visitor(&core, "v");
@@ -63,12 +63,23 @@ fn diagnosis_that_does_not_resolve_is_told() {
             other => panic!("{other:?}"),
         })
         .collect();
+    let official: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(
+        official,
+        [
+            "audience_mismatch",
+            "experience_not_found",
+            "feature_not_found",
+            "goal_not_found",
+            "entity_not_found"
+        ]
+    );
     assert_eq!(
         reasons,
         [
-            DiagnosticReason::AudienceMismatch,
-            DiagnosticReason::ExperienceNotFound,
-            DiagnosticReason::FeatureNotFound,
+            DiagnosticReason::Undecided(Undecided::Audience),
+            DiagnosticReason::Undecided(Undecided::NotInConfig),
+            DiagnosticReason::FeatureOff(FeatureOff::NotInConfig),
             DiagnosticReason::GoalNotFound,
             DiagnosticReason::EntityNotFound,
         ]
@@ -76,7 +87,7 @@ fn diagnosis_that_does_not_resolve_is_told() {
 }
 
 #[test]
-fn a_handler_hears_its_kind_alone_and_from_the_very_first_event() {
+fn a_handler_receives_only_its_kind_from_the_first_event_on() {
     let emulator = serve();
     let (heard, hears) = unbounded();
     let (ready, is_ready) = unbounded();
@@ -94,7 +105,7 @@ fn a_handler_hears_its_kind_alone_and_from_the_very_first_event() {
 }
 
 #[test]
-fn a_handler_that_panics_goes_on_hearing_and_delays_nothing() {
+fn a_panicking_handler_stays_subscribed_and_delays_nothing() {
     let emulator = serve();
     let core = start(direct_to(&emulator).batch_size(1));
     let (heard, hears) = unbounded();
@@ -128,7 +139,7 @@ fn a_blocking_handler_delays_nothing_else() {
     assert!(core.flush(PATIENCE).is_ok());
     let stats = core.stats();
     assert_eq!(stats.delivered, 2_000);
-    assert!(stats.events_missed > 0, "what does not fit behind the handler is counted");
+    assert!(stats.events_missed > 0, "events that exceed the handler's queue are counted");
     drop(go_on);
     core.close();
 }
@@ -160,7 +171,7 @@ fn adding_a_handler_does_not_wait_for_one_that_blocks() {
 }
 
 #[test]
-fn a_handler_may_add_handlers_and_use_the_core() {
+fn a_handler_can_add_handlers_and_use_the_core() {
     let core = start(direct());
     let (heard, hears) = unbounded();
     let own = core.clone();
@@ -176,7 +187,7 @@ fn a_handler_may_add_handlers_and_use_the_core() {
 }
 
 #[test]
-fn a_subscriber_that_falls_behind_misses_the_newest_and_is_counted() {
+fn a_slow_subscriber_misses_the_newest_events_counted() {
     let core = start(direct().batch_size(10_000));
     let events = core.subscribe();
     convert(&core, 0..1_100);
@@ -190,7 +201,7 @@ fn a_subscriber_that_falls_behind_misses_the_newest_and_is_counted() {
 }
 
 #[test]
-fn a_subscriber_that_is_gone_misses_nothing() {
+fn a_dropped_subscriber_misses_nothing() {
     let core = start(direct());
     for _ in 0..100 {
         drop(core.subscribe());
@@ -200,11 +211,11 @@ fn a_subscriber_that_is_gone_misses_nothing() {
     for _ in 0..5 {
         next(&kept, |event| matches!(event, LifecycleEvent::Conversion { .. }).then_some(()));
     }
-    assert_eq!(core.close().events_missed, 0, "nobody is there to miss anything");
+    assert_eq!(core.close().events_missed, 0, "there is no subscriber to miss anything");
 }
 
 #[test]
-fn a_subscription_waits_for_its_deadline_and_ends_with_the_core() {
+fn a_subscription_waits_and_ends_with_the_core() {
     let core = unready(direct());
     let events = core.subscribe();
     assert_eq!(events.try_next(), None);

@@ -1,4 +1,4 @@
-//! A flush covers what was recorded before it, ends by its deadline, and tells the truth.
+//! A flush covers what was recorded before it, ends at its deadline, and tells the truth.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt, TransportError};
-use convert_sdk::{Core, FlushError};
+use convert_sdk::{Core, FlushError, delivery::DeliveryConfig};
+use crossbeam_channel::{Sender, unbounded};
 
 use crate::support::{
-    ONCE, PATIENCE, convert, direct, direct_to, keyed, keyed_over, network, room, serve, start,
+    ONCE, PATIENCE, capacity, convert, direct, direct_to, keyed, keyed_over, network, serve, start,
     start_scripted, until,
 };
 
@@ -35,7 +36,7 @@ fn it_says_delivered_only_after_a_2xx() {
 }
 
 #[test]
-fn it_covers_exactly_what_was_recorded_before_it() {
+fn it_covers_exactly_what_was_recorded_before() {
     let (core, script) = start_scripted(direct());
     convert(&core, 0..3);
     let flusher = core.clone();
@@ -46,17 +47,17 @@ fn it_covers_exactly_what_was_recorded_before_it() {
     script.answer(200);
     let report = flush.join().unwrap().unwrap();
     assert_eq!((report.delivered, report.pending), (3, 0));
-    assert_eq!(core.stats().pending, 2, "what came later waits for its own batch");
+    assert_eq!(core.stats().pending, 2, "later records wait for their own batch");
 }
 
 #[test]
-fn it_waits_for_a_delivery_that_had_begun_before_it() {
+fn it_waits_for_a_delivery_already_in_flight() {
     let (core, script) = start_scripted(direct().batch_size(1));
     convert(&core, 0..1);
     script.posted();
     let flusher = core.clone();
     let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
-    // The failure of an attempt that began before the flush does not answer it: it tries once more.
+    // The failure of an attempt that began before the flush does not complete it: it retries once.
     script.fail(TransportError::Connect);
     script.posted();
     script.answer(200);
@@ -64,21 +65,21 @@ fn it_waits_for_a_delivery_that_had_begun_before_it() {
 }
 
 #[test]
-fn a_hanging_server_ends_by_the_deadline_and_keeps_records() {
+fn a_hanging_server_ends_at_the_deadline_and_keeps_records() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
     let core = start(direct_to(&emulator));
     convert(&core, 0..2);
-    let Err(FlushError::Timeout(stats)) = core.flush(Duration::from_millis(50)) else { panic!("it hangs") };
-    assert_eq!((stats.pending, stats.delivered), (2, 0));
-    assert!(stats.is_balanced());
+    let Err(FlushError::Timeout(report)) = core.flush(Duration::from_millis(50)) else { panic!("it hangs") };
+    assert_eq!((report.pending, report.delivered), (2, 0));
+    assert!(report.stats.is_balanced());
     emulator.wait_until(PATIENCE, |received| received.totals.track_requests == 1).unwrap();
     emulator.close_connections();
     assert_eq!(core.flush(PATIENCE).unwrap().stats.delivered, 2);
 }
 
 #[test]
-fn a_hanging_request_times_out_with_unknown_fate() {
+fn a_hanging_request_times_out_as_fate_unknown() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
     let network = network(&emulator).total_timeout(Duration::from_secs(1));
@@ -91,7 +92,41 @@ fn a_hanging_request_times_out_with_unknown_fate() {
 }
 
 #[test]
-fn an_endpoint_that_asks_for_no_wait_is_not_asked_again_and_again() {
+fn a_first_attempt_that_hangs_leaves_time_for_another() {
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::Hang).times(1));
+    let network = network(&emulator).total_timeout(10 * PATIENCE).build().unwrap();
+    let delivery = DeliveryConfig::builder().first_timeout(Duration::from_millis(300)).build().unwrap();
+    let core = start(direct().transport(network).delivery(delivery));
+    convert(&core, 0..2);
+    let stats = core.shutdown(PATIENCE).unwrap().stats;
+    assert_eq!((stats.delivered, stats.fate_unknown), (2, 1));
+}
+
+#[test]
+fn each_attempt_has_twice_the_time_of_the_one_before() {
+    /// Says how long each delivery may take, and has no answer.
+    struct Silent(Sender<Duration>);
+    impl EventSink for Silent {
+        fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+            self.0.send(batch.timeout).unwrap();
+            Err(DeliveryFailure::Unknown(TransportError::Timeout("waiting for the answer")))
+        }
+    }
+    let (told, times) = unbounded();
+    let delivery = DeliveryConfig::builder().first_timeout(Duration::from_secs(2)).build().unwrap();
+    let core = Core::builder(direct().delivery(delivery).build().unwrap());
+    let core = core.event_sink(Silent(told)).build().unwrap();
+    core.initialize().unwrap();
+    convert(&core, 0..1);
+    for seconds in [2, 4, 8, 10, 10] {
+        core.flush_with(ONCE).unwrap_err();
+        assert_eq!(times.try_recv(), Ok(Duration::from_secs(seconds)));
+    }
+}
+
+#[test]
+fn retry_after_zero_does_not_cause_a_busy_loop() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::too_many_requests(0)));
     let core = start(keyed(&emulator));
@@ -101,9 +136,9 @@ fn an_endpoint_that_asks_for_no_wait_is_not_asked_again_and_again() {
 }
 
 #[test]
-fn many_requests_make_one_flush() {
+fn one_flush_can_take_many_requests() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).batch_size(10_000).delivery(room(5_000)));
+    let core = start(direct_to(&emulator).batch_size(10_000).delivery(capacity(5_000)));
     convert(&core, 0..2_500);
     let report = core.flush(PATIENCE).unwrap();
     assert_eq!((report.delivered, report.stats.requests), (2_500, 3));
@@ -111,12 +146,17 @@ fn many_requests_make_one_flush() {
 }
 
 #[test]
-fn a_failure_in_the_middle_is_told_in_numbers() {
-    let (core, script) = start_scripted(direct().batch_size(10_000).delivery(room(2_000)));
+fn a_failure_in_the_middle_is_reported_in_numbers() {
+    let (core, script) = start_scripted(direct().batch_size(10_000).delivery(capacity(2_000)));
     convert(&core, 0..1_500);
     script.answer(200);
     script.answer(503);
-    let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("half fails") };
+    let error = core.flush_with(ONCE).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "records lost: 0, undelivered and kept: 500; the last failed delivery: the server answered with status 503"
+    );
+    let FlushError::Incomplete(report) = error else { panic!("half fails") };
     assert_eq!((report.delivered, report.dropped, report.pending), (1_000, 0, 500));
     assert_eq!((report.stats.delivered, report.stats.pending), (1_000, 500));
     script.answer(200);
@@ -124,7 +164,7 @@ fn a_failure_in_the_middle_is_told_in_numbers() {
 }
 
 #[test]
-fn flushes_from_several_threads_are_all_answered() {
+fn flushes_from_several_threads_all_complete() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     std::thread::scope(|scope| {
@@ -141,7 +181,7 @@ fn flushes_from_several_threads_are_all_answered() {
     assert_eq!(core.stats().pending, 0);
 }
 
-/// Takes everything, and remembers whose events it took.
+/// Accepts everything, and remembers whose events it accepted.
 #[derive(Default)]
 struct Recorder(Mutex<HashSet<String>>);
 
@@ -156,7 +196,7 @@ impl EventSink for Recorder {
 }
 
 #[test]
-fn each_of_many_flushes_at_once_covers_its_callers_records() {
+fn each_concurrent_flush_covers_its_callers_records() {
     const ROUNDS: u32 = 500;
     let recorder = Arc::<Recorder>::default();
     let config = direct().build().unwrap();
@@ -191,7 +231,7 @@ fn after_an_outage_a_flush_delivers_everything() {
 }
 
 #[test]
-fn repetitions_are_no_part_of_a_flush() {
+fn duplicates_are_not_part_of_a_flush() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     convert(&core, 0..1);

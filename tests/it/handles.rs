@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{KEY, PATIENCE, Script, direct, pro, shop, start, start_scripted, unready, visitor};
 
-/// The shop with another experience before all others, and without `price`, its feature and its goal.
+/// The shop with another experience first, and without `price`, its feature and its goal.
 fn moved() -> Value {
     let mut config = shop();
     let mut first = config["experiences"][0].clone();
@@ -21,7 +21,7 @@ fn moved() -> Value {
     config
 }
 
-/// A core with the shop, whose next refresh brings `next`.
+/// A core with the shop, whose next refresh returns `next`.
 fn refreshed_to(next: &Value) -> (convert_sdk::Core, Script) {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).tracking(false).build().unwrap();
@@ -33,7 +33,7 @@ fn refreshed_to(next: &Value) -> (convert_sdk::Core, Script) {
 }
 
 #[test]
-fn a_handle_answers_as_the_key_does() {
+fn a_handle_gives_the_same_result_as_its_key() {
     let core = start(direct().tracking(false));
     let (price, banner) = (core.experience("price").unwrap(), core.feature("banner-text").unwrap());
     let context = pro(&core, "v");
@@ -45,7 +45,7 @@ fn a_handle_answers_as_the_key_does() {
 }
 
 #[test]
-fn a_goal_by_its_handle_is_a_conversion() {
+fn a_goals_handle_records_its_conversion() {
     let (core, script) = start_scripted(direct().batch_size(1));
     let purchase = core.goal("purchase").unwrap();
     let result = visitor(&core, "v").track_conversion(&purchase);
@@ -57,7 +57,7 @@ fn a_goal_by_its_handle_is_a_conversion() {
 }
 
 #[test]
-fn a_key_that_is_not_there_is_said_at_once_or_when_asked() {
+fn an_unknown_key_is_reported_at_once_or_on_request() {
     let core = unready(direct().tracking(false));
     assert_eq!(core.experience("price").unwrap_err(), LookupError::NotReady);
     let (early, nowhere) = (ExperienceHandle::new("price"), FeatureHandle::new("nowhere"));
@@ -74,7 +74,7 @@ fn a_key_that_is_not_there_is_said_at_once_or_when_asked() {
 }
 
 #[test]
-fn a_handle_finds_what_a_refresh_moved_and_says_what_it_took_away() {
+fn a_handle_follows_moved_entities_and_reports_removed_ones() {
     let (core, _script) = refreshed_to(&moved());
     let (price, members) = (core.experience("price").unwrap(), core.experience("members").unwrap());
     let banner = core.feature("banner-text").unwrap();
@@ -86,7 +86,7 @@ fn a_handle_finds_what_a_refresh_moved_and_says_what_it_took_away() {
     assert!(matches!(core.refresh_now_within(PATIENCE), Ok(RefreshOutcome::Updated(_))));
     let after = core.create_context("v", attributes()).unwrap();
     for _ in 0..3 {
-        // Contexts of both configs use the handle in turn.
+        // Contexts of both configs use the handle alternately.
         assert_eq!(after.run_experience(&price).unwrap_err(), Undecided::NotInConfig);
         assert_eq!(after.run_feature(&banner).unwrap_err(), FeatureOff::NotInConfig);
         assert!(after.run_experience(&members).is_err_and(in_segment));
@@ -96,7 +96,7 @@ fn a_handle_finds_what_a_refresh_moved_and_says_what_it_took_away() {
 }
 
 #[test]
-fn threads_with_contexts_of_different_configs_share_a_handle() {
+fn contexts_of_different_configs_can_share_a_handle() {
     let (core, _script) = refreshed_to(&moved());
     let banner = core.experience("banner").unwrap();
     let before = visitor(&core, "v");
@@ -115,7 +115,7 @@ fn threads_with_contexts_of_different_configs_share_a_handle() {
 }
 
 #[test]
-fn a_preview_is_seen_through_a_handle() {
+fn a_preview_applies_to_a_handle_too() {
     let core = start(direct().tracking(false));
     let price = core.experience("price").unwrap();
     let mut context = visitor(&core, "v");

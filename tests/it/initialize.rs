@@ -1,4 +1,4 @@
-//! The first config: from data or the network, good, bad, late, twice, and after a failure.
+//! The first config: from data or the network, valid, invalid, late, twice, and after a failure.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn from_text(text: &str) -> Core {
 }
 
 #[test]
-fn direct_data_is_ready_without_network_and_says_so_once() {
+fn direct_data_is_ready_once_without_a_network() {
     let core = unready(direct());
     let events = core.subscribe();
     assert!(!core.is_ready() && core.current_config().is_none());
@@ -45,7 +45,7 @@ fn data_can_come_from_a_file_or_a_reader() {
 }
 
 #[test]
-fn a_text_that_is_no_config_is_named() {
+fn a_text_that_is_not_a_config_is_reported() {
     let table = [
         ("", "config_not_json"),
         ("not json", "config_not_json"),
@@ -63,7 +63,7 @@ fn a_text_that_is_no_config_is_named() {
     for (text, code) in table {
         let core = from_text(text);
         let Err(InitializeError::Load(LoadError::Config(error))) = core.initialize() else {
-            panic!("{text} should be no config")
+            panic!("{text} should not be a config")
         };
         assert_eq!(error.code(), code, "{text}");
         assert!(!core.is_ready());
@@ -97,7 +97,7 @@ fn a_broken_part_of_an_experience_lets_nobody_new_in() {
 }
 
 #[test]
-fn one_fetch_makes_the_core_ready_for_many_callers() {
+fn one_fetch_makes_the_core_ready_for_all_callers() {
     let emulator = serve();
     let core = unready(keyed(&emulator));
     let events = core.subscribe();
@@ -113,7 +113,7 @@ fn one_fetch_makes_the_core_ready_for_many_callers() {
 }
 
 #[test]
-fn a_status_is_named_and_a_second_try_may_succeed() {
+fn a_status_is_reported_and_a_retry_can_succeed() {
     let emulator = serve();
     for status in [204, 301, 400, 401, 403, 404, 429, 500, 503] {
         emulator.inject(Fault::config(FaultKind::status(status)).times(1));
@@ -141,7 +141,7 @@ fn an_unknown_key_is_a_404() {
 }
 
 #[test]
-fn a_spoilt_body_is_named() {
+fn a_corrupted_body_is_reported() {
     let emulator = serve();
     let network = || network(&emulator).max_response_bytes(1 << 20);
     let fetch = |kind: FaultKind| {
@@ -169,7 +169,7 @@ fn a_spoilt_body_is_named() {
 }
 
 #[test]
-fn a_body_of_100_mb_is_refused_by_default() {
+fn a_body_of_100_mb_is_rejected_by_default() {
     let emulator = serve();
     emulator.inject(Fault::config(FaultKind::HugeBody { bytes: 100_000_000 }).times(1));
     let limit = convert_sdk::config::TransportConfig::DEFAULT_MAX_RESPONSE_BYTES;
@@ -178,7 +178,7 @@ fn a_body_of_100_mb_is_refused_by_default() {
 }
 
 #[test]
-fn a_body_of_exactly_the_bound_is_taken() {
+fn a_body_of_exactly_the_limit_is_accepted() {
     let mut config = shop();
     // Drafts are left out of what is served.
     config["experiences"].as_array_mut().unwrap().pop();
@@ -192,7 +192,7 @@ fn a_body_of_exactly_the_bound_is_taken() {
 }
 
 #[test]
-fn a_host_that_hangs_ends_with_the_requests_timeout() {
+fn a_hanging_host_ends_at_the_request_timeout() {
     let emulator = serve();
     emulator.inject(Fault::config(FaultKind::Hang));
     let core = unready(keyed_over(network(&emulator).total_timeout(Duration::from_millis(50))));
@@ -203,7 +203,7 @@ fn a_host_that_hangs_ends_with_the_requests_timeout() {
 }
 
 #[test]
-fn a_late_answer_still_makes_the_core_ready() {
+fn a_late_response_still_makes_the_core_ready() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = Core::builder(config).transport(script.transport()).build().unwrap();
@@ -216,7 +216,7 @@ fn a_late_answer_still_makes_the_core_ready() {
 }
 
 #[test]
-fn not_modified_makes_no_core_ready_without_a_config() {
+fn not_modified_does_not_make_a_core_without_config_ready() {
     let script = Script::new();
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = Core::builder(config).transport(script.transport()).build().unwrap();
@@ -235,7 +235,7 @@ fn a_closed_core_cannot_be_initialized() {
 }
 
 #[test]
-fn timeouts_that_no_clock_reaches_are_fine() {
+fn unreachable_timeouts_are_fine() {
     let emulator = serve();
     let network = network(&emulator).total_timeout(Duration::MAX).connect_timeout(Duration::MAX);
     let core = unready(keyed_over(network).initialize_timeout(Duration::MAX));

@@ -1,9 +1,9 @@
-//! Holds `ARCHITECTURE.md` to its word: who may import whom, and what is absent where.
+//! Enforces `ARCHITECTURE.md`: who may import whom, and what must be absent where.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a part of `src/` may not import of the others (`crate::NAME`).
+/// What a part of `src/` must not import from the others (`crate::NAME`).
 const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
     (
         "engine",
@@ -16,9 +16,12 @@ const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
             "exit_flush",
             "flush",
             "handles",
+            "pump",
             "results",
+            "runtime",
             "shared",
             "threads",
+            "turns",
             "visitors",
         ],
     ),
@@ -32,18 +35,50 @@ const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
             "decide",
             "engine",
             "exit_flush",
+            "pump",
+            "runtime",
             "shared",
             "threads",
+            "turns",
             "visitors",
         ],
     ),
     (
         "adapters",
-        &["asynchronous", "context", "core", "decide", "engine", "exit_flush", "shared", "visitors"],
+        &[
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "engine",
+            "exit_flush",
+            "runtime",
+            "shared",
+            "visitors",
+        ],
     ),
-    ("visitors", &["adapters", "asynchronous", "context", "core", "decide", "exit_flush", "shared"]),
+    (
+        "visitors",
+        &["adapters", "asynchronous", "context", "core", "decide", "exit_flush", "runtime", "shared"],
+    ),
     (
         "threads",
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "exit_flush",
+            "flush",
+            "handles",
+            "results",
+            "runtime",
+            "shared",
+        ],
+    ),
+    (
+        "runtime",
         &[
             "adapters",
             "asynchronous",
@@ -57,12 +92,63 @@ const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
             "shared",
         ],
     ),
+    (
+        "turns",
+        &[
+            "adapters",
+            "asynchronous",
+            "context",
+            "core",
+            "decide",
+            "exit_flush",
+            "flush",
+            "handles",
+            "results",
+            "runtime",
+            "shared",
+            "visitors",
+        ],
+    ),
     ("shared", &["adapters", "asynchronous", "context", "core", "decide", "exit_flush"]),
     ("context", &["adapters", "asynchronous", "core", "exit_flush", "ports"]),
-    ("core", &["asynchronous", "exit_flush"]),
+    ("core", &["asynchronous", "exit_flush", "pump", "testing"]),
+    (
+        "hooks",
+        &[
+            "asynchronous",
+            "context",
+            "core",
+            "engine",
+            "exit_flush",
+            "pump",
+            "runtime",
+            "shared",
+            "testing",
+            "threads",
+            "turns",
+        ],
+    ),
+    (
+        "telemetry",
+        &[
+            "asynchronous",
+            "config",
+            "context",
+            "core",
+            "engine",
+            "exit_flush",
+            "ports",
+            "pump",
+            "runtime",
+            "shared",
+            "testing",
+            "threads",
+            "turns",
+        ],
+    ),
 ];
 
-/// What a part may not name, because another one does it: an engine has no thread, channel, clock or socket.
+/// What a part must not name, because that is another part's job: an engine has no thread, channel, clock or socket.
 const MAY_NOT_NAME: &[(&str, &[&str])] = &[
     (
         "engine/",
@@ -76,21 +162,41 @@ const MAY_NOT_NAME: &[(&str, &[&str])] = &[
             "Condvar",
         ],
     ),
-    // What else delivers than the tracker has no claims and no flushes.
+    // Delivery without the tracker has no claims and no flushes.
     ("engine/delivery/", &["tracker", "Claim", "Flush", "Reply", "Queued"]),
     ("ports/", &["std::thread", "crossbeam_channel", "std::net", "Instant::now", "SystemTime::now"]),
-    ("context/", &["Mutex", "crossbeam_channel", "std::thread", "Instant::now"]),
+    // A turn reads the core's clock, waits for nothing and starts nothing.
+    (
+        "turns/",
+        &[
+            "std::thread",
+            "crossbeam_channel",
+            "std::net",
+            "Instant",
+            "SystemTime::now",
+            "Condvar",
+            "blocking",
+        ],
+    ),
+    // A context works in a forked child too: no fork may leave a cell in it half-made.
+    (
+        "context/",
+        &["Mutex", "OnceLock", "LazyLock", "sync::Once", "crossbeam_channel", "std::thread", "Instant::now"],
+    ),
 ];
 
-/// The files of `engine/` that callers read too, and that may lock for it. No machine does.
+/// Files of `engine/` that callers read too, and that may take locks. Machines do not.
 const ENGINE_LOCKS: &[&str] = &["engine/ledger.rs", "engine/question.rs"];
 
-/// What may stand only in these files or folders of `src/`.
+/// What may appear only in these files or folders of `src/`.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("ureq::", &["adapters/https/", "options/proxy.rs"]),
     ("reqwest::", &[]),
     ("redis::", &[]),
+    ("rusqlite::", &[]),
     ("tokio::", &[]),
+    ("tracing::", &["telemetry/"]),
+    ("metrics::", &["telemetry/times.rs", "metrics.rs"]),
     ("futures_core", &["threads/notifier/stream.rs"]),
     ("std::thread", &["threads/worker.rs", "threads/process/"]),
     ("Builder::new", &["threads/process/threads.rs"]),
@@ -99,22 +205,24 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("log::info!", &[]),
     ("log::warn!", &[]),
     ("log::error!", &[]),
-    // A fork while one is being made would leave it locked in the child.
+    // A fork during its initialization would leave it locked in the child.
     ("LazyLock", &[]),
     ("sleep", &[]),
     ("unsafe ", &["threads/process/hooks.rs"]),
-    ("std::env", &[]),
+    ("std::env", &["options/environment.rs"]),
     ("println!", &[]),
     ("todo!", &[]),
 ];
 
-/// The parts of the standard library that a pure computation must not use. The crate boundary keeps out
-/// the rest: `crates/evaluation` has no dependency that locks, waits or does I/O.
+/// The parts of the standard library that a pure computation must not use. The crate boundary excludes the rest:
+/// `crates/evaluation` has no dependency that locks, waits or does I/O.
 const ABSENT_FROM_EVALUATION: &[&str] = &[
     "Mutex",
     "RwLock",
     "Condvar",
     "LazyLock",
+    "OnceLock",
+    "sync::Once",
     "std::time",
     "std::thread",
     "std::sync::mpsc",
@@ -127,8 +235,7 @@ const ABSENT_FROM_EVALUATION: &[&str] = &[
     "unsafe",
 ];
 
-/// The modules of `crates/evaluation`, and the files of its folder `config`: each may import only those
-/// before it.
+/// The modules of `crates/evaluation`, and the files of its folder `config`: each may import only earlier ones.
 const EVALUATION: &[&str] = &["short", "murmur", "attributes", "preview", "js", "config", "decide"];
 const EVALUATION_CONFIG: &[&str] = &[
     "index",
@@ -182,8 +289,7 @@ fn sources_below(folder: &str) -> Vec<Source> {
         .collect()
 }
 
-/// Where the files of a module's test modules begin: `decide/vectors` for both `decide/vectors.rs`
-/// and the folder beside it.
+/// The path prefix of a module's test modules: `decide/vectors` for both `decide/vectors.rs` and the folder beside it.
 fn test_modules(path: &str, text: &str) -> Vec<String> {
     let folder = path
         .strip_suffix("mod.rs")
@@ -211,7 +317,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code before the test module that ends a file, without comment lines.
+/// The code before the test module at the end of a file, without comment lines.
 fn code_of(text: &str) -> String {
     let end = text.find("\nmod tests {").unwrap_or(text.len());
     text[..end].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
@@ -236,7 +342,7 @@ fn named_after<'a>(prefix: &str, code: &'a str) -> Vec<&'a str> {
 }
 
 #[test]
-fn no_part_imports_what_stands_above_it() {
+fn no_part_imports_a_layer_above_it() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     for source in &sources() {
@@ -256,7 +362,7 @@ fn no_part_imports_what_stands_above_it() {
 }
 
 #[test]
-fn no_part_names_what_another_one_does() {
+fn no_part_does_another_ones_job() {
     let mut wrong = Vec::new();
     for source in &sources() {
         for (_, texts) in MAY_NOT_NAME.iter().filter(|(part, _)| source.path.starts_with(part)) {
@@ -279,7 +385,7 @@ fn no_machine_takes_a_lock() {
 }
 
 #[test]
-fn what_has_one_place_is_nowhere_else() {
+fn confined_names_stay_in_their_place() {
     let mut wrong = Vec::new();
     for source in &sources() {
         for (text, places) in ONLY_IN {
@@ -293,7 +399,7 @@ fn what_has_one_place_is_nowhere_else() {
 }
 
 #[test]
-fn evaluation_reads_no_clock_takes_no_lock_and_does_no_io() {
+fn evaluation_has_no_clock_lock_or_io() {
     let mut wrong = Vec::new();
     for source in sources_below("crates/evaluation/src") {
         for text in ABSENT_FROM_EVALUATION {
@@ -306,11 +412,11 @@ fn evaluation_reads_no_clock_takes_no_lock_and_does_no_io() {
 }
 
 #[test]
-fn modules_of_the_evaluation_form_no_cycle() {
+fn evaluation_modules_form_no_cycle() {
     let sources = sources_below("crates/evaluation/src");
     let after = |prefix, order: &[&str], file: &str, code: &str| -> Vec<String> {
         let place = |name: &str| order.iter().position(|known| *known == name);
-        let own = place(file).unwrap_or_else(|| panic!("{file} has no place in the order"));
+        let own = place(file).unwrap_or_else(|| panic!("{file} is missing from the order"));
         let named = named_after(prefix, code).into_iter();
         named.filter(|name| place(name) > Some(own)).map(|name| format!("{file} names {name}")).collect()
     };
@@ -341,7 +447,7 @@ fn every_place_in_the_tables_exists() {
     for (text, places) in ONLY_IN.iter().filter(|(_, places)| !places.is_empty()) {
         for place in *places {
             let used = sources.iter().any(|it| it.path.starts_with(place) && it.code.contains(text));
-            assert!(used, "{place} does not name {text} any more: take it out of the table");
+            assert!(used, "{place} no longer names {text}: remove it from the table");
         }
     }
     for (part, _) in MAY_NOT_IMPORT {
@@ -353,7 +459,7 @@ fn every_place_in_the_tables_exists() {
 }
 
 #[test]
-fn every_file_opens_with_what_it_is() {
+fn every_file_opens_with_a_doc_line() {
     let all = sources().into_iter().chain(sources_below("crates/evaluation/src"));
     let wrong: Vec<_> =
         all.filter(|source| !source.first_line.starts_with("//! ")).map(|it| it.path).collect();
@@ -361,14 +467,14 @@ fn every_file_opens_with_what_it_is() {
 }
 
 #[test]
-fn the_architecture_text_stays_short_and_names_what_exists() {
+fn architecture_md_is_short_and_names_existing_paths() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     assert!(text.lines().count() <= 150);
     let mut named = 0;
     for path in text.split('`').filter(|part| part.starts_with("src/") || part.starts_with("crates/")) {
         named += 1;
-        assert!(root.join(path).exists(), "ARCHITECTURE.md names {path}, which is gone");
+        assert!(root.join(path).exists(), "ARCHITECTURE.md names {path}, which does not exist");
     }
     assert!(named > 10);
 }

@@ -8,11 +8,11 @@ use convert_sdk::config::ConfigOrigin;
 use convert_sdk::{ConversionOptions, ConversionStatus, Core, FlushError, Stats};
 
 use crate::support::{
-    PATIENCE, convert, counts, direct, direct_to, keyed, room, serve, start, start_scripted, unready, until,
-    visitor,
+    PATIENCE, capacity, convert, counts, direct, direct_to, keyed, serve, start, start_scripted, unready,
+    until, visitor,
 };
 
-/// Reads the ledger without pause while `work` runs, and checks that it balances each time.
+/// Reads the ledger continuously while `work` runs, and checks that it balances each time.
 fn watched(core: &Core, work: impl FnOnce()) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -43,13 +43,13 @@ fn record_from_4_threads(core: &Core, each: u32) {
 }
 
 #[test]
-fn it_balances_under_4_threads_at_full_speed_and_a_tiny_queue() {
+fn it_balances_under_4_fast_threads_and_a_tiny_queue() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).delivery(room(8)).batch_size(100));
+    let core = start(direct_to(&emulator).delivery(capacity(8)).batch_size(100));
     watched(&core, || record_from_4_threads(&core, 2_000));
     let flushed = core.flush(PATIENCE);
     let stats = core.stats();
-    // What was refused before the flush is told by it.
+    // The flush reports what was rejected before it.
     let told = match &flushed {
         Ok(report) => report.dropped,
         Err(FlushError::Incomplete(report)) => report.dropped,
@@ -64,16 +64,16 @@ fn it_balances_under_4_threads_at_full_speed_and_a_tiny_queue() {
 }
 
 #[test]
-fn readings_never_go_back_and_never_exceed_the_calls() {
+fn readings_are_monotonic_and_never_exceed_the_calls() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).delivery(room(64)).batch_size(10));
+    let core = start(direct_to(&emulator).delivery(capacity(64)).batch_size(10));
     let (begun, over) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let (mut before, mut readings) = (core.stats(), 0);
             while !over.load(Ordering::Acquire) {
                 let now = core.stats();
-                // Read after the ledger, so that it has every call that the ledger may know of.
+                // Read after the ledger, so it includes every call that the ledger may reflect.
                 let calls = begun.load(Ordering::Acquire);
                 assert!(now.is_balanced(), "{now:?}");
                 assert!(now.recorded <= calls, "{} recorded by {calls} calls", now.recorded);
@@ -115,12 +115,12 @@ fn readings_never_go_back_and_never_exceed_the_calls() {
 }
 
 #[test]
-fn it_balances_while_everything_fails_now_and_then() {
+fn it_balances_while_everything_fails_at_times() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::status(503)).with_probability(0.2, 7));
     emulator.inject(Fault::track(FaultKind::status(400)).with_probability(0.1, 8));
     emulator.inject(Fault::track(FaultKind::Reset).with_probability(0.1, 9));
-    let core = start(direct_to(&emulator).delivery(room(64)).batch_size(10));
+    let core = start(direct_to(&emulator).delivery(capacity(64)).batch_size(10));
     watched(&core, || {
         std::thread::scope(|scope| {
             scope.spawn(|| record_from_4_threads(&core, 500));
@@ -140,7 +140,7 @@ fn it_balances_while_everything_fails_now_and_then() {
 #[test]
 fn it_balances_while_the_core_closes_under_load() {
     let emulator = serve();
-    let core = start(direct_to(&emulator).delivery(room(64)));
+    let core = start(direct_to(&emulator).delivery(capacity(64)));
     watched(&core, || {
         std::thread::scope(|scope| {
             for thread in 0..4 {
@@ -165,32 +165,34 @@ fn it_balances_while_the_core_closes_under_load() {
 
 #[test]
 fn a_full_backlog_drops_exposures_first_and_counts_them() {
-    let (core, script) = start_scripted(direct().delivery(room(4)).batch_size(1));
-    // One delivery is at hand, so that everything else has to wait.
+    let (core, script) = start_scripted(direct().delivery(capacity(4)).batch_size(1));
+    // One delivery is in flight, so everything else has to wait.
     convert(&core, 0..1);
     script.posted();
     for number in 0..4 {
         let visitor = visitor(&core, &format!("late-{number}"));
         let _ = visitor.run_experience("banner");
-        // The verdict comes after what was recorded before, so the tracker has both.
+        // The verdict follows what was recorded earlier, so the tracker has both.
         let sent = visitor.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE);
         assert!(sent.tracked());
     }
     let stats = until(&core, |stats| stats.dropped.overflow.total() == 4);
     assert_eq!((stats.pending, stats.recorded), (5, 9));
+    let Err(FlushError::Timeout(report)) = core.flush(Duration::ZERO) else { panic!("nothing is answered") };
+    assert_eq!((report.delivered, report.dropped, report.pending), (0, 4, 5));
     script.answer(200);
     script.answer(200);
-    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("four are told") };
+    let Err(FlushError::Incomplete(report)) = core.flush(PATIENCE) else { panic!("four are reported") };
     assert_eq!((report.dropped, report.pending, report.stats.delivered), (4, 0, 5));
-    assert!(core.flush(Duration::ZERO).unwrap().is_complete(), "told once");
+    assert!(core.flush(Duration::ZERO).unwrap().is_complete(), "reported once");
     script.posted().body["visitors"].as_array().unwrap().iter().for_each(|visitor| {
         assert_eq!(visitor["events"][0]["eventType"], "conversion");
     });
 }
 
 #[test]
-fn a_refused_record_is_an_answer_and_counted() {
-    let (core, script) = start_scripted(direct().delivery(room(1)).batch_size(1));
+fn a_rejected_record_is_reported_and_counted() {
+    let (core, script) = start_scripted(direct().delivery(capacity(1)).batch_size(1));
     let mut full = 0;
     for number in 0..10_000 {
         let sent = visitor(&core, &number.to_string()).track_conversion("purchase");
@@ -217,7 +219,7 @@ fn a_fresh_core_has_an_empty_ledger() {
 }
 
 #[test]
-fn the_ledger_tells_where_the_config_is_from_and_what_waits() {
+fn the_ledger_shows_the_configs_source_and_the_backlog() {
     let emulator = serve();
     let core = unready(keyed(&emulator));
     assert_eq!((core.stats().config_origin, core.stats().config_at), (None, None));
@@ -226,12 +228,12 @@ fn the_ledger_tells_where_the_config_is_from_and_what_waits() {
     let fetched_at = core.stats().config_at.unwrap();
     emulator.go_offline();
     assert!(core.refresh_now_within(PATIENCE).is_err());
-    assert_eq!(core.stats().config_at, Some(fetched_at), "a failed refresh makes it no younger");
+    assert_eq!(core.stats().config_at, Some(fetched_at), "a failed refresh does not change its age");
     emulator.go_online().unwrap();
     core.refresh_now_within(PATIENCE).unwrap();
     assert!(core.stats().config_at > Some(fetched_at));
 
-    let (core, script) = start_scripted(direct().batch_size(1).delivery(room(10)));
+    let (core, script) = start_scripted(direct().batch_size(1).delivery(capacity(10)));
     assert_eq!(core.stats().config_origin, Some(ConfigOrigin::Direct));
     assert_eq!(core.stats().oldest_pending_age, None);
     convert(&core, 0..1);

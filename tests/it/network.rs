@@ -1,6 +1,7 @@
-//! What goes over the network, and what never does: certificates, plain HTTP, redirects, secrets.
+//! What is sent over the network, and what never is: certificates, plain HTTP, redirects, secrets.
 
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_emulator::{Fault, FaultKind, Project, RouteKind, ServerCertificate};
@@ -9,7 +10,8 @@ use convert_sdk::error::{LoadError, PreviewError, RefreshError};
 use convert_sdk::ports::TransportError;
 use convert_sdk::{Core, FlushError, InitializeError, SdkConfig};
 
-use crate::raw::{badly_packed, over_loopback, serve_nothing, serve_raw};
+use crate::child;
+use crate::raw::{badly_packed, over_loopback, serve_nothing, serve_raw, tunnel};
 use crate::support::{
     KEY, ONCE, PATIENCE, Script, convert, direct, direct_to, keyed, keyed_over, network, serve,
     serve_project, shop, start, unready, visitor,
@@ -18,7 +20,7 @@ use crate::support::{
 const SECRET: &str = "bearer-secret-of-7";
 
 #[test]
-fn a_certificate_of_another_authority_date_or_host_is_refused() {
+fn an_untrusted_expired_or_wrong_host_certificate_is_rejected() {
     for kind in [ServerCertificate::OtherAuthority, ServerCertificate::Expired, ServerCertificate::WrongHost]
     {
         let emulator = serve();
@@ -47,17 +49,29 @@ fn an_unknown_authority_is_not_trusted() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_named() {
+fn a_closed_port_is_reported() {
     let mut emulator = serve();
     emulator.shutdown();
     let error = unready(keyed(&emulator)).initialize().unwrap_err();
-    assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Connect)));
+    let place = emulator.https_url().replace("https://", "");
+    assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Unreachable(place.into()))));
 }
 
-/// Until a delivery is sent its fate is known.
+/// The path has the SDK key; the proxy's URL has a password.
 #[test]
-fn a_host_that_cannot_be_reached_is_named_and_has_nothing() {
-    // One accepts and closes before the handshake; nobody knows the other's name.
+fn an_unreachable_host_is_named_and_nothing_else_of_its_url() {
+    let network = || TransportConfig::builder().config_base_url("https://nobody.invalid/base");
+    let told = |network| unready(keyed_over(network)).initialize().unwrap_err().to_string();
+    let error = told(network());
+    assert!(error.ends_with("could not connect to nobody.invalid:443"), "{error}");
+    let error = told(network().proxy("http://user:password@127.0.0.1:1"));
+    assert!(error.ends_with("could not connect to nobody.invalid:443 through the proxy"), "{error}");
+}
+
+/// As long as nothing has been sent, a delivery's fate is known.
+#[test]
+fn an_unreachable_host_is_reported_and_has_received_nothing() {
+    // One accepts and closes before the handshake; the other's name does not resolve.
     let closing = TcpListener::bind("127.0.0.1:0").unwrap();
     let closed = format!("https://localhost:{}", closing.local_addr().unwrap().port());
     std::thread::spawn(move || closing.incoming().for_each(drop));
@@ -67,7 +81,8 @@ fn a_host_that_cannot_be_reached_is_named_and_has_nothing() {
         let network = || TransportConfig::builder().config_base_url(&url).track_base_url(&url);
         let error = unready(keyed_over(network())).initialize().unwrap_err();
         if url != closed {
-            assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::Connect)), "{url}");
+            let InitializeError::Load(LoadError::Fetch(cause)) = error else { panic!("{error:?}") };
+            assert_eq!(cause.code(), "connect", "{url}");
         }
         let core = start(direct().transport(network().build().unwrap()));
         convert(&core, 0..1);
@@ -77,19 +92,20 @@ fn a_host_that_cannot_be_reached_is_named_and_has_nothing() {
     }
 }
 
-/// Nothing is routed to this address (or it is answered by nobody), whatever network there is.
+/// No network routes to this address, or nobody responds there.
 #[test]
 fn an_address_without_a_route_is_a_failure_to_connect() {
     let url = "https://[100::1]:9";
     let network = TransportConfig::builder().config_base_url(url).connect_timeout(Duration::from_millis(300));
     let error = unready(keyed_over(network)).initialize().unwrap_err();
     let InitializeError::Load(LoadError::Fetch(cause)) = error else { panic!("{error:?}") };
-    assert!(matches!(cause, TransportError::Connect | TransportError::Timeout("connecting")), "{cause:?}");
+    let unreachable = TransportError::Unreachable("[100::1]:9".into());
+    assert!(cause == unreachable || cause == TransportError::Timeout("connecting"), "{cause:?}");
 }
 
-/// `asynchronous::reqwest` compares the other client with this one.
+/// `crates/reqwest` compares the other client with this one.
 #[test]
-fn an_answer_that_breaks_off_is_called_broken_wherever_it_does() {
+fn a_truncated_response_is_reported_wherever_it_ends() {
     let emulator = serve();
     for (fault, code) in [
         (FaultKind::Reset, "broken"),
@@ -107,7 +123,7 @@ fn an_answer_that_breaks_off_is_called_broken_wherever_it_does() {
 }
 
 #[test]
-fn a_badly_packed_config_is_a_typed_error() {
+fn a_badly_compressed_config_is_a_typed_error() {
     for (how, answer, code) in badly_packed(&shop().to_string()) {
         let core = unready(keyed_over(over_loopback(&serve_raw(answer))));
         let error = core.initialize().unwrap_err();
@@ -116,18 +132,27 @@ fn a_badly_packed_config_is_a_typed_error() {
     }
 }
 
-/// What is on the wire is counted too: this body would never reach a bound on what it unpacks to.
 #[test]
-fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
+fn a_status_counts_even_if_the_body_never_ends() {
+    let emulator = serve();
+    emulator.inject(Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 3_600_000 }));
+    let core = start(direct().transport(network(&emulator).total_timeout(10 * PATIENCE).build().unwrap()));
+    convert(&core, 0..1);
+    assert_eq!(core.flush(PATIENCE).map(|report| report.delivered), Ok(1));
+}
+
+/// What is on the wire is counted too: this body would never reach a limit on its decompressed size.
+#[test]
+fn a_body_that_decompresses_to_nothing_is_not_read_for_ever() {
     let (url, server) = serve_nothing();
     let error = unready(keyed_over(over_loopback(&url))).initialize().unwrap_err();
     assert_eq!(error, InitializeError::Load(LoadError::Fetch(TransportError::TooLarge(1 << 20))));
-    assert!(server.join().unwrap(), "the server was left while it sent");
+    assert!(server.join().unwrap(), "the client hung up while the server was sending");
 }
 
-/// Whoever has read it: what is too long is not parsed.
+/// Whichever client has read it: an oversized config is not parsed.
 #[test]
-fn what_a_transport_hands_over_has_the_bound_too() {
+fn a_custom_transports_bodies_are_bounded_too() {
     let bytes = shop().to_string().len() as u64;
     let network = |limit| TransportConfig::builder().max_response_bytes(limit).build().unwrap();
     let handed = |limit| {
@@ -147,7 +172,7 @@ fn what_a_transport_hands_over_has_the_bound_too() {
     script.give_config(&longer, &"e".repeat(9_000));
     let preview = visitor(&core, "v").set_preview("77", "1");
     assert_eq!(preview, Err(PreviewError::Fetch(LoadError::Fetch(TransportError::TooLarge(bytes)))));
-    // The fetch of the config had an ETag; the next one has the same, as this one's is too long.
+    // The first fetch had an ETag; the next one sends the same, as this response is too large.
     script.give_config(&shop(), &"e".repeat(9_000));
     core.refresh_now_within(PATIENCE).unwrap();
     script.configs.send(Err(TransportError::Other("r".repeat(5_000).into()))).unwrap();
@@ -159,7 +184,7 @@ fn what_a_transport_hands_over_has_the_bound_too() {
 }
 
 #[test]
-fn a_redirect_is_not_followed_and_takes_no_secret_to_another_host() {
+fn a_redirect_takes_no_secret_to_another_host() {
     let other = serve();
     for to in [other.https_url(), other.http_url()] {
         let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
@@ -178,7 +203,7 @@ fn a_redirect_is_not_followed_and_takes_no_secret_to_another_host() {
 }
 
 #[test]
-fn the_secret_goes_with_config_fetches_alone_and_over_https_alone() {
+fn the_secret_is_sent_only_with_config_fetches_over_https() {
     let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
     let core = start(keyed_over(network(&emulator).auth_secret(SECRET)));
     convert(&core, 0..1);
@@ -207,12 +232,74 @@ fn the_secret_goes_with_config_fetches_alone_and_over_https_alone() {
 }
 
 #[test]
-fn a_missing_or_wrong_secret_is_named() {
+fn a_missing_or_wrong_secret_is_reported() {
     let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
     let status = |network| unready(keyed_over(network)).initialize().unwrap_err();
     let refused = |code| InitializeError::Load(LoadError::Fetch(TransportError::Status(code)));
     assert_eq!(status(network(&emulator)), refused(401));
     assert_eq!(status(network(&emulator).auth_secret("another")), refused(403));
+}
+
+#[test]
+fn a_secret_can_change_while_the_program_runs() {
+    let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
+    let told = Arc::new(Mutex::new(Some(SECRET.to_owned())));
+    let now = Arc::clone(&told);
+    let core = start(keyed_over(network(&emulator).auth_secret_with(move || now.lock().unwrap().clone())));
+    let refreshed = |secret: Option<&str>| {
+        *told.lock().unwrap() = secret.map(str::to_owned);
+        match core.refresh_now_within(PATIENCE) {
+            Err(RefreshError::Load(LoadError::Fetch(cause))) => Err(cause),
+            refreshed => Ok(refreshed.unwrap()),
+        }
+    };
+    assert_eq!(refreshed(Some("another")), Err(TransportError::Status(403)));
+    assert_eq!(refreshed(None), Err(TransportError::Status(401)));
+    assert_eq!(refreshed(Some("")), Err(TransportError::Status(401)));
+    assert_eq!(refreshed(Some("a\r\nb")), Err(TransportError::InvalidRequest));
+    assert!(refreshed(Some(SECRET)).is_ok());
+    assert_eq!(
+        emulator.received().requests.back().unwrap().header("authorization"),
+        Some(&*format!("Bearer {SECRET}"))
+    );
+    assert!(!format!("{core:?}").contains(SECRET));
+}
+
+/// One that panics fails the fetch, and nothing else.
+#[test]
+fn a_secret_that_panics_is_contained() {
+    let emulator = serve();
+    let core = unready(keyed_over(network(&emulator).auth_secret_with(|| panic!("planted"))));
+    assert!(matches!(core.initialize(), Err(InitializeError::Load(LoadError::Fetch(_)))));
+    assert_eq!(emulator.received().totals.requests, 0);
+}
+
+/// Each needs variables of its own, and so a process.
+#[test]
+fn the_environments_proxy_is_used_by_choice_alone() {
+    let nobody = "http://127.0.0.1:1".to_owned();
+    let variables = [("HTTPS_PROXY", nobody.clone())];
+    child::finish(child::spawn("network::in_a_child", "not chosen", &variables), "not chosen");
+    let variables = [("HTTPS_PROXY", nobody), ("NO_PROXY", "localhost".to_owned())];
+    child::finish(child::spawn("network::in_a_child", "left out", &variables), "left out");
+
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let variables = [("ALL_PROXY", proxy.local_addr().unwrap().to_string())];
+    let asked = std::thread::spawn(move || tunnel(&proxy));
+    child::finish(child::spawn("network::in_a_child", "chosen", &variables), "chosen");
+    let asked = asked.join().unwrap();
+    assert!(asked[0].starts_with("connect localhost:"), "{asked:?}");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn in_a_child() {
+    let Some(case) = child::case() else { return };
+    let emulator = serve();
+    let network = network(&emulator);
+    let network = if case == "not chosen" { network } else { network.proxy_from_env() };
+    start(keyed_over(network));
+    assert_eq!(emulator.received().totals.config_requests, 1, "{case}");
 }
 
 #[test]
@@ -229,7 +316,7 @@ fn loopback_http_works_after_the_opt_in() {
 }
 
 #[test]
-fn a_server_that_drips_ends_with_the_requests_timeout() {
+fn a_dripping_server_ends_at_the_request_timeout() {
     let emulator = serve();
     emulator.inject(Fault::config(FaultKind::SlowDrip { bytes: 1, interval_ms: 20 }));
     let core = unready(keyed_over(network(&emulator).total_timeout(Duration::from_millis(200))));
@@ -239,7 +326,7 @@ fn a_server_that_drips_ends_with_the_requests_timeout() {
 }
 
 #[test]
-fn every_character_that_a_key_may_hold_reaches_the_server() {
+fn every_character_allowed_in_a_key_reaches_the_server() {
     let emulator = serve();
     for character in ('!'..='~').filter(|c| !matches!(c, '?' | '#' | '%' | '\\' | '<' | '>' | '`')) {
         let key = format!("k{character}k");

@@ -1,4 +1,4 @@
-//! Configs that are malformed or name something twice decide as JavaScript does, and never for everybody.
+//! Malformed configs and duplicate names decide as in JavaScript, and never for everybody.
 
 use convert_sdk::{
     Attributes, Context, ConversionStatus, Core, FeatureHandle, FeatureOff, GoalHandle, SdkConfig, Undecided,
@@ -19,12 +19,12 @@ fn core(sections: &Value) -> Core {
     start(SdkConfig::builder().data(&config(sections)).environment("production"))
 }
 
-/// An experience whose one variation takes everybody.
+/// An experience whose only variation takes everybody.
 fn experience(id: Value, key: Value, variation: &str) -> Value {
     json!({"id": id, "key": key, "variations": [{"id": variation, "key": variation, "traffic_allocation": 100}]})
 }
 
-/// A variation's change that turns a feature on.
+/// A variation's change that enables a feature.
 fn turns_on(feature: &str) -> Value {
     json!({"type": "fullStackFeature", "data": {"feature_id": feature, "variables_data": {"n": "7"}}})
 }
@@ -43,7 +43,7 @@ fn rules(item: &Value) -> Value {
 }
 
 #[test]
-fn an_environment_that_is_no_text_lets_nobody_in() {
+fn an_environment_that_is_not_text_admits_nobody() {
     let mut open = experience(json!("1"), json!("open"), "11");
     for nowhere in [json!(true), json!(5), json!([]), json!({}), json!(["production"])] {
         open["environment"] = nowhere;
@@ -59,7 +59,7 @@ fn an_environment_that_is_no_text_lets_nobody_in() {
 }
 
 #[test]
-fn a_previewed_key_that_stands_twice_is_listed_once() {
+fn a_duplicate_previewed_key_is_listed_once() {
     let twice = experience(json!("1"), json!("twice"), "11");
     let experiences = json!([
         experience(json!("2"), json!("a"), "21"),
@@ -75,7 +75,7 @@ fn a_previewed_key_that_stands_twice_is_listed_once() {
 }
 
 #[test]
-fn features_with_one_key_are_asked_for_together() {
+fn features_with_the_same_key_are_found_together() {
     let mut first = experience(json!("1"), json!("first"), "11");
     first["variations"][0]["changes"] = json!([turns_on("f2")]);
     let features = json!([{"id": "f1", "key": "banner"}, {"id": "f2", "key": "banner"}]);
@@ -84,13 +84,13 @@ fn features_with_one_key_are_asked_for_together() {
     assert_eq!(context.run_feature("banner").unwrap().feature_id(), "f2");
     assert_eq!(context.run_feature(&FeatureHandle::new("banner")).unwrap().feature_id(), "f2");
     assert!(context.diagnose_feature("banner").experience_key.is_some());
-    // Also where only what can carry it is decided.
+    // Even if only what can carry it is decided.
     let quiet = convert_sdk::RunOptions::new().enable_storage(false).enable_tracking(false);
     assert_eq!(context.run_feature_with("banner", &quiet).unwrap().feature_id(), "f2");
 }
 
 #[test]
-fn of_a_feature_id_that_stands_twice_the_last_counts() {
+fn the_last_feature_with_a_duplicate_id_wins() {
     let mut first = experience(json!("1"), json!("first"), "11");
     first["variations"][0]["changes"] = json!([turns_on("f")]);
     let typed =
@@ -105,15 +105,15 @@ fn of_a_feature_id_that_stands_twice_the_last_counts() {
 }
 
 #[test]
-fn experiences_with_one_id_have_the_variations_of_the_first() {
+fn experiences_with_one_id_share_the_firsts_variations() {
     let mut second = experience(json!("1"), json!("second"), "12");
     let first = experience(json!("1"), json!("first"), "11");
     let alone = core(&json!({"experiences": [first, second]}));
     let context = visitor(&alone);
-    // Its own variation is none of the first one's.
+    // Its own variation is not among the first one's.
     let second_handle = convert_sdk::ExperienceHandle::new("second");
     assert!(matches!(context.run_experience(&second_handle).unwrap_err(), Undecided::OtherVariations { .. }));
-    // What is decided for the one is stored for both.
+    // A decision for the one is stored for both.
     assert_eq!(context.run_experience("first").unwrap().variation_id(), "11");
     assert_eq!(context.run_experience("second").unwrap().variation_id(), "11");
     assert_eq!(visitor(&alone).run_experience("second").unwrap().variation_id(), "11");
@@ -125,7 +125,7 @@ fn experiences_with_one_id_have_the_variations_of_the_first() {
 }
 
 #[test]
-fn a_stored_decision_does_not_find_an_id_that_is_null() {
+fn a_stored_decision_does_not_match_a_null_id() {
     let mut odd = experience(json!("1"), json!("odd"), "11");
     odd["variations"].as_array_mut().unwrap().push(json!({"id": null, "key": "none"}));
     let store = std::sync::Arc::new(convert_sdk::adapters::InMemoryDataStore::new());
@@ -139,7 +139,7 @@ fn a_stored_decision_does_not_find_an_id_that_is_null() {
 }
 
 #[test]
-fn what_has_a_tostring_of_its_own_matches_no_rule() {
+fn an_object_with_its_own_tostring_matches_no_rule() {
     let kinds = ["equals", "contains", "startsWith", "endsWith", "isIn", "regexMatches", "less", "lessEqual"];
     let (object, list) = (json!({"toString": "pro"}), json!(["pro", {"toString": 1}]));
     let audience = |kind: &str, value: &Value, negated: bool| {
@@ -156,23 +156,23 @@ fn what_has_a_tostring_of_its_own_matches_no_rule() {
     };
     for kind in kinds {
         for negated in [false, true] {
-            // The config's side. JavaScript does not write an object for `isIn`.
+            // In the config: JavaScript does not convert an object to text for `isIn`.
             let value = if kind == "isIn" { &list } else { &object };
             assert!(!decided(&audience(kind, value, negated), &json!("pro")), "{kind} {negated}");
-            // The visitor's side. The elements of a list, and names in an object, are compared unwritten.
+            // In the visitor: list elements, and names in an object, are compared without conversion.
             if kind != "equals" {
                 assert!(!decided(&audience(kind, &json!([{}]), negated), &object), "{kind} {negated}");
                 assert!(!decided(&audience(kind, &json!([{}]), negated), &list), "{kind} {negated}");
             }
         }
     }
-    // No list has it as an element, and that is an answer.
+    // No list contains it, which is a definite result.
     assert!(decided(&audience("equals", &object, true), &json!(["pro"])));
     assert!(decided(&audience("equals", &json!("toString"), false), &object));
 }
 
 #[test]
-fn a_segment_key_that_is_no_text_is_in_no_list() {
+fn a_segment_key_that_is_not_text_is_in_no_list() {
     let all = rules(&json!({"key": "plan", "matching": {"match_type": "doesNotExist", "negated": false}}));
     let core = core(&json!({"segments": [
         {"id": "s1", "key": 5, "rules": all}, {"id": "s2", "key": "5", "rules": all},
@@ -196,7 +196,7 @@ fn an_empty_key_is_found_by_the_empty_key() {
 }
 
 #[test]
-fn an_id_that_is_false_to_javascript_is_none() {
+fn an_id_that_is_falsy_in_javascript_counts_as_none() {
     for none in [json!(0), json!(""), json!(false)] {
         let core = core(&json!({
             "experiences": [experience(none.clone(), json!("no-id"), "11")],
@@ -213,7 +213,7 @@ fn an_id_that_is_false_to_javascript_is_none() {
 }
 
 #[test]
-fn changes_given_as_an_object_are_gone_through() {
+fn changes_given_as_an_object_are_iterated() {
     let mut first = experience(json!("1"), json!("first"), "11");
     let with = |feature: &str, n: i32| json!({"type": "fullStackFeature", "data": {"feature_id": feature, "variables_data": {"n": n}}});
     // Array indexes come first, ascending.
@@ -223,7 +223,7 @@ fn changes_given_as_an_object_are_gone_through() {
 }
 
 #[test]
-fn equal_objects_among_custom_segments_stand_once() {
+fn equal_objects_among_custom_segments_are_kept_once() {
     let all = rules(&json!({"key": "plan", "matching": {"match_type": "doesNotExist", "negated": false}}));
     let sections =
         json!({"segments": [{"id": "s1", "key": "a", "rules": all}, {"id": "s2", "key": "b", "rules": all}]});
@@ -242,7 +242,7 @@ fn equal_objects_among_custom_segments_stand_once() {
 }
 
 #[test]
-fn a_root_list_that_javascript_reads_as_none_is_empty() {
+fn a_root_list_that_javascript_ignores_is_empty() {
     for blank in [json!(false), json!(""), json!(0), json!({}), json!(null)] {
         let first = experience(json!("1"), json!("first"), "11");
         let core =

@@ -46,7 +46,7 @@ fn a_preview_leaves_no_trace() {
     let mut context = visitor(&core, "v");
     context.set_preview("1", "12").unwrap();
     assert!(context.run_experience("banner").is_ok());
-    assert!(context.run_experience("lab").is_ok(), "others decide as ever");
+    assert!(context.run_experience("lab").is_ok(), "others decide as usual");
     assert!(context.run_feature("banner-text").is_ok(), "features follow the visitor's own decisions");
     assert_eq!(context.run_experiences().len(), 2);
     let sent = context.track_conversion("purchase");
@@ -62,7 +62,7 @@ fn a_preview_leaves_no_trace() {
 }
 
 #[test]
-fn what_was_set_during_a_preview_is_not_stored_after_it() {
+fn state_set_during_a_preview_is_not_stored_later() {
     for stored in [false, true] {
         let config = if stored { direct().data_store(InMemoryDataStore::new()) } else { direct() };
         let core = start(config);
@@ -118,7 +118,7 @@ fn a_preview_fetch_carries_no_etag_of_the_config() {
 }
 
 #[test]
-fn failures_are_named_and_only_a_miss_is_kept_for_a_moment() {
+fn failures_are_reported_and_only_a_miss_is_cached_briefly() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let mut context = visitor(&core, "v");
@@ -136,7 +136,7 @@ fn failures_are_named_and_only_a_miss_is_kept_for_a_moment() {
     context.set_preview("9", "91").unwrap();
     assert_eq!(preview_requests(&emulator).len(), 4);
     assert_eq!(context.set_preview("", "91"), Err(PreviewError::EmptyId));
-    assert!(!context.is_preview(), "a preview that was on is off after a failure");
+    assert!(!context.is_preview(), "an active preview is off after a failure");
     assert_eq!(context.set_preview("1", ""), Err(PreviewError::EmptyId));
 }
 
@@ -164,7 +164,7 @@ fn diagnosis_is_not_affected_by_a_preview() {
 }
 
 #[test]
-fn a_preview_parameter_is_two_numbers_and_a_dot() {
+fn a_preview_parameter_is_two_numbers_with_a_dot() {
     let parsed = parse_preview_param("1001.2002").unwrap();
     assert_eq!((&*parsed.experience_id, &*parsed.variation_id), ("1001", "2002"));
     for text in ["", ".", "1.", ".2", "1.2.3", " 1.2", "1.2 ", "1,2", "a.2", "1.b", "١.٢", "-1.2", "1..2"] {

@@ -1,14 +1,14 @@
-//! Servers that answer what no HTTP library would. `crates/reqwest` tests its client with them too.
+//! Servers that respond as no HTTP library would. `crates/reqwest` tests its client with them too.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use convert_sdk::config::{TransportConfig, TransportConfigBuilder};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// One answer for every request, as it is.
+/// Sends the same raw response to every request.
 pub(crate) fn serve_raw(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -35,7 +35,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
-/// A config packed in each of these wrong ways, and how a fetch of it must fail.
+/// A config compressed in each of these invalid ways, and how fetching it must fail.
 pub(crate) fn badly_packed(config: &str) -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let answer = |coding: &str, body: &[u8]| {
         let head = format!(
@@ -66,8 +66,8 @@ pub(crate) fn over_loopback(url: &str) -> TransportConfigBuilder {
     network.config_base_url(url).track_base_url(url).max_response_bytes(1 << 20)
 }
 
-/// Answers one request with a gzip body that goes on for ever and unpacks to nothing; says whether the client
-/// left while it came.
+/// Answers one request with an endless gzip body that decompresses to nothing; returns whether the client hung up
+/// during it.
 pub(crate) fn serve_nothing() -> (String, JoinHandle<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -76,9 +76,23 @@ pub(crate) fn serve_nothing() -> (String, JoinHandle<bool>) {
         let _ = stream.read(&mut [0; 4096]).unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n").unwrap();
         stream.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]).unwrap();
-        // Stored blocks of no bytes.
+        // Stored blocks of zero bytes.
         let empty = [0, 0, 0, 0xff, 0xff].repeat(10_000);
         (0_u64..).take_while(|_| stream.write_all(&empty).is_ok()).count() > 0
     });
     (url, server)
+}
+
+/// A proxy: forwards one connection, and returns the request lines it was sent.
+pub(crate) fn tunnel(proxy: &TcpListener) -> Vec<String> {
+    let (mut client, _) = proxy.accept().unwrap();
+    let lines = BufReader::new(client.try_clone().unwrap()).lines().map(Result::unwrap);
+    let asked: Vec<_> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect();
+    let target = asked[0].split(' ').nth(1).unwrap();
+    let mut server = TcpStream::connect(target).unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut client, &mut server));
+    std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+    asked
 }

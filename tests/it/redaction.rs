@@ -1,4 +1,4 @@
-//! Secrets and visitors never show: not in the log, not in `Debug`, not in an error.
+//! Secrets and visitor data never show: not in the log, not in `Debug`, not in an error.
 
 use std::fmt::{Debug, Display};
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +26,7 @@ const VISITOR: &str = "redacted-visitor-id";
 const VALUE: &str = "redacted-attribute-value";
 const ORDER: &str = "redacted-transaction-id";
 
-/// What all of them have in common, and nothing else has.
+/// What all of them contain, and nothing else does.
 const MARK: &str = "redacted-";
 
 /// Keeps every line that any test of this binary logs.
@@ -36,8 +36,8 @@ static LINES: Lines = Lines(Mutex::new(Vec::new()));
 
 impl Log for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The SDK's own lines at every level; its dependencies' up to `debug`. At `trace` ureq shows
-        // paths, and with them the SDK key, by its own decision.
+        // The SDK's own lines at every level; its dependencies' up to `debug`. At `trace` ureq deliberately logs paths,
+        // which contain the SDK key.
         metadata.target().starts_with("convert_sdk") || metadata.level() <= log::Level::Debug
     }
 
@@ -76,10 +76,10 @@ fn config(network: TransportConfig) -> convert_sdk::SdkConfigBuilder {
     SdkConfig::builder().sdk_key(KEY).debug_token(TOKEN).transport(network)
 }
 
-/// Uses everything, well and badly, and looks at everything that can be shown.
+/// Uses everything, correctly and incorrectly, and checks everything that can be shown.
 #[test]
-fn nothing_that_is_shown_holds_a_secret() {
-    // Whichever test asks first sets it; this one is the only one.
+fn nothing_shown_contains_a_secret() {
+    // The first caller sets it; this test is the only one.
     log::set_logger(&LINES).unwrap();
     // `Trace` would make ureq show what it hides at `debug`; see `enabled`.
     log::set_max_level(LevelFilter::Debug);
@@ -94,7 +94,7 @@ fn nothing_that_is_shown_holds_a_secret() {
 
     let sdk =
         config(network(&emulator).build().unwrap()).data_store(InMemoryDataStore::new()).build().unwrap();
-    let core_builder = Core::builder(sdk);
+    let core_builder = Core::builder(sdk).on_evaluation(|it| silent(it));
     silent(&core_builder);
     let core = core_builder.on(LifecycleEventKind::Conversion, |event| silent(event)).build().unwrap();
     let events = core.subscribe();
@@ -162,7 +162,7 @@ fn use_a_visitor(core: &Core) {
     silent_error(&visitor.set_preview("no-such-experience", "1").unwrap_err());
 }
 
-/// Cores that never get ready, each for another reason.
+/// Cores that never get ready, each for a different reason.
 fn bad_starts(emulator: &convert_emulator::Emulator) {
     let start = |network: convert_sdk::config::TransportConfigBuilder| {
         let core = Core::new(config(network.build().unwrap()).build().unwrap());
@@ -180,7 +180,8 @@ fn bad_starts(emulator: &convert_emulator::Emulator) {
 
     let refused = [
         SdkConfig::builder().sdk_key(format!("{KEY} ")).build().unwrap_err(),
-        SdkConfig::builder().sdk_key(KEY).data_json(VALUE).build().unwrap_err(),
+        SdkConfig::builder().sdk_key(KEY).data_json(VALUE).data_json(VALUE).build().unwrap_err(),
+        SdkConfig::builder().sdk_key(KEY).config_cache("/").build().unwrap_err(),
         TransportConfig::builder().config_base_url(format!("https://h/?{VALUE}")).build().unwrap_err(),
         TransportConfig::builder().config_base_url(format!("https://u:{VALUE}@h")).build().unwrap_err(),
         TransportConfig::builder()
@@ -200,9 +201,9 @@ fn bad_starts(emulator: &convert_emulator::Emulator) {
     silent_error(&core.initialize().unwrap_err());
 }
 
-/// What a custom transport is given does not show itself either.
+/// What a custom transport receives does not show its content either.
 #[test]
-fn requests_hide_what_they_carry() {
+fn requests_hide_their_content() {
     struct Showing;
     impl ConfigSource for Showing {
         fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {

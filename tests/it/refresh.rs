@@ -1,4 +1,4 @@
-//! Refreshing the config: what replaces it, and everything that does not.
+//! Refreshing the config: what replaces it, and what does not.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::{KEY, PATIENCE, Script, keyed, keyed_over, network, next, serve, shop, start, visitor};
 
-/// The shop with another name for `shown`, one goal more and one feature less.
+/// The shop with a different name for `shown`, one more goal and one feature less.
 fn changed() -> Value {
     let mut config = shop();
     config["experiences"][0]["variations"][0]["key"] = json!("shown-anew");
@@ -37,7 +37,7 @@ fn an_unchanged_config_is_a_304() {
 }
 
 #[test]
-fn a_changed_config_is_put_in_place_and_told_with_counts() {
+fn a_changed_config_is_published_and_announced_with_counts() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let events = core.subscribe();
@@ -58,7 +58,7 @@ fn a_changed_config_is_put_in_place_and_told_with_counts() {
 }
 
 #[test]
-fn contexts_keep_their_config_while_new_ones_see_the_new_one() {
+fn existing_contexts_keep_their_config() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let before = visitor(&core, "v");
@@ -73,7 +73,7 @@ fn contexts_keep_their_config_while_new_ones_see_the_new_one() {
     assert!(after.track_conversion("share").tracked());
 }
 
-/// Every kind of bad answer leaves the config in place, has a name, and is no end.
+/// Every kind of bad response keeps the config, is reported, and does not stop the refreshes.
 #[test]
 fn a_bad_response_never_replaces_a_good_config() {
     let emulator = serve();
@@ -113,7 +113,7 @@ fn a_bad_response_never_replaces_a_good_config() {
 }
 
 #[test]
-fn another_projects_or_a_broken_config_is_refused() {
+fn a_broken_config_or_another_projects_is_rejected() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let before = core.current_config().unwrap();
@@ -136,7 +136,7 @@ fn another_projects_or_a_broken_config_is_refused() {
 }
 
 #[test]
-fn a_refused_config_does_not_leave_its_etag_behind() {
+fn a_rejected_configs_etag_is_not_kept() {
     let script = Script::new();
     let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
@@ -158,7 +158,7 @@ fn a_refused_config_does_not_leave_its_etag_behind() {
 }
 
 #[test]
-fn a_refresh_asked_for_in_passing_happens() {
+fn a_requested_refresh_happens() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let events = core.subscribe();
@@ -169,7 +169,7 @@ fn a_refresh_asked_for_in_passing_happens() {
 }
 
 #[test]
-fn a_policy_fetches_again_and_again() {
+fn a_policy_fetches_repeatedly() {
     let emulator = serve();
     let policy = RefreshConfig::builder().interval(Duration::from_millis(1)).jitter(Duration::ZERO);
     let core = start(keyed(&emulator).refresh(policy.build().unwrap()));
@@ -192,7 +192,7 @@ fn without_a_policy_nothing_is_fetched_again() {
 }
 
 #[test]
-fn an_interval_that_no_clock_reaches_is_as_good_as_none() {
+fn an_unreachable_interval_is_as_good_as_none() {
     let emulator = serve();
     let policy = RefreshConfig::builder()
         .interval(Duration::MAX)
@@ -210,7 +210,7 @@ fn an_interval_that_no_clock_reaches_is_as_good_as_none() {
 }
 
 #[test]
-fn a_refresh_that_hangs_ends_by_the_callers_deadline_and_goes_on() {
+fn a_hanging_refresh_outlasts_its_callers_deadline() {
     let script = Script::new();
     let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
@@ -226,7 +226,7 @@ fn a_refresh_that_hangs_ends_by_the_callers_deadline_and_goes_on() {
 }
 
 #[test]
-fn a_refresh_whose_caller_is_gone_is_not_begun() {
+fn a_refresh_whose_caller_is_gone_is_not_started() {
     let script = Script::new();
     let config = convert_sdk::SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = convert_sdk::Core::builder(config).transport(script.transport()).build().unwrap();
@@ -246,7 +246,7 @@ fn a_refresh_whose_caller_is_gone_is_not_begun() {
 }
 
 #[test]
-fn tracking_goes_on_over_a_refresh() {
+fn tracking_continues_across_a_refresh() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     visitor(&core, "v").run_experience("banner").unwrap();

@@ -1,4 +1,4 @@
-//! Results and contexts that outlive what they came from, and what of them is JSON.
+//! Results and contexts that outlive their origin, and which of them are JSON.
 
 use convert_sdk::config::EntityKind;
 use convert_sdk::{
@@ -16,7 +16,7 @@ fn adult(core: &Core) -> Context {
 }
 
 #[test]
-fn any_text_and_any_handle_names_an_experience() {
+fn any_text_or_handle_names_an_experience() {
     let core = shop();
     let visitor = adult(&core);
     let (key, handle) = (String::from("checkout"), ExperienceHandle::new("checkout"));
@@ -51,7 +51,7 @@ fn an_owned_result_outlives_its_context_and_core() {
 }
 
 #[test]
-fn a_clone_of_a_context_has_its_decisions_and_goes_its_own_way() {
+fn a_cloned_context_starts_equal_and_is_independent() {
     let core = start(direct());
     let mut first = core.create_context("v", attributes! { "plan" => "pro" }).unwrap();
     first.run_experience("price").unwrap();
@@ -70,7 +70,9 @@ fn a_clone_of_a_context_has_its_decisions_and_goes_its_own_way() {
 
 #[cfg(feature = "serde")]
 mod json {
+    use convert_sdk::error::{ConfigError, InvalidReason};
     use convert_sdk::events::LifecycleEventKind;
+    use convert_sdk::ports::{Refusal, RefusalReason};
     use serde_json::{json, to_value};
 
     use super::*;
@@ -81,7 +83,9 @@ mod json {
         let visitor = adult(&core);
         let result = to_value(visitor.run_experience("checkout").unwrap()).unwrap();
         assert_eq!(result["variation_key"], "one-page");
-        assert_eq!(result["source"], json!({"hashed": {"bucket": 9229}}));
+        assert_eq!((&result["source"], &result["bucket"]), (&json!("hashed"), &json!(9229)));
+        let result = to_value(visitor.run_experience("checkout").unwrap()).unwrap();
+        assert_eq!((&result["source"], result.get("bucket")), (&json!("stored"), None));
         assert_eq!(to_value(visitor.run_feature("checkout-form").unwrap()).unwrap()["variables"]["steps"], 1);
         assert_eq!(to_value(visitor.run_experience("nowhere").unwrap_err()).unwrap(), "not_in_config");
         let tracked = to_value(visitor.track_conversion("purchase")).unwrap();
@@ -98,6 +102,11 @@ mod json {
         assert_eq!(to_value(closed).unwrap(), json!({"code": "closed", "message": "the core is closed"}));
         let flushed = core.flush(std::time::Duration::ZERO).unwrap_err();
         assert_eq!(to_value(flushed).unwrap()["code"], "closed");
+        let refusal = to_value(Refusal::new(RefusalReason::TooLarge)).unwrap();
+        assert_eq!(refusal, json!({"reason": "too_large", "retry_after": null, "status": null}));
+        let unused = to_value(ConfigError::NotAnObject).unwrap();
+        assert_eq!(unused["code"], "config_not_an_object");
+        assert_eq!(to_value(InvalidReason::Empty).unwrap(), "must not be empty");
     }
 
     #[test]

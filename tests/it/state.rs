@@ -1,4 +1,4 @@
-//! Visitor state through a store, in the official Python SDK's format.
+//! Visitor state in a store, in the official Python SDK's format.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{KEY, PATIENCE, direct, direct_to, pro, serve, shop, start, until, visitor};
 
-/// A map that is written like a file: values are kept as text.
+/// A store that works like a file: values are kept as text.
 #[derive(Default)]
 struct Texts(Mutex<HashMap<String, String>>);
 
@@ -48,7 +48,7 @@ impl DataStore for Texts {
 
     fn set_if_absent(&self, key: &str, value: Value, ttl: Option<Duration>) -> Result<bool, StoreError> {
         assert!(ttl.is_some_and(|lease| lease > DeliveryConfig::DEFAULT_MAX_AGE), "a claim is a lease");
-        assert_eq!(value, true, "Python asks whether there is a value");
+        assert_eq!(value, true, "Python checks for any value");
         let free = !self.has(key)?;
         if free {
             self.put(key, "\"leased\"");
@@ -63,7 +63,7 @@ impl DataStore for Texts {
 }
 
 #[test]
-fn state_and_marks_are_written_as_python_writes_them() {
+fn state_and_marks_are_written_as_in_python() {
     let store = Arc::new(Texts::default());
     let emulator = serve();
     let core = start(direct_to(&emulator).shared_data_store(store.clone()));
@@ -90,9 +90,9 @@ fn state_and_marks_are_written_as_python_writes_them() {
 }
 
 #[test]
-fn state_that_python_wrote_is_taken_up() {
+fn state_written_by_python_is_read() {
     let emulator = serve();
-    // The decision of 999 is from an earlier config, which the endpoint remembers.
+    // The decision for 999 is from an earlier config, which the endpoint remembers.
     let mut earlier = shop();
     earlier["experiences"].as_array_mut().unwrap().push(json!({"id": "999", "variations": [{"id": "1"}]}));
     emulator.set_config(KEY, earlier).unwrap();
@@ -119,7 +119,7 @@ fn state_that_python_wrote_is_taken_up() {
     core.flush(PATIENCE).unwrap();
     let received = emulator.received();
     assert_eq!((received.totals.bucketing, received.totals.conversion), (1, 1), "price was exposed before");
-    // The store answers for each record by itself, so that there may be two requests.
+    // The store answers for each record separately, so there may be two requests.
     let bodies = crate::support::bodies(&received);
     let visitors = || bodies.iter().map(|body| &body["visitors"][0]);
     let segments = json!({"country": "DE", "customSegments": ["61"]});
@@ -135,7 +135,7 @@ fn state_that_python_wrote_is_taken_up() {
 }
 
 #[test]
-fn the_older_forms_and_nonsense_are_read() {
+fn older_formats_and_nonsense_are_read() {
     let store = Arc::new(Texts::default());
     store.put(r#"state:["bare"]"#, r#"{"plan": "pro"}"#);
     store.put(r#"state:["two"]"#, r#"{"attributes": {"plan": "pro"}, "segments": {}}"#);
@@ -160,12 +160,12 @@ fn state_outlives_the_core() {
     let core = start(config());
     let context = pro(&core, "v");
     assert_eq!(context.run_experience("price").unwrap().source(), DecisionSource::Stored);
-    // Nobody has delivered the first one, so that it is no repetition.
+    // The first one was not delivered, so this is not a duplicate.
     until(&core, |stats| (stats.recorded, stats.deduplicated) == (1, 0));
 }
 
 #[test]
-fn memory_remembers_a_visitor_between_contexts_without_a_store() {
+fn memory_remembers_visitors_between_contexts_without_a_store() {
     let core = start(direct());
     let mut context = core.create_context("v", attributes! { "country" => "GR", "plan" => "pro" }).unwrap();
     context.run_experience("banner").unwrap();
@@ -178,7 +178,7 @@ fn memory_remembers_a_visitor_between_contexts_without_a_store() {
 }
 
 #[test]
-fn custom_segments_are_recorded_once_and_open_what_asks_for_them() {
+fn custom_segments_are_recorded_once_and_match_audiences() {
     let emulator = serve();
     let core = start(direct_to(&emulator));
     let mut context = visitor(&core, "v");
@@ -196,7 +196,7 @@ fn custom_segments_are_recorded_once_and_open_what_asks_for_them() {
 }
 
 #[test]
-fn default_segments_keep_report_keys_only_and_the_later_write_wins() {
+fn default_segments_keep_only_report_keys_and_the_latest_wins() {
     let emulator = serve();
     let core = start(direct_to(&emulator));
     let mut context = core.create_context("v", attributes! { "country" => "GR" }).unwrap();
@@ -209,7 +209,7 @@ fn default_segments_keep_report_keys_only_and_the_later_write_wins() {
 }
 
 #[test]
-fn the_memory_store_is_bounded_also_under_deletes() {
+fn the_memory_store_stays_bounded_under_deletes() {
     let store = InMemoryDataStore::with_capacity(2);
     store.set("a", json!(1), None).unwrap();
     store.delete("a").unwrap();
@@ -222,7 +222,7 @@ fn the_memory_store_is_bounded_also_under_deletes() {
 }
 
 #[test]
-fn two_contexts_of_one_visitor_do_not_undo_each_other() {
+fn two_contexts_of_one_visitor_do_not_overwrite_each_other() {
     let store = Arc::new(Texts::default());
     let core = start(direct().shared_data_store(store.clone() as Arc<dyn DataStore>));
     let older = pro(&core, "v");

@@ -18,27 +18,27 @@ use crate::support::{
 };
 
 /// Fails, panics or works, call by call.
-struct Moody {
+struct FaultyStore {
     inner: InMemoryDataStore,
-    mood: AtomicUsize,
+    mode: AtomicUsize,
     sets: AtomicUsize,
 }
 
-impl Moody {
-    const WELL: usize = 0;
+impl FaultyStore {
+    const WORKING: usize = 0;
     const FAILING: usize = 1;
     const PANICKING: usize = 2;
 
-    fn new(mood: usize) -> Arc<Self> {
+    fn new(mode: usize) -> Arc<Self> {
         Arc::new(Self {
             inner: InMemoryDataStore::new(),
-            mood: AtomicUsize::new(mood),
+            mode: AtomicUsize::new(mode),
             sets: AtomicUsize::new(0),
         })
     }
 
     fn react(&self) -> Result<(), StoreError> {
-        match self.mood.load(Ordering::SeqCst) {
+        match self.mode.load(Ordering::SeqCst) {
             Self::FAILING => Err(StoreError::new("down")),
             Self::PANICKING => panic!("on purpose"),
             _ => Ok(()),
@@ -46,7 +46,7 @@ impl Moody {
     }
 }
 
-impl DataStore for Moody {
+impl DataStore for FaultyStore {
     fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
         self.react()?;
         self.inner.get(key)
@@ -63,10 +63,10 @@ impl DataStore for Moody {
 }
 
 #[test]
-fn a_store_that_fails_or_panics_costs_nothing_but_its_memory() {
-    for mood in [Moody::FAILING, Moody::PANICKING] {
+fn a_failing_or_panicking_store_loses_only_its_memory() {
+    for mode in [FaultyStore::FAILING, FaultyStore::PANICKING] {
         let emulator = serve();
-        let store = Moody::new(mood);
+        let store = FaultyStore::new(mode);
         let core = start(direct_to(&emulator).shared_data_store(store.clone()));
         let events = core.subscribe();
         assert!(pro(&core, "v").run_experience("price").is_ok());
@@ -81,8 +81,8 @@ fn a_store_that_fails_or_panics_costs_nothing_but_its_memory() {
             _ => None,
         });
         assert_eq!(left, 1);
-        // What waited is written once the store is well again.
-        store.mood.store(Moody::WELL, Ordering::SeqCst);
+        // What waited is written once the store has recovered.
+        store.mode.store(FaultyStore::WORKING, Ordering::SeqCst);
         convert(&core, 9..10);
         core.close();
         assert!(store.inner.has(r#"state:["v"]"#).unwrap());
@@ -91,28 +91,28 @@ fn a_store_that_fails_or_panics_costs_nothing_but_its_memory() {
 }
 
 #[test]
-fn a_failure_of_the_store_is_counted_when_it_happens() {
-    let core = start(direct().shared_data_store(Moody::new(Moody::FAILING)));
+fn a_store_failure_is_counted_when_it_happens() {
+    let core = start(direct().shared_data_store(FaultyStore::new(FaultyStore::FAILING)));
     visitor(&core, "v");
     assert_eq!(core.stats().store_failures, 1, "nothing is recorded, so no tracker could count it");
 }
 
 #[test]
-fn a_failing_store_is_asked_once_a_step() {
+fn a_failing_store_is_called_once_per_step() {
     const VISITORS: usize = 300;
-    let store = Moody::new(Moody::FAILING);
+    let store = FaultyStore::new(FaultyStore::FAILING);
     let (core, script) = start_scripted(direct().shared_data_store(store.clone()).batch_size(10_000));
     for number in 0..VISITORS {
         visitor(&core, &number.to_string()).run_experience("banner").unwrap();
     }
     (0..VISITORS).for_each(|_| script.answer(200));
     core.flush(PATIENCE).unwrap();
-    // A mark and at most one try to write state for each step, not one for each waiting visitor.
+    // Per step, one mark and at most one attempt to write state, not one for each waiting visitor.
     let sets = store.sets.load(Ordering::SeqCst);
     assert!(sets <= 4 * VISITORS, "{sets} calls for {VISITORS} visitors");
 }
 
-/// Says when it is called, and returns when it is told to.
+/// Reports each call, and returns when told to.
 struct Slow {
     called: Sender<()>,
     go_on: Receiver<()>,
@@ -124,7 +124,7 @@ impl DataStore for Slow {
     }
     fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
         let _ = self.called.send(());
-        // Ends too when the test is over.
+        // Also ends when the test is over.
         let _ = self.go_on.recv();
         Ok(())
     }
@@ -154,7 +154,7 @@ fn a_slow_store_delays_no_decision_and_no_recording() {
     core.close();
 }
 
-/// Hangs in every call until the test is over, or until it is let go.
+/// Hangs in every call until the test is over, or until it is released.
 struct Hanging(Receiver<()>);
 
 impl Hanging {
@@ -177,7 +177,7 @@ impl DataStore for Hanging {
 }
 
 #[test]
-fn a_store_that_hangs_holds_up_nobody() {
+fn a_hanging_store_delays_nobody() {
     let emulator = serve();
     let (go_on, told) = bounded(0);
     let core = start(
@@ -189,14 +189,14 @@ fn a_store_that_hangs_holds_up_nobody() {
     assert_eq!(emulator.received().totals.events, 20);
     assert!(report.stats.store_timeouts >= 20, "each read, and then each claim: {:?}", report.stats);
     assert_eq!(core.stats().pending, 0);
-    // Memory finds the repetitions of this process all the same.
+    // Memory still finds this process's duplicates.
     convert(&core, 0..20);
     assert_eq!(core.flush(PATIENCE).unwrap().stats.deduplicated, 20);
     drop(go_on);
     core.close();
 }
 
-/// Counts its calls, and holds the first ones up until everything has been recorded.
+/// Counts its calls, and delays the first ones until everything has been recorded.
 struct Batched {
     inner: InMemoryDataStore,
     claims: AtomicUsize,
@@ -242,7 +242,7 @@ impl DataStore for Batched {
 }
 
 #[test]
-fn what_waits_for_a_store_is_asked_in_batches() {
+fn pending_store_operations_are_batched() {
     const VISITORS: u32 = 4_000;
     let emulator = serve();
     let (go_on, told) = bounded(0);
@@ -251,7 +251,7 @@ fn what_waits_for_a_store_is_asked_in_batches() {
         direct_to(&emulator).shared_data_store(store.clone()).store_timeout(PATIENCE).batch_size(1_000),
     );
     for number in 0..VISITORS {
-        // Without a wait for the store, which is asked for claims alone.
+        // Without waiting for the store, which is only called for claims.
         assert!(visitor(&core, &number.to_string()).track_conversion("purchase").tracked());
     }
     drop(go_on);
@@ -263,7 +263,7 @@ fn what_waits_for_a_store_is_asked_in_batches() {
 }
 
 #[test]
-fn what_a_close_drops_is_released_in_batches() {
+fn claims_dropped_by_a_close_are_released_in_batches() {
     const VISITORS: u32 = 4_000;
     let (go_on, told) = bounded(0);
     let store = Batched::new(told);
@@ -280,7 +280,7 @@ fn what_a_close_drops_is_released_in_batches() {
 }
 
 #[test]
-fn a_conversion_dropped_by_one_process_can_be_recorded_by_the_next() {
+fn the_next_process_can_record_a_dropped_conversion() {
     let store = Arc::new(InMemoryDataStore::new());
     let plain = ConversionOptions::new();
     let confirmed = |core: &Core| {
@@ -301,7 +301,7 @@ fn a_conversion_dropped_by_one_process_can_be_recorded_by_the_next() {
     assert_eq!(confirmed(&third), ConversionStatus::Deduplicated);
 }
 
-/// Says when it is asked for a claim, answers it when it is told to, and everything else at once.
+/// Reports a claim, answers it when told to, and everything else at once.
 struct LateClaims {
     inner: InMemoryDataStore,
     claimed: Sender<()>,
@@ -348,7 +348,7 @@ impl DataStore for LateClaims {
 const KEY: &str = r#"dedup:["v", "71"]"#;
 
 #[test]
-fn a_claim_that_is_answered_during_the_close_is_released() {
+fn a_claim_answered_during_the_close_is_released() {
     let (store, claims) = LateClaims::new();
     let (core, _script) = start_scripted(direct().shared_data_store(store.clone()).store_timeout(PATIENCE));
     assert!(visitor(&core, "v").track_conversion("purchase").tracked());
@@ -358,7 +358,7 @@ fn a_claim_that_is_answered_during_the_close_is_released() {
     until(&core, |stats| stats.dropped.closed.total() == 1);
     claims.go_on.send(()).unwrap();
     assert_eq!(close.join().unwrap().pending, 0);
-    assert!(!store.inner.has(KEY).unwrap(), "nobody holds what is dropped");
+    assert!(!store.inner.has(KEY).unwrap(), "a dropped record's claim is released");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_claim_answered_late_is_released_with_its_record() {
     let (core, script) = start_scripted(config().store_timeout(Duration::from_millis(20)));
     assert!(visitor(&core, "v").track_conversion("purchase").tracked());
     claims.claimed.recv_timeout(PATIENCE).unwrap();
-    // Memory lets it go on, and the endpoint refuses it, before the store has answered.
+    // Memory lets it proceed, and the endpoint rejects it, before the store has answered.
     script.answer(400);
     until(&core, |stats| stats.dropped.rejected.total() == 1);
     assert_eq!(core.stats().store_timeouts, 1);
@@ -382,7 +382,7 @@ fn a_claim_answered_late_is_released_with_its_record() {
 }
 
 #[test]
-fn a_shutdown_shorter_than_the_store_takes_delivers() {
+fn a_shutdown_shorter_than_a_store_call_still_delivers() {
     let emulator = serve();
     let (store, claims) = LateClaims::new();
     let core = start(direct_to(&emulator).shared_data_store(store).store_timeout(PATIENCE));
@@ -393,7 +393,7 @@ fn a_shutdown_shorter_than_the_store_takes_delivers() {
     assert_eq!(emulator.received().totals.events, 3);
 }
 
-/// Answers deliveries when it is told to, and nothing else ends them.
+/// Answers deliveries when told to; nothing else ends them.
 struct Stubborn(Sender<()>, Receiver<TransportError>);
 
 impl EventSink for Stubborn {
@@ -404,7 +404,7 @@ impl EventSink for Stubborn {
 }
 
 #[test]
-fn a_tracker_that_outlives_the_close_is_heard_by_the_store() {
+fn a_tracker_that_outlives_the_close_still_reaches_the_store() {
     let ((posted, is_posted), (answer, answered)) = (unbounded(), unbounded());
     let (store, claims) = LateClaims::new();
     drop(claims.go_on);
@@ -414,19 +414,19 @@ fn a_tracker_that_outlives_the_close_is_heard_by_the_store() {
     assert!(visitor(&core, "v").track_conversion("purchase").tracked());
     is_posted.recv_timeout(PATIENCE).unwrap();
     assert!(core.shutdown(Duration::from_millis(100)).is_err());
-    assert!(store.inner.has(KEY).unwrap(), "what is at hand may have arrived");
+    assert!(store.inner.has(KEY).unwrap(), "the delivery in flight may have arrived");
     answer.send(TransportError::Connect).unwrap();
     assert_eq!(claims.deleted.recv_timeout(PATIENCE).unwrap(), KEY);
 }
 
 #[test]
-fn a_store_that_fails_after_a_delivery_lets_no_repetition_pass() {
+fn a_store_failing_after_a_delivery_allows_no_duplicate() {
     let emulator = serve();
-    let store = Moody::new(Moody::WELL);
+    let store = FaultyStore::new(FaultyStore::WORKING);
     let core = start(direct_to(&emulator).shared_data_store(store.clone()));
     convert(&core, 0..3);
     core.flush(PATIENCE).unwrap();
-    store.mood.store(Moody::FAILING, Ordering::SeqCst);
+    store.mode.store(FaultyStore::FAILING, Ordering::SeqCst);
     for repetitions in [3, 6] {
         convert(&core, 0..3);
         let stats = core.flush(PATIENCE).unwrap().stats;
@@ -435,7 +435,7 @@ fn a_store_that_fails_after_a_delivery_lets_no_repetition_pass() {
     assert_eq!(emulator.received().totals.events, 3);
 }
 
-/// Keeps visitor state for ever, and claims at once.
+/// Hangs in every write of visitor state, and claims at once.
 struct NoWrites(InMemoryDataStore, Receiver<()>);
 
 impl DataStore for NoWrites {
@@ -454,7 +454,7 @@ impl DataStore for NoWrites {
 }
 
 #[test]
-fn writes_that_hang_cost_a_flush_and_a_close_their_time_alone() {
+fn hanging_writes_cost_flush_and_close_only_their_time() {
     let emulator = serve();
     let (_go_on, told) = bounded(0);
     let store = NoWrites(InMemoryDataStore::new(), told);
@@ -462,7 +462,7 @@ fn writes_that_hang_cost_a_flush_and_a_close_their_time_alone() {
     let core = start(config.batch_size(1));
     for number in 0..10 {
         pro(&core, &number.to_string()).run_experience("price").unwrap();
-        // Ends by its time; what the endpoint has taken by then is its answer.
+        // Ends at its deadline; it reports what the endpoint has accepted by then.
         let _ = core.flush(Duration::from_millis(20));
     }
     until(&core, |stats| stats.delivered == 10);
@@ -471,27 +471,25 @@ fn writes_that_hang_cost_a_flush_and_a_close_their_time_alone() {
 }
 
 #[test]
-fn state_that_a_flush_and_a_shutdown_leave_unwritten_is_told() {
+fn unwritten_state_is_reported_by_flush_and_counted_at_the_end() {
     let (_go_on, told) = bounded(0);
     let store = NoWrites(InMemoryDataStore::new(), told);
     let config = direct().data_store(store).store_timeout(Duration::from_millis(1)).tracking(false);
     let core = start(config);
     let events = core.subscribe();
-    let left = || {
-        next(&events, |event| match event {
-            LifecycleEvent::DataStoreQueueReleased { written: 0, left, .. } => Some(*left),
-            _ => None,
-        })
-    };
     pro(&core, "v").run_experience("price").unwrap();
     core.flush(Duration::from_millis(50)).unwrap();
-    assert_eq!((left(), core.stats().store_failures), (1, 0), "it may still be written");
+    let left = next(&events, |event| match event {
+        LifecycleEvent::DataStoreQueueReleased { written: 0, left, .. } => Some(*left),
+        _ => None,
+    });
+    assert_eq!((left, core.stats().store_failures), (1, 0), "it may still be written");
     core.shutdown(Duration::from_millis(400)).unwrap();
-    assert_eq!(left(), 1, "by the flush");
-    assert_eq!((left(), core.stats().store_failures), (1, 1), "and for good");
+    // At the latest now, should the thread have been slow.
+    until(&core, |stats| stats.store_failures == 1);
 }
 
-/// Does not answer the first question before it is told to.
+/// Leaves the first call unanswered until told otherwise.
 struct LateOnce {
     inner: InMemoryDataStore,
     asked: AtomicUsize,
@@ -514,7 +512,7 @@ impl DataStore for LateOnce {
 }
 
 #[test]
-fn a_stored_decision_outlives_a_store_that_is_late_once() {
+fn a_stored_decision_survives_one_late_reply() {
     const STATE: &str = r#"state:["v"]"#;
     let decide = |core: &Core| {
         let context = pro(core, "v");
@@ -522,7 +520,7 @@ fn a_stored_decision_outlives_a_store_that_is_late_once() {
         (decided.variation_id().to_owned(), decided.source())
     };
     let (guessed, _) = decide(&start(direct()));
-    // What an earlier split has given.
+    // From an earlier split.
     let stored = if guessed == "21" { "22" } else { "21" };
     let inner = InMemoryDataStore::new();
     let envelope = json!({"attributes": {}, "segments": {}, "bucketing": {"2": stored}});
@@ -531,7 +529,7 @@ fn a_stored_decision_outlives_a_store_that_is_late_once() {
     let store = Arc::new(LateOnce { inner, asked: AtomicUsize::new(0), go_on: told });
     let config = || direct().shared_data_store(store.clone()).tracking(false);
     let core = start(config().store_timeout(Duration::from_millis(20)));
-    assert_eq!(decide(&core).0, guessed, "without an answer it is a guess");
+    assert_eq!(decide(&core).0, guessed, "without a reply it is a fresh decision");
     drop(go_on);
     core.flush(PATIENCE).unwrap();
     let kept = (stored.to_owned(), DecisionSource::Stored);

@@ -1,5 +1,5 @@
-//! Two producers at full speed against a real server that does its worst: what was accepted is
-//! delivered or counted, by the server's own record.
+//! Two producers at full speed against a real server at its worst: what was accepted is delivered or counted, according
+//! to the server's own record.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::support::{PATIENCE, direct, network, serve, start, visitor};
 
-/// Conversions of each producer, unless `STORM_RECORDS` says how many.
+/// Conversions per producer, unless `STORM_RECORDS` overrides it.
 const RECORDS: usize = 1_000;
 const PRODUCERS: usize = 2;
 
@@ -25,7 +25,7 @@ fn records() -> usize {
     std::env::var("STORM_RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(RECORDS)
 }
 
-/// What came of a storm.
+/// The result of a storm.
 struct Toll {
     accepted: u64,
     delivered: u64,
@@ -38,13 +38,13 @@ struct Toll {
     retries: u64,
 }
 
-/// `weather` does things to the server; it is called after each request or more of them until all is
-/// recorded, with how often it was called before.
+/// `weather` acts on the server; it is called after one or more requests until everything is recorded, with the number
+/// of previous calls.
 fn storm(name: &str, weather: &(dyn Fn(&Emulator, usize) + Sync)) -> Toll {
     storm_beside(name, |config| config, weather)
 }
 
-/// As [`storm`], with a config of the test's own, a data store for instance.
+/// Like [`storm`], with the test's own configuration, for instance a data store.
 fn storm_beside(
     name: &str,
     configure: impl FnOnce(SdkConfigBuilder) -> SdkConfigBuilder,
@@ -68,7 +68,7 @@ fn storm_beside(
         }
         let (mut calls, mut requests) = (0.., None);
         while recorded.load(Ordering::Relaxed) < PRODUCERS * records {
-            // Not before a request has met the weather that there is, however slow this machine is.
+            // Only after a request has met the current weather, however slow this machine is.
             let made = Some(core.stats().requests);
             if made != requests {
                 requests = made;
@@ -77,7 +77,7 @@ fn storm_beside(
             let _ = core.flush(Duration::from_millis(20));
         }
     });
-    // A fair end, but for what is about the records themselves.
+    // Clear weather at the end, except for faults about the records themselves.
     if !name.starts_with("400 for") {
         emulator.clear_faults();
     }
@@ -87,7 +87,7 @@ fn storm_beside(
     toll(name, &emulator, &core, records, &report)
 }
 
-/// Closes the core and compares what it says with what the server has.
+/// Closes the core and compares its report with the server's record.
 fn toll(
     name: &str,
     emulator: &Emulator,
@@ -156,22 +156,22 @@ fn every_second_request_fails_with_503() {
 }
 
 #[test]
-fn connections_are_reset_before_the_answer() {
+fn connections_are_reset_before_the_response() {
     let toll = steady("reset instead of an answer", &Fault::track(FaultKind::Reset).with_probability(0.4, 7));
     nothing_is_lost(&toll);
     assert!(toll.fate_unknown > 0 && toll.twice == 0);
 }
 
 #[test]
-fn connections_are_reset_after_the_events_were_taken() {
+fn connections_are_reset_after_the_events_were_accepted() {
     let fault = Fault::track(FaultKind::DropAfterRecording).with_probability(0.4, 7);
     let toll = steady("reset after the events were taken", &fault);
     nothing_is_lost(&toll);
-    assert!(toll.fate_unknown > 0 && toll.twice > 0, "at least once is the promise");
+    assert!(toll.fate_unknown > 0 && toll.twice > 0, "delivery is at least once");
 }
 
 #[test]
-fn answers_break_off_in_the_middle() {
+fn responses_break_off_in_the_middle() {
     let fault = Fault::track(FaultKind::ResetMidBody).with_probability(0.5, 7);
     nothing_is_lost(&steady("reset in the middle of the body", &fault));
 }
@@ -192,13 +192,13 @@ fn a_storm_of_429_with_a_date_to_wait_for() {
 }
 
 #[test]
-fn answers_drip() {
+fn responses_drip() {
     let fault = Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 1 });
     nothing_is_lost(&steady("answers drip", &fault));
 }
 
 #[test]
-fn requests_hang_now_and_then() {
+fn requests_hang_at_times() {
     let toll = steady("no answer at all, three times", &Fault::track(FaultKind::Hang).times(3));
     nothing_is_lost(&toll);
     assert!(toll.fate_unknown > 0);
@@ -207,7 +207,7 @@ fn requests_hang_now_and_then() {
 #[test]
 fn requests_are_too_large_for_the_server() {
     let fault = Fault::track(FaultKind::status(413)).with_probability(0.3, 7);
-    // Only what no split can help is dropped.
+    // Only what splitting cannot help is dropped.
     steady("413 now and then", &fault);
 }
 
@@ -222,7 +222,7 @@ fn one_visitor_in_a_hundred_is_poison() {
     let poison = FaultKind::poisoned_visitor("0-13");
     let toll = steady("400 for one visitor in a hundred", &Fault::track(poison));
     let culprits = (0..records()).filter(|number| number.to_string().starts_with("13")).count();
-    assert_eq!((toll.dropped, toll.twice), (culprits as u64, 0), "nobody but the culprits");
+    assert_eq!((toll.dropped, toll.twice), (culprits as u64, 0), "only the culprits");
 }
 
 #[test]

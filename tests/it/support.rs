@@ -15,11 +15,11 @@ use convert_sdk::{Context, Core, SdkConfig, SdkConfigBuilder, Stats, attributes,
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use serde_json::Value;
 
-/// A key with a slash that is not account and project.
+/// An SDK key with a slash that is not account and project id.
 pub(crate) const KEY: &str = "shop/key-of-7";
-/// Long enough that only a hang can exhaust it.
+/// Long enough that only a hang exceeds it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// A flush that is answered by the first failure.
+/// A flush that the first failure ends.
 pub(crate) const ONCE: FlushOptions = FlushOptions::within(PATIENCE).single_attempt(true);
 
 pub(crate) fn deadline() -> Instant {
@@ -64,13 +64,13 @@ pub(crate) fn direct_to(emulator: &Emulator) -> SdkConfigBuilder {
     direct().transport(network(emulator).build().unwrap())
 }
 
-/// Room for this many records on the way to the tracker, and as many behind it; one delivery at a time.
-pub(crate) fn room(records: usize) -> DeliveryConfig {
+/// Capacity for this many records on the way to the tracker, and as many behind it; one delivery at a time.
+pub(crate) fn capacity(records: usize) -> DeliveryConfig {
     let delivery = DeliveryConfig::builder().queue_capacity(records).max_pending_records(records);
     delivery.lanes(1).build().unwrap()
 }
 
-/// The ledger, but for the config.
+/// The ledger without the config's fields.
 pub(crate) fn counts(core: &Core) -> Stats {
     let mut stats = core.stats();
     (stats.config_origin, stats.config_at) = (None, None);
@@ -112,7 +112,7 @@ pub(crate) fn convert(core: &Core, ids: std::ops::Range<u32>) {
     }
 }
 
-/// The first event that `wanted` takes, which must come before the deadline.
+/// The first event that `wanted` accepts, which must come before the deadline.
 pub(crate) fn next<T>(events: &Subscription, mut wanted: impl FnMut(&LifecycleEvent) -> Option<T>) -> T {
     let deadline = deadline();
     loop {
@@ -128,7 +128,7 @@ pub(crate) fn released(events: &Subscription) -> LifecycleEvent {
     next(events, |event| matches!(event, LifecycleEvent::ApiQueueReleased { .. }).then(|| event.clone()))
 }
 
-/// Waits until the ledger is as wanted; the ledger cannot be waited for, so this asks again and again.
+/// Polls the ledger until it is as wanted, as there is no way to wait for it.
 pub(crate) fn until(core: &Core, wanted: impl Fn(&Stats) -> bool) -> Stats {
     let deadline = deadline();
     loop {
@@ -153,6 +153,7 @@ pub(crate) struct Posted {
     pub(crate) route_key: String,
     pub(crate) project_id: String,
     pub(crate) timeout: Duration,
+    pub(crate) id: Option<String>,
     pub(crate) body: Value,
 }
 
@@ -173,7 +174,7 @@ pub(crate) struct Fetched {
 pub(crate) type Answer = Result<Receipt, DeliveryFailure>;
 pub(crate) type ConfigAnswer = Result<ConfigResponse, TransportError>;
 
-/// The test's end of a scripted transport: each call is shown, and ends when it is answered here or
+/// The test's end of a scripted transport: each call is passed to the test, and ends when it is answered here or
 /// interrupted.
 pub(crate) struct Script {
     pub(crate) posts: Receiver<Posted>,
@@ -217,21 +218,21 @@ impl Script {
 
     /// The next delivery that begins.
     pub(crate) fn posted(&self) -> Posted {
-        self.posts.recv_timeout(PATIENCE).expect("a delivery should begin")
+        self.posts.recv_timeout(PATIENCE).expect("a delivery should start")
     }
 
     pub(crate) fn answer(&self, status: u16) {
         self.answers.send(http::delivery_answer(status, None)).unwrap();
     }
 
-    /// The next delivery reaches nobody.
+    /// Fails the next delivery as if nobody were reachable.
     pub(crate) fn fail(&self, error: TransportError) {
         self.answers.send(Err(DeliveryFailure::NotSent(error))).unwrap();
     }
 
     /// The next config fetch that begins.
     pub(crate) fn fetched(&self) -> Fetched {
-        self.fetches.recv_timeout(PATIENCE).expect("a fetch should begin")
+        self.fetches.recv_timeout(PATIENCE).expect("a fetch should start")
     }
 
     pub(crate) fn give_config(&self, config: &Value, etag: &str) {
@@ -272,6 +273,7 @@ impl EventSink for ScriptedTransport {
             route_key: batch.route_key.to_owned(),
             project_id: batch.project_id.to_owned(),
             timeout: batch.timeout,
+            id: batch.id.map(str::to_owned),
             body: serde_json::from_slice(batch.body).unwrap(),
         };
         let _ = self.posts.send(posted);

@@ -1,4 +1,4 @@
-//! What the public types promise to the compiler.
+//! What the public types promise at compile time.
 
 use convert_sdk::adapters::*;
 use convert_sdk::config::*;
@@ -13,7 +13,7 @@ fn sent<T: Send + 'static>() {}
 fn error<T: std::error::Error + Send + Sync + 'static>() {}
 
 #[test]
-fn public_types_go_to_any_thread() {
+fn public_types_are_send_and_sync() {
     shared::<Core>();
     shared::<Context>();
     shared::<ConfigSnapshot>();
@@ -42,17 +42,21 @@ fn public_types_go_to_any_thread() {
     shared::<Box<dyn ConfigSource>>();
     shared::<Box<dyn EventSink>>();
     shared::<HttpsClient>();
+    #[cfg(feature = "testing")]
+    shared::<testing::TestCore>();
     sent::<CoreBuilder>();
 }
 
 #[test]
-fn every_error_is_one() {
+fn every_error_implements_error() {
     error::<InvalidOption>();
     error::<InvalidReason>();
+    error::<EnvironmentError>();
     error::<InitializeError>();
     error::<RefreshError>();
     error::<LoadError>();
     error::<ConfigError>();
+    error::<ConfigCacheError>();
     error::<ContextError>();
     error::<PreviewError>();
     error::<LookupError>();
@@ -64,9 +68,11 @@ fn every_error_is_one() {
     error::<StoreError>();
     error::<UnknownEntityKind>();
     error::<UnknownGoalDataKey>();
+    #[cfg(feature = "testing")]
+    error::<testing::TestCoreError>();
 }
 
-/// The root holds what a program names; everything else is in a module.
+/// The root has the names that a program uses; everything else is in a module.
 #[test]
 fn the_root_has_at_most_forty_names() {
     let source = include_str!("../../src/lib.rs");
@@ -87,7 +93,7 @@ fn the_root_has_at_most_forty_names() {
     assert!(names.len() <= 40, "{}: {names:?}", names.len());
 }
 
-/// A core fits in a `static`, and a context goes where its request goes.
+/// A core fits in a `static`, and a context moves with its request.
 #[test]
 fn a_core_can_be_a_static_and_a_context_can_be_shared() {
     static CORE: std::sync::LazyLock<Core> = std::sync::LazyLock::new(|| {

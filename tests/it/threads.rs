@@ -1,5 +1,5 @@
-//! Threads, seen from outside: their names, their end, and that they hold no process up. Each case
-//! runs in a process of its own, because all tests of this binary share one.
+//! Threads seen from outside: their names, their end, and that they keep no process alive. Each case runs in its own
+//! process, because all tests of this binary share one.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,22 +14,22 @@ use crate::support::{
     unready,
 };
 
-/// Names of this SDK's threads, as the system shows them: cut to 15 bytes.
+/// The names of this SDK's threads as the system shows them: truncated to 15 bytes.
 const ALL: [&str; 4] = ["convert-events", "convert-flusher", "convert-refresh", "convert-tracker"];
 
-/// All threads of the process, whatever they are called: a new one has no name of its own yet.
+/// All threads of the process, whatever their name: a new one has no name of its own yet.
 fn all_threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
 fn sdk_threads() -> BTreeSet<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    // A thread may end between the list and the look at it.
+    // A thread may end after being listed.
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
     names.map(|name| name.trim().to_owned()).filter(|name| ALL.contains(&name.as_str())).collect()
 }
 
-/// A joined thread stays in the list for a moment after its end, so this looks more than once.
+/// A joined thread stays listed for a moment, so this looks more than once.
 fn expect_threads(wanted: &[&str]) {
     let deadline = deadline();
     let wanted: BTreeSet<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
@@ -83,13 +83,13 @@ fn in_a_child() {
             core.close();
             expect_none();
             core.close();
-            // Nothing that is asked of a closed core starts a thread again.
+            // No call to a closed core starts a thread again.
             core.refresh_now();
             let _ = core.refresh_now_within(PATIENCE);
             let _ = core.initialize();
             core.on(LifecycleEventKind::Ready, |_| {}).unwrap();
             expect_none();
-            // Nor of one that was closed before it had any.
+            // Nor one to a core closed before it had any.
             let core = unready(keyed(&emulator));
             core.close();
             core.refresh_now();
@@ -112,10 +112,10 @@ fn in_a_child() {
             );
         }
         "interrupt" => {
-            let (core, script) = start_scripted(direct());
+            let (core, script) = start_scripted(direct().batch_size(1));
             convert(&core, 0..1);
-            assert!(core.shutdown(Duration::from_millis(400)).is_err());
             script.posted();
+            assert!(core.shutdown(Duration::from_millis(400)).is_err());
             expect_none();
             let script = Script::new();
             let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
@@ -167,19 +167,19 @@ fn in_a_child() {
             .unwrap();
             convert(&core, 0..100);
             expect_threads(&ALL);
-            // Neither the core nor what it waits for is ever ended.
+            // Neither the core nor the call it waits for ever ends.
             std::mem::forget((core, emulator));
         }
         #[cfg(feature = "async")]
         case if case.starts_with("async-") => {
             crate::asynchronous::threads::case(case, &emulator, expect_none)
         }
-        other => panic!("no case {other}"),
+        other => panic!("unknown case {other}"),
     }
 }
 
 #[test]
-fn threads_have_names_and_start_when_they_are_needed() {
+fn threads_are_named_and_start_on_demand() {
     run("lazily");
 }
 
@@ -194,12 +194,12 @@ fn no_thread_is_alive_after_shutdown() {
 }
 
 #[test]
-fn no_thread_is_alive_after_a_shutdown_that_met_a_hanging_server() {
+fn no_thread_outlives_a_shutdown_with_a_hanging_server() {
     run("hang");
 }
 
 #[test]
-fn no_thread_is_left_in_a_call_that_would_never_end() {
+fn no_thread_is_left_in_a_hanging_call() {
     run("interrupt");
 }
 
@@ -209,16 +209,16 @@ fn no_thread_outlives_the_last_core_and_context() {
 }
 
 #[test]
-fn many_cores_leave_nothing_behind() {
+fn many_cores_leave_no_thread() {
     run("many");
 }
 
 #[test]
-fn a_core_that_a_handler_closes_leaves_nothing_behind() {
+fn a_core_closed_by_a_handler_leaves_no_thread() {
     run("handler");
 }
 
 #[test]
-fn a_program_that_never_closes_still_exits_well() {
+fn a_program_that_never_closes_still_exits_cleanly() {
     run("never");
 }

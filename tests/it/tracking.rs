@@ -6,7 +6,8 @@ use convert_sdk::{
 };
 
 use crate::support::{
-    PATIENCE, counts, direct, direct_to, keyed, next, pro, serve, start, start_scripted, until, visitor,
+    PATIENCE, capacity, convert, counts, direct, direct_to, keyed, next, pro, serve, start, start_scripted,
+    until, visitor,
 };
 
 fn flushed(core: &Core, emulator: &Emulator) -> Received {
@@ -35,7 +36,7 @@ fn an_exposure_is_recorded_once_across_contexts() {
 }
 
 #[test]
-fn a_known_visitors_request_hands_over_the_conversion_alone() {
+fn a_known_visitors_request_sends_only_the_conversion() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let request = || {
@@ -53,7 +54,7 @@ fn a_known_visitors_request_hands_over_the_conversion_alone() {
 }
 
 #[test]
-fn an_exposure_that_is_lost_is_handed_over_again() {
+fn a_lost_exposure_is_recorded_again() {
     let (core, script) = start_scripted(direct().batch_size(1));
     let run = || assert!(visitor(&core, "v").run_experience("banner").is_ok());
     run();
@@ -73,7 +74,41 @@ fn an_exposure_that_is_lost_is_handed_over_again() {
 }
 
 #[test]
-fn an_exposure_is_handed_over_again_when_its_mark_may_have_gone() {
+fn an_exposure_lost_to_a_full_queue_is_recorded_again() {
+    let (core, script) = start_scripted(direct().batch_size(1).delivery(capacity(1)));
+    convert(&core, 0..1);
+    script.posted();
+    let context = visitor(&core, "v");
+    assert!(context.run_experience("banner").is_ok() && context.run_experience("banner").is_ok());
+    until(&core, |stats| stats.pending == 2 && stats.pending_places.in_channel == 0);
+    convert(&core, 1..2);
+    until(&core, |stats| stats.dropped.overflow.exposures == 1);
+    (0..2).for_each(|_| script.answer(200));
+    until(&core, |stats| stats.delivered == 2);
+    // By the same context, once.
+    assert!(context.run_experience("banner").is_ok() && context.run_experience("banner").is_ok());
+    script.answer(200);
+    let stats = until(&core, |stats| stats.delivered == 3);
+    assert_eq!((stats.recorded, stats.deduplicated, stats.pending), (4, 0, 0));
+}
+
+#[test]
+fn a_context_does_not_repeat_an_exposure_that_is_refused() {
+    let (core, script) = start_scripted(direct().batch_size(1));
+    let context = visitor(&core, "v");
+    assert!(context.run_experience("banner").is_ok());
+    script.answer(400);
+    until(&core, |stats| stats.dropped.rejected.exposures == 1);
+    assert!(context.run_experience("banner").is_ok());
+    assert_eq!(core.stats().recorded, 1);
+    // Another context of the visitor tries once more.
+    assert!(visitor(&core, "v").run_experience("banner").is_ok());
+    script.answer(200);
+    assert_eq!(until(&core, |stats| stats.delivered == 1).recorded, 2);
+}
+
+#[test]
+fn an_exposure_is_recorded_again_if_its_mark_may_be_gone() {
     let emulator = serve();
     // Eight marks are kept.
     let core = start(direct_to(&emulator).max_visitors(1));
@@ -85,7 +120,7 @@ fn an_exposure_is_handed_over_again_when_its_mark_may_have_gone() {
     until(&core, |stats| stats.marks_evicted == 1);
     run();
     assert_eq!(core.stats().recorded, 10);
-    // Where marks have a time to live it may be over at any moment.
+    // Marks with a time to live may expire at any moment.
     let core = start(direct_to(&emulator).visitor_ttl(PATIENCE));
     let run = || assert!(visitor(&core, "v").run_experience("banner").is_ok());
     run();
@@ -124,7 +159,7 @@ fn untracked_calls_record_nothing_and_a_later_one_once() {
 }
 
 #[test]
-fn storage_switched_off_remembers_nothing_and_still_records_once() {
+fn disabled_storage_remembers_nothing_and_records_once() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let lightly = RunOptions::new().enable_storage(false);
@@ -145,7 +180,7 @@ fn storage_switched_off_remembers_nothing_and_still_records_once() {
 }
 
 #[test]
-fn tracking_switched_off_for_the_core_records_nothing() {
+fn disabled_tracking_records_nothing() {
     let core = start(direct().tracking(false));
     let context = visitor(&core, "v");
     assert!(context.run_experience("banner").is_ok());
@@ -167,7 +202,7 @@ fn a_conversion_is_recorded_once_per_visitor_and_goal() {
 }
 
 #[test]
-fn a_confirmed_conversion_tells_the_trackers_verdict() {
+fn a_confirmed_conversion_returns_the_trackers_verdict() {
     let core = start(direct());
     let context = visitor(&core, "v");
     let plain = ConversionOptions::new();
@@ -187,7 +222,25 @@ fn a_confirmed_conversion_tells_the_trackers_verdict() {
     assert!(late.tracked(), "{late:?}");
 }
 
-/// As the official Python SDK has it: a forced repetition sends its data again, never the bare event.
+#[test]
+fn a_result_has_the_goals_id_even_if_nothing_is_sent() {
+    let core = start(direct().tracking(false));
+    let plain = ConversionOptions::new();
+    let cases = [
+        ("", ConversionOptions::new(), ConversionStatus::NoVisitor),
+        ("v", ConversionOptions::new().revenue(f64::NAN), ConversionStatus::InvalidData),
+        ("v", ConversionOptions::new().rule_data(attributes! {}), ConversionStatus::GoalNotMatched),
+        ("v", plain.clone(), ConversionStatus::TrackingDisabled),
+    ];
+    for (visitor_id, options, status) in cases {
+        let result = visitor(&core, visitor_id).track_conversion_with("purchase", &options);
+        assert_eq!((result.status, result.goal_id.as_deref()), (status, Some("71")));
+    }
+    let unknown = visitor(&core, "").track_conversion_with("nothing", &plain);
+    assert_eq!((unknown.status, unknown.goal_id), (ConversionStatus::NoVisitor, None));
+}
+
+/// As in the official Python SDK: a forced repetition sends its data again, never the bare event.
 #[test]
 fn force_multiple_sends_goal_data_again() {
     let emulator = serve();
@@ -237,7 +290,7 @@ fn goal_data_of_a_first_conversion_is_a_second_event() {
 }
 
 #[test]
-fn what_cannot_be_a_conversion_is_named_and_not_recorded() {
+fn an_impossible_conversion_is_reported_and_not_recorded() {
     let core = start(direct());
     let status = |id: &str, goal: &str, options: &ConversionOptions| {
         visitor(&core, id).track_conversion_with(goal, options).status
@@ -267,7 +320,7 @@ fn what_cannot_be_a_conversion_is_named_and_not_recorded() {
 }
 
 #[test]
-fn an_empty_visitor_decides_and_records_nothing() {
+fn an_empty_visitor_id_decides_and_records_nothing() {
     let core = start(direct());
     let mut nobody = pro(&core, "");
     assert!(nobody.run_experience("banner").is_err());
@@ -293,7 +346,7 @@ fn an_experience_that_does_not_exist_has_no_result() {
 }
 
 #[test]
-fn numbers_of_every_size_are_attributes() {
+fn numbers_of_any_size_are_valid_attributes() {
     let core = start(direct());
     for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, -0.0, 5e-324, 1e300] {
         let context = core.create_context("v", attributes! { "plan" => number, "tier" => number }).unwrap();
@@ -307,7 +360,7 @@ fn numbers_of_every_size_are_attributes() {
 }
 
 #[test]
-fn a_very_long_or_odd_visitor_id_goes_through() {
+fn very_long_and_odd_visitor_ids_are_accepted() {
     let emulator = serve();
     let core = start(direct_to(&emulator));
     let long = "x".repeat(100_000);
@@ -337,7 +390,7 @@ fn goal_data_without_entries_is_goal_data() {
 }
 
 #[test]
-fn a_feature_that_several_experiences_carry_is_there_once() {
+fn a_feature_carried_by_several_experiences_is_listed_once() {
     let core = start(direct());
     let context = pro(&core, "v");
     let features = context.run_features();

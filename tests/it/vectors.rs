@@ -1,4 +1,4 @@
-//! The parity vectors are the files that `source.json` describes, byte for byte, and nothing else.
+//! The parity vectors are exactly the files that `source.json` describes, byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -24,7 +24,7 @@ fn sha256(bytes: &[u8]) -> String {
     spelled
 }
 
-/// The lines of each kind in an unpacked file.
+/// The number of lines of each kind in a decompressed file.
 fn kinds(packed: &[u8]) -> BTreeMap<String, u64> {
     let mut json = String::new();
     flate2::read::GzDecoder::new(packed).read_to_string(&mut json).unwrap();
@@ -37,7 +37,7 @@ fn kinds(packed: &[u8]) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn every_file_of_answers_is_the_one_that_its_description_names() {
+fn every_vector_file_matches_its_description() {
     let source = source();
     let files = source["files"].as_object().unwrap();
     assert!(!files.is_empty());
@@ -51,9 +51,9 @@ fn every_file_of_answers_is_the_one_that_its_description_names() {
     }
 }
 
-/// A list of exclusions would be a file, too: the replay has none, and none can appear unseen.
+/// A list of exclusions would be a file too: the replay has none, and none can be added unnoticed.
 #[test]
-fn there_is_no_file_that_is_not_described() {
+fn no_vector_file_is_undescribed() {
     let there =
         fs::read_dir(vectors()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let there: BTreeSet<String> = there.collect();

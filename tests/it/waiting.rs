@@ -1,4 +1,4 @@
-//! Callers that wait for room (`OverflowPolicy::Wait`), and what ends their wait.
+//! Callers that wait for free capacity (`OverflowPolicy::Wait`), and what ends their wait.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::support::{PATIENCE, Script, convert, direct, pro, start_scripted, unt
 /// Longer than any test: only something else can end the wait.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A core with a delivery at hand, a full backlog, and a full channel of one record.
+/// A core with a delivery in flight, a full backlog, and a full channel of one record.
 fn full() -> (Core, Script) {
     full_for(FOR_EVER)
 }
 
-/// As [`full`], with callers of this patience.
+/// Like [`full`], with callers of this patience.
 fn full_for(patience: Duration) -> (Core, Script) {
     let delivery = DeliveryConfig::builder()
         .lanes(1)
@@ -37,7 +37,7 @@ fn full_for(patience: Duration) -> (Core, Script) {
 }
 
 #[test]
-fn a_close_sends_every_waiting_caller_home() {
+fn a_close_releases_every_waiting_caller() {
     let (core, _script) = full();
     let callers: Vec<_> = (0..64)
         .map(|number| {
@@ -69,7 +69,7 @@ fn a_callers_own_deadline_ends_its_wait() {
 }
 
 #[test]
-fn room_ends_the_wait_for_long_texts_too() {
+fn free_capacity_ends_the_wait_for_long_texts_too() {
     let (core, script) = full();
     (0..8).for_each(|_| script.answer(200));
     let order = ConversionOptions::new().data(GoalDataKey::TransactionId, "x".repeat(600));
@@ -86,7 +86,7 @@ fn room_ends_the_wait_for_long_texts_too() {
 }
 
 #[test]
-fn a_text_that_never_fits_is_refused_at_once() {
+fn a_text_that_never_fits_is_rejected_at_once() {
     let (core, _script) = full();
     let order = ConversionOptions::new().data(GoalDataKey::TransactionId, "x".repeat(2_000));
     let refused = visitor(&core, "long").track_conversion_with("purchase", &order);
@@ -112,7 +112,7 @@ fn a_task_that_gives_up_its_wait_has_handed_nothing_over() {
 }
 
 #[test]
-fn a_refused_exposure_is_handed_over_by_the_next_call() {
+fn a_rejected_exposure_is_recorded_by_the_next_call() {
     let (core, script) = full_for(Duration::ZERO);
     let shopper = pro(&core, "shopper");
     assert!(shopper.run_experience("price").is_ok());
@@ -126,7 +126,7 @@ fn a_refused_exposure_is_handed_over_by_the_next_call() {
 }
 
 #[test]
-fn flushes_take_no_more_than_there_is_room_for() {
+fn flushes_take_no_more_records_than_fit() {
     let (core, script) = full();
     let flusher = core.clone();
     for _ in 0..3 {
@@ -136,5 +136,9 @@ fn flushes_take_no_more_than_there_is_room_for() {
     }
     let flush = std::thread::spawn(move || flusher.flush(PATIENCE));
     (0..3).for_each(|_| script.answer(200));
-    assert_eq!(flush.join().unwrap().unwrap().stats.delivered, 3, "what waited outside is covered too");
+    assert_eq!(
+        flush.join().unwrap().unwrap().stats.delivered,
+        3,
+        "the waiting callers' records are covered too"
+    );
 }

@@ -1,4 +1,4 @@
-//! Routes, queries, headers and payloads to the letter.
+//! Routes, queries, headers and payloads, verbatim.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ fn a_plain_config_fetch_has_its_route_and_no_query() {
 }
 
 #[test]
-fn the_query_is_joined_and_encoded() {
+fn query_parameters_are_joined_and_encoded() {
     let request = config_request(|config| config.environment("staging & more/ü+").debug_token("t=1&a b"));
     assert_eq!(
         pairs(&request),
@@ -55,7 +55,7 @@ fn the_query_is_joined_and_encoded() {
 }
 
 #[test]
-fn extra_headers_go_with_config_fetches_alone() {
+fn extra_headers_are_sent_only_with_config_fetches() {
     let emulator = serve();
     let core = start(keyed_over(network(&emulator).header("X-Team", "seven").header("x-second", "2")));
     convert(&core, 0..1);
@@ -133,7 +133,7 @@ fn without_a_key_the_route_names_account_and_project() {
 }
 
 #[test]
-fn the_project_id_takes_its_place_in_the_tracking_url() {
+fn the_project_id_is_inserted_into_the_tracking_url() {
     let emulator = serve();
     let track = format!("{}/p-[project_id]/[project_id]/", emulator.https_url());
     let core = start(keyed_over(network(&emulator).track_base_url(track)));
@@ -145,7 +145,7 @@ fn the_project_id_takes_its_place_in_the_tracking_url() {
 }
 
 #[test]
-fn data_is_enriched_unless_a_store_remembers() {
+fn data_is_enriched_unless_there_is_a_store() {
     let envelope = |config| {
         let (core, script) = start_scripted(config);
         convert(&core, 0..1);
@@ -159,7 +159,7 @@ fn data_is_enriched_unless_a_store_remembers() {
 }
 
 #[test]
-fn segments_hold_report_keys_that_have_a_value_and_nothing_else() {
+fn segments_contain_only_report_keys_with_a_value() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let about = attributes! {
@@ -175,7 +175,7 @@ fn segments_hold_report_keys_that_have_a_value_and_nothing_else() {
 }
 
 #[test]
-fn numbers_go_out_as_javascript_prints_them() {
+fn numbers_are_sent_as_javascript_prints_them() {
     let emulator = serve();
     let core = start(keyed(&emulator).batch_size(100));
     let values = [0.1 + 0.2, 1e21, -0.0, 3.0, f64::MAX, 5e-324, 9_007_199_254_740_993.0];
@@ -195,7 +195,7 @@ fn numbers_go_out_as_javascript_prints_them() {
 }
 
 #[test]
-fn decisions_of_every_kind_go_with_a_conversion() {
+fn decisions_of_every_kind_are_sent_with_a_conversion() {
     let (core, script) = start_scripted(direct());
     let visitor = pro(&core, "v");
     assert_eq!(visitor.run_experiences().len(), 3);

@@ -17,27 +17,27 @@ use ureq::{Agent, Error, Timeout};
 use crate::threads::{Switch, deadline_after, start_thread};
 
 /// With this many abandoned threads, no further one is started.
-const MOST_LEFT_BEHIND: usize = 4;
+const MAX_ABANDONED: usize = 4;
 
 /// System calls that resolve a name or connect cannot be cancelled. Both run on dedicated threads, started and ended
 /// like all of the SDK's; the waiter goes on when its deadline passes or the SDK stops.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct BlockingCalls {
     interrupt: Switch,
-    left_behind: Arc<AtomicUsize>,
+    abandoned: Arc<AtomicUsize>,
 }
 
-/// Shared by a thread and its waiter; whichever leaves second can tell that it is the last.
-struct Place {
-    left_behind: Arc<AtomicUsize>,
-    one_is_gone: AtomicBool,
+/// Shared by a thread and its waiter; whichever finishes second can tell that it is the last.
+struct CallState {
+    abandoned: Arc<AtomicUsize>,
+    one_side_finished: AtomicBool,
 }
 
-struct EndOfThread(Arc<Place>);
+struct ThreadGuard(Arc<CallState>);
 
-impl Aside {
+impl BlockingCalls {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { interrupt: Switch::new(), left_behind: Arc::default() })
+        Arc::new(Self { interrupt: Switch::new(), abandoned: Arc::default() })
     }
 
     /// Ends the current waits, and lets no new one start.
@@ -54,17 +54,17 @@ impl Aside {
         if self.interrupt.is_off() {
             return Err(interrupted());
         }
-        if self.left_behind.load(Ordering::Relaxed) >= MOST_LEFT_BEHIND {
+        if self.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
             return Err(Error::Timeout(Timeout::Connect));
         }
-        let place = Arc::new(Place {
-            left_behind: Arc::clone(&self.left_behind),
-            one_is_gone: AtomicBool::new(false),
+        let state = Arc::new(CallState {
+            abandoned: Arc::clone(&self.abandoned),
+            one_side_finished: AtomicBool::new(false),
         });
-        let end = EndOfThread(Arc::clone(&place));
+        let guard = ThreadGuard(Arc::clone(&state));
         let (answer, answered) = bounded(1);
         start_thread(name, move || {
-            let _end = end;
+            let _guard = guard;
             // The waiter may be gone; a connection that came too late is then closed here.
             let _ = answer.send(work());
         })?;
@@ -73,7 +73,7 @@ impl Aside {
             recv(self.interrupt.off()) -> _ => interrupted(),
             recv(at(deadline_after(*timeout.after))) -> _ => Error::Timeout(timeout.reason),
         };
-        place.leave();
+        state.abandon();
         Err(error)
     }
 }
@@ -83,35 +83,35 @@ fn interrupted() -> Error {
     Error::Io(io::Error::from(ErrorKind::NotConnected))
 }
 
-impl Place {
-    /// The waiter leaves before the thread has ended, or just as it does.
-    fn leave(&self) {
-        self.left_behind.fetch_add(1, Ordering::Relaxed);
-        self.go();
+impl CallState {
+    /// The waiter gives up before the thread has finished, or just as it does.
+    fn abandon(&self) {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+        self.finish();
     }
 
-    fn go(&self) {
-        if self.one_is_gone.swap(true, Ordering::AcqRel) {
-            self.left_behind.fetch_sub(1, Ordering::Relaxed);
+    fn finish(&self) {
+        if self.one_side_finished.swap(true, Ordering::AcqRel) {
+            self.abandoned.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for EndOfThread {
+impl Drop for ThreadGuard {
     fn drop(&mut self) {
-        self.0.go();
+        self.0.finish();
     }
 }
 
 /// An agent that resolves and connects on separate threads, in ureq's own order of proxy, socket and TLS.
 pub(super) fn agent(
     config: Config,
-    aside: &Arc<Aside>,
+    blocking_calls: &Arc<BlockingCalls>,
     resolver: impl Resolver,
     sockets: impl Connector,
 ) -> Agent {
-    let lookup = Lookup { resolver: Arc::new(resolver), aside: Arc::clone(aside) };
-    let dial = Dial { sockets: Arc::new(sockets), aside: Arc::clone(aside) };
+    let lookup = Lookup { resolver: Arc::new(resolver), blocking_calls: Arc::clone(blocking_calls) };
+    let dial = Dial { sockets: Arc::new(sockets), blocking_calls: Arc::clone(blocking_calls) };
     let connector = ().chain(ConnectProxyConnector::default()).chain(dial).chain(RustlsConnector::default());
     Agent::with_parts(config, connector, lookup)
 }
@@ -119,7 +119,7 @@ pub(super) fn agent(
 #[derive(Debug)]
 struct Lookup<R> {
     resolver: Arc<R>,
-    aside: Arc<Aside>,
+    blocking_calls: Arc<BlockingCalls>,
 }
 
 impl<R: Resolver> Resolver for Lookup<R> {
@@ -132,14 +132,14 @@ impl<R: Resolver> Resolver for Lookup<R> {
         let (resolver, uri, config) = (Arc::clone(&self.resolver), uri.clone(), config.clone());
         // With a timeout, ureq would start a thread of its own, which a fork could hit, and panic if it cannot.
         let unlimited = NextTimeout { after: Duration::NotHappening, ..timeout };
-        self.aside.run("convert-lookup", timeout, move || resolver.resolve(&uri, &config, unlimited))
+        self.blocking_calls.run("convert-lookup", timeout, move || resolver.resolve(&uri, &config, unlimited))
     }
 }
 
 #[derive(Debug)]
 struct Dial<C> {
     sockets: Arc<C>,
-    aside: Arc<Aside>,
+    blocking_calls: Arc<BlockingCalls>,
 }
 
 impl<In: Transport, C: Connector> Connector<In> for Dial<C> {
@@ -160,7 +160,7 @@ impl<In: Transport, C: Connector> Connector<In> for Dial<C> {
         let run_connector = Arc::clone(&details.run_connector);
         let register_shutdown = Arc::clone(&details.register_shutdown);
         let sockets = Arc::clone(&self.sockets);
-        let connected = self.aside.run("convert-connect", timeout, move || {
+        let connected = self.blocking_calls.run("convert-connect", timeout, move || {
             // All addresses are already resolved.
             let resolver = &DefaultResolver::default();
             let details = ConnectionDetails {

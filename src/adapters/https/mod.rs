@@ -1,24 +1,26 @@
 //! The built-in client: the official routes over ureq.
 
+mod carry;
 mod dial;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use ureq::config::Config;
-use ureq::http::{HeaderMap, Response, StatusCode, Uri};
+use ureq::http::{HeaderMap, Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Connector, DefaultConnector, NextTimeout, TcpConnector};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
-use self::dial::Aside;
+use self::dial::BlockingCalls;
 use crate::http::{
-    HttpRequest, MAX_ANSWER_BYTES, USER_AGENT, config_request, delivery_answer, delivery_request,
-    max_compressed_bytes, retry_after,
+    HttpRequest, MAX_ANSWER_BYTES, USER_AGENT, config_answer, config_request, delivery_answer,
+    delivery_request, max_compressed_bytes, retry_after,
 };
 use crate::options::TransportConfig;
 use crate::ports::{
@@ -54,7 +56,7 @@ pub struct HttpsClient {
 
 struct Client {
     agent: Agent,
-    aside: Arc<Aside>,
+    blocking_calls: Arc<BlockingCalls>,
 }
 
 impl HttpsClient {
@@ -75,37 +77,92 @@ impl HttpsClient {
         request: &ConfigRequest<'_>,
         experience_id: Option<&str>,
     ) -> Result<ConfigResponse, TransportError> {
-        let asked = config_request(&self.config, request, experience_id);
-        let get = prepared(self.client().agent.get(asked.url()), &asked);
-        let mut response = get.call().map_err(|error| unfetched(translate(&error)))?;
-        match response.status() {
-            StatusCode::NOT_MODIFIED if request.etag.is_some() => Ok(ConfigResponse::NotModified),
-            StatusCode::OK => {
-                let etag = text_header(response.headers(), "etag");
-                let body = read(&mut response, self.config.max_response_bytes)?;
-                let body = String::from_utf8(body).map_err(|_| TransportError::NotText)?;
-                Ok(ConfigResponse::Fetched { body, etag })
-            }
-            status => Err(TransportError::Status(status.as_u16())),
+        let mut response = self.get(&config_request(&self.config, request, experience_id))?;
+        config_answer(response.status().as_u16(), request.etag.is_some(), || {
+            let etag = text_header(response.headers(), "etag");
+            Ok((read(&mut response, self.config.max_response_bytes)?, etag))
+        })
+    }
+
+    fn get(&self, asked: &HttpRequest<'_>) -> Result<Response<Body>, TransportError> {
+        let get = self.prepared(self.client().agent.get(asked.url()), asked);
+        get.call().map_err(|error| match error {
+            ureq::Error::Http(_) => TransportError::InvalidRequest,
+            error => self.named(unfetched(translate(&error)), asked.url()),
+        })
+    }
+
+    /// The response's body does not matter, and has been read.
+    fn post(&self, asked: &HttpRequest<'_>, body: &[u8]) -> Result<Response<Body>, Failed> {
+        if asked.url().parse::<Uri>().is_err() {
+            return Err(Failed::NotSent(TransportError::InvalidRequest));
         }
+        let mut outgoing = Outgoing { rest: body, is_begun: false };
+        let answered = self
+            .prepared(self.client().agent.post(asked.url()), asked)
+            .config()
+            .timeout_recv_body(Some(ANSWER_BODY_TIMEOUT))
+            .build()
+            .header("content-length", body.len())
+            .send(SendBody::from_reader(&mut outgoing));
+        let mut response = answered.map_err(|error| match translate(&error) {
+            error if outgoing.is_begun => Failed::Lost(error),
+            error => Failed::NotSent(self.named(unsent(error), asked.url())),
+        })?;
+        // A connection is reusable only once its response has been read to the end; the body itself does not matter,
+        // nor whether it arrives. What is not at hand is not worth the wait: the status has settled everything.
+        let _ = read(&mut response, MAX_ANSWER_BYTES);
+        Ok(response)
+    }
+
+    /// Adds the headers, the timeout and the proxy.
+    fn prepared<B>(&self, mut request: RequestBuilder<B>, asked: &HttpRequest<'_>) -> RequestBuilder<B> {
+        for (name, value) in asked.headers() {
+            request = request.header(name, value);
+        }
+        let uri = asked.url().parse::<Uri>().ok();
+        let is_direct = uri.as_ref().and_then(Uri::host).is_some_and(|host| self.config.bypasses_proxy(host));
+        let proxy = self.config.proxy.as_ref().filter(|_| !is_direct);
+        let proxy = proxy.map(|proxy| proxy.parsed.clone());
+        request.config().timeout_global(Some(asked.timeout())).proxy(proxy).build()
+    }
+
+    /// The error, with the host and the port that could not be connected to.
+    fn named(&self, error: TransportError, url: &str) -> TransportError {
+        let Ok(uri) = url.parse::<Uri>() else { return error };
+        let (TransportError::Connect, Some(host)) = (&error, uri.host()) else { return error };
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+        let way = if self.config.bypasses_proxy(host) { "" } else { " through the proxy" };
+        TransportError::Unreachable(format!("{host}:{port}{way}").into())
     }
 
     fn cancel(&self) {
         // A client inherited from another process has no calls in progress.
         if let Some(client) = self.client.peek() {
-            client.aside.interrupt();
+            client.blocking_calls.interrupt();
             Agent::clone(&client.agent).shutdown();
         }
     }
 }
 
-/// Adds the headers and the timeout.
-fn prepared<B>(mut request: RequestBuilder<B>, asked: &HttpRequest<'_>) -> RequestBuilder<B> {
-    for (name, value) in asked.headers() {
-        request = request.header(name, value);
-    }
-    request.config().timeout_global(Some(asked.timeout())).build()
+/// Why a delivery has no response.
+enum Failed {
+    NotSent(TransportError),
+    /// The endpoint may have the records.
+    Lost(TransportError),
 }
+
+impl From<Failed> for DeliveryFailure {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::NotSent(error) => Self::NotSent(error),
+            Failed::Lost(error) => Self::Unknown(error),
+        }
+    }
+}
+
+/// How long a delivery waits for the body once the head of the response has arrived.
+const ANSWER_BODY_TIMEOUT: Duration = Duration::from_millis(50);
 
 impl ConfigSource for HttpsClient {
     fn fetch_config(&self, request: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
@@ -128,20 +185,7 @@ impl ConfigSource for HttpsClient {
 impl EventSink for HttpsClient {
     fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         let asked = delivery_request(&self.config, batch).map_err(DeliveryFailure::NotSent)?;
-        if asked.url().parse::<Uri>().is_err() {
-            return Err(DeliveryFailure::NotSent(TransportError::InvalidRequest));
-        }
-        let mut body = Outgoing { rest: batch.body, is_begun: false };
-        let answered = prepared(self.client().agent.post(asked.url()), &asked)
-            .header("content-length", batch.body.len())
-            .send(SendBody::from_reader(&mut body));
-        let mut response = answered.map_err(|error| match translate(&error) {
-            error if body.is_begun => DeliveryFailure::Unknown(error),
-            error => DeliveryFailure::NotSent(unsent(error)),
-        })?;
-        // A connection is reusable only once its response has been read to the end; the body itself does not matter,
-        // nor whether it arrives.
-        let _ = read(&mut response, MAX_ANSWER_BYTES);
+        let response = self.post(&asked, batch.body)?;
         let date = text_header(response.headers(), "date");
         let wait = text_header(response.headers(), "retry-after")
             .and_then(|value| retry_after(&value, date.as_deref()));
@@ -165,8 +209,8 @@ impl Client {
     }
 
     fn over(config: &TransportConfig, resolver: impl Resolver, sockets: impl Connector) -> Self {
-        let aside = Aside::new();
-        Self { agent: dial::agent(agent_config(config), &aside, resolver, sockets), aside }
+        let blocking_calls = BlockingCalls::new();
+        Self { agent: dial::agent(agent_config(config), &blocking_calls, resolver, sockets), blocking_calls }
     }
 }
 
@@ -180,7 +224,8 @@ fn agent_config(config: &TransportConfig) -> Config {
         // that was not configured.
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .proxy(config.proxy.as_ref().map(|proxy| proxy.parsed.clone()))
+        // Each request has its own.
+        .proxy(None)
         .user_agent(USER_AGENT)
         .timeout_connect(Some(config.connect_timeout))
         .timeout_resolve(Some(config.connect_timeout))
@@ -323,8 +368,6 @@ fn translate_io(kind: ErrorKind) -> TransportError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use allocation_counter::measure;
     use convert_emulator::{Emulator, Fault, FaultKind, Project, RetryAfter};
     use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -356,6 +399,7 @@ mod tests {
             br#"{"accountId":"10035569","projectId":"10034190","enrichData":false,"source":"test","visitors":
             [{"visitorId":"v","events":[{"eventType":"conversion","data":{"goalId":"100370101"}}]}]}"#,
         timeout: TIMEOUT,
+        id: None,
     };
 
     #[test]
@@ -477,7 +521,7 @@ mod tests {
 
     /// Half a gigabyte compresses to a few hundred kilobytes.
     #[test]
-    fn a_gzip_bomb_costs_no_more_than_the_bound() {
+    fn a_gzip_bomb_costs_no_more_than_the_limit() {
         let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
         emulator.inject(Fault::both(FaultKind::GzipBomb { bytes: 1 << 29 }));
         let transport = transport(&emulator);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::held::Held;
 use super::isolation::Isolation;
 use super::pacer::{Allowance, Pacer};
-use super::remedy::{Remedy, can_be_the_parcels, remedy};
+use super::remedy::{Remedy, may_have_arrived, remedy};
 use super::{CutLimit, InFlight, Parcel};
 use crate::engine::{BreakerState, ByClass, Jitter, Moment};
 use crate::options::DeliveryConfig;
@@ -14,13 +15,14 @@ use crate::ports::DeliveryFailure;
 const PROBE_EVENTS: usize = 50;
 
 /// Fills the lanes to one endpoint with requests as large and as frequent as the endpoint accepts.
-pub(crate) struct Dispatch<P> {
+pub struct Dispatch<P> {
     lanes: usize,
     max_request_events: usize,
     /// Halved when the endpoint finds a request too large, doubled by each success.
     request: CutLimit,
     pacer: Pacer,
     isolation: Isolation<P>,
+    held: Held<P>,
     in_flight: InFlight,
     next_attempt: u64,
     /// The endpoint refuses requests whatever they contain.
@@ -32,35 +34,50 @@ pub(crate) struct Dispatch<P> {
 }
 
 /// What a failed attempt leaves behind.
-pub(crate) struct Failure<P> {
+pub struct Failure<P> {
     /// To be kept for a retry.
-    pub(crate) retry: Vec<P>,
+    pub retry: Vec<P>,
     /// Refused by the endpoint for good.
-    pub(crate) rejected: Vec<P>,
+    pub rejected: Vec<P>,
     /// The endpoint is to be left alone for a while: it has failed, or refused too many in a row.
-    pub(crate) pauses: bool,
+    pub pauses: bool,
     /// The endpoint may have accepted the parcels although no answer arrived.
-    pub(crate) fate_unknown: bool,
+    pub fate_unknown: bool,
     /// The status with which the endpoint has started to refuse everything.
-    pub(crate) begins_to_refuse: Option<Option<u16>>,
+    pub begins_to_refuse: Option<Option<u16>>,
     /// This parcel, or an earlier one, may be why attempts fail; later ones need not wait for it.
-    pub(crate) pass_by: Option<u64>,
+    pub pass_by: Option<u64>,
 }
 
 impl<P: Parcel> Dispatch<P> {
-    pub(crate) fn new(delivery: &DeliveryConfig, jitter: Jitter) -> Self {
+    /// A machine with nothing in flight.
+    #[must_use]
+    pub fn new(delivery: &DeliveryConfig, jitter: Jitter) -> Self {
         Self {
             lanes: delivery.lanes,
             max_request_events: delivery.max_request_events,
             request: CutLimit { events: delivery.max_request_events, bytes: delivery.max_request_bytes },
             pacer: Pacer::new(delivery, jitter),
             isolation: Isolation::new(),
+            held: Held::new(false),
             in_flight: InFlight::default(),
             next_attempt: 0,
             refusing: false,
             isolates: false,
             refused_in_a_row: 0,
         }
+    }
+
+    /// The same, for an endpoint that takes each request once by its number: one that it may have taken goes again as it
+    /// was.
+    pub(crate) fn numbered(self) -> Self {
+        Self { held: Held::new(true), ..self }
+    }
+
+    /// When the endpoint may be tried again; `None` means at once.
+    #[must_use]
+    pub fn until(&self) -> Option<Moment> {
+        self.pacer.until()
     }
 
     pub(crate) const fn pacer(&self) -> &Pacer {
@@ -76,13 +93,15 @@ impl<P: Parcel> Dispatch<P> {
         self.next_attempt
     }
 
-    pub(crate) const fn breaker(&self) -> BreakerState {
+    /// The state of the circuit breaker.
+    #[must_use]
+    pub const fn breaker(&self) -> BreakerState {
         self.pacer.state(self.in_flight.attempts())
     }
 
     /// Begins the next attempt if one may begin now, given that the endpoint is left alone until `until`:
-    /// with half of a group that has a culprit, or with what `cut` takes.
-    pub(crate) fn next(
+    /// with half of a group that has a culprit, with a request that has to go again, or with what `cut` takes.
+    pub fn next(
         &mut self,
         now: Moment,
         until: Option<Moment>,
@@ -98,35 +117,45 @@ impl<P: Parcel> Dispatch<P> {
             Allowance::One | Allowance::Any => self.request,
         };
         let attempt = self.next_attempt;
-        let parcels = self.isolation.next_half(attempt).unwrap_or_else(|| cut(limit));
+        let half = self.isolation.next_half(attempt);
+        let (number, parcels) = half.unwrap_or_else(|| self.held.next(attempt, || cut(limit)));
         if parcels.is_empty() {
             return None;
         }
         self.next_attempt += 1;
         self.in_flight.begin(attempt, &parcels);
+        self.held.began(attempt, number);
         Some((attempt, parcels))
     }
 
-    /// Ends an attempt, whatever its result.
-    pub(crate) fn ended(&mut self, attempt: u64) {
-        self.in_flight.end(attempt);
+    /// The number of the request that this attempt makes, if it is [`numbered`](Self::numbered): never that of other
+    /// parcels.
+    pub(crate) fn number(&self, attempt: u64) -> Option<u64> {
+        self.held.number(attempt)
     }
 
-    /// The attempt was accepted. Returns whether the endpoint may be tried again at once, and a parcel that
-    /// it must have refused before.
-    pub(crate) fn succeeded(&mut self, attempt: u64) -> (bool, Option<P>) {
+    /// Ends an attempt, whatever its result; returns how many events it carried.
+    pub fn ended(&mut self, attempt: u64) -> u64 {
+        self.in_flight.end(attempt)
+    }
+
+    /// The attempt was accepted. Returns whether the endpoint may be tried again at once.
+    pub fn succeeded(&mut self, attempt: u64) -> bool {
         let may_try = self.pacer.succeeded(attempt);
+        self.held.succeeded(attempt);
         self.refused_in_a_row = 0;
         if std::mem::take(&mut self.refusing) {
             logged!(info, "the endpoint accepts events again");
         }
         self.request.events = self.request.events.saturating_mul(2).min(self.max_request_events);
-        let rest = self.isolation.take_rest(attempt);
-        (may_try, rest.and_then(|rest| self.suspect(rest)))
+        if let Some(rest) = self.isolation.take_rest(attempt) {
+            self.isolation.suspect(rest, None);
+        }
+        may_try
     }
 
     /// The attempt failed: returns what becomes of its parcels.
-    pub(crate) fn failed(
+    pub fn failed(
         &mut self,
         attempt: u64,
         mut parcels: Vec<P>,
@@ -134,6 +163,7 @@ impl<P: Parcel> Dispatch<P> {
         now: Moment,
     ) -> Failure<P> {
         let rest = self.isolation.take_rest(attempt);
+        let again = self.held.failed(attempt, may_have_arrived(cause));
         let mut failure = Failure {
             retry: Vec::new(),
             rejected: Vec::new(),
@@ -149,7 +179,7 @@ impl<P: Parcel> Dispatch<P> {
         match remedy(cause, parcels.len()) {
             Remedy::Drop => {
                 let dropped = parcels.len();
-                logged!(warn, "a request cannot be delivered: {cause}; records dropped: {dropped}");
+                logged!(warn, limited, "a request cannot be delivered: {cause}; records dropped: {dropped}");
                 failure.rejected = parcels;
                 failure.retry = rest.unwrap_or_default();
                 if matches!(cause, DeliveryFailure::Refused(_)) {
@@ -162,8 +192,14 @@ impl<P: Parcel> Dispatch<P> {
                     logged!(warn, "the endpoint refused a request: {cause}; splitting it to find the cause");
                 }
                 failure.retry = rest.unwrap_or_default();
-                count_try(&mut parcels);
-                failure.rejected.extend(self.suspect(parcels));
+                if parcels.len() == 1 {
+                    self.refused_in_a_row += 1;
+                    logged!(warn, limited, "the endpoint refused a record; it is dropped");
+                    failure.rejected = parcels;
+                } else {
+                    count_try(&mut parcels);
+                    self.isolation.suspect(parcels, None);
+                }
                 failure.pauses = self.pause_if_refused(attempt, now, retry_after);
             }
             Remedy::Split => {
@@ -178,53 +214,66 @@ impl<P: Parcel> Dispatch<P> {
                     logged!(error, "the endpoint refuses events: {cause}; they are kept until they expire");
                     failure.begins_to_refuse = Some(cause.status());
                 }
-                self.pacer.refused(self.next_attempt, now);
+                self.pacer.refused(self.next_attempt, now, retry_after);
                 failure.pauses = true;
-                self.keep(parcels, rest, &mut failure);
+                self.keep(parcels, rest, again, &mut failure);
             }
             Remedy::Retry => {
-                logged!(warn, "a delivery failed: {cause}; records kept: {}", parcels.len());
+                logged!(warn, limited, "a delivery failed: {cause}; records kept: {}", parcels.len());
                 failure.fate_unknown = matches!(cause, DeliveryFailure::Unknown(_));
                 self.pacer.failed(attempt, self.next_attempt, now, retry_after);
                 failure.pauses = true;
-                if can_be_the_parcels(cause) {
-                    failure.pass_by = suspect_all(&mut parcels);
+                if may_have_arrived(cause) {
+                    failure.pass_by = suspect_all(&mut parcels).filter(|_| again.is_none());
                 }
-                self.keep(parcels, rest, &mut failure);
+                self.keep(parcels, rest, again, &mut failure);
             }
         }
         count_try(&mut failure.retry);
         failure
     }
 
-    /// Whether half of a group with a culprit is waiting to be sent.
-    pub(crate) const fn has_groups(&self) -> bool {
-        self.isolation.has_groups()
+    /// Whether it keeps parcels that are waiting to be sent: half of a group that has a culprit, or a request that has to
+    /// go again.
+    #[must_use]
+    pub fn has_groups(&self) -> bool {
+        self.isolation.has_groups() || !self.held.is_empty()
     }
 
-    /// How many parcels are in such groups, which are not in the backlog.
-    pub(crate) fn suspected(&self) -> usize {
-        self.isolation.len()
+    /// How many parcels it keeps besides those in flight, which are not in the backlog.
+    pub(crate) fn kept(&self) -> usize {
+        self.isolation.len() + self.held.len()
     }
 
-    /// One of them, by its number.
+    /// Those that wait in requests that have to go again.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &P> {
+        self.held.parcels()
+    }
+
+    /// A parcel that it keeps, by its number.
     pub(crate) fn find(&mut self, sequence: u64) -> Option<&mut P> {
-        self.isolation.find(sequence)
+        self.isolation.find(sequence).or_else(|| self.held.find(sequence))
     }
 
-    /// When the oldest of them that is waiting was accepted.
-    pub(crate) fn oldest_suspected(&self) -> Option<Moment> {
-        self.isolation.oldest_at()
+    /// When the oldest parcel that it keeps and that is waiting was accepted.
+    pub(crate) fn oldest_kept(&self) -> Option<Moment> {
+        [self.isolation.oldest_at(), self.held.oldest_at()].into_iter().flatten().min()
     }
 
-    /// Takes the groups with a parcel accepted at or before `limit`.
+    /// From which limit on [`take_older`](Self::take_older) takes any.
+    pub(crate) fn first_to_age(&self) -> Option<Moment> {
+        [self.isolation.first_to_age(), self.held.first_to_age()].into_iter().flatten().min()
+    }
+
+    /// Takes the groups with a parcel accepted at or before `limit`; a request that has to go again as it was, only with
+    /// its last one.
     pub(crate) fn take_older(&mut self, limit: Moment) -> Vec<P> {
-        self.isolation.take_older(limit)
+        self.isolation.take_older(limit).chain(self.held.take_older(limit)).collect()
     }
 
-    /// Takes all of them.
+    /// Takes all that it keeps.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = P> + use<P> {
-        self.isolation.drain()
+        self.isolation.drain().chain(self.held.drain())
     }
 
     /// Stops waiting for attempts to end; returns what was in flight.
@@ -242,24 +291,27 @@ impl<P: Parcel> Dispatch<P> {
         pauses
     }
 
-    /// Keeps what a failed attempt carried, and what is still known about the group that it is half of.
-    fn keep(&mut self, mut parcels: Vec<P>, rest: Option<Vec<P>>, failure: &mut Failure<P>) {
-        match rest {
-            None => failure.retry = parcels,
-            Some(rest) => {
-                count_try(&mut parcels);
-                parcels.extend(rest);
-                failure.rejected.extend(self.suspect(parcels));
+    /// Keeps what a failed attempt carried, and what is still known about the group that it is half of; as it was, if it
+    /// has to go `again` under this number.
+    fn keep(
+        &mut self,
+        mut parcels: Vec<P>,
+        rest: Option<Vec<P>>,
+        again: Option<u64>,
+        failure: &mut Failure<P>,
+    ) {
+        if rest.is_none() && again.is_none() {
+            failure.retry = parcels;
+            return;
+        }
+        count_try(&mut parcels);
+        match (rest, again) {
+            (None, Some(number)) => self.held.hold(number, parcels),
+            (rest, again) => {
+                parcels.extend(rest.unwrap_or_default());
+                self.isolation.suspect(parcels, again);
             }
         }
-    }
-
-    /// At least one of these makes the endpoint refuse the request. A single one is returned.
-    fn suspect(&mut self, group: Vec<P>) -> Option<P> {
-        let culprit = self.isolation.suspect(group)?;
-        self.refused_in_a_row += 1;
-        logged!(warn, "the endpoint refused a record; it is dropped");
-        Some(culprit)
     }
 }
 

@@ -14,6 +14,7 @@ struct Attempt {
     first_sequence: u64,
     oldest_at: Moment,
     by_class: ByClass,
+    wire_events: u64,
 }
 
 impl InFlight {
@@ -21,14 +22,19 @@ impl InFlight {
     pub(super) fn begin(&mut self, number: u64, parcels: &[impl Parcel]) {
         let Some(first) = parcels.first() else { return };
         let mut by_class = ByClass::default();
-        parcels.iter().for_each(|parcel| parcel.count_in(&mut by_class));
+        let mut wire_events = 0;
+        for parcel in parcels {
+            parcel.count_in(&mut by_class);
+            wire_events += parcel.wire_events() as u64;
+        }
         let (first_sequence, oldest_at) = (first.sequence(), first.accepted_at());
-        self.attempts.push(Attempt { number, first_sequence, oldest_at, by_class });
+        self.attempts.push(Attempt { number, first_sequence, oldest_at, by_class, wire_events });
     }
 
-    /// An attempt has ended.
-    pub(super) fn end(&mut self, number: u64) {
-        self.attempts.retain(|attempt| attempt.number != number);
+    /// An attempt has ended; returns how many events it carried.
+    pub(super) fn end(&mut self, number: u64) -> u64 {
+        let ended = self.attempts.extract_if(.., |attempt| attempt.number == number);
+        ended.map(|attempt| attempt.wire_events).sum()
     }
 
     /// Stops waiting for attempts to end; returns what was in flight.

@@ -5,11 +5,18 @@ use crate::engine::Moment;
 
 /// Groups of parcels, each with at least one that the endpoint refuses. Half of a group is sent: if it is
 /// accepted, the culprit is in the other half; if not, it is in the half that was sent, and the other is
-/// presumed good. So a culprit costs at most log2 of its request's parcels in additional requests.
+/// presumed good. A group of one is sent too, because the endpoint may have refused a request only for the moment.
+/// So a culprit costs at most log2 of its request's parcels in additional requests, plus one.
 pub(super) struct Isolation<P> {
-    groups: Vec<Vec<P>>,
+    groups: Vec<Group<P>>,
     /// The other halves of groups whose first halves are in flight, by attempt.
     rests: Vec<(u64, Vec<P>)>,
+}
+
+struct Group<P> {
+    parcels: Vec<P>,
+    /// The request's number, if its half has been sent and has to go again as it was.
+    sent: Option<u64>,
 }
 
 impl<P: Parcel> Isolation<P> {
@@ -17,25 +24,23 @@ impl<P: Parcel> Isolation<P> {
         Self { groups: Vec::new(), rests: Vec::new() }
     }
 
-    /// These parcels contain a culprit. A culprit on its own is handed back.
-    pub(super) fn suspect(&mut self, mut group: Vec<P>) -> Option<P> {
-        if group.len() < 2 {
-            return group.pop();
+    /// These parcels contain a culprit. Half of them may have been `sent` under this number.
+    pub(super) fn suspect(&mut self, parcels: Vec<P>, sent: Option<u64>) {
+        if !parcels.is_empty() {
+            self.groups.push(Group { parcels, sent });
         }
-        self.groups.push(group);
-        None
     }
 
     pub(super) const fn has_groups(&self) -> bool {
         !self.groups.is_empty()
     }
 
-    /// Takes half of a group, to be sent by this attempt.
-    pub(super) fn next_half(&mut self, attempt: u64) -> Option<Vec<P>> {
-        let mut half = self.groups.pop()?;
+    /// Takes the larger half of a group, to be sent by this attempt, and the number of that request.
+    pub(super) fn next_half(&mut self, attempt: u64) -> Option<(u64, Vec<P>)> {
+        let Group { parcels: mut half, sent } = self.groups.pop()?;
         let rest = half.split_off(half.len().div_ceil(2));
         self.rests.push((attempt, rest));
-        Some(half)
+        Some((sent.unwrap_or(attempt), half))
     }
 
     /// Takes the other half of the group that this attempt carried half of.
@@ -47,27 +52,42 @@ impl<P: Parcel> Isolation<P> {
     /// A waiting parcel, by its number.
     pub(super) fn find(&mut self, sequence: u64) -> Option<&mut P> {
         let rests = self.rests.iter_mut().map(|(_, rest)| rest);
-        self.groups.iter_mut().chain(rests).flatten().find(|parcel| parcel.sequence() == sequence)
+        let groups = self.groups.iter_mut().map(|group| &mut group.parcels);
+        groups.chain(rests).flatten().find(|parcel| parcel.sequence() == sequence)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.groups.iter().chain(self.rests.iter().map(|(_, rest)| rest)).map(Vec::len).sum()
+        let rests = self.rests.iter().map(|(_, rest)| rest);
+        self.groups.iter().map(|group| &group.parcels).chain(rests).map(Vec::len).sum()
     }
 
     /// When the oldest parcel of the waiting groups was accepted.
     pub(super) fn oldest_at(&self) -> Option<Moment> {
-        self.groups.iter().flatten().map(Parcel::accepted_at).min()
+        self.groups.iter().flat_map(|group| &group.parcels).map(Parcel::accepted_at).min()
+    }
+
+    /// When a waiting group is first to be taken for its age.
+    pub(super) fn first_to_age(&self) -> Option<Moment> {
+        self.groups.iter().filter_map(Group::ages_from).min()
     }
 
     /// Takes the groups with a parcel accepted by `limit`: without it, nothing is known about the rest.
-    pub(super) fn take_older(&mut self, limit: Moment) -> Vec<P> {
-        let is_old = |group: &mut Vec<P>| group.iter().any(|parcel| parcel.accepted_at() <= limit);
-        self.groups.extract_if(.., is_old).flatten().collect()
+    pub(super) fn take_older(&mut self, limit: Moment) -> impl Iterator<Item = P> {
+        let is_old = move |group: &mut Group<P>| group.ages_from().is_some_and(|from| from <= limit);
+        self.groups.extract_if(.., is_old).flat_map(|group| group.parcels)
     }
 
     /// Takes everything.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = P> + use<P> {
         let Self { groups, rests } = std::mem::replace(self, Self::new());
-        groups.into_iter().chain(rests.into_iter().map(|(_, rest)| rest)).flatten()
+        groups.into_iter().map(|group| group.parcels).chain(rests.into_iter().map(|(_, rest)| rest)).flatten()
+    }
+}
+
+impl<P: Parcel> Group<P> {
+    /// Its age begins with its oldest parcel; with the newest if half of it has to go again as it was.
+    fn ages_from(&self) -> Option<Moment> {
+        let accepted = self.parcels.iter().map(Parcel::accepted_at);
+        if self.sent.is_some() { accepted.max() } else { accepted.min() }
     }
 }

@@ -2,23 +2,27 @@
 //! knows nothing of claims and flushes, so that other kinds of delivery can be built on it.
 
 mod dispatch;
+mod held;
 mod in_flight;
 mod isolation;
 mod pacer;
 mod remedy;
 
-pub(super) use dispatch::{Dispatch, Failure};
+pub use dispatch::{Dispatch, Failure};
 pub(super) use in_flight::InFlight;
 pub(super) use pacer::Pacer;
 
 use super::{ByClass, Moment};
 
 /// What a delivery carries.
-pub(crate) trait Parcel {
+pub trait Parcel {
     /// Its place in the order of acceptance.
     fn sequence(&self) -> u64;
+    /// When it was accepted.
     fn accepted_at(&self) -> Moment;
+    /// How many events it is in a request.
     fn wire_events(&self) -> usize;
+    /// Adds it to the counts.
     fn count_in(&self, counts: &mut ByClass);
     /// Counts a failed attempt that carried it.
     fn count_try(&mut self);
@@ -28,9 +32,9 @@ pub(crate) trait Parcel {
 
 /// How much one delivery may carry.
 #[derive(Clone, Copy)]
-pub(crate) struct CutLimit {
+pub struct CutLimit {
     /// Wire events; exceeded only by a single parcel with more.
-    pub(crate) events: usize,
+    pub events: usize,
     /// Bytes; exceeded only by a single larger parcel.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
 }

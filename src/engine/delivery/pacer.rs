@@ -71,6 +71,11 @@ impl Pacer {
         true
     }
 
+    /// Failures in a row.
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// An attempt has failed; `next` is the number of the next new one. The endpoint can ask for a longer
     /// wait than the backoff, but not a shorter one: a `Retry-After` of zero must not cause a busy loop.
     pub(crate) fn failed(&mut self, attempt: u64, next: u64, now: Moment, retry_after: Option<Duration>) {
@@ -92,8 +97,13 @@ impl Pacer {
         self.failed_at = Some(now);
     }
 
-    /// The endpoint refuses everything: from now on it is probed, with the longest waits.
-    pub(crate) fn refused(&mut self, next: u64, now: Moment) {
+    /// The endpoint refuses everything: from now on it is probed, with the longest waits, or longer ones that it
+    /// asks for.
+    pub(crate) fn refused(&mut self, next: u64, now: Moment, retry_after: Option<Duration>) {
+        if let Some(asked) = retry_after {
+            self.asked = self.asked.max(Some(now + asked.min(self.ceiling)));
+            self.asked_before = next;
+        }
         self.counted = next;
         self.fail(self.failures.saturating_add(1).max(self.threshold));
         self.backoff = Some(now + self.ceiling / 2 + self.jitter.up_to(self.ceiling / 2));
@@ -330,11 +340,11 @@ mod tests {
     fn an_endpoint_that_refuses_everything_is_probed_slowly() {
         let start = Moment::default();
         let mut pacer = pacer();
-        pacer.refused(1, start);
+        pacer.refused(1, start, None);
         assert_eq!((pacer.state(0), pacer.opened()), (BreakerState::Open, 1));
         let until = pacer.until().unwrap();
         assert!(until >= start + 30 * SECOND && until <= start + 60 * SECOND);
-        pacer.refused(2, until);
-        assert_eq!(pacer.opened(), 1);
+        pacer.refused(2, until, Some(60 * SECOND));
+        assert_eq!((pacer.until(), pacer.opened()), (Some(until + 60 * SECOND), 1));
     }
 }

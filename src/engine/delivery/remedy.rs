@@ -29,11 +29,11 @@ pub(super) const fn remedy(cause: &DeliveryFailure, parcels: usize) -> Remedy {
     }
 }
 
-/// Whether the parcels can be the cause of a failure that is worth a retry. An endpoint that cannot be
-/// reached, or that asks for time, says nothing about them.
-pub(super) const fn can_be_the_parcels(cause: &DeliveryFailure) -> bool {
+/// Whether the endpoint may have received the parcels, and failed then: they can be the cause of it, and it may have
+/// taken them nevertheless. One that cannot be reached, or that asks for time, has not.
+pub(super) const fn may_have_arrived(cause: &DeliveryFailure) -> bool {
     match cause {
-        DeliveryFailure::Refused(refusal) => !matches!(refusal.reason, RefusalReason::Busy),
+        DeliveryFailure::Refused(refusal) => matches!(refusal.reason, RefusalReason::Failing),
         DeliveryFailure::Unknown(_) => true,
         DeliveryFailure::NotSent(_) => false,
     }

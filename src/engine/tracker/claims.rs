@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::{Claim, Mark, Queued, StoreMachine};
+use super::Verdict;
+use crate::engine::{Claim, Mark, MarkKind, Queued, StoreMachine, TrackedEvent, bucketing_key, goal_key};
 
 /// A record can be dropped, or accepted by memory and delivered, before the store answers. If a record with
 /// the same mark follows a dropped one, it takes over that record's claim: a claim of its own would run into
@@ -152,6 +153,34 @@ impl Claims {
         let number = self.adopted.get(&sequence).copied().unwrap_or(sequence);
         let claim = self.open.get_mut(&number).filter(|claim| claim.owner == Owner::Record(sequence))?;
         Some((number, claim))
+    }
+}
+
+/// Turns a record into the repetition of an earlier one. If nothing is to be sent for it, returns the
+/// verdict: a forced one without goal data counts as accepted, as in the official Python SDK.
+pub(super) fn repetition(event: &mut TrackedEvent) -> Option<Verdict> {
+    let TrackedEvent::Conversion(conversion) = event else { return Some(Verdict::Repeated) };
+    conversion.first = false;
+    match (conversion.force_multiple, event.wire_events()) {
+        (false, _) => Some(Verdict::Repeated),
+        (true, 0) => Some(Verdict::Accepted),
+        (true, _) => None,
+    }
+}
+
+/// The parts of a record's mark.
+pub(super) fn parts(event: &TrackedEvent) -> (MarkKind, &str, &str) {
+    match event {
+        TrackedEvent::Exposure(it) => (MarkKind::Exposure, &it.visitor_id, &it.experience_id),
+        TrackedEvent::Conversion(it) => (MarkKind::Conversion, &it.visitor_id, &it.goal_id),
+    }
+}
+
+/// The key of a record's mark in the data store.
+pub(crate) fn mark_key(event: &TrackedEvent) -> String {
+    match parts(event) {
+        (MarkKind::Exposure, visitor_id, experience_id) => bucketing_key(visitor_id, experience_id),
+        (MarkKind::Conversion, visitor_id, goal_id) => goal_key(visitor_id, goal_id),
     }
 }
 

@@ -2,19 +2,18 @@
 
 use std::time::SystemTime;
 
+use super::claims::mark_key;
 use super::effects::Effects;
-use super::flushes::Fate;
 use super::machine::{Loss, Tracker};
-use super::repetitions::mark_key;
 use crate::engine::delivery::Failure;
-use crate::engine::{Claim, Delivery, DeliveryError, LifecycleEvent, Moment, Outcome};
+use crate::engine::{BatchId, Claim, Delivery, DeliveryError, LifecycleEvent, Moment, Outcome};
 use crate::ports::DeliveryFailure;
 
 impl Tracker {
     /// Handles the end of a delivery.
     pub(crate) fn ended(&mut self, outcome: Outcome, now: Moment, wall: SystemTime, effects: &mut Effects) {
         let Outcome { mut delivery, result, bytes, left_out } = outcome;
-        self.dispatch.ended(delivery.attempt);
+        let events = self.dispatch.ended(delivery.attempt);
         self.claims.note_leases(&mut delivery.records);
         self.stats.requests += 1;
         self.stats.sent_bytes += bytes as u64;
@@ -25,22 +24,37 @@ impl Tracker {
             Ok(_) => {
                 self.stats.delivered_bytes += bytes as u64;
                 self.stats.segments_left_out += left_out;
-                self.succeeded(&delivery, effects);
+                self.stats.delivered += delivery.records.len() as u64;
+                self.stats.delivered_events += events;
+                self.succeeded(&delivery, now, effects);
+                effects.spend(delivery.records);
             }
             Err(cause) => self.failed(delivery, cause, now, wall, effects),
         }
     }
 
+    /// Ends a delivery that is not to leave the process, as if it had been accepted.
+    pub(crate) fn withhold(&mut self, delivery: &Delivery, now: Moment, effects: &mut Effects) {
+        self.dispatch.ended(delivery.attempt);
+        self.stats.withheld += delivery.records.len() as u64;
+        self.succeeded(delivery, now, effects);
+    }
+
     /// The next delivery that can begin now, if there is one.
     pub(super) fn next_delivery(&mut self, now: Moment) -> Option<Delivery> {
-        if self.closing {
+        if self.closing || self.dispatch.in_flight().attempts() + self.disk.removing() >= self.delivery.lanes
+        {
             return None;
         }
         let until = self.next_try();
         let (attempt, records) = self.dispatch.next(now, until, |limit| self.backlog.cut(limit, now))?;
+        self.reserve();
+        let number = self.dispatch.number(attempt);
+        let id = self.batch_ids.zip(number).map(|(origin, number)| BatchId { origin, number });
         let retries = records.iter().map(|queued| queued.tries).max().unwrap_or_default();
         self.flushes.began(self.dispatch.pacer(), now);
-        Some(Delivery { attempt, records, reason: self.due_reason, retries })
+        let patience = retries.max(self.dispatch.pacer().failures());
+        Some(Delivery { attempt, id, records, reason: self.due_reason, retries, patience })
     }
 
     /// When the endpoint may be tried again: after the backoff, or sooner if a flush asks for it.
@@ -50,26 +64,28 @@ impl Tracker {
         until.map(|until| self.flushes.next_try(pacer).map_or(until, |sooner| sooner.min(until)))
     }
 
-    fn succeeded(&mut self, delivery: &Delivery, effects: &mut Effects) {
-        let (may_try, culprit) = self.dispatch.succeeded(delivery.attempt);
-        if may_try {
+    fn succeeded(&mut self, delivery: &Delivery, now: Moment, effects: &mut Effects) {
+        if self.dispatch.succeeded(delivery.attempt) {
             self.flushes.succeeded();
         }
         self.backlog.start_over();
-        self.stats.delivered += delivery.records.len() as u64;
+        self.disk.delivered(now, effects);
+        self.flushes.delivered(&delivery.records);
+        if !self.store && !self.disk.has_outbox() {
+            // Nobody else has to be told of each record, and there may be many.
+            return;
+        }
         for queued in &delivery.records {
-            self.stats.delivered_events += queued.event.wire_events() as u64;
-            self.flushes.resolve(queued.sequence, Fate::Delivered);
+            self.disk.forget(queued.sequence, effects);
             if self.store && queued.claim != Claim::None {
                 effects.keep(mark_key(&queued.event));
             }
             match queued.claim {
                 Claim::Leased => self.marks.leave_to_store(self.mark_of(&queued.event)),
                 Claim::Local => self.claims.delivered(queued.sequence),
-                Claim::None | Claim::Asked { .. } => {}
+                Claim::None | Claim::Asked { .. } | Claim::Inherited => {}
             }
         }
-        culprit.into_iter().for_each(|culprit| self.drop_one(culprit, Loss::Rejected, effects));
     }
 
     /// Keeps the records for a retry, or drops them if a retry is pointless.
@@ -96,6 +112,7 @@ impl Tracker {
         }
         rejected.into_iter().for_each(|queued| self.drop_one(queued, Loss::Rejected, effects));
         retry.into_iter().for_each(|queued| self.backlog.push(queued));
+        self.reserve();
         self.make_room(u64::MAX, effects);
         self.stats.last_error = Some(DeliveryError { at: wall, cause });
     }

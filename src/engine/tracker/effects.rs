@@ -1,7 +1,7 @@
 //! What a step of the machine wants done once the ledger reflects the step.
 
-use super::Verdict;
-use crate::engine::{ClaimRequest, Delivery, FlushReport, LifecycleEvent, Reply, StoreCommand};
+use super::{Left, OutboxRequests, Saved, Verdict};
+use crate::engine::{ClaimRequest, Delivery, FlushReport, LifecycleEvent, Queued, Reply, StoreCommand};
 
 /// One thing to be done.
 pub(crate) enum Effect {
@@ -16,6 +16,11 @@ pub(crate) enum Effect {
 pub(crate) struct Effects {
     list: Vec<Effect>,
     store: StoreRequests,
+    outbox: OutboxRequests,
+    /// Records that are over, and only to be freed.
+    spent: Vec<Queued>,
+    /// Records that are not on disk.
+    missed: u64,
     /// Whether anyone listens to lifecycle events; if not, none are created.
     pub(crate) has_listeners: bool,
 }
@@ -50,6 +55,27 @@ impl Effects {
         self.list.extend(reply.map(|reply| Effect::Judge(reply, verdict)));
     }
 
+    pub(super) fn spend(&mut self, records: Vec<Queued>) {
+        if self.spent.is_empty() {
+            self.spent = records;
+        } else {
+            self.spent.extend(records);
+        }
+    }
+
+    /// Whether there are records to free.
+    pub(crate) const fn has_spent(&self) -> bool {
+        !self.spent.is_empty()
+    }
+
+    /// Frees at most this many of the records that are over.
+    pub(crate) fn free(&mut self, most: usize) {
+        self.spent.truncate(self.spent.len().saturating_sub(most));
+        if self.spent.is_empty() {
+            self.spent = Vec::new();
+        }
+    }
+
     pub(super) fn claim(&mut self, sequence: u64, key: String) {
         self.store.claims.push(ClaimRequest { sequence, key });
     }
@@ -60,6 +86,42 @@ impl Effects {
 
     pub(super) fn release(&mut self, key: String) {
         self.store.releases.push(key);
+    }
+
+    pub(super) fn save(&mut self, record: Saved) {
+        self.outbox.saves.push(record);
+    }
+
+    pub(super) fn change(&mut self, record: Saved) {
+        self.outbox.changes.push(record);
+    }
+
+    pub(super) fn forget(&mut self, record: Left) {
+        self.outbox.forgets.push(record);
+    }
+
+    /// What is forgotten was delivered.
+    pub(super) fn count_delivery(&mut self) {
+        self.outbox.deliveries += 1;
+    }
+
+    pub(super) fn adopt(&mut self, most_records: usize, most_bytes: usize) {
+        self.outbox.adopt = Some((most_records, most_bytes));
+    }
+
+    pub(super) fn missed(&mut self, records: u64) {
+        self.missed += records;
+    }
+
+    pub(super) fn take_missed(&mut self) -> u64 {
+        std::mem::take(&mut self.missed)
+    }
+
+    /// Requests to the outbox, if there are any.
+    pub(crate) fn take_outbox_requests(&mut self) -> Option<OutboxRequests> {
+        let OutboxRequests { saves, changes, forgets, deliveries: _, adopt } = &self.outbox;
+        let is_empty = saves.is_empty() && changes.is_empty() && forgets.is_empty() && adopt.is_none();
+        (!is_empty).then(|| std::mem::take(&mut self.outbox))
     }
 
     /// Requests to the data store. Releases come first, because a record dropped in this step may have been

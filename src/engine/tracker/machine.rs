@@ -6,10 +6,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Verdict;
-use super::claims::{Ask, Claims};
+use super::claims::{Ask, Claims, mark_key, repetition};
+use super::disk::Disk;
 use super::effects::Effects;
 use super::flushes::{Fate, Flushes};
-use super::repetitions::{mark_key, repetition};
 use crate::engine::delivery::Dispatch;
 use crate::engine::{
     Backlog, ByClass, Claim, Dropped, FlushRequest, Jitter, LifecycleEvent, Marks, Moment, Queued,
@@ -30,6 +30,10 @@ pub(crate) struct TrackerSettings {
     pub(crate) visitor_ttl: Option<Duration>,
     /// Whether a data store is also asked whether a record is a repetition.
     pub(crate) store: bool,
+    /// Whether an outbox keeps records until they are delivered.
+    pub(crate) outbox: bool,
+    /// How this process's batch ids begin, if requests have any.
+    pub(crate) batch_ids: Option<u128>,
     pub(crate) jitter: Jitter,
 }
 
@@ -40,13 +44,16 @@ pub(crate) struct Tracker {
     pub(super) store: bool,
     pub(super) marks: Marks,
     pub(super) backlog: Backlog,
-    /// Callers waiting for the verdict on a record that the data store has been asked about.
+    /// Callers waiting for the verdict on a record that the data store has been asked about, or that is not on disk
+    /// yet.
     pub(super) verdicts: HashMap<u64, Reply<Verdict>>,
     pub(super) claims: Claims,
-    next_sequence: u64,
+    pub(super) disk: Disk,
+    pub(super) next_sequence: u64,
     pub(super) due_reason: ReleaseReason,
     /// Wire events accepted since the last release.
     open_events: usize,
+    pub(super) batch_ids: Option<u128>,
     pub(super) dispatch: Dispatch<Queued>,
     next_auto_flush: Option<Moment>,
     pub(super) flushes: Flushes,
@@ -65,8 +72,11 @@ impl Tracker {
             max_visitors,
             visitor_ttl,
             store,
+            outbox,
+            batch_ids,
             jitter,
         } = settings;
+        let dispatch = Dispatch::new(&delivery, jitter);
         let marks = max_visitors.saturating_mul(NonZeroUsize::MIN.saturating_add(MARKS_A_VISITOR - 1));
         Self {
             batch_size,
@@ -76,10 +86,12 @@ impl Tracker {
             backlog: Backlog::new(delivery.max_pending_records, delivery.max_pending_bytes),
             verdicts: HashMap::new(),
             claims: Claims::new(delivery.max_pending_records, delivery.max_pending_bytes),
+            disk: Disk::new(outbox, delivery.max_pending_records),
             next_sequence: 0,
             due_reason: ReleaseReason::Size,
             open_events: 0,
-            dispatch: Dispatch::new(&delivery, jitter),
+            batch_ids,
+            dispatch: if batch_ids.is_some() { dispatch.numbered() } else { dispatch },
             delivery,
             next_auto_flush: None,
             flushes: Flushes::default(),
@@ -108,11 +120,12 @@ impl Tracker {
         if !first && let Some(found) = repetition(&mut event) {
             return self.repeated(sequence, &event, verdict, found, effects);
         }
-        let bytes = bytes_of(&event);
+        let queued = Queued::new(sequence, event, now);
+        let bytes = queued.bytes();
         if let Some(loss) = self.loss_of(bytes) {
             // No mark is set, so that the caller can record it again.
             self.release(ReleaseReason::Size);
-            loss.count_in(&mut self.stats.dropped).count(event.class());
+            loss.count_in(&mut self.stats.dropped).count(queued.event.class());
             self.flushes.resolve(sequence, Fate::Dropped);
             return effects.judge(verdict, Verdict::BacklogFull);
         }
@@ -121,12 +134,12 @@ impl Tracker {
             (true, false) => Claim::Local,
             (true, true) => Claim::Asked { delivered },
         };
-        let number = if known { 0 } else { self.marks.set(mark, now) };
+        let queued = queued.with(claim, if known { 0 } else { self.marks.set(mark, now) });
         if !self.backlog.has_space(bytes) {
             self.release(ReleaseReason::Size);
         }
-        let queued =
-            Queued { sequence, event, accepted_at: now, tries: 0, suspicion: 0, claim, mark: number };
+        self.disk.save(sequence, &queued.event, now, effects);
+        self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
         if first && self.store {
             self.marks.take_from_store(mark);
             let key = mark_key(&queued.event);
@@ -134,7 +147,6 @@ impl Tracker {
             if ask == Ask::New {
                 effects.claim(sequence, key);
             }
-            self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
             self.backlog.push(queued);
             if self.make_room(sequence, effects) && ask == Ask::Never {
                 self.give_up_claim(sequence, effects);
@@ -143,8 +155,10 @@ impl Tracker {
         }
         self.accept(&queued.event, effects);
         self.backlog.push(queued);
-        let stays = self.make_room(sequence, effects);
-        effects.judge(verdict, if stays { Verdict::Accepted } else { Verdict::BacklogFull });
+        self.make_room(sequence, effects);
+        if !self.disk.is_unsaved(sequence) {
+            effects.judge(self.verdicts.remove(&sequence), Verdict::Accepted);
+        }
     }
 
     /// Why a record of this size is refused, if it is.
@@ -178,9 +192,14 @@ impl Tracker {
         self.release(request.reason);
         let end = self.next_sequence + outside as u64;
         self.backlog.release(end);
-        let waiting = self.backlog.len() + self.dispatch.suspected() + outside;
+        let waiting = self.backlog.len() + self.dispatch.kept() + outside;
         let remaining = waiting as u64 + self.dispatch.in_flight().parcels();
         self.flushes.ask(request, now, end, remaining, self.dispatch.next_attempt());
+    }
+
+    /// The last flush covers records that were delivered before it was taken.
+    pub(crate) fn credit_flush(&mut self, delivered: u64) {
+        self.flushes.credit(delivered);
     }
 
     pub(crate) const fn is_closing(&self) -> bool {
@@ -207,7 +226,12 @@ impl Tracker {
             // The record that would complete the batch has to wait in the channel.
             self.release(ReleaseReason::Size);
         }
-        self.give_up_claims(self.flushes.memory_decides_before(now), effects);
+        if self.store {
+            self.give_up_claims(self.flushes.memory_decides_before(now), effects);
+        }
+        self.give_up_disk(now, effects);
+        self.count_missed(effects);
+        self.take_recovered(now);
         self.expire(now, effects);
         if self.closing {
             // At once, to leave time for releasing its claims.
@@ -216,6 +240,8 @@ impl Tracker {
         if self.open_events > 0 && self.next_auto_flush.is_none() {
             self.next_auto_flush = self.auto_flush_interval.map(|interval| now + interval);
         }
+        self.look_for_left(now, effects);
+        self.backlog.hold_from(self.disk.unsaved_from());
         self.account();
         // First, because another attempt would delay the flushes whose only attempt has failed.
         self.flushes.answer(self.dispatch.in_flight(), &self.stats, now, effects);
@@ -227,15 +253,22 @@ impl Tracker {
 
     /// When the machine needs a turn if nothing else happens.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
-        let settled_at = self.settled_at?;
+        let Some(settled_at) = self.settled_at else { return self.next_look() };
         let waits = self.dispatch.has_groups() || self.backlog.can_cut(settled_at);
-        let idle = self.dispatch.in_flight().attempts() == 0 && !self.closing;
+        let idle = self.dispatch.in_flight().attempts() + self.disk.removing() == 0 && !self.closing;
         let retry = (idle && waits).then(|| self.next_try()).flatten();
-        let expiry = self.oldest_waiting().map(|oldest| oldest + self.delivery.max_age);
-        let decision = self.backlog.first_asked().and_then(|first| self.flushes.next_decision(first));
+        let ages_from = [self.backlog.oldest_at(), self.dispatch.first_to_age()].into_iter().flatten().min();
+        let expiry = ages_from.map(|from| from + self.delivery.max_age);
+        let unsaved = Some(self.disk.unsaved_from()).filter(|first| *first < u64::MAX);
+        let undecided = [self.backlog.first_asked(), unsaved].into_iter().flatten().min();
+        let decision = undecided.and_then(|first| self.flushes.next_decision(first));
+        let (late, look) = (self.disk.late_at(), self.next_look());
         let flushes = self.flushes.next_deadline();
         let order = self.backlog.in_order_until(settled_at);
-        [retry, self.next_auto_flush, expiry, decision, flushes, order].into_iter().flatten().min()
+        [retry, self.next_auto_flush, expiry, decision, flushes, order, late, look]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) const fn stats(&self) -> &Stats {
@@ -244,11 +277,8 @@ impl Tracker {
 
     /// When the oldest pending record was accepted.
     pub(crate) fn oldest_pending(&self) -> Option<Moment> {
-        [self.oldest_waiting(), self.dispatch.in_flight().oldest_at()].into_iter().flatten().min()
-    }
-
-    fn oldest_waiting(&self) -> Option<Moment> {
-        [self.backlog.oldest_at(), self.dispatch.oldest_suspected()].into_iter().flatten().min()
+        let in_flight = self.dispatch.in_flight().oldest_at();
+        [self.backlog.oldest_at(), self.dispatch.oldest_kept(), in_flight].into_iter().flatten().min()
     }
 
     /// The numbers of the claims whose records were not dropped.
@@ -256,9 +286,10 @@ impl Tracker {
         self.claims.held()
     }
 
-    /// Whether a close was requested and no delivery is in flight.
-    pub(crate) const fn is_done(&self) -> bool {
-        self.closing && self.dispatch.in_flight().attempts() == 0
+    /// Whether a close was requested, no delivery is in flight, and the outbox has answered.
+    pub(crate) fn is_done(&self) -> bool {
+        let is_delivering = self.dispatch.in_flight().attempts() + self.disk.removing() > 0;
+        self.closing && !is_delivering && !self.disk.is_writing() && !self.disk.is_looking()
     }
 
     /// The end: drops and counts what is left, including the `unread` records behind it.
@@ -267,22 +298,32 @@ impl Tracker {
             self.stats.recorded += 1;
             self.stats.dropped.closed.count(event.class());
         }
+        self.take_recovered(Moment::default());
+        self.disk.end();
         self.drop_waiting(effects);
         // These may have arrived, so their claims stay.
-        self.stats.dropped.closed.add_all(self.dispatch.abandon());
+        let requests = self.dispatch.in_flight().attempts();
+        let in_flight = self.dispatch.abandon();
+        let lost = self.leave_in_flight(requests, in_flight);
+        self.stats.dropped.closed.add_all(lost);
         self.account();
         let left = self.stats.dropped.closed.total();
         if left > 0 {
             logged!(warn, "closed; undelivered records dropped: {left}");
         }
-        self.flushes.abandon(&self.stats, effects);
+        self.flushes.abandon(self.next_sequence, lost.total(), &self.stats, effects);
     }
 
-    /// Drops everything that is not in flight.
+    /// Drops everything that is not in flight, except for what is on disk, or is on its way there.
     fn drop_waiting(&mut self, effects: &mut Effects) {
         for queued in self.backlog.drain().chain(self.dispatch.drain()) {
-            self.drop_one(queued, Loss::Closed, effects);
+            if self.disk.is_unsaved(queued.sequence) {
+                self.backlog.push(queued);
+            } else if let Some(queued) = self.leave_on_disk(queued) {
+                self.drop_one(queued, Loss::Closed, effects);
+            }
         }
+        self.reserve();
     }
 
     /// Drops what does not fit, and returns whether the record with this number stays. Under the other
@@ -294,9 +335,8 @@ impl Tracker {
             return stays;
         }
         while let Some(evicted) = self.backlog.evict() {
-            if self.stats.dropped.overflow.total() == 0 {
-                logged!(warn, "the backlog is full; records will be dropped, exposures first");
-            }
+            let before = self.stats.dropped.overflow.total();
+            logged!(warn, limited, "the backlog is full; records dropped before this one: {before}");
             stays &= evicted.sequence != sequence;
             self.drop_one(evicted, Loss::Overflow, effects);
         }
@@ -309,8 +349,9 @@ impl Tracker {
         let mark = self.mark_of(&event);
         loss.count_in(&mut self.stats.dropped).count(event.class());
         self.flushes.resolve(sequence, Fate::Dropped);
+        self.disk.forget(sequence, effects);
         match claim {
-            Claim::None => {}
+            Claim::None | Claim::Inherited => {}
             Claim::Asked { delivered: true } => self.marks.leave_to_store(mark),
             Claim::Asked { delivered: false } | Claim::Local | Claim::Leased => {
                 self.marks.release(mark, number);
@@ -318,7 +359,9 @@ impl Tracker {
         }
         match claim {
             Claim::Asked { .. } | Claim::Local => self.claims.dropped(sequence, mark),
-            Claim::Leased => effects.release(mark_key(&event)),
+            // The record that has set the mark goes on, or was delivered.
+            Claim::Inherited if self.marks.is_set(mark) => {}
+            Claim::Leased | Claim::Inherited => effects.release(mark_key(&event)),
             Claim::None => {}
         }
         effects.judge(self.verdicts.remove(&sequence), Verdict::BacklogFull);
@@ -328,21 +371,30 @@ impl Tracker {
     pub(super) fn account(&mut self) {
         let stats = &mut self.stats;
         let (kept, open) = (self.backlog.len() as u64, self.backlog.open() as u64);
-        let suspected = self.dispatch.suspected() as u64;
+        let set_aside = self.dispatch.kept() as u64;
         stats.pending_places.in_batch = open;
-        stats.pending_places.waiting = kept - open + suspected;
+        stats.pending_places.waiting = kept - open + set_aside;
         stats.pending_places.in_flight = self.dispatch.in_flight().parcels();
-        stats.pending_places.to_retry = self.backlog.to_retry() as u64 + suspected;
+        stats.pending_places.on_disk = self.disk.count();
+        stats.pending_places.to_retry = self.backlog.to_retry() as u64 + set_aside;
         stats.pending = stats.pending_places.total();
         stats.breaker = self.dispatch.breaker();
         stats.breaker_opened = self.dispatch.pacer().opened();
         stats.marks_evicted = self.marks.evicted();
     }
 
+    /// Keeps room in the backlog for the records that have to go again as they were.
+    pub(super) fn reserve(&mut self) {
+        let add = |(records, bytes), queued: &Queued| (records + 1, bytes + queued.bytes());
+        let (records, bytes) = self.dispatch.held().fold((0, 0), add);
+        self.backlog.reserve(records, bytes);
+    }
+
     fn expire(&mut self, now: Moment, effects: &mut Effects) {
         let Some(limit) = now.checked_sub(self.delivery.max_age) else { return };
-        if self.dispatch.oldest_suspected().is_some_and(|oldest| oldest <= limit) {
+        if self.dispatch.first_to_age().is_some_and(|from| from <= limit) {
             self.dispatch.take_older(limit).into_iter().for_each(|queued| self.backlog.push(queued));
+            self.reserve();
         }
         let before = self.stats.dropped.expired.total();
         while let Some(expired) = self.backlog.expire(limit) {
@@ -350,11 +402,11 @@ impl Tracker {
         }
         let dropped = self.stats.dropped.expired.total() - before;
         if dropped > 0 {
-            logged!(warn, "expired records dropped: {dropped}");
+            logged!(warn, limited, "expired records dropped: {dropped}");
         }
     }
 
-    fn release(&mut self, reason: ReleaseReason) {
+    pub(super) fn release(&mut self, reason: ReleaseReason) {
         self.backlog.release(self.next_sequence);
         self.due_reason = reason;
         self.open_events = 0;
@@ -380,9 +432,4 @@ impl Loss {
             Self::Closed => &mut dropped.closed,
         }
     }
-}
-
-/// The bytes that a record will occupy in the backlog.
-fn bytes_of(event: &TrackedEvent) -> usize {
-    size_of::<Queued>() + event.heap_bytes()
 }

@@ -2,6 +2,7 @@
 
 mod claims;
 mod deliveries;
+mod disk;
 mod effects;
 mod flushes;
 mod machine;
@@ -9,13 +10,16 @@ mod repetitions;
 #[cfg(test)]
 pub(crate) mod tests;
 
+#[cfg(test)]
+pub(crate) use claims::mark_key;
 pub(crate) use effects::{Effect, Effects};
 pub(crate) use machine::{Tracker, TrackerSettings};
-#[cfg(test)]
-pub(crate) use repetitions::mark_key;
 
-use super::{Queued, ReleaseReason, Reply, TrackedEvent};
-use crate::ports::{DeliveryFailure, Receipt};
+use std::fmt;
+use std::time::Duration;
+
+use super::{Moment, Queued, ReleaseReason, Reply, TrackedEvent};
+use crate::ports::{DeliveryFailure, Receipt, RecordId};
 
 /// A record, and the caller waiting for the tracker's verdict on it.
 pub(crate) struct Record {
@@ -33,14 +37,75 @@ pub(crate) enum Verdict {
     BacklogFull,
 }
 
+/// A record for the outbox.
+pub(crate) struct Saved {
+    pub(crate) sequence: u64,
+    pub(crate) event: TrackedEvent,
+    pub(crate) at: Moment,
+}
+
+/// A record that the outbox need not keep any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// This process's, by its number.
+    Own(u64),
+    /// Another process's.
+    Adopted(RecordId),
+}
+
+/// What other processes have left behind.
+#[derive(Default)]
+pub(crate) struct Recovered {
+    /// With how long ago they were recorded.
+    pub(crate) records: Vec<(RecordId, TrackedEvent, Duration)>,
+    /// How many cannot be read.
+    pub(crate) damaged: u64,
+    /// How many are still to be read.
+    pub(crate) left: u64,
+    /// Of how many processes that have not ended in order these are the first.
+    pub(crate) killed: u64,
+}
+
+/// What a step wants from the outbox.
+#[derive(Default)]
+pub(crate) struct OutboxRequests {
+    /// To be kept, in order.
+    pub(crate) saves: Vec<Saved>,
+    /// Records handed over before, as they are now.
+    pub(crate) changes: Vec<Saved>,
+    /// After that, need not be kept any longer.
+    pub(crate) forgets: Vec<Left>,
+    /// How many deliveries have carried those.
+    pub(crate) deliveries: u64,
+    /// Look for what other processes have left: up to so many records and bytes.
+    pub(crate) adopt: Option<(usize, usize)>,
+}
+
 /// Records being sent.
 pub(crate) struct Delivery {
     /// Increases with each delivery; a flush waits for one that began after it.
     pub(crate) attempt: u64,
+    pub(crate) id: Option<BatchId>,
     pub(crate) records: Vec<Queued>,
     pub(crate) reason: ReleaseReason,
     /// How many times the first record had been tried before.
     pub(crate) retries: u32,
+    /// The same, or how often the endpoint has failed in a row: the time limit grows with it.
+    pub(crate) patience: u32,
+}
+
+/// What a request is called, each time that it goes again as it was. No other request ever has the same id.
+#[derive(Clone, Copy)]
+pub(crate) struct BatchId {
+    /// Random, of this process.
+    pub(crate) origin: u128,
+    pub(crate) number: u64,
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}-{}", self.origin, self.number)
+    }
 }
 
 /// The end of a delivery.

@@ -1,14 +1,11 @@
 //! How the tracker detects repeated records: from memory, and with the data store.
 
 use super::Verdict;
-use super::claims::Owner;
+use super::claims::{Owner, parts, repetition};
 use super::effects::Effects;
 use super::flushes::Fate;
 use super::machine::Tracker;
-use crate::engine::{
-    Claim, ClaimAnswer, Claimed, LifecycleEvent, Mark, MarkKind, Queued, Reply, TrackedEvent, bucketing_key,
-    goal_key,
-};
+use crate::engine::{Claim, ClaimAnswer, Claimed, LifecycleEvent, Mark, Queued, Reply, TrackedEvent};
 
 impl Tracker {
     /// The data store has answered, or will not in time, in which case this process's memory decides.
@@ -61,12 +58,19 @@ impl Tracker {
                 self.marks.release(mark, queued.mark);
             }
             if let Some(found) = repetition(&mut queued.event) {
+                self.disk.forget(sequence, effects);
                 return self.repeated(sequence, &queued.event, verdict, found, effects);
             }
+            // A successor is not to take it for the first.
+            self.disk.change(&queued, effects);
         }
         self.accept(&queued.event, effects);
         self.backlog.push(queued);
-        effects.judge(verdict, Verdict::Accepted);
+        if self.disk.is_unsaved(sequence) {
+            self.verdicts.extend(verdict.map(|verdict| (sequence, verdict)));
+        } else {
+            effects.judge(verdict, Verdict::Accepted);
+        }
     }
 
     /// Lets memory decide about a record that is waiting for the data store.
@@ -112,33 +116,5 @@ impl Tracker {
     pub(super) fn mark_of(&self, event: &TrackedEvent) -> Mark {
         let (kind, visitor_id, entity_id) = parts(event);
         self.marks.mark(kind, visitor_id, entity_id)
-    }
-}
-
-/// Turns a record into the repetition of an earlier one. If nothing is to be sent for it, returns the
-/// verdict: a forced one without goal data counts as accepted, as in the official Python SDK.
-pub(super) fn repetition(event: &mut TrackedEvent) -> Option<Verdict> {
-    let TrackedEvent::Conversion(conversion) = event else { return Some(Verdict::Repeated) };
-    conversion.first = false;
-    match (conversion.force_multiple, event.wire_events()) {
-        (false, _) => Some(Verdict::Repeated),
-        (true, 0) => Some(Verdict::Accepted),
-        (true, _) => None,
-    }
-}
-
-/// The parts of a record's mark.
-fn parts(event: &TrackedEvent) -> (MarkKind, &str, &str) {
-    match event {
-        TrackedEvent::Exposure(it) => (MarkKind::Exposure, &it.visitor_id, &it.experience_id),
-        TrackedEvent::Conversion(it) => (MarkKind::Conversion, &it.visitor_id, &it.goal_id),
-    }
-}
-
-/// The key of a record's mark in the data store.
-pub(crate) fn mark_key(event: &TrackedEvent) -> String {
-    match parts(event) {
-        (MarkKind::Exposure, visitor_id, experience_id) => bucketing_key(visitor_id, experience_id),
-        (MarkKind::Conversion, visitor_id, goal_id) => goal_key(visitor_id, goal_id),
     }
 }

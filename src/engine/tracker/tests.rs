@@ -1,7 +1,9 @@
 //! The tracker's state machine, step by step, without threads.
 
+mod batches;
 mod claims;
 mod culprits;
+mod outbox;
 mod retry_after;
 
 use std::num::NonZeroUsize;
@@ -41,6 +43,8 @@ pub(crate) fn settings(
         max_visitors: count(100),
         visitor_ttl: None,
         store: false,
+        outbox: false,
+        batch_ids: None,
         jitter: Jitter::seeded(7),
     }
 }

@@ -1,5 +1,9 @@
 //! Calls into the C library: the only file with `unsafe` code.
 
+use std::fs::File;
+use std::io;
+#[cfg(all(unix, not(miri)))]
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(all(unix, not(miri)))]
@@ -45,6 +49,44 @@ pub(super) fn watch_exit(run: extern "C" fn()) -> bool {
     // SAFETY: `run` is a function with the C ABI that takes and returns nothing, and a panic cannot leave it:
     // Rust aborts the process rather than unwind out of an `extern "C"` function.
     unsafe { libc::atexit(run) == 0 }
+}
+
+/// Locks a whole file for this process, by a POSIX record lock; false if another process has it locked. A forked
+/// child does not inherit such a lock, and it ends with the process, however that ends. It also ends when this
+/// process closes *any* descriptor of the file, so nobody may open the file twice.
+#[cfg(all(unix, not(miri)))]
+#[expect(unsafe_code, reason = "the standard library locks by `flock`, which a forked child keeps held")]
+pub(crate) fn lock_for_process(file: &File) -> io::Result<bool> {
+    // SAFETY: `flock` is plain integers, for which zeros are valid.
+    let mut whole: libc::flock = unsafe { std::mem::zeroed() };
+    whole.l_type = libc::F_WRLCK as _;
+    whole.l_whence = libc::SEEK_SET as _;
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and `whole` is valid during the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const whole) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        held if matches!(held.raw_os_error(), Some(libc::EACCES | libc::EAGAIN)) => Ok(false),
+        error => Err(error),
+    }
+}
+
+/// The user that this process acts as.
+#[cfg(all(unix, not(miri)))]
+#[expect(unsafe_code, reason = "the standard library does not tell")]
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: takes nothing, and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Such locks belong to a handle here; no forked child could keep one.
+#[cfg(not(all(unix, not(miri))))]
+pub(crate) fn lock_for_process(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// No forks here, or no way to detect them.

@@ -6,14 +6,17 @@ mod per_process;
 mod threads;
 
 pub(crate) use exit::{ExitJob, at_exit};
-pub(crate) use hooks::generation;
+#[cfg(all(unix, not(miri)))]
+pub(crate) use hooks::effective_user;
+pub(crate) use hooks::{generation, lock_for_process};
 pub(crate) use per_process::{Current, PerProcess, inherit_lock};
-pub(crate) use threads::{between_forks, start as start_thread};
+pub(crate) use threads::between_forks;
+pub(crate) use threads::start as start_thread;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// From now on [`generation`] reflects forks.
-fn watch_forks() {
+pub(crate) fn watch_forks() {
     watch_forks_by(hooks::watch_forks);
 }
 

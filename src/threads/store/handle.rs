@@ -1,7 +1,6 @@
 //! The handle to the store actor, for any thread.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crossbeam_channel::{SendError, Sender, unbounded};
 
@@ -11,7 +10,7 @@ use crate::engine::{StoreCommand, Stored, question};
 use crate::error::StartError;
 use crate::ports::StoreError;
 use crate::threads::clock::Clock;
-use crate::threads::{Limit, Worker};
+use crate::threads::{Deadline, Limit, Worker};
 use crate::visitors::Visitors;
 
 /// The handle to the store actor. Dropping the last one ends it after it has written what is waiting.
@@ -28,8 +27,8 @@ impl StoreHandle {
         // the actor takes them out without waiting for the store.
         let (inbox, messages) = unbounded();
         let visitors = Arc::clone(&settings.visitors);
-        let clock = Clock::start();
-        let thread = StoreThread::new(settings, messages, clock);
+        let clock = settings.clock.clone();
+        let thread = StoreThread::new(settings, messages);
         let worker = Worker::start("convert-store", move || thread.run())?;
         Ok(Self { inbox, worker, visitors, clock })
     }
@@ -74,7 +73,7 @@ impl StoreHandle {
 
     /// Has everything that is waiting written, for which the store has until `soft`, and waits for the thread
     /// to end. Returns whether it has.
-    pub(crate) async fn close(&self, soft: Instant, limit: &mut Limit<'_>) -> bool {
+    pub(crate) async fn close(&self, soft: &Deadline, limit: &mut Limit<'_>) -> bool {
         self.tell(StoreCommand::Close(self.clock.moment(soft)));
         self.worker.join(limit).await
     }
@@ -82,30 +81,87 @@ impl StoreHandle {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::num::NonZeroUsize;
+    use std::time::{Duration, Instant};
+
+    use crossbeam_channel::{Receiver, bounded};
+    use serde_json::Value;
 
     use super::*;
     use crate::adapters::InMemoryDataStore;
-    use crate::engine::state_key;
+    use crate::engine::{LifecycleEvent, state_key};
     use crate::ports::DataStore;
-    use crate::threads::blocking;
+    use crate::threads::{Notifier, blocking};
 
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn start(store: Arc<dyn DataStore>, visitors: &Arc<Visitors>, notifier: &Arc<Notifier>) -> StoreHandle {
+        StoreHandle::start(StoreSettings {
+            store,
+            visitors: Arc::clone(visitors),
+            notifier: Arc::clone(notifier),
+            timeout: PATIENCE,
+            lease: PATIENCE,
+            ttl: None,
+            clock: Clock::start(),
+        })
+        .unwrap()
+    }
+
+    fn decide(visitors: &Visitors) {
+        visitors.update(
+            &"v".into(),
+            None,
+            |_| Default::default(),
+            |state, _| state.decide(&"1".into(), &"2".into()),
+        );
+    }
+
+    /// Answers no read before it is told to.
+    struct Silent(Receiver<()>);
+
+    impl DataStore for Silent {
+        fn get(&self, _: &str) -> Result<Option<Value>, StoreError> {
+            let _ = self.0.recv();
+            Ok(None)
+        }
+        fn set(&self, _: &str, _: Value, _: Option<Duration>) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn delete(&self, _: &str) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn state_unwritten_at_a_deadline_is_told_and_at_the_end_counted() {
+        let ((_go_on, told), visitors) = (bounded(0), Arc::new(Visitors::new(NonZeroUsize::MAX, None, true)));
+        let notifier = Arc::<Notifier>::default();
+        let events = notifier.subscribe();
+        let handle = start(Arc::new(Silent(told)), &visitors, &notifier);
+        decide(&visitors);
+        let left = || match events.next_before(Instant::now() + PATIENCE) {
+            Some(LifecycleEvent::DataStoreQueueReleased { written: 0, left, .. }) => left,
+            other => panic!("{other:?}"),
+        };
+        // Both deadlines are over when the thread looks at them.
+        let drain = StoreCommand::Drain(visitors.next_ticket(), handle.clock.now(), question().0);
+        handle.write();
+        handle.tell(drain);
+        assert_eq!((left(), visitors.store_failures()), (1, 0), "it may still be written");
+        let ended = blocking(async |caller| {
+            handle.close(&Instant::now().into(), &mut caller.until(Instant::now() + PATIENCE)).await
+        });
+        assert!(ended, "it waits for the store");
+        assert_eq!((left(), visitors.store_failures()), (1, 1));
+    }
 
     #[test]
     fn a_drain_writes_what_another_thread_only_announced() {
         let store = Arc::new(InMemoryDataStore::new());
-        let visitors = Arc::new(Visitors::new(std::num::NonZeroUsize::MAX, None, true));
-        let handle = StoreHandle::start(StoreSettings {
-            store: store.clone(),
-            visitors: Arc::clone(&visitors),
-            notifier: Arc::default(),
-            timeout: PATIENCE,
-            lease: PATIENCE,
-            ttl: None,
-        })
-        .unwrap();
-        visitors.update(&"v".into(), None, Default::default, |state| state.decide(&"1".into(), &"2".into()));
+        let visitors = Arc::new(Visitors::new(NonZeroUsize::MAX, None, true));
+        let handle = start(store.clone(), &visitors, &Arc::default());
+        decide(&visitors);
         // What another thread does first in `write`.
         assert!(visitors.announce());
         handle.write();

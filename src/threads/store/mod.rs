@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::engine::{Claimed, StoreCommand};
 use crate::ports::DataStore;
-use crate::threads::Notifier;
+use crate::threads::{Clock, Notifier};
 use crate::visitors::Visitors;
 
 /// The store actor's settings.
@@ -25,6 +25,7 @@ pub(crate) struct StoreSettings {
     /// How long a claim lasts if it is neither kept nor released.
     pub(crate) lease: Duration,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) clock: Clock,
 }
 
 /// The store thread's messages.

@@ -9,7 +9,7 @@ use super::call::perform;
 use super::{StoreMessage, StoreSettings};
 use crate::engine::{Call, Claimed, Done, LifecycleEvent, Moment, StoreCommand, StoreEffect, StoreMachine};
 use crate::ports::{DataStore, StoreError};
-use crate::threads::clock::{Clock, deadline_after};
+use crate::threads::clock::Clock;
 use crate::threads::{Notifier, Worker, blocking};
 use crate::visitors::Visitors;
 
@@ -45,8 +45,8 @@ struct Lanes {
 }
 
 impl StoreThread {
-    pub(super) fn new(settings: StoreSettings, messages: Receiver<StoreMessage>, clock: Clock) -> Self {
-        let StoreSettings { store, visitors, notifier, timeout, lease, ttl } = settings;
+    pub(super) fn new(settings: StoreSettings, messages: Receiver<StoreMessage>) -> Self {
+        let StoreSettings { store, visitors, notifier, timeout, lease, ttl, clock } = settings;
         Self {
             machine: StoreMachine::new(timeout, lease, ttl),
             messages,
@@ -100,7 +100,7 @@ impl StoreThread {
             let tracker_ended = self.claimed.is_none() || self.abandoned;
             if self.ending && tracker_ended && self.machine.is_idle(now) {
                 self.count_dropped_keys(self.machine.waiting());
-                return self.lanes.end();
+                return self.lanes.end(&self.clock);
             }
         }
     }
@@ -190,13 +190,13 @@ impl Lanes {
     }
 
     /// Lets the threads end, and waits for them unless one is stuck in the store.
-    fn end(self) {
+    fn end(self, clock: &Clock) {
         let Self { calls, threads, running, .. } = self;
         drop(calls);
         if running == 0 {
             blocking(async |caller| {
                 for thread in threads {
-                    thread.join(&mut caller.until(deadline_after(LAST_WAIT))).await;
+                    thread.join(&mut caller.until(clock.deadline_after(LAST_WAIT))).await;
                 }
             });
         }

@@ -4,18 +4,20 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounded};
 
 use crate::engine::{
-    Claimed, Class, FlushRequest, Ledger, Outcome, Record, Refused, Reply, TrackedEvent, Verdict,
+    Claimed, Class, FlushRequest, Ledger, OutboxRequests, Outcome, Record, Refused, Reply, TrackedEvent,
+    Verdict,
 };
 use crate::options::{DeliveryConfig, OverflowPolicy};
 use crate::threads::flusher::FlusherHandle;
+use crate::threads::outbox::OutboxAnswer;
 use crate::threads::store::StoreMessage;
 use crate::threads::wait::{Caller, Wakers, blocking};
-use crate::threads::{Notifier, deadline_after};
+use crate::threads::{Clock, Deadline, Notifier};
 
 /// A record's strings are counted above this many bytes; shorter ones are bounded by the number of records.
 const LONG_BYTES: usize = 256;
@@ -32,6 +34,7 @@ pub(super) struct Mailbox {
     pub(super) signals: Arc<Signals>,
     admission: Admission,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) clock: Clock,
 }
 
 /// What callers and the tracker tell each other outside of messages.
@@ -71,6 +74,9 @@ pub(super) struct Channels {
     pub(super) claimed: Receiver<Vec<Claimed>>,
     /// Sends to the data store; does nothing if there is none.
     pub(super) store: Box<dyn Fn(StoreMessage) + Send>,
+    pub(super) saved: Receiver<OutboxAnswer>,
+    /// To the outbox, if there is one.
+    pub(super) outbox: Option<Sender<OutboxRequests>>,
     pub(super) flusher: FlusherHandle,
     pub(super) notifier: Arc<Notifier>,
     pub(super) ledger: Arc<Ledger>,
@@ -85,6 +91,7 @@ impl Mailbox {
         outcomes: Receiver<Outcome>,
         notifier: Arc<Notifier>,
         ledger: Arc<Ledger>,
+        clock: Clock,
     ) -> (Self, Channels) {
         let (records, inbox) = bounded(delivery.queue_capacity);
         let (flushes, asked) = unbounded();
@@ -102,11 +109,25 @@ impl Mailbox {
             signals: Arc::new(signals),
             admission: Admission::new(delivery),
             ledger: Arc::clone(&ledger),
+            clock,
         };
         let signals = Arc::clone(&mailbox.signals);
         let (claimed, store) = (never(), Box::new(|_| {}));
-        let channels =
-            Channels { inbox, asked, woken, outcomes, claimed, store, flusher, notifier, ledger, signals };
+        let (saved, outbox) = (never(), None);
+        let channels = Channels {
+            inbox,
+            asked,
+            woken,
+            outcomes,
+            claimed,
+            store,
+            saved,
+            outbox,
+            flusher,
+            notifier,
+            ledger,
+            signals,
+        };
         (mailbox, channels)
     }
 
@@ -187,12 +208,15 @@ impl Mailbox {
     pub(super) async fn hand_over(
         &self,
         record: Record,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
         caller: &Caller,
     ) -> Result<(), Refused> {
         let (class, space) = (record.event.class(), self.signals.space.waiter());
-        let patience = self.admission.patience.map(deadline_after);
-        let mut limit = patience.map(|until| caller.until(deadline.map_or(until, |own| own.min(until))));
+        let patience = self.admission.patience.map(|patience| self.clock.deadline_after(patience));
+        let mut limit = patience.map(|patience| {
+            let own = deadline.unwrap_or_else(|| patience.clone());
+            caller.until(own.min(patience))
+        });
         let (mut record, mut offer) =
             (Some(record), Offer { mailbox: self, class, refused: Some(Refused::Full) });
         let sent = poll_fn(|context| {

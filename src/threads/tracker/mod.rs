@@ -2,10 +2,12 @@
 
 mod handle;
 mod mailbox;
+mod offline;
 mod run;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use handle::TrackerHandle;
+pub(crate) use handle::{TrackerHandle, TrackerTurns};
+pub(crate) use offline::{OfflineTracker, Witness};

@@ -1,5 +1,6 @@
 //! The tracker's thread around its state machine: waits, reads the clock, carries out effects.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +11,7 @@ use crate::engine::{
     Claimed, Effect, Effects, FlushRequest, Moment, Outcome, Record, Tracker, TrackerSettings,
 };
 use crate::threads::clock::Clock;
+use crate::threads::outbox::OutboxAnswer;
 use crate::threads::store::StoreMessage;
 
 /// Records taken from the inbox before anything else is checked again.
@@ -27,9 +29,19 @@ pub(super) struct TrackerThread {
     pub(super) tracker: Tracker,
     effects: Effects,
     watch: Watch,
+    /// When the machine needs a turn if nothing else happens, as of the last one: looking for it can take long.
+    wake_at: Option<Moment>,
     active_until: Option<Moment>,
+    /// The most records that a turn takes, where a pump has a budget for it.
+    slice: Option<usize>,
+    /// How many records are to be taken before the next flush is.
+    ahead: Option<usize>,
+    /// How many records had been delivered when each waiting flush was first seen, while it waits for them.
+    seen: VecDeque<u64>,
     /// This turn has freed space in the inbox.
     made_space: bool,
+    /// How many refused records have been logged.
+    refused: u64,
 }
 
 /// Everything that can happen to the tracker.
@@ -38,6 +50,7 @@ pub(super) enum Event {
     Flush(FlushRequest),
     Ended(Outcome),
     Claimed(Vec<Claimed>),
+    Saved(OutboxAnswer),
     Woken,
     Tick,
     Abandoned,
@@ -56,22 +69,73 @@ enum Watch {
 
 impl TrackerThread {
     pub(super) fn new(channels: Channels, settings: TrackerSettings) -> Self {
+        let tracker = Tracker::new(settings);
         Self {
             channels,
-            tracker: Tracker::new(settings),
+            wake_at: tracker.wake_at(),
+            tracker,
             effects: Effects::default(),
             watch: Watch::Resting,
             active_until: None,
+            slice: None,
+            ahead: None,
+            seen: VecDeque::new(),
             made_space: false,
+            refused: 0,
         }
     }
 
-    pub(super) fn run(mut self, clock: Clock) {
+    /// The same, for turns that take no more records than this.
+    pub(super) fn in_slices(self, slice: usize) -> Self {
+        Self { slice: Some(slice), ..self }
+    }
+
+    /// Whether a turn has anything to do now, besides hearing of outcomes.
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        let Channels { inbox, asked, signals, .. } = &self.channels;
+        !inbox.is_empty()
+            || !asked.is_empty()
+            || (signals.closed.load(Ordering::SeqCst) && !self.tracker.is_closing())
+            || self.wake_at.is_some_and(|wake_at| wake_at <= now)
+    }
+
+    /// When the next turn is due.
+    pub(super) const fn wake_at(&self) -> Option<Moment> {
+        self.wake_at
+    }
+
+    /// Whether there are records to free.
+    pub(super) const fn has_spent(&self) -> bool {
+        self.effects.has_spent()
+    }
+
+    /// Frees the records that are over, or a slice of them.
+    pub(super) fn free(&mut self) {
+        self.effects.free(self.slice.unwrap_or(usize::MAX));
+    }
+
+    /// The flush that has waited longest, once the records sent before it are taken, so that they fill requests; or
+    /// else a tick.
+    pub(super) fn next_request(&mut self) -> Event {
+        let Channels { asked, inbox, .. } = &self.channels;
+        if asked.is_empty() {
+            return Event::Tick;
+        }
+        self.seen.resize(asked.len(), self.tracker.stats().delivered);
+        let ahead = *self.ahead.get_or_insert(inbox.len());
+        if ahead > 0 && self.tracker.takes_records() {
+            return Event::Tick;
+        }
+        self.ahead = None;
+        asked.try_recv().map_or(Event::Tick, Event::Flush)
+    }
+
+    pub(super) fn run(mut self, clock: &Clock) {
         let mut now = clock.now();
         loop {
             let event = self.next_event(now, clock);
             now = clock.now();
-            if self.turn(event, now, SystemTime::now()) {
+            if self.turn(event, now, clock.wall()) {
                 return self.finish();
             }
         }
@@ -88,20 +152,37 @@ impl TrackerThread {
         self.watch = self.watch(now);
         if self.channels.signals.closed.load(Ordering::SeqCst) && !self.tracker.is_closing() {
             // Records sent before are still judged, and delivered if a batch is full.
-            self.take_all(now);
-            self.tracker.close(now, &mut self.effects);
+            let left = self.take_all(now);
+            if left == 0 || self.slice.is_none() {
+                self.tracker.close(now, &mut self.effects);
+            }
         }
         self.tracker.settle(now, &mut self.effects);
+        self.wake_at = self.tracker.wake_at();
         let oldest_pending = self.tracker.oldest_pending();
         self.carry_out(oldest_pending);
         // Only if there is space: a caller that finds none would wake the tracker in turn.
         if std::mem::take(&mut self.made_space) {
             self.channels.signals.space.wake_all();
         }
+        if self.slice.is_none() {
+            self.free();
+        }
         abandoned || self.tracker.is_done()
     }
 
     pub(super) fn finish(mut self) {
+        for answer in self.channels.saved.try_iter() {
+            match answer {
+                OutboxAnswer::Saved { through, is_kept } => {
+                    self.tracker.saved(through, is_kept, Moment::default(), &mut self.effects);
+                }
+                OutboxAnswer::Removed { deliveries, is_removed } => {
+                    self.tracker.removed(deliveries, is_removed, Moment::default());
+                }
+                OutboxAnswer::Recovered(recovered) => self.tracker.recovered(recovered, Moment::default()),
+            }
+        }
         self.tracker.finish(self.channels.inbox.try_iter().map(|record| record.event), &mut self.effects);
         self.carry_out(None);
         (self.channels.store)(StoreMessage::Detach(self.channels.claimed, self.tracker.held_claims()));
@@ -117,24 +198,26 @@ impl TrackerThread {
         }
     }
 
-    fn next_event(&self, now: Moment, clock: Clock) -> Event {
-        let Channels { inbox, asked, woken, outcomes, claimed, .. } = &self.channels;
+    fn next_event(&self, now: Moment, clock: &Clock) -> Event {
+        let Channels { inbox, asked, woken, outcomes, claimed, saved, .. } = &self.channels;
         if self.watch == Watch::Busy {
             return select! {
                 recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
                 recv(claimed) -> claimed => claimed.map_or(Event::Abandoned, Event::Claimed),
+                recv(saved) -> saved => saved.map_or(Event::Tick, Event::Saved),
                 recv(asked) -> request => request.map_or(Event::Abandoned, Event::Flush),
                 default => Event::Tick,
             };
         }
         let poll = (self.watch == Watch::Polling).then(|| now + POLL);
-        let tick = clock.alarm([self.tracker.wake_at(), poll].into_iter().flatten().min());
+        let tick = clock.alarm([self.wake_at, poll].into_iter().flatten().min());
         let unread = never();
         let inbox =
             if self.watch == Watch::Resting && self.tracker.takes_records() { inbox } else { &unread };
         select! {
             recv(outcomes) -> outcome => outcome.map_or(Event::Abandoned, Event::Ended),
             recv(claimed) -> claimed => claimed.map_or(Event::Abandoned, Event::Claimed),
+            recv(saved) -> saved => saved.map_or(Event::Tick, Event::Saved),
             recv(asked) -> request => request.map_or(Event::Abandoned, Event::Flush),
             recv(inbox) -> record => record.map_or(Event::Abandoned, Event::Record),
             recv(woken) -> _ => Event::Woken,
@@ -147,6 +230,13 @@ impl TrackerThread {
         match event {
             Event::Record(record) => self.take(record, now),
             Event::Ended(outcome) => self.tracker.ended(outcome, now, wall, &mut self.effects),
+            Event::Saved(OutboxAnswer::Saved { through, is_kept }) => {
+                self.tracker.saved(through, is_kept, now, &mut self.effects);
+            }
+            Event::Saved(OutboxAnswer::Removed { deliveries, is_removed }) => {
+                self.tracker.removed(deliveries, is_removed, now);
+            }
+            Event::Saved(OutboxAnswer::Recovered(recovered)) => self.tracker.recovered(recovered, now),
             Event::Woken | Event::Tick => {}
             Event::Abandoned => return true,
             Event::Claimed(claimed) => {
@@ -154,14 +244,19 @@ impl TrackerThread {
             }
             Event::Flush(request) => {
                 // A flush covers what was sent before it, so the requests are read before the records.
-                let requests: Vec<_> =
-                    std::iter::once(request).chain(self.channels.asked.try_iter()).collect();
+                let others = self.channels.asked.try_iter().take(self.slice.unwrap_or(usize::MAX));
+                let requests: Vec<_> = std::iter::once(request).chain(others).collect();
                 let outside = self.take_all(now);
-                requests.into_iter().for_each(|request| self.tracker.flush(request, outside, now));
+                let delivered = self.tracker.stats().delivered;
+                for request in requests {
+                    let before = self.seen.pop_front().unwrap_or(delivered);
+                    self.tracker.flush(request, outside, now);
+                    self.tracker.credit_flush(delivered - before);
+                }
                 return false;
             }
         }
-        for _ in 0..RECORDS_A_TURN {
+        for _ in 0..self.slice.unwrap_or(RECORDS_A_TURN) {
             if !self.tracker.takes_records() || !self.take_next(now) {
                 break;
             }
@@ -169,10 +264,11 @@ impl TrackerThread {
         false
     }
 
-    /// Takes the records that are in the inbox now; returns how many did not fit yet.
+    /// Takes the records that are in the inbox now, or a slice of them; returns how many are left.
     fn take_all(&mut self, now: Moment) -> usize {
         let mut outside = self.channels.inbox.len();
-        while outside > 0 && self.tracker.takes_records() && self.take_next(now) {
+        let kept = self.slice.map_or(0, |slice| outside.saturating_sub(slice));
+        while outside > kept && self.tracker.takes_records() && self.take_next(now) {
             outside -= 1;
         }
         outside
@@ -188,19 +284,31 @@ impl TrackerThread {
 
     fn take(&mut self, record: Record, now: Moment) {
         self.made_space = true;
+        self.ahead = self.ahead.map(|ahead| ahead.saturating_sub(1));
         if record.long_bytes > 0 {
             self.channels.signals.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
         }
         self.tracker.record(record.event, record.verdict, now, &mut self.effects);
     }
 
-    /// First tells the store, then publishes the ledger, then informs everyone else: whoever learns of the
+    /// First tells the store and the outbox, then publishes the ledger, then informs everyone else: whoever learns of the
     /// step can rely on the store having been told.
     fn carry_out(&mut self, oldest_pending: Option<Moment>) {
         for command in self.effects.take_store_commands() {
             (self.channels.store)(StoreMessage::Command(command));
         }
+        if let Some(outbox) = &self.channels.outbox
+            && let Some(requests) = self.effects.take_outbox_requests()
+        {
+            // One that has ended answers nothing, and the tracker waits no longer than for a late one.
+            let _ = outbox.send(requests);
+        }
         self.channels.ledger.publish(self.tracker.stats(), oldest_pending);
+        let refused = self.channels.ledger.refused_full();
+        if refused > self.refused {
+            self.refused = refused;
+            logged!(warn, limited, "the queue of records was full; refused so far: {refused}");
+        }
         for effect in self.effects.drain() {
             match effect {
                 Effect::Notify(event) => self.channels.notifier.notify(event),

@@ -19,6 +19,7 @@ use crate::engine::{
 };
 use crate::options::{DeliveryConfig, DeliveryConfigBuilder, OverflowPolicy};
 use crate::ports::Receipt;
+use crate::threads::clock::Clock;
 use crate::threads::flusher::FlusherHandle;
 use crate::threads::store::StoreMessage;
 use crate::threads::wait::Caller;
@@ -32,7 +33,8 @@ fn mailbox(
     let ledger = Arc::<Ledger>::default();
     let (_, outcomes) = bounded(1);
     let (flusher, _) = FlusherHandle::new(1);
-    let (mailbox, channels) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
+    let (mailbox, channels) =
+        Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger), Clock::start());
     (mailbox, channels, ledger)
 }
 
@@ -110,7 +112,8 @@ fn a_waiting_caller_is_woken_only_by_space() {
     let delivery = delivery.build().unwrap();
     let (flusher, deliveries) = FlusherHandle::new(1);
     let (_ended, outcomes) = bounded(1);
-    let (mailbox, channels) = Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::default());
+    let (mailbox, channels) =
+        Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::default(), Clock::start());
     let mut thread = TrackerThread::new(channels, settings(1, None, delivery));
     let mut turn = |event| thread.turn(event, Moment::default(), SystemTime::now());
     for visitor in ["in flight", "in the backlog", "in the channel"] {
@@ -140,7 +143,7 @@ fn the_store_is_asked_before_the_ledger_shows_a_step() {
     let (_ended, outcomes) = bounded(1);
     let ledger = Arc::<Ledger>::default();
     let (mailbox, mut channels) =
-        Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger));
+        Mailbox::new(&delivery, flusher, outcomes, Arc::default(), Arc::clone(&ledger), Clock::start());
     let (told, heard) = crossbeam_channel::unbounded();
     let reader = Arc::clone(&ledger);
     channels.store = Box::new(move |message| {

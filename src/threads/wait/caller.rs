@@ -5,8 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
+use super::alarms::{Alarm, Alarms};
 #[cfg(feature = "async")]
 use super::timer::{TimerHandle, Wait};
+use crate::threads::Deadline;
 
 /// Who is waiting, which decides how deadlines are enforced. Every waiting call is written once, for both.
 pub(crate) enum Caller {
@@ -15,15 +17,19 @@ pub(crate) enum Caller {
     /// A task, woken by a timer.
     #[cfg(feature = "async")]
     Task(TimerHandle),
+    /// A task, woken by a turn of the pump.
+    Turns(Arc<Alarms>),
 }
 
 /// A caller's deadline.
 pub(crate) struct Limit<'a> {
     caller: &'a Caller,
-    at: Instant,
+    at: Deadline,
     /// Set when a task first polls it.
     #[cfg(feature = "async")]
     wait: Option<Wait>,
+    /// The same, for a pump.
+    alarm: Option<Alarm>,
 }
 
 /// Where a thread parks. Not `std::thread::park`, which needs thread-local values.
@@ -53,12 +59,13 @@ pub(crate) fn blocking<T>(call: impl AsyncFnOnce(&Caller) -> T) -> T {
 
 impl Caller {
     /// A wait until `at`, which begins when it is first polled.
-    pub(crate) const fn until(&self, at: Instant) -> Limit<'_> {
+    pub(crate) fn until(&self, at: impl Into<Deadline>) -> Limit<'_> {
         Limit {
             caller: self,
-            at,
+            at: at.into(),
             #[cfg(feature = "async")]
             wait: None,
+            alarm: None,
         }
     }
 
@@ -68,14 +75,15 @@ impl Caller {
             Self::Thread(deadline) => lock(deadline).take(),
             #[cfg(feature = "async")]
             Self::Task(_) => None,
+            Self::Turns(_) => None,
         }
     }
 }
 
 impl Limit<'_> {
     /// When it ends.
-    pub(crate) const fn at(&self) -> Instant {
-        self.at
+    pub(crate) const fn at(&self) -> &Deadline {
+        &self.at
     }
 
     /// Whether the caller may block briefly.
@@ -83,23 +91,25 @@ impl Limit<'_> {
         matches!(self.caller, Caller::Thread(_))
     }
 
-    #[cfg_attr(
-        not(feature = "async"),
-        expect(unused_variables, reason = "a thread enforces its deadlines without a waker")
-    )]
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // No timer for a deadline that has passed.
-        if self.at <= Instant::now() {
+        if self.at.is_over() {
             return Poll::Ready(());
         }
-        match self.caller {
-            Caller::Thread(deadline) => {
+        match (self.caller, self.at.instant()) {
+            (Caller::Turns(alarms), _) => {
+                alarms.set(&mut self.alarm, self.at.moment(), context);
+                Poll::Pending
+            }
+            // By a clock that only the application reads, neither a thread nor the timer can wait.
+            (_, None) => Poll::Ready(()),
+            (Caller::Thread(deadline), Some(at)) => {
                 let mut deadline = lock(deadline);
-                *deadline = Some(deadline.map_or(self.at, |earliest| earliest.min(self.at)));
+                *deadline = Some(deadline.map_or(at, |earliest| earliest.min(at)));
                 Poll::Pending
             }
             #[cfg(feature = "async")]
-            Caller::Task(timer) => timer.poll(&mut self.wait, self.at, context),
+            (Caller::Task(timer), Some(at)) => timer.poll(&mut self.wait, at, context),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{block_on, start_async_scripted};
 use crate::support::{PATIENCE, convert, direct, keyed, serve, start};
 
 #[test]
-fn what_one_surface_records_the_other_delivers() {
+fn one_surface_delivers_what_the_other_records() {
     let (core, script) = start_async_scripted(direct());
     let sync = core.to_sync();
     let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
@@ -36,7 +36,7 @@ fn a_close_on_one_surface_closes_the_other() {
 }
 
 #[test]
-fn flushes_of_both_surfaces_are_all_answered() {
+fn flushes_of_both_surfaces_all_complete() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     std::thread::scope(|scope| {
@@ -56,7 +56,7 @@ fn flushes_of_both_surfaces_are_all_answered() {
     assert_eq!(core.stats().pending, 0);
 }
 
-/// Takes everything at once.
+/// Accepts everything at once.
 struct Taker;
 
 impl EventSink for Taker {
@@ -65,9 +65,9 @@ impl EventSink for Taker {
     }
 }
 
-/// A waker that is lost shows here as a flush that ends with its deadline.
+/// A lost waker would show here as a flush that ends at its deadline.
 #[test]
-fn no_flush_is_forgotten_among_many_and_dropped_ones() {
+fn no_flush_is_lost_among_many_dropped_ones() {
     const THREADS: u32 = 4;
     const ROUNDS: u32 = 250;
     let core = Core::builder(direct().build().unwrap()).event_sink(Taker).build().unwrap();

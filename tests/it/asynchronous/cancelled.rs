@@ -1,4 +1,4 @@
-//! A dropped future ends a wait and nothing else; a deadline or a close ends every wait.
+//! A dropped future ends only its wait; a deadline or a close ends every wait.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::{block_on, keyed_script, poll_once, start_async, start_async_scripted
 use crate::support::{PATIENCE, convert, direct, until};
 
 #[test]
-fn a_dropped_flush_loses_nothing_and_a_later_one_reports_all() {
+fn a_dropped_flush_loses_nothing() {
     let (core, script) = start_async_scripted(direct());
     convert(&core.to_sync(), 0..5);
     let mut flush: BoxFuture<'_, _> = Box::pin(core.flush(PATIENCE));
     poll_once(&mut flush);
-    assert_eq!(script.posted().visitors().len(), 5, "asked for, and under way");
+    assert_eq!(script.posted().visitors().len(), 5, "requested and in flight");
     drop(flush);
     convert(&core.to_sync(), 5..7);
     let mut flush: BoxFuture<'_, _> = Box::pin(core.flush(PATIENCE));
@@ -28,7 +28,7 @@ fn a_dropped_flush_loses_nothing_and_a_later_one_reports_all() {
 }
 
 #[test]
-fn a_flush_that_is_never_polled_asks_for_nothing() {
+fn a_flush_that_is_never_polled_does_nothing() {
     let (core, script) = start_async_scripted(direct());
     convert(&core.to_sync(), 0..1);
     drop(core.flush(PATIENCE));
@@ -37,16 +37,16 @@ fn a_flush_that_is_never_polled_asks_for_nothing() {
 }
 
 #[test]
-fn flushes_dropped_by_the_hundred_leave_the_tracker_as_it_was() {
+fn hundreds_of_dropped_flushes_leave_nothing_in_the_tracker() {
     let gate = Gate::new(InMemoryDataStore::new());
     gate.open_reads();
     let (core, script) = start_async_scripted(direct().shared_data_store(gate.clone()));
-    // The last of the flushes may cover the second record too, or not.
+    // The last flush may or may not cover the second record too.
     script.answer(200);
     script.answer(200);
     let visitor = block_on(core.create_context("v", ())).unwrap();
     assert!(visitor.track_conversion("purchase").tracked());
-    // The tracker hangs in its store, so that its inbox fills up.
+    // The tracker hangs in its store, so its inbox fills up.
     gate.called();
     for _ in 0..300 {
         poll_once(&mut (Box::pin(core.flush(PATIENCE)) as BoxFuture<'_, _>));
@@ -60,11 +60,11 @@ fn flushes_dropped_by_the_hundred_leave_the_tracker_as_it_was() {
 }
 
 #[test]
-fn a_dropped_confirmation_loses_the_verdict_alone() {
+fn a_dropped_confirmation_loses_only_the_verdict() {
     let (core, script) = start_async_scripted(direct());
     let visitor = block_on(core.create_context("v", ())).unwrap();
     let plain = ConversionOptions::new();
-    // It may be answered at once, or not: either way it was handed over.
+    // The verdict may come at once or not; either way the record was handed over.
     let mut confirmed: BoxFuture<'_, _> =
         Box::pin(visitor.track_conversion_confirmed("purchase", &plain, PATIENCE));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -89,7 +89,7 @@ fn a_dropped_shutdown_leaves_the_core_open_during_its_flush() {
 }
 
 #[test]
-fn a_dropped_close_has_closed_the_core() {
+fn a_dropped_close_still_closes_the_core() {
     let (core, script) = start_async_scripted(direct().batch_size(1));
     convert(&core.to_sync(), 0..1);
     script.posted();
@@ -103,13 +103,13 @@ fn a_dropped_close_has_closed_the_core() {
 }
 
 #[test]
-fn deadlines_end_the_wait_whatever_hangs() {
+fn a_deadline_ends_every_wait_whatever_hangs() {
     let (core, script) = start_async_scripted(direct());
     convert(&core.to_sync(), 0..2);
-    let Err(FlushError::Timeout(stats)) = block_on(core.flush(Duration::from_millis(20))) else {
+    let Err(FlushError::Timeout(report)) = block_on(core.flush(Duration::from_millis(20))) else {
         panic!("it hangs")
     };
-    assert_eq!((stats.pending, stats.delivered), (2, 0));
+    assert_eq!((report.pending, report.delivered), (2, 0));
     script.answer(200);
     assert_eq!(block_on(core.flush(PATIENCE)).unwrap().stats.delivered, 2);
 
@@ -148,10 +148,10 @@ fn a_close_ends_every_wait_of_a_task() {
 }
 
 #[test]
-fn a_close_in_a_task_interrupts_what_would_never_end() {
-    let (core, script) = start_async_scripted(direct());
+fn a_close_in_a_task_interrupts_a_hanging_delivery() {
+    let (core, script) = start_async_scripted(direct().batch_size(3));
     convert(&core.to_sync(), 0..3);
-    assert!(block_on(core.shutdown(Duration::from_millis(400))).is_err());
     assert_eq!(script.posted().visitors().len(), 3);
+    assert!(block_on(core.shutdown(Duration::from_millis(400))).is_err());
     until(&core.to_sync(), |stats| (stats.dropped.closed.total(), stats.pending) == (3, 0));
 }

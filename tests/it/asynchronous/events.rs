@@ -24,7 +24,7 @@ async fn next(events: &mut EventStream) -> Option<LifecycleEvent> {
 }
 
 #[test]
-fn a_stream_gives_events_as_they_happen_and_ends_with_the_core() {
+fn a_stream_yields_events_and_ends_with_the_core() {
     let emulator = serve();
     let core = unready(keyed(&emulator)).to_async();
     let mut events = core.subscribe();
@@ -40,7 +40,7 @@ fn a_stream_gives_events_as_they_happen_and_ends_with_the_core() {
 }
 
 #[test]
-fn a_task_that_waits_is_woken_by_an_event_and_by_the_end() {
+fn a_waiting_task_is_woken_by_an_event_and_by_the_end() {
     let emulator = serve();
     let core = start_async(direct_to(&emulator));
     let mut events = core.subscribe();
@@ -56,7 +56,7 @@ fn a_task_that_waits_is_woken_by_an_event_and_by_the_end() {
 }
 
 #[test]
-fn a_stream_ends_when_the_last_core_is_gone() {
+fn a_stream_ends_when_the_last_core_is_dropped() {
     let core = start_async(direct());
     let mut events = core.subscribe();
     let mut waiting: convert_sdk::ports::BoxFuture<'_, _> = Box::pin(next(&mut events));
@@ -67,7 +67,7 @@ fn a_stream_ends_when_the_last_core_is_gone() {
 }
 
 #[test]
-fn a_dropped_close_ends_its_streams_all_the_same() {
+fn a_dropped_close_still_ends_its_streams() {
     let (core, script) = start_async_scripted(direct().batch_size(1));
     let mut events = core.subscribe();
     convert(&core.to_sync(), 0..1);
@@ -79,7 +79,7 @@ fn a_dropped_close_ends_its_streams_all_the_same() {
     block_on(async { while next(&mut events).await.is_some() {} });
 }
 
-/// An executor that goes on with the SDK while it is told to wake a task.
+/// An executor that calls the SDK while being told to wake a task.
 struct Subscribing(AsyncCore);
 
 impl Wake for Subscribing {
@@ -89,19 +89,19 @@ impl Wake for Subscribing {
 }
 
 #[test]
-fn a_close_wakes_its_tasks_without_a_lock() {
+fn a_close_wakes_tasks_without_holding_a_lock() {
     let core = start_async(direct());
     let mut events = core.subscribe();
     let waker = Waker::from(Arc::new(Subscribing(core.clone())));
     let mut context = std::task::Context::from_waker(&waker);
     assert!(Pin::new(&mut events).poll_next(&mut context).is_pending());
     let (closed, done) = crossbeam_channel::bounded(1);
-    // On a thread that is left behind if it hangs.
+    // On its own thread, which is left behind if it hangs.
     std::thread::spawn(move || closed.send(core.to_sync().close()).unwrap());
     assert!(done.recv_timeout(PATIENCE).is_ok(), "the close hangs");
 }
 
-/// Refuses the first write of a visitor's state, which a close then tries again.
+/// Rejects the first write of a visitor's state, which a close then retries.
 #[derive(Default)]
 struct RefusesOnce(InMemoryDataStore, AtomicBool);
 
@@ -122,7 +122,7 @@ impl DataStore for RefusesOnce {
 }
 
 #[test]
-fn what_a_close_writes_is_announced_on_both_surfaces() {
+fn events_of_a_closes_writes_reach_both_surfaces() {
     for asynchronous in [false, true] {
         let core = start_async(direct().data_store(RefusesOnce::default()));
         let mut events = core.subscribe();

@@ -1,4 +1,4 @@
-//! The same futures on five executors, none of which the SDK knows.
+//! The same futures on five executors, none of which the SDK knows about.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -36,7 +36,7 @@ fn local_pool(future: BoxFuture<'static, ()>) {
 fn smol(future: BoxFuture<'static, ()>) {
     let executor = async_executor::Executor::new();
     let task = executor.spawn(future);
-    // Its tasks run while somebody polls it.
+    // Its tasks run while it is polled.
     block_on(executor.run(task));
 }
 
@@ -50,7 +50,7 @@ fn tokio_on_many_threads(future: BoxFuture<'static, ()>) {
     runtime.block_on(runtime.spawn(future)).unwrap();
 }
 
-/// Everything that waits, once.
+/// Every waiting call, once.
 async fn journey(core: AsyncCore) {
     core.initialize().await.unwrap();
     assert!(core.is_ready());
@@ -63,7 +63,7 @@ async fn journey(core: AsyncCore) {
     }
     assert_eq!(core.refresh_now_within(PATIENCE).await, Ok(RefreshOutcome::NotModified));
     let mut previewer = core.create_context("p", ()).await.unwrap();
-    // The config route leaves drafts out, so this one is fetched.
+    // The config route leaves drafts out, so this one has to be fetched.
     previewer.set_preview("9", "91").await.unwrap();
     assert_eq!(previewer.run_experience("draft").unwrap().source(), DecisionSource::Forced);
     let report = core.flush(PATIENCE).await.unwrap();
@@ -90,28 +90,28 @@ fn by_hand() {
 }
 
 #[test]
-fn on_the_local_pool_of_futures() {
+fn on_the_local_pool_of_the_futures_crate() {
     travel(local_pool);
 }
 
 #[test]
-fn on_the_executor_of_smol() {
+fn on_smol() {
     travel(smol);
 }
 
 #[test]
-fn on_tokio_with_one_thread() {
+fn on_single_threaded_tokio() {
     travel(tokio_on_one_thread);
 }
 
 #[test]
-fn on_tokio_with_many_threads() {
+fn on_multi_threaded_tokio() {
     travel(tokio_on_many_threads);
 }
 
-/// The futures can go where any executor wants them.
+/// The futures can run on any executor.
 #[test]
-fn every_future_goes_to_any_thread() {
+fn every_future_is_send() {
     fn sent<T: Send>(_: &T) {}
     fn shared<T: Send + Sync + 'static>() {}
     shared::<AsyncCore>();

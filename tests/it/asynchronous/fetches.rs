@@ -1,4 +1,4 @@
-//! One fetch answers everybody who waits, and what nobody waits for is not begun.
+//! One fetch serves every waiting caller, and no fetch starts that nobody waits for.
 
 use std::sync::Mutex;
 
@@ -12,7 +12,7 @@ use super::{block_on, keyed_script, poll_once};
 use crate::support::{KEY, PATIENCE, shop};
 
 #[test]
-fn calls_at_the_same_time_share_one_fetch() {
+fn concurrent_calls_share_one_fetch() {
     let (core, script) = keyed_script();
     let mut initialized: Vec<BoxFuture<'_, _>> = Vec::new();
     let mut refreshed: Vec<BoxFuture<'_, _>> = Vec::new();
@@ -34,12 +34,12 @@ fn calls_at_the_same_time_share_one_fetch() {
         assert!(matches!(block_on(future), Ok(RefreshOutcome::Updated(_))));
     }
     block_on(core.close());
-    assert!(script.fetches.is_empty(), "another fetch was begun");
+    assert!(script.fetches.is_empty(), "another fetch was started");
 }
 
-/// As a `select!` loop does whose other branch is ready first.
+/// Like a `select!` loop whose other branch is always ready first.
 #[test]
-fn initialize_made_anew_again_and_again_is_one_fetch() {
+fn a_repeatedly_recreated_initialize_is_one_fetch() {
     let (core, script) = keyed_script();
     for round in 0..200 {
         poll_once(&mut (Box::pin(core.initialize_within(PATIENCE)) as BoxFuture<'_, _>));
@@ -52,11 +52,11 @@ fn initialize_made_anew_again_and_again_is_one_fetch() {
     script.give_config(&shop(), "1");
     assert_eq!(block_on(last), Ok(()));
     block_on(core.close());
-    assert!(script.fetches.is_empty(), "another fetch was begun");
+    assert!(script.fetches.is_empty(), "another fetch was started");
 }
 
 #[test]
-fn a_close_answers_all_who_wait_for_one_fetch_however_many() {
+fn a_close_answers_all_waiters_of_one_fetch() {
     let (core, script) = keyed_script();
     let mut waiting: Vec<BoxFuture<'_, _>> = Vec::new();
     for caller in 0..200 {
@@ -73,7 +73,7 @@ fn a_close_answers_all_who_wait_for_one_fetch_however_many() {
     assert!(script.fetches.is_empty());
 }
 
-/// A transport that nothing ends but the test.
+/// A transport that only the test can end.
 struct Deaf {
     asked: Sender<()>,
     go_on: Receiver<()>,
@@ -88,7 +88,7 @@ impl ConfigSource for Deaf {
 }
 
 #[test]
-fn a_close_sends_callers_home_from_a_fetch_that_nothing_ends() {
+fn a_close_releases_callers_of_a_fetch_that_never_ends() {
     let ((asked, begun), (hold, go_on)) = (unbounded(), bounded::<()>(0));
     let config = SdkConfig::builder().sdk_key(KEY).build().unwrap();
     let core = Core::builder(config).config_source(Deaf { asked, go_on }).build().unwrap().to_async();
@@ -97,13 +97,13 @@ fn a_close_sends_callers_home_from_a_fetch_that_nothing_ends() {
     begun.recv_timeout(PATIENCE).unwrap();
     let mut close: BoxFuture<'_, _> = Box::pin(core.close());
     poll_once(&mut close);
-    // The fetch goes on: only then is it let go.
+    // The fetch continues; only then is it released.
     assert_eq!(block_on(waiting), Err(InitializeError::Closed));
     drop(hold);
     block_on(close);
 }
 
-/// Serves the shop at once, and experiences when it is told to.
+/// Serves the shop at once, and experiences on demand.
 struct SlowPreviews {
     asked: Sender<String>,
     /// Taken by an interrupt.
@@ -130,7 +130,7 @@ impl ConfigSource for SlowPreviews {
     }
 }
 
-/// A core that is ready, the previews that it fetches, and what lets each of them go on.
+/// A ready core, the previews that it fetches, and a way to release each of them.
 fn slow_previews() -> (AsyncCore, Receiver<String>, Sender<()>) {
     let (asked, previews) = unbounded();
     let (answer, answers) = unbounded();
@@ -143,7 +143,7 @@ fn slow_previews() -> (AsyncCore, Receiver<String>, Sender<()>) {
 }
 
 #[test]
-fn a_refresh_is_never_behind_previews() {
+fn a_refresh_never_waits_for_previews() {
     let (core, previews, answer) = slow_previews();
     let mut contexts: Vec<_> = (0..20).map(|_| block_on(core.create_context("v", ())).unwrap()).collect();
     let ids: Vec<_> = (500..520).map(|id| id.to_string()).collect();
@@ -153,7 +153,7 @@ fn a_refresh_is_never_behind_previews() {
     waiting.iter_mut().for_each(poll_once);
     assert_eq!(previews.recv_timeout(PATIENCE).unwrap(), "500");
     assert!(matches!(core.to_sync().refresh_now_within(PATIENCE), Ok(RefreshOutcome::Updated(_))));
-    // Of those that wait behind it the callers are gone, but for the last one.
+    // All callers waiting behind it are gone, except for the last one.
     let mut last = waiting.pop().unwrap();
     drop(waiting);
     answer.send(()).unwrap();
@@ -161,11 +161,11 @@ fn a_refresh_is_never_behind_previews() {
     answer.send(()).unwrap();
     assert_eq!(block_on(&mut last), Err(PreviewError::ExperienceNotFound));
     block_on(core.close());
-    assert!(previews.is_empty(), "a fetch for nobody");
+    assert!(previews.is_empty(), "a fetch that nobody waits for");
 }
 
 #[test]
-fn previews_of_one_experience_at_the_same_time_are_one_fetch() {
+fn concurrent_previews_of_one_experience_share_one_fetch() {
     let (core, previews, answer) = slow_previews();
     let mut contexts: Vec<_> = (0..20).map(|_| block_on(core.create_context("v", ())).unwrap()).collect();
     let mut waiting: Vec<BoxFuture<'_, _>> = contexts
@@ -179,5 +179,5 @@ fn previews_of_one_experience_at_the_same_time_are_one_fetch() {
         assert_eq!(block_on(future), Err(PreviewError::ExperienceNotFound));
     }
     block_on(core.close());
-    assert!(previews.is_empty(), "one answer is enough");
+    assert!(previews.is_empty(), "one fetch is enough");
 }

@@ -1,4 +1,4 @@
-//! Forks: a child goes on with the asynchronous surface as it does with the other one.
+//! Forks: a child keeps using the asynchronous surface, as it does the other one.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,12 +28,12 @@ fn in_a_child() {
         Some("both threads") => both_threads(&serve()),
         Some("stream") => stream(),
         Some("client") => client(),
-        Some(other) => panic!("no case {other}"),
+        Some(other) => panic!("unknown case {other}"),
         None => {}
     }
 }
 
-/// Uses the reader, the timer and both tracker questions.
+/// Uses the reader, the timer and both of the tracker's questions.
 fn delivers(core: &AsyncCore, visitor: &str) {
     block_on(async {
         let visitor = core.create_context(visitor, ()).await.unwrap();
@@ -46,7 +46,7 @@ fn delivers(core: &AsyncCore, visitor: &str) {
 fn both_threads(emulator: &Emulator) {
     let core = unready(keyed(emulator).data_store(InMemoryDataStore::new())).to_async();
     block_on(core.initialize()).unwrap();
-    // Both threads of the parent run, and a wait of a task of its own is under way.
+    // Both threads of the parent run, and one of its tasks is waiting.
     block_on(core.create_context("v", ())).unwrap();
     let mut waiting: BoxFuture<'_, _> = Box::pin(core.refresh_now_within(PATIENCE));
     poll_once(&mut waiting);
@@ -57,7 +57,7 @@ fn both_threads(emulator: &Emulator) {
 }
 
 #[test]
-fn a_child_waits_by_threads_of_its_own() {
+fn a_child_waits_with_its_own_threads() {
     run("both threads");
 }
 
@@ -74,15 +74,15 @@ fn stream() {
         assert!(own.try_next().is_some());
     })
     .join();
-    assert!(events.try_next().is_some(), "the parent's stream goes on");
+    assert!(events.try_next().is_some(), "the parent's stream continues");
 }
 
 #[test]
-fn a_stream_of_the_parents_has_ended_in_a_child() {
+fn the_parents_stream_has_ended_in_a_child() {
     run("stream");
 }
 
-/// Its first delivery hangs; after a fork it is told so, and delivers.
+/// Its first delivery hangs; after a fork it is notified, and delivers.
 struct Client {
     begun: Sender<()>,
     forked: AtomicBool,
@@ -113,13 +113,13 @@ fn client() {
     convert(&core.to_sync(), 0..1);
     has_begun.recv_timeout(PATIENCE).unwrap();
     forked(|| delivers(&core, "child")).join();
-    // An interrupt ends the parent's call, which a child's end has not touched.
+    // An interrupt ends the parent's call, which the child's exit has not affected.
     let failed = block_on(core.shutdown(Duration::from_millis(200)));
     assert!(matches!(failed, Err(FlushError::Timeout(_))), "{failed:?}");
     until(&core.to_sync(), |stats| (stats.dropped.total(), stats.pending) == (1, 0));
 }
 
 #[test]
-fn an_asynchronous_client_is_told_of_the_fork_and_driven_anew() {
+fn an_async_client_is_told_of_the_fork_and_driven_anew() {
     run("client");
 }

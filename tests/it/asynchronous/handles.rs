@@ -1,4 +1,4 @@
-//! Handles and decisions for many visitors, as tasks ask for them.
+//! Handles and decisions for many visitors, requested by tasks.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use super::stores::Shelf;
 use super::{block_on, poll_once, start_async};
 use crate::support::{direct, start, unready};
 
-/// A visitor whom a store has in a variation that no bucket gives.
+/// A visitor whose stored variation differs from every bucket's.
 fn decided() -> Value {
     json!({"attributes": {}, "segments": {}, "bucketing": {"2": "22"}})
 }
 
 #[test]
-fn handles_are_those_of_the_other_surface() {
+fn handles_equal_those_of_the_other_surface() {
     let core = unready(direct()).to_async();
     assert_eq!(core.experience("price").unwrap_err(), LookupError::NotReady);
     block_on(core.initialize()).unwrap();
@@ -74,7 +74,7 @@ fn decide_many_agrees_across_stores_and_surfaces() {
 }
 
 #[test]
-fn a_dropped_future_leaves_those_decided_so_far() {
+fn a_dropped_future_keeps_the_decisions_made_so_far() {
     let shelf = Arc::new(Shelf::default());
     let core = start_async(direct().tracking(false).shared_async_data_store(shelf.clone()));
     let (price, options, pro) =

@@ -1,4 +1,4 @@
-//! No call blocks the thread of the executor: a task beside it goes on, for as long as the call takes.
+//! No call blocks the executor's thread: another task keeps running while the call takes its time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +10,11 @@ use super::stores::Gate;
 use super::{keyed_script, start_async, start_async_scripted};
 use crate::support::{PATIENCE, convert, direct, shop};
 
-/// Beats that must fit into one slow call.
+/// Beats that must happen during one slow call.
 const BEATS: usize = 1_000;
 
-/// Runs a slow call on a runtime with one thread, and beside it a task that beats. `begun` says that
-/// the call is under way, and `release` ends what it waits for; that happens only after the task has
-/// beaten a thousand times in between.
+/// Runs a slow call on a single-threaded runtime, beside a task that beats. `begun` waits until the call is in
+/// progress, and `release` unblocks it, only after the task has beaten a thousand times in between.
 fn beats_meanwhile<T>(
     slow: impl Future<Output = T>,
     begun: impl FnOnce() + Send,
@@ -28,7 +27,7 @@ fn beats_meanwhile<T>(
         scope.spawn(move || {
             begun();
             watched.store(true, Ordering::SeqCst);
-            is_enough.recv_timeout(PATIENCE).expect("the heart should go on beating");
+            is_enough.recv_timeout(PATIENCE).expect("the heart should keep beating");
             release();
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -69,7 +68,7 @@ fn during_a_slow_shutdown() {
 }
 
 #[test]
-fn during_a_close_that_waits_for_the_delivery_at_hand() {
+fn during_a_close_that_waits_for_the_current_delivery() {
     let (core, script) = start_async_scripted(direct().batch_size(1));
     convert(&core.to_sync(), 0..1);
     let begun = || drop(script.posted());
@@ -92,7 +91,7 @@ fn during_a_slow_initialize_refresh_and_preview() {
 }
 
 #[test]
-fn while_a_synchronous_store_is_asked_for_a_visitor() {
+fn while_a_synchronous_store_reads_a_visitor() {
     let gate = Gate::new(InMemoryDataStore::new());
     let core = start_async(direct().shared_data_store(gate.clone()));
     let context = core.create_context("v", ());
@@ -109,7 +108,7 @@ fn while_the_tracker_hangs_with_a_full_inbox() {
     let visitor = super::block_on(core.create_context("v", ())).unwrap();
     assert!(visitor.track_conversion("purchase").tracked());
     gate.called();
-    // More than the tracker has room for, all in one task.
+    // More than the tracker's inbox holds, all in one task.
     let mut flushes: Vec<_> =
         (0..100).map(|_| Box::pin(core.flush(PATIENCE)) as super::BoxFuture<'_, _>).collect();
     let mut answers: Vec<Result<FlushReport, FlushError>> = Vec::new();

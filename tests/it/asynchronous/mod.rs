@@ -1,4 +1,4 @@
-//! The asynchronous surface: on every executor, without blocking any, with the answers of the other one.
+//! The asynchronous surface: on every executor, without blocking any, with the same results as the other one.
 
 mod actors;
 mod cancelled;
@@ -36,7 +36,7 @@ fn keyed_script() -> (AsyncCore, Script) {
     (core.to_async(), script)
 }
 
-/// Polls a future once, which must not be its end.
+/// Polls a future once, which must leave it pending.
 pub(crate) fn poll_once<T>(future: &mut BoxFuture<'_, T>) {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(future.as_mut().poll(&mut context).is_pending());

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{block_on, poll_once, start_async};
 use crate::support::{PATIENCE, direct, direct_to, serve, start};
 
-/// A store that says when it is called, and goes on when it is told to.
+/// A store that reports each call, and continues when told to.
 pub(crate) struct Gate {
     store: InMemoryDataStore,
     calls: (Sender<()>, Receiver<()>),
@@ -44,12 +44,12 @@ impl Gate {
         self.calls.1.recv_timeout(PATIENCE).expect("the store should be called");
     }
 
-    /// Lets every call go on.
+    /// Lets every call continue.
     pub(crate) fn open(&self) {
         self.closed.lock().unwrap().take();
     }
 
-    /// Lets reading calls go on.
+    /// Lets reads continue.
     pub(crate) fn open_reads(&self) {
         *self.reads.lock().unwrap() = true;
     }
@@ -80,7 +80,7 @@ impl DataStore for Gate {
 #[derive(Default)]
 pub(crate) struct Shelf {
     values: Mutex<BTreeMap<String, Value>>,
-    /// Tasks that wait, while it is closed.
+    /// Tasks waiting while it is closed.
     closed: Mutex<Option<Vec<Waker>>>,
 }
 
@@ -128,10 +128,10 @@ impl AsyncDataStore for Shelf {
 }
 
 #[test]
-fn a_visitor_that_no_task_waits_for_is_not_read() {
+fn a_visitor_nobody_waits_for_is_not_read() {
     let gate = Gate::new(InMemoryDataStore::new());
     let core = start_async(direct().shared_data_store(gate.clone()).store_timeout(PATIENCE));
-    // As many as the store is asked at one time.
+    // As many as the store is called for at one time.
     type Created<'a> = BoxFuture<'a, Result<AsyncContext, ContextError>>;
     let mut first: Vec<Created<'_>> =
         (0..8).map(|_| Box::pin(core.create_context("first", ())) as Created<'_>).collect();
@@ -153,7 +153,7 @@ fn a_visitor_that_no_task_waits_for_is_not_read() {
 }
 
 #[test]
-fn a_close_lets_tasks_go_that_wait_for_a_store_which_hangs() {
+fn a_close_releases_tasks_that_wait_for_a_hanging_store() {
     let gate = Gate::new(InMemoryDataStore::new());
     let core = start_async(direct().shared_data_store(gate.clone()).store_timeout(PATIENCE));
     let visitors = 0..200;
@@ -170,7 +170,7 @@ fn a_close_lets_tasks_go_that_wait_for_a_store_which_hangs() {
 }
 
 #[test]
-fn an_async_store_is_read_in_the_task() {
+fn an_async_store_is_read_within_the_task() {
     let emulator = serve();
     let shelf = Arc::new(Shelf::default());
     let core = start_async(direct_to(&emulator).shared_async_data_store(shelf.clone()));
@@ -182,7 +182,7 @@ fn an_async_store_is_read_in_the_task() {
     assert_eq!(keys, [r#"bucketing:["v", "2"]"#, r#"dedup:["v", "71"]"#, r#"state:["v"]"#]);
     block_on(core.close());
 
-    // Another instance, as after a restart, finds it all; a synchronous one does too.
+    // Another instance, as after a restart, finds everything; so does a synchronous one.
     let core = start_async(direct_to(&emulator).shared_async_data_store(shelf));
     let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
     assert_eq!(visitor.run_experience("price").unwrap().source(), DecisionSource::Stored);
@@ -194,7 +194,7 @@ fn an_async_store_is_read_in_the_task() {
 }
 
 #[test]
-fn a_context_waits_for_an_asynchronous_store_without_a_thread() {
+fn a_context_waits_for_an_async_store_without_a_thread() {
     let shelf = Arc::new(Shelf::default());
     let core = start_async(direct().shared_async_data_store(shelf.clone()));
     shelf.close();
@@ -205,13 +205,13 @@ fn a_context_waits_for_an_asynchronous_store_without_a_thread() {
 }
 
 #[test]
-fn what_waits_in_memory_lies_over_what_an_asynchronous_store_has() {
+fn unwritten_state_takes_precedence_over_an_async_store() {
     let shelf = Arc::new(Shelf::default());
     let stored = serde_json::json!({"attributes": {"a": 1, "b": 1}, "segments": {}, "bucketing": {}});
     shelf.put(r#"state:["v"]"#, stored);
     let core = start_async(direct().shared_async_data_store(shelf.clone()));
     let mut first = block_on(core.create_context("v", ())).unwrap();
-    // The tracker cannot write while its read waits, so the change stays in memory.
+    // The tracker cannot write while its read is pending, so the change stays in memory.
     shelf.close();
     first.set_attributes(attributes! { "b" => 2 });
     let mut later: BoxFuture<'_, _> = Box::pin(core.create_context("v", ()));
@@ -241,21 +241,21 @@ impl AsyncDataStore for Bad {
 }
 
 #[test]
-fn a_store_that_fails_or_panics_costs_nothing_but_its_memory() {
-    for mood in ["fails", "panics in the call", "panics in the future"] {
+fn a_failing_or_panicking_store_loses_only_its_memory() {
+    for failure in ["fails", "panics in the call", "panics in the future"] {
         let emulator = serve();
-        let core = start_async(direct_to(&emulator).async_data_store(Bad(mood)));
+        let core = start_async(direct_to(&emulator).async_data_store(Bad(failure)));
         let visitor = block_on(core.create_context("v", attributes! { "plan" => "pro" })).unwrap();
         assert!(visitor.run_experience("price").is_ok());
         assert!(visitor.track_conversion("purchase").tracked());
         let report = block_on(core.flush(PATIENCE)).unwrap();
-        assert_eq!(report.delivered, 2, "{mood}");
-        assert!(report.stats.store_failures > 0, "{mood}");
+        assert_eq!(report.delivered, 2, "{failure}");
+        assert!(report.stats.store_failures > 0, "{failure}");
     }
 }
 
 #[test]
-fn the_last_store_counts() {
+fn the_last_store_set_is_used() {
     let emulator = serve();
     let (shelf, memory) = (Arc::new(Shelf::default()), Arc::new(InMemoryDataStore::new()));
     let config = direct_to(&emulator).shared_async_data_store(shelf.clone());

@@ -13,7 +13,7 @@ use super::{block_on, poll_once};
 use crate::support::{PATIENCE, convert, deadline, keyed, serve_project, shop, unready};
 use crate::threads::run;
 
-/// The names, cut as the system shows them.
+/// The names, truncated as the system shows them.
 fn waiting_threads() -> BTreeSet<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
@@ -104,17 +104,17 @@ pub(crate) fn case(case: &str, emulator: &Emulator, expect_none: impl Fn()) {
             crowd.into_iter().for_each(|close| drop(block_on(close)));
             expect_none();
         }
-        other => panic!("no case {other}"),
+        other => panic!("unknown case {other}"),
     }
 }
 
 #[test]
-fn a_thousand_tasks_that_wait_share_one_timer() {
+fn a_thousand_waiting_tasks_share_one_timer() {
     run("async-crowd");
 }
 
 #[test]
-fn what_does_not_wait_starts_no_thread() {
+fn calls_that_do_not_wait_start_no_thread() {
     run("async-lazily");
 }
 
@@ -134,6 +134,6 @@ fn no_thread_outlives_the_last_core_and_wait() {
 }
 
 #[test]
-fn no_thread_is_alive_after_a_shutdown_that_met_a_hanging_server() {
+fn no_thread_outlives_a_shutdown_with_a_hanging_server() {
     run("async-hang");
 }

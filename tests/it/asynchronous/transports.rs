@@ -1,4 +1,4 @@
-//! Asynchronous transports of the application's, driven without a runtime of the SDK's.
+//! The application's asynchronous transports, driven without a runtime of the SDK's.
 
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex};
@@ -12,29 +12,31 @@ use convert_sdk::ports::{
     Receipt, TransportError,
 };
 use convert_sdk::{Core, FlushError, InitializeError, SdkConfig};
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::block_on;
+use super::{block_on, poll_once};
 use crate::support::{KEY, ONCE, PATIENCE, convert, shop, until};
 
 type Answer = Result<Receipt, DeliveryFailure>;
 
-/// What happens to a delivery.
+/// What a delivery does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Well,
+enum Behaviour {
+    Working,
     Hanging,
     PanickingInTheCall,
     PanickingInTheFuture,
 }
 
-struct Moody {
-    mood: Mood,
-    /// Told when a delivery's future is dropped.
+struct FaultySink {
+    behaviour: Behaviour,
+    /// Notified when a delivery hangs.
+    hangs: Sender<()>,
+    /// Notified when a delivery's future is dropped.
     dropped: Sender<()>,
 }
 
-/// Says when it is dropped.
+/// Reports when it is dropped.
 struct OnDrop(Sender<()>);
 
 impl Drop for OnDrop {
@@ -43,7 +45,7 @@ impl Drop for OnDrop {
     }
 }
 
-impl AsyncConfigSource for Moody {
+impl AsyncConfigSource for FaultySink {
     fn fetch_config<'a>(
         &'a self,
         _: &'a ConfigRequest<'a>,
@@ -53,14 +55,15 @@ impl AsyncConfigSource for Moody {
     }
 }
 
-impl AsyncEventSink for Moody {
+impl AsyncEventSink for FaultySink {
     fn deliver<'a>(&'a self, batch: &'a EventBatch<'a>) -> BoxFuture<'a, Answer> {
-        assert!(self.mood != Mood::PanickingInTheCall, "on purpose");
+        assert!(self.behaviour != Behaviour::PanickingInTheCall, "on purpose");
         let on_drop = OnDrop(self.dropped.clone());
         Box::pin(async move {
             let _on_drop = on_drop;
-            assert!(self.mood != Mood::PanickingInTheFuture, "on purpose");
-            if self.mood == Mood::Hanging {
+            assert!(self.behaviour != Behaviour::PanickingInTheFuture, "on purpose");
+            if self.behaviour == Behaviour::Hanging {
+                let _ = self.hangs.send(());
                 pending::<()>().await;
             }
             assert_eq!(batch.route_key, KEY);
@@ -69,16 +72,24 @@ impl AsyncEventSink for Moody {
     }
 }
 
-fn moody(
-    mood: Mood,
+/// What a [`FaultySink`] reports.
+struct Reports {
+    hangs: Receiver<()>,
+    dropped: Receiver<()>,
+}
+
+/// Two records wait for a flush.
+fn with_faulty_sink(
+    behaviour: Behaviour,
     network: convert_sdk::config::TransportConfigBuilder,
-) -> (Core, crossbeam_channel::Receiver<()>) {
-    let (dropped, is_dropped) = unbounded();
+) -> (Core, Reports) {
+    let ((hangs, it_hangs), (dropped, is_dropped)) = (unbounded(), unbounded());
     let config = SdkConfig::builder().sdk_key(KEY).transport(network.build().unwrap()).build().unwrap();
-    let core = Core::builder(config).async_transport(Moody { mood, dropped }).build().unwrap();
+    let sink = FaultySink { behaviour, hangs, dropped };
+    let core = Core::builder(config).async_transport(sink).build().unwrap();
     core.initialize().unwrap();
     convert(&core, 0..2);
-    (core, is_dropped)
+    (core, Reports { hangs: it_hangs, dropped: is_dropped })
 }
 
 fn network() -> convert_sdk::config::TransportConfigBuilder {
@@ -86,39 +97,42 @@ fn network() -> convert_sdk::config::TransportConfigBuilder {
 }
 
 #[test]
-fn a_custom_transport_is_driven_for_both_surfaces() {
-    let (core, _) = moody(Mood::Well, network());
+fn a_custom_transport_works_on_both_surfaces() {
+    let (core, _) = with_faulty_sink(Behaviour::Working, network());
     assert_eq!(block_on(core.to_async().flush(PATIENCE)).unwrap().delivered, 2);
     convert(&core, 2..3);
     assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
 }
 
 #[test]
-fn a_future_that_hangs_is_dropped_with_the_requests_timeout() {
-    let (core, dropped) = moody(Mood::Hanging, network().total_timeout(Duration::from_millis(20)));
+fn a_hanging_future_is_dropped_at_the_request_timeout() {
+    let (core, reports) =
+        with_faulty_sink(Behaviour::Hanging, network().total_timeout(Duration::from_millis(20)));
     let Err(FlushError::Incomplete(report)) = block_on(core.to_async().flush_with(ONCE)) else {
         panic!("it hangs")
     };
     assert_eq!(report.stats.last_error.unwrap().cause.code(), "timeout");
     assert_eq!((report.pending, report.stats.fate_unknown), (2, 1));
-    dropped.recv_timeout(PATIENCE).unwrap();
+    reports.dropped.recv_timeout(PATIENCE).unwrap();
 }
 
 #[test]
-fn a_close_drops_a_future_that_hangs() {
-    let (core, dropped) = moody(Mood::Hanging, network());
+fn a_close_drops_a_hanging_future() {
+    let (core, reports) = with_faulty_sink(Behaviour::Hanging, network());
     let core = core.to_async();
+    poll_once(&mut (Box::pin(core.flush(PATIENCE)) as BoxFuture<'_, _>));
+    reports.hangs.recv_timeout(PATIENCE).unwrap();
     let report = block_on(core.shutdown(Duration::from_millis(50)));
     assert!(matches!(report, Err(FlushError::Timeout(_))), "it hangs: {report:?}");
-    dropped.recv_timeout(PATIENCE).unwrap();
-    // At the latest now, should the thread have been late.
+    reports.dropped.recv_timeout(PATIENCE).unwrap();
+    // At the latest now, should the thread have been slow.
     until(&core.to_sync(), |stats| (stats.dropped.closed.total(), stats.pending) == (2, 0));
 }
 
 #[test]
 fn a_panic_in_a_call_or_its_future_is_a_failure() {
-    for mood in [Mood::PanickingInTheCall, Mood::PanickingInTheFuture] {
-        let (core, _) = moody(mood, network());
+    for behaviour in [Behaviour::PanickingInTheCall, Behaviour::PanickingInTheFuture] {
+        let (core, _) = with_faulty_sink(behaviour, network());
         let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it panics") };
         assert_eq!(
             report.stats.last_error.unwrap().cause,
@@ -128,7 +142,7 @@ fn a_panic_in_a_call_or_its_future_is_a_failure() {
     }
 }
 
-/// Answers from a thread of the application's own, as a client with a runtime elsewhere does.
+/// Answers from the application's own thread, like a client with a runtime elsewhere.
 #[derive(Default)]
 struct Elsewhere {
     waiting: Mutex<Option<Waker>>,
@@ -151,7 +165,7 @@ impl AsyncEventSink for Remote {
 }
 
 #[test]
-fn a_future_is_polled_again_when_it_is_woken_from_elsewhere() {
+fn a_future_woken_from_another_thread_is_polled_again() {
     let (polled, is_polled) = bounded(1);
     let elsewhere = Arc::new(Elsewhere::default());
     let config = SdkConfig::builder().data(&shop()).build().unwrap();
@@ -169,10 +183,11 @@ fn a_future_is_polled_again_when_it_is_woken_from_elsewhere() {
 }
 
 #[test]
-fn what_an_async_transport_hands_over_is_bounded() {
+fn an_async_transports_bodies_are_bounded() {
     let network = TransportConfig::builder().max_response_bytes(1024).build().unwrap();
     let config = SdkConfig::builder().sdk_key(KEY).transport(network).build().unwrap();
-    let transport = Moody { mood: Mood::Well, dropped: unbounded().0 };
+    let transport =
+        FaultySink { behaviour: Behaviour::Working, hangs: unbounded().0, dropped: unbounded().0 };
     let core = Core::builder(config).async_transport(transport).build().unwrap();
     let too_large = LoadError::Fetch(TransportError::TooLarge(1024));
     assert_eq!(core.initialize(), Err(InitializeError::Load(too_large)));

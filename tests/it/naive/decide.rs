@@ -11,7 +11,7 @@ impl Naive<'_> {
     pub(crate) fn run(&self, visitor: &mut Visitor, key: &str, call: &Call) -> Option<Decision> {
         let experience = find(self.config, "experiences", "key", key)?;
         let id = text_of(experience, "id");
-        // Those of the first experience with this id are all that can be returned.
+        // Only the variations of the first experience with this id can be returned.
         let variations = listed(find(self.config, "experiences", "id", &id)?, "variations");
         let has = |asked: &String| {
             variations
@@ -48,13 +48,13 @@ impl Naive<'_> {
         Some(Decision { experience_key: key.to_owned(), variation_id, source })
     }
 
-    /// Every experience in config order, by its key, storing as it goes.
+    /// Every experience in config order, by its key, storing decisions along the way.
     pub(crate) fn run_all(&self, visitor: &mut Visitor, call: &Call) -> Vec<Decision> {
         let keys = listed(self.config, "experiences").iter().map(|experience| text_of(experience, "key"));
         keys.filter_map(|key| self.run(visitor, &key, call)).collect()
     }
 
-    /// The segments newly recorded. After the first match the rules of later ones are not looked at.
+    /// The newly recorded segments. After the first match the rules of later ones are not evaluated.
     pub(crate) fn custom_segments(
         &self,
         visitor: &mut Visitor,
@@ -64,7 +64,7 @@ impl Naive<'_> {
         let data = visitor.data(rule_data);
         let (mut recorded, mut matched, mut new) = (recorded(visitor), false, Vec::new());
         for segment in listed(self.config, "segments") {
-            // A key that is no text is in no list.
+            // A key that is not text is in no list.
             if !segment["key"].as_str().is_some_and(|key| keys.contains(&key)) {
                 continue;
             }
@@ -90,7 +90,7 @@ impl Naive<'_> {
         new
     }
 
-    /// Whether a goal takes a conversion with this rule data; `None` where there is no such goal.
+    /// Whether a goal accepts a conversion with this rule data; `None` if there is no such goal.
     pub(crate) fn goal_takes(&self, key: &str, rule_data: &Data) -> Option<bool> {
         let goal = find(self.config, "goals", "key", key).filter(|goal| truthy(goal.get("id")))?;
         Some(goal.get("rules").is_some_and(|rules| matches(rules, rule_data)))
@@ -136,7 +136,7 @@ impl Naive<'_> {
         }
     }
 
-    /// An exclusion anywhere in the tree decides alone, by what is stored.
+    /// An exclusion anywhere in the tree decides alone, based on stored decisions.
     fn in_audience(&self, audience: &Value, visitor: &Visitor, data: &Data) -> bool {
         let Some(rules) = audience.get("rules") else { return false };
         let Some(exclusion) = items(rules).find(|it| it["rule_type"] == "bucketed_into_experience_key")
@@ -159,7 +159,7 @@ impl Naive<'_> {
     }
 }
 
-/// Whether a list of ids names an entity.
+/// Whether a list of ids contains an entity's id.
 fn names(ids: &[Value], entity: &Value) -> bool {
     ids.iter().any(|id| string(id) == text_of(entity, "id"))
 }

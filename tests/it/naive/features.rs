@@ -15,7 +15,7 @@ pub(crate) struct Carried {
 }
 
 impl Naive<'_> {
-    /// Each declared feature that is carried, in the order of declaration, as its first carrier has it.
+    /// Each declared feature that is carried, in declaration order, as its first carrier has it.
     pub(crate) fn features(&self, visitor: &mut Visitor, call: &Call) -> Vec<Carried> {
         let mut carried = self.carried(visitor, call);
         let features = listed(self.config, "features");
@@ -28,7 +28,7 @@ impl Naive<'_> {
         declared.filter_map(first).collect()
     }
 
-    /// Every feature carried, in config order. All experiences are decided before any is looked into.
+    /// Every carried feature, in config order. All experiences are decided before any is examined.
     fn carried(&self, visitor: &mut Visitor, call: &Call) -> Vec<Carried> {
         let all = call.experience_keys.is_empty();
         let asked = |key: &str| call.experience_keys.iter().any(|asked| asked == key);
@@ -68,13 +68,13 @@ impl Naive<'_> {
         self.carried(visitor, call).into_iter().find(|carried| has_key(&carried.feature_id))
     }
 
-    /// The feature of an id: the last one.
+    /// The feature with an id: the last one.
     fn declared(&self, id: &str) -> Option<&Value> {
         listed(self.config, "features").iter().rev().find(|feature| text_of(feature, "id") == id)
     }
 }
 
-/// What `for in` goes through: a list, or the values of an object, array indexes first.
+/// What `for in` iterates: a list, or the values of an object, array indexes first.
 fn iterated(value: &Value) -> Vec<&Value> {
     let Value::Object(map) = value else { return value.as_array().into_iter().flatten().collect() };
     let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.parse::<u32>().ok(), value)).collect();
@@ -82,7 +82,7 @@ fn iterated(value: &Value) -> Vec<&Value> {
     entries.into_iter().map(|(_, value)| value).collect()
 }
 
-/// The same value with every number as a double, which is all that JavaScript has.
+/// The same value with every number as a double, the only kind JavaScript has.
 pub(crate) fn in_doubles(value: &Value) -> Value {
     match value {
         Value::Number(number) => number.as_f64().map_or(Value::Null, Value::from),
@@ -101,7 +101,7 @@ fn variables(feature: &Value, served: &Value) -> Data {
     served.as_object().map(|pairs| pairs.iter().map(cast_one).collect()).unwrap_or_default()
 }
 
-/// The cast value; where JavaScript gets NaN or an infinity, the value as served.
+/// The cast value; if JavaScript gets NaN or an infinity, the value as served.
 fn cast(value: &Value, declared: &str) -> Value {
     let number = |parse: fn(&str) -> f64| {
         let parsed = value.as_bool().map_or_else(|| parse(&string(value)), |it| f64::from(u8::from(it)));

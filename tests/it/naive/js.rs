@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regress::Regex;
 use serde_json::Value;
 
-/// What `parseFloat` reads; `Number` reads the same if nothing is left over.
+/// What `parseFloat` accepts; `Number` accepts the same if nothing is left over.
 const FLOAT: &str = r"[+-]?(?:Infinity|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)";
 const NUMERIC: &str = r"^-?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)$";
 
@@ -35,12 +35,12 @@ pub(super) fn has_text(value: &Value) -> bool {
     }
 }
 
-/// `String(x)` and lower case, as most comparisons take it.
+/// `String(x)` in lower case, as most comparisons use it.
 pub(super) fn lower(value: &Value) -> String {
     string(value).to_lowercase()
 }
 
-/// The decimal text of a double, by the rules of ECMAScript's `Number::toString`.
+/// The decimal text of a double, according to ECMAScript's `Number::toString`.
 pub(super) fn number_text(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();
@@ -113,7 +113,7 @@ pub(super) fn parse_int(text: &str) -> f64 {
     }
 }
 
-/// The number that `less` and `lessEqual` compare, of a number or of text that looks like one.
+/// The number that `less` and `lessEqual` compare, from a number or text that looks like one.
 pub(super) fn numeric(value: &Value) -> Option<f64> {
     static PATTERN: LazyLock<Regex> = LazyLock::new(|| Regex::new(NUMERIC).unwrap());
     let text = match value {
@@ -129,7 +129,7 @@ pub(super) fn numeric(value: &Value) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// Truth in an `if`.
+/// Truthiness.
 pub(super) fn truthy(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
@@ -149,7 +149,7 @@ pub(super) fn strictly_equal(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// The order of `<` of two values of the same `typeof`; `None` where NaN is among them.
+/// The order of `<` for two values of the same `typeof`; `None` if one is NaN.
 pub(super) fn order(left: &Value, right: &Value) -> Option<Ordering> {
     let by_number = |value: &Value| matches!(value, Value::Null | Value::Bool(_) | Value::Number(_));
     if by_number(left) || by_number(right) {

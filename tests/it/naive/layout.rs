@@ -1,4 +1,4 @@
-//! The bucket value of a visitor, and the variation that it falls to.
+//! A visitor's bucket value, and the variation that it falls into.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::js::{number, number_text, parse_int, truthy};
 use super::{Naive, listed, text_of};
 
 impl Naive<'_> {
-    /// The bucket value, truncated as JavaScript does it: by printing and parsing.
+    /// The bucket value, truncated like JavaScript: by printing and parsing.
     pub(super) fn bucket(&self, experience_id: &str, visitor_id: &str) -> u32 {
         let prefix = if self.settings.exclude_experience_id_hash { "" } else { experience_id };
         let text = format!("{prefix}{visitor_id}");
@@ -84,7 +84,7 @@ fn is_on(variation: &Value) -> bool {
     active && (weight > 0.0 || weight.is_nan())
 }
 
-/// Whether JavaScript objects list this key among the numbers: canonical, and below 2^32 - 1.
+/// Whether JavaScript objects order this key as a number: canonical, and below 2^32 - 1.
 fn is_array_index(id: &str) -> bool {
     id.parse::<u32>().is_ok_and(|index| index.to_string() == id && index < u32::MAX)
 }

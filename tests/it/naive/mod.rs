@@ -1,8 +1,7 @@
-//! A second implementation to compare with: decisions and features straight from the served JSON, as slow and plain as it can be.
+//! A second implementation to compare with: decisions and features straight from the served JSON, as plain as possible.
 //!
-//! It is written from the specification of the evaluation and shares no line with the SDK: nothing
-//! is compiled, every question walks the JSON again, and regular expressions and the hash come from
-//! other crates.
+//! It is written from the specification of the evaluation and shares no code with the SDK: nothing is compiled, every
+//! question walks the JSON again, and regular expressions and the hash come from other crates.
 
 mod decide;
 mod features;
@@ -32,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) config_order: bool,
 }
 
-/// What one call says besides the key.
+/// What one call specifies besides the key.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) attributes: Data,
@@ -42,7 +41,7 @@ pub(crate) struct Call {
     pub(crate) experience_keys: Vec<String>,
 }
 
-/// One visitor, and all that is remembered.
+/// One visitor, and everything that is remembered.
 pub(crate) struct Visitor {
     id: String,
     bucketing: BTreeMap<String, String>,
@@ -65,7 +64,7 @@ pub(crate) struct Naive<'a> {
 }
 
 impl Visitor {
-    /// Attributes with a report key go to the stored segments and are attributes no more.
+    /// Attributes with a report key move to the stored segments.
     pub(crate) fn new(
         id: &str,
         bucketing: BTreeMap<String, String>,
@@ -87,14 +86,14 @@ impl Visitor {
         self.segments = merge(&self.segments, &kept);
     }
 
-    /// What rules see in a call.
+    /// The data that rules see in a call.
     fn data(&self, call: &Data) -> Data {
         merge(&self.segments, &merge(&self.attributes, call))
     }
 }
 
-/// Objects merge by key, lists unite with the later one first, a list beside an object counts as an
-/// object by position, anything else is replaced.
+/// Objects merge by key; lists unite with the later one first; a list beside an object counts as an object by position;
+/// anything else is replaced.
 fn merge(earlier: &Data, later: &Data) -> Data {
     let mut merged = earlier.clone();
     for (key, value) in later {
@@ -132,12 +131,12 @@ fn listed<'a>(within: &'a Value, section: &str) -> &'a [Value] {
     within.get(section).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The text of a field, missing ones included: ids and keys compare as text.
+/// A field as text, even if it is missing: ids and keys compare as text.
 fn text_of(entity: &Value, field: &str) -> String {
     entity.get(field).map_or_else(|| "undefined".to_owned(), js::string)
 }
 
-/// Every list of a map without what it holds twice.
+/// Removes duplicates from every list of a map.
 fn without_repetitions(map: &Data) -> Data {
     let lists = map.iter().filter(|(_, value)| value.is_array());
     merge(map, &lists.map(|(key, _)| (key.clone(), Value::Array(Vec::new()))).collect())

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::js::{has_text, is_white, lower, numeric, order, strictly_equal, string};
 use super::{Data, listed};
 
-/// Whether a rule set matches. Whatever is not the expected shape is false at its level.
+/// Whether a rule set matches. Anything malformed is false at its level.
 pub(super) fn matches(set: &Value, data: &Data) -> bool {
     listed(set, "OR").iter().any(|branch| {
         let blocks = listed(branch, "AND");
@@ -44,7 +44,7 @@ fn holds(item: &Value, data: &Data) -> bool {
     answer.is_some_and(|answer| answer != negated)
 }
 
-/// One comparison; `None` is false whether it is negated or not.
+/// One comparison; `None` is false, negated or not.
 fn compare(kind: &str, data: &Value, value: &Value) -> Option<bool> {
     let blank = data.is_null() || data == "";
     // Where JavaScript throws.
@@ -90,7 +90,7 @@ fn compare(kind: &str, data: &Value, value: &Value) -> Option<bool> {
     })
 }
 
-/// The order of two sides of one type; the outer `None` where their types differ.
+/// The order of two sides of the same type; the outer `None` if their types differ.
 fn ordered(data: &Value, value: &Value) -> Option<Option<Ordering>> {
     let side = |value: &Value| numeric(value).map_or_else(|| value.clone(), Value::from);
     let (data, value) = (side(data), side(value));

@@ -11,10 +11,10 @@ use super::{outside, spawn_before};
 use crate::child;
 use crate::support::{PATIENCE, convert, direct, serve, start, start_scripted};
 
-/// Lives to the end of the process, as a core must for a flush at exit.
+/// Lives until the process ends, as a core must for a flush at exit.
 static CORE: LazyLock<Core> = LazyLock::new(|| start(outside().batch_size(100)));
 
-/// A log on the standard output, which the test reads.
+/// A log on standard output, which the test reads.
 struct Printed;
 
 impl log::Log for Printed {
@@ -27,7 +27,7 @@ impl log::Log for Printed {
     fn flush(&self) {}
 }
 
-/// Runs a case to its good end and returns the emulator that it talked to.
+/// Runs a case to its successful end and returns its emulator.
 fn run_case(case: &str) -> Emulator {
     let emulator = serve();
     child::finish(spawn_before(&emulator, "process::exit::in_a_child", case, &[]), case);
@@ -45,7 +45,7 @@ fn in_a_child() {
     match child::case().as_deref() {
         Some("return") => {
             register();
-            // Twice is no harm.
+            // Registering twice is harmless.
             register();
             convert(&CORE, 0..3);
         }
@@ -104,7 +104,7 @@ fn in_a_child() {
             convert(&other, 10..12);
             std::mem::forget(other);
         }
-        Some(other) => panic!("no case {other}"),
+        Some(other) => panic!("unknown case {other}"),
         None => {}
     }
 }
@@ -122,7 +122,7 @@ fn an_exit_flushes_only_registered_living_cores() {
 }
 
 #[test]
-fn a_registered_core_is_flushed_by_process_exit_on_any_thread() {
+fn a_registered_core_is_flushed_on_process_exit_of_any_thread() {
     assert_eq!(conversions("exit"), 3);
     assert_eq!(conversions("handler"), 1);
 }
@@ -136,9 +136,9 @@ fn parent_and_child_each_flush_their_own_at_exit() {
     assert_eq!(requests, [0, 2, 3], "the config, the child's flush, the parent's");
 }
 
-/// It ends while the server still holds its request.
+/// It exits while the server still holds its request.
 #[test]
-fn an_exit_flush_that_hangs_ends_with_its_deadline_and_says_so() {
+fn a_hanging_exit_flush_ends_at_its_deadline_and_logs_it() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang));
     let printed = child::finish(spawn_before(&emulator, "process::exit::in_a_child", "hang", &[]), "hang");
@@ -160,7 +160,7 @@ fn a_guard_flushes_at_the_end_of_its_scope_or_a_panic() {
     let panicked = std::thread::spawn(move || {
         let _flushed = FlushGuard::new(&worker, PATIENCE);
         convert(&worker, 2..4);
-        panic!("on the way");
+        panic!("on purpose");
     });
     assert!(panicked.join().is_err());
     assert_eq!(core.stats().delivered, 4);
@@ -170,11 +170,11 @@ fn a_guard_flushes_at_the_end_of_its_scope_or_a_panic() {
     }
     assert_eq!(core.stats().delivered, 6);
     assert!(core.create_context("late", ()).is_err());
-    // A guard of a closed core has nothing to do.
+    // A closed core's guard has nothing to do.
     drop(FlushGuard::new(&core, PATIENCE));
 }
 
 #[test]
-fn a_guard_in_a_forked_child_flushes_what_the_child_recorded() {
+fn a_guard_in_a_forked_child_flushes_the_childs_records() {
     assert_eq!(conversions("guard"), 3);
 }

@@ -1,8 +1,8 @@
-//! Forks: what a child goes on with, what it starts anew, and that the parent does not notice.
+//! Forks: what a child inherits, what it starts anew, and that the parent is not affected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,14 +11,17 @@ use convert_sdk::adapters::InMemoryDataStore;
 use convert_sdk::config::RefreshConfig;
 use convert_sdk::events::LifecycleEventKind;
 use convert_sdk::ports::{DataStore, DeliveryFailure, EventBatch, EventSink, Receipt, StoreError};
-use convert_sdk::{Core, Stats, attributes, http};
+use convert_sdk::pump::Carrier;
+use convert_sdk::{Context, Core, SdkConfig, Stats, attributes, http};
 use crossbeam_channel::bounded;
+use serde_json::json;
 
 use super::forked::forked;
+use crate::carrier::settle;
 use crate::child;
 use crate::support::{
-    PATIENCE, convert, counts, deadline, direct, direct_to, keyed, network, pro, room, serve, start, unready,
-    until, visitor,
+    PATIENCE, capacity, convert, counts, deadline, direct, direct_to, keyed, network, pro, serve, shop,
+    start, unready, until, visitor,
 };
 
 fn run(case: &str) {
@@ -36,7 +39,7 @@ fn record(core: &Core, who: &str, count: u32) {
     }
 }
 
-/// A ledger of a child that has done nothing yet.
+/// A ledger of a child that has not done anything yet.
 fn untouched(generation: u64) -> Stats {
     let mut stats = Stats::default();
     stats.fork_generation = generation;
@@ -62,6 +65,7 @@ fn in_a_child() {
         Some("connections") => connections(),
         Some("initialize") => initialize(),
         Some("context") => context(),
+        Some("decisions") => decisions(),
         Some("idle") => idle(),
         Some("dropped") => dropped(),
         Some("closed") => closed(),
@@ -70,9 +74,49 @@ fn in_a_child() {
         Some("handlers") => handlers(),
         Some("refresh") => refresh(),
         Some("hooks") => hooks(),
-        Some(other) => panic!("no case {other}"),
+        Some("offline") => offline(),
+        Some("carrier") => carrier(),
+        Some("lost") => lost(),
+        Some("batch ids") => batch_ids(),
+        Some(other) => panic!("unknown case {other}"),
         None => {}
     }
+}
+
+/// Another thread may be inside the tracker, whose lock nobody would release in the child.
+#[test]
+fn a_child_of_an_offline_core_withholds_its_own_records() {
+    run("offline");
+}
+
+fn offline() {
+    let core = start(direct().offline());
+    let go_on = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut recorded = 0;
+            while go_on.load(Ordering::Relaxed) {
+                record(&core, &format!("parent-{recorded}"), 1);
+                recorded += 1;
+            }
+            recorded
+        });
+        until(&core, |stats| stats.withheld > 0);
+        for child in 0..20 {
+            let core = &core;
+            let forked = forked(move || {
+                record(core, &format!("child-{child}"), 5);
+                let stats = core.stats();
+                assert_eq!((stats.recorded, stats.withheld), (5, 5));
+                core.shutdown(PATIENCE).unwrap();
+            });
+            forked.join();
+        }
+        go_on.store(false, Ordering::Relaxed);
+        let recorded = busy.join().unwrap();
+        let stats = core.stats();
+        assert_eq!((stats.recorded, stats.withheld), (recorded, recorded));
+    });
 }
 
 fn full_speed() {
@@ -80,7 +124,7 @@ fn full_speed() {
     const THREADS: u32 = 3;
     const EACH: u32 = 20;
     let emulator = serve();
-    let core = start(keyed(&emulator).delivery(room(1_000_000)).batch_size(7));
+    let core = start(keyed(&emulator).delivery(capacity(1_000_000)).batch_size(7));
     let (go_on, recorded) = (AtomicBool::new(true), AtomicU32::new(0));
     std::thread::scope(|scope| {
         for thread in 0..2 {
@@ -96,13 +140,13 @@ fn full_speed() {
             });
         }
         for child in 0..CHILDREN {
-            // Each fork meets the recorders at work.
+            // Each fork happens while the recorders are busy.
             let before = recorded.load(Ordering::Relaxed);
             while recorded.load(Ordering::Relaxed) < (before + 50).min(40_000) {
                 std::thread::yield_now();
             }
             forked(|| {
-                // Which of them is first makes what all of them use.
+                // The first one creates what all of them use.
                 std::thread::scope(|scope| {
                     for thread in 0..THREADS {
                         let core = &core;
@@ -122,13 +166,13 @@ fn full_speed() {
     assert_eq!(stats.fork_generation, 0);
     let received = emulator.received();
     let conversions = conversions(&received);
-    assert_eq!(conversions.len() as u32, recorded + CHILDREN * THREADS * EACH, "none is missing");
-    assert!(conversions.values().all(|times| *times == 1), "none came twice");
+    assert_eq!(conversions.len() as u32, recorded + CHILDREN * THREADS * EACH, "nothing is missing");
+    assert!(conversions.values().all(|times| *times == 1), "nothing arrived twice");
     let of_children = conversions.keys().filter(|visitor| visitor.starts_with("child")).count();
     assert_eq!(of_children as u32, CHILDREN * THREADS * EACH);
 }
 
-/// The parent's threads are anywhere: starting, fetching, compiling, in a handshake, ending.
+/// The parent's threads are in any state: starting, fetching, compiling, in a handshake, ending.
 fn churn() {
     const CHILDREN: u32 = 10;
     let emulator = serve();
@@ -195,7 +239,7 @@ fn family() {
     assert_eq!(emulator.received().totals.config_requests, 1, "nobody fetched the config again");
 }
 
-/// A delivery at hand and records that wait stay the parent's.
+/// A delivery in flight and pending records stay with the parent.
 fn pending() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
@@ -218,7 +262,7 @@ fn pending() {
     assert_eq!(received.totals.events, 6);
 }
 
-/// A child opens connections of its own, and the parent's goes on being used after the child's end.
+/// A child opens its own connections, and the parent's remain usable after the child's exit.
 fn connections() {
     let emulator = serve();
     let deliver = |core: &Core, who: &str| {
@@ -232,15 +276,15 @@ fn connections() {
         slot.as_ref().unwrap().shutdown(PATIENCE).unwrap();
     })
     .join();
-    // Drops all that it has inherited.
+    // Drops everything inherited.
     forked(|| drop(slot.take())).join();
     let core = slot.unwrap();
     deliver(&core, "after");
     let received = emulator.received();
     let over: Vec<_> = received.requests_on(RouteKind::Track).map(|request| request.connection).collect();
     assert_eq!(over.len(), 3);
-    assert_eq!(over[0], over[2], "the parent's connection is still good");
-    assert_ne!(over[0], over[1], "the child has another");
+    assert_eq!(over[0], over[2], "the parent's connection still works");
+    assert_ne!(over[0], over[1], "the child has its own");
     assert_eq!(received.totals.failed_handshakes, 0);
 }
 
@@ -255,7 +299,7 @@ fn initialize() {
     })
     .join();
     assert!(!core.is_ready());
-    // Also where a fetch was at hand that the child has no thread for.
+    // Even if a fetch was in flight for which the child has no thread.
     emulator.inject(Fault::config(FaultKind::Hang).times(1));
     assert!(core.initialize_within(Duration::ZERO).is_err());
     emulator.wait_for_requests(3, PATIENCE).unwrap();
@@ -288,7 +332,105 @@ fn context() {
     assert_eq!((totals.bucketing, totals.conversion, totals.config_requests), (2, 1, 1));
 }
 
-/// Children that do not use the SDK, one of them by ending as a program ends.
+#[test]
+fn a_child_records_the_exposures_that_its_parent_has_lost() {
+    run("lost");
+}
+
+fn lost() {
+    let emulator = serve();
+    let core = start(direct_to(&emulator).delivery(capacity(1)));
+    let (lost, kept) = (visitor(&core, "lost"), visitor(&core, "kept"));
+    assert!(lost.run_experience("banner").is_ok());
+    until(&core, |stats| stats.pending_places.in_batch == 1);
+    convert(&core, 0..1);
+    until(&core, |stats| stats.dropped.overflow.exposures == 1);
+    let _ = core.flush(PATIENCE);
+    assert!(kept.run_experience("banner").is_ok());
+    core.flush(PATIENCE).unwrap();
+    forked(|| {
+        assert!(kept.run_experience("banner").is_ok());
+        assert_eq!(core.stats().recorded, 0, "it is the parent's");
+        for _ in 0..2 {
+            assert!(lost.run_experience("banner").is_ok());
+        }
+        delivers(&core, 1);
+    })
+    .join();
+    assert_eq!(emulator.received().by_visitor().len(), 3);
+}
+
+#[test]
+fn a_childs_batch_ids_are_its_own() {
+    run("batch ids");
+}
+
+fn batch_ids() {
+    let emulator = serve();
+    let core = start(direct().transport(network(&emulator).batch_ids(true).build().unwrap()));
+    record(&core, "parent", 1);
+    core.flush(PATIENCE).unwrap();
+    // Two of the same age, which inherit the same.
+    for _ in 0..2 {
+        forked(|| {
+            record(&core, "child", 1);
+            delivers(&core, 1);
+        })
+        .join();
+    }
+    let received = emulator.received();
+    let ids = received.requests.iter().filter_map(|request| request.header(http::BATCH_ID));
+    let origins: BTreeSet<_> = ids.map(|id| id.split_once('-').unwrap().0).collect();
+    assert_eq!(origins.len(), 3);
+}
+
+#[test]
+fn a_fork_while_others_decide_leaves_contexts_usable() {
+    run("decisions");
+}
+
+/// A context keeps its first few decisions in itself and makes room for all others with the next one, in which the fork
+/// may find another thread. The more experiences, the longer that takes.
+fn decisions() {
+    const EXPERIENCES: usize = 3_000;
+    const CONTEXTS: usize = 1_000;
+    const DECISIONS: usize = 8;
+    const FORKS: usize = 12;
+    let experience = |number: usize| {
+        let variation =
+            json!({"id": format!("v{number}"), "key": "on", "traffic_allocation": 100, "status": "running"});
+        json!({"id": number.to_string(), "key": format!("e{number}"), "version": 12, "variations": [variation]})
+    };
+    let mut config = shop();
+    config["experiences"] = (0..EXPERIENCES).map(experience).collect();
+    let core = start(SdkConfig::builder().data(&config).tracking(false));
+    let keys: Vec<String> = (0..DECISIONS).map(|number| format!("e{number}")).collect();
+    let decide = |context: &Context| {
+        for key in &keys {
+            assert!(context.run_experience(key.as_str()).is_ok());
+        }
+    };
+    let contexts: Vec<Context> = (0..CONTEXTS).map(|number| visitor(&core, &number.to_string())).collect();
+    let decided = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for half in contexts.chunks(CONTEXTS / 2) {
+            scope.spawn(|| {
+                half.iter().for_each(|context| {
+                    decide(context);
+                    decided.fetch_add(1, Ordering::Relaxed);
+                })
+            });
+        }
+        for fork in 0..FORKS {
+            while decided.load(Ordering::Relaxed) < fork * CONTEXTS / FORKS {
+                std::thread::yield_now();
+            }
+            forked(|| contexts.iter().for_each(&decide)).join();
+        }
+    });
+}
+
+/// Children that do not use the SDK, one of them exiting like a normal program.
 fn idle() {
     let emulator = serve();
     let core = start(keyed(&emulator).batch_size(100));
@@ -347,7 +489,7 @@ fn closed() {
     delivers(&core, 2);
 }
 
-/// A store that is down in the process that made it, and well in its children.
+/// A store that is down in the process that created it, and healthy in its children.
 struct DownInParent {
     parent: u32,
     written: Mutex<Vec<String>>,
@@ -369,9 +511,9 @@ impl DataStore for DownInParent {
     }
 }
 
-/// What waits for the store when the fork comes is the parent's to write.
+/// What waits for the store at the fork is for the parent to write.
 fn waiting() {
-    // Of both there are some in every part of the memory.
+    // Every shard of the memory has some of both.
     const VISITORS: u32 = 200;
     let emulator = serve();
     let store = Arc::new(DownInParent { parent: std::process::id(), written: Mutex::default() });
@@ -393,7 +535,7 @@ fn waiting() {
     .join();
 }
 
-/// What a visitor was and what they were shown outlives the fork, while other threads change it.
+/// What a visitor was and was shown survives the fork, while other threads change it.
 fn memory() {
     let core = start(direct());
     let mut known = pro(&core, "v");
@@ -423,19 +565,19 @@ fn memory() {
             kept += answer[0];
         }
         go_on.store(false, Ordering::Relaxed);
-        // A shard that was in use at the fork is lost in the child, which is rare.
+        // A shard in use at the fork is lost in the child, which is rare.
         assert!(kept > 0, "every child forgot the visitor");
     });
     assert!(store.get("own").unwrap().is_none());
 }
 
-/// A handler goes on in the child, unless it was running at the fork.
+/// A handler keeps working in the child, unless it was running at the fork.
 fn handlers() {
     let emulator = serve();
     let core = start(keyed(&emulator));
     let (heard, hear) = bounded(10);
     core.on(LifecycleEventKind::Conversion, move |_| {
-        // In a child this channel is a copy that nobody of the parent's is using.
+        // In a child this channel is a copy that no thread of the parent uses.
         let _ = heard.try_send(());
     })
     .unwrap();
@@ -445,7 +587,7 @@ fn handlers() {
         delivers(&core, 1);
     })
     .join();
-    assert!(hear.is_empty(), "the child's events are not heard in the parent");
+    assert!(hear.is_empty(), "the parent does not receive the child's events");
     let (running, run) = bounded(0);
     let (end, ended) = bounded::<()>(0);
     core.on(LifecycleEventKind::ApiQueueReleased, move |_| {
@@ -465,7 +607,7 @@ fn handlers() {
     delivers(&core, 1);
 }
 
-/// A child of a process that refreshes does so too, by the ETag that it has inherited.
+/// A child of a process that refreshes does so too, with the inherited ETag.
 fn refresh() {
     let emulator = serve();
     let policy = RefreshConfig::builder().interval(Duration::from_millis(20)).jitter(Duration::ZERO);
@@ -547,7 +689,7 @@ fn forks_under_load_lose_and_repeat_nothing() {
 }
 
 #[test]
-fn a_child_starts_well_wherever_the_parents_threads_were() {
+fn a_child_starts_wherever_the_parents_threads_were() {
     run("churn");
 }
 
@@ -557,27 +699,27 @@ fn descendants_deliver_with_the_inherited_config() {
 }
 
 #[test]
-fn a_child_leaves_what_is_pending_and_at_hand_to_its_parent() {
+fn a_child_leaves_the_parents_records_to_the_parent() {
     run("pending");
 }
 
 #[test]
-fn a_child_has_connections_of_its_own() {
+fn a_child_has_its_own_connections() {
     run("connections");
 }
 
 #[test]
-fn a_child_can_initialize_what_the_parent_had_not() {
+fn a_child_can_initialize_a_core_the_parent_had_not() {
     run("initialize");
 }
 
 #[test]
-fn a_context_from_before_the_fork_works_on_in_the_child() {
+fn a_context_from_before_the_fork_works_in_the_child() {
     run("context");
 }
 
 #[test]
-fn a_child_that_does_not_use_the_sdk_exits_well() {
+fn a_child_that_does_not_use_the_sdk_exits_cleanly() {
     run("idle");
 }
 
@@ -587,22 +729,22 @@ fn a_child_that_drops_what_it_inherited_disturbs_nothing() {
 }
 
 #[test]
-fn a_close_before_the_fork_counts_and_a_childs_is_its_own() {
+fn a_close_before_the_fork_holds_and_a_childs_is_its_own() {
     run("closed");
 }
 
 #[test]
-fn a_child_remembers_visitors_and_waits_for_no_inherited_lock() {
+fn a_child_remembers_visitors_despite_inherited_locks() {
     run("memory");
 }
 
 #[test]
-fn a_child_does_not_write_what_waits_for_its_parents_store() {
+fn a_child_does_not_write_its_parents_pending_state() {
     run("waiting");
 }
 
 #[test]
-fn handlers_go_on_in_the_child_but_for_one_that_was_running() {
+fn handlers_work_in_the_child_except_a_running_one() {
     run("handlers");
 }
 
@@ -612,6 +754,39 @@ fn a_child_refreshes_with_the_inherited_etag() {
 }
 
 #[test]
-fn transports_and_stores_are_told_of_a_fork_before_anything_else() {
+fn transports_and_stores_learn_of_a_fork_first() {
     run("hooks");
+}
+
+#[test]
+fn a_carrier_works_on_both_sides_of_a_fork() {
+    run("carrier");
+}
+
+/// The parent's request is on its way at the fork.
+fn carrier() {
+    let emulator = serve();
+    let config = keyed(&emulator).for_game_loop().build().unwrap();
+    let (core, mut pump) = Core::builder(config).pumped().unwrap();
+    let mut slot = Some(Carrier::new(&pump));
+    let carrier = slot.as_mut().unwrap();
+    let asked = pump.initialize();
+    assert!(settle(&mut pump, carrier, asked).is_ok());
+    record(&core, "parent", 3);
+    emulator.inject(Fault::track(FaultKind::Delay { ms: 200 }).times(1));
+    let flush = pump.flush(PATIENCE);
+    while pump.turn(Duration::ZERO).requests_started == 0 {}
+    carrier.carry(&mut pump);
+    forked(|| {
+        record(&core, "child", 2);
+        let asked = pump.shutdown(PATIENCE);
+        let report = settle(&mut pump, slot.as_mut().unwrap(), asked).unwrap();
+        assert_eq!((report.stats.recorded, report.stats.delivered), (2, 2));
+        drop(slot.take());
+    })
+    .join();
+    assert_eq!(settle(&mut pump, slot.as_mut().unwrap(), flush).unwrap().delivered, 3);
+    let received = emulator.received();
+    let expected = ["child-0", "child-1", "parent-0", "parent-1", "parent-2"];
+    assert_eq!(conversions(&received), expected.map(|visitor| (visitor, 1)).into());
 }

@@ -1,4 +1,4 @@
-//! SIGKILL with a shared store: what was claimed and not delivered is a lease that ends.
+//! SIGKILL with a shared store: what was claimed but not delivered is a lease that expires.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::support::{PATIENCE, convert, keyed, serve, start, visitor};
 const ENTRY: &str = "process::killed::in_a_child";
 const FOLDER: &str = "CONVERT_TEST_STORE";
 
-/// A file for each key, with the time of its end; seen from a moment that is `ahead` of now.
+/// One file per key, with its expiry time; read as if the time were `ahead` of now.
 struct Folder {
     path: PathBuf,
     ahead: Duration,
@@ -70,7 +70,7 @@ fn in_a_child() {
 }
 
 #[test]
-fn what_a_killed_process_claimed_is_free_when_its_lease_ends() {
+fn a_killed_processs_claim_expires_with_its_lease() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
     let path =
@@ -81,7 +81,7 @@ fn what_a_killed_process_claimed_is_free_when_its_lease_ends() {
         let folder = [(FOLDER, path.display().to_string())];
         spawn_before(&emulator, ENTRY, "killed", &folder)
     };
-    // The config, and the delivery, which begins when the claim has been answered.
+    // The config, and the delivery, which starts once the claim has been answered.
     emulator.wait_for_requests(2, PATIENCE).unwrap();
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
     assert!(!child.wait().unwrap().success());
@@ -94,7 +94,7 @@ fn what_a_killed_process_claimed_is_free_when_its_lease_ends() {
         again.status
     };
     assert_eq!(convert_after(Duration::ZERO), ConversionStatus::Deduplicated, "it may still arrive");
-    // As long as any record is retried, and ten minutes more.
+    // As long as any record is retried, plus ten minutes.
     let lease = DeliveryConfig::DEFAULT_MAX_AGE + Duration::from_secs(10 * 60);
     assert_eq!(convert_after(lease), ConversionStatus::Queued);
     assert_eq!(emulator.received().totals.events, 1);

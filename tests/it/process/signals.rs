@@ -1,4 +1,4 @@
-//! Signals, to real processes: SIGTERM to the recipe of the examples, SIGSTOP and SIGCONT to the SDK.
+//! Signals to real processes: SIGTERM to the examples' recipe, SIGSTOP and SIGCONT to the SDK.
 
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -35,11 +35,11 @@ fn in_a_child() {
         Some("at hand") => {
             let core = start(outside().batch_size(100));
             convert(&core, 0..3);
-            // The test stops this process while the answer is on its way.
+            // The test stops this process while the response is on its way.
             let report = core.shutdown(PATIENCE).unwrap();
             assert_eq!((report.delivered, report.stats.requests), (3, 1));
         }
-        Some(other) => panic!("no case {other}"),
+        Some(other) => panic!("unknown case {other}"),
         None => {}
     }
 }
@@ -87,7 +87,7 @@ fn the_sigterm_recipe_delivers_everything_and_exits_with_0() {
 }
 
 #[test]
-fn sigstop_after_a_flush_loses_and_bursts_nothing() {
+fn sigstop_after_a_flush_loses_nothing_and_causes_no_burst() {
     let emulator = serve();
     let child = spawn_before(&emulator, ENTRY, "between", &[]);
     see_it_stopped(&child);
@@ -99,7 +99,7 @@ fn sigstop_after_a_flush_loses_and_bursts_nothing() {
 }
 
 #[test]
-fn a_stop_during_a_delivery_loses_nothing_and_sends_nothing_twice() {
+fn sigstop_during_a_delivery_loses_and_repeats_nothing() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Delay { ms: 200 }).times(1));
     let child = spawn_before(&emulator, ENTRY, "at hand", &[]);

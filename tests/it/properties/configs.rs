@@ -1,17 +1,17 @@
-//! Random configs: mostly as served, in places as odd as JavaScript lets them be.
+//! Random configs: mostly as served, occasionally as odd as JavaScript allows.
 
 use serde_json::{Value, json};
 
 use super::random::Random;
 use super::rules;
 
-/// What a config may hold.
+/// What a config may contain.
 #[derive(Clone, Copy)]
 pub(super) struct Kinds {
-    /// Audiences that look at stored decisions, so that one call may change the answer of another:
-    /// exclusions, and permanent ones, which are not asked any more after a decision.
+    /// Audiences that depend on stored decisions, so that one call may change the result of another: exclusions, and
+    /// permanent ones, which are not checked again after a decision.
     pub(super) stored: bool,
-    /// Malformed fields, and names that stand twice.
+    /// Malformed fields, and duplicate names.
     pub(super) odd: bool,
 }
 
@@ -24,7 +24,7 @@ const VARIATION_IDS: [&str; 10] =
 pub(super) fn config(random: &mut Random, kinds: Kinds) -> Value {
     let mut experiences = random.several(EXPERIENCES, experience);
     if random.percent(5) {
-        // A key that stands twice means the first.
+        // A duplicate key refers to the first.
         experiences[4]["key"] = experiences[1]["key"].clone();
     }
     let archived = if random.percent(15) { json!([random.pick(&["1", "3"]), 5]) } else { json!([]) };
@@ -45,7 +45,7 @@ pub(super) fn config(random: &mut Random, kinds: Kinds) -> Value {
     config
 }
 
-/// Changes one thing into what a config should not hold.
+/// Changes one thing into something that a config should not contain.
 fn make_odd(random: &mut Random, config: &mut Value, kinds: Kinds) {
     let none = [json!(0), json!(""), json!(false)];
     let experience = random.below(EXPERIENCES);
@@ -54,7 +54,7 @@ fn make_odd(random: &mut Random, config: &mut Value, kinds: Kinds) {
             format!("/experiences/{experience}/environment"),
             random.pick(&[json!(true), json!(5), json!([]), json!({}), json!(["production"])]),
         ),
-        // Experiences with one id share what is stored.
+        // Experiences with the same id share what is stored.
         1 if kinds.stored => (format!("/experiences/{experience}/id"), json!(random.below(3).to_string())),
         1 | 2 => (format!("/experiences/{experience}/id"), random.pick(&none)),
         3 => (format!("/experiences/{experience}/key"), random.pick(&[json!(""), json!(5), json!("e0")])),
@@ -93,7 +93,7 @@ fn make_odd(random: &mut Random, config: &mut Value, kinds: Kinds) {
     }
 }
 
-/// One experience, with an id and a key by its place.
+/// One experience, with an id and a key derived from its position.
 pub(super) fn experience(random: &mut Random, at: usize) -> Value {
     let mut ids = VARIATION_IDS.to_vec();
     random.shuffle(&mut ids);

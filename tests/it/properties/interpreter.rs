@@ -21,7 +21,7 @@ const CONFIGS: u64 = 500;
 const VISITORS: usize = 6;
 const CALLS: usize = 6;
 
-/// How often each kind of answer was seen: an agreement about nothing would prove nothing.
+/// How often each kind of result occurred: agreeing on nothing would prove nothing.
 type Tally = RefCell<BTreeMap<&'static str, u32>>;
 
 #[test]
@@ -161,7 +161,7 @@ fn carried(result: FeatureResult<'_>) -> Carried {
     }
 }
 
-/// JSON text in ASCII, as keys of the data store are spelled.
+/// JSON text in ASCII, as the data store's keys are written.
 pub(super) fn ascii(text: &str) -> String {
     let mut spelled = String::from('"');
     for unit in text.encode_utf16() {

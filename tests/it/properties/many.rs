@@ -1,4 +1,4 @@
-//! Ways to ask that must not differ in their answer: many visitors at once, a handle, a key.
+//! Ways to ask that must give the same result: many visitors at once, a handle, a key.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ fn decide_many_and_handles_agree_with_single_calls() {
             }
             together.push(results);
         }
-        // Contexts remember segments, so they come after.
+        // Contexts remember segments, so they come later.
         for (at, given) in everybody.iter().enumerate() {
             let context = core.create_context(&given.id, attributes[at].clone()).unwrap();
             for (key, results) in keys.into_iter().zip(&together) {
@@ -74,14 +74,14 @@ fn decide_many_and_handles_agree_with_single_calls() {
                 };
                 let by_handle = context.run_feature_with(&FeatureHandle::new(feature), &options).ok();
                 let by_key = context.run_feature_with(feature, &options).ok();
-                // A call that may leave traces decides everything, this one what can carry it.
+                // A call that may leave traces decides everything, this one only what can carry it.
                 let among_all = context.run_features_with(&options);
                 let found: Vec<_> = among_all
                     .into_iter()
                     .filter(|result| result.feature_key() == feature)
                     .map(seen)
                     .collect();
-                // Of features with one key the first that is carried is given, not the first declared.
+                // Of features with the same key the first carried is returned, not the first declared.
                 let given: Vec<_> = by_key.into_iter().map(seen).collect();
                 assert!(given.is_empty() == found.is_empty(), "{feature} {config}");
                 assert!(given.iter().all(|given| found.contains(given)), "{feature} {config}");

@@ -1,7 +1,7 @@
-//! What must hold of every config and every visitor, tried on seeded random ones through the public API.
+//! Properties of every config and every visitor, tested on seeded random ones through the public API.
 //!
-//! `PROPERTY_SEED` and `PROPERTY_COUNT` in the environment choose other cases, or more of them; a
-//! failure names the seed that repeats its case alone.
+//! The environment variables `PROPERTY_SEED` and `PROPERTY_COUNT` select other cases, or more of them; a failure prints
+//! the seed that reproduces its case.
 
 mod configs;
 mod interpreter;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use random::Random;
 
-/// Runs a property on `count` cases, each with a generator of its own.
+/// Runs a property on `count` cases, each with its own generator.
 fn check(count: u64, property: impl Fn(&mut Random)) {
     let asked = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (first, count) = (asked("PROPERTY_SEED").unwrap_or(1), asked("PROPERTY_COUNT").unwrap_or(count));
@@ -26,7 +26,7 @@ fn check(count: u64, property: impl Fn(&mut Random)) {
         let tried =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| property(&mut Random::new(seed))));
         if let Err(reason) = tried {
-            eprintln!("this case alone: PROPERTY_SEED={seed} PROPERTY_COUNT=1");
+            eprintln!("to reproduce this case: PROPERTY_SEED={seed} PROPERTY_COUNT=1");
             std::panic::resume_unwind(reason);
         }
     }
@@ -37,7 +37,7 @@ fn decide_by(config: &Value) -> Core {
     crate::support::start(SdkConfig::builder().data(config).tracking(false))
 }
 
-/// A config with these experiences and nothing else.
+/// A config with only these experiences.
 fn only(experiences: Vec<Value>) -> Value {
     json!({"account_id": "1", "project": {"id": "2"}, "experiences": experiences})
 }

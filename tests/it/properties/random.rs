@@ -4,7 +4,7 @@ pub(super) struct Random(u64);
 
 impl Random {
     pub(super) const fn new(seed: u64) -> Self {
-        // Neighbouring seeds must not give neighbouring streams.
+        // Adjacent seeds must not give correlated streams.
         Self(seed.wrapping_mul(0xd134_2543_de82_ef95))
     }
 
@@ -20,7 +20,7 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
-    /// True in so many of a hundred cases.
+    /// True with this probability in percent.
     pub(super) const fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }

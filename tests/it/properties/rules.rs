@@ -1,4 +1,4 @@
-//! Random rule sets, and attribute values that they have something to say about.
+//! Random rule sets, and attribute values that make them interesting.
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,7 @@ const MATCH_TYPES: [&str; 14] = [
 /// Attribute names; the last two are report keys, which become segments.
 const NAMES: [&str; 6] = ["plan", "age", "tags", "Plan", "country", "browser"];
 
-/// Patterns of which both regular expression engines have the same, and JavaScript's, opinion.
+/// Patterns on which both regular expression engines agree with JavaScript.
 const PATTERNS: [&str; 12] = [
     "pro",
     "^pro$",
@@ -68,7 +68,7 @@ pub(super) fn data(random: &mut Random) -> Map<String, Value> {
     let count = random.below(8);
     let attribute = |random: &mut Random, _| {
         let name = random.pick(&NAMES);
-        // Lists given at several places are united, and their order shows in their text.
+        // Lists given in several places are united, and their order shows in their text.
         let value = if name == "tags" && random.percent(60) { list(random) } else { value(random) };
         (name.to_owned(), value)
     };
@@ -82,7 +82,7 @@ fn list(random: &mut Random) -> Value {
         .into()
 }
 
-/// A rule set as served; sometimes with a part that is not what it should be.
+/// A rule set as served, occasionally with a malformed part.
 pub(super) fn set(random: &mut Random) -> Value {
     if random.percent(3) {
         return random.pick(&[json!(null), json!({}), json!([]), json!({"OR": []}), json!({"OR": [null]})]);

@@ -1,4 +1,4 @@
-//! A million visitors are split as the config says.
+//! A million visitors are split as configured.
 
 use serde_json::json;
 
@@ -6,11 +6,11 @@ use super::{decide_by, only};
 
 const VISITORS: u32 = 1_000_000;
 
-/// A binomial count is further than this many standard deviations from its mean less than once in
-/// 10^10 times; with the dozen counts below, a false alarm is rarer than once in 10^9.
+/// A binomial count is this many standard deviations from its mean less than once in 10^10 times; with the dozen counts
+/// below, a false alarm is rarer than once in 10^9.
 const DEVIATIONS: f64 = 6.6;
 
-/// Weights in percent: the packed ones sum up to 99.75, the anchored ones leave gaps.
+/// Weights in percent: the packed ones add up to 99.75, the anchored ones leave gaps.
 const PACKED: [f64; 4] = [50.0, 33.3, 16.4, 0.05];
 const ANCHORED: [f64; 3] = [12.5, 60.0, 0.25];
 
@@ -26,7 +26,7 @@ fn a_million_visitors_are_split_as_configured() {
         experience("1002", "anchored", 12, &ANCHORED),
     ]));
     let traceless = convert_sdk::RunOptions::new().enable_storage(false).enable_tracking(false);
-    // The last row and column are those without a variation.
+    // The last row and column are the visitors without a variation.
     let mut counts = [[0_u32; ANCHORED.len() + 1]; PACKED.len() + 1];
     let mut id = String::new();
     for visitor in 0..VISITORS {

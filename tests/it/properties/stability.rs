@@ -11,9 +11,9 @@ use super::{check, decide_by};
 const CONFIGS: u64 = 150;
 const VISITORS: usize = 8;
 
-/// No decision depends on another, nor on itself when it is made again: where a permanent audience
-/// stands beside another one under "any", a visitor whom only the permanent one let in is asked for
-/// the other one later, and loses the variation. JavaScript does so too.
+/// No decision depends on another, nor on its own repetition. The exception, as in JavaScript: if a permanent audience
+/// stands beside another one under "any", a visitor admitted only by the permanent one is checked against the other one
+/// later, and loses the variation.
 const INDEPENDENT: Kinds = Kinds { stored: false, odd: true };
 
 #[test]
@@ -48,7 +48,7 @@ fn the_order_of_attributes_changes_nothing() {
             let attributes = shuffled(random, &given.attributes);
             let mut backward = other.create_context(&given.id, ()).unwrap();
             backward.set_location(shuffled(random, &given.location).into_iter().collect::<Attributes>());
-            // One by one, so that not even the moment of a segment matters.
+            // One by one, so that not even the timing of a segment matters.
             for (name, value) in attributes {
                 backward.set_attributes(Attributes::new().with(name, value));
             }
@@ -93,7 +93,7 @@ fn decisions(context: &Context, keys: &[String]) -> Map<String, Value> {
 fn everything(context: &Context) -> Vec<String> {
     let experiences = context.run_experiences().into_iter();
     let experiences = experiences.map(|it| format!("{} {}", it.experience_key(), it.variation_id()));
-    // The unrelated experience may carry a feature before the others do, and is not asked.
+    // The unrelated experience may carry a feature before the others do, and is not run.
     let related = RunOptions::new().experience_keys((0..8).map(|at| format!("e{at}")));
     let features = context.run_features_with(&related).into_iter().map(|it| {
         let variables: Vec<_> = it.variables().collect();

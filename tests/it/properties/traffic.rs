@@ -1,15 +1,13 @@
 //! Who moves when traffic changes, and who must not.
 //!
-//! Packed layout, raising one variation: every edge up to its lower one stays, its upper edge rises,
-//! and all edges after it rise by as much. So a visitor who moves comes from the raised variation's
-//! right, or from nowhere, and goes to the left: into the raised one, or, where the rise is smaller
-//! than the way, into one between it and where the visitor was. If the raised one is the last, every
-//! move ends in it.
+//! Packed layout, raising one variation: the edges up to its lower one stay, its upper edge rises, and all edges after
+//! it rise by the same amount. So a visitor who moves comes from the right of the raised variation, or from outside,
+//! and moves left: into the raised one or, if the rise is smaller than the distance, into one between it and the old
+//! one. If the raised one is the last, every move ends in it.
 //!
-//! Anchored layout: where a variation starts depends on the part of all weights, also of stopped
-//! variations, that precede it. Stopping, starting and ramping all weights alike move nobody between
-//! variations. Raising a single weight does change those parts, and is no such promise: what it does
-//! is pinned by an example.
+//! Anchored layout: where a variation starts depends on the share of all weights before it, including those of stopped
+//! variations. Stopping, starting and ramping all weights alike move nobody between variations. Raising a single weight
+//! does change those shares, so nothing is promised; an example pins what it does.
 
 use convert_sdk::Core;
 use serde_json::{Value, json};
@@ -29,7 +27,7 @@ struct Split {
 }
 
 impl Split {
-    /// Weights with two decimals whose sum is at most `sum`.
+    /// Weights with two decimals that add up to at most `sum`.
     fn new(random: &mut Random, version: u32, sum: usize) -> Self {
         let count = 2 + random.below(4);
         let weights =
@@ -37,7 +35,7 @@ impl Split {
         Self { version, weights, stopped: None }
     }
 
-    /// A core on this split; the ids of the variations are 100 and up, by their place.
+    /// A core with this split; the variations' ids count up from 100.
     fn core(&self) -> Core {
         let variations: Vec<Value> = self
             .weights
@@ -53,7 +51,7 @@ impl Split {
         ]))
     }
 
-    /// The place of each visitor's variation.
+    /// The position of each visitor's variation.
     fn places(&self) -> Vec<Option<usize>> {
         let core = self.core();
         let place = |at| {
@@ -65,7 +63,7 @@ impl Split {
 }
 
 #[test]
-fn raising_a_packed_variation_moves_visitors_only_down_to_it() {
+fn raising_a_packed_variation_moves_visitors_only_towards_it() {
     check(CONFIGS, |random| {
         let mut split = Split::new(random, PACKED, 90);
         let before = split.places();
@@ -77,14 +75,14 @@ fn raising_a_packed_variation_moves_visitors_only_down_to_it() {
                 continue;
             }
             moved += 1;
-            let after = after.expect("nobody falls out");
+            let after = after.expect("nobody loses a variation");
             assert!(after >= raised, "{before:?} to {after}, raised {raised}: {:?}", split.weights);
             assert!(before.is_none_or(|before| after < before), "{before:?} to {after}: {:?}", split.weights);
             if raised + 1 == split.weights.len() {
                 assert_eq!((*before, after), (None, raised));
             }
         }
-        assert!(moved > 0, "a percent of {VISITORS} visitors is somebody");
+        assert!(moved > 0, "one percent of {VISITORS} visitors should move");
     });
 }
 
@@ -105,11 +103,11 @@ fn stopping_an_anchored_variation_moves_only_its_visitors() {
 }
 
 #[test]
-fn ramping_anchored_variations_alike_moves_nobody_who_is_in_one() {
+fn ramping_anchored_weights_alike_moves_no_bucketed_visitor() {
     check(CONFIGS, |random| {
         let mut split = Split::new(random, ANCHORED, 50);
         let before = split.places();
-        // Twice as much keeps every quotient to the last bit.
+        // Doubling keeps every quotient exact.
         split.weights.iter_mut().for_each(|weight| *weight *= 2.0);
         let mut came = 0;
         for (before, after) in before.iter().zip(split.places()) {
@@ -121,7 +119,7 @@ fn ramping_anchored_variations_alike_moves_nobody_who_is_in_one() {
 }
 
 #[test]
-fn raising_a_single_anchored_weight_moves_the_anchors_beside_it() {
+fn raising_one_anchored_weight_moves_its_neighbours() {
     let edges = |first: f64| {
         let split = Split { version: ANCHORED, weights: vec![first, 10.0, 10.0], stopped: None };
         let core = split.core();

@@ -1,4 +1,4 @@
-//! Random visitors and calls, each both for the SDK and for the interpreter.
+//! Random visitors and calls, each for both the SDK and the interpreter.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::naive::{Call, Settings};
 
 type Data = Map<String, Value>;
 
-/// What is known of a visitor before the first call.
+/// What is known about a visitor before the first call.
 pub(super) struct Given {
     pub(super) id: String,
     pub(super) bucketing: BTreeMap<String, String>,
@@ -41,7 +41,7 @@ impl Given {
         Self { id, bucketing, segments, attributes, location }
     }
 
-    /// As a data store holds it.
+    /// In the form a data store keeps.
     pub(super) fn envelope(&self) -> Value {
         json!({"attributes": {}, "segments": self.segments, "bucketing": self.bucketing})
     }
@@ -103,7 +103,7 @@ fn any_variation(random: &mut Random, experience: &Value) -> Option<String> {
     Some(id_of(&variations[at]))
 }
 
-/// Ids are texts, whatever else was served.
+/// Ids are text, whatever was served.
 fn id_of(entity: &Value) -> String {
     let id = &entity["id"];
     id.as_str().map_or_else(|| id.to_string(), str::to_owned)

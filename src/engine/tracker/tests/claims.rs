@@ -1,7 +1,8 @@
 //! Records and their deduplication marks, with and without a data store.
 
 use super::*;
-use crate::engine::{ClaimAnswer, Claimed};
+use crate::engine::{ClaimAnswer, Claimed, Recovered, Saved, TrackedEvent};
+use crate::ports::RecordId;
 
 /// What a step wants from the data store.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -261,8 +262,10 @@ fn a_late_lease_goes_with_its_suspected_record() {
     let half = bench.settle_with_store().0.unwrap();
     assert_eq!(sequences(&half), [0], "the other is suspected once this one is accepted");
     assert_eq!(bench.claimed(1, ClaimAnswer::First).1, Wanted::default());
-    let Wanted { keeps, releases, .. } = bench.answer_with_store(half, 200);
-    assert_eq!((keeps, releases), (vec![KEY.into()], vec![r#"dedup:["2", "3"]"#.into()]));
+    bench.end(half, delivery_answer(200, None));
+    let (culprit, wanted) = bench.settle_with_store();
+    assert_eq!(wanted, kept(KEY));
+    assert_eq!(bench.answer_with_store(culprit.unwrap(), 400), released(r#"dedup:["2", "3"]"#));
 }
 
 #[test]
@@ -413,4 +416,42 @@ fn a_hung_store_holds_up_no_more_than_a_backlog_of_records() {
     let waiting = verdicts.iter().filter(|verdict| verdict.is_empty()).count();
     assert!(waiting <= 10, "{waiting}");
     assert_eq!(asked, 10 + crate::engine::StoreMachine::MOST_IN_CALLS);
+}
+
+#[test]
+fn a_record_taken_over_frees_its_lease_unless_another_has_its_mark() {
+    for answer in [ClaimAnswer::Repeated, ClaimAnswer::Failed] {
+        let settings = settings(1, None, DeliveryConfig::builder().lanes(1).build().unwrap());
+        let tracker = Tracker::new(TrackerSettings { outbox: true, store: true, ..settings });
+        let mut bench = Bench { tracker, now: Moment::default(), effects: Effects::default() };
+        bench.record(conversion(1, None, false));
+        bench.settle_with_store();
+        let left = vec![(RecordId::new(7), conversion(1, None, false), SECOND)];
+        let recovered = Recovered { records: left, damaged: 0, left: 0, killed: 1 };
+        bench.tracker.recovered(Some(recovered), bench.now);
+        bench.settle_with_store();
+        bench.tracker.saved(0, true, bench.now, &mut bench.effects);
+        let (delivery, wanted) = bench.claimed(0, answer);
+        assert_eq!(wanted.releases, <[&str; 0]>::default());
+        bench.end(delivery.expect("the one taken over"), delivery_answer(400, None));
+        let (_, wanted) = bench.settle_with_store();
+        // Whoever converts next would be told that it is a repetition, of a record that is lost.
+        let expected: &[&str] = if answer == ClaimAnswer::Repeated { &[KEY] } else { &[] };
+        assert_eq!(wanted.releases, expected, "{answer:?}");
+    }
+}
+
+#[test]
+fn what_turns_out_to_be_a_repetition_is_no_first_one_on_disk() {
+    let settings = settings(1, None, DeliveryConfig::builder().lanes(1).build().unwrap());
+    let tracker = Tracker::new(TrackerSettings { outbox: true, store: true, ..settings });
+    let mut bench = Bench { tracker, now: Moment::default(), effects: Effects::default() };
+    bench.record(conversion(1, Some(1.0), true));
+    bench.settle_with_store();
+    let is_first = |saved: &Saved| matches!(&saved.event, TrackedEvent::Conversion(it) if it.first);
+    let asked = bench.effects.take_outbox_requests().unwrap_or_default();
+    assert!(asked.saves.iter().all(is_first) && asked.changes.is_empty());
+    bench.claimed(0, ClaimAnswer::Repeated);
+    let asked = bench.effects.take_outbox_requests().unwrap_or_default();
+    assert_eq!(asked.changes.iter().map(|it| (it.sequence, is_first(it))).collect::<Vec<_>>(), [(0, false)]);
 }

@@ -37,7 +37,7 @@ fn one_bad_record_costs_itself_and_a_logarithm_of_requests() {
             assert_eq!((stats.dropped.rejected.total(), stats.delivered), (1, u64::from(records) - 1));
             // The one that was refused, the search for the cause, and then the good records that no request
             // of the search carried.
-            let search = u64::from(records.next_power_of_two().ilog2());
+            let search = u64::from(records.next_power_of_two().ilog2()) + 1;
             assert!(requests <= 1 + search + 1, "{requests} requests for one of {records}");
             let report = report.try_recv().unwrap();
             assert_eq!((report.delivered, report.dropped), (u64::from(records) - 1, 1));
@@ -53,7 +53,19 @@ fn several_bad_records_are_found_one_after_the_other() {
     let requests = bench.answer_all(delivery, &[3, 4, 40]);
     let stats = bench.tracker.stats();
     assert_eq!((stats.dropped.rejected.total(), stats.delivered), (3, 61));
-    assert!(requests <= 3 * (1 + 6) + 3, "{requests}");
+    assert!(requests <= 3 * (1 + 6 + 1) + 3, "{requests}");
+}
+
+#[test]
+fn a_record_is_dropped_only_if_refused_on_its_own() {
+    let mut bench = Bench::new(8, 2_000, None);
+    (0..8).for_each(|visitor| bench.expose(visitor));
+    let delivery = bench.settle().unwrap();
+    // A refusal that was meant for no record.
+    let half = bench.answer(delivery, 400).unwrap();
+    bench.answer_all(half, &[]);
+    let stats = bench.tracker.stats();
+    assert_eq!((stats.dropped.total(), stats.delivered), (0, 8));
 }
 
 #[test]

@@ -49,6 +49,21 @@ fn a_single_attempt_leaves_a_flush_its_last_one() {
 }
 
 #[test]
+fn a_flush_obeys_an_endpoint_that_refuses_the_sender() {
+    let mut bench = Bench::new(1, 100, None);
+    bench.expose(0);
+    let start = bench.now;
+    let report = bench.flush_within(9 * SECOND, false);
+    let delivery = bench.settle().unwrap();
+    bench.end(delivery, delivery_answer(403, Some(5 * SECOND)));
+    assert!(bench.settle().is_none());
+    let delivery = bench.wake().expect("an attempt after the wait");
+    assert_eq!(bench.now, start + 5 * SECOND);
+    bench.answer(delivery, 200);
+    assert_eq!(report.try_recv().unwrap().delivered, 1);
+}
+
+#[test]
 fn a_retry_after_outlasts_the_success_of_an_earlier_attempt() {
     let mut bench = Bench::with(1, None, |delivery| delivery.lanes(2));
     bench.expose(0);

@@ -25,10 +25,27 @@ pub(super) enum Bug {
     Forgotten,
     /// A reading counts a record that has just moved from the channel to the tracker in both places.
     CountedTwice,
+    /// The tracker is told that records are on disk before they are.
+    EarlyKept,
+    /// What was delivered stays on disk.
+    KeptForever,
+    /// A request that goes again has a new id.
+    NewId,
+    /// All requests have one id.
+    SharedId,
+    /// The answer for a request that is over is taken for the next one's.
+    LateAnswer,
+    /// A turn stops with work left, and does not say so.
+    EarlyStop,
+    /// The requests of a forked child have the numbers of its parent's.
+    SharedNumbers,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 10] = [
+    /// Those of a pump.
+    pub(super) const OF_A_PUMP: [Self; 3] = [Self::LateAnswer, Self::EarlyStop, Self::SharedNumbers];
+
+    pub(super) const ALL: [Self; 14] = [
         Self::EarlyAck,
         Self::LostBatch,
         Self::DoubleSend,
@@ -39,5 +56,9 @@ impl Bug {
         Self::LostLease,
         Self::Forgotten,
         Self::CountedTwice,
+        Self::EarlyKept,
+        Self::KeptForever,
+        Self::NewId,
+        Self::SharedId,
     ];
 }

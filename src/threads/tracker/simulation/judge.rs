@@ -1,10 +1,11 @@
 //! The independent judge: what every caller was told, and what the endpoint has accepted. The ledger is
 //! judged by these, not the other way round.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 
+use super::server::{Answer, Seen, calls};
 use super::store::SimulatedStore;
 use crate::engine::{ByClass, Moment, Pending, Refused, Stats, TrackedEvent, Verdict, mark_key};
 use crate::options::{DeliveryConfig, OverflowPolicy};
@@ -21,6 +22,10 @@ pub(super) struct Judge {
     accounts: Vec<Account>,
     /// Requests that the endpoint accepted again after its first answer was lost.
     pub(super) twice: u64,
+    /// The bodies of the requests that have ids, and how the endpoint, which remembers them, has taken or refused each.
+    batches: HashMap<String, (Vec<u8>, Option<Answer>)>,
+    /// Requests that the endpoint knew by their ids.
+    pub(super) known: u64,
 }
 
 /// A call that recorded something.
@@ -47,6 +52,8 @@ struct Call {
     acknowledged_before: Option<usize>,
     /// Its process ended while it was in flight.
     abandoned: bool,
+    /// Its record was on disk when a process ended that had it.
+    left: bool,
     /// The first call after it was known to have been dropped.
     dropped_before: Option<usize>,
 }
@@ -65,7 +72,17 @@ struct Account {
 impl Judge {
     pub(super) fn new(delivery: &DeliveryConfig, store: Option<Arc<SimulatedStore>>) -> Self {
         let (delivery, calls, visitors) = (delivery.clone(), Vec::new(), HashMap::new());
-        Self { delivery, store, calls, visitors, accounts: Vec::new(), twice: 0 }
+        let batches = HashMap::new();
+        Self { delivery, store, calls, visitors, accounts: Vec::new(), twice: 0, batches, known: 0 }
+    }
+
+    /// What happens to a request, given what would: the endpoint remembers ids, and none names two requests.
+    pub(super) fn asked(&mut self, Seen { id, body }: &Seen, answer: Answer) -> Answer {
+        let Some(id) = id else { return answer };
+        assert!(id.is_ascii() && id.len() <= 128, "{id}");
+        let (named, before) = self.batches.entry(id.clone()).or_insert_with(|| (body.clone(), None));
+        assert_eq!(named, body, "{id} names two requests");
+        answer.after(*before)
     }
 
     pub(super) fn add_process(&mut self) {
@@ -105,6 +122,7 @@ impl Judge {
             acknowledged: false,
             acknowledged_before: None,
             abandoned: false,
+            left: false,
             dropped_before: None,
         });
     }
@@ -117,24 +135,54 @@ impl Judge {
         self.calls[call].process
     }
 
-    /// The endpoint has accepted a request with these calls, each with this many events.
-    pub(super) fn took(&mut self, taken: &HashMap<usize, usize>, answered: bool) {
-        for (number, events) in taken {
+    /// How many requests had different ids.
+    pub(super) fn requests(&self) -> u64 {
+        self.batches.len() as u64
+    }
+
+    /// The endpoint has answered a request, and perhaps accepted it: the calls in it, each with a number of events. One
+    /// that it knows by its id changes nothing.
+    pub(super) fn answered(&mut self, seen: &Seen, answer: Answer, is_heard: bool) {
+        let remembered = seen.id.as_ref().and_then(|id| self.batches.get_mut(id)).map(|(_, before)| before);
+        let is_settled = answer.takes() || answer.refuses();
+        let before = remembered.filter(|_| is_settled).and_then(|before| before.replace(answer));
+        if !answer.takes() {
+            return;
+        }
+        let (taken, answered) = (calls(&seen.body), is_heard && answer.is_success());
+        if before.is_some() {
+            self.known += 1;
+            for number in taken.keys() {
+                let call = &mut self.calls[*number];
+                assert!(!call.answered, "{}'s request is sent again after its answer", call.visitor);
+                call.answered = answered;
+            }
+            return;
+        }
+        for (number, events) in &taken {
             let call = &mut self.calls[*number];
             let who = &call.visitor;
             assert_eq!(*events, call.event.wire_events(), "{who}'s record is complete");
             assert_eq!(call.refused, None, "{who}'s caller was told that it was refused");
             let lost = matches!(call.verdict, Some(Verdict::BacklogFull | Verdict::Repeated));
-            assert!(!lost, "{who}'s caller was told {:?}", call.verdict);
-            assert!(!call.answered, "{who}'s record is accepted again after the endpoint's answer");
+            // A process that ends at once may not have removed it.
+            assert!(!lost || call.left, "{who}'s caller was told {:?}", call.verdict);
+            assert!(
+                !call.answered || call.left,
+                "{who}'s record is accepted again after the endpoint's answer"
+            );
             assert!(!call.culprit, "the endpoint refuses {who}");
+            assert!(seen.id.is_none() || call.taken == 0 || call.left, "{who}'s record arrives twice");
             self.twice += u64::from(call.taken > 0);
             call.taken += 1;
             call.answered = answered;
             let call = &self.calls[*number];
             let others = self.visitors[&call.visitor].iter().filter(|other| *other != number);
             if others.clone().any(|other| self.calls[*other].answered) {
-                let excused = self.store.as_ref().is_some_and(|store| store.is_doubtful(&call.key));
+                // A record that a process accepted before it ended is no repetition, whatever others did since.
+                let was_left = call.left || others.clone().any(|other| self.calls[*other].left);
+                let excused =
+                    was_left || self.store.as_ref().is_some_and(|store| store.is_doubtful(&call.key));
                 assert!(excused, "{} is delivered a second time", call.visitor);
                 self.twice += 1;
             }
@@ -144,7 +192,7 @@ impl Judge {
                 before && other.process == call.process
             });
             let erased = self.store.as_ref().is_some_and(|store| store.was_freed(&call.key));
-            assert!(!was_here || erased, "{} is delivered again by its process", call.visitor);
+            assert!(!was_here || erased || call.left, "{} is delivered again by its process", call.visitor);
         }
     }
 
@@ -154,18 +202,18 @@ impl Judge {
     }
 
     /// The tracker learns that a delivery was accepted.
-    pub(super) fn acknowledge(&mut self, number: usize) {
+    pub(super) fn acknowledge(&mut self, process: usize, number: usize) {
         let first = self.calls.len();
         let call = &mut self.calls[number];
         assert!(call.answered, "{} is reported as delivered and is not", call.visitor);
-        assert!(!std::mem::replace(&mut call.acknowledged, true), "{} was already delivered", call.visitor);
+        let again = std::mem::replace(&mut call.acknowledged, true);
+        assert!(!again || call.left, "{} was already delivered", call.visitor);
         call.acknowledged_before = Some(first);
-        self.accounts[call.process].acknowledged += 1;
+        self.accounts[process].acknowledged += 1;
     }
 
     /// The tracker has learned that a request with only this record is refused for good.
-    pub(super) fn refuse_alone(&mut self, call: usize, too_large: bool) {
-        let process = self.calls[call].process;
+    pub(super) fn refuse_alone(&mut self, process: usize, call: usize, too_large: bool) {
         self.calls[call].dropped_before = Some(self.calls.len());
         self.accounts[process].refused_alone += 1;
         self.accounts[process].too_large_alone += u64::from(too_large);
@@ -180,6 +228,42 @@ impl Judge {
     /// A process ends with this record in flight.
     pub(super) fn abandon(&mut self, call: usize) {
         self.calls[call].abandoned = true;
+    }
+
+    /// These records are on disk, and the process that had them has ended.
+    pub(super) fn left(&mut self, calls: &BTreeSet<usize>) {
+        let lanes = self.delivery.lanes * self.delivery.max_request_events;
+        let delivered =
+            calls.iter().filter(|call| self.calls[**call].acknowledged && !self.calls[**call].left);
+        let delivered = delivered.count();
+        assert!(delivered <= lanes, "{delivered} delivered records are still on disk");
+        calls.iter().for_each(|call| self.calls[*call].left = true);
+    }
+
+    pub(super) fn is_left(&self, call: usize) -> bool {
+        self.calls[call].left
+    }
+
+    /// A process was killed; these are on disk, if nothing had failed in it.
+    pub(super) fn kill(&mut self, process: usize, on_disk: Option<&BTreeSet<usize>>) {
+        self.hear(process, true);
+        for number in self.accounts[process].calls.clone() {
+            let call = &mut self.calls[number];
+            call.abandoned = true;
+            if call.verdict == Some(Verdict::Accepted)
+                && let Some(on_disk) = on_disk
+            {
+                let is_safe = call.taken > 0 || on_disk.contains(&number);
+                assert!(is_safe, "{} was confirmed, and is lost with its process", call.visitor);
+            }
+        }
+    }
+
+    /// Everything that was on disk has arrived, unless a process has told what has become of it.
+    pub(super) fn check_left(&self) {
+        let dropped: u64 = self.accounts.iter().map(|account| account.last.dropped.total()).sum();
+        let lost = self.calls.iter().filter(|call| call.left && call.taken == 0).count() as u64;
+        assert!(lost <= dropped, "{lost} records that were on disk are lost");
     }
 
     pub(super) fn acknowledged(&self, process: usize) -> u64 {
@@ -219,7 +303,10 @@ impl Judge {
         assert!(rejected.contains(&dropped.rejected.total()), "{rejected:?} were refused: {dropped:?}");
         let old =
             admitted.clone().filter(|call| call.at + self.delivery.max_age <= now && !call.acknowledged);
-        assert!(dropped.expired.total() <= old.count() as u64, "no other record has expired: {dropped:?}");
+        assert!(
+            dropped.expired.total() <= old.count() as u64 + stats.recovered,
+            "no other record has expired: {dropped:?}"
+        );
         if matches!(self.delivery.overflow, OverflowPolicy::Wait(_)) {
             assert_eq!(dropped.overflow.total(), 0, "where callers wait, kept records stay");
         }

@@ -11,9 +11,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::Bug;
 use super::choices::Choices;
 use super::judge::Judge;
-use super::server::{Answer, Server};
+use super::outbox::{DiskWay, OutboxActor, SimulatedDisk, call_of};
+use super::scope::Scope;
+use super::server::{Answer, Seen, Server, calls as calls_in};
 use super::store::{SimulatedStore, StoreActor, Way};
-use super::world::Scope;
 use crate::caught::PanicGuard;
 use crate::engine::{
     Claimed, Conversion, Delivery, Envelope, Exposure, FlushReport, FlushRequest, GoalDataKey, GoalValue,
@@ -21,7 +22,9 @@ use crate::engine::{
     question,
 };
 use crate::ports::{DeliveryFailure, Receipt};
-use crate::threads::flusher::{Flusher, FlusherHandle};
+use crate::threads::clock::Clock;
+use crate::threads::flusher::{Deliveries, Flusher, FlusherHandle};
+use crate::threads::outbox::OutboxAnswer;
 use crate::threads::tracker::mailbox::{Channels, Mailbox};
 use crate::threads::tracker::run::{Event, TrackerThread};
 
@@ -33,7 +36,12 @@ pub(super) struct Process {
     /// Deliveries in flight, in no particular order.
     pub(super) lanes: Vec<Delivery>,
     most_lanes: usize,
+    /// A pump drives it.
+    pumped: bool,
     pub(super) store: Option<StoreActor>,
+    outbox: Option<OutboxActor>,
+    saved: Receiver<OutboxAnswer>,
+    killed: bool,
     inbox: Receiver<Record>,
     asked: Receiver<FlushRequest>,
     outcomes: Receiver<Outcome>,
@@ -71,6 +79,7 @@ struct Ticket {
 enum Sent {
     Outcome,
     Claimed,
+    Saved,
     Flush,
 }
 
@@ -80,6 +89,7 @@ impl Process {
         scope: &Scope,
         server: &Arc<Server>,
         store: Option<&Arc<SimulatedStore>>,
+        disk: Option<&Arc<SimulatedDisk>>,
     ) -> Self {
         let mut delivery = scope.delivery.clone();
         if scope.bug == Some(Bug::NoPause) {
@@ -89,37 +99,46 @@ impl Process {
         let (flusher_handle, deliveries) = FlusherHandle::new(lanes);
         let (ended, outcomes) = bounded(lanes);
         let ledger = Arc::<Ledger>::default();
-        let (mailbox, mut channels) =
-            Mailbox::new(&delivery, flusher_handle, outcomes.clone(), Arc::default(), Arc::clone(&ledger));
+        let (mailbox, mut channels) = Mailbox::new(
+            &delivery,
+            flusher_handle,
+            outcomes.clone(),
+            Arc::default(),
+            Arc::clone(&ledger),
+            Clock::start(),
+        );
         let (claimed_in, claimed) = unbounded();
         let (messages_in, messages) = unbounded();
         channels.claimed = claimed.clone();
         channels.store = Box::new(move |message| drop(messages_in.send(message)));
+        let (saved_in, saved) = unbounded();
+        let outbox = disk.map(|disk| {
+            let (requests_in, requests) = unbounded();
+            (channels.outbox, channels.saved) = (Some(requests_in), saved.clone());
+            OutboxActor::new(disk, number, requests, saved_in, scope.bug)
+        });
         let Channels { inbox, asked, .. } = &channels;
         let (inbox, asked) = (inbox.clone(), asked.clone());
-        let count = |number| NonZeroUsize::new(number).unwrap();
         let mut store = store.map(|store| StoreActor::new(store, &delivery, messages, claimed_in));
         let forgets = scope.bug == Some(Bug::Forgotten) && store.is_some();
         let settings = TrackerSettings {
-            batch_size: count(scope.batch_size),
-            auto_flush_interval: scope.auto_flush_interval,
             delivery,
-            max_visitors: count(if forgets { 1 } else { 1_000 }),
-            visitor_ttl: None,
+            max_visitors: NonZeroUsize::new(if forgets { 1 } else { 1_000 }).unwrap(),
             store: store.is_some(),
-            jitter: Jitter::seeded(number as u64),
+            outbox: outbox.is_some(),
+            ..settings(number, scope)
         };
-        let thread = TrackerThread::new(channels, settings);
+        let mut thread = TrackerThread::new(channels, settings);
+        if let Some(slice) = scope.slice {
+            thread = thread.in_slices(slice);
+        }
         if let Some(store) = &mut store {
             store.leaves_marks = scope.bug == Some(Bug::LeftMark);
             store.loses_leases = scope.bug == Some(Bug::LostLease);
         }
-        let envelope = Envelope { account_id: "1".into(), project_id: "2".into(), enrich_data: true };
         let flusher = Flusher {
             sink: Arc::clone(server) as Arc<_>,
-            envelope,
-            sdk_key: None,
-            timeout: Duration::from_secs(10),
+            deliveries: deliveries_of_all(),
             guard: PanicGuard::default(),
         };
         Self {
@@ -129,7 +148,11 @@ impl Process {
             flusher,
             lanes: Vec::new(),
             most_lanes: lanes,
+            pumped: scope.slice.is_some(),
             store,
+            outbox,
+            saved,
+            killed: false,
             inbox,
             asked,
             outcomes,
@@ -160,8 +183,9 @@ impl Process {
         self.flushes.is_empty()
     }
 
-    pub(super) fn has_records(&self) -> bool {
-        self.thread.is_some() && !self.inbox.is_empty()
+    pub(super) fn has_work(&self, now: Moment) -> bool {
+        let is_due = |thread: &TrackerThread| !self.inbox.is_empty() || self.pumped && thread.is_due(now);
+        self.thread.as_ref().is_some_and(is_due)
     }
 
     pub(super) fn has_messages(&self) -> bool {
@@ -172,6 +196,7 @@ impl Process {
         let sent = [
             (Sent::Outcome, self.outcomes.is_empty()),
             (Sent::Claimed, self.claimed.is_empty()),
+            (Sent::Saved, self.saved.is_empty()),
             (Sent::Flush, self.asked.is_empty()),
         ];
         sent.into_iter().filter(|(_, is_empty)| !is_empty).map(|(sent, _)| sent).collect()
@@ -218,14 +243,7 @@ impl Process {
 
     /// Hands over a visitor's record; returns the number of the call.
     pub(super) fn record(&mut self, record: Offer<'_>, judge: &mut Judge, now: Moment) -> usize {
-        let call = judge.next_call();
-        let event = event(record.visitor, record.class, call);
-        let (reply, verdict) = question();
-        let (reply, verdict) = if record.asks { (Some(reply), Some(verdict)) } else { (None, None) };
-        let mailbox = self.mailbox.as_ref().expect("an open process");
-        let refused = mailbox.offer(mailbox.record(event.clone(), reply)).err();
-        judge.called(self.number, event, record.culprit, refused, verdict, now);
-        call
+        record.made(self.number, self.mailbox.as_ref().expect("an open process"), judge, now)
     }
 
     pub(super) fn flush(&mut self, deadline: Moment, single_attempt: bool, judge: &Judge) {
@@ -261,9 +279,12 @@ impl Process {
         self.turn(Event::Abandoned, judge, now);
     }
 
-    /// The thread checks its inbox.
+    /// The thread checks its inbox, or a pump takes a step.
     pub(super) fn poll(&mut self, judge: &mut Judge, now: Moment) {
-        self.turn(Event::Tick, judge, now);
+        let event = self.thread.as_mut().filter(|_| self.pumped).map(TrackerThread::next_request);
+        let event = event.unwrap_or(Event::Tick);
+        self.acknowledge(&event, judge, now);
+        self.turn(event, judge, now);
     }
 
     /// The thread receives a delivery's outcome, a claim's answer, or a flush.
@@ -275,6 +296,8 @@ impl Process {
         let event = match if senders.len() == 1 { senders[0] } else { choices.pick(&senders) } {
             Sent::Outcome => self.outcomes.try_recv().map(Event::Ended).ok(),
             Sent::Claimed => self.claimed.try_recv().map(Event::Claimed).ok(),
+            Sent::Saved => self.saved.try_recv().map(Event::Saved).ok(),
+            Sent::Flush if self.pumped => return self.poll(judge, now),
             Sent::Flush => self.asked.try_recv().map(Event::Flush).ok(),
         };
         let event = event.expect("a message");
@@ -284,17 +307,26 @@ impl Process {
 
     /// Ends a delivery in flight.
     pub(super) fn end_delivery(&mut self, lane: usize, answer: Answer, server: &Server, judge: &mut Judge) {
-        let delivery = self.lanes.swap_remove(lane);
+        let mut delivery = self.lanes.swap_remove(lane);
+        if let Some(id) = &mut delivery.id {
+            match self.bug {
+                Some(Bug::NewId) => id.number = judge.requests(),
+                Some(Bug::SharedId) => id.number = 0,
+                _ => {}
+            }
+        }
         let mut calls: Vec<usize> = delivery.records.iter().map(|queued| call_of(&queued.event)).collect();
         calls.sort_unstable();
+        let body = self.flusher.deliveries.envelope.body(&delivery.records).0;
+        let answer = judge.asked(&Seen { id: delivery.id.map(|id| id.to_string()), body }, answer);
         let mut deliver = |delivery| {
             server.will(answer);
             let outcome = self.flusher.deliver(delivery);
-            let taken = server.take();
-            let mut seen: Vec<usize> = taken.keys().copied().collect();
-            seen.sort_unstable();
-            assert!(seen.is_empty() || seen == calls, "a request contains what the delivery does");
-            judge.took(&taken, answer.is_success());
+            let seen = server.seen();
+            let mut in_it: Vec<usize> = calls_in(&seen.body).into_keys().collect();
+            in_it.sort_unstable();
+            assert_eq!(in_it, calls, "a request contains what the delivery does");
+            judge.answered(&seen, answer, true);
             outcome
         };
         let mut outcome = deliver(delivery);
@@ -321,13 +353,90 @@ impl Process {
         }
     }
 
+    pub(super) fn has_outbox_work(&self) -> bool {
+        self.outbox.as_ref().is_some_and(OutboxActor::has_work)
+    }
+
+    pub(super) fn hangs_in_outbox(&self) -> bool {
+        self.outbox.as_ref().is_some_and(OutboxActor::hangs)
+    }
+
+    /// The outbox actor serves its requests.
+    pub(super) fn turn_outbox(&mut self, way: DiskWay, now: Moment) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.turn(way, now);
+        }
+    }
+
+    /// Whether it is there, and has something on disk.
+    pub(super) fn has_kept(&self) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| !outbox.on_disk().is_empty())
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.killed
+    }
+
+    /// Nothing of it is left but what is on disk.
+    pub(super) fn kill(&mut self, judge: &mut Judge) {
+        // Where nothing has failed, whoever was told so can rely on it.
+        let stats = self.ledger.read(self.turned_at.unwrap_or_default());
+        let relies = stats.outbox_missed == 0 && stats.dropped.total() == stats.dropped.queue_full.total();
+        let on_disk = self.outbox.take().map(|outbox| {
+            outbox.ends();
+            let calls = outbox.left_behind();
+            judge.left(&calls);
+            calls
+        });
+        judge.kill(self.number, on_disk.as_ref().filter(|_| relies));
+        (self.mailbox, self.thread, self.killed) = (None, None, true);
+        (self.store, self.flushes) = (None, Vec::new());
+        self.claimed = crossbeam_channel::never();
+        self.saved = crossbeam_channel::never();
+    }
+
+    /// It has delivered everything: nothing of that is on disk.
+    pub(super) fn check_disk(&self, now: Moment) {
+        if let Some(outbox) = self.outbox.as_ref().filter(|_| self.is_open()) {
+            let (stats, on_disk) = (self.stats(now), outbox.on_disk());
+            assert!(stats.pending > 0 || on_disk.is_empty(), "{on_disk:?} stay on disk: {stats:?}");
+        }
+    }
+
+    /// It has ended by itself: what is on disk is what its ledger says.
+    fn leave_outbox(&mut self, judge: &mut Judge, now: Moment) {
+        let Some(mut outbox) = self.outbox.take() else { return };
+        let works = !outbox.hangs();
+        while works && outbox.has_work() {
+            outbox.turn(DiskWay::Works, now);
+        }
+        let own = outbox.on_disk();
+        outbox.ends();
+        if works {
+            let stats = self.ledger.read(now);
+            // What was taken over when nobody listened any more was never counted here.
+            let others = own.iter().filter(|call| judge.is_left(**call)).count();
+            let on_disk = own.len() - others..=own.len();
+            let counted = usize::try_from(stats.pending_places.on_disk).expect("a small number");
+            let is_told = on_disk.contains(&counted) || stats.outbox_missed > 0;
+            assert!(is_told, "process {} leaves {own:?}: {stats:?}", self.number);
+        } else {
+            // What it hangs in is lost with the process.
+            judge.kill(self.number, None);
+        }
+        judge.left(&own);
+    }
+
     /// What must hold after every step.
     pub(super) fn check(&mut self, judge: &mut Judge, now: Moment) {
+        if self.killed {
+            return;
+        }
         let stats = self.stats(now);
         self.moved = 0;
         let closing = self.closing || self.thread.is_none();
         judge.check(self.number, &stats, self.inbox.len(), closing, now);
-        if self.saw_close {
+        if self.saw_close && self.outbox.is_none() {
             let places = stats.pending_places;
             assert_eq!(
                 places.in_batch + places.waiting,
@@ -364,7 +473,9 @@ impl Process {
     }
 
     fn check_report(&self, ticket: &Ticket, report: &FlushReport, judge: &Judge, now: Moment) {
-        let early = report.pending > 0 && !ticket.single_attempt && now < ticket.deadline;
+        // What a close leaves on disk stays pending, and is not waited for; the close itself waits for the outbox.
+        let left = if self.saw_close { report.stats.pending_places.on_disk } else { 0 };
+        let early = report.pending > left && !ticket.single_attempt && now < ticket.deadline;
         assert!(!(early && self.thread.is_some()), "a flush gives up early: {report:?}");
         let delivered = judge.acknowledged(self.number) - ticket.acknowledged;
         assert!(report.delivered <= delivered, "{report:?} claims more than the {delivered} acknowledged");
@@ -374,8 +485,9 @@ impl Process {
         if report.is_complete() && self.thread.is_some() {
             // No record that the flush covers is still in flight.
             for queued in self.lanes.iter().flat_map(|delivery| &delivery.records) {
-                let is_later = call_of(&queued.event) >= ticket.next_call;
-                assert!(is_later, "{} is in flight: {report:?}", queued.event.visitor_id());
+                let call = call_of(&queued.event);
+                let is_covered = call < ticket.next_call && judge.process_of(call) == self.number;
+                assert!(!is_covered, "{} is in flight: {report:?}", queued.event.visitor_id());
             }
         }
     }
@@ -396,10 +508,10 @@ impl Process {
                 *failures = if worked { 0 } else { *failures + 1 };
             }
         } else if let [queued] = &delivery.records[..] {
-            judge.refuse_alone(call_of(&queued.event), status == Some(413));
+            judge.refuse_alone(self.number, call_of(&queued.event), status == Some(413));
         }
         if worked {
-            delivery.records.iter().for_each(|queued| judge.acknowledge(call_of(&queued.event)));
+            delivery.records.iter().for_each(|queued| judge.acknowledge(self.number, call_of(&queued.event)));
         }
     }
 
@@ -416,6 +528,7 @@ impl Process {
         let waiting = self.inbox.len();
         let decided = thread.tracker.stats().store_timeouts;
         let ends = thread.turn(event, now, SystemTime::UNIX_EPOCH);
+        thread.free();
         if thread.tracker.stats().store_timeouts > decided {
             judge.memory_decides(self.number);
         }
@@ -427,6 +540,8 @@ impl Process {
             }
             // Its senders then fail.
             self.claimed = crossbeam_channel::never();
+            self.saved = crossbeam_channel::never();
+            self.leave_outbox(judge, now);
         } else {
             self.thread = Some(thread);
         }
@@ -436,15 +551,44 @@ impl Process {
             assert!(!hurries, "retried at the moment of a failure");
             for queued in &delivery.records {
                 let call = call_of(&queued.event);
-                assert_eq!(judge.process_of(call), self.number, "{call} belongs to another process");
+                let is_own = judge.process_of(call) == self.number || judge.is_left(call);
+                assert!(is_own, "{call} belongs to another process");
+                if let Some(outbox) = &self.outbox {
+                    let is_kept = outbox.on_disk().contains(&call) || self.ledger.read(now).outbox_missed > 0;
+                    assert!(is_kept, "{call} is sent and is not on disk");
+                }
                 let sent = |other: &Delivery| other.records.iter().any(|it| call_of(&it.event) == call);
                 assert!(!self.lanes.iter().any(sent), "{call} is in flight twice");
             }
             self.lanes.push(delivery);
         }
         self.turned_at = Some(now);
-        self.saw_close = self.closing;
+        // A pump takes what was sent before, a slice at a time.
+        let closes = self.thread.as_ref().is_none_or(|thread| !self.pumped || thread.tracker.is_closing());
+        self.saw_close = self.closing && closes;
     }
+}
+
+/// A tracker's settings without a data store or an outbox.
+pub(super) fn settings(number: usize, scope: &Scope) -> TrackerSettings {
+    TrackerSettings {
+        batch_size: NonZeroUsize::new(scope.batch_size).unwrap(),
+        auto_flush_interval: scope.auto_flush_interval,
+        delivery: scope.delivery.clone(),
+        max_visitors: NonZeroUsize::new(1_000).unwrap(),
+        visitor_ttl: None,
+        store: false,
+        outbox: false,
+        batch_ids: scope.batch_ids.then_some(number as u128),
+        jitter: Jitter::seeded(number as u64),
+    }
+}
+
+/// What all deliveries have in common.
+pub(super) fn deliveries_of_all() -> Deliveries {
+    let envelope = Envelope { account_id: "1".into(), project_id: "2".into(), enrich_data: true };
+    let timeout = Duration::from_secs(10);
+    Deliveries { envelope, sdk_key: None, first_timeout: timeout, timeout }
 }
 
 /// What a caller wants recorded.
@@ -455,6 +599,19 @@ pub(super) struct Offer<'a> {
     pub(super) culprit: bool,
     /// The caller waits for a verdict.
     pub(super) asks: bool,
+}
+
+impl Offer<'_> {
+    /// Hands it over; returns the number of the call.
+    pub(super) fn made(self, process: usize, mailbox: &Mailbox, judge: &mut Judge, now: Moment) -> usize {
+        let call = judge.next_call();
+        let event = event(self.visitor, self.class, call);
+        let (reply, verdict) = question();
+        let (reply, verdict) = if self.asks { (Some(reply), Some(verdict)) } else { (None, None) };
+        let refused = mailbox.offer(mailbox.record(event.clone(), reply)).err();
+        judge.called(process, event, self.culprit, refused, verdict, now);
+        call
+    }
 }
 
 /// The calls in a delivery.
@@ -483,12 +640,4 @@ fn event(visitor: &str, class: usize, call: usize) -> TrackedEvent {
         force_multiple: false,
         first: true,
     })
-}
-
-fn call_of(event: &TrackedEvent) -> usize {
-    let number = match event {
-        TrackedEvent::Exposure(exposure) => &exposure.variation_id,
-        TrackedEvent::Conversion(conversion) => &conversion.bucketing[0].1,
-    };
-    number.parse().expect("a call's number")
 }

@@ -22,6 +22,8 @@ pub(super) enum Answer {
     LostUnheard,
     /// No answer; the request is accepted.
     TakenUnheard,
+    /// The request is accepted, but the answer says that the endpoint has failed.
+    TakenFailing,
 }
 
 impl Answer {
@@ -31,11 +33,34 @@ impl Answer {
         matches!(self, Self::Status(200..=299, _))
     }
 
+    /// Whether the endpoint accepts the request.
+    pub(super) const fn takes(self) -> bool {
+        self.is_success() || matches!(self, Self::TakenUnheard | Self::TakenFailing)
+    }
+
+    /// Whether the endpoint refuses what is in the request.
+    pub(super) const fn refuses(self) -> bool {
+        matches!(self, Self::Status(400 | 413, _))
+    }
+
+    /// What happens instead if the endpoint has taken or refused the request before: it does not change its mind.
+    pub(super) fn after(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if before.takes() && self.refuses() => Self::OK,
+            Some(before) if before.refuses() && self.takes() => match self.for_a_culprit() {
+                Self::Status(400, _) => before,
+                unheard => unheard,
+            },
+            _ => self,
+        }
+    }
+
     /// What happens instead if the request has a record that the endpoint refuses.
     pub(super) const fn for_a_culprit(self) -> Self {
         match self {
             Self::Status(200..=299, _) => Self::Status(400, None),
             Self::TakenUnheard => Self::LostUnheard,
+            Self::TakenFailing => Self::Status(503, None),
             other => other,
         }
     }
@@ -45,7 +70,13 @@ impl Answer {
 #[derive(Default)]
 pub(super) struct Server {
     next: Mutex<Option<Answer>>,
-    taken: Mutex<HashMap<usize, usize>>,
+    seen: Mutex<Option<Seen>>,
+}
+
+/// A request.
+pub(super) struct Seen {
+    pub(super) id: Option<String>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Server {
@@ -58,14 +89,14 @@ impl Server {
         *self.next.lock().unwrap() = Some(answer);
     }
 
-    /// The calls whose records were in the last request, if it was accepted, each with its number of events.
-    pub(super) fn take(&self) -> HashMap<usize, usize> {
-        std::mem::take(&mut self.taken.lock().unwrap())
+    /// The last request.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap().take().expect("a request")
     }
 }
 
 /// The calls in a body, each with its number of events.
-fn calls(body: &[u8]) -> HashMap<usize, usize> {
+pub(super) fn calls(body: &[u8]) -> HashMap<usize, usize> {
     let body: Value = serde_json::from_slice(body).expect("a JSON body");
     let visitors = body["visitors"].as_array().expect("visitors");
     let mut calls = HashMap::new();
@@ -80,11 +111,11 @@ fn calls(body: &[u8]) -> HashMap<usize, usize> {
 impl EventSink for Server {
     fn deliver(&self, batch: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         let answer = self.next.lock().unwrap().take().expect("an answer for each request");
-        if answer.is_success() || answer == Answer::TakenUnheard {
-            *self.taken.lock().unwrap() = calls(batch.body);
-        }
+        let seen = Seen { id: batch.id.map(str::to_owned), body: batch.body.to_vec() };
+        *self.seen.lock().unwrap() = Some(seen);
         match answer {
             Answer::Status(status, wait) => delivery_answer(status, wait.map(Duration::from_secs)),
+            Answer::TakenFailing => delivery_answer(503, None),
             Answer::Gone => delivery_answer(401, None),
             Answer::Refused => Err(DeliveryFailure::NotSent(TransportError::Connect)),
             Answer::LostUnheard | Answer::TakenUnheard => {

@@ -4,51 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Bug;
 use super::choices::Choices;
 use super::judge::Judge;
+use super::outbox::{DiskWay, SimulatedDisk};
 use super::process::{Offer, Process, calls_of};
+use super::scope::{Scope, Visitors};
 use super::server::{Answer, Server};
 use super::store::{SimulatedStore, TIMEOUT, Way};
 use crate::engine::Moment;
-use crate::options::{DeliveryConfig, OverflowPolicy};
-
-/// What may happen in a run.
-#[derive(Clone)]
-pub(super) struct Scope {
-    pub(super) batch_size: usize,
-    pub(super) auto_flush_interval: Option<Duration>,
-    pub(super) delivery: DeliveryConfig,
-    /// At the start.
-    pub(super) processes: usize,
-    /// Whether they share a data store, and with it their visitors.
-    pub(super) store: bool,
-    /// The most times each thing may happen.
-    pub(super) records: usize,
-    pub(super) flushes: usize,
-    /// How long a flush may take, and whether it is limited to one attempt.
-    pub(super) flush_ways: Vec<(Duration, bool)>,
-    pub(super) closes: usize,
-    pub(super) forks: usize,
-    pub(super) faults: usize,
-    pub(super) store_faults: usize,
-    pub(super) advances: usize,
-    pub(super) visitors: Visitors,
-    /// The faults that may occur.
-    pub(super) answers: Vec<Answer>,
-    pub(super) bug: Option<Bug>,
-}
-
-/// Which visitors are recorded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Visitors {
-    /// A new one each time.
-    New,
-    /// Always the same one.
-    One,
-    /// Most are new, some return, some have long names, and some are refused by the endpoint.
-    Many,
-}
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +27,8 @@ enum Act {
     Ask,
     /// A call to the store ends.
     EndStore(usize),
+    /// The outbox takes its requests, or goes on.
+    Keep,
     Flush,
     /// Time moves to when the tracker wants to be called.
     Advance,
@@ -73,6 +38,8 @@ enum Act {
     Close,
     /// The last handle is dropped.
     Abandon,
+    /// The process is killed.
+    Kill,
 }
 
 pub(super) struct World<'a, C> {
@@ -80,6 +47,7 @@ pub(super) struct World<'a, C> {
     scope: Scope,
     server: Arc<Server>,
     store: Option<Arc<SimulatedStore>>,
+    disk: Option<Arc<SimulatedDisk>>,
     judge: Judge,
     processes: Vec<Process>,
     now: Moment,
@@ -102,10 +70,17 @@ pub(super) struct Tally {
     pub(super) store_faults: u64,
     /// Records that the endpoint has accepted more than once.
     pub(super) twice: u64,
+    /// Requests that the endpoint knew by their ids.
+    pub(super) known: u64,
     pub(super) flushes: u64,
     pub(super) forks: u64,
     /// Dropped records that were recorded again at the end and delivered.
     pub(super) again: u64,
+    pub(super) recovered: u64,
+    pub(super) outbox_faults: u64,
+    pub(super) kills: u64,
+    /// On disk, or in a process that was killed, when the run ended.
+    pub(super) pending: u64,
 }
 
 impl Tally {
@@ -117,9 +92,14 @@ impl Tally {
         self.faults += run.faults;
         self.store_faults += run.store_faults;
         self.twice += run.twice;
+        self.known += run.known;
         self.flushes += run.flushes;
         self.forks += run.forks;
         self.again += run.again;
+        self.recovered += run.recovered;
+        self.outbox_faults += run.outbox_faults;
+        self.kills += run.kills;
+        self.pending += run.pending;
     }
 }
 
@@ -127,11 +107,13 @@ impl<'a, C: Choices> World<'a, C> {
     pub(super) fn new(choices: &'a mut C, scope: Scope) -> Self {
         let now = Moment::default();
         let store = scope.store.then(|| SimulatedStore::new(now));
+        let disk = scope.outbox.then(Arc::<SimulatedDisk>::default);
         let judge = Judge::new(&scope.delivery, store.clone());
         let mut world = Self {
             choices,
             server: Server::new(),
             store,
+            disk,
             judge,
             processes: Vec::new(),
             now,
@@ -148,7 +130,8 @@ impl<'a, C: Choices> World<'a, C> {
     fn add_process(&mut self) {
         let number = self.processes.len();
         self.judge.add_process();
-        self.processes.push(Process::new(number, &self.scope, &self.server, self.store.as_ref()));
+        let (store, disk) = (self.store.as_ref(), self.disk.as_ref());
+        self.processes.push(Process::new(number, &self.scope, &self.server, store, disk));
     }
 
     /// Runs random steps until no more are allowed, then lets the endpoint recover and everything end.
@@ -171,17 +154,19 @@ impl<'a, C: Choices> World<'a, C> {
             let mut may = |yes: bool, act| acts.extend(yes.then_some((at, act)));
             let (open, advances) = (process.is_open(), self.scope.advances > 0);
             may(open && self.scope.records > 0, Act::Record);
-            may(process.has_records(), Act::Poll);
+            may(process.has_work(self.now), Act::Poll);
             may(process.has_messages(), Act::Hear);
             (0..process.lanes.len()).for_each(|lane| may(true, Act::End(lane)));
             may(process.has_store_commands(), Act::Ask);
             (0..process.store_calls()).for_each(|lane| may(true, Act::EndStore(lane)));
+            may(process.has_outbox_work(), Act::Keep);
             may(open && self.scope.flushes > 0, Act::Flush);
             may(advances && process.wake_at().is_some(), Act::Advance);
             may(advances && process.store_wake_at().is_some(), Act::AdvanceStore);
             may(open && self.scope.forks > 0, Act::Fork);
             may(open && self.scope.closes > 0, Act::Close);
             may(open && self.scope.closes > 0, Act::Abandon);
+            may(process.has_kept() && self.scope.kills > 0, Act::Kill);
         }
         acts
     }
@@ -208,6 +193,10 @@ impl<'a, C: Choices> World<'a, C> {
                     self.now += TIMEOUT;
                     self.processes[at].turn_store(self.now);
                 }
+            }
+            Act::Keep => {
+                let way = self.disk_way(at);
+                self.processes[at].turn_outbox(way, self.now);
             }
             Act::Flush => {
                 self.scope.flushes -= 1;
@@ -238,6 +227,17 @@ impl<'a, C: Choices> World<'a, C> {
                 self.scope.closes -= 1;
                 processes[at].abandon(judge, *now);
             }
+            Act::Kill => {
+                self.scope.kills -= 1;
+                self.outcome.kills += 1;
+                // What is in flight may arrive, but nobody hears the answer.
+                while !self.processes[at].lanes.is_empty() {
+                    let arrives = self.choices.once_in(2);
+                    let answer = if arrives { Answer::TakenUnheard } else { Answer::LostUnheard };
+                    self.end_delivery(at, 0, answer);
+                }
+                self.processes[at].kill(&mut self.judge);
+            }
         }
         for process in &mut self.processes {
             process.check(&mut self.judge, self.now);
@@ -255,7 +255,8 @@ impl<'a, C: Choices> World<'a, C> {
         let visitor = if again { self.choices.below(self.next_visitor) } else { self.next_visitor };
         self.next_visitor += usize::from(!again);
         let asks = !many || self.choices.once_in(2);
-        let culprit = many && visitor % 8 == 5;
+        // One that is refused when its process is gone would have to be told from one that is lost.
+        let culprit = many && visitor % 8 == 5 && !self.scope.outbox;
         let (name, class) = (self.name(at, visitor), visitor % 3);
         let offer = Offer { visitor: &name, class, culprit, asks };
         self.processes[at].record(offer, &mut self.judge, self.now);
@@ -285,6 +286,20 @@ impl<'a, C: Choices> World<'a, C> {
             self.gone = self.choices.below(4);
         }
         answer
+    }
+
+    fn disk_way(&mut self, at: usize) -> DiskWay {
+        const WAYS: [DiskWay; 6] =
+            [DiskWay::Works, DiskWay::Works, DiskWay::Works, DiskWay::Fails, DiskWay::Hangs, DiskWay::Hangs];
+        if self.scope.outbox_faults == 0 || self.processes[at].hangs_in_outbox() {
+            return DiskWay::Works;
+        }
+        let way = self.choices.pick(&WAYS);
+        if way != DiskWay::Works {
+            self.scope.outbox_faults -= 1;
+            self.outcome.outbox_faults += 1;
+        }
+        way
     }
 
     fn store_way(&mut self) -> Way {
@@ -320,8 +335,22 @@ impl<'a, C: Choices> World<'a, C> {
     /// From now on the endpoint and the store work, except for calls that hang: every process still open gets
     /// everything delivered, and what was dropped before can be recorded again.
     fn end(&mut self) {
-        (self.scope.faults, self.scope.store_faults, self.gone) = (0, 0, 0);
-        (0..self.processes.len()).for_each(|at| self.drain(at));
+        (self.scope.faults, self.scope.store_faults, self.scope.outbox_faults, self.gone) = (0, 0, 0, 0);
+        for at in 0..self.processes.len() {
+            self.drain(at);
+            // What could not be removed is tried again with the next look for what others have left, which is one of
+            // the next things that it wakes for.
+            for _ in 0..4 {
+                if self.processes[at].is_open() && self.processes[at].has_kept() {
+                    self.wait(at);
+                    self.drain(at);
+                }
+            }
+            self.processes[at].check_disk(self.now);
+        }
+        if self.disk.is_some() {
+            self.recover();
+        }
         if self.scope.store {
             // What earlier processes dropped, a later one can deliver.
             self.add_process();
@@ -337,13 +366,37 @@ impl<'a, C: Choices> World<'a, C> {
         }
         for (at, process) in self.processes.iter().enumerate() {
             let stats = process.stats(self.now);
-            assert!(stats.pending == 0 || !process.has_ended(), "{at}: {stats:?}");
+            let pending = stats.pending - stats.pending_places.on_disk;
+            assert!(pending == 0 || !process.has_ended() || process.is_killed(), "{at}: {stats:?}");
+            self.outcome.pending += stats.pending;
+            self.outcome.recovered += stats.recovered;
             self.outcome.recorded += stats.recorded;
             self.outcome.delivered += stats.delivered;
             self.outcome.deduplicated += stats.deduplicated;
             self.outcome.dropped += stats.dropped.total();
         }
-        self.outcome.twice = self.judge.twice;
+        (self.outcome.twice, self.outcome.known) = (self.judge.twice, self.judge.known);
+    }
+
+    /// A new process delivers what the others have left behind.
+    fn recover(&mut self) {
+        self.add_process();
+        let (at, disk) = (self.processes.len() - 1, self.disk.clone().expect("a disk"));
+        for round in 0.. {
+            assert!(round < 100, "not all is recovered: {:?}", self.processes[at].stats(self.now));
+            self.drain(at);
+            if disk.left_behind().is_empty() {
+                break;
+            }
+            self.wait(at);
+        }
+        self.judge.check_left();
+    }
+
+    /// Until a process wakes by itself.
+    fn wait(&mut self, at: usize) {
+        self.now = self.processes[at].wake_at().unwrap_or(self.now).max(self.now);
+        self.processes[at].poll(&mut self.judge, self.now);
     }
 
     /// Runs a process until nothing is pending or in flight.
@@ -352,6 +405,9 @@ impl<'a, C: Choices> World<'a, C> {
             let Self { processes, judge, choices, now, .. } = self;
             let process = &mut processes[at];
             assert!(round < 300, "process {at} does not come to rest: {:?}", process.stats(*now));
+            while process.has_outbox_work() {
+                process.turn_outbox(DiskWay::Works, *now);
+            }
             process.turn_store(*now);
             while process.store_calls() > 0 {
                 process.end_store_call(0, self.store_way, *now);
@@ -366,7 +422,8 @@ impl<'a, C: Choices> World<'a, C> {
             }
             process.poll(judge, *now);
             process.check(judge, *now);
-            let at_work = process.has_store_commands() || process.store_calls() > 0;
+            let at_work =
+                process.has_store_commands() || process.store_calls() > 0 || process.has_outbox_work();
             let is_done = if process.is_open() {
                 process.has_no_flush() && process.stats(*now).pending == 0
             } else {
@@ -375,7 +432,10 @@ impl<'a, C: Choices> World<'a, C> {
             if is_done && !at_work && process.lanes.is_empty() && !process.has_messages() {
                 return;
             }
-            if process.is_open() && process.has_no_flush() && process.stats(*now).pending > 0 {
+            // A flush does not ask for what is on disk alone: the next look does.
+            let stats = process.stats(*now);
+            let is_here = stats.pending > stats.pending_places.on_disk;
+            if process.is_open() && process.has_no_flush() && is_here {
                 let deadline = *now + Duration::from_secs(1_000);
                 process.flush(deadline, false, judge);
             }
@@ -434,66 +494,5 @@ impl<'a, C: Choices> World<'a, C> {
             assert!(excused, "{name} is not delivered: {stats:?}");
         }
         assert!(!self.judge.is_owed(&name), "{name} is not delivered");
-    }
-}
-
-/// A random scope.
-pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scope {
-    let seconds = |seconds: usize| Duration::from_secs(seconds as u64);
-    let delivery = DeliveryConfig::builder()
-        .queue_capacity(1 + choices.below(20))
-        .max_queued_bytes([200, 1_500, 1 << 20][choices.below(3)])
-        .max_pending_records(1 + choices.below(30))
-        .max_pending_bytes([2_000, 1 << 20][choices.below(2)])
-        .overflow(choices.pick(&[
-            OverflowPolicy::EvictLeastValuable,
-            OverflowPolicy::EvictLeastValuable,
-            OverflowPolicy::DropNewest,
-            OverflowPolicy::Wait(Duration::ZERO),
-        ]))
-        .max_request_events(1 + choices.below(8))
-        .max_request_bytes([500, 1 << 20][choices.below(2)])
-        .lanes(1 + choices.below(3))
-        .max_age(seconds([30, 86_400][choices.below(2)]))
-        .backoff_ceiling(seconds(1 + choices.below(60)))
-        .breaker_threshold(1 + u32::try_from(choices.below(4)).unwrap())
-        .build()
-        .unwrap();
-    Scope {
-        batch_size: 1 + choices.below(6),
-        auto_flush_interval: choices.once_in(2).then(|| seconds(1 + choices.below(10))),
-        delivery,
-        processes: 1,
-        store: choices.once_in(2),
-        records: 10 + choices.below(60),
-        flushes: choices.below(6),
-        flush_ways: vec![
-            (seconds(0), false),
-            (seconds(1), false),
-            (seconds(5), false),
-            (seconds(60), false),
-            (seconds(60), true),
-        ],
-        closes: usize::from(choices.once_in(3)),
-        forks: choices.below(3),
-        faults: choices.below(20),
-        store_faults: choices.below(12),
-        advances: choices.below(20),
-        visitors: Visitors::Many,
-        answers: vec![
-            Answer::OK,
-            Answer::OK,
-            Answer::Status(500, None),
-            Answer::Status(503, Some(7)),
-            Answer::Status(503, Some(0)),
-            Answer::Status(429, Some(100_000)),
-            Answer::Status(408, None),
-            Answer::Status(413, None),
-            Answer::Gone,
-            Answer::Refused,
-            Answer::LostUnheard,
-            Answer::TakenUnheard,
-        ],
-        bug,
     }
 }

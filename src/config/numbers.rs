@@ -1,0 +1,163 @@
+//! Numbers for the decisions that configs can give, so that remembering one takes four bytes.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use super::{ConfigSnapshot, SnapshotExt};
+
+/// An experience and one of its variations.
+pub(crate) type Number = NonZeroU32;
+
+/// After this many different decisions, further ones get no number: ids of old configs are never forgotten.
+const MOST: usize = 1 << 17;
+
+/// A number for each decision, by its ids and for all of a core's configs; and where one config has them.
+#[derive(Default)]
+pub(crate) struct Numbers {
+    ids: Arc<Ids>,
+    /// The config that the rest is about; none has serial 0.
+    serial: u32,
+    /// By number, from 1.
+    places: Box<[u64]>,
+    /// The numbers of every experience's variations, in config order.
+    numbers: Box<[Option<Number>]>,
+    /// Where those of each experience start.
+    starts: Box<[u32]>,
+}
+
+#[derive(Clone, Default)]
+struct Ids {
+    list: Vec<(SmolStr, SmolStr)>,
+    numbers: HashMap<(SmolStr, SmolStr), Number>,
+}
+
+impl Ids {
+    fn number(&self, ids: &(SmolStr, SmolStr)) -> Option<Number> {
+        self.numbers.get(ids).copied()
+    }
+
+    fn add(&mut self, ids: (SmolStr, SmolStr)) -> Option<Number> {
+        if self.list.len() == MOST {
+            return None;
+        }
+        let number = u32::try_from(self.list.len() + 1).ok().and_then(NonZeroU32::new)?;
+        self.list.push(ids.clone());
+        self.numbers.insert(ids, number);
+        Some(number)
+    }
+}
+
+impl Numbers {
+    /// The numbers of another config; those given already stay.
+    pub(crate) fn with(&self, snapshot: &ConfigSnapshot) -> Self {
+        let mut ids = Arc::clone(&self.ids);
+        let (mut numbers, mut starts, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, experience) in (0_u32..).zip(snapshot.experiences()) {
+            starts.push(u32::try_from(numbers.len()).unwrap_or(u32::MAX));
+            // A repeated id belongs to its first experience, which is where decisions are remembered.
+            if experience.home != at {
+                continue;
+            }
+            for (variation, its) in (0_u32..).zip(experience.variations.iter()) {
+                let pair = (experience.id.clone(), its.id.clone());
+                let number = ids.number(&pair).or_else(|| Arc::make_mut(&mut ids).add(pair));
+                numbers.push(number);
+                found.extend(number.map(|number| (number, (at, variation))));
+            }
+        }
+        let mut places = vec![0; ids.list.len()].into_boxed_slice();
+        // From the end, so that the first of equal variations counts, as in a search by id.
+        for (number, (experience, variation)) in found.into_iter().rev() {
+            places[index(number)] = (u64::from(experience) + 1) << 32 | (u64::from(variation) + 1);
+        }
+        Self { ids, serial: snapshot.serial(), places, numbers: numbers.into(), starts: starts.into() }
+    }
+
+    /// Whether these are the numbers of this config.
+    #[inline]
+    pub(crate) fn is_of(&self, snapshot: &ConfigSnapshot) -> bool {
+        self.serial == snapshot.serial()
+    }
+
+    /// The number of a decision of this config, by its positions.
+    #[inline]
+    pub(crate) fn number(
+        &self,
+        snapshot: &ConfigSnapshot,
+        experience: usize,
+        variation: usize,
+    ) -> Option<Number> {
+        let start = self.starts.get(experience).filter(|_| self.is_of(snapshot))?;
+        *self.numbers.get(*start as usize + variation)?
+    }
+
+    /// Where the config has a decision: the experience's position plus one in the upper half, the variation's in the
+    /// lower; 0 is nowhere.
+    #[inline]
+    pub(crate) fn place(&self, number: Number) -> u64 {
+        self.places.get(index(number)).copied().unwrap_or_default()
+    }
+
+    /// The ids of a decision.
+    #[inline]
+    pub(crate) fn ids(&self, number: Number) -> Option<&(SmolStr, SmolStr)> {
+        self.ids.list.get(index(number))
+    }
+}
+
+const fn index(number: Number) -> usize {
+    number.get() as usize - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{CompileOptions, compile};
+
+    fn config(experiences: &[(&str, &[&str])]) -> ConfigSnapshot {
+        let experiences: Vec<_> = experiences
+            .iter()
+            .map(|(id, variations)| {
+                let variations: Vec<_> = variations.iter().map(|id| json!({"id": id, "key": id})).collect();
+                json!({"id": id, "key": id, "variations": variations})
+            })
+            .collect();
+        let config = json!({"account_id": "1", "project": {"id": "2"}, "experiences": experiences});
+        compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot
+    }
+
+    #[test]
+    fn a_decision_keeps_its_number_in_other_configs() {
+        let (old, new) = (config(&[("1", &["a", "b"]), ("2", &["c"])]), config(&[("2", &["d", "c"])]));
+        let before = Numbers::default().with(&old);
+        let [b, c] = [(0, 1), (1, 0)].map(|(at, variation)| before.number(&old, at, variation).unwrap());
+        assert_eq!([b, c].map(|number| before.place(number)), [1 << 32 | 2, 2 << 32 | 1]);
+        assert_eq!(before.number(&new, 0, 0), None, "the numbers of another config");
+
+        let after = before.with(&new);
+        assert_eq!(after.number(&new, 0, 1), Some(c));
+        assert_eq!([b, c].map(|number| after.place(number)), [0, 1 << 32 | 2]);
+        assert_eq!(after.ids(b), Some(&("1".into(), "b".into())));
+    }
+
+    #[test]
+    fn repeated_ids_have_the_number_of_the_first() {
+        let config = config(&[("1", &["a", "b", "a"]), ("1", &["b"])]);
+        let numbers = Numbers::default().with(&config);
+        let first = numbers.number(&config, 0, 0);
+        assert!(first.is_some() && first == numbers.number(&config, 0, 2));
+        assert_eq!(numbers.place(first.unwrap()), 1 << 32 | 1);
+    }
+
+    #[test]
+    fn numbers_are_bounded() {
+        let mut ids = Ids::default();
+        let added = (0..MOST + 2).filter(|id| ids.add((id.to_string().into(), "".into())).is_some()).count();
+        assert_eq!((added, ids.list.len(), ids.numbers.len()), (MOST, MOST, MOST));
+    }
+}

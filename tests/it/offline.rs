@@ -1,0 +1,97 @@
+//! An offline core: everything works, and nothing leaves the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use convert_sdk::adapters::InMemoryDataStore;
+use convert_sdk::error::InvalidReason;
+use convert_sdk::events::LifecycleEventKind;
+use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt};
+use convert_sdk::{ConversionOptions, ConversionStatus, Core, SdkConfig};
+
+use crate::support::{PATIENCE, direct, pro};
+
+/// Counts the batches that reach it.
+#[derive(Default)]
+struct Calls(AtomicUsize);
+
+impl EventSink for Calls {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Receipt::default())
+    }
+}
+
+fn offline(config: convert_sdk::SdkConfigBuilder, sink: &Arc<Calls>) -> Core {
+    let core = Core::builder(config.offline().batch_size(1).build().unwrap());
+    let core = core.event_sink(Arc::clone(sink)).build().unwrap();
+    core.initialize().unwrap();
+    core
+}
+
+#[test]
+fn an_offline_core_withholds_and_counts_every_record() {
+    let sink = Arc::<Calls>::default();
+    let core = offline(direct(), &sink);
+    for number in 0..50 {
+        let visitor = pro(&core, &format!("v{number}"));
+        visitor.run_experience("price").unwrap();
+        assert_eq!(visitor.track_conversion("purchase").status, ConversionStatus::Queued);
+        visitor.track_conversion("purchase");
+    }
+    let stats = core.stats();
+    assert!(stats.is_balanced(), "{stats:?}");
+    assert_eq!((stats.recorded, stats.deduplicated, stats.withheld), (150, 50, 100));
+    assert_eq!((stats.requests, stats.delivered, stats.pending), (0, 0, 0));
+    assert!(core.flush(PATIENCE).unwrap().is_complete());
+    assert!(core.shutdown(PATIENCE).unwrap().is_complete());
+    assert_eq!(sink.0.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn an_offline_core_confirms_and_announces() {
+    let core = offline(direct(), &Arc::default());
+    let events = core.subscribe();
+    let visitor = pro(&core, "v");
+    let confirm =
+        || visitor.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE).status;
+    assert_eq!(confirm(), ConversionStatus::Queued);
+    assert_eq!(confirm(), ConversionStatus::Deduplicated);
+    visitor.run_experience("price").unwrap();
+    let kinds: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|event| event.kind()).collect();
+    let [conversion, bucketing] = [LifecycleEventKind::Conversion, LifecycleEventKind::Bucketing];
+    assert_eq!(kinds, [conversion, conversion, bucketing]);
+}
+
+#[test]
+fn a_closed_offline_core_counts_what_it_refuses() {
+    let core = offline(direct(), &Arc::default());
+    let visitor = pro(&core, "v");
+    visitor.track_conversion("purchase");
+    core.close();
+    assert_eq!(visitor.track_conversion("purchase").status, ConversionStatus::Closed);
+    let stats = core.stats();
+    assert!(stats.is_balanced(), "{stats:?}");
+    assert_eq!((stats.withheld, stats.dropped.closed.conversions), (1, 1));
+}
+
+/// A mark of what was never sent would keep others from sending it.
+#[test]
+fn an_offline_core_leaves_no_marks_in_a_data_store() {
+    let store = Arc::new(InMemoryDataStore::new());
+    let config = || direct().shared_data_store(store.clone());
+    let offline = offline(config(), &Arc::default());
+    pro(&offline, "v").track_conversion("purchase");
+    offline.shutdown(PATIENCE).unwrap();
+    let sink = Arc::<Calls>::default();
+    let online = Core::builder(config().build().unwrap()).event_sink(Arc::clone(&sink)).build().unwrap();
+    online.initialize().unwrap();
+    pro(&online, "v").track_conversion("purchase");
+    assert_eq!(online.flush(PATIENCE).unwrap().delivered, 1);
+}
+
+#[test]
+fn an_offline_core_with_an_sdk_key_is_refused() {
+    let refused = SdkConfig::builder().sdk_key("1/2").offline().build().unwrap_err();
+    assert_eq!((refused.field(), refused.reason()), ("source", &InvalidReason::Offline));
+}
