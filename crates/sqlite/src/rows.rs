@@ -1,0 +1,142 @@
+//! The table of records: its rows as they are, and what tells that they are what was written.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use convert_sdk::ports::{LeftRecord, OutboxRecord, RecordId};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row, params};
+
+/// Marks the file as one of an outbox: `CVob`.
+pub(crate) const APPLICATION: i32 = 0x4356_6f62;
+
+pub(crate) const VERSIONS: &[&str] = &["CREATE TABLE records (
+        id INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        recorded_at INTEGER NOT NULL, -- in milliseconds since 1970
+        checksum INTEGER NOT NULL, -- FNV-1a, 64 bits, of id, kind, recorded_at and content
+        content TEXT NOT NULL -- JSON
+    ) STRICT;
+    CREATE TABLE owner (project TEXT NOT NULL, process INTEGER NOT NULL) STRICT;"];
+
+/// What was read of a file.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) records: Vec<LeftRecord>,
+    pub(crate) bytes: usize,
+    pub(crate) damaged: u64,
+    /// Rows that are not what was written, which are to be removed once they are counted.
+    pub(crate) useless: Vec<RecordId>,
+}
+
+/// A row as it is, whatever that is.
+pub(crate) struct Stored {
+    pub(crate) id: i64,
+    kind: Vec<u8>,
+    recorded_at: i64,
+    checksum: i64,
+    pub(crate) content: Vec<u8>,
+}
+
+impl Stored {
+    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        // Whatever is there is compared with the checksum, so that it costs no more than this record.
+        let bytes = |column| row.get_ref(column).map(|value| value.as_bytes().unwrap_or_default().to_vec());
+        let number = |column| row.get_ref(column).map(|value| value.as_i64().unwrap_or_default());
+        Ok(Self {
+            id: number(0)?,
+            kind: bytes(1)?,
+            recorded_at: number(2)?,
+            checksum: number(3)?,
+            content: bytes(4)?,
+        })
+    }
+
+    /// The number of the row, if it is what was written.
+    pub(crate) fn number(&self) -> Option<u64> {
+        let is_good = self.checksum == checksum(self.id, &self.kind, self.recorded_at, &self.content);
+        u64::try_from(self.id).ok().filter(|_| is_good)
+    }
+
+    pub(crate) fn record(self, id: RecordId) -> LeftRecord {
+        let since = Duration::from_millis(u64::try_from(self.recorded_at).unwrap_or(0));
+        LeftRecord::new(id, UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH), self.content)
+    }
+}
+
+/// The rows behind this one, until there are enough, and why there are no more.
+pub(crate) fn rows_after(
+    file: &Connection,
+    row: u64,
+    most: usize,
+    most_bytes: usize,
+) -> (Vec<Stored>, rusqlite::Result<()>) {
+    let (mut stored, mut bytes) = (Vec::new(), 0);
+    let end = (|| {
+        // In a damaged file, the search for the first may end before it.
+        let next = "SELECT id, kind, recorded_at, checksum, content FROM records
+            WHERE id > ?1 AND +id > ?1 ORDER BY id LIMIT ?2";
+        let mut next = file.prepare_cached(next)?;
+        let mut rows = next.query(params![row, most])?;
+        while bytes < most_bytes
+            && let Some(row) = rows.next()?
+        {
+            let row = Stored::read(row)?;
+            bytes += row.content.len();
+            stored.push(row);
+        }
+        Ok(())
+    })();
+    (stored, end)
+}
+
+pub(crate) fn delete(file: &Connection, rows: &BTreeSet<u64>) -> rusqlite::Result<()> {
+    let mut delete = file.prepare_cached("DELETE FROM records WHERE id BETWEEN ? AND ?")?;
+    let mut rows = rows.iter().copied().peekable();
+    while let Some(first) = rows.next() {
+        let mut last = first;
+        while let Some(next) = rows.next_if_eq(&(last + 1)) {
+            last = next;
+        }
+        delete.execute([first, last])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn insert(file: &Connection, first: u64, records: &[OutboxRecord<'_>]) -> rusqlite::Result<()> {
+    for (row, record) in (first.cast_signed()..).zip(records) {
+        let (kind, at) = (record.kind.as_str().as_bytes(), milliseconds(record.recorded_at));
+        insert_row(file, row, kind, at, record.content)?;
+    }
+    Ok(())
+}
+
+/// Copies a row under the same number.
+pub(crate) fn copy(file: &Connection, row: &Stored) -> rusqlite::Result<()> {
+    insert_row(file, row.id, &row.kind, row.recorded_at, &row.content)
+}
+
+fn insert_row(file: &Connection, id: i64, kind: &[u8], at: i64, content: &[u8]) -> rusqlite::Result<()> {
+    let mut insert = file.prepare_cached("INSERT INTO records VALUES (?, ?, ?, ?, ?)")?;
+    let text = |bytes| ToSqlOutput::Borrowed(ValueRef::Text(bytes));
+    insert.execute(params![id, text(kind), at, checksum(id, kind, at, content), text(content)])?;
+    Ok(())
+}
+
+pub(crate) fn size(stored: &[Stored]) -> usize {
+    stored.iter().map(|row| row.content.len()).sum()
+}
+
+fn milliseconds(at: SystemTime) -> i64 {
+    i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// FNV-1a, in 64 bits.
+fn checksum(id: i64, kind: &[u8], recorded_at: i64, content: &[u8]) -> i64 {
+    let numbers = [id.to_le_bytes(), recorded_at.to_le_bytes()];
+    let bytes = numbers.iter().flatten().chain(kind).chain(content);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash.cast_signed()
+}

@@ -1,0 +1,10 @@
+//! The store against real files and processes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail where it stands")]
+
+mod damage;
+mod files;
+#[path = "../support/folder.rs"]
+mod folder;
+mod outbox;
+mod store;
+mod workers;
