@@ -1,5 +1,5 @@
-//! Any answers of a transport: the ledger balances, a flush tells the truth, and a bad config never
-//! replaces a good one.
+//! Arbitrary answers from a transport: the ledger balances, a flush tells the truth, and a bad config never replaces a
+//! good one.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -7,26 +7,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_fuzz::{SHOP, edited, text};
-use convert_sdk::{ConversionOptions, Core, FlushError, SdkConfig, http};
 use convert_sdk::config::RefreshOutcome;
 use convert_sdk::delivery::{DeliveryConfig, FlushOptions};
-use convert_sdk::ports::{ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt, TransportError};
+use convert_sdk::ports::{
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
+};
+use convert_sdk::{ConversionOptions, Core, FlushError, SdkConfig, http};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
 
-/// Long enough that only a hang can exhaust it.
+/// Long enough that only a hang exceeds it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Answer = std::result::Result<Receipt, DeliveryFailure>;
 type ConfigAnswer = std::result::Result<ConfigResponse, TransportError>;
 
-/// Answers at once with what was put in, then with success.
+/// Gives the queued answers at once, then success.
 #[derive(Default)]
 struct Scripted {
     configs: Mutex<VecDeque<ConfigAnswer>>,
     answers: Mutex<VecDeque<Answer>>,
-    /// Requests, and events in those that were answered with success.
+    /// Requests, and the events in successful ones.
     sent: Mutex<(u64, u64)>,
 }
 
@@ -105,8 +108,9 @@ fn refresh(core: &Core) {
     match outcome {
         Ok(RefreshOutcome::Updated(_)) => {
             let after = after.expect("an update is in place");
-            let ids =
-                |it: &convert_sdk::config::ConfigSnapshot| (it.account_id().to_owned(), it.project_id().to_owned());
+            let ids = |it: &convert_sdk::config::ConfigSnapshot| {
+                (it.account_id().to_owned(), it.project_id().to_owned())
+            };
             assert!(before.is_none_or(|before| ids(&before) == ids(&after)), "another project's config");
         }
         Ok(_) => assert!(same && before.is_some(), "not modified, and another config"),
@@ -152,10 +156,10 @@ fn steps(core: &Core, transport: &Scripted, u: &mut Unstructured<'_>) -> Result<
 
 fn input(data: &[u8]) -> Result<()> {
     let mut u = Unstructured::new(data);
-    let room = u.int_in_range(1..=64)?;
+    let capacity = u.int_in_range(1..=64)?;
     let delivery = DeliveryConfig::builder()
-        .queue_capacity(room)
-        .max_pending_records(room)
+        .queue_capacity(capacity)
+        .max_pending_records(capacity)
         .lanes(u.int_in_range(1..=3)?)
         .build()
         .unwrap();
@@ -170,8 +174,7 @@ fn input(data: &[u8]) -> Result<()> {
         let good = ConfigResponse::Fetched { body: SHOP.to_owned(), etag: None };
         transport.configs.lock().unwrap().push_back(Ok(good));
     }
-    let core =
-        Core::builder(config).transport(Arc::clone(&transport)).build().expect("no thread");
+    let core = Core::builder(config).transport(Arc::clone(&transport)).build().expect("no thread");
     let _ = core.initialize_within(PATIENCE);
     let used_up = steps(&core, &transport, &mut u);
     let stats = core.close();

@@ -1,4 +1,4 @@
-//! Any attribute value against any rule, regular expressions among them.
+//! Arbitrary attribute values against arbitrary rules, including regular expressions.
 #![no_main]
 
 use convert_fuzz::{Visitor, agree_about, attribute, json, text};
@@ -23,7 +23,7 @@ const MATCH_TYPES: [&str; 13] = [
     "doesNotExist",
 ];
 
-/// A config whose audience, location, segment and goal all ask the same about the attribute `k`.
+/// A config whose audience, location, segment and goal all check the attribute `k` in the same way.
 fn config(u: &mut Unstructured<'_>) -> Result<Value> {
     let match_type = u.choose(&MATCH_TYPES)?;
     let value = if u.arbitrary()? { text(u)?.into() } else { json(u, 2)? };

@@ -1,4 +1,4 @@
-//! Any bytes as a config: it is refused, or two cores decide the same by it.
+//! Arbitrary bytes as a config: it is rejected, or two cores decide the same from it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A served config after a few edits: it is refused, or two cores decide the same by it.
+//! A served config after a few edits: it is rejected, or two cores decide the same from it.
 #![no_main]
 
 use libfuzzer_sys::arbitrary::Unstructured;

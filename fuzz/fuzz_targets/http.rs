@@ -1,4 +1,4 @@
-//! Any bytes as a server's answer, through the built-in transport and a real socket.
+//! Arbitrary bytes as a server's response, through the built-in transport and a real socket.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -7,16 +7,20 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use convert_fuzz::SHOP;
-use convert_sdk::{Core, SdkConfig, config::{RefreshOutcome, TransportConfig}, delivery::FlushOptions};
+use convert_sdk::{
+    Core, SdkConfig,
+    config::{RefreshOutcome, TransportConfig},
+    delivery::FlushOptions,
+};
 use libfuzzer_sys::fuzz_target;
 
-/// Long enough that only a hang can exhaust it: the server closes every connection after its answer.
+/// Long enough that only a hang exceeds it: the server closes every connection after its response.
 const PATIENCE: Duration = Duration::from_secs(20);
 const ONCE: FlushOptions = FlushOptions::within(PATIENCE).single_attempt(true);
-/// Small, so that a compressed body can go beyond it.
+/// Small, so that a compressed body can exceed it.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
-/// What the server answers.
+/// The server's response.
 static ANSWER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// The server, on a thread that lives as long as the process.
@@ -25,7 +29,7 @@ static ADDRESS: LazyLock<SocketAddr> = LazyLock::new(|| {
     let address = listener.local_addr().expect("a bound address");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // A client that is gone needs no answer.
+            // A client that is gone needs no response.
             let _ = stream.and_then(serve);
         }
     });
@@ -46,7 +50,7 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(&answer)
 }
 
-/// Whether the head and the announced body of a request are there: closing earlier would reset the answer.
+/// Whether the head and the announced body of a request are complete: closing earlier would reset the response.
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_ascii_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
@@ -90,6 +94,6 @@ fuzz_target!(|data: &[u8]| {
     }
     let stats = core.close();
     assert!(stats.is_balanced() && stats.pending == 0, "{stats:?}");
-    // One of the flush, and a few where the random waits after it are short.
-    assert!(stats.requests < 10, "the endpoint is asked again and again: {stats:?}");
+    // One of the flush, and a few more if the random delays after it are short.
+    assert!(stats.requests < 10, "the endpoint is flooded with requests: {stats:?}");
 });

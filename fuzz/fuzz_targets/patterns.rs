@@ -1,5 +1,5 @@
-//! Patterns with all that the dialect has against long texts: what a search takes is measured in its
-//! own steps, and each step must be worth one.
+//! Patterns with every feature of the dialect against long texts: a search's cost is measured in its own steps, and
+//! each step must be cheap.
 #![no_main]
 
 use std::fs;
@@ -42,8 +42,8 @@ const TEXTS: [&str; 10] = ["a", "ab", "aab/", "\u{e9}", "\u{430}b", "a b", "/a",
 const DEEPEST: usize = 5;
 const LONGEST: usize = 5;
 
-/// The least that a step may take before it counts as too long, with what a run is made of besides; a
-/// sanitizer makes everything tens of times slower.
+/// The shortest time per step that counts as too long, including a run's overhead; a sanitizer makes everything tens of
+/// times slower.
 const STEP: Duration = Duration::from_nanos(500);
 const START: Duration = Duration::from_millis(20);
 
@@ -84,8 +84,8 @@ fn input(data: &[u8]) -> Result<(String, String)> {
     Ok((pattern, text))
 }
 
-/// How long this thread has had a processor, which other processes do not add to. Zero where the
-/// system does not tell: then steps are compared alone.
+/// This thread's CPU time, which other processes do not affect. Zero if the system does not provide it: then only steps
+/// are compared.
 fn on_processor() -> Duration {
     let told = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(told.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default())
@@ -94,7 +94,7 @@ fn on_processor() -> Duration {
 fuzz_target!(|data: &[u8]| {
     let Ok((pattern, text)) = input(data) else { return };
     let mut slow = None;
-    // What is slow once may have had cold caches.
+    // A single slow run may have had cold caches.
     for _ in 0..3 {
         let start = on_processor();
         let Some((_, steps)) = search(&pattern, &text) else { return };
@@ -106,5 +106,5 @@ fuzz_target!(|data: &[u8]| {
         }
         slow = Some((steps, taken));
     }
-    panic!("{pattern:?} in {} bytes does more than it pays for: {slow:?}", text.len());
+    panic!("{pattern:?} in {} bytes does more work than it counts: {slow:?}", text.len());
 });

@@ -1,4 +1,4 @@
-//! Any text as a preview parameter, and any ids as a preview.
+//! Arbitrary text as a preview parameter, and arbitrary ids as a preview.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,21 +1,21 @@
-//! Everything that a core answers about visitors, as one text that two cores must agree on.
+//! Everything that a core decides about visitors, as one text on which two cores must agree.
 
 use std::fmt::{self, Write};
 
-use convert_sdk::{ConversionOptions, Core, InitializeError, RunOptions, SdkConfig};
 use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt};
+use convert_sdk::{ConversionOptions, Core, InitializeError, RunOptions, SdkConfig};
 use serde_json::Value;
 
 use crate::visitors::{Visitor, visitors_of};
 
-/// Two cores with this config must give the visitors that its rules ask about the same answers, or
-/// refuse the config for the same reason.
+/// Two cores with this config must give the same results to visitors derived from its rules, or reject the config for
+/// the same reason.
 pub fn agree(config: &str) {
     let served = serde_json::from_str(config).unwrap_or_default();
     agree_about(config, &served, &visitors_of(&served));
 }
 
-/// As [`agree`], for visitors of the caller's choice; `served` is the same config.
+/// Like [`agree`], for the caller's visitors; `served` is the same config.
 pub fn agree_about(config: &str, served: &Value, visitors: &[Visitor]) {
     let segments = texts_at(served, "segments");
     let answers = || {
@@ -35,7 +35,7 @@ pub fn agree_about(config: &str, served: &Value, visitors: &[Visitor]) {
 /// A core with this config that records nothing and so needs no thread.
 ///
 /// # Errors
-/// As of `Core::initialize`.
+/// Like `Core::initialize`.
 pub fn offline(config: &str) -> Result<Core, InitializeError> {
     let config = SdkConfig::builder().data_json(config).tracking(false);
     let config = config.build().expect("a source and defaults are valid");
@@ -95,7 +95,7 @@ fn visit(core: &Core, visitor: &Visitor, segments: &[&str], answers: &mut String
     Ok(())
 }
 
-/// The keys of the entities of one kind.
+/// The keys of all entities of one kind.
 fn texts_at<'a>(served: &'a Value, kind: &str) -> Vec<&'a str> {
     let entities = served[kind].as_array().map(Vec::as_slice).unwrap_or_default();
     entities.iter().filter_map(|entity| entity["key"].as_str()).collect()

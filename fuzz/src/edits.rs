@@ -1,4 +1,4 @@
-//! A served config with a few things wrong: what no byte by byte mutation of JSON text comes to.
+//! A served config with a few defects, of kinds that byte-wise mutation of JSON text rarely reaches.
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use serde_json::Value;
@@ -13,7 +13,7 @@ const SERVED: [&str; 4] = [
     include_str!("../../crates/emulator/projects/demo.json"),
 ];
 
-/// Names that mean something somewhere in a config, and texts that mean something as a value.
+/// Names with a meaning somewhere in a config, and texts with a meaning as a value.
 const WORDS: [&str; 54] = [
     "OR",
     "AND",
@@ -87,7 +87,7 @@ fn served(u: &mut Unstructured<'_>) -> Result<Value> {
     Ok(serde_json::from_str(u.choose(&SERVED)?).expect("a fixture is JSON"))
 }
 
-/// A node of the tree, leaves more often than what holds them.
+/// A node of the tree, preferably a leaf.
 fn descend<'a>(node: &'a mut Value, u: &mut Unstructured<'_>) -> Result<&'a mut Value> {
     let inside = match node {
         Value::Array(nodes) => nodes.len(),

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: values out of bytes, edited configs, and what a core answers as text.
+//! What the fuzz targets share: values from bytes, edited configs, and a core's results as text.
 #![forbid(unsafe_code)]
 
 mod answers;

@@ -1,10 +1,10 @@
-//! JSON and attribute values out of bytes, with a liking for the odd ones.
+//! JSON and attribute values from bytes, with a preference for odd ones.
 
 use convert_sdk::{AttributeValue, Attributes};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use serde_json::Value;
 
-/// Numbers at which conversions and comparisons turn.
+/// Numbers at the limits of conversions and comparisons.
 const NUMBERS: [f64; 14] = [
     0.0,
     -0.0,
@@ -22,7 +22,7 @@ const NUMBERS: [f64; 14] = [
     -0.000_001,
 ];
 
-/// Texts that JavaScript, a parser, a hash or a regular expression could take for something else.
+/// Texts that JavaScript, a parser, a hash or a regular expression could misread.
 const TEXTS: [&str; 31] = [
     "",
     " ",
@@ -57,7 +57,7 @@ const TEXTS: [&str; 31] = [
     ".*a.*b.*c",
 ];
 
-/// Up to so many levels around a value.
+/// The maximum nesting around a value.
 const LEVELS: usize = 100;
 
 /// Any text.
@@ -72,7 +72,7 @@ pub fn text(u: &mut Unstructured<'_>) -> Result<String> {
     })
 }
 
-/// Any JSON value, of so many levels at most.
+/// Any JSON value, nested at most this deep.
 ///
 /// # Errors
 /// The bytes are used up.
@@ -91,7 +91,7 @@ pub fn json(u: &mut Unstructured<'_>, levels: usize) -> Result<Value> {
     })
 }
 
-/// Any attribute value: what JSON has, what only a program can give, or something deep.
+/// Any attribute value: a JSON value, one that only a program can produce, or something deep.
 ///
 /// # Errors
 /// The bytes are used up.

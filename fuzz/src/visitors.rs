@@ -1,9 +1,9 @@
-//! Visitors whom the rules of a config have something to say about.
+//! Visitors that a config's rules apply to.
 
 use convert_sdk::Attributes;
 use serde_json::Value;
 
-/// How many items of rules are looked at.
+/// The number of rule items considered.
 const MOST: usize = 64;
 
 /// A visitor, whose attributes are also the location.
@@ -11,12 +11,11 @@ const MOST: usize = 64;
 pub struct Visitor {
     /// Any text.
     pub id: String,
-    /// What rules see.
+    /// The data that rules see.
     pub attributes: Attributes,
 }
 
-/// One who gives every rule item what it asks for, one who gives it something near, one without any
-/// attribute, and nobody.
+/// One who satisfies every rule item, one who nearly does, one without attributes, and one with an empty id.
 pub(crate) fn visitors_of(config: &Value) -> Vec<Visitor> {
     let mut asked = Vec::new();
     collect(config, &mut asked);
@@ -45,7 +44,7 @@ fn collect<'a>(node: &'a Value, asked: &mut Vec<(&'a str, &'a Value)>) {
     }
 }
 
-/// Of another type, or a little more.
+/// Of another type, or slightly more.
 fn near(value: &Value) -> Value {
     match value {
         Value::Null => Value::Array(vec![Value::Null]),
