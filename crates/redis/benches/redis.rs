@@ -1,6 +1,6 @@
-//! New visitors a second with one Redis, and conversions that two processes are offered at once.
+//! New visitors per second on one Redis, and conversions offered to two processes at once.
 //!
-//! `cargo bench -p convert-sdk-redis`. Starts a `redis-server` of its own; a process apart counts what arrives.
+//! `cargo bench -p convert-sdk-redis`. Starts its own `redis-server`; a separate process counts what arrives.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the server is that of the tests")]
 
 #[path = "../../../benches/support/collector.rs"]
@@ -22,7 +22,7 @@ use server::Redis;
 
 const VISITORS: u32 = 400_000;
 const CONVERSIONS: u32 = 100_000;
-/// Each waits until Redis has been asked for its visitor.
+/// Each blocks until Redis has returned its visitor.
 const CALLERS: u32 = 256;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,8 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Each asks Redis for the visitor, and claims and keeps the conversion's mark; a decision is read, merged and
-/// written besides, and its exposure's mark claimed and kept.
+/// Each reads the visitor from Redis, and claims and stores the conversion's mark; with a decision, that is read,
+/// merged and written too, and the exposure's mark claimed and stored.
 fn new_visitors(decide: bool) -> Result<(), collector::Failure> {
     let Some(server) = Redis::start(&[]) else { return Ok(()) };
     let collector = Collector::start()?;

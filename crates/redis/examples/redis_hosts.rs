@@ -1,19 +1,27 @@
-//! Two hosts on one Redis: what the one has decided and sent, the other one knows.
+//! Two hosts on one Redis: each knows what the other has decided and sent.
 //!
-//! `REDIS_URL` says where Redis is; without it, at `redis://127.0.0.1/`. The events go to an emulator that this
-//! program starts.
+//! `REDIS_URL` is the address of Redis, by default `redis://127.0.0.1/`. The events go to an emulator that this program
+//! starts.
 
 use std::error::Error;
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Project};
 use convert_sdk::config::TransportConfig;
-use convert_sdk::{ConversionOptions, Core, SdkConfig};
+use convert_sdk::{ConversionOptions, Core, DecisionSource, SdkConfig};
 use convert_sdk_redis::RedisStore;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
+    // Returned from here an error would be printed for debugging.
+    if let Err(error) = run() {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1/".to_owned());
     let emulator = Emulator::builder().project(Project::demo()).start()?;
     let start = || -> Result<Core, Box<dyn Error>> {
@@ -31,11 +39,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (number, host) in (1..).zip(&hosts) {
         let visitor = host.create_context("visitor-1", ())?;
         let shown = visitor.run_experience("homepage-headline")?;
-        println!("host {number}: {}, {:?}", shown.variation_key(), shown.source());
+        let source = if shown.source() == DecisionSource::Stored { "decided before" } else { "decided now" };
+        println!("host {number}: {}, {source}", shown.variation_key());
         let plain = ConversionOptions::new();
         let conversion = visitor.track_conversion_confirmed("purchase", &plain, PATIENCE);
-        println!("host {number}: purchase is {:?}", conversion.status);
-        // Written behind the decision, and waited for by a flush.
+        println!("host {number}: purchase is {}", conversion.status.as_str());
+        // Written after the decision returns; a flush waits for it.
         host.flush(PATIENCE)?;
     }
     println!("{} events were sent", emulator.received().totals.events);

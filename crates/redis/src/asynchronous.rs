@@ -12,12 +12,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::commands::{Answered, Batch, Commands, each, only, parsed, refused, values};
 
-/// An [`AsyncDataStore`] on Redis, on the application's tokio runtime. Needs the feature `async`.
+/// An [`AsyncDataStore`] on Redis, on the application's tokio runtime. Requires the feature `async`.
 ///
-/// The commands are those of [`RedisStore`](crate::RedisStore), and run as tasks of the given runtime; how
-/// long one may take, and how often a lost connection is tried again, is up to the [`ConnectionManager`], as
-/// are certificates. Neither runtime nor connection works in a forked child, which makes its own and a core
-/// over them.
+/// It sends the same commands as [`RedisStore`](crate::RedisStore), as tasks of the given runtime. How long one may
+/// take, how often a lost connection is retried, and certificates are up to the [`ConnectionManager`], which stays with a
+/// server that has become a replica until that closes the connection. Neither runtime nor connection works in a forked
+/// child, which must create its own, and a core on top of them.
 ///
 /// ```no_run
 /// use convert_sdk::{AsyncCore, SdkConfig};
@@ -46,14 +46,14 @@ impl AsyncRedisStore {
         Self { connection, runtime, commands: Commands { prefix: "".into() } }
     }
 
-    /// Puts this before every key. Default nothing, as the official Python SDK has it.
+    /// Prepends this to every key. Default: empty, as in the official Python SDK.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<Box<str>>) -> Self {
         self.commands.prefix = prefix.into();
         self
     }
 
-    /// Makes one round trip as a task of the runtime, which ends with its caller.
+    /// Runs one round trip as a task of the runtime; dropping the future cancels it.
     async fn ask<T: FromRedisValue + Send + 'static>(&self, batch: Batch) -> Answered<T> {
         if batch.asked == 0 {
             return Ok(Vec::new());
@@ -147,5 +147,5 @@ impl std::fmt::Debug for AsyncRedisStore {
 }
 
 fn lost(error: &JoinError) -> StoreError {
-    StoreError::new(if error.is_panic() { "panicked" } else { "the runtime is gone" })
+    StoreError::new(if error.is_panic() { "panicked" } else { "the runtime has shut down" })
 }

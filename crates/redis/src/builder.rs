@@ -1,4 +1,4 @@
-//! The settings of a store, checked before it is made.
+//! The settings of a store, validated when it is built.
 
 use std::time::Duration;
 
@@ -28,29 +28,45 @@ pub struct RedisStoreBuilder {
     identity: Option<ClientTlsConfig>,
 }
 
-/// Why a store could not be made. Shows nothing of the URL, which may have a password in it.
+/// Why a store could not be built. Never shows the URL, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The URL is not one of Redis.
-    #[error("the URL is none of redis://, rediss:// and redis+unix://, or a part of it cannot be used")]
+    /// Not a Redis URL.
+    #[error("not a valid redis://, rediss:// or redis+unix:// URL")]
     Url,
-    /// The URL asks for TLS that verifies nothing.
-    #[error("the URL asks for TLS without verification, which is not supported")]
+    /// The URL disables TLS verification.
+    #[error("the URL disables TLS verification, which is not supported")]
     Unverified,
     /// Certificates were given for a connection without TLS.
     #[error("certificates were given, but the URL is not rediss://")]
     NoTls,
-    /// Certificates or the key are no PEM, or cannot be used.
-    #[error("a certificate or the key is no PEM, or cannot be used")]
+    /// A certificate or the key is not valid PEM.
+    #[error("a certificate or the key is not valid PEM")]
     Certificates,
     /// A timeout is zero.
     #[error("the {0} is zero")]
     ZeroTimeout(&'static str),
 }
 
+impl RedisStore {
+    /// A store at this URL, with default settings. Does not connect.
+    ///
+    /// # Errors
+    /// The URL is invalid.
+    pub fn open(url: &str) -> Result<Self, OpenError> {
+        Self::builder(url).build()
+    }
+
+    /// A store at `redis://`, or with TLS at `rediss://`, each followed by `[[user]:password@]host[:port][/database]`,
+    /// or at `redis+unix:///path`. Special characters in a password must be percent-encoded.
+    pub fn builder(url: &str) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(url)
+    }
+}
+
 impl RedisStoreBuilder {
-    pub(crate) fn new(url: &str) -> Self {
+    fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
             prefix: "".into(),
@@ -60,51 +76,52 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// Puts this before every key. Default nothing, as the official Python SDK has it.
+    /// Prepends this to every key. Default: empty, as in the official Python SDK.
     pub fn prefix(mut self, prefix: impl Into<Box<str>>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How long a connection may take, login included, for each address that the host has. Default 1 s.
+    /// How long each address of the host is tried. A connection that takes longer in all, login included, is not used:
+    /// behind a silent address, one that answers is of no use. Default 1 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.times.connect = timeout;
         self
     }
 
-    /// How long Redis may be silent during a batch of up to 1,000 commands, before the connection is given up.
-    /// Default 2 s: longer than the SDK's own `store_timeout` (1 s), since a claim that is answered late
-    /// still counts.
+    /// How long Redis may be silent during a batch of up to 1,000 commands before the connection is closed. Default 2
+    /// s: longer than the SDK's own `store_timeout` (1 s), since a claim that is answered late still counts.
     pub fn command_timeout(mut self, timeout: Duration) -> Self {
         self.times.command = timeout;
         self
     }
 
-    /// For how long calls fail at once after a connection could not be made, so that an outage costs one
-    /// call the connect timeout, and not every call. Default 500 ms; zero tries with each call.
+    /// How long calls fail immediately after a failed connection attempt, and after the start of each further one: in an
+    /// outage only one call per period pays the connect timeout, besides those that are under way when it begins.
+    /// Default 500 ms; zero retries on every call.
     pub fn reconnect_pause(mut self, pause: Duration) -> Self {
         self.times.pause = pause;
         self
     }
 
-    /// Trusts these certificates, as PEM, in place of Mozilla's.
+    /// Trusts these PEM certificates instead of Mozilla's.
     pub fn root_certificates_pem(mut self, certificates: impl Into<Vec<u8>>) -> Self {
         self.authorities = Some(certificates.into());
         self
     }
 
-    /// Shows this certificate and its chain to the server, and signs with this key; both are PEM.
+    /// Presents this certificate chain to the server, and signs with this key; both are PEM.
     pub fn client_certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some(ClientTlsConfig { client_cert: chain.into(), client_key: key.into() });
         self
     }
 
-    /// The store. Makes no connection.
+    /// Builds the store, without connecting.
     ///
-    /// With TLS, and where the process has not chosen a rustls provider, *ring* becomes its default.
+    /// With TLS, *ring* becomes the process's default rustls provider if none is installed.
     ///
     /// # Errors
-    /// A setting cannot be used.
+    /// A setting is invalid.
     pub fn build(self) -> Result<RedisStore, OpenError> {
         for (name, timeout) in
             [("connect timeout", self.times.connect), ("command timeout", self.times.command)]
@@ -115,7 +132,7 @@ impl RedisStoreBuilder {
         }
         let server = self.url.as_str().into_connection_info().map_err(|_| OpenError::Url)?;
         let tcp = server.tcp_settings().clone().set_nodelay(true);
-        // Redis before 7.2 does not know the command, and counts an error for each connection.
+        // Redis before 7.2 does not know the command, and would count an error per connection.
         let login = server.redis_settings().clone().set_skip_set_lib_name();
         let server = server.set_tcp_settings(tcp).set_redis_settings(login);
         let client = client(server, self.authorities, self.identity)?;
@@ -141,7 +158,7 @@ fn client(
         return Err(OpenError::Certificates);
     }
     if CryptoProvider::get_default().is_none() {
-        // One that was chosen meanwhile is as good.
+        // If another thread was faster, its provider is as good.
         let _ = ring::default_provider().install_default();
     }
     if !has_certificates {

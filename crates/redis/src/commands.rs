@@ -1,4 +1,4 @@
-//! What is asked of Redis, and how its answers are read: the same for both stores.
+//! The commands sent to Redis, and how its replies are read: the same for both stores.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use convert_sdk::ports::StoreError;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind};
 use serde_json::Value;
 
-/// The longest first word of an error that is handed on.
+/// The longest error code that is passed on.
 const LONGEST_CODE: usize = 16;
 
-/// Commands for keys after a prefix.
+/// Commands for keys with a prefix.
 #[derive(Clone)]
 pub(crate) struct Commands {
     pub(crate) prefix: Box<str>,
@@ -38,14 +38,14 @@ impl Commands {
         let mut command = self.command("SET", key);
         command.arg(value.to_string());
         if let Some(ttl) = ttl {
-            // Redis refuses a time of zero, and anything past this for ever is as good as for ever.
+            // Redis rejects a TTL of zero, and one beyond this limit is practically for ever.
             let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 52);
             command.arg("PX").arg(milliseconds);
         }
         command
     }
 
-    /// Redis answers nil where there is a value already.
+    /// Redis replies nil if there is a value already.
     pub(crate) fn set_absent(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Cmd {
         let mut command = self.set(key, value, ttl);
         command.arg("NX");
@@ -63,7 +63,7 @@ impl Commands {
     }
 }
 
-/// Commands in one round trip, with an answer for each of them.
+/// Commands in one round trip, with a reply to each of them.
 pub(crate) struct Batch {
     pub(crate) pipeline: Pipeline,
     pub(crate) asked: usize,
@@ -78,10 +78,10 @@ impl Batch {
     }
 }
 
-/// What a batch has brought: the answers, or the one reason why there are none.
+/// The results of a batch: the replies, or the one reason why there are none.
 pub(crate) type Answered<T> = Result<Vec<RedisResult<T>>, StoreError>;
 
-/// One answer for each of so many.
+/// One result for each of `asked` commands.
 pub(crate) fn each<T>(asked: usize, answered: Answered<T>) -> Vec<Result<T, StoreError>> {
     match answered {
         Ok(answers) => answers.into_iter().map(|answer| answer.map_err(|error| refused(&error))).collect(),
@@ -89,12 +89,12 @@ pub(crate) fn each<T>(asked: usize, answered: Answered<T>) -> Vec<Result<T, Stor
     }
 }
 
-/// The answer to a batch of one.
+/// The result of a batch of one.
 pub(crate) fn only<T>(answered: Answered<T>) -> Result<T, StoreError> {
     each(1, answered).pop().unwrap_or_else(|| Err(StoreError::new("no answer")))
 }
 
-/// The values of so many keys, from the answer to one `MGET`.
+/// The values of so many keys, from the reply to one `MGET`.
 pub(crate) fn values(
     asked: usize,
     texts: Result<Vec<Option<Vec<u8>>>, StoreError>,
@@ -107,14 +107,14 @@ pub(crate) fn values(
 
 pub(crate) fn parsed(text: Option<Vec<u8>>) -> Result<Option<Value>, StoreError> {
     let Some(text) = text else { return Ok(None) };
-    serde_json::from_slice(&text).map(Some).map_err(|_| StoreError::new("a value is no JSON"))
+    serde_json::from_slice(&text).map(Some).map_err(|_| StoreError::new("a value is not JSON"))
 }
 
 fn vec_of<T>(asked: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
     (0..asked).map(|_| Err(error.clone())).collect()
 }
 
-/// The kind alone: the server's text may quote a key, and a URL that did not work has a password in it.
+/// Only the kind: the server's text may quote a key, and an invalid URL contains its password.
 pub(crate) fn refused(error: &RedisError) -> StoreError {
     if error.is_timeout() {
         return StoreError::new("timed out");
@@ -122,15 +122,15 @@ pub(crate) fn refused(error: &RedisError) -> StoreError {
     if error.is_connection_refusal() {
         return StoreError::new("connection refused");
     }
-    // The first word of the server's answer: `OOM`, `READONLY`, `NOAUTH`.
+    // The first word of the server's reply: `OOM`, `READONLY`, `NOAUTH`.
     let is_word = |code: &&str| code.len() <= LONGEST_CODE && code.bytes().all(|b| b.is_ascii_uppercase());
     match error.code().filter(is_word) {
-        Some(code) => StoreError::new(format!("refused with {code}")),
+        Some(code) => StoreError::new(format!("rejected with {code}")),
         None => StoreError::new(error.category()),
     }
 }
 
-/// Whether the server takes no writes because it follows another one, as a primary does after a failover.
+/// Whether the server rejects writes because it is a replica, as an old primary is after a failover.
 pub(crate) fn is_from_replica<T>(answer: &RedisResult<T>) -> bool {
     let replica = ErrorKind::Server(ServerErrorKind::ReadOnly);
     answer.as_ref().err().is_some_and(|error| error.kind() == replica)

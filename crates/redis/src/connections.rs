@@ -1,4 +1,4 @@
-//! The connections that calls borrow: as many as there are calls at a time, and other ones in a forked child.
+//! The connections that calls borrow: one per concurrent call, and new ones in a forked child.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use redis::{Client, Connection, ConnectionLike, FromRedisValue, RedisResult};
 
 use crate::commands::{Answered, Batch, is_from_replica, refused};
 
-/// The SDK makes up to eight calls at a time.
+/// The SDK makes at most eight calls at a time.
 const MOST_AT_REST: usize = 8;
-/// After a rest as long as this the server, or something on the way, may have ended a connection. That is
-/// looked for, as not every command could be sent a second time: who claims twice finds its own claim.
+/// A connection idle for this long may have been closed by the server or something in between, so it is checked first:
+/// not every command can be retried, as a repeated claim would find its own mark.
 const LONG_REST: Duration = Duration::from_secs(1);
 
 pub(crate) struct Connections {
@@ -29,7 +29,7 @@ pub(crate) struct Times {
 }
 
 struct Pool {
-    /// Of another process these connections are not, nor is the lock to be trusted.
+    /// In another process neither these connections nor the lock can be used.
     process: u32,
     state: Mutex<State>,
 }
@@ -37,8 +37,8 @@ struct Pool {
 #[derive(Default)]
 struct State {
     at_rest: Vec<Resting>,
-    /// When no connection could be made.
-    failed: Option<Instant>,
+    /// While connecting fails: when an attempt last began or ended.
+    failing: Option<Instant>,
 }
 
 struct Resting {
@@ -51,7 +51,7 @@ impl Connections {
         Self { client, times, pool: ArcSwap::from_pointee(Pool::new()) }
     }
 
-    /// Makes one round trip. A connection that fails is not used again, nor are those that rest beside it.
+    /// Runs one round trip. After a failure neither that connection nor the idle ones are used again.
     pub(crate) fn ask<T: FromRedisValue>(&self, batch: &Batch) -> Answered<T> {
         if batch.asked == 0 {
             return Ok(Vec::new());
@@ -78,14 +78,17 @@ impl Connections {
             if since.elapsed() < LONG_REST || connection.check_connection() {
                 return Ok(connection);
             }
-            // The others have rested for longer.
+            // The others have been idle for longer.
             pool.forget();
         }
-        if pool.state().failed.is_some_and(|failed| failed.elapsed() < self.times.pause) {
-            return Err(StoreError::new("could not be reached a moment ago"));
+        if let Some(failing) = &mut pool.state().failing {
+            if failing.elapsed() < self.times.pause {
+                return Err(StoreError::new("was unreachable a moment ago"));
+            }
+            *failing = Instant::now();
         }
         let connected = self.connect();
-        pool.state().failed = connected.is_err().then(Instant::now);
+        pool.state().failing = connected.is_err().then(Instant::now);
         connected.map_err(|error| refused(&error))
     }
 
@@ -96,10 +99,10 @@ impl Connections {
         Ok(connection)
     }
 
-    /// The first call in a child, by a core that may not be the only one.
+    /// The first call in a child, possibly by one of several cores.
     pub(crate) fn after_fork(&self) {
         if self.pool.load().process != std::process::id() {
-            // Neither locked nor dropped: the parent still talks through these sockets.
+            // Neither locked nor dropped: the parent still uses these sockets.
             std::mem::forget(self.pool.swap(Arc::new(Pool::new())));
         }
     }
@@ -138,11 +141,11 @@ mod tests {
     use super::*;
     use crate::commands::only;
 
-    /// Connections to a server that ends each of them after its first answer.
+    /// Connections to a server that closes each of them after its first reply.
     fn short_lived() -> Connections {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = format!("redis://{}/", listener.local_addr().unwrap()).into_connection_info().unwrap();
-        // Says nothing when it connects.
+        // Sends nothing when it connects.
         let login = server.redis_settings().clone().set_skip_set_lib_name();
         let client = Client::open(server.set_redis_settings(login)).unwrap();
         thread::spawn(move || {
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_ended_in_a_long_rest_costs_no_call() {
+    fn a_connection_closed_during_a_long_idle_costs_no_call() {
         let connections = short_lived();
         for _ in 0..5 {
             assert_eq!(ask(&connections), Ok(1));
@@ -170,10 +173,32 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_ended_in_a_short_rest_costs_one_call() {
+    fn a_connection_closed_during_a_short_idle_costs_one_call() {
         let connections = short_lived();
         assert_eq!(ask(&connections), Ok(1));
         assert!(ask(&connections).is_err());
         assert_eq!(ask(&connections), Ok(1));
+    }
+
+    #[test]
+    fn during_an_outage_one_of_several_calls_tries_to_connect() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://user:password@{}/", listener.local_addr().unwrap());
+        let minute = Duration::from_secs(60);
+        let connections = Connections::new(
+            Client::open(url).unwrap(),
+            Times { connect: Duration::from_secs(1), command: minute, pause: minute },
+        );
+        // The pause is over.
+        connections.pool.load().state().failing = Some(Instant::now() - minute);
+        thread::scope(|scope| {
+            let first = scope.spawn(|| ask(&connections));
+            // It waits for the reply to its login.
+            let (stream, _) = listener.accept().unwrap();
+            let second = ask(&connections).unwrap_err().to_string();
+            assert_eq!(second, "data store: was unreachable a moment ago");
+            drop(stream);
+            assert!(first.join().unwrap().is_err());
+        });
     }
 }

@@ -1,7 +1,7 @@
-//! Data stores on Redis: what several hosts share about visitors.
+//! Data stores on Redis, which let several hosts share visitors.
 //!
-//! Ten hosts with a [`RedisStore`] on one Redis give a visitor the same variation wherever the visitor comes
-//! by, and of ten times the same conversion one is sent.
+//! Ten hosts with a [`RedisStore`] on one Redis give a visitor the same variation on every host, and send a conversion
+//! once even if all of them record it.
 //!
 //! ```no_run
 //! use convert_sdk::{Core, SdkConfig};
@@ -16,9 +16,9 @@
 //! # }
 //! ```
 //!
-//! Values are JSON text under the keys of the official Python SDK, after a prefix of the application's if it
-//! gives one, so that services in both languages can share one Redis. Redis 6.2 or newer, or what speaks its
-//! protocol: one server, or the primary of several. Not Redis Cluster, where a batch would span shards.
+//! Values are JSON text under the official Python SDK's keys, with an optional prefix, so that services in both
+//! languages can share one Redis. Requires Redis 6.2 or newer or a compatible server: a single server or the primary of
+//! a replicated one. Redis Cluster is not supported, because a batch would span shards.
 
 #[cfg(feature = "async")]
 mod asynchronous;
@@ -27,7 +27,7 @@ mod commands;
 mod connections;
 mod store;
 
-/// The client, whose [`ConnectionManager`](redis::aio::ConnectionManager) an [`AsyncRedisStore`] is made of.
+/// The client, whose [`ConnectionManager`](redis::aio::ConnectionManager) an [`AsyncRedisStore`] takes.
 #[cfg(feature = "async")]
 pub use redis;
 

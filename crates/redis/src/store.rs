@@ -6,21 +6,19 @@ use convert_sdk::ports::{DataStore, StoreError};
 use redis::{Cmd, FromRedisValue};
 use serde_json::Value;
 
-use crate::builder::{OpenError, RedisStoreBuilder};
 use crate::commands::{Batch, Commands, each, only, parsed, values};
 use crate::connections::{Connections, Times};
 
 /// A [`DataStore`] on Redis, over the blocking client.
 ///
-/// A batch is one round trip: reads are one `MGET`, claims a pipeline of `SET … NX PX …`, so that of several
-/// processes exactly one succeeds; what is written and deleted is a pipeline too, in which each key has an
-/// answer of its own. Connections are made when they are needed, as many as there are calls at a time (the SDK
-/// makes up to eight), and again after a failure; a forked child makes its own.
+/// A batch is one round trip: reads are one `MGET`; claims are a pipeline of `SET … NX PX …`, so that exactly one of
+/// several processes succeeds; writes and deletes are a pipeline too, with a result for each key. Connections are
+/// opened on demand, one per concurrent call (the SDK makes at most eight), and again after a failure; a forked child
+/// opens its own.
 ///
-/// What Redis cannot do is the failure of the call, which the SDK counts
-/// ([`Stats::store_failures`](convert_sdk::Stats::store_failures)) and decides by the memory of the process. No
-/// command is sent a second time. The reason names the error's kind, such as `OOM` or `READONLY`, and
-/// neither a key nor the URL.
+/// When Redis fails, the call fails, and the SDK counts it
+/// ([`Stats::store_failures`](convert_sdk::Stats::store_failures)) and falls back to the process's memory. No command
+/// is retried. The error names the kind of failure, such as `OOM` or `READONLY`, but neither a key nor the URL.
 pub struct RedisStore {
     connections: Connections,
     times: Times,
@@ -28,21 +26,6 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// A store at this URL, with every setting at its default. Makes no connection.
-    ///
-    /// # Errors
-    /// The URL cannot be used.
-    pub fn open(url: &str) -> Result<Self, OpenError> {
-        Self::builder(url).build()
-    }
-
-    /// A store at `redis://`, with TLS `rediss://`, each followed by
-    /// `[[user]:password@]host[:port][/database]`, or at `redis+unix:///path`. What is special in a URL is
-    /// percent-encoded in a password.
-    pub fn builder(url: &str) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(url)
-    }
-
     pub(crate) fn new(connections: Connections, times: Times, commands: Commands) -> Self {
         Self { connections, times, commands }
     }

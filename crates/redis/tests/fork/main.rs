@@ -1,4 +1,4 @@
-//! A store that a process and its children share: a program, so that no harness's threads are forked with it.
+//! A store shared by a process and its children: without the harness, whose threads would be forked too.
 #![cfg_attr(
     unix,
     expect(
@@ -46,7 +46,7 @@ fn main() {
 
     let family = |name: &str| {
         for _ in 0..3 {
-            // Answers that were meant for another process would make a conversion too many, or one too few.
+            // Replies meant for another process would cause one conversion too many, or too few.
             convert(&core, "before", VISITORS);
             convert(&core, "all", VISITORS);
             convert(&core, name, VISITORS);
@@ -54,12 +54,12 @@ fn main() {
     };
     let mut children = BTreeSet::new();
     for number in 0..CHILDREN {
-        // SAFETY: the child uses the SDK and its store, which are made for it, and ends without a return.
+        // SAFETY: the child only uses the SDK and its store, which support forks, and exits without returning.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
                 let lived = catch_unwind(AssertUnwindSafe(|| family(&format!("child{number}"))));
                 core.close();
-                // SAFETY: ends this process alone; what the parent has to do at its end is not the child's.
+                // SAFETY: ends only this process; the parent's exit handlers are not the child's.
                 unsafe { nix::libc::_exit(i32::from(lived.is_err())) }
             }
             ForkResult::Parent { child } => {

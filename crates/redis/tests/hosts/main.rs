@@ -1,4 +1,4 @@
-//! Of the conversions that two processes are offered at once each is sent once: a program, as it starts itself.
+//! Two processes are offered the same conversions, and each is sent once. Without the harness, as it starts itself.
 //!
 //! `cargo bench -p convert-sdk-redis` does the same with 100,000.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail where it stands")]
@@ -8,7 +8,7 @@ mod hosts;
 #[path = "../support/server.rs"]
 mod server;
 
-/// Enough to keep both at it for a while.
+/// Enough to keep both busy for a while.
 const CONVERSIONS: u32 = 5_000;
 
 fn main() {

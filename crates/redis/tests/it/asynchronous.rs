@@ -27,11 +27,11 @@ fn store(server: &Redis, runtime: &Runtime) -> AsyncRedisStore {
 }
 
 #[test]
-fn every_call_answers_as_that_of_the_other_store() {
+fn every_call_returns_the_same_as_the_other_stores() {
     let Some(server) = Redis::start(&[]) else { return };
     let runtime = runtime();
     let store = store(&server, &runtime).with_prefix("p:");
-    // Not in the runtime: the commands run there, and this thread only waits.
+    // Outside the runtime: the commands run there, and this thread only waits.
     block_on(async {
         assert_eq!((store.get("k").await, store.has("k").await), (Ok(None), Ok(false)));
         store.set("k", json!({"a": [1, "ü"]}), None).await.unwrap();
@@ -51,18 +51,18 @@ fn every_call_answers_as_that_of_the_other_store() {
 }
 
 #[test]
-fn a_runtime_that_is_gone_is_an_error_for_each_key() {
+fn a_stopped_runtime_is_an_error_for_each_key() {
     let Some(server) = Redis::start(&[]) else { return };
     let runtime = runtime();
     let store = store(&server, &runtime);
     runtime.shutdown_background();
     let gone = block_on(store.claim_many(&["a", "b"], MINUTE));
     assert!(gone.len() == 2 && gone.iter().all(|answer| answer.is_err()), "{gone:?}");
-    assert_eq!(block_on(store.get("k")).unwrap_err().to_string(), "data store: the runtime is gone");
+    assert_eq!(block_on(store.get("k")).unwrap_err().to_string(), "data store: the runtime has shut down");
 }
 
 #[test]
-fn visitors_are_remembered_from_one_process_to_the_next() {
+fn the_next_process_remembers_visitors() {
     let Some(server) = Redis::start(&[]) else { return };
     let (runtime, emulator) = (runtime(), serve());
     let core =

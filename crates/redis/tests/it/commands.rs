@@ -1,4 +1,4 @@
-//! What each call asks of Redis, and what it makes of the answer.
+//! The command that each call sends, and how it reads the reply.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::server::Redis;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_value_comes_back_as_it_went_and_lives_as_long_as_told() {
+fn a_value_round_trips_and_lives_for_its_ttl() {
     let Some(server) = Redis::start(&[]) else { return };
     let (store, mut redis) = (RedisStore::open(&server.url()).unwrap(), server.connect());
     let value = json!({"a": [1, 0.1, null, true], "ü": "\u{1f600}\n\""});
@@ -26,14 +26,14 @@ fn a_value_comes_back_as_it_went_and_lives_as_long_as_told() {
     assert_eq!(store.set_if_absent("k", json!(true), Some(MINUTE)), Ok(true));
     assert_eq!(redis.get::<_, String>("k").unwrap(), "true");
     assert!((1..=60_000).contains(&redis.pttl::<_, i64>("k").unwrap()));
-    // Neither the shortest time nor the longest is refused.
+    // Neither the shortest nor the longest TTL is rejected.
     store.set("long", json!(2), Some(Duration::MAX)).unwrap();
     assert!(redis.pttl::<_, i64>("long").unwrap() > 1 << 51);
     store.set("short", json!(2), Some(Duration::ZERO)).unwrap();
 }
 
 #[test]
-fn a_batch_has_an_answer_for_each_key() {
+fn a_batch_has_a_result_for_each_key() {
     let Some(server) = Redis::start(&["--user", "some", "on", ">pass", "~p:ok*", "+@all"]) else { return };
     let url = server.url().replace("redis://", "redis://some:pass@");
     let store = RedisStore::builder(&url).prefix("p:").build().unwrap();
@@ -41,7 +41,7 @@ fn a_batch_has_an_answer_for_each_key() {
     assert_eq!(store.claim_many(&["ok-a", "ok-b", "ok-a"], MINUTE), [Ok(true), Ok(true), Ok(false)]);
     assert_eq!(redis.get::<_, String>("p:ok-b").unwrap(), "true");
     assert!((1..=60_000).contains(&redis.pttl::<_, i64>("p:ok-b").unwrap()));
-    // Keys that this user may not touch.
+    // Keys that this user has no access to.
     let claimed = store.claim_many(&["ok-c", "no", "ok-b"], MINUTE);
     assert!(matches!(claimed[..], [Ok(true), Err(_), Ok(false)]), "{claimed:?}");
     let set = store.set_many(&[("no", json!(1)), ("ok-d", json!([2]))], None);
@@ -64,7 +64,7 @@ fn a_batch_is_one_round_trip() {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let entries: Vec<_> = keys.iter().map(|key| (*key, json!(true))).collect();
     store.get("").unwrap();
-    // What the server reads in one go it was sent in one go; asking it for the number is a read too.
+    // One read by the server is one round trip; the request for the counter is a read too.
     let mut reads = || Redis::info(&mut redis, "total_reads_processed");
     let mut of = |call: &dyn Fn()| {
         let before = reads();
@@ -78,7 +78,7 @@ fn a_batch_is_one_round_trip() {
 }
 
 #[test]
-fn of_several_who_claim_at_once_one_succeeds() {
+fn exactly_one_of_several_concurrent_claims_succeeds() {
     let Some(server) = Redis::start(&[]) else { return };
     let keys: Vec<String> = (0..500).map(|number| format!("key-{number}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -98,7 +98,7 @@ fn an_error_names_its_kind_and_neither_key_nor_value() {
     let Some(server) = Redis::start(&[]) else { return };
     let (store, mut redis) = (RedisStore::open(&server.url()).unwrap(), server.connect());
     redis.set::<_, _, ()>("secret-key", "secret-value").unwrap();
-    assert_eq!(store.get("secret-key").unwrap_err().to_string(), "data store: a value is no JSON");
+    assert_eq!(store.get("secret-key").unwrap_err().to_string(), "data store: a value is not JSON");
     redis.lpush::<_, _, ()>("secret-list", "secret-value").unwrap();
-    assert_eq!(store.get("secret-list").unwrap_err().to_string(), "data store: refused with WRONGTYPE");
+    assert_eq!(store.get("secret-list").unwrap_err().to_string(), "data store: rejected with WRONGTYPE");
 }

@@ -1,4 +1,4 @@
-//! How many connections there are, and what becomes of broken ones.
+//! The number of connections, and what happens to broken ones.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use convert_sdk::ports::DataStore;
 use convert_sdk_redis::RedisStore;
 
-use crate::proxy::{Mood, Proxy};
+use crate::proxy::{Proxy, Replies};
 use crate::sdk::PATIENCE;
 use crate::server::Redis;
 
 #[test]
-fn calls_one_after_the_other_share_a_connection() {
+fn sequential_calls_share_a_connection() {
     let Some(server) = Redis::start(&[]) else { return };
     let (store, mut redis) = (RedisStore::open(&server.url()).unwrap(), server.connect());
     let before = Redis::info(&mut redis, "total_connections_received");
@@ -24,27 +24,27 @@ fn calls_one_after_the_other_share_a_connection() {
 }
 
 #[test]
-fn calls_at_the_same_time_do_not_wait_for_one_another() {
+fn concurrent_calls_do_not_wait_for_one_another() {
     let Some(server) = Redis::start(&[]) else { return };
     let (proxy, mut redis) = (Proxy::before(server.port), server.connect());
     let store = RedisStore::builder(&proxy.url()).command_timeout(PATIENCE).build().unwrap();
-    proxy.answers(Mood::Never);
+    proxy.set_replies(Replies::Never);
     std::thread::scope(|scope| {
         let store = &store;
         let calls: Vec<_> = (0..8)
             .map(|number| scope.spawn(move || store.set(&number.to_string(), true.into(), None)))
             .collect();
-        // Each has reached the server while none is answered.
+        // Each has reached the server before any reply.
         while redis::cmd("DBSIZE").query::<u32>(&mut redis).unwrap() < 8 {
             std::thread::yield_now();
         }
-        proxy.answers(Mood::AtOnce);
+        proxy.set_replies(Replies::AtOnce);
         calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
     });
 }
 
 #[test]
-fn a_connection_that_was_ended_costs_one_call() {
+fn a_closed_connection_costs_one_call() {
     let Some(server) = Redis::start(&[]) else { return };
     let (store, mut redis) = (RedisStore::open(&server.url()).unwrap(), server.connect());
     store.has("k").unwrap();
@@ -54,14 +54,14 @@ fn a_connection_that_was_ended_costs_one_call() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_costs_a_timeout_and_its_connection() {
+fn a_silent_server_costs_a_timeout_and_its_connection() {
     let Some(server) = Redis::start(&[]) else { return };
     let (proxy, mut redis) = (Proxy::before(server.port), server.connect());
     let store = RedisStore::builder(&proxy.url()).command_timeout(Duration::from_millis(20)).build().unwrap();
-    proxy.answers(Mood::Never);
+    proxy.set_replies(Replies::Never);
     assert_eq!(store.set("late", 1.into(), None).unwrap_err().to_string(), "data store: timed out");
-    proxy.answers(Mood::AtOnce);
-    // Not by the answer to the earlier question.
+    proxy.set_replies(Replies::AtOnce);
+    // Not the reply to the earlier command.
     while store.get("late") != Ok(Some(1.into())) {
         std::thread::yield_now();
     }
@@ -69,14 +69,14 @@ fn a_server_that_does_not_answer_costs_a_timeout_and_its_connection() {
 }
 
 #[test]
-fn an_outage_costs_one_attempt_for_each_pause() {
+fn an_outage_costs_one_attempt_per_pause() {
     let attempts = |pause| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://user:password@{}/", listener.local_addr().unwrap());
         let (accepted, attempts) = channel();
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                // Ends it after it has logged in, so that the attempt fails.
+                // Closes it after the login, so that the attempt fails.
                 let _ = accepted.send(());
                 let _ = stream.read(&mut [0; 256]);
             }

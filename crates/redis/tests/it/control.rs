@@ -1,4 +1,4 @@
-//! What the tests do to a server.
+//! Controls a test's server.
 
 use crate::server::{Redis, serve, until_ready};
 
@@ -9,13 +9,13 @@ impl Redis {
         self.process.wait().unwrap();
     }
 
-    /// Starts it again after a kill, on its port, with its files and these settings.
+    /// Restarts it after a kill, on its port, with its files and these settings.
     pub(crate) fn restart(&mut self, settings: &[&str]) {
         self.process = serve(self.port, &self.folder, settings).unwrap();
         until_ready(&mut self.process).unwrap();
     }
 
-    /// A connection of the test's.
+    /// The test's own connection.
     pub(crate) fn connect(&self) -> redis::Connection {
         redis::Client::open(self.url()).unwrap().get_connection().unwrap()
     }

@@ -1,4 +1,4 @@
-//! The stores against a real server. Where there is none, each test says so and checks nothing.
+//! The stores against a real server. Without one, each test reports it and checks nothing.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail where it stands")]
 
 #[cfg(feature = "async")]

@@ -1,4 +1,4 @@
-//! Two hosts on one Redis that fails: decisions and deliveries go on, and nothing repeats that need not.
+//! Two hosts on one Redis that fails: decisions and deliveries continue, and nothing is repeated without need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use convert_sdk::ports::DataStore;
 use convert_sdk_redis::{RedisStore, RedisStoreBuilder};
 
 use crate::offers::{convert, host};
-use crate::proxy::{Mood, Proxy};
+use crate::proxy::{Proxy, Replies};
 use crate::sdk::{PATIENCE, assert_converted, serve, start, to, visitor};
 use crate::server::Redis;
 
-/// In each part of a test.
+/// The number of visitors in each part of a test.
 const VISITORS: u32 = 100;
 
 struct Hosts {
@@ -23,7 +23,7 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// Hosts that have seen a Redis that is well.
+    /// Hosts that have used a healthy Redis.
     fn start(url: &str) -> Self {
         let emulator = serve();
         let stores = [(); 2].map(|()| Arc::new(store(url).build().unwrap()));
@@ -33,7 +33,7 @@ impl Hosts {
         hosts
     }
 
-    /// Each host is offered the same conversions, twice.
+    /// Offers the same conversions to each host, twice.
     fn offer(&self, group: &str, at_most: usize) {
         for core in [&self.cores[0], &self.cores[1], &self.cores[0], &self.cores[1]] {
             convert(core, group, VISITORS);
@@ -41,8 +41,8 @@ impl Hosts {
         assert_converted(&self.emulator, group, VISITORS, at_most);
     }
 
-    /// What each host does while nothing, or not everything, comes from Redis: a host that does not hear of
-    /// the other one sends what that has sent, and nothing twice.
+    /// Two hosts while Redis fails at least partly: a host without news of the other sends what that has sent, and
+    /// nothing twice.
     fn go_on(&self) {
         let alone = start(to(&self.emulator).tracking(false));
         for core in &self.cores {
@@ -67,7 +67,7 @@ impl Hosts {
         self.offer("after", 1);
     }
 
-    /// A third host, which remembers nothing by itself, finds the marks from before.
+    /// A third host, without memory of its own, finds the earlier marks.
     fn nothing_is_forgotten(&self) {
         let third = host(&self.emulator, &self.stores[0]);
         convert(&third, "before", VISITORS);
@@ -77,7 +77,7 @@ impl Hosts {
     }
 }
 
-/// With each call an attempt, so that a recovery is seen at once.
+/// Attempts to connect on every call, so that a recovery is noticed at once.
 fn store(url: &str) -> RedisStoreBuilder {
     RedisStore::builder(url).reconnect_pause(Duration::ZERO)
 }
@@ -87,7 +87,7 @@ fn redis(server: &Redis, words: &[&str]) {
 }
 
 #[test]
-fn a_redis_that_is_killed_and_started_again() {
+fn redis_is_killed_and_restarted() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let Some(mut server) = Redis::start(&durable) else { return };
     let hosts = Hosts::start(&server.url());
@@ -99,13 +99,13 @@ fn a_redis_that_is_killed_and_started_again() {
 }
 
 #[test]
-fn a_redis_that_forgets_everything_when_it_is_killed() {
+fn redis_loses_everything_when_killed() {
     let Some(mut server) = Redis::start(&[]) else { return };
     let hosts = Hosts::start(&server.url());
     server.kill();
     server.restart(&[]);
     hosts.recover();
-    // Each host still knows what itself has sent, or was told of.
+    // Each host still knows what it has sent itself, or learnt from Redis.
     for core in &hosts.cores {
         convert(core, "before", VISITORS);
     }
@@ -113,20 +113,20 @@ fn a_redis_that_forgets_everything_when_it_is_killed() {
 }
 
 #[test]
-fn a_redis_that_answers_late_and_in_time() {
+fn redis_replies_late_and_in_time() {
     let Some(server) = Redis::start(&[]) else { return };
     let proxy = Proxy::before(server.port);
     let hosts = Hosts::start(&proxy.url());
-    proxy.answers(Mood::After(Duration::from_millis(5)));
-    // No outage explains any repetition.
+    proxy.set_replies(Replies::After(Duration::from_millis(5)));
+    // Without an outage there is no excuse for a repetition.
     hosts.offer("slow", 1);
-    proxy.answers(Mood::AtOnce);
+    proxy.set_replies(Replies::AtOnce);
     hosts.recover();
     hosts.nothing_is_forgotten();
 }
 
 #[test]
-fn a_redis_that_does_not_answer() {
+fn redis_does_not_reply() {
     let Some(server) = Redis::start(&[]) else { return };
     let proxy = Proxy::before(server.port);
     let (emulator, short) = (serve(), Duration::from_millis(10));
@@ -135,10 +135,10 @@ fn a_redis_that_does_not_answer() {
         .each_ref()
         .map(|store| start(to(&emulator).shared_data_store(store.clone()).store_timeout(short)));
     let hosts = Hosts { emulator, stores, cores };
-    proxy.answers(Mood::Never);
+    proxy.set_replies(Replies::Never);
     hosts.go_on();
-    proxy.answers(Mood::AtOnce);
-    // With patience again: a busy machine is no outage.
+    proxy.set_replies(Replies::AtOnce);
+    // Patient again: a busy machine is not an outage.
     let (stores, emulator) =
         ([(); 2].map(|()| Arc::new(store(&proxy.url()).build().unwrap())), hosts.emulator);
     let patient = |store: &Arc<RedisStore>| {
@@ -149,13 +149,13 @@ fn a_redis_that_does_not_answer() {
 }
 
 #[test]
-fn a_redis_without_memory() {
+fn redis_is_out_of_memory() {
     let Some(server) = Redis::start(&[]) else { return };
     let hosts = Hosts::start(&server.url());
     redis(&server, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     redis(&server, &["CONFIG", "SET", "maxmemory", "1"]);
     let refused = hosts.stores[0].set("k", true.into(), None).unwrap_err();
-    assert_eq!(refused.to_string(), "data store: refused with OOM");
+    assert_eq!(refused.to_string(), "data store: rejected with OOM");
     hosts.go_on();
     redis(&server, &["CONFIG", "SET", "maxmemory", "0"]);
     hosts.recover();
@@ -163,13 +163,13 @@ fn a_redis_without_memory() {
 }
 
 #[test]
-fn a_redis_that_has_become_a_replica() {
+fn redis_becomes_a_replica() {
     let Some(server) = Redis::start(&["--replica-read-only", "yes"]) else { return };
     let hosts = Hosts::start(&server.url());
-    // Of a primary that nobody can reach.
+    // Of an unreachable primary.
     redis(&server, &["REPLICAOF", "127.0.0.1", "1"]);
     let refused = hosts.stores[0].set("k", true.into(), None).unwrap_err();
-    assert_eq!(refused.to_string(), "data store: refused with READONLY");
+    assert_eq!(refused.to_string(), "data store: rejected with READONLY");
     assert_eq!(hosts.stores[0].has(r#"dedup:["before-0", "100370101"]"#), Ok(true), "reads go on");
     hosts.go_on();
     redis(&server, &["REPLICAOF", "NO", "ONE"]);
@@ -178,7 +178,7 @@ fn a_redis_that_has_become_a_replica() {
 }
 
 #[test]
-fn a_redis_whose_password_was_changed() {
+fn the_password_of_redis_changes() {
     let Some(server) = Redis::start(&["--user", "host", "on", ">right", "~*", "+@all"]) else { return };
     let hosts = Hosts::start(&server.url().replace("redis://", "redis://host:right@"));
     redis(&server, &["ACL", "SETUSER", "host", "<right", ">other"]);

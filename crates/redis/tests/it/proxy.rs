@@ -1,11 +1,11 @@
-//! A proxy before Redis that holds up answers.
+//! A proxy in front of Redis that delays replies.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// Hands on what is asked at once, and what is answered as told.
+/// Forwards requests at once, and replies as configured.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     gate: Arc<Gate>,
@@ -13,17 +13,17 @@ pub(crate) struct Proxy {
 
 #[derive(Default)]
 struct Gate {
-    mood: Mutex<Mood>,
+    replies: Mutex<Replies>,
     changed: Condvar,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
-pub(crate) enum Mood {
+pub(crate) enum Replies {
     #[default]
     AtOnce,
-    /// Each piece of an answer is held for this long.
+    /// Each piece of a reply is delayed by this much.
     After(Duration),
-    /// Until the mood changes.
+    /// Holds replies back until the setting changes.
     Never,
 }
 
@@ -31,15 +31,15 @@ impl Proxy {
     pub(crate) fn before(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, gate) = (listener.local_addr().unwrap().port(), Arc::<Gate>::default());
-        let of_threads = Arc::clone(&gate);
-        // It ends with the process of the tests.
+        let shared = Arc::clone(&gate);
+        // Lives until the test process ends.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
-                let (asks, asked) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let gate = Arc::clone(&of_threads);
-                std::thread::spawn(move || hand_on(asks, asked, || {}));
-                std::thread::spawn(move || hand_on(server, client, || gate.pass()));
+                let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let gate = Arc::clone(&shared);
+                std::thread::spawn(move || forward(from_client, to_server, || {}));
+                std::thread::spawn(move || forward(server, client, || gate.pass()));
             }
         });
         Self { port, gate }
@@ -49,24 +49,26 @@ impl Proxy {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    pub(crate) fn answers(&self, mood: Mood) {
-        *self.gate.mood.lock().unwrap() = mood;
+    pub(crate) fn set_replies(&self, replies: Replies) {
+        *self.gate.replies.lock().unwrap() = replies;
         self.gate.changed.notify_all();
     }
 }
 
 impl Gate {
     fn pass(&self) {
-        let mood = self.mood.lock().unwrap();
-        match *mood {
-            Mood::AtOnce => {}
-            Mood::After(delay) => drop(self.changed.wait_timeout(mood, delay).unwrap()),
-            Mood::Never => drop(self.changed.wait_while(mood, |mood| *mood == Mood::Never).unwrap()),
+        let replies = self.replies.lock().unwrap();
+        match *replies {
+            Replies::AtOnce => {}
+            Replies::After(delay) => drop(self.changed.wait_timeout(replies, delay).unwrap()),
+            Replies::Never => {
+                drop(self.changed.wait_while(replies, |replies| *replies == Replies::Never).unwrap())
+            }
         }
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream, hold: impl Fn()) {
+fn forward(mut from: TcpStream, mut to: TcpStream, hold: impl Fn()) {
     let mut piece = [0; 65_536];
     while let Ok(read @ 1..) = from.read(&mut piece) {
         hold();

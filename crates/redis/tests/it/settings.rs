@@ -1,4 +1,4 @@
-//! Settings, good and bad, and what is shown of them.
+//! Settings, valid and invalid, and what is shown of them.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use convert_sdk_redis::{OpenError, RedisStore};
 use crate::server::Redis;
 
 #[test]
-fn a_bad_setting_is_an_error_that_shows_nothing_of_the_url() {
+fn an_invalid_setting_is_an_error_that_hides_the_url() {
     let error = |url: &str| {
         let error = RedisStore::open(url).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
@@ -55,7 +55,7 @@ fn user_password_and_database_come_from_the_url() {
 
 #[cfg(unix)]
 #[test]
-fn a_socket_of_the_file_system_will_do() {
+fn a_unix_socket_works() {
     let path = std::env::temp_dir().join(format!("convert-redis-{}.sock", std::process::id()));
     let path = path.to_str().unwrap();
     let Some(_server) = Redis::start(&["--unixsocket", path]) else { return };
@@ -65,7 +65,7 @@ fn a_socket_of_the_file_system_will_do() {
 }
 
 #[test]
-fn tls_verifies_the_server_and_shows_a_certificate() {
+fn tls_verifies_the_server_and_presents_a_certificate() {
     let Some(server) = Redis::start(&[]) else { return };
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
@@ -84,7 +84,7 @@ fn tls_verifies_the_server_and_shows_a_certificate() {
     assert_eq!(known.has("k"), Ok(true));
     assert!(trusting().build().unwrap().has("k").is_err(), "the server asks for a certificate");
     let by_mozilla = builder().client_certificate_pem(&*certificate, &*key).build().unwrap();
-    assert!(by_mozilla.has("k").is_err(), "nobody of Mozilla's vouches for this server");
+    assert!(by_mozilla.has("k").is_err(), "Mozilla's roots do not cover this server");
     let url = url.replace("localhost", "127.0.0.1");
     let elsewhere = RedisStore::builder(&url).root_certificates_pem(&*certificate);
     let elsewhere = elsewhere.client_certificate_pem(&*certificate, &*key).build().unwrap();

@@ -1,4 +1,4 @@
-//! The official Python package and this SDK share one Redis, and find each other's decisions, segments and marks.
+//! The official Python package and this SDK on one Redis: each sees the other's decisions, segments and marks.
 //!
 //! `tests/python/share` installs the package and runs this.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail where it stands")]
@@ -20,7 +20,7 @@ use sdk::{PATIENCE, assert_converted, demo, serve, start, to, visitor, with};
 
 const PREFIX: &str = "shared:";
 const EXPERIENCE: &str = "homepage-headline";
-/// Ids whose keys tell any difference of two writers of JSON.
+/// Ids whose keys reveal any difference between two JSON encoders.
 const ODD: [&str; 4] = ["ü", "\u{1f600}", "\"\\/", "\t\u{7f}"];
 
 struct Shared {
@@ -121,7 +121,7 @@ impl Shared {
         start(with(&self.emulator, &moved()).data_store(store).store_timeout(PATIENCE))
     }
 
-    /// One exposure and one conversion of either goal for each visitor of the group.
+    /// One exposure and one conversion of each goal for every visitor of the group.
     fn assert_each_event_was_sent_once(&self, group: &str) {
         let received = self.emulator.received();
         let of_group = |event: &&convert_emulator::ReceivedEvent| event.visitor_id.starts_with(group);
@@ -146,7 +146,7 @@ fn group(name: &str) -> Vec<String> {
     plain.chain(ODD.iter().map(|odd| format!("{name}-{odd}"))).collect()
 }
 
-/// The same project after nearly everybody's traffic was moved to the last variation.
+/// The same project with nearly all traffic moved to the last variation.
 fn moved() -> Value {
     let mut config = demo();
     let experiences = config["experiences"].as_array_mut().unwrap();

@@ -1,4 +1,4 @@
-"""A host that runs the official Python package: decides and converts for the visitors that it is given.
+"""A host that runs the official Python package: decides and converts for the given visitors.
 
 Reads a JSON object from standard input (redis, prefix, sdk_key, base, track, visitors, goals, segments) and
 prints the variation id of each visitor.
@@ -19,7 +19,7 @@ def main() -> None:
     config = SDKConfig(
         sdk_key=task["sdk_key"],
         data_store=RedisStore(task["redis"], task["prefix"]),
-        # The package takes no authority from outside, and the emulator's is nobody else's.
+        # The package cannot be given an authority, and nobody else trusts the emulator's.
         transport=TransportConfig(base_url=task["base"], track_base_url=task["track"], verify_tls=False),
     )
     core = Core(config)

@@ -9,7 +9,7 @@ import redis
 
 
 class RedisStore:
-    """What the SDK asks of a store, over redis-py."""
+    """The store interface of the SDK, over redis-py."""
 
     def __init__(self, url: str, prefix: str = "") -> None:
         self.client = redis.Redis.from_url(url)

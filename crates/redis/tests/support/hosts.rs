@@ -13,16 +13,16 @@ use convert_sdk_redis::RedisStore;
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// The argument by which this program becomes one of the hosts.
+/// The argument that makes this program one of the hosts.
 pub(crate) const ROLE: &str = "host";
 
 const DEMO: &str = include_str!("../../../emulator/projects/demo.json");
-/// Nothing is given up here that only waits for its turn.
+/// So long that nothing is abandoned that only waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Callers in each host.
+/// Calling threads per host.
 const CALLERS: u32 = 32;
 
-/// Offers so many conversions to two hosts at once, on an empty Redis. Fails unless each was sent once.
+/// Offers so many conversions to two hosts at once, on an empty Redis. Fails unless each was sent exactly once.
 pub(crate) fn offer_twice(redis: &str, conversions: u32) -> Result<Duration, Failure> {
     let emulator = Emulator::builder().project(Project::from_json(DEMO)).request_history(1).start()?;
     let url = format!("{}/v1", emulator.http_url());
@@ -33,8 +33,8 @@ pub(crate) fn offer_twice(redis: &str, conversions: u32) -> Result<Duration, Fai
     };
     let mut hosts = [start()?, start()?];
     for host in &mut hosts {
-        let said = host.stdout.take().ok_or("no output")?;
-        BufReader::new(said).read_line(&mut String::new())?;
+        let output = host.stdout.take().ok_or("no output")?;
+        BufReader::new(output).read_line(&mut String::new())?;
     }
     let begin = Instant::now();
     for host in &mut hosts {
@@ -54,7 +54,7 @@ pub(crate) fn offer_twice(redis: &str, conversions: u32) -> Result<Duration, Fai
     Ok(took)
 }
 
-/// One of the two, with the arguments that [`offer_twice`] gives.
+/// One of the two hosts, with the arguments that [`offer_twice`] passes.
 pub(crate) fn host(arguments: &[String]) -> Result<(), Failure> {
     let [redis, url, conversions] = arguments else { return Err("three arguments".into()) };
     let conversions: u32 = conversions.parse()?;
@@ -64,7 +64,7 @@ pub(crate) fn host(arguments: &[String]) -> Result<(), Failure> {
         .transport(network.build()?)
         .delivery(DeliveryConfig::builder().overflow(OverflowPolicy::Wait(PATIENCE)).build()?)
         .data_store(RedisStore::open(redis)?)
-        // Behind a late answer memory decides, and it knows nothing of the other host.
+        // After a late reply memory decides, which knows nothing of the other host.
         .store_timeout(PATIENCE)
         .build()?;
     let core = Core::new(config);

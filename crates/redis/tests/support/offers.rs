@@ -1,4 +1,4 @@
-//! Hosts over a store, and the conversions that they are offered.
+//! Hosts on a store, and the conversions that they are offered.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub(crate) fn host(emulator: &Emulator, store: &Arc<impl DataStore>) -> Core {
     start(to(emulator).shared_data_store(store.clone()))
 }
 
-/// Offers one conversion for each of these visitors, and waits until what became of them is decided.
+/// Offers one conversion for each of these visitors, and waits until all of them are settled.
 pub(crate) fn convert(core: &Core, group: &str, visitors: u32) {
     for number in 0..visitors {
         let sent = visitor(core, &format!("{group}-{number}")).track_conversion("purchase");

@@ -1,4 +1,4 @@
-//! Cores over a store, and what an emulator has of their events.
+//! Cores on a store, and the events that an emulator has from them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use convert_sdk::config::TransportConfig;
 use convert_sdk::{Context, Core, SdkConfig, SdkConfigBuilder};
 use serde_json::Value;
 
-/// Long enough that only a hang can exhaust it.
+/// Long enough that only a hang exceeds it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn demo() -> Value {
@@ -24,7 +24,7 @@ pub(crate) fn to(emulator: &Emulator) -> SdkConfigBuilder {
     with(emulator, &demo())
 }
 
-/// The same with another config of the project.
+/// The same with a different config of the project.
 pub(crate) fn with(emulator: &Emulator, config: &Value) -> SdkConfigBuilder {
     let network = TransportConfig::builder()
         .track_base_url(emulator.track_url())
@@ -44,7 +44,7 @@ pub(crate) fn visitor(core: &Core, id: &str) -> Context {
     core.create_context(id, ()).unwrap()
 }
 
-/// How often each visitor of a group has converted, as the emulator has it.
+/// The number of conversions of each visitor of a group, according to the emulator.
 pub(crate) fn converted(emulator: &Emulator, group: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for event in emulator.received().events {
@@ -55,7 +55,7 @@ pub(crate) fn converted(emulator: &Emulator, group: &str) -> BTreeMap<String, us
     counts
 }
 
-/// Fails unless so many visitors of a group have converted, each at least once and at most so often.
+/// Fails unless this many visitors of a group have converted, each at least once and at most `at_most` times.
 pub(crate) fn assert_converted(emulator: &Emulator, group: &str, visitors: u32, at_most: usize) {
     let counts = converted(emulator, group);
     assert_eq!(counts.len(), visitors as usize, "visitors of {group}");

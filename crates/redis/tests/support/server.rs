@@ -1,4 +1,4 @@
-//! A Redis server of a test's own.
+//! A test's own Redis server.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// Ended with this value, by its process id.
+/// Killed on drop, by its process id.
 pub(crate) struct Redis {
     pub(crate) process: Child,
     pub(crate) port: u16,
@@ -16,18 +16,18 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// A server with these settings, as on its command line; `None` where there is none to start, which is told.
+    /// A server with these command-line settings; `None`, with a message, if there is no `redis-server`.
     pub(crate) fn start(settings: &[&str]) -> Option<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("convert-redis-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         loop {
-            // Free now; whoever takes it first makes the server end, and another one is tried.
+            // Free now; if another program takes it first, the server exits and another port is tried.
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut process = match serve(port, &folder, settings) {
                 Ok(process) => process,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    // Not `eprintln`, which the test harness keeps to itself where a test passes.
+                    // Not `eprintln`, which the test harness captures if a test passes.
                     let _ = writeln!(std::io::stderr(), "SKIPPED: there is no `redis-server` on the path");
                     let _ = std::fs::remove_dir_all(&folder);
                     return None;
@@ -36,7 +36,7 @@ impl Redis {
             };
             match until_ready(&mut process) {
                 Ok(()) => return Some(Self { process, port, folder }),
-                Err(said) => assert!(said.contains("Address already in use"), "{said}"),
+                Err(output) => assert!(output.contains("Address already in use"), "{output}"),
             }
             process.wait().unwrap();
         }
@@ -66,15 +66,15 @@ pub(crate) fn serve(port: u16, folder: &Path, settings: &[&str]) -> std::io::Res
         .spawn()
 }
 
-/// Reads what the server says until it listens; all of it where it ends before.
+/// Reads the server's log until it listens; all of it if the server exits first.
 pub(crate) fn until_ready(process: &mut Child) -> Result<(), String> {
-    let mut said = BufReader::new(process.stdout.take().unwrap());
+    let mut output = BufReader::new(process.stdout.take().unwrap());
     let mut lines = Vec::new();
-    for line in said.by_ref().lines() {
+    for line in output.by_ref().lines() {
         lines.push(line.unwrap());
         if lines.last().unwrap().contains("Ready to accept connections") {
-            // Read on, so that it never waits for somebody who does.
-            std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+            // Keep reading, so that it never blocks on a full pipe.
+            std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
             return Ok(());
         }
     }

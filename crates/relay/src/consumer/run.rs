@@ -1,0 +1,263 @@
+//! Drives the machine: reads and takes over entries, delivers them on threads, settles them, and keeps those
+//! it holds from looking abandoned.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use convert_sdk::machine::{Jitter, Moment};
+use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt, TransportError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+use super::machine::{Consumer, Ended, Entry, Settlement};
+use crate::keys::Key;
+use crate::store::{Reader, START, Store, StoreError};
+
+/// The wait before a retry when Redis fails.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long requests in flight may take when the relay stops.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The most entries that one command touches.
+const TOUCHED: usize = 256;
+
+/// The identity and settings of one relay in the group.
+pub(crate) struct Membership {
+    pub(crate) consumer: String,
+    /// Entries untouched for this long are taken over.
+    pub(crate) takeover: Duration,
+    /// The most rejected events that are set aside per key.
+    pub(crate) refusals: u64,
+    pub(crate) held_bytes: usize,
+    pub(crate) request_timeout: Duration,
+}
+
+enum Fetch {
+    New,
+    Abandoned,
+}
+
+enum Happened {
+    Entries {
+        entries: Vec<Entry>,
+        taken_over: bool,
+        /// The look for abandoned entries has not reached the end of the list.
+        has_more: bool,
+    },
+    Answer(u64, Result<Receipt, DeliveryFailure>),
+    Settled(Vec<(String, usize)>),
+    Lost(Vec<String>),
+}
+
+/// Consumes one key's stream until told to stop; then waits for requests in flight, and leaves the rest to
+/// other relays.
+pub(crate) async fn run(
+    key: Arc<Key>,
+    store: Store,
+    reader: Reader,
+    member: Arc<Membership>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut machine = Consumer::new(&key.delivery, Jitter::random(), member.held_bytes);
+    let origin = Instant::now();
+    let now = || Moment::after_origin(origin.elapsed());
+    let (happened, mut inbox) = mpsc::unbounded_channel();
+    let (fetches, to_fetch) = mpsc::channel(1);
+    let (settlements, to_settle) = mpsc::unbounded_channel();
+    let (touches, to_touch) = mpsc::channel(1);
+    // Aborted when this future is dropped.
+    let (mut helpers, mut touching) = (JoinSet::new(), JoinSet::new());
+    helpers.spawn(fetch(Arc::clone(&key), reader, member.takeover, to_fetch, happened.clone()));
+    helpers.spawn(settle(Arc::clone(&key), store.clone(), member.refusals, to_settle, happened.clone()));
+    touching.spawn(touch(Arc::clone(&key), store, Arc::clone(&member), to_touch, happened.clone()));
+    let mut tick = interval(member.takeover / 4);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut is_fetching, mut looks_for_abandoned) = (false, true);
+    // The channels stay short only because `held_bytes` bounds how much is unsettled.
+    let mut deadline: Option<Instant> = None;
+    loop {
+        if deadline.is_none() {
+            while let Some(sending) = machine.next(now()) {
+                let (key, happened, limit) = (Arc::clone(&key), happened.clone(), member.request_timeout);
+                tokio::task::spawn_blocking(move || {
+                    let batch = EventBatch::new(
+                        &key.sdk_key,
+                        &sending.project_id,
+                        sending.events,
+                        &sending.body,
+                        limit,
+                    );
+                    let _ = happened.send(Happened::Answer(sending.attempt, key.upstream.deliver(&batch)));
+                });
+            }
+            if !is_fetching && machine.has_room() {
+                let fetch =
+                    if std::mem::take(&mut looks_for_abandoned) { Fetch::Abandoned } else { Fetch::New };
+                is_fetching = fetches.try_send(fetch).is_ok();
+            }
+        } else if machine.in_flight() == 0 && !is_fetching && !machine.has_unsettled() {
+            break;
+        }
+        let wake = deadline.or_else(|| origin.checked_add(machine.until()?.since_origin()));
+        tokio::select! {
+            Some(event) = inbox.recv() => match event {
+                Happened::Entries { entries, taken_over, has_more } => {
+                    is_fetching = false;
+                    looks_for_abandoned |= has_more;
+                    if taken_over && !entries.is_empty() {
+                        key.meters.taken_over.fetch_add(entries.len() as u64, Relaxed);
+                        log::warn!("entries of another relay taken over: {}", entries.len());
+                    }
+                    let unreadable = machine.take(entries, now());
+                    key.meters.unaccepted.fetch_add(unreadable.len() as u64, Relaxed);
+                    send_all(&settlements, unreadable);
+                }
+                Happened::Answer(attempt, answer) => {
+                    count(&key, answer.as_ref().err());
+                    let ended = machine.ended(attempt, answer, now());
+                    account(&key, &ended);
+                    send_all(&settlements, ended.settled);
+                }
+                Happened::Settled(entries) => machine.settled(&entries),
+                Happened::Lost(ids) => machine.lost(&ids),
+            },
+            _ = tick.tick() => {
+                looks_for_abandoned = true;
+                // If the last round is not over, Redis is not answering, and another one is pointless.
+                let _ = touches.try_send((machine.in_hand().map(str::to_owned).collect(), Duration::ZERO));
+            }
+            () = sleep_until(wake.unwrap_or(origin)), if wake.is_some() => {
+                if deadline.is_some() {
+                    break;
+                }
+            }
+            _ = stop.changed(), if deadline.is_none() => deadline = Some(Instant::now() + DRAIN),
+        }
+        key.meters.in_hand.store(machine.entries() as u64, Relaxed);
+    }
+    // So that other relays need not wait until these look abandoned.
+    helpers.abort_all();
+    let in_hand = machine.in_hand().map(str::to_owned).collect();
+    let leave = async {
+        let _ = touches.send((in_hand, member.takeover)).await;
+        drop(touches);
+        touching.join_next().await
+    };
+    let _ = timeout(DRAIN, leave).await;
+}
+
+fn send_all(settlements: &mpsc::UnboundedSender<Settlement>, settled: Vec<Settlement>) {
+    for settlement in settled {
+        let _ = settlements.send(settlement);
+    }
+}
+
+fn count(key: &Key, failure: Option<&DeliveryFailure>) {
+    key.meters.requests.fetch_add(1, Relaxed);
+    if let Some(failure) = failure {
+        key.meters.failed_requests.fetch_add(1, Relaxed);
+        if matches!(failure, DeliveryFailure::NotSent(TransportError::InvalidRequest)) {
+            log::error!("the SDK key or a project's id cannot be part of a URL");
+        }
+    }
+}
+
+fn account(key: &Key, ended: &Ended) {
+    key.meters.delivered.fetch_add(ended.delivered as u64, Relaxed);
+    key.meters.unaccepted.fetch_add(ended.unaccepted as u64, Relaxed);
+    key.meters.fate_unknown.fetch_add(u64::from(ended.fate_unknown), Relaxed);
+}
+
+/// Reads or takes over on request.
+async fn fetch(
+    key: Arc<Key>,
+    reader: Reader,
+    takeover: Duration,
+    mut asked: mpsc::Receiver<Fetch>,
+    happened: mpsc::UnboundedSender<Happened>,
+) {
+    // After an outage of Redis, owners get time to touch their entries before any are taken over.
+    let (mut calm_since, mut errors) = (Instant::now(), 0);
+    let (mut forgets, mut from) = (true, START.to_owned());
+    while let Some(fetch) = asked.recv().await {
+        let taken_over = matches!(fetch, Fetch::Abandoned);
+        let seen = std::mem::replace(&mut errors, key.meters.store_errors.load(Relaxed));
+        if seen != errors {
+            calm_since = Instant::now();
+        }
+        let is_calm = calm_since.elapsed() >= takeover;
+        let read = if !taken_over {
+            reader.read(&key.sdk_key).await
+        } else if is_calm {
+            if std::mem::take(&mut forgets) {
+                let _ = reader.forget_consumers(&key.sdk_key).await;
+            }
+            reader.take_over(&key.sdk_key, takeover, &from).await.map(|(read, next)| {
+                from = next;
+                read
+            })
+        } else {
+            Ok(Vec::new())
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => {
+                trouble(&key, &error);
+                sleep(RETRY).await;
+                Vec::new()
+            }
+        };
+        let entries = read.into_iter().map(|(id, body)| Entry { id, body }).collect();
+        let has_more = taken_over && is_calm && from != START;
+        if happened.send(Happened::Entries { entries, taken_over, has_more }).is_err() {
+            return;
+        }
+    }
+}
+
+/// Settles, retrying until Redis has done it: until then the entries stay in the stream, and would be sent
+/// again.
+async fn settle(
+    key: Arc<Key>,
+    store: Store,
+    keep: u64,
+    mut asked: mpsc::UnboundedReceiver<Settlement>,
+    happened: mpsc::UnboundedSender<Happened>,
+) {
+    let mut settled = Vec::new();
+    while asked.recv_many(&mut settled, TOUCHED).await > 0 {
+        while let Err(error) = store.settle(&key.sdk_key, &settled, keep).await {
+            trouble(&key, &error);
+            sleep(RETRY).await;
+        }
+        let done = settled.drain(..).map(|settlement| (settlement.id, settlement.bytes)).collect();
+        let _ = happened.send(Happened::Settled(done));
+    }
+}
+
+/// Touches the entries that are held.
+async fn touch(
+    key: Arc<Key>,
+    store: Store,
+    member: Arc<Membership>,
+    mut asked: mpsc::Receiver<(Vec<String>, Duration)>,
+    happened: mpsc::UnboundedSender<Happened>,
+) {
+    while let Some((ids, idle)) = asked.recv().await {
+        for ids in ids.chunks(TOUCHED) {
+            match store.touch(&key.sdk_key, &member.consumer, ids, idle).await {
+                Ok(lost) if lost.is_empty() => {}
+                Ok(lost) => {
+                    let _ = happened.send(Happened::Lost(lost));
+                }
+                Err(error) => trouble(&key, &error),
+            }
+        }
+    }
+}
+
+fn trouble(key: &Key, error: &StoreError) {
+    key.meters.store_errors.fetch_add(1, Relaxed);
+    log::warn!("a consumer: {error}");
+}

@@ -1,0 +1,452 @@
+//! What the relays share in Redis: a stream of events for each SDK key, its consumer group, and the last good
+//! configs. All names of one key have the same hash tag, and so live in the same cluster slot.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamRangeReply, StreamReadReply};
+use redis::{Client, Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
+use thiserror::Error;
+
+use crate::consumer::Settlement;
+use crate::link::{Link, says};
+use crate::settings::Durability;
+
+/// The consumer group of all relays.
+const GROUP: &str = "relays";
+/// How long a read waits for the first entry.
+const BLOCK: Duration = Duration::from_secs(1);
+/// Entries per read or takeover.
+const READ_COUNT: usize = 16;
+/// Where a look for abandoned entries begins, and what Redis says at its end.
+pub(crate) const START: &str = "0-0";
+/// A consumer without entries is removed after this idle time, in milliseconds.
+const FORGOTTEN_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Runs in one transaction with the `XADD` before it, and takes that back if it must not be: a body in a script
+/// would cost Redis twice the time. KEYS: stream, its bytes, the batch id, the marks of conversions. ARGV: length
+/// of the body (0: nothing was appended), bound, milliseconds for which an id is remembered (0: no id) and a mark
+/// is. A repetition writes too, so that a `WAIT` after it covers the first append.
+const JUDGE: &str = r"
+local verdict, length, remembered = 'new', tonumber(ARGV[1]), tonumber(ARGV[3])
+if remembered > 0 and redis.call('EXISTS', KEYS[3]) == 1 then
+  redis.call('SET', KEYS[3], '1', 'KEEPTTL')
+  verdict = 'again'
+end
+for i = 4, #KEYS do
+  if verdict == 'new' and redis.call('EXISTS', KEYS[i]) == 1 then verdict = 'outrun' end
+end
+if verdict == 'new' and redis.call('INCRBY', KEYS[2], length) > tonumber(ARGV[2]) then
+  redis.call('DECRBY', KEYS[2], length)
+  verdict = 'full'
+end
+if verdict ~= 'new' then
+  if length > 0 then
+    redis.call('XDEL', KEYS[1], redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1])
+  end
+  return verdict
+end
+if remembered > 0 then redis.call('SET', KEYS[3], '1', 'PX', remembered) end
+for i = 4, #KEYS do redis.call('SET', KEYS[i], '1', 'PX', ARGV[4]) end
+return verdict";
+
+/// KEYS: stream, its bytes, the refusals. ARGV: group, bound of the refusals, then for each entry: id, bytes,
+/// number of refused events, and for each of these status and body. Nothing is recorded for an entry that is
+/// already gone. When out of memory, Redis fails a script at its first append unless it has written before,
+/// so XACK comes first.
+const SETTLE: &str = r"
+local at = 3
+while ARGV[at] do
+  local id, bytes, refused = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  at = at + 3
+  redis.call('XACK', KEYS[1], ARGV[1], id)
+  if #redis.call('XRANGE', KEYS[1], id, id) == 1 then
+    for i = 0, refused - 1 do
+      redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'entry', id,
+        'status', ARGV[at + 2 * i], 'body', ARGV[at + 2 * i + 1])
+    end
+    redis.call('XDEL', KEYS[1], id)
+    redis.call('DECRBY', KEYS[2], bytes)
+  end
+  at = at + 2 * refused
+end
+return 'OK'";
+
+/// KEYS: stream. ARGV: group, consumer, idle time in milliseconds, ids. Sets the idle time of the consumer's
+/// own entries; returns the ids that are no longer its own.
+const TOUCH: &str = r"
+local lost = {}
+for i = 4, #ARGV do
+  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if pending[1] and pending[1][2] == ARGV[2] then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'JUSTID')
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return lost";
+
+/// KEYS: stream. ARGV: group, idle milliseconds. Removes consumers without entries that have been idle for
+/// long.
+const FORGET: &str = r"
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local facts = {}
+  for i = 1, #consumer, 2 do facts[consumer[i]] = consumer[i + 1] end
+  if facts.pending == 0 and facts.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], facts.name)
+  end
+end
+return 'OK'";
+
+/// Redis failed a command. Shows no address.
+#[derive(Debug, Clone, Error)]
+#[error("Redis: {0}")]
+pub(crate) struct StoreError(String);
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        Self(error.code().map_or_else(|| format!("{:?}", error.kind()), str::to_owned))
+    }
+}
+
+type Stored<T> = Result<T, StoreError>;
+
+/// The result of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Appended {
+    New,
+    /// This batch was already appended.
+    Again,
+    /// The stream has reached its bound.
+    Full,
+    /// Appended, but not on as many replicas as demanded.
+    TooFewReplicas,
+    /// Not appended: one of the conversions has been marked in the meantime.
+    Outrun,
+}
+
+/// What an append remembers, and for how long.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Remembered<'a> {
+    pub(crate) id: Option<(&'a str, Duration)>,
+    pub(crate) marks: &'a [String],
+    pub(crate) marks_for: Duration,
+}
+
+/// The state of a key's stream.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Standing {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    /// When the oldest entry was appended, in milliseconds since 1970 by Redis's clock.
+    pub(crate) oldest_ms: Option<u64>,
+    /// Redis's clock, in the same units.
+    pub(crate) now_ms: u64,
+    pub(crate) refusals: u64,
+}
+
+/// A stored config.
+pub(crate) struct KeptConfig {
+    pub(crate) tag: String,
+    pub(crate) upstream_etag: Option<String>,
+    pub(crate) confirmed_ms: u64,
+    pub(crate) body: String,
+}
+
+/// A connection for commands that answer at once.
+#[derive(Clone)]
+pub(crate) struct Store {
+    link: Arc<Link>,
+    prefix: Box<str>,
+}
+
+/// A connection for blocking reads.
+pub(crate) struct Reader {
+    store: Store,
+    consumer: String,
+}
+
+impl Store {
+    /// Connects with the first command, and reconnects when the connection is lost.
+    pub(crate) fn new(client: Client, prefix: &str) -> Stored<Self> {
+        Ok(Self { link: Arc::new(Link::new(client)?), prefix: prefix.into() })
+    }
+
+    /// The name of a key's data in Redis.
+    fn name(&self, key: &str, what: &str) -> String {
+        format!("{}{{{key}}}:{what}", self.prefix)
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Stored<T> {
+        Ok(self.link.query(command).await?)
+    }
+
+    /// Whether Redis takes writes; changes nothing.
+    pub(crate) async fn try_write(&self) -> Stored<()> {
+        let mut set = cmd("SETRANGE");
+        set.arg(format!("{}no such key", self.prefix)).arg(0).arg("");
+        self.ask::<Value>(&set).await.map(drop)
+    }
+
+    /// Appends a body, at most once per id and mark while these are remembered.
+    pub(crate) async fn append(
+        &self,
+        key: &str,
+        body: &[u8],
+        bound: u64,
+        remembered: Remembered<'_>,
+        durability: Durability,
+    ) -> Stored<Appended> {
+        let (id, window) = remembered.id.map_or(("", 0), |(id, window)| (id, window.as_millis() as u64));
+        let stream = self.name(key, "events");
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MULTI");
+        if !body.is_empty() {
+            pipeline.cmd("XADD").arg(&stream).arg(&["*", "body"]).arg(body);
+        }
+        let judge = pipeline.cmd("EVAL").arg(JUDGE).arg(3 + remembered.marks.len());
+        judge.arg(&stream).arg(self.name(key, "bytes")).arg(self.name(key, &format!("id:{id}")));
+        for mark in remembered.marks {
+            judge.arg(self.mark(key, mark));
+        }
+        judge.arg(body.len()).arg(bound).arg(window).arg(remembered.marks_for.as_millis().max(1) as u64);
+        // Not `atomic`, as `WAIT` must come after the transaction.
+        let at = pipeline.len();
+        pipeline.cmd("EXEC");
+        let replicas = match durability {
+            Durability::Appended => 0,
+            Durability::Replicated { replicas, within } => {
+                pipeline.cmd("WAIT").arg(replicas).arg(within.as_millis().max(1) as u64);
+                replicas
+            }
+        };
+        let answers: Vec<Value> = self.link.query_all(&pipeline).await?;
+        let mut answers = answers.into_iter().skip(at);
+        let executed: Vec<Value> =
+            redis::from_redis_value(answers.next().unwrap_or(Value::Nil)).map_err(unread)?;
+        let verdict = executed.into_iter().next_back().unwrap_or(Value::Nil);
+        let verdict: String = redis::from_redis_value(verdict).map_err(unread)?;
+        let reached = answers.next().map_or(Ok(0), redis::from_redis_value::<u64>).map_err(unread)?;
+        Ok(match verdict.as_str() {
+            "full" => Appended::Full,
+            "outrun" => Appended::Outrun,
+            _ if reached < u64::from(replicas) => Appended::TooFewReplicas,
+            "again" => Appended::Again,
+            _ => Appended::New,
+        })
+    }
+
+    /// Those of these conversions that are marked.
+    pub(crate) async fn marked(&self, key: &str, marks: &[String]) -> Stored<HashSet<String>> {
+        let mut get = cmd("MGET");
+        for mark in marks {
+            get.arg(self.mark(key, mark));
+        }
+        if marks.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let found: Vec<Option<String>> = self.ask(&get).await?;
+        Ok(marks
+            .iter()
+            .zip(found)
+            .filter(|(_, found)| found.is_some())
+            .map(|(mark, _)| mark.clone())
+            .collect())
+    }
+
+    /// The bytes in the stream.
+    pub(crate) async fn bytes(&self, key: &str) -> Stored<u64> {
+        let mut get = cmd("GET");
+        get.arg(self.name(key, "bytes"));
+        self.ask::<Option<u64>>(&get).await.map(Option::unwrap_or_default)
+    }
+
+    fn mark(&self, key: &str, mark: &str) -> String {
+        self.name(key, &format!("sent:{mark}"))
+    }
+
+    /// Removes entries that are done, and sets aside what Convert rejected; each call does all or nothing.
+    pub(crate) async fn settle(&self, key: &str, settled: &[Settlement], keep: u64) -> Stored<()> {
+        let mut eval = cmd("EVAL");
+        eval.arg(SETTLE).arg(3);
+        eval.arg(self.name(key, "events")).arg(self.name(key, "bytes")).arg(self.name(key, "refused"));
+        eval.arg(GROUP).arg(keep);
+        for Settlement { id, bytes, unaccepted } in settled {
+            eval.arg(id).arg(*bytes).arg(unaccepted.len());
+            for event in unaccepted {
+                let status = event.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+                eval.arg(status).arg(&event.body);
+            }
+        }
+        self.ask(&eval).await
+    }
+
+    /// Keeps a consumer's entries from looking abandoned, or with a long `idle` makes them look so at once.
+    /// Returns the ids that belong to another consumer by now.
+    pub(crate) async fn touch(
+        &self,
+        key: &str,
+        consumer: &str,
+        ids: &[String],
+        idle: Duration,
+    ) -> Stored<Vec<String>> {
+        let mut eval = cmd("EVAL");
+        eval.arg(TOUCH).arg(1).arg(self.name(key, "events"));
+        eval.arg(GROUP).arg(consumer).arg(idle.as_millis() as u64).arg(ids);
+        self.ask(&eval).await
+    }
+
+    pub(crate) async fn standing(&self, key: &str) -> Stored<Standing> {
+        let (stream, bytes) = (self.name(key, "events"), self.name(key, "bytes"));
+        let (entries, bytes, oldest, refusals, (seconds, micros)): (
+            u64,
+            Option<u64>,
+            StreamRangeReply,
+            u64,
+            (u64, u64),
+        ) = self
+            .link
+            .query_all(
+                redis::pipe()
+                    .cmd("XLEN")
+                    .arg(&stream)
+                    .cmd("GET")
+                    .arg(bytes)
+                    .cmd("XRANGE")
+                    .arg(&stream)
+                    .arg("-")
+                    .arg("+")
+                    .arg("COUNT")
+                    .arg(1)
+                    .cmd("XLEN")
+                    .arg(self.name(key, "refused"))
+                    .cmd("TIME"),
+            )
+            .await?;
+        let oldest_ms = oldest.ids.first().and_then(|entry| entry.id.split_once('-')?.0.parse().ok());
+        let now_ms = seconds * 1000 + micros / 1000;
+        Ok(Standing { entries, bytes: bytes.unwrap_or_default(), oldest_ms, now_ms, refusals })
+    }
+
+    /// Whether this relay may ask Convert for a config in this interval. If it dies, only this interval is
+    /// lost: the next one has a turn of its own.
+    pub(crate) async fn take_turn(&self, key: &str, variant: &str, interval: Duration) -> Stored<bool> {
+        let mut set = cmd("SET");
+        set.arg(self.name(key, &format!("turn:{variant}"))).arg("1").arg("NX");
+        set.arg("PX").arg(interval.as_millis().max(1) as u64);
+        self.ask::<Option<String>>(&set).await.map(|done| done.is_some())
+    }
+
+    /// Lets the next turn begin this soon after a failed one.
+    pub(crate) async fn shorten_turn(&self, key: &str, variant: &str, wait: Duration) -> Stored<()> {
+        let mut expire = cmd("PEXPIRE");
+        expire.arg(self.name(key, &format!("turn:{variant}"))).arg(wait.as_millis().max(1) as u64);
+        self.ask(&expire).await
+    }
+
+    /// The tag of the stored config and when it was last confirmed.
+    pub(crate) async fn config_tag(&self, key: &str, variant: &str) -> Stored<Option<(String, u64)>> {
+        let mut get = cmd("HMGET");
+        get.arg(self.name(key, &format!("config:{variant}"))).arg("tag").arg("confirmed");
+        let (tag, confirmed): (Option<String>, Option<u64>) = self.ask(&get).await?;
+        Ok(tag.zip(confirmed))
+    }
+
+    pub(crate) async fn config(&self, key: &str, variant: &str) -> Stored<Option<KeptConfig>> {
+        let mut get = cmd("HMGET");
+        get.arg(self.name(key, &format!("config:{variant}"))).arg(&["tag", "confirmed", "etag", "body"]);
+        let (tag, confirmed, etag, body): (Option<String>, Option<u64>, Option<String>, Option<String>) =
+            self.ask(&get).await?;
+        let kept = tag.zip(confirmed).zip(body);
+        Ok(kept.map(|((tag, confirmed_ms), body)| {
+            let upstream_etag = etag.filter(|etag| !etag.is_empty());
+            KeptConfig { tag, upstream_etag, confirmed_ms, body }
+        }))
+    }
+
+    pub(crate) async fn keep_config(&self, key: &str, variant: &str, config: &KeptConfig) -> Stored<()> {
+        let mut set = cmd("HSET");
+        set.arg(self.name(key, &format!("config:{variant}")));
+        set.arg("tag").arg(&config.tag).arg("confirmed").arg(config.confirmed_ms);
+        set.arg("etag")
+            .arg(config.upstream_etag.as_deref().unwrap_or_default())
+            .arg("body")
+            .arg(&config.body);
+        self.ask::<Value>(&set).await.map(drop)
+    }
+
+    pub(crate) async fn confirm_config(&self, key: &str, variant: &str, confirmed_ms: u64) -> Stored<()> {
+        let mut set = cmd("HSET");
+        set.arg(self.name(key, &format!("config:{variant}"))).arg("confirmed").arg(confirmed_ms);
+        self.ask::<Value>(&set).await.map(drop)
+    }
+}
+
+impl Reader {
+    /// Opens a connection of its own, because reads block.
+    pub(crate) fn new(client: Client, prefix: &str, consumer: &str) -> Stored<Self> {
+        Ok(Self { store: Store::new(client, prefix)?, consumer: consumer.to_owned() })
+    }
+
+    /// New entries; none if none arrived within a second.
+    pub(crate) async fn read(&self, key: &str) -> Stored<Vec<(String, Vec<u8>)>> {
+        let mut read = cmd("XREADGROUP");
+        read.arg("GROUP").arg(GROUP).arg(&self.consumer).arg("COUNT").arg(READ_COUNT);
+        read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        read.arg("STREAMS").arg(self.store.name(key, "events")).arg(">");
+        let reply: Option<StreamReadReply> = self.grouped(key, &read).await?;
+        let streams = reply.map(|reply| reply.keys).unwrap_or_default();
+        Ok(streams.into_iter().flat_map(|stream| stream.ids).map(entry).collect())
+    }
+
+    /// Takes over entries that their consumers have not touched for this long, oldest first, and returns where to
+    /// go on: Redis looks at a bounded number of entries at a time, including those that are touched.
+    pub(crate) async fn take_over(
+        &self,
+        key: &str,
+        idle: Duration,
+        from: &str,
+    ) -> Stored<(Vec<(String, Vec<u8>)>, String)> {
+        let mut claim = cmd("XAUTOCLAIM");
+        claim.arg(self.store.name(key, "events")).arg(GROUP).arg(&self.consumer);
+        claim.arg(idle.as_millis() as u64).arg(from).arg("COUNT").arg(READ_COUNT);
+        let reply: StreamAutoClaimReply = self.grouped(key, &claim).await?;
+        Ok((reply.claimed.into_iter().map(entry).collect(), reply.next_stream_id))
+    }
+
+    pub(crate) async fn forget_consumers(&self, key: &str) -> Stored<()> {
+        let mut eval = cmd("EVAL");
+        eval.arg(FORGET).arg(1).arg(self.store.name(key, "events")).arg(GROUP).arg(FORGOTTEN_AFTER_MS);
+        self.grouped(key, &eval).await
+    }
+
+    /// Runs a command that needs the group, creating the group if it is missing.
+    async fn grouped<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> Stored<T> {
+        let link = &self.store.link;
+        match link.query(command).await {
+            Err(error) if says(&error, "NOGROUP") => {
+                let mut create = cmd("XGROUP");
+                create.arg("CREATE").arg(self.store.name(key, "events")).arg(GROUP).arg("0").arg("MKSTREAM");
+                let created: RedisResult<()> = link.query(&create).await;
+                // Another relay may have been faster.
+                if let Err(error) = created
+                    && error.code() != Some("BUSYGROUP")
+                {
+                    return Err(error.into());
+                }
+                Ok(link.query(command).await?)
+            }
+            answered => Ok(answered?),
+        }
+    }
+}
+
+fn entry(read: StreamId) -> (String, Vec<u8>) {
+    let body = read.get("body").unwrap_or_default();
+    (read.id, body)
+}
+
+fn unread<E>(_: E) -> StoreError {
+    StoreError("an answer that cannot be read".to_owned())
+}

@@ -1,0 +1,14 @@
+//! The relay between real SDK requests, a real Redis, and the emulator as Convert. Without `redis-server`,
+//! each test says so and checks nothing.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail where it stands")]
+
+mod configs;
+mod conversions;
+mod events;
+mod hostile;
+mod operation;
+mod proxy;
+#[path = "../../../redis/tests/support/server.rs"]
+mod server;
+mod support;
+mod tls;
