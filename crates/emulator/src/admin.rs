@@ -1,43 +1,48 @@
-//! The admin API under `/__admin/`: the record, the faults and the projects as JSON.
+//! The admin API under `/__admin/`: the record, the faults and the projects as JSON, and the page that shows them.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::fault::Fault;
+use crate::guard::{AdminRequest, refusal, sealed};
+use crate::page;
 use crate::projects::ServedProject;
-use crate::received::{Received, query_value};
+use crate::received::Received;
 use crate::state::State;
 
-/// What stands before the resources of the admin API.
+/// The path prefix of the admin API's resources.
 pub(crate) const ADMIN_PREFIX: &str = "/__admin/";
 
-pub(crate) fn answer_admin(
-    state: &State,
-    method: &Method,
-    resource: &str,
-    query: Option<&str>,
-    body: &[u8],
-) -> Answer {
-    match (method, resource) {
+pub(crate) async fn answer_admin(state: &State, request: &AdminRequest<'_>) -> Answer {
+    sealed(match refusal(request.headers, request.https) {
+        Some(why) => Answer::error(StatusCode::FORBIDDEN, why),
+        None => match page::answer(state, request).await {
+            Some(answer) => answer,
+            None => answer_resource(state, request),
+        },
+    })
+}
+
+fn answer_resource(state: &State, request: &AdminRequest<'_>) -> Answer {
+    match (request.method, request.resource) {
         (&Method::GET, "received") => {
-            ok(&received(&state.recorder.snapshot(), query_value(query, "visitor").as_deref()))
+            ok(&received(&state.recorder.snapshot(), request.query("visitor").as_deref()))
         }
         (&Method::DELETE, "received") => {
             state.recorder.clear();
             ok(&json!({ "cleared": "received" }))
         }
         (&Method::GET, "faults") => ok(&json!(state.faults().list())),
-        (&Method::POST, "faults") => inject(state, body),
+        (&Method::POST, "faults") => inject(state, request.body),
         (&Method::DELETE, "faults") => {
             state.faults().clear();
+            state.recorder.changed_elsewhere();
             ok(&json!({ "cleared": "faults" }))
         }
         (&Method::GET, "projects") => ok(&state.projects().iter().map(project).collect::<Vec<_>>().into()),
-        (_, "received" | "faults" | "projects") => {
-            Answer::error(StatusCode::METHOD_NOT_ALLOWED, "this resource does not take this method")
-        }
-        _ => Answer::error(StatusCode::NOT_FOUND, "the admin API has received, faults and projects"),
+        (_, "received" | "faults" | "projects") => Answer::method_not_allowed(),
+        _ => Answer::error(StatusCode::NOT_FOUND, "no such resource: try received, faults or projects"),
     }
 }
 
@@ -61,11 +66,15 @@ fn received(received: &Received, visitor: Option<&str>) -> Value {
 fn inject(state: &State, body: &[u8]) -> Answer {
     match serde_json::from_slice::<Vec<Fault>>(body) {
         Ok(faults) => {
-            let mut pending = state.faults();
-            for fault in faults {
-                pending.add(fault);
-            }
-            ok(&json!(pending.list()))
+            let pending = {
+                let mut pending = state.faults();
+                for fault in faults {
+                    pending.add(fault);
+                }
+                pending.list()
+            };
+            state.recorder.changed_elsewhere();
+            ok(&json!(pending))
         }
         Err(error) => Answer::error(StatusCode::BAD_REQUEST, format!("not a list of faults: {error}")),
     }

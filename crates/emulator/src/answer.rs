@@ -1,4 +1,4 @@
-//! An ordinary answer, and what a fault makes of it.
+//! A normal response, and how a fault alters it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::socket::ResetSwitch;
 const GARBAGE: &[u8] = b"<html><body>\xff\xfe not what you asked for {\"experiences\":[";
 const BLANKS: [u8; 16 * 1024] = [b' '; 16 * 1024];
 
-/// An answer with its whole body.
+/// A response with its complete body.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -41,8 +41,27 @@ impl Answer {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
     }
 
+    /// A file that is part of the program.
+    pub(crate) fn file(media_type: &'static str, text: &'static str) -> Self {
+        Self { body: Bytes::from_static(text.as_bytes()), ..Self::empty(StatusCode::OK) }
+            .header(CONTENT_TYPE, HeaderValue::from_static(media_type))
+    }
+
     pub(crate) fn error(status: StatusCode, error: impl Into<String>) -> Self {
         Self::json(status, &json!({ "error": error.into() }))
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed for this resource")
+    }
+
+    /// Leads to the page under the admin API's prefix, whose files it names relative to that.
+    pub(crate) fn to_page() -> Self {
+        Self::empty(StatusCode::PERMANENT_REDIRECT).header(LOCATION, HeaderValue::from_static("__admin/"))
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::error(StatusCode::PAYLOAD_TOO_LARGE, "the body exceeds this emulator's limit")
     }
 
     pub(crate) fn wrong_field(field: &WrongField) -> Self {
@@ -54,14 +73,14 @@ impl Answer {
         self
     }
 
-    /// The answer as it is.
+    /// The unaltered response.
     pub(crate) fn plain(self, switch: &ResetSwitch) -> Response<Script> {
         let steps = if self.body.is_empty() { Vec::new() } else { vec![Step::Send(self.body.clone())] };
         self.with_steps(steps, switch)
     }
 
-    /// The answer with its body spoilt by `fault`; other kinds of faults leave it as it is.
-    pub(crate) fn spoilt(mut self, fault: &FaultKind, switch: &ResetSwitch) -> Response<Script> {
+    /// The response with its body corrupted by `fault`; other kinds of faults leave it unchanged.
+    pub(crate) fn corrupted(mut self, fault: &FaultKind, switch: &ResetSwitch) -> Response<Script> {
         let half = self.body.slice(..self.body.len() / 2);
         match fault {
             FaultKind::ResetBeforeBody => self.announced().with_steps([Step::Flush, Step::Reset], switch),
@@ -76,7 +95,7 @@ impl Answer {
                 let mut steps = VecDeque::new();
                 for start in (0..self.body.len()).step_by((*bytes).max(1)) {
                     let end = self.body.len().min(start + (*bytes).max(1));
-                    // The clock ticks in milliseconds; no pause is to be none.
+                    // Timers have millisecond resolution; a shorter pause must not become none.
                     steps.push_back(if pause.is_zero() { Step::Flush } else { Step::Pause(pause) });
                     steps.push_back(Step::Send(self.body.slice(start..end)));
                 }
@@ -109,7 +128,7 @@ impl Answer {
         }
     }
 
-    /// The answer that a fault gives instead of the ordinary one, if it is of that kind.
+    /// The response that a fault of such a kind gives instead of the normal one.
     pub(crate) fn instead(fault: &FaultKind) -> Option<Self> {
         match fault {
             FaultKind::Status { status, retry_after } => {
@@ -128,7 +147,7 @@ impl Answer {
         }
     }
 
-    /// A header from text of the test's choice; text that no header can carry is left out.
+    /// A header with text chosen by the test; text that is invalid in a header is left out.
     fn text_header(self, name: HeaderName, text: &str) -> Self {
         match HeaderValue::from_str(text) {
             Ok(value) => self.header(name, value),
@@ -136,7 +155,7 @@ impl Answer {
         }
     }
 
-    /// With the length of the whole body, whatever part of it will be sent.
+    /// With the full body's length, however much of it will be sent.
     fn announced(self) -> Self {
         let length = HeaderValue::from(self.body.len());
         self.header(CONTENT_LENGTH, length)
@@ -155,7 +174,7 @@ impl Answer {
     }
 }
 
-/// A status that can end a request.
+/// A status that can complete a request.
 fn final_status(status: u16) -> StatusCode {
     StatusCode::from_u16(status)
         .ok()

@@ -1,10 +1,10 @@
-//! Where in a JSON document a check is, and the typed looks it takes there.
+//! The position of a check within a JSON document, and typed access to the value there.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// A place in a document; written as `visitors[0].events[2].data.goalId`.
+/// A position in a document, written as `visitors[0].events[2].data.goalId`.
 #[derive(Clone, Copy)]
 pub(crate) struct At<'a> {
     parent: Option<&'a At<'a>>,
@@ -18,7 +18,7 @@ enum Step<'a> {
     Index(usize),
 }
 
-/// A field that is not as it must be.
+/// An invalid field.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WrongField {
     pub(crate) path: String,
@@ -41,7 +41,7 @@ impl<'a> At<'a> {
         WrongField { path: self.to_string(), error: error.into() }
     }
 
-    /// The object here, with no other fields than `known`.
+    /// The object here, which must have no fields other than `known`.
     pub(crate) fn object<'v>(
         &self,
         value: &'v Value,
@@ -71,7 +71,7 @@ impl<'a> At<'a> {
         value.as_str().ok_or_else(|| self.wrong("must be a string"))
     }
 
-    /// The value of a field that must be there.
+    /// The value of a required field.
     pub(crate) fn field<'v>(
         &self,
         object: &'v Map<String, Value>,
@@ -80,7 +80,7 @@ impl<'a> At<'a> {
         object.get(key).ok_or_else(|| self.key(key).wrong("missing"))
     }
 
-    /// A field that must be there and be a string.
+    /// A required field that must be a string.
     pub(crate) fn text_field<'v>(
         &self,
         object: &'v Map<String, Value>,

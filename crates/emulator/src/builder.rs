@@ -1,4 +1,4 @@
-//! The settings of an emulator, and its start.
+//! The emulator's settings, and how it is started.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::recorder::Recorder;
 use crate::state::{LogSink, State};
 use crate::{CertificateAuthority, ServerCertificate, StartError};
 
-/// How many requests the record keeps by default.
+/// The default number of requests kept in the record.
 const DEFAULT_REQUEST_HISTORY: usize = 10_000;
-/// The largest body that is taken by default, in bytes.
+/// The default limit on a request body, in bytes.
 const DEFAULT_MAX_BODY: usize = 1024 * 1024;
 
 /// Settings of an [`Emulator`]; see [`Emulator::builder`].
@@ -30,6 +30,13 @@ pub struct EmulatorBuilder {
     log: Option<LogSink>,
 }
 
+impl Emulator {
+    /// Settings with their defaults: no project, free ports, a new authority.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::default()
+    }
+}
+
 impl EmulatorBuilder {
     /// Adds a project to serve; without any, every SDK key is unknown.
     pub fn project(mut self, project: Project) -> Self {
@@ -37,43 +44,43 @@ impl EmulatorBuilder {
         self
     }
 
-    /// The port of the HTTPS listener; 0, the default, takes a free one.
+    /// The port of the HTTPS listener; 0, the default, picks a free one.
     pub fn https_port(mut self, port: u16) -> Self {
         self.https_port = port;
         self
     }
 
-    /// The port of the plain HTTP listener; 0, the default, takes a free one.
+    /// The port of the plain HTTP listener; 0, the default, picks a free one.
     pub fn http_port(mut self, port: u16) -> Self {
         self.http_port = port;
         self
     }
 
-    /// Signs with this authority; by default every emulator makes its own.
+    /// Signs with this authority; by default every emulator creates its own.
     pub fn authority(mut self, authority: CertificateAuthority) -> Self {
         self.authority = Some(authority);
         self
     }
 
-    /// The certificate that the HTTPS listener shows first; a valid one by default.
+    /// The certificate that the HTTPS listener presents first; a valid one by default.
     pub fn certificate(mut self, certificate: ServerCertificate) -> Self {
         self.certificate = certificate;
         self
     }
 
-    /// The largest body that is taken, 1 MiB by default; larger ones get 413.
+    /// The largest request body accepted, 1 MiB by default; larger ones get 413.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = Some(bytes);
         self
     }
 
-    /// How many requests the record keeps, 10 000 by default; totals and events are kept without limit.
+    /// The number of requests kept in the record, 10 000 by default; totals and events are kept without limit.
     pub fn request_history(mut self, requests: usize) -> Self {
         self.request_history = Some(requests);
         self
     }
 
-    /// Hands every log line to `log`, on the serving thread: one per request, and warnings.
+    /// Passes every log line to `log` on the serving thread: one per request, and warnings.
     ///
     /// Nothing is logged by default. Secrets are masked.
     pub fn log_to(mut self, log: impl Fn(&str) + Send + Sync + 'static) -> Self {
@@ -81,7 +88,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Reads the configs, takes the ports and serves from a thread of its own.
+    /// Reads the configs, binds the ports and starts serving on its own thread.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The certificate authority, and the good and bad certificates it can hand to a client.
+//! The certificate authority, and the valid and invalid certificates that it issues.
 
 use std::sync::Arc;
 
@@ -12,37 +12,37 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::StartError;
 
-/// The names that a good certificate covers.
+/// The names that a valid certificate covers.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// A self-made certificate authority; clones share the same key.
+/// A self-signed certificate authority; clones share the same key.
 ///
-/// Give the same authority to several emulators when one client has to trust all of them.
+/// Give the same authority to several emulators if one client has to trust all of them.
 #[derive(Clone)]
 pub struct CertificateAuthority {
     issuer: Arc<CertifiedIssuer<'static, KeyPair>>,
 }
 
-/// Which certificate the HTTPS listener shows; the bad ones are for tests that a client refuses them.
+/// The certificate that the HTTPS listener presents; the invalid ones test that a client rejects them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServerCertificate {
     /// Signed by the emulator's authority for `localhost`, `127.0.0.1` and `::1`.
     #[default]
     Valid,
-    /// Right names and dates, but signed by an authority that nobody has been told of.
+    /// Valid names and dates, but signed by an authority that no client trusts.
     OtherAuthority,
-    /// Right names and authority, but its last day was in 2020.
+    /// Valid names and authority, but expired in 2020.
     Expired,
-    /// Right authority and dates, but only for `elsewhere.invalid`.
+    /// Valid authority and dates, but only for `elsewhere.invalid`.
     WrongHost,
 }
 
 impl CertificateAuthority {
-    /// Makes a new authority with a new key.
+    /// Creates a new authority with a new key.
     ///
     /// # Errors
     ///
-    /// [`StartError::Certificate`] if the system's random numbers are not available.
+    /// [`StartError::Certificate`] if the system's random number generator is not available.
     pub fn generate() -> Result<Self, StartError> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "convert-emulator local authority");
@@ -53,19 +53,19 @@ impl CertificateAuthority {
         Ok(Self { issuer: Arc::new(issuer) })
     }
 
-    /// The authority's certificate as PEM text: what a client has to trust.
+    /// The authority's certificate as PEM text, for clients to trust.
     #[must_use]
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// A TLS configuration that shows `kind`, with TLS 1.2 and 1.3 and HTTP/1.1.
+    /// A TLS configuration that presents `kind`, with TLS 1.2 and 1.3 and HTTP/1.1.
     pub(crate) fn server_config(&self, kind: ServerCertificate) -> Result<Arc<ServerConfig>, StartError> {
-        let stranger = match kind {
+        let untrusted = match kind {
             ServerCertificate::OtherAuthority => Some(Self::generate()?),
             ServerCertificate::Valid | ServerCertificate::Expired | ServerCertificate::WrongHost => None,
         };
-        let signer = stranger.as_ref().unwrap_or(self);
+        let signer = untrusted.as_ref().unwrap_or(self);
         let key = KeyPair::generate()?;
         let leaf = leaf_params(kind)?.signed_by(&key, &*signer.issuer)?;
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());

@@ -1,4 +1,4 @@
-//! One config as served: its text, and the few fields that routes look at.
+//! A config as served: its text, and the few fields that routes need.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,7 +7,12 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::ConfigError;
 
-/// A config, cut into its entities without changing a byte of them.
+/// The status of experiences that are served.
+const ACTIVE: &str = "active";
+/// The most experiences that a line names.
+const MOST_NAMED: usize = 20;
+
+/// A config split into its entities without changing a byte of them.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) account_id: String,
@@ -22,11 +27,14 @@ pub(crate) struct Config {
 struct Experience {
     raw: Box<RawValue>,
     id: Option<String>,
+    /// The key, or else the id.
+    name: Option<String>,
     environment: Option<String>,
-    is_draft: bool,
+    /// Its status, if Convert does not serve experiences in it.
+    stopped: Option<String>,
 }
 
-/// The ids that events may name.
+/// The ids that events may refer to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownIds {
     /// Variation ids by experience id.
@@ -34,7 +42,7 @@ pub(crate) struct KnownIds {
     pub(crate) goals: HashSet<String>,
 }
 
-/// What a config request asks to be left out.
+/// What a config request filters out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ConfigFilter<'a> {
     pub(crate) environment: Option<&'a str>,
@@ -42,7 +50,8 @@ pub(crate) struct ConfigFilter<'a> {
 }
 
 impl Config {
-    /// Reads a config; a missing account or project id is taken from `previous`, so that a config set live can leave it out.
+    /// Reads a config. A missing account or project id is taken from `previous`, so that a config set at run time can
+    /// omit it.
     pub(crate) fn parse(text: String, previous: Option<&Config>) -> Result<Self, ConfigError> {
         let root: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text)?;
         let value: Value = serde_json::from_str(&text)?;
@@ -53,7 +62,7 @@ impl Config {
             .or_else(|| previous.map(|config| config.project_id.clone()))
             .ok_or(ConfigError::Missing("project.id"))?;
         let experiences = match root.get("experiences") {
-            // An experience that is no list is served as it is: bad configs are what tests want to serve.
+            // Experiences that are not a list are served unchanged: tests want to serve bad configs.
             Some(raw) => serde_json::from_str::<Vec<Box<RawValue>>>(raw.get()).unwrap_or_default(),
             None => Vec::new(),
         };
@@ -62,10 +71,10 @@ impl Config {
         Ok(Self { account_id, project_id, text, root, experiences, ids })
     }
 
-    /// The text to serve: byte for byte as given if nothing is left out.
+    /// The text to serve: byte for byte as given if nothing is filtered out.
     ///
-    /// Left out are experiences whose `environment` is set and differs from the asked one; drafts (`"status":
-    /// "draft"`), unless the request asks for one experience; and then all other experiences.
+    /// Filtered out are experiences whose `environment` is set and differs from the requested one; those whose `status`
+    /// is set and not `active`, unless the request is for one experience; and, in that case, all other experiences.
     pub(crate) fn render(&self, filter: ConfigFilter<'_>) -> Result<String, ConfigError> {
         let kept: Vec<&RawValue> = self
             .experiences
@@ -83,6 +92,26 @@ impl Config {
         Ok(serde_json::to_string(&root)?)
     }
 
+    /// A line about the experiences that are left out for their status, if there are any: a misspelled one would be
+    /// silence.
+    pub(crate) fn unserved(&self) -> Option<String> {
+        let stopped = || self.experiences.iter().filter_map(|one| Some((one, one.stopped.as_deref()?)));
+        let named: Vec<_> = stopped()
+            .take(MOST_NAMED)
+            .map(|(one, status)| {
+                format!(
+                    "{} ({})",
+                    one.name.as_deref().unwrap_or("without a key").escape_debug(),
+                    status.escape_debug()
+                )
+            })
+            .collect();
+        let rest = stopped().count() - named.len();
+        let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        (!named.is_empty())
+            .then(|| format!("not served, because their status is not {ACTIVE}: {}{more}", named.join(", ")))
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -91,7 +120,7 @@ impl Config {
         self.experiences.len()
     }
 
-    /// The key that every project has without being told.
+    /// The key that every project has by default.
     pub(crate) fn direct_key(&self) -> String {
         format!("{}/{}", self.account_id, self.project_id)
     }
@@ -102,8 +131,12 @@ impl Experience {
         let value: Value = serde_json::from_str(raw.get())?;
         Ok(Self {
             id: id_text(&value["id"]),
+            name: id_text(&value["key"]).or_else(|| id_text(&value["id"])),
             environment: value["environment"].as_str().filter(|text| !text.is_empty()).map(str::to_owned),
-            is_draft: value["status"] == "draft",
+            stopped: value["status"]
+                .as_str()
+                .filter(|status| !["", ACTIVE].contains(status))
+                .map(str::to_owned),
             raw,
         })
     }
@@ -115,7 +148,7 @@ impl Experience {
         };
         let asked_for = match filter.experience {
             Some(id) => self.id.as_deref() == Some(id),
-            None => !self.is_draft,
+            None => self.stopped.is_none(),
         };
         in_environment && asked_for
     }
@@ -135,7 +168,7 @@ impl KnownIds {
         ids
     }
 
-    /// Adds the ids of a newer config; events about the older one stay valid, since clients send late.
+    /// Adds a newer config's ids; events about the older one stay valid, since clients send late.
     pub(crate) fn extend(&mut self, newer: &Self) {
         for (experience, variations) in &newer.experiences {
             self.experiences.entry(experience.clone()).or_default().extend(variations.iter().cloned());

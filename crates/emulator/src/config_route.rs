@@ -23,13 +23,13 @@ pub(crate) struct ConfigRequest<'a> {
     pub(crate) sdk_key: &'a str,
     pub(crate) query: Option<&'a str>,
     pub(crate) headers: &'a HeaderMap,
-    /// Off when a fault is going to spoil the body, since a 304 has none.
+    /// Off if a fault is going to corrupt the body, since a 304 has none.
     pub(crate) may_be_unchanged: bool,
 }
 
 pub(crate) fn answer_config(state: &State, request: &ConfigRequest<'_>) -> Answer {
     if request.method != Method::GET {
-        return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "the config route takes GET")
+        return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "the config route accepts GET only")
             .header(ALLOW, HeaderValue::from_static("GET"));
     }
     let (config, secret, warning) = {
@@ -41,7 +41,7 @@ pub(crate) fn answer_config(state: &State, request: &ConfigRequest<'_>) -> Answe
         (project.config.clone(), project.secret.clone(), warning)
     };
     if let Some(warning) = warning {
-        state.log(&format!("warning: {warning}"));
+        state.log(&warning);
     }
     if let Some(refusal) = secret.and_then(|secret| check_secret(request.headers, &secret)) {
         return refusal;
@@ -57,7 +57,7 @@ pub(crate) fn answer_config(state: &State, request: &ConfigRequest<'_>) -> Answe
 
 fn check_secret(headers: &HeaderMap, secret: &str) -> Option<Answer> {
     let Some(authorization) = headers.get(AUTHORIZATION) else {
-        return Some(Answer::error(StatusCode::UNAUTHORIZED, "this project wants a bearer secret"));
+        return Some(Answer::error(StatusCode::UNAUTHORIZED, "this project requires a bearer secret"));
     };
     if authorization.as_bytes() == format!("Bearer {secret}").as_bytes() {
         return None;
@@ -85,7 +85,7 @@ fn answer_text(text: String, request: &ConfigRequest<'_>) -> Answer {
     }
 }
 
-/// A strong tag: half of the SHA-256 of the body, and another tag for its compressed form.
+/// A strong tag: half of the body's SHA-256, with a different tag for its compressed form.
 fn entity_tag(body: &[u8], is_compressed: bool) -> String {
     let digest = digest(&SHA256, body);
     let hex: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -99,7 +99,7 @@ fn names_tag(headers: &HeaderMap, tag: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        // The comparison of If-None-Match is the weak one.
+        // If-None-Match uses the weak comparison.
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
@@ -113,7 +113,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         .any(|(coding, weight)| coding.trim() == "gzip" && !matches!(weight.trim(), "q=0" | "q=0.0"))
 }
 
-/// The compressed text; `None` never happens when writing to memory, and then the plain text is as good.
+/// The compressed text; writing to memory cannot fail, so the plain text is never the result.
 fn gzip(text: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text).ok()?;

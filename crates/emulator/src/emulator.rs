@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::builder::EmulatorBuilder;
 use crate::fault::Fault;
 use crate::port::Port;
 use crate::received::Received;
@@ -19,24 +18,19 @@ use crate::{CertificateAuthority, ConfigError, ServerCertificate, StartError, Wa
 
 /// A running emulator; dropping it closes every connection and joins its thread.
 ///
-/// All calls are synchronous, and callable from several threads at once.
+/// All methods are synchronous and can be called from several threads at once.
 #[derive(Debug)]
 pub struct Emulator {
     state: Arc<State>,
     authority: CertificateAuthority,
     https_port: u16,
     http_port: u16,
-    /// Gone after `shutdown`; its end is the server's sign to stop.
+    /// `None` after `shutdown`; dropping it tells the server to stop.
     commands: Option<UnboundedSender<Command>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Emulator {
-    /// Settings with their defaults: no project, free ports, a new authority.
-    pub fn builder() -> EmulatorBuilder {
-        EmulatorBuilder::default()
-    }
-
     pub(crate) fn launch(
         state: Arc<State>,
         authority: CertificateAuthority,
@@ -66,19 +60,25 @@ impl Emulator {
         format!("https://localhost:{}", self.https_port)
     }
 
-    /// `http://127.0.0.1:{port}`; also the base of both routes over plain HTTP.
+    /// `http://127.0.0.1:{port}`; also the base URL of both routes over plain HTTP.
     #[must_use]
     pub fn http_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.http_port)
     }
 
-    /// The base of the config route over HTTPS, as an SDK wants it: `{base}/api/v1/config/{sdkKey}`.
+    /// The page to open in a browser, over plain HTTP: what is served and received, and buttons for every fault.
+    #[must_use]
+    pub fn page_url(&self) -> String {
+        format!("{}/__admin/", self.http_url())
+    }
+
+    /// The base URL of the config route over HTTPS, in the form an SDK expects: `{base}/api/v1/config/{sdkKey}`.
     #[must_use]
     pub fn config_url(&self) -> String {
         self.https_url()
     }
 
-    /// The base of the tracking route over HTTPS, as an SDK wants it: `{base}/track/{sdkKey}`.
+    /// The base URL of the tracking route over HTTPS, in the form an SDK expects: `{base}/track/{sdkKey}`.
     #[must_use]
     pub fn track_url(&self) -> String {
         format!("{}/v1", self.https_url())
@@ -94,53 +94,53 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// The system's, if the file cannot be written.
+    /// The system's error if the file cannot be written.
     pub fn write_ca(&self, path: impl AsRef<Path>) -> io::Result<()> {
         std::fs::write(path, self.ca_pem())
     }
 
-    /// The authority, to share it with another emulator.
+    /// The authority, to share with another emulator.
     #[must_use]
     pub fn authority(&self) -> &CertificateAuthority {
         &self.authority
     }
 
-    /// Everything that arrived since the start or the last [`clear`](Self::clear).
+    /// Everything received since the start or the last [`clear`](Self::clear).
     #[must_use]
     pub fn received(&self) -> Received {
         self.state.recorder.snapshot()
     }
 
-    /// Forgets everything that arrived; faults and configs stay.
+    /// Clears the record; faults and configs stay.
     pub fn clear(&self) {
         self.state.recorder.clear();
     }
 
-    /// Blocks until at least `count` events are recorded, and returns the record of that moment.
+    /// Blocks until at least `count` events are recorded, and returns the record at that moment.
     ///
     /// # Errors
     ///
-    /// [`WaitTimeout`] if `timeout` passes first.
+    /// [`WaitTimeout`] if `timeout` elapses first.
     pub fn wait_for_events(&self, count: u64, timeout: Duration) -> Result<Received, WaitTimeout> {
         self.wait_until(timeout, |received| received.totals.events >= count)
     }
 
-    /// Blocks until at least `count` requests have arrived; they may not have been answered yet.
+    /// Blocks until at least `count` requests have arrived, whether answered yet or not.
     ///
     /// # Errors
     ///
-    /// [`WaitTimeout`] if `timeout` passes first.
+    /// [`WaitTimeout`] if `timeout` elapses first.
     pub fn wait_for_requests(&self, count: u64, timeout: Duration) -> Result<Received, WaitTimeout> {
         self.wait_until(timeout, |received| received.totals.requests >= count)
     }
 
-    /// Blocks until `done` accepts the record, and returns the record of that moment.
+    /// Blocks until `done` accepts the record, and returns the record at that moment.
     ///
-    /// It is asked at once and after every change, with the record locked: it must not call the emulator.
+    /// `done` is called at once and after every change, with the record locked, so it must not call the emulator.
     ///
     /// # Errors
     ///
-    /// [`WaitTimeout`] if `timeout` passes first.
+    /// [`WaitTimeout`] if `timeout` elapses first.
     pub fn wait_until(
         &self,
         timeout: Duration,
@@ -149,53 +149,53 @@ impl Emulator {
         self.state.recorder.wait_until(timeout, done)
     }
 
-    /// Adds a fault after those that are pending.
+    /// Adds a fault behind the pending ones.
     pub fn inject(&self, fault: Fault) {
         self.state.faults().add(fault);
+        self.state.recorder.changed_elsewhere();
     }
 
-    /// Drops every pending fault; requests that already hang go on hanging.
+    /// Drops every pending fault; requests that already hang keep hanging.
     pub fn clear_faults(&self) {
         self.state.faults().clear();
+        self.state.recorder.changed_elsewhere();
     }
 
-    /// The pending faults in order, with the number of times that is left to each.
+    /// The pending faults in order, with the number of times each has left.
     #[must_use]
     pub fn pending_faults(&self) -> Vec<Fault> {
         self.state.faults().list()
     }
 
-    /// Serves another config under this key from now on: JSON text, or a `serde_json::Value`.
+    /// Serves a different config under this key from now on: JSON text, or a `serde_json::Value`.
     ///
-    /// A project that came from a file no longer follows it. Events about earlier configs stay valid.
+    /// A project loaded from a file no longer follows that file. Events about earlier configs stay valid.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the key is unknown or the config is no JSON object; the config in use stays.
+    /// [`ConfigError`] if the key is unknown or the config is not a JSON object; the current config then stays.
     pub fn set_config(&self, sdk_key: &str, config: impl ToString) -> Result<(), ConfigError> {
-        let mut projects = self.state.projects();
-        let project = projects.find(sdk_key).ok_or_else(|| ConfigError::UnknownKey(sdk_key.to_owned()))?;
-        project.replace(config.to_string())
+        self.state.set_config(sdk_key, config.to_string(), |_| ())
     }
 
-    /// Shows another certificate on connections that are opened from now on.
+    /// Presents a different certificate on new connections.
     ///
     /// # Errors
     ///
-    /// [`StartError::Certificate`] or [`StartError::Tls`] if it cannot be made.
+    /// [`StartError::Certificate`] or [`StartError::Tls`] if it cannot be created.
     pub fn use_certificate(&self, certificate: ServerCertificate) -> Result<(), StartError> {
         self.state.replace_tls(self.authority.server_config(certificate)?);
         Ok(())
     }
 
-    /// Closes every connection, idle ones and hanging requests too, and goes on listening.
+    /// Closes every connection, including idle ones and hanging requests, and keeps listening.
     pub fn close_connections(&self) {
         self.ask(Command::CloseConnections);
     }
 
     /// Closes every connection and refuses new ones until [`go_online`](Self::go_online).
     ///
-    /// The ports stay taken, so that no other program can answer in between.
+    /// The ports stay bound, so that no other program can answer in between.
     pub fn go_offline(&self) {
         self.ask(Command::GoOffline);
     }
@@ -204,21 +204,21 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// [`StartError::Bind`] if the system does not let it.
+    /// [`StartError::Bind`] if the system refuses.
     pub fn go_online(&self) -> Result<(), StartError> {
         self.ask(Command::GoOnline).unwrap_or(Ok(()))
     }
 
-    /// Closes every connection and joins the thread; the record can still be read. Dropping does the same.
+    /// Closes every connection and joins the thread; the record stays readable. Dropping does the same.
     pub fn shutdown(&mut self) {
         self.commands = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the serving thread has been printed by then and must not become another one here.
+            // A panic of the serving thread has already been printed and must not become another one here.
             let _ = thread.join();
         }
     }
 
-    /// Sends a command and waits for its answer; `None` after a shutdown.
+    /// Sends a command and waits for its reply; `None` after a shutdown.
     fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Option<T> {
         let (reply, answer) = sync_channel(1);
         self.commands.as_ref()?.send(command(reply)).ok()?;

@@ -1,4 +1,4 @@
-//! The strict check of a tracking payload: every field, and nothing but the known fields.
+//! Strict validation of a tracking payload: every field, and no unknown ones.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -22,14 +22,14 @@ const GOAL_DATA_KEYS: [&str; 8] = [
     "customDimension5",
 ];
 
-/// Whose payload it must be, and what its events may name.
+/// The project that the payload must be for, and what its events may refer to.
 pub(crate) struct Expected<'a> {
     pub(crate) account_id: &'a str,
     pub(crate) project_id: &'a str,
     pub(crate) known: &'a KnownIds,
 }
 
-/// Checks a whole payload and returns its events in order, or the first wrong field.
+/// Validates a whole payload and returns its events in order, or the first invalid field.
 pub(crate) fn check_envelope(body: &[u8], expected: &Expected<'_>) -> Result<Vec<ReceivedEvent>, WrongField> {
     let at = At::ROOT;
     let envelope = parse_strictly(body)?;
@@ -174,7 +174,7 @@ fn check_decisions(
         .collect()
 }
 
-/// Whether a config served so far has this experience with this variation; each with its place.
+/// Whether a config served so far has this experience with this variation; each with its position.
 fn check_known(
     known: &KnownIds,
     (at_experience, experience): (&At<'_>, &str),

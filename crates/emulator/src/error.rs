@@ -1,39 +1,39 @@
-//! What can go wrong before the emulator serves, and while a config is replaced. A message is complete by
-//! itself; what it tells is not told again as its source.
+//! What can go wrong before the emulator serves, and when a config is replaced. Each message is complete, and does not
+//! repeat its cause as `source`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio_rustls::rustls;
 
-/// Why [`EmulatorBuilder::start`](crate::EmulatorBuilder::start) gave up; nothing is left running.
+/// Why [`EmulatorBuilder::start`](crate::EmulatorBuilder::start) failed; nothing is left running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A project's config cannot be served.
     #[error("project {project}: {cause}")]
     Project {
-        /// The file, the first SDK key, or the place among the projects.
+        /// The file, the first SDK key, or the project's position in the list.
         project: String,
         /// What is wrong with its config.
         cause: ConfigError,
     },
-    /// Two projects were given one SDK key, so a request could mean either.
+    /// Two projects have the same SDK key, so a request would be ambiguous.
     #[error("the SDK key {0:?} belongs to two projects")]
     DuplicateKey(String),
-    /// A listener could not take its port.
+    /// A listener could not bind its port.
     #[error("cannot listen on {address}: {cause}")]
     Bind {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// The system's answer.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// The authority or a certificate could not be made.
+    /// The authority or a certificate could not be created.
     #[error("cannot make a certificate: {0}")]
     Certificate(rcgen::Error),
-    /// The certificate could not be put to use.
-    #[error("cannot set TLS up: {0}")]
+    /// The certificate could not be used.
+    #[error("cannot set up TLS: {0}")]
     Tls(rustls::Error),
     /// The serving thread or its runtime could not be started.
     #[error("cannot start the serving thread: {0}")]
@@ -49,7 +49,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         cause: std::io::Error,
     },
     /// The text is not a JSON object.
@@ -81,12 +81,12 @@ impl From<serde_json::Error> for ConfigError {
     }
 }
 
-/// Returned by the waiting calls when the deadline came first.
+/// The error of the waiting methods when the deadline passes first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the deadline passed; arrived so far: {requests} requests, {events} events")]
+#[error("deadline exceeded; received so far: {requests} requests, {events} events")]
 pub struct WaitTimeout {
-    /// Requests that had arrived by then.
+    /// Requests received by then.
     pub requests: u64,
-    /// Events that had been recorded by then.
+    /// Events recorded by then.
     pub events: u64,
 }

@@ -1,4 +1,4 @@
-//! One request from its arrival to its answer: record, faults, route, log line.
+//! One request from arrival to response: record, faults, route, log line.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -12,7 +12,9 @@ use hyper::{Request, Response, StatusCode};
 use crate::admin::answer_admin;
 use crate::answer::Answer;
 use crate::config_route::{ConfigRequest, answer_config};
+use crate::cors::{open, preflight};
 use crate::fault::{FaultKind, Met};
+use crate::guard::AdminRequest;
 use crate::head::HeadWatch;
 use crate::received::{ReceivedRequest, RouteKind};
 use crate::route::{Route, find_route};
@@ -38,9 +40,9 @@ struct Exchange {
     body: ReadBody,
     route: RouteKind,
     sdk_key: String,
-    /// What is wrong with the head, which makes the answer 400 on every route.
+    /// What is wrong with the head; makes the response 400 on every route.
     framing: Option<&'static str>,
-    /// What a payload is worth, on the tracking route.
+    /// The verdict on a payload, on the tracking route.
     judged: Option<Judged>,
     number: u64,
 }
@@ -51,11 +53,11 @@ struct ReadBody {
     kept: Vec<u8>,
     size: u64,
     is_too_large: bool,
-    /// The connection ended first, or the body broke the rules of its coding.
+    /// The connection ended first, or the body's transfer coding was invalid.
     is_cut_off: bool,
 }
 
-/// Answers one request; an error closes the connection without an answer.
+/// Responds to one request; an error closes the connection without a response.
 pub(crate) async fn answer(
     state: Arc<State>,
     connection: Connection,
@@ -67,13 +69,29 @@ pub(crate) async fn answer(
     let body = read_body(body, state.max_body).await;
     let route = find_route(parts.uri.path(), &mut state.projects());
     let (route, sdk_key) = match route {
-        Route::Public(route, sdk_key) => (route, sdk_key),
-        Route::Admin(_) if body.is_cut_off => return Err(BrokenOff),
+        Route::Public(route, sdk_key) => {
+            if let (Some(answer), None) = (preflight(&parts), framing) {
+                return Ok(answer.plain(&connection.switch));
+            }
+            (route, sdk_key)
+        }
+        Route::Admin(_) | Route::Slashless if body.is_cut_off => return Err(BrokenOff),
+        Route::Slashless => {
+            let answer =
+                framing.map_or_else(Answer::to_page, |flaw| Answer::error(StatusCode::BAD_REQUEST, flaw));
+            return Ok(answer.plain(&connection.switch));
+        }
         Route::Admin(resource) => {
-            let answer = framing.map_or_else(
-                || answer_admin(&state, &parts.method, &resource, parts.uri.query(), &body.kept),
-                |flaw| Answer::error(StatusCode::BAD_REQUEST, flaw),
-            );
+            let answer = match framing {
+                Some(flaw) => Answer::error(StatusCode::BAD_REQUEST, flaw),
+                None if body.is_too_large => Answer::too_large(),
+                None => {
+                    let (method, headers, query) = (&parts.method, &parts.headers, parts.uri.query());
+                    let (https, body) = (connection.https, body.kept.as_slice());
+                    let request = AdminRequest { method, resource: &resource, query, headers, https, body };
+                    answer_admin(&state, &request).await
+                }
+            };
             return Ok(answer.plain(&connection.switch));
         }
     };
@@ -89,7 +107,10 @@ pub(crate) async fn answer(
     };
     let number = state.recorder.arrived(describe(&parts, &connection, &body, route, flaw));
     let exchange = Exchange { state, connection, parts, body, route, sdk_key, framing, judged, number };
-    let answered = exchange.answer_with_faults().await;
+    let mut answered = exchange.answer_with_faults().await;
+    if let Ok(response) = &mut answered {
+        open(&exchange.parts.headers, response.headers_mut());
+    }
     let status = answered.as_ref().ok().map(|response| response.status().as_u16());
     exchange.state.recorder.answered(number, status);
     exchange.log(status, started.elapsed());
@@ -118,7 +139,7 @@ impl Exchange {
                 FaultKind::Reset => return Err(self.reset()),
                 FaultKind::DropAfterRecording => {
                     let answer = self.ordinary_answer(true);
-                    // A refused payload is told so all the same: a client bug must show.
+                    // An invalid payload is reported even under a fault: a client bug must show.
                     return if answer.status.is_success() {
                         Err(self.reset())
                     } else {
@@ -142,7 +163,7 @@ impl Exchange {
             None => {
                 let ordinary = self.ordinary_answer(false);
                 if ordinary.status.is_success() {
-                    ordinary.spoilt(fault, &self.connection.switch)
+                    ordinary.corrupted(fault, &self.connection.switch)
                 } else {
                     ordinary.plain(&self.connection.switch)
                 }
@@ -152,10 +173,7 @@ impl Exchange {
 
     fn ordinary_answer(&self, may_be_unchanged: bool) -> Answer {
         if self.body.is_too_large {
-            return Answer::error(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "the body is larger than this emulator takes",
-            );
+            return Answer::too_large();
         }
         if let Some(flaw) = self.framing {
             if self.route == RouteKind::Track {
@@ -194,7 +212,7 @@ impl Exchange {
         self.state.log(&format!("{title} {status} {events} events {took} ms"));
     }
 
-    /// Method and path; of the query only what is no secret.
+    /// Method and path, and of the query only what is not secret.
     fn title(&self) -> String {
         let query: Vec<String> = self
             .parts
@@ -243,7 +261,7 @@ fn describe(
     }
 }
 
-/// Reads to the end even past the limit: closing with unread bytes would reset the connection before the 413.
+/// Reads to the end even past the limit: closing with unread bytes would reset the connection before the 413 arrives.
 async fn read_body(mut body: Incoming, limit: usize) -> ReadBody {
     let mut read = ReadBody::default();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {

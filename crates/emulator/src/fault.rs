@@ -1,15 +1,16 @@
-//! Faults: what can go wrong on purpose, on which route, and how often.
+//! Faults: what goes wrong on purpose, on which route, and how often.
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::received::{ReceivedEvent, RouteKind};
 
-/// One thing that goes wrong on one route: until cleared, for the next few requests, or by chance.
+/// Something that goes wrong on one route: until cleared, for the next few requests, or at random.
 ///
-/// A request meets the first fault in order of injection that is for its route and due; a
-/// [delay](FaultKind::Delay) is followed by the next one that is due.
+/// A request meets the first applicable fault in order of injection; a [delay](FaultKind::Delay) is followed by the
+/// next applicable one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -23,7 +24,7 @@ pub struct Fault {
     chance: Option<Chance>,
 }
 
-/// The routes that a fault is for.
+/// The routes that a fault applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum FaultRoute {
@@ -34,76 +35,77 @@ enum FaultRoute {
 
 /// What goes wrong.
 ///
-/// Kinds that show the client a status of 2xx act on the ordinary answer, so the events of a tracking request
-/// count as taken and are recorded; all other kinds but [`DropAfterRecording`](Self::DropAfterRecording) leave
-/// them out. Kinds that act on the body of the config also ignore `If-None-Match`, since a 304 has none.
+/// Kinds that show the client a 2xx status act on the normal response, so a tracking request's events count as accepted
+/// and are recorded. No other kind but [`DropAfterRecording`](Self::DropAfterRecording) records them. Kinds that act on
+/// the config's body also ignore `If-None-Match`, since a 304 has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// This status with a short JSON body, before anything is looked at.
+    /// This status with a short JSON body, before the request is looked at.
     Status {
-        /// From 200 to 599; another number becomes 500.
+        /// 200 to 599. Any other number becomes 500, and is refused by the admin API.
+        #[serde(deserialize_with = "valid_status")]
         status: u16,
         /// The `Retry-After` header.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<RetryAfter>,
     },
-    /// Waits before it goes on.
+    /// Waits before continuing.
     Delay {
         /// Milliseconds.
         ms: u64,
     },
-    /// Reads the request and never answers, until the emulator or the connection is shut down.
+    /// Reads the request and never responds, until the emulator or the connection is shut down.
     Hang,
-    /// Resets the connection (TCP RST) instead of answering.
+    /// Resets the connection (TCP RST) instead of responding.
     Reset,
-    /// Sends the head of the answer, then resets the connection.
+    /// Sends the head of the response, then resets the connection.
     ResetBeforeBody,
     /// Sends the head and half of the body, then resets the connection.
     ResetMidBody,
-    /// Announces the whole body, sends half of it, and closes the connection in order.
+    /// Announces the whole body, sends half of it, and closes the connection cleanly.
     TruncatedBody,
     /// 200 with a body that is not JSON.
     GarbageBody,
     /// 200 with an empty body.
     EmptyBody,
-    /// 200 with this many blanks and no `Content-Length`, so that only a client that counts can notice.
+    /// 200 with this many spaces and no `Content-Length`, so that only a client that counts can notice.
     HugeBody {
         /// Bytes of the body.
         bytes: u64,
     },
-    /// The ordinary body a few bytes at a time.
+    /// The normal body, a few bytes at a time.
     SlowDrip {
-        /// Bytes at a time; 0 counts as 1.
+        /// Bytes at a time; 0 means 1.
         bytes: usize,
         /// Milliseconds before each piece.
         interval_ms: u64,
     },
-    /// 307 to another place.
+    /// 307 to another location.
     Redirect {
         /// The `Location` header.
         to: String,
     },
-    /// Records the events, then resets the connection without an answer: the client cannot know their fate.
+    /// Records the events, then resets the connection without a response: the client cannot know whether they arrived.
     DropAfterRecording,
-    /// Refuses a whole payload for one poisoned record in it, and lets every other payload pass to the next
-    /// fault or the ordinary answer. A record is poisoned by either of the two; without both, none is.
+    /// Rejects a whole payload for one poisoned record in it, and lets every other payload pass to the next fault or
+    /// the normal response. Either criterion makes a record poisoned; without both, none is.
     Poison {
-        /// The visitor's id starts with this.
+        /// The visitor id starts with this.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         visitor_prefix: Option<String>,
         /// The visitor has a list in this segment.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         list_segment: Option<String>,
-        /// 400 if it is left out, 422 for instance; a number that is no status becomes 500.
-        #[serde(default = "bad_request")]
+        /// 400 by default, or for instance 422; an invalid status is taken as that of [`Status`](Self::Status).
+        #[serde(default = "bad_request", deserialize_with = "valid_status")]
         status: u16,
     },
-    /// 200 with a gzip body that unpacks to this many blanks, hundreds of times what is sent. A client that
-    /// counts what arrives, and not what it unpacks, does not notice.
+    /// 200 with a gzip body that decompresses to this many spaces, hundreds of times what is sent. A client that counts
+    /// what arrives rather than what it decompresses does not notice.
     GzipBomb {
-        /// Bytes of the body, unpacked.
+        /// Decompressed bytes of the body.
         bytes: u64,
     },
 }
@@ -112,20 +114,35 @@ const fn bad_request() -> u16 {
     400
 }
 
-/// The two forms of a `Retry-After` header.
+fn valid_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let status = u64::deserialize(deserializer)?;
+    let valid = u16::try_from(status).ok().filter(|status| (200..=599).contains(status));
+    valid.ok_or_else(|| D::Error::custom(format!("`status` must be from 200 to 599, not {status}")))
+}
+
+fn valid_probability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let probability = f64::deserialize(deserializer)?;
+    if (0.0..=1.0).contains(&probability) {
+        return Ok(probability);
+    }
+    Err(D::Error::custom(format!("`probability` must be from 0 to 1, not {probability}")))
+}
+
+/// The two forms of `Retry-After`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RetryAfter {
     /// Seconds from now.
     Seconds(u64),
-    /// Text as it is, meant for an HTTP date such as `Wed, 21 Oct 2026 07:28:00 GMT`, or for nonsense.
+    /// Verbatim text: an HTTP date such as `Wed, 21 Oct 2026 07:28:00 GMT`, or nonsense.
     Date(String),
 }
 
-/// A repeatable chance.
+/// A reproducible probability.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Chance {
+    #[serde(deserialize_with = "valid_probability")]
     probability: f64,
     seed: u64,
 }
@@ -149,21 +166,21 @@ impl Fault {
         Self { route: FaultRoute::Both, fault: kind, sdk_key: None, times: None, chance: None }
     }
 
-    /// Only for requests with this SDK key, as the client writes it.
+    /// Only for requests with this SDK key, exactly as the client writes it.
     #[must_use]
     pub fn for_key(mut self, sdk_key: impl Into<String>) -> Self {
         self.sdk_key = Some(sdk_key.into());
         self
     }
 
-    /// Only for the next `times` requests of the route.
+    /// Only for the route's next `times` requests.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// Only for this share of the requests, from 0 to 1; the same seed gives the same sequence.
+    /// Only with this probability, from 0 to 1; the same seed gives the same sequence.
     #[must_use]
     pub fn with_probability(mut self, probability: f64, seed: u64) -> Self {
         self.chance = Some(Chance { probability, seed });
@@ -187,7 +204,7 @@ impl Fault {
 }
 
 impl FaultKind {
-    /// An answer with this status and nothing special.
+    /// A response with this status and nothing else special.
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self::Status { status, retry_after: None }
@@ -211,7 +228,7 @@ impl FaultKind {
         Self::Poison { visitor_prefix: None, list_segment: Some(name.into()), status: bad_request() }
     }
 
-    /// Whether it has anything to do with these events; most kinds do not look at them.
+    /// Whether it applies to these events; most kinds ignore them.
     fn strikes(&self, events: &[ReceivedEvent]) -> bool {
         let Self::Poison { visitor_prefix, list_segment, .. } = self else { return true };
         events.iter().any(|event| {
@@ -244,15 +261,15 @@ impl FaultKind {
     }
 }
 
-/// What faults look at in a request.
+/// The parts of a request that faults look at.
 pub(crate) struct Met<'a> {
     pub(crate) route: RouteKind,
     pub(crate) sdk_key: &'a str,
-    /// Those of a payload without a flaw.
+    /// The events of a valid payload.
     pub(crate) events: &'a [ReceivedEvent],
 }
 
-/// The faults that are waiting for their requests.
+/// The faults waiting for their requests.
 #[derive(Debug, Default)]
 pub(crate) struct PendingFaults {
     faults: VecDeque<Pending>,
@@ -318,6 +335,6 @@ fn next_share(state: &mut u64) -> f64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^= mixed >> 31;
-    // 53 bits are what a double holds exactly.
+    // A double holds 53 bits exactly.
     (mixed >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -1,4 +1,4 @@
-//! The head of a request as it came over the wire: the HTTP library drops what this has to see.
+//! The raw head of a request: the HTTP library discards what this has to check.
 
 use std::io;
 use std::pin::Pin;
@@ -10,11 +10,11 @@ use hyper::header::HOST;
 use hyper::http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Longer heads are not kept: the HTTP library refuses them by itself.
+/// Longer heads are not kept: the HTTP library rejects them itself.
 const MAX_HEAD: usize = 512 * 1024;
 const END: &[u8] = b"\r\n\r\n";
 
-/// The head at hand of one connection.
+/// The current request head of one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeadWatch(Arc<Mutex<Head>>);
 
@@ -24,21 +24,21 @@ struct Head {
     is_complete: bool,
 }
 
-/// A stream whose reads are watched. What is written is an answer, behind which the next head comes:
-/// a request that was sent before the answer to the one before is not looked at.
+/// A stream that observes what is read. A write is a response, after which the next head follows; a request pipelined
+/// before the previous response is not checked.
 pub(crate) struct Watched<S> {
     stream: S,
     watch: HeadWatch,
 }
 
 impl HeadWatch {
-    /// What the request's framing breaks of the rules of HTTP/1.1, though it could be guessed what it means.
+    /// How the request's framing violates HTTP/1.1, even if its meaning could be guessed.
     pub(crate) fn flaw(&self, parts: &Parts) -> Option<&'static str> {
         let hosts = parts.headers.get_all(HOST).iter().count();
         if self.names("content-length") && self.names("transfer-encoding") {
-            Some("a message with both Content-Length and Transfer-Encoding")
+            Some("both Content-Length and Transfer-Encoding")
         } else if parts.version == Version::HTTP_11 && hosts != 1 {
-            Some("a message of HTTP/1.1 must have one Host")
+            Some("an HTTP/1.1 request must have exactly one Host")
         } else {
             None
         }

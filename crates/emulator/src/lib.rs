@@ -1,9 +1,9 @@
 //! A local stand-in for Convert's config CDN and metrics endpoint.
 //!
-//! It serves any number of projects over real HTTPS, with a certificate authority of its own, and over plain
-//! HTTP, both on 127.0.0.1; it checks every tracking payload field by field, writes down what arrived, and goes
-//! wrong on purpose when told to. As a library it starts on free ports inside a test, on a thread of its own, so
-//! that the test needs no async code; the `convert-emulator` program is the same for everything else.
+//! It serves any number of projects over real HTTPS, with its own certificate authority, and over plain HTTP, both on
+//! 127.0.0.1. It validates every tracking payload field by field, records what arrives, and fails on purpose when told
+//! to. As a library it starts on free ports within a test, on its own thread, so the test needs no async code; the
+//! `convert-emulator` program is the same for everything else.
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,28 +22,33 @@
 //!
 //! # Routes
 //!
-//! Both listeners serve all of them, over HTTP/1.1. An SDK key may contain a slash; a project also answers to
-//! `{account_id}/{project_id}`. Any path may come before a route, as base URLs carry versions and ids.
-//! 400 for a message with both `Content-Length` and `Transfer-Encoding`, and for HTTP/1.1 without one `Host`.
+//! Both listeners serve all of them, over HTTP/1.1. An SDK key may contain a slash; a project also responds to
+//! `{account_id}/{project_id}`. Any path may precede a route, as base URLs carry versions and ids. A message with both
+//! `Content-Length` and `Transfer-Encoding`, or an HTTP/1.1 request without exactly one `Host`, gets 400.
 //!
-//! **`GET /api/v1/config/{sdkKey}`** answers with the config, byte for byte as given unless something is left
-//! out, with a strong `ETag`, `If-None-Match` (304) and gzip.
+//! **`GET /api/v1/config/{sdkKey}`** returns the config, byte for byte as given unless something is filtered out, with
+//! a strong `ETag`, `If-None-Match` (304) and gzip.
 //! - `environment=`: an experience whose `environment` is set and differs is left out.
-//! - `exp=`: all other experiences are left out. Without it, drafts (`"status": "draft"`) are left out, so a
-//!   draft is what a preview has to fetch on its own.
-//! - `_conv_low_cache=` and `debug_token=` are taken and change nothing.
+//! - `exp=`: all other experiences are left out. Without it, experiences whose `status` is set and not `active`
+//!   (`draft`, `paused`, `completed`) are left out, as by Convert, so a preview has to fetch them on their own.
+//! - `_conv_low_cache=` and `debug_token=` are accepted and ignored.
 //! - 404 for an unknown key; with a [secret](Project::secret), 401 without `Authorization`, 403 with a wrong one.
 //!
-//! **`POST …/track/{sdkKey}`** takes a payload, answers `{"status":"ok"}` and records its events.
-//! - 400 `{"error": "…", "path": "visitors[0].events[2].data.goalId"}` for the first field that is wrong,
-//!   missing, unknown or there twice; for an id that no config served so far has; for a visitor listed twice; for a
-//!   `Content-Type` other than `application/json` and for any `Authorization` (path `headers.…`), since the
-//!   secret must never go there.
+//! **`POST …/track/{sdkKey}`** accepts a payload, responds `{"status":"ok"}` and records its events.
+//! - 400 `{"error": "…", "path": "visitors[0].events[2].data.goalId"}` for the first field that is invalid, missing,
+//!   unknown or duplicated; for an id that no config served so far has; for a duplicate visitor; for a `Content-Type`
+//!   other than `application/json` and for any `Authorization` (path `headers.…`), since the secret must never go there.
 //! - 404 for an unknown key, 413 above [`max_body`](EmulatorBuilder::max_body).
-//! - 200 without recording if `User-Agent` does not start with `ConvertAgent/1.0`, as the real endpoint drops
-//!   such events in silence; they are counted as [`dropped_as_bot`](Totals::dropped_as_bot).
+//! - 200 without recording if `User-Agent` does not start with `ConvertAgent/1.0`, as the real endpoint silently drops
+//!   such events; they are counted as [`dropped_as_bot`](Totals::dropped_as_bot). A browser sends its own, and passes.
 //!
-//! **`/__admin/`** is for people and other processes; its requests are neither recorded nor faulty.
+//! A page of any origin may read the answers of both (`Access-Control-Allow-Origin: *`). The preflights of a browser are
+//! answered, but not recorded and not subject to faults.
+//!
+//! **`/__admin/`** is for people and other processes; its requests are not recorded and not subject to faults. It
+//! answers only under a loopback host name, and only to its own origin if a browser asks.
+//! - `GET` of the folder itself: a page that shows what is served and received, injects faults, edits configs and
+//!   explains decisions.
 //! - `GET received`: totals, events per visitor, requests; `?visitor=ID`: one visitor's events. `DELETE` clears.
 //! - `GET faults`: what is pending. `POST` adds a list, `DELETE` drops all. The JSON is that of [`Fault`]:
 //!   `[{"route": "config" | "track" | "both", "times": 2, "chance": {"probability": 0.5, "seed": 7}, "fault": …}]`
@@ -53,7 +58,7 @@
 //!
 //! # What it does not do
 //!
-//! It evaluates nothing and knows nothing of the SDK. Only HTTP/1.1 is spoken, as faults act on connections.
+//! The two public routes evaluate nothing and know nothing about the SDK; only the page decides. It supports only HTTP/1.1, as faults act on connections.
 
 mod admin;
 mod answer;
@@ -63,12 +68,15 @@ mod builder;
 mod certificate;
 mod config;
 mod config_route;
+mod cors;
 mod emulator;
 mod envelope;
 mod error;
 mod exchange;
 mod fault;
+mod guard;
 mod head;
+mod page;
 mod port;
 mod project;
 mod projects;
@@ -80,6 +88,7 @@ mod server;
 mod socket;
 mod state;
 mod strict_json;
+mod tally;
 mod track_route;
 
 pub use builder::EmulatorBuilder;

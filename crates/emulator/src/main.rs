@@ -10,28 +10,30 @@ use convert_emulator::{Emulator, Project};
 const AFTER_HELP: &str = "\
 Without --project, the sample project is served under the key 10035569/10034190.
 
-The admin API is on both ports under /__admin/: `received` (GET, DELETE), `faults` (GET, POST, DELETE) and \
-`projects` (GET). For example, to answer the next two tracking requests with 503:
+A page on both ports under /__admin/ shows what is served and received, injects faults, edits configs and explains \
+decisions. Below it is the admin API: `received` (GET, DELETE), `faults` (GET, POST, DELETE) and `projects` (GET). \
+For example, to answer the next two tracking requests with 503:
 
-  curl http://127.0.0.1:8080/__admin/faults -d '[{\"route\":\"track\",\"times\":2,\"fault\":{\"status\":{\"status\":503}}}]'";
+  curl http://127.0.0.1:8080/__admin/faults \\
+    -d '[{\"route\":\"track\",\"times\":2,\"fault\":{\"status\":{\"status\":503}}}]'";
 
 /// A local stand-in for Convert's config CDN and metrics endpoint.
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP)]
 struct Options {
-    /// Serve the config in FILE.json under the SDK key KEY, and again whenever the file changes (repeatable)
+    /// Serve the config in FILE.json under the SDK key KEY, and reload it whenever the file changes (repeatable)
     #[arg(long = "project", value_name = "KEY=FILE.json", value_parser = parse_project)]
     projects: Vec<(String, PathBuf)>,
-    /// The port of the HTTPS listener on 127.0.0.1; 0 takes a free one
+    /// The port of the HTTPS listener on 127.0.0.1; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8443)]
     https: u16,
-    /// The port of the plain HTTP listener on 127.0.0.1; 0 takes a free one
+    /// The port of the plain HTTP listener on 127.0.0.1; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     http: u16,
     /// Where to write the certificate that clients have to trust
     #[arg(long, value_name = "FILE", default_value = "convert-emulator-ca.pem")]
     ca_out: PathBuf,
-    /// Ask for this bearer secret on the config route of every project
+    /// Require this bearer secret on the config route of every project
     #[arg(long, value_name = "SECRET")]
     secret: Option<String>,
     /// Do not log requests
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Listening for signals starts first: whoever reads the address may send one at once.
+    // Signal handlers come first: whoever reads the address may send a signal at once.
     let stop = {
         let _entered = runtime.enter();
         stop_signal()?
@@ -60,7 +62,7 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let ca = &options.ca_out;
     emulator.write_ca(ca).map_err(|cause| format!("cannot write {}: {cause}", ca.display()))?;
     match announce(&options, &emulator) {
-        // Whoever started the program does not care to read; that is no reason to stop.
+        // If nobody reads standard output, that is no reason to stop.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         announced => announced?,
     }
@@ -78,7 +80,7 @@ fn start(options: &Options) -> Result<Emulator, convert_emulator::StartError> {
     builder
         .log_to(move |line| {
             if !quiet || line.starts_with("warning:") {
-                // Nobody is left to tell if standard error is closed.
+                // If standard error is closed, there is nobody left to tell.
                 let _ = writeln!(io::stderr(), "{line}");
             }
         })
@@ -117,13 +119,22 @@ fn announce(options: &Options, emulator: &Emulator) -> io::Result<()> {
     }
     writeln!(out, "https   {}", emulator.https_url())?;
     writeln!(out, "http    {}", emulator.http_url())?;
-    writeln!(out, "ca      {}", options.ca_out.display())?;
+    writeln!(out, "page    {}", emulator.page_url())?;
+    // Whoever copies the lines may be in another directory.
+    let ca = std::path::absolute(&options.ca_out).unwrap_or_else(|_| options.ca_out.clone());
+    writeln!(out, "ca      {}", ca.display())?;
     writeln!(out)?;
     writeln!(out, "export CONVERT_SDK_KEY={}", first_key(options))?;
     writeln!(out, "export CONVERT_CONFIG_ENDPOINT={}", emulator.config_url())?;
     writeln!(out, "export CONVERT_TRACK_ENDPOINT={}", emulator.track_url())?;
-    writeln!(out, "export CONVERT_CA_FILE={}", options.ca_out.display())?;
+    writeln!(out, "export CONVERT_CA_FILE={}", quoted(&ca.display().to_string()))?;
     out.flush()
+}
+
+/// For a shell.
+fn quoted(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if path.bytes().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 fn parse_project(text: &str) -> Result<(String, PathBuf), String> {
@@ -133,7 +144,7 @@ fn parse_project(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-/// Ends at the first SIGINT or SIGTERM.
+/// Completes at the first SIGINT or SIGTERM.
 #[cfg(unix)]
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -148,11 +159,11 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ends at the first Ctrl-C.
+/// Completes at the first Ctrl-C.
 #[cfg(not(unix))]
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     Ok(async {
-        // Without the means to hear Ctrl-C, only the system ends the program.
+        // If Ctrl-C cannot be handled, only the system ends the program.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,4 +1,4 @@
-//! One loopback port: listening, or closed but kept from everybody else.
+//! One loopback port: listening, or closed but reserved.
 
 use std::future::pending;
 use std::io;
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::StartError;
 
-/// Connections that may wait to be accepted.
+/// The backlog of connections waiting to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// A port with its listener while it is open.
@@ -16,12 +16,12 @@ const BACKLOG: u32 = 1024;
 pub(crate) struct Port {
     address: SocketAddr,
     listener: Option<TcpListener>,
-    /// Bound but not listening: the system refuses clients, and gives the port to nobody else.
+    /// Bound but not listening: the system refuses clients, and gives the port to no other program.
     reserved: Option<TcpSocket>,
 }
 
 impl Port {
-    /// Takes a port, on which nothing listens before it is opened; 0 takes a free one.
+    /// Binds a port without listening on it yet; 0 picks a free one.
     pub(crate) fn reserve(port: u16) -> Result<Self, StartError> {
         let asked = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let taken = reserve(asked).and_then(|socket| Ok((socket.local_addr()?, socket)));
@@ -33,7 +33,7 @@ impl Port {
         self.address.port()
     }
 
-    /// Listens, or does so again; does nothing if it does already. Called inside the runtime.
+    /// Starts or resumes listening; does nothing if already listening. Must be called within the runtime.
     pub(crate) fn open(&mut self) -> Result<(), StartError> {
         if self.listener.is_none() {
             let socket = self.reserved.take().map_or_else(|| reserve(self.address), Ok);
@@ -47,12 +47,12 @@ impl Port {
     /// Refuses clients until it is opened again.
     pub(crate) fn close(&mut self) {
         if self.listener.take().is_some() {
-            // If another program was quicker, opening tries again and tells.
+            // If another program takes the port first, opening retries and reports it.
             self.reserved = reserve(self.address).ok();
         }
     }
 
-    /// The next client; never, while the port is closed.
+    /// The next client; pending for ever while the port is closed.
     pub(crate) async fn accept(&self) -> io::Result<TcpStream> {
         match &self.listener {
             Some(listener) => listener.accept().await.map(|(stream, _)| stream),
@@ -63,7 +63,7 @@ impl Port {
 
 fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    // Connections of the time before may still be on their way out.
+    // Previous connections may still be closing.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The config that [`Project::demo`] serves.
 pub(crate) const DEMO_CONFIG: &str = include_str!("../projects/demo.json");
 
-/// A project to serve; its config is read when the emulator starts, and errors show there.
+/// A project to serve; its config is read when the emulator starts, which reports any error in it.
 ///
 /// It is served under every key added here, and under `{account_id}/{project_id}` unless an earlier project is.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(crate) enum ConfigSource {
 }
 
 impl Project {
-    /// The key that [`Project::demo`] is served under without being told.
+    /// The SDK key that [`Project::demo`] has by default.
     pub const DEMO_SDK_KEY: &str = "10035569/10034190";
 
     /// A project with this config: JSON text, or a `serde_json::Value`.
@@ -34,9 +34,9 @@ impl Project {
         Self::new(ConfigSource::Text(config.to_string()))
     }
 
-    /// A project whose config is read from a file, again whenever the file changes.
+    /// A project whose config is read from a file, and reloaded whenever the file changes.
     ///
-    /// A change that cannot be served is logged, and the last good config stays.
+    /// A change that cannot be served is logged, and the last valid config stays.
     #[must_use]
     pub fn from_file(path: impl Into<PathBuf>) -> Self {
         Self::new(ConfigSource::File(path.into()))
@@ -58,7 +58,7 @@ impl Project {
         self
     }
 
-    /// Asks for `Authorization: Bearer {secret}` on the config route: 401 without it, 403 with another one.
+    /// Requires `Authorization: Bearer {secret}` on the config route: 401 without it, 403 with a wrong one.
     #[must_use]
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secret = Some(secret.into());

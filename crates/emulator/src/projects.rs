@@ -1,4 +1,4 @@
-//! The served projects: lookup by SDK key, reload of changed files, and live replacement.
+//! The served projects: lookup by SDK key, reload of changed files, and replacement at run time.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub(crate) struct ServedProject {
     sdk_keys: Vec<String>,
     pub(crate) secret: Option<String>,
     pub(crate) config: Arc<Config>,
+    /// Counts the configs served so far, from 1.
+    pub(crate) revision: u64,
     /// The ids of every config served so far.
     pub(crate) known: KnownIds,
     file: Option<WatchedFile>,
@@ -28,7 +30,7 @@ pub(crate) struct ServedProject {
 #[derive(Debug)]
 struct WatchedFile {
     path: PathBuf,
-    /// What the file said when it could not be served, to warn once for each bad text.
+    /// The file's content when it could not be served, to warn once per invalid text.
     refused: Option<String>,
 }
 
@@ -50,9 +52,9 @@ impl Projects {
         Ok(Self { served })
     }
 
-    /// The project of a key: one that was given this key, or else the first with these account and project ids.
+    /// The project of a key: the one given this key, or else the first with these account and project ids.
     ///
-    /// Several SDK keys of one project, each with a config of its own, are ordinary; they share the ids.
+    /// It is common for several SDK keys of one project to have different configs; they share the ids.
     pub(crate) fn find(&mut self, sdk_key: &str) -> Option<&mut ServedProject> {
         let place = self
             .served
@@ -85,10 +87,10 @@ impl ServedProject {
             ConfigSource::File(path) => (read(&path)?, Some(WatchedFile { path, refused: None })),
         };
         let config = Config::parse(text, None)?;
-        Ok(Self { sdk_keys, secret, known: config.ids.clone(), config: Arc::new(config), file })
+        Ok(Self { sdk_keys, secret, known: config.ids.clone(), config: Arc::new(config), revision: 1, file })
     }
 
-    /// Every key the project answers to, without repetition.
+    /// Every key the project responds to, without duplicates.
     pub(crate) fn keys(&self) -> Vec<String> {
         let mut keys = self.sdk_keys.clone();
         keys.push(self.config.direct_key());
@@ -101,26 +103,35 @@ impl ServedProject {
         self.file.as_ref().map(|file| file.path.as_path())
     }
 
-    /// Serves another config from now on; the project's file, if any, is not looked at again.
+    /// Serves a different config from now on; the project's file, if any, is no longer read.
     pub(crate) fn replace(&mut self, text: String) -> Result<(), ConfigError> {
         self.publish(Config::parse(text, Some(&self.config))?);
         self.file = None;
         Ok(())
     }
 
-    /// Takes a changed file over; returns a warning if the change cannot be served.
+    /// A warning about experiences that are left out for their status, if there are any.
+    pub(crate) fn unserved(&self) -> Option<String> {
+        let unserved = self.config.unserved()?;
+        let name = self.file().map(|file| file.display().to_string());
+        let name = name.or_else(|| self.keys().into_iter().next()).unwrap_or_default();
+        Some(format!("warning: {name}: {unserved}"))
+    }
+
+    /// Loads a changed file; returns a warning if the change, or an experience in it, cannot be served.
     ///
-    /// The text is compared, not the time of change: two writes within one tick of the file system's clock look
-    /// alike, and reading a config that small costs less than being wrong about it.
+    /// Compares the text rather than the modification time: two writes within one tick of the file system's clock look
+    /// alike, and reading a config this small costs less than being wrong about it.
     pub(crate) fn reload(&mut self) -> Option<String> {
         let path = self.file.as_ref()?.path.clone();
         let (refused, problem) = match read(&path) {
             Ok(text) if text == self.config.text() => (None, None),
-            // Taken as at the start, so that the program can be started again with what it serves.
+            // Held to the same checks as at the start, so that the program can be restarted with what it serves.
             Ok(text) => match Config::parse(text.clone(), None) {
                 Ok(config) => {
                     self.publish(config);
-                    (None, None)
+                    self.file.as_mut()?.refused = None;
+                    return self.unserved();
                 }
                 Err(error) => (Some(text), Some(error)),
             },
@@ -130,12 +141,13 @@ impl ServedProject {
         let known_problem = file.refused == refused;
         file.refused = refused;
         let problem = problem.filter(|_| !known_problem)?;
-        Some(format!("{}: {problem}; the last good config stays", path.display()))
+        Some(format!("warning: {}: {problem}; keeping the last good config", path.display()))
     }
 
     fn publish(&mut self, config: Config) {
         self.known.extend(&config.ids);
         self.config = Arc::new(config);
+        self.revision += 1;
     }
 }
 

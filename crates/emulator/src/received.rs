@@ -1,4 +1,4 @@
-//! The shape of the record: what arrived, as tests and the admin API read it.
+//! The structure of the record, as tests and the admin API read it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,27 +6,27 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Everything that arrived since the start or the last `clear`.
+/// Everything received since the start or the last `clear`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Received {
-    /// Counts; they go on when old requests are forgotten.
+    /// Counts, which also cover requests that are no longer kept.
     pub totals: Totals,
-    /// The latest requests in the order of arrival, as many as `request_history` keeps.
+    /// The latest requests in order of arrival, up to `request_history`.
     pub requests: VecDeque<ReceivedRequest>,
-    /// Every recorded event in the order of arrival.
+    /// Every recorded event in order of arrival.
     pub events: Vec<ReceivedEvent>,
 }
 
-/// Counts over everything that arrived since the start or the last `clear`.
+/// Counts over everything received since the start or the last `clear`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Requests on any route but the admin API's.
+    /// Requests on any route except the admin API's.
     pub requests: u64,
     /// Requests on the config route.
     pub config_requests: u64,
     /// Requests on the tracking route.
     pub track_requests: u64,
-    /// Requests that were answered, with whatever status, or ended without an answer.
+    /// Requests that got a response, whatever its status, or ended without one.
     pub answered: u64,
     /// Recorded events: `bucketing` plus `conversion`.
     pub events: u64,
@@ -34,13 +34,13 @@ pub struct Totals {
     pub bucketing: u64,
     /// Recorded conversion events.
     pub conversion: u64,
-    /// Tracking requests with a wrong field or header, answered with 400.
+    /// Tracking requests with an invalid field or header, which got 400.
     pub refused: u64,
-    /// Requests with a [`flaw`](ReceivedRequest::flaw), whatever they were answered.
+    /// Requests with a [`flaw`](ReceivedRequest::flaw), whatever the response.
     pub flawed: u64,
-    /// Events of requests without the SDKs' `User-Agent`, which the real endpoint drops in silence.
+    /// Events of requests without the SDKs' `User-Agent`, which the real endpoint silently drops.
     pub dropped_as_bot: u64,
-    /// TLS handshakes that ended in an error, on either side.
+    /// TLS handshakes that failed on either side.
     pub failed_handshakes: u64,
 }
 
@@ -52,16 +52,16 @@ pub enum RouteKind {
     Config,
     /// `…/track/{sdkKey}`.
     Track,
-    /// Anything else; answered with 404.
+    /// Anything else; gets 404.
     Unknown,
 }
 
-/// One request as it arrived, with the answer it got.
+/// One request as it arrived, with the response it got.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReceivedRequest {
-    /// Counts from 1; never used twice, also not after `clear`.
+    /// Counts from 1; never reused, not even after `clear`.
     pub number: u64,
-    /// The number of the connection it came over, to see whether a client reuses connections.
+    /// The number of its connection, to see whether a client reuses connections.
     pub connection: u64,
     /// Whether it came over HTTPS.
     pub https: bool,
@@ -73,36 +73,36 @@ pub struct ReceivedRequest {
     pub path: String,
     /// The query after `?`, not decoded.
     pub query: Option<String>,
-    /// Names in lower case and values, in order of arrival; the admin API masks `authorization`.
+    /// Lower-case names and values, in order of arrival; the admin API masks `authorization`.
     #[serde(serialize_with = "mask_authorization")]
     pub headers: Vec<(String, String)>,
     /// Bytes of the body.
     pub body_size: u64,
-    /// The body as text, up to the limit for bodies.
+    /// The body as text, up to the body limit.
     pub body: String,
-    /// What is wrong with the request itself: a body that ended early, framing that can be read in two ways,
-    /// or the first wrong field of a payload. Also told where a fault was answered instead.
+    /// What is wrong with the request itself: a body that ended early, ambiguous framing, or a payload's first invalid
+    /// field. Set even if a fault responded instead.
     pub flaw: Option<String>,
     /// Events in the body that were recorded.
     pub events: u64,
-    /// The status of the answer; `None` while there is none, and for good if the connection was reset instead.
+    /// The response's status; `None` until there is one, and for good if the connection was reset instead.
     pub status: Option<u16>,
-    /// The faults that were applied, in order, by their names in the admin API.
+    /// The names of the applied faults in order, as in the admin API.
     pub faults: Vec<String>,
 }
 
-/// One event of a visitor, as checked and recorded.
+/// One event of a visitor, as validated and recorded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReceivedEvent {
-    /// The number of the request that brought it.
+    /// The number of the request that carried it.
     pub request: u64,
-    /// The envelope's account.
+    /// The payload's account.
     pub account_id: String,
-    /// The envelope's project.
+    /// The payload's project.
     pub project_id: String,
-    /// Whose event it is.
+    /// The visitor's id.
     pub visitor_id: String,
-    /// The report segments that the envelope gave for the visitor.
+    /// The visitor's report segments in the payload.
     pub segments: Option<Map<String, Value>>,
     /// What happened.
     #[serde(flatten)]
@@ -124,20 +124,20 @@ pub enum EventData {
     Conversion {
         /// The goal's id.
         goal_id: String,
-        /// Key and value of every datum in order; `None` if the field was not sent at all.
+        /// Each key and value in order; `None` if the field was not sent.
         goal_data: Option<Vec<(String, Value)>>,
-        /// Variation id by experience id; `None` if the field was not sent at all.
+        /// Variation id by experience id; `None` if the field was not sent.
         bucketing_data: Option<BTreeMap<String, String>>,
     },
 }
 
 impl Received {
-    /// The events of one visitor, in the order of arrival.
+    /// One visitor's events in order of arrival.
     pub fn events_of<'a>(&'a self, visitor_id: &'a str) -> impl Iterator<Item = &'a ReceivedEvent> {
         self.events.iter().filter(move |event| event.visitor_id == visitor_id)
     }
 
-    /// The events of every visitor, each list in the order of arrival.
+    /// Every visitor's events, each list in order of arrival.
     #[must_use]
     pub fn by_visitor(&self) -> BTreeMap<&str, Vec<&ReceivedEvent>> {
         let mut visitors: BTreeMap<&str, Vec<&ReceivedEvent>> = BTreeMap::new();
@@ -147,20 +147,20 @@ impl Received {
         visitors
     }
 
-    /// The kept requests of one route, in the order of arrival.
+    /// The kept requests of one route, in order of arrival.
     pub fn requests_on(&self, route: RouteKind) -> impl Iterator<Item = &ReceivedRequest> {
         self.requests.iter().filter(move |request| request.route == route)
     }
 }
 
 impl ReceivedRequest {
-    /// The value of the first header of this name, in any case.
+    /// The value of the first header with this name, ignoring case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The decoded value of the first query parameter of this name.
+    /// The decoded value of the first query parameter with this name.
     #[must_use]
     pub fn query_value(&self, name: &str) -> Option<String> {
         query_value(self.query.as_deref(), name)

@@ -1,31 +1,38 @@
-//! The one place where arrivals are written down, and where waiting calls are woken.
+//! The one place that records what arrives, and wakes the waiting calls.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::WaitTimeout;
 use crate::received::{EventData, Received, ReceivedEvent, ReceivedRequest, RouteKind};
+use crate::tally::Tally;
 
-/// Writes arrivals down under one lock and wakes whoever waits for them.
+/// Records what arrives under one lock and wakes whoever waits for it.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     book: Mutex<Book>,
     changed: Condvar,
+    /// Counts the changes of the record and of what else the page shows.
+    version: watch::Sender<u64>,
     request_history: usize,
 }
 
 #[derive(Debug, Default)]
 struct Book {
     received: Received,
+    tally: Tally,
     last_number: u64,
 }
 
 impl Recorder {
     pub(crate) fn new(request_history: usize) -> Self {
-        Self { book: Mutex::default(), changed: Condvar::new(), request_history }
+        let (version, _) = watch::channel(0);
+        Self { book: Mutex::default(), changed: Condvar::new(), version, request_history }
     }
 
-    /// Writes a request down before it is answered, so that a hanging one can be seen; returns its number.
+    /// Records a request before the response, so that a hanging one is visible; returns its number.
     pub(crate) fn arrived(&self, mut request: ReceivedRequest) -> u64 {
         self.change(|book| {
             book.last_number += 1;
@@ -45,7 +52,7 @@ impl Recorder {
         })
     }
 
-    /// Notes the name of a fault that is applied to the request.
+    /// Records the name of a fault applied to the request.
     pub(crate) fn fault_applied(&self, number: u64, name: &str) {
         self.change(|book| {
             if let Some(request) = book.request(number) {
@@ -54,7 +61,7 @@ impl Recorder {
         });
     }
 
-    /// Writes the events of one accepted request down, together, so that no reader sees half a batch.
+    /// Records the events of one accepted request together, so that no reader sees half a batch.
     pub(crate) fn events(&self, number: u64, events: Vec<ReceivedEvent>) {
         self.change(|book| {
             let count = events.len() as u64;
@@ -67,11 +74,12 @@ impl Recorder {
             if let Some(request) = book.request(number) {
                 request.events = count;
             }
+            book.tally.add(&events);
             book.received.events.extend(events);
         });
     }
 
-    /// How many events of the request were recorded.
+    /// The number of the request's events that were recorded.
     pub(crate) fn events_in(&self, number: u64) -> u64 {
         self.lock().request(number).map_or(0, |request| request.events)
     }
@@ -88,7 +96,7 @@ impl Recorder {
         self.change(|book| book.received.totals.failed_handshakes += 1);
     }
 
-    /// Writes down how the request ended; `None` is a reset without an answer.
+    /// Records how the request ended; `None` is a reset without a response.
     pub(crate) fn answered(&self, number: u64, status: Option<u16>) {
         self.change(|book| {
             book.received.totals.answered += 1;
@@ -106,7 +114,23 @@ impl Recorder {
         self.lock().received.clone()
     }
 
-    /// Blocks until `done` accepts the record, and returns the record of that very moment.
+    /// Reads the record without a copy of it; nothing is recorded in the meantime.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Received, &Tally) -> T) -> T {
+        let book = self.lock();
+        read(&book.received, &book.tally)
+    }
+
+    /// Follows the number of changes.
+    pub(crate) fn version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Something else than the record has changed: the faults or a config.
+    pub(crate) fn changed_elsewhere(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Blocks until `done` accepts the record, and returns the record at that moment.
     pub(crate) fn wait_until(
         &self,
         timeout: Duration,
@@ -132,6 +156,7 @@ impl Recorder {
     fn change<T>(&self, write: impl FnOnce(&mut Book) -> T) -> T {
         let result = write(&mut self.lock());
         self.changed.notify_all();
+        self.changed_elsewhere();
         result
     }
 
@@ -141,7 +166,7 @@ impl Recorder {
 }
 
 impl Book {
-    /// The request of this number, unless it was cleared or forgotten meanwhile.
+    /// The request with this number, unless it was cleared or dropped in the meantime.
     fn request(&mut self, number: u64) -> Option<&mut ReceivedRequest> {
         let first = self.received.requests.front()?.number;
         let place = usize::try_from(number.checked_sub(first)?).ok()?;

@@ -1,4 +1,4 @@
-//! The body of an answer as a list of steps, so that it can be slow, cut off or reset.
+//! A response body as a list of steps, so that it can be slow, truncated or reset.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,7 +14,7 @@ use crate::socket::ResetSwitch;
 /// A body that plays its steps.
 pub(crate) struct Script {
     steps: VecDeque<Step>,
-    /// The pause that is going on.
+    /// The current pause.
     pause: Option<Pin<Box<Sleep>>>,
     switch: ResetSwitch,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Step {
     /// Sends the same bytes this many times.
     Repeat(Bytes, u64),
     Pause(Duration),
-    /// Gives the connection the chance to write what was sent so far; breaking off would discard it.
+    /// Lets the connection write what was sent so far, which an abort would discard.
     Flush,
     /// Closes the connection without the rest of the body.
     BreakOff,
@@ -33,9 +33,9 @@ pub(crate) enum Step {
     Reset,
 }
 
-/// The body or the whole answer ends here, before it is complete.
+/// The body or the whole response ends here, before it is complete.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is broken off on purpose")]
+#[error("the response is aborted on purpose")]
 pub(crate) struct BrokenOff;
 
 impl From<Infallible> for BrokenOff {

@@ -21,20 +21,20 @@ use crate::port::Port;
 use crate::socket::{ResetSwitch, Socket};
 use crate::state::State;
 
-/// How long accepting rests after the system refused a connection, for example for want of descriptors.
+/// How long accepting pauses after the system refused a connection, for example for lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
 
-/// What the owner asks for; dropping the sender asks to stop.
+/// The owner's commands; dropping the sender stops the server.
 pub(crate) enum Command {
     /// Refuses clients and closes every connection.
     GoOffline(SyncSender<()>),
     /// Listens again.
     GoOnline(SyncSender<Result<(), StartError>>),
-    /// Closes every connection and goes on listening.
+    /// Closes every connection and keeps listening.
     CloseConnections(SyncSender<()>),
 }
 
-/// All that can happen to the server.
+/// Everything that can happen to the server.
 enum Event {
     Command(Command),
     OwnerGone,
@@ -95,11 +95,19 @@ impl Server {
     fn serve(&mut self, stream: TcpStream, https: bool) {
         self.last_connection += 1;
         let switch = ResetSwitch::default();
-        let socket = Socket::new(stream, switch.clone());
-        let connection =
-            Connection { number: self.last_connection, https, switch, head: HeadWatch::default() };
+        let connection = Connection {
+            number: self.last_connection,
+            https,
+            switch: switch.clone(),
+            head: HeadWatch::default(),
+        };
         let state = Arc::clone(&self.state);
         self.connections.spawn(async move {
+            // Whoever only looks whether the port is open sends nothing, and does not fail at TLS.
+            if https && matches!(stream.peek(&mut [0]).await, Ok(0)) {
+                return;
+            }
+            let socket = Socket::new(stream, switch);
             if !https {
                 return speak_http(state, connection, socket).await;
             }
@@ -127,6 +135,6 @@ where
 {
     let stream = Watched::new(stream, connection.head.clone());
     let service = service_fn(move |request| answer(Arc::clone(&state), connection.clone(), request));
-    // How a connection ends is the client's business or a fault's doing, so its error is no news.
+    // A connection ends because the client or a fault ended it, so its error is no news.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

@@ -1,4 +1,4 @@
-//! A TCP socket that can be told to end with a reset, also from under TLS and HTTP.
+//! A TCP socket that can be told to close with a reset, even from beneath TLS and HTTP.
 
 use std::io;
 use std::pin::Pin;
@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Tells the socket of one connection to end with a reset when it is next closed.
+/// Tells a connection's socket to reset when it is next closed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ResetSwitch(Arc<AtomicBool>);
 
-/// A TCP socket that looks at its switch when it is dropped.
+/// A TCP socket that checks its switch when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
@@ -28,7 +28,7 @@ impl ResetSwitch {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream, switch: ResetSwitch) -> Self {
-        // Small pieces must leave at once, or a reset would discard what a fault has just sent.
+        // Small writes must leave at once, or a reset would discard what a fault has just sent.
         let _ = stream.set_nodelay(true);
         Self { stream, switch }
     }

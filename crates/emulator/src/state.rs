@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::ConfigError;
 use crate::fault::PendingFaults;
-use crate::projects::Projects;
+use crate::projects::{Projects, ServedProject};
 use crate::recorder::Recorder;
 
 /// Receives every log line: one per request, and warnings.
 pub(crate) type LogSink = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Shared state; every lock is held for a moment and never two at a time.
+/// Shared state; every lock is held briefly, and never two at a time.
 pub(crate) struct State {
     projects: Mutex<Projects>,
     faults: Mutex<PendingFaults>,
@@ -30,14 +31,17 @@ impl State {
         max_body: usize,
         log: Option<LogSink>,
     ) -> Self {
-        Self {
+        let state = Self {
             projects: Mutex::new(projects),
             faults: Mutex::default(),
             tls: Mutex::new(tls),
             recorder,
             max_body,
             log,
-        }
+        };
+        let unserved: Vec<_> = state.projects().iter().filter_map(ServedProject::unserved).collect();
+        unserved.iter().for_each(|line| state.log(line));
+        state
     }
 
     pub(crate) fn projects(&self) -> MutexGuard<'_, Projects> {
@@ -46,6 +50,28 @@ impl State {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, PendingFaults> {
         lock(&self.faults)
+    }
+
+    /// Serves a different config under this key from now on, and tells of the project what `tell` does.
+    ///
+    /// A project without a key of its own has another one then, if the ids of the new config differ.
+    pub(crate) fn set_config<T>(
+        &self,
+        sdk_key: &str,
+        text: String,
+        tell: impl FnOnce(&ServedProject) -> T,
+    ) -> Result<T, ConfigError> {
+        let mut projects = self.projects();
+        let project = projects.find(sdk_key).ok_or_else(|| ConfigError::UnknownKey(sdk_key.to_owned()))?;
+        project.replace(text)?;
+        let told = tell(project);
+        let unserved = project.unserved();
+        drop(projects);
+        if let Some(line) = unserved {
+            self.log(&line);
+        }
+        self.recorder.changed_elsewhere();
+        Ok(told)
     }
 
     pub(crate) fn tls(&self) -> Arc<ServerConfig> {
@@ -69,7 +95,7 @@ impl fmt::Debug for State {
     }
 }
 
-/// A panic elsewhere must not stop the record from being read, so poison is ignored.
+/// A panic elsewhere must not make the record unreadable, so poisoning is ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! JSON as it should be sent: no object has a name twice, of which every reader may take another.
+//! Strict JSON: no object has a duplicate name, which readers resolve differently.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,10 +8,10 @@ use serde_json::{Map, Number, Value};
 
 use crate::at::{At, WrongField};
 
-/// One value at its place in the document.
+/// One value at its position in the document.
 struct Strict<'a> {
     at: At<'a>,
-    /// Where a name stood twice; an error of the parser has no room for a place.
+    /// Where a name was duplicated; the parser's error cannot carry a position.
     doubled: &'a RefCell<Option<WrongField>>,
 }
 
@@ -78,8 +78,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
         while let Some(name) = fields.next_key::<String>()? {
             let at = self.at.key(&name);
             if object.contains_key(&name) {
-                self.doubled.replace(Some(at.wrong("stands twice")));
-                return Err(A::Error::custom("a name stands twice"));
+                self.doubled.replace(Some(at.wrong("is duplicated")));
+                return Err(A::Error::custom("duplicate name"));
             }
             let value = fields.next_value_seed(Strict { at, doubled: self.doubled })?;
             object.insert(name, value);

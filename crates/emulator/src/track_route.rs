@@ -6,11 +6,12 @@ use serde_json::json;
 
 use crate::answer::Answer;
 use crate::at::WrongField;
+use crate::cors::is_from_a_page;
 use crate::envelope::{Expected, check_envelope};
 use crate::received::ReceivedEvent;
 use crate::state::State;
 
-/// What the real endpoint knows the SDKs by; it drops the events of anybody else in silence.
+/// How the real endpoint recognizes the SDKs; it silently drops anybody else's events.
 const SDK_USER_AGENT: &str = "ConvertAgent/1.0";
 
 /// One tracking request.
@@ -21,18 +22,18 @@ pub(crate) struct TrackRequest<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// What comes of a payload: its events, or why it is refused.
+/// The result of checking a payload: its events, or why it is rejected.
 pub(crate) enum Judged {
     Taken(Vec<ReceivedEvent>),
     Wrong(WrongField),
-    /// No payload of a project that is served.
+    /// Not a payload of a served project.
     Elsewhere(Answer),
 }
 
-/// Looks at a payload and records nothing yet: a fault may be answered instead.
+/// Checks a payload without recording it yet: a fault may respond instead.
 pub(crate) fn judge_track(state: &State, request: &TrackRequest<'_>) -> Judged {
     if request.method != Method::POST {
-        let refusal = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "the tracking route takes POST");
+        let refusal = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "the tracking route accepts POST only");
         return Judged::Elsewhere(refusal.header(ALLOW, HeaderValue::from_static("POST")));
     }
     let mut projects = state.projects();
@@ -51,7 +52,7 @@ pub(crate) fn judge_track(state: &State, request: &TrackRequest<'_>) -> Judged {
     }
 }
 
-/// Records the events of a payload that is taken.
+/// Records the events of an accepted payload.
 pub(crate) fn answer_track(state: &State, headers: &HeaderMap, number: u64, judged: &Judged) -> Answer {
     match judged {
         Judged::Taken(events) => {
@@ -69,7 +70,8 @@ pub(crate) fn answer_track(state: &State, headers: &HeaderMap, number: u64, judg
 
 fn record(state: &State, headers: &HeaderMap, number: u64, mut events: Vec<ReceivedEvent>) {
     let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
-    if agent.is_some_and(|agent| agent.starts_with(SDK_USER_AGENT.as_bytes())) {
+    let is_sdk = agent.is_some_and(|agent| agent.starts_with(SDK_USER_AGENT.as_bytes()));
+    if is_sdk || is_from_a_page(headers) {
         for event in &mut events {
             event.request = number;
         }

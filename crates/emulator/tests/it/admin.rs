@@ -55,7 +55,7 @@ fn faults_are_added_listed_used_up_and_dropped() {
 }
 
 #[test]
-fn faults_that_are_not_understood_are_refused_whole() {
+fn an_unknown_fault_rejects_the_whole_list() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let admin = format!("{}/__admin/faults", emulator.http_url());
@@ -67,6 +67,31 @@ fn faults_that_are_not_understood_are_refused_whole() {
         json!([{ "route": "track", "fault": "explode" }]),
     ] {
         assert_eq!(client.post(&admin, &wrong).status, 400, "{wrong}");
+    }
+    assert_eq!(emulator.pending_faults(), []);
+}
+
+#[test]
+fn an_impossible_fault_is_refused_by_its_field() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    for (fault, field) in [
+        (json!({ "status": { "status": 99 } }), "`status` must be from 200 to 599, not 99"),
+        (json!({ "poison": { "status": 70_000 } }), "`status` must be from 200 to 599, not 70000"),
+    ] {
+        let faults = json!([{ "route": "track", "fault": fault }]);
+        let reply = client.post(&format!("{}/__admin/faults", emulator.http_url()), &faults);
+        assert!(reply.status == 400 && reply.body.contains(field), "{}", reply.body);
+    }
+    for probability in [7.0, -0.5] {
+        let chance = json!({ "probability": probability, "seed": 1 });
+        let faults = json!([{ "route": "track", "fault": "hang", "chance": chance }]);
+        let reply = client.post(&format!("{}/__admin/faults", emulator.http_url()), &faults);
+        assert!(
+            reply.status == 400 && reply.body.contains("`probability` must be from 0 to 1"),
+            "{}",
+            reply.body
+        );
     }
     assert_eq!(emulator.pending_faults(), []);
 }
@@ -105,11 +130,23 @@ fn projects_are_listed() {
 }
 
 #[test]
-fn other_resources_and_methods_are_told_apart() {
+fn unknown_resources_and_methods_are_distinguished() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let admin = format!("{}/__admin", emulator.http_url());
     assert_eq!(client.get(&format!("{admin}/elsewhere")).status, 404);
     assert_eq!(client.delete(&format!("{admin}/projects")).status, 405);
     assert_eq!(client.post(&format!("{admin}/received"), &json!([])).status, 405);
+}
+
+#[test]
+fn the_admin_path_without_its_slash_leads_to_the_page() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    for path in ["/__admin", "/some/prefix/__admin"] {
+        let reply = client.get(&format!("{}{path}", emulator.http_url()));
+        assert_eq!((reply.status, reply.header("location")), (308, "__admin/"), "{path}");
+    }
+    assert_eq!(client.get(&format!("{}/some__admin", emulator.http_url())).status, 404);
+    assert_eq!(emulator.received().totals.requests, 1);
 }

@@ -8,9 +8,9 @@ use ureq::http::Response;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-/// An SDK key with a slash that is not account and project.
+/// An SDK key with a slash that is not account and project id.
 pub(crate) const KEY: &str = "demo/key";
-/// Long enough that only a fault of the code under test can exhaust it.
+/// Long enough that only a bug in the code under test exceeds it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const AGENT: &str = "ConvertAgent/1.0";
 
@@ -18,7 +18,7 @@ pub(crate) struct Client {
     agent: Agent,
 }
 
-/// An answer that has been read to its end.
+/// A response that has been read to its end.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -64,6 +64,13 @@ impl Client {
 
     pub(crate) fn try_get(&self, url: &str) -> Result<Reply, ureq::Error> {
         Reply::read(self.agent.get(url).call())
+    }
+
+    pub(crate) fn options(&self, url: &str, headers: &[(&str, &str)]) -> Reply {
+        let request = headers
+            .iter()
+            .fold(self.agent.options(url), |request, (name, value)| request.header(*name, *value));
+        Reply::read(request.call()).unwrap()
     }
 
     pub(crate) fn delete(&self, url: &str) -> Reply {

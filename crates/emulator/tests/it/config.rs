@@ -40,7 +40,7 @@ fn an_unchanged_config_is_not_sent_again() {
         let ask = |tag: &str| client.get_with(&url, &[("accept-encoding", encoding), ("if-none-match", tag)]);
         let first = ask("\"other\"");
         let tag = first.header("etag").to_owned();
-        // The client unpacks in silence, so the tag has to tell.
+        // The client decompresses transparently, so the tag has to show it.
         assert_eq!(tag.ends_with("-gzip\""), encoding == "gzip");
         assert!(first.status == 200 && tag.starts_with('"'), "{encoding}: {tag}");
         for known in [tag.clone(), format!("\"other\", W/{tag}"), "*".to_owned()] {
@@ -104,7 +104,7 @@ fn a_draft_is_served_only_when_asked_for() {
 }
 
 #[test]
-fn what_is_left_in_keeps_its_numbers_to_the_digit() {
+fn a_filtered_config_keeps_its_numbers_digit_for_digit() {
     let config = r#"{"account_id":"1","project":{"id":"2"},"experiences":[
         {"id":"10","key":"a","environment":"x"},{"id":"11","key":"b","weight":92.92880389839411,"big":12345678901234567890}]}"#;
     let emulator = Emulator::builder().project(Project::from_json(config)).start().unwrap();
@@ -126,7 +126,7 @@ fn the_secret_is_asked_for() {
 }
 
 #[test]
-fn wrong_keys_methods_and_routes_are_told_apart() {
+fn wrong_keys_methods_and_routes_are_distinguished() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let base = emulator.http_url();
@@ -154,7 +154,7 @@ fn projects_that_cannot_be_served_stop_the_start() {
 }
 
 #[test]
-fn several_keys_of_one_project_have_configs_of_their_own() {
+fn keys_of_one_project_can_have_different_configs() {
     let config =
         |goal: &str| json!({ "account_id": "1", "project": { "id": "2" }, "goals": [{ "id": goal }] });
     let emulator = Emulator::builder()

@@ -1,4 +1,4 @@
-//! The tracking route's check: right payloads pass, and each wrong field is named.
+//! The tracking route's validation: valid payloads pass, and each invalid field is named.
 
 use convert_emulator::Emulator;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn full() -> Value {
 }
 
 #[test]
-fn right_payloads_pass_over_both_listeners_and_any_prefix() {
+fn valid_payloads_pass_over_both_listeners_and_any_prefix() {
     let emulator = demo();
     let client = Client::of(&emulator);
     for base in bases(&emulator) {
@@ -37,7 +37,7 @@ fn right_payloads_pass_over_both_listeners_and_any_prefix() {
 }
 
 #[test]
-fn any_path_may_come_before_a_route_even_another_route() {
+fn any_path_may_precede_a_route_even_another_route() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let base = emulator.http_url();
@@ -50,9 +50,9 @@ fn any_path_may_come_before_a_route_even_another_route() {
     }
 }
 
-/// A pointer into [`full`], what is put there (or what is removed), and the path that must be reported.
+/// A pointer into [`full`], what replaces it (or removes it), and the path that must be reported.
 #[test]
-fn the_first_wrong_field_is_named() {
+fn the_first_invalid_field_is_named() {
     let table: Vec<(&str, Option<Value>, &str)> = vec![
         ("/accountId", None, "accountId"),
         ("/accountId", Some(json!(10035569)), "accountId"),
@@ -158,7 +158,7 @@ fn the_first_wrong_field_is_named() {
 }
 
 #[test]
-fn a_body_that_is_no_json_object_is_refused() {
+fn a_body_that_is_not_a_json_object_is_rejected() {
     let emulator = demo();
     let client = Client::of(&emulator);
     for body in ["", "{", "[]", "null"] {
@@ -168,9 +168,9 @@ fn a_body_that_is_no_json_object_is_refused() {
     }
 }
 
-/// Which of the two counts is every reader's own choice.
+/// Every reader picks one of the two as it likes.
 #[test]
-fn a_name_that_stands_twice_in_an_object_is_refused() {
+fn a_duplicate_name_in_an_object_is_rejected() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let whole = full().to_string();
@@ -204,7 +204,7 @@ fn headers_are_checked() {
 }
 
 #[test]
-fn events_of_an_unknown_agent_are_dropped_in_silence() {
+fn events_of_an_unknown_agent_are_dropped_silently() {
     let emulator = demo();
     let client = Client::of(&emulator);
     for agent in ["ureq/3", "convertagent/1.0"] {

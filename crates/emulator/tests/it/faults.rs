@@ -1,4 +1,4 @@
-//! Every kind of fault, over both listeners, and when it strikes.
+//! Every kind of fault, over both listeners, and when it applies.
 
 use std::io::ErrorKind;
 use std::thread;
@@ -35,7 +35,7 @@ fn resets_are_real_resets_at_the_promised_place() {
 }
 
 #[test]
-fn a_truncated_body_ends_in_order_but_too_early() {
+fn a_truncated_body_ends_cleanly_but_too_early() {
     let emulator = demo();
     strike_once(&emulator, FaultKind::TruncatedBody);
     let reply = get_config(&emulator, false);
@@ -49,7 +49,7 @@ fn a_truncated_body_ends_in_order_but_too_early() {
 }
 
 #[test]
-fn bodies_are_spoilt_as_asked() {
+fn bodies_are_corrupted_as_requested() {
     let emulator = demo();
     let client = Client::of(&emulator);
     for base in bases(&emulator) {
@@ -73,7 +73,7 @@ fn bodies_are_spoilt_as_asked() {
 }
 
 #[test]
-fn statuses_and_redirects_are_answered_as_asked() {
+fn statuses_and_redirects_are_sent_as_requested() {
     let emulator = demo();
     let client = Client::of(&emulator);
     for base in bases(&emulator) {
@@ -95,9 +95,9 @@ fn statuses_and_redirects_are_answered_as_asked() {
     }
 }
 
-/// An answer of 2xx means that the endpoint has taken the events, whatever becomes of its body.
+/// A 2xx response means that the endpoint has accepted the events, whatever becomes of its body.
 #[test]
-fn events_are_recorded_exactly_if_the_endpoint_has_taken_them() {
+fn exactly_the_accepted_events_are_recorded() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let table = [
@@ -134,7 +134,7 @@ fn events_are_recorded_exactly_if_the_endpoint_has_taken_them() {
 }
 
 #[test]
-fn a_wrong_payload_is_told_so_under_faults_that_take_events() {
+fn an_invalid_payload_gets_400_under_faults_that_accept_events() {
     let emulator = demo();
     let client = Client::of(&emulator);
     for kind in [FaultKind::status(200), FaultKind::EmptyBody, FaultKind::DropAfterRecording] {
@@ -144,9 +144,9 @@ fn a_wrong_payload_is_told_so_under_faults_that_take_events() {
     }
 }
 
-/// As the real endpoint does: one culprit costs its request, whoever else is in it.
+/// Like the real endpoint: one bad record fails its request, whoever else is in it.
 #[test]
-fn a_poisoned_record_refuses_the_requests_that_carry_it() {
+fn a_poisoned_record_fails_every_request_that_carries_it() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let url = format!("{}/track/{KEY}", emulator.http_url());
@@ -162,7 +162,7 @@ fn a_poisoned_record_refuses_the_requests_that_carry_it() {
     assert_eq!(sent(&[("good", text.clone()), ("bad-1", text.clone())]), 400);
     assert_eq!(sent(&[("good-bad-1", text.clone())]), 200);
     assert_eq!(sent(&[("bad-2", text.clone())]), 400);
-    assert_eq!(sent(&[("bad-3", text.clone())]), 200, "twice is over");
+    assert_eq!(sent(&[("bad-3", text.clone())]), 200, "both times are used up");
     assert_eq!(emulator.received().totals.events, 3);
 
     emulator.inject(Fault::track(FaultKind::poisoned_segment("country")));
@@ -181,7 +181,7 @@ fn a_poisoned_record_refuses_the_requests_that_carry_it() {
 }
 
 #[test]
-fn a_key_is_refused_on_the_routes_asked_for_until_told_otherwise() {
+fn a_key_is_refused_on_the_chosen_routes_until_cleared() {
     let project = Project::demo().sdk_key(KEY).sdk_key("other");
     let emulator = Emulator::builder().project(project).start().unwrap();
     let client = Client::of(&emulator);
@@ -203,7 +203,7 @@ fn a_key_is_refused_on_the_routes_asked_for_until_told_otherwise() {
 }
 
 #[test]
-fn the_first_requests_fail_and_the_rest_is_served() {
+fn the_first_requests_fail_and_the_rest_succeed() {
     let emulator = demo();
     let client = Client::of(&emulator);
     emulator.inject(Fault::track(FaultKind::status(503)).times(3));
@@ -214,7 +214,7 @@ fn the_first_requests_fail_and_the_rest_is_served() {
 }
 
 #[test]
-fn a_gzip_bomb_unpacks_to_as_much_as_asked_for() {
+fn a_gzip_bomb_decompresses_to_the_requested_size() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let url = format!("{}/api/v1/config/{KEY}", emulator.http_url());
@@ -251,7 +251,7 @@ fn a_hanging_request_is_recorded_and_ends_with_the_connections() {
 }
 
 #[test]
-fn faults_strike_on_their_route_in_order_and_as_often_as_asked() {
+fn faults_apply_in_order_and_as_often_as_requested() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let config = || client.get(&format!("{}/api/v1/config/{KEY}", emulator.http_url())).status;
@@ -278,7 +278,7 @@ fn a_delay_is_followed_by_the_next_fault() {
 }
 
 #[test]
-fn a_chance_is_repeatable() {
+fn a_probability_is_reproducible() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let draw = |probability: f64, seed: u64| -> Vec<u16> {
@@ -295,7 +295,7 @@ fn a_chance_is_repeatable() {
 }
 
 #[test]
-fn a_spoilt_config_is_sent_even_if_the_client_has_it() {
+fn a_corrupted_config_is_sent_even_if_the_client_has_it() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let url = format!("{}/api/v1/config/{KEY}", emulator.http_url());

@@ -1,4 +1,4 @@
-//! Messages that break the rules of HTTP: refused where they can be answered, on record in any case.
+//! Messages that violate HTTP: rejected if a response is possible, recorded in any case.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,7 +7,7 @@ use convert_emulator::{Emulator, Fault, FaultKind, Received, RouteKind};
 
 use crate::client::{AGENT, Client, KEY, PATIENCE, demo, one_event};
 
-/// Sends this as it is on a connection of its own.
+/// Sends these bytes on a connection of their own.
 fn begin(emulator: &Emulator, message: &str) -> TcpStream {
     let mut stream = TcpStream::connect(emulator.http_url().trim_start_matches("http://")).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -15,7 +15,7 @@ fn begin(emulator: &Emulator, message: &str) -> TcpStream {
     stream
 }
 
-/// Sends a message that ends its connection, and reads the whole answer.
+/// Sends a message that ends its connection, and reads the whole response.
 fn send(emulator: &Emulator, message: &str) -> String {
     let mut stream = begin(emulator, message);
     let mut answer = Vec::new();
@@ -28,10 +28,10 @@ fn post(headers: &str, body: &str) -> String {
     format!("POST /track/{KEY} HTTP/1.1\r\n{fixed}{headers}\r\n{body}")
 }
 
-/// The headers of a connection for one message.
+/// The headers of a connection that carries one message.
 const CLOSE: &str = "host: localhost\r\nconnection: close\r\n";
 
-/// What is told of the only request.
+/// What the record says about the only request.
 fn judged(emulator: &Emulator, done: impl Fn(&Received) -> bool) -> (Option<u16>, Option<String>, u64) {
     let received = emulator.wait_until(PATIENCE, done).unwrap();
     assert_eq!((received.requests.len(), received.totals.events), (1, 0));
@@ -46,7 +46,7 @@ fn answered(received: &Received) -> bool {
 }
 
 #[test]
-fn a_message_with_both_length_and_chunks_is_refused() {
+fn a_message_with_both_length_and_chunks_is_rejected() {
     let emulator = demo();
     let body = one_event("v").to_string();
     let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
@@ -66,7 +66,7 @@ fn a_message_with_both_length_and_chunks_is_refused() {
 }
 
 #[test]
-fn a_message_of_http_1_1_without_one_host_is_refused() {
+fn an_http_1_1_request_without_exactly_one_host_is_rejected() {
     let emulator = demo();
     let get = |version: &str, headers: &str| {
         send(&emulator, &format!("GET /api/v1/config/{KEY} HTTP/{version}\r\n{headers}\r\n"))
@@ -82,7 +82,7 @@ fn a_message_of_http_1_1_without_one_host_is_refused() {
 }
 
 #[test]
-fn each_message_of_a_connection_is_looked_at() {
+fn every_message_of_a_connection_is_checked() {
     let emulator = demo();
     let body = one_event("v").to_string();
     let mut bytes = [0; 4096];
@@ -101,7 +101,7 @@ fn each_message_of_a_connection_is_looked_at() {
 }
 
 #[test]
-fn a_body_that_ends_early_is_on_record() {
+fn a_body_that_ends_early_is_recorded() {
     let emulator = demo();
     let body = one_event("v").to_string();
     let length = format!("host: localhost\r\ncontent-length: {}\r\n", body.len() + 1);
@@ -113,9 +113,9 @@ fn a_body_that_ends_early_is_on_record() {
     }
 }
 
-/// A fault is answered, and all the same the client's bug shows.
+/// A fault responds, and the client's bug still shows.
 #[test]
-fn a_body_that_is_no_json_is_on_record_also_under_a_fault() {
+fn a_body_that_is_not_json_is_recorded_even_under_a_fault() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let headers = [("content-type", "application/json"), ("user-agent", AGENT)];

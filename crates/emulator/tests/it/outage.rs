@@ -1,4 +1,4 @@
-//! Outages: ports that refuse, come back the same, and are freed at the end.
+//! Outages: ports that refuse connections, come back the same, and are freed at the end.
 
 use std::error::Error;
 use std::io::Write;
@@ -15,9 +15,9 @@ fn port(url: &str) -> u16 {
     url.rsplit(':').next().unwrap().parse().unwrap()
 }
 
-/// More clients than a system's usual backlog, while nobody accepts them.
+/// More clients than a system's usual backlog, while none is accepted.
 #[test]
-fn a_thousand_clients_may_wait_from_the_start() {
+fn a_thousand_clients_can_wait_from_the_start() {
     let (busy, is_busy) = sync_channel(1);
     let (go_on, told) = sync_channel::<()>(0);
     let told = Mutex::new(told);
@@ -66,7 +66,7 @@ fn closed_connections_are_replaced_by_new_ones() {
     client.get(&url);
     client.get(&url);
     emulator.close_connections();
-    // A kept connection may only turn out to be gone when it is used.
+    // A closed keep-alive connection may only be noticed when it is used.
     assert!(client.try_get(&url).is_ok() || client.try_get(&url).is_ok());
     let received = emulator.received();
     let connections: Vec<_> = received.requests.iter().map(|request| request.connection).collect();
@@ -76,7 +76,7 @@ fn closed_connections_are_replaced_by_new_ones() {
 
 #[test]
 fn shutting_down_frees_the_ports_and_keeps_the_record() {
-    // Whoever asks the system for any port may get one of these first: then they are others' the next time.
+    // Another program that asks the system for any port may get one of these first; then the next attempt decides.
     let freed = (0..5).any(|_| {
         let mut emulator = demo();
         let ports = bases(&emulator).map(|base| port(&base));
@@ -92,7 +92,7 @@ fn shutting_down_frees_the_ports_and_keeps_the_record() {
 }
 
 #[test]
-fn a_taken_port_is_an_error_that_says_once_why() {
+fn a_port_in_use_is_an_error_that_says_why_once() {
     let emulator = demo();
     let taken = Emulator::builder().http_port(port(&emulator.http_url())).start();
     assert!(matches!(taken, Err(StartError::Bind { .. })));
@@ -104,7 +104,7 @@ fn a_taken_port_is_an_error_that_says_once_why() {
 }
 
 #[test]
-fn a_hanging_request_does_not_hold_the_end_up() {
+fn a_hanging_request_does_not_delay_the_shutdown() {
     let emulator = demo();
     emulator.inject(Fault::config(FaultKind::Hang));
     let client = Client::of(&emulator);

@@ -1,4 +1,4 @@
-//! The `convert-emulator` program as a process of its own.
+//! The `convert-emulator` program as a separate process.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -8,11 +8,11 @@ use crate::client::{Client, one_event};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_convert-emulator");
 
-/// A running program; killed if a test fails before it stops it.
+/// A running program; killed if a test fails before stopping it.
 struct Running {
     child: Child,
     /// What it printed, by the first word or the variable's name.
-    said: HashMap<String, String>,
+    printed: HashMap<String, String>,
 }
 
 impl Running {
@@ -23,21 +23,21 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = HashMap::new();
+        let mut printed = HashMap::new();
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
             let line = line.strip_prefix("export ").unwrap_or(&line);
             if let Some((name, value)) = line.split_once([' ', '=']) {
-                said.insert(name.to_owned(), value.trim().to_owned());
+                printed.insert(name.to_owned(), value.trim().to_owned());
                 if name == "CONVERT_CA_FILE" {
                     break;
                 }
             }
         }
-        Self { child, said }
+        Self { child, printed }
     }
 
-    /// Asks it to stop as a terminal or a supervisor does; returns whether it stopped well, and its log.
+    /// Stops it the way a terminal or a supervisor does; returns whether it exited cleanly, and its log.
     fn stop(mut self, signal: &str) -> (bool, String) {
         let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(kill.success());
@@ -66,6 +66,8 @@ fn help_names_every_option() {
     for word in ["--project", "--https", "--http", "--ca-out", "--secret", "--quiet", "/__admin/"] {
         assert!(help.contains(word), "{word}");
     }
+    let example = "\n  curl http://127.0.0.1:8080/__admin/faults \\\n    -d '[{\"route\":\"track\",\"times\":2,\"fault\":{\"status\":{\"status\":503}}}]'\n";
+    assert!(help.contains(example), "the example can be copied: {help}");
 }
 
 #[test]
@@ -88,19 +90,20 @@ fn it_serves_logs_and_stops_cleanly() {
     let ca = folder.path().join("ca.pem");
     let ca = ca.to_str().unwrap();
     let program = Running::start(&["--https", "0", "--http", "0", "--ca-out", ca, "--secret", "s3cret"]);
-    let said = &program.said;
-    assert_eq!((said["ca"].as_str(), said["CONVERT_CA_FILE"].as_str()), (ca, ca));
-    assert_eq!(said["https"], said["CONVERT_CONFIG_ENDPOINT"]);
+    let printed = &program.printed;
+    assert_eq!((printed["ca"].as_str(), printed["CONVERT_CA_FILE"].as_str()), (ca, ca));
+    assert_eq!(printed["https"], printed["CONVERT_CONFIG_ENDPOINT"]);
+    assert_eq!(printed["page"], format!("{}/__admin/", printed["http"]));
 
     let client = Client::trusting(&std::fs::read_to_string(ca).unwrap());
-    let key = &said["CONVERT_SDK_KEY"];
-    let config = format!("{}/api/v1/config/{key}", said["CONVERT_CONFIG_ENDPOINT"]);
+    let key = &printed["CONVERT_SDK_KEY"];
+    let config = format!("{}/api/v1/config/{key}", printed["CONVERT_CONFIG_ENDPOINT"]);
     assert_eq!(client.get(&config).status, 401);
     let reply = client.get_with(&config, &[("authorization", "Bearer s3cret")]);
     assert_eq!(reply.experience_keys().len(), 6);
-    let track = format!("{}/track/{key}", said["CONVERT_TRACK_ENDPOINT"]);
+    let track = format!("{}/track/{key}", printed["CONVERT_TRACK_ENDPOINT"]);
     assert_eq!(client.post(&track, &one_event("v")).status, 200);
-    let record = client.get(&format!("{}/__admin/received", said["http"])).json();
+    let record = client.get(&format!("{}/__admin/received", printed["http"])).json();
     assert_eq!(record["totals"]["events"], 1);
 
     let (stopped_well, log) = program.stop("-INT");
@@ -133,10 +136,10 @@ fn several_projects_are_served_quietly() {
         "--project",
         &projects[1],
     ]);
-    assert_eq!(program.said["CONVERT_SDK_KEY"], "1/live");
+    assert_eq!(program.printed["CONVERT_SDK_KEY"], "1/live");
     let client = Client::trusting(&std::fs::read_to_string(&ca).unwrap());
     for (key, goal) in [("1/live", "10"), ("1/test", "20")] {
-        let reply = client.get(&format!("{}/api/v1/config/{key}", program.said["http"]));
+        let reply = client.get(&format!("{}/api/v1/config/{key}", program.printed["http"]));
         assert_eq!(reply.json()["goals"][0]["id"], goal);
     }
     let (stopped_well, log) = program.stop("-TERM");

@@ -12,16 +12,16 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 
 use crate::client::{KEY, PATIENCE};
 
-/// What was read, and the error that ended it; no error is an orderly end.
+/// What was read, and the error that ended it; no error means an orderly close.
 #[derive(Debug)]
 pub(crate) struct RawReply {
     pub(crate) text: String,
-    /// How many bytes it were.
+    /// The number of bytes.
     pub(crate) bytes: usize,
     pub(crate) error: Option<io::ErrorKind>,
 }
 
-/// Gets the config over one of the two listeners.
+/// Fetches the config over one of the two listeners.
 pub(crate) fn get_config(emulator: &Emulator, https: bool) -> RawReply {
     let port = |url: String| url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
     if https {

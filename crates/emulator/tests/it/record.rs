@@ -37,7 +37,7 @@ fn events_are_kept_in_order_for_each_visitor() {
 }
 
 #[test]
-fn requests_are_kept_as_they_came() {
+fn requests_are_kept_as_they_arrived() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let config = format!("{}/api/v1/config/{KEY}?environment=a%20b%26c&debug_token=t", emulator.config_url());
@@ -73,7 +73,7 @@ fn requests_are_kept_as_they_came() {
 }
 
 #[test]
-fn waiting_ends_when_enough_has_arrived_or_the_deadline_has() {
+fn waiting_ends_with_enough_events_or_at_the_deadline() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let url = format!("{}/track/{KEY}", emulator.http_url());
@@ -91,7 +91,7 @@ fn waiting_ends_when_enough_has_arrived_or_the_deadline_has() {
 }
 
 #[test]
-fn clearing_forgets_everything_but_the_numbering() {
+fn clearing_resets_everything_but_the_numbering() {
     let emulator = demo();
     let client = Client::of(&emulator);
     let url = format!("{}/track/{KEY}", emulator.http_url());
@@ -104,7 +104,7 @@ fn clearing_forgets_everything_but_the_numbering() {
 }
 
 #[test]
-fn old_requests_are_forgotten_but_counted() {
+fn old_requests_are_dropped_but_counted() {
     let project = Project::demo().sdk_key(KEY);
     let emulator = Emulator::builder().project(project).request_history(2).start().unwrap();
     let client = Client::of(&emulator);

@@ -33,7 +33,7 @@ fn a_changed_file_is_served_from_the_next_request_on() {
     let folder = TempDir::new().unwrap();
     let (emulator, _lines) = start(&folder);
     assert_eq!(goal(&emulator), "10");
-    // The same length and, on a coarse clock, the same time of change.
+    // The same length and, on a coarse clock, the same modification time.
     fs::write(folder.path().join("project.json"), config("11")).unwrap();
     assert_eq!(goal(&emulator), "11");
 }
@@ -53,17 +53,39 @@ fn a_broken_file_keeps_the_last_good_config_and_warns_once() {
 }
 
 #[test]
-fn a_changed_file_is_refused_as_at_the_start() {
+fn what_is_stopped_in_the_file_is_not_served_and_told() {
+    let folder = TempDir::new().unwrap();
+    let (emulator, lines) = start(&folder);
+    let experiences = json!([
+        { "id": "1", "key": "on", "status": "active" }, { "id": "2", "key": "off", "status": "paused" },
+        { "id": "3", "key": "plain" }, { "id": "4", "status": "completed" },
+    ]);
+    let config = json!({ "account_id": "1", "project": { "id": "2" }, "experiences": experiences });
+    fs::write(folder.path().join("project.json"), config.to_string()).unwrap();
+    let url = format!("{}/api/v1/config/{KEY}", emulator.http_url());
+    let get = |query: &str| Client::of(&emulator).get(&format!("{url}{query}"));
+    assert_eq!(get("").experience_keys(), ["on", "plain"]);
+    assert_eq!(get("?exp=2").experience_keys(), ["off"], "a preview gets it");
+    let warnings: Vec<_> = lines.try_iter().filter(|line| line.starts_with("warning:")).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].ends_with("not active: off (paused), 4 (completed)"), "{warnings:?}");
+}
+
+#[test]
+fn a_changed_file_is_checked_as_at_the_start() {
     let folder = TempDir::new().unwrap();
     let (emulator, lines) = start(&folder);
     fs::write(folder.path().join("project.json"), r#"{ "goals": [{ "id": "11" }] }"#).unwrap();
     assert_eq!(goal(&emulator), "10");
     let warning = lines.try_iter().find(|line| line.starts_with("warning:")).unwrap();
-    assert!(warning.contains("no account_id") && warning.contains("the last good config stays"), "{warning}");
+    assert!(
+        warning.contains("no account_id") && warning.contains("keeping the last good config"),
+        "{warning}"
+    );
 }
 
 #[test]
-fn a_config_that_is_set_replaces_the_file_for_good() {
+fn a_config_set_at_run_time_replaces_the_file_for_good() {
     let folder = TempDir::new().unwrap();
     let (emulator, _lines) = start(&folder);
     emulator.set_config(KEY, config("20")).unwrap();
@@ -72,7 +94,7 @@ fn a_config_that_is_set_replaces_the_file_for_good() {
 }
 
 #[test]
-fn what_cannot_be_served_is_not_set() {
+fn a_config_that_cannot_be_served_is_not_set() {
     let emulator = demo();
     assert!(matches!(emulator.set_config("unknown", "{}"), Err(ConfigError::UnknownKey(_))));
     assert!(matches!(emulator.set_config(KEY, "{"), Err(ConfigError::Json(_))));

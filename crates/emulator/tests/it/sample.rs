@@ -1,4 +1,4 @@
-//! The sample project: what its description promises, and that its references lead somewhere.
+//! The sample project: what its description promises, and that its references resolve.
 
 use std::collections::HashSet;
 
@@ -50,7 +50,7 @@ fn it_has_the_promised_variety() {
 }
 
 #[test]
-fn its_references_lead_somewhere() {
+fn its_references_resolve() {
     let config = sample();
     let (features, goals, locations) =
         (ids(&config, "features"), ids(&config, "goals"), ids(&config, "locations"));

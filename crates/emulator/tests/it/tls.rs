@@ -1,4 +1,4 @@
-//! Certificates: the good one is trusted under every local name, the bad ones are refused.
+//! Certificates: the valid one is trusted under every local name, the invalid ones are rejected.
 
 use convert_emulator::{CertificateAuthority, Emulator, Project, ServerCertificate};
 
@@ -18,7 +18,7 @@ fn the_certificate_covers_name_and_address() {
 }
 
 #[test]
-fn bad_certificates_are_refused_and_counted() {
+fn invalid_certificates_are_rejected_and_counted() {
     for bad in BAD {
         let emulator =
             Emulator::builder().project(Project::demo().sdk_key(KEY)).certificate(bad).start().unwrap();
@@ -31,7 +31,22 @@ fn bad_certificates_are_refused_and_counted() {
 }
 
 #[test]
-fn the_certificate_is_replaced_live() {
+fn a_connection_that_only_looks_is_no_failed_handshake() {
+    let emulator = demo();
+    let address = emulator.https_url().replace("https://localhost", "127.0.0.1");
+    drop(std::net::TcpStream::connect(&address).unwrap());
+    // What follows is accepted later, and fails for sure.
+    std::io::Write::write_all(
+        &mut std::net::TcpStream::connect(&address).unwrap(),
+        b"GET / HTTP/1.1\r\n\r\n",
+    )
+    .unwrap();
+    let received = emulator.wait_until(PATIENCE, |received| received.totals.failed_handshakes > 0).unwrap();
+    assert_eq!(received.totals.failed_handshakes, 1);
+}
+
+#[test]
+fn the_certificate_can_be_replaced_at_run_time() {
     let emulator = demo();
     let url = format!("{}/api/v1/config/{KEY}", emulator.https_url());
     for bad in BAD {
@@ -56,14 +71,14 @@ fn a_shared_authority_is_trusted_for_both() {
 }
 
 #[test]
-fn nobody_elses_authority_is_trusted() {
+fn no_other_authority_is_trusted() {
     let (one, other) = (demo(), demo());
     let url = format!("{}/api/v1/config/{KEY}", other.https_url());
     assert!(Client::of(&one).try_get(&url).is_err());
 }
 
 #[test]
-fn the_authority_is_written_out() {
+fn the_authority_is_written_to_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = demo();
     let file = folder.path().join("ca.pem");
