@@ -1,4 +1,4 @@
-//! Why a command could not do its work: always with the file, the line and the field, where known.
+//! Why a command failed, with the file, line and field if known.
 
 use std::fmt;
 use std::io;
@@ -8,23 +8,30 @@ use thiserror::Error;
 /// Ends a command with exit status 2.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    /// A file, a line or an option holds something that cannot be used.
+    /// A file, a line or an option has invalid content.
     #[error("{0}")]
     Input(Box<Flaw>),
     /// The output cannot be written.
     #[error("standard output: {0}")]
     Output(io::Error),
-    /// The SDK did not do what a local, stubbed instance always does.
+    /// The SDK failed at something that cannot fail offline.
     #[error("the SDK failed: {0}")]
     Sdk(String),
 }
 
-/// A flaw of the input, and where it is.
+impl Failure {
+    /// The line of the input, where one is at fault.
+    pub(crate) fn line(&self) -> Option<u64> {
+        if let Self::Input(flaw) = self { flaw.line } else { None }
+    }
+}
+
+/// A defect in the input, and where it is.
 #[derive(Debug, Default)]
 pub(crate) struct Flaw {
     /// The file, `standard input`, or an option such as `--attributes`.
     pub(crate) file: String,
-    /// Counted from one.
+    /// Counted from 1.
     pub(crate) line: Option<u64>,
     /// The path of the field, such as `attributes.plan`.
     pub(crate) field: String,
@@ -32,7 +39,7 @@ pub(crate) struct Flaw {
 }
 
 impl Flaw {
-    /// A flaw of a whole file or option.
+    /// A defect in a whole file or option.
     pub(crate) fn of(file: impl Into<String>, reason: impl ToString) -> Self {
         Self { file: file.into(), reason: reason.to_string(), ..Self::default() }
     }

@@ -1,57 +1,45 @@
-//! `convert evaluate`: the decisions and features of visitors, and why.
+//! `evaluate`: visitors' decisions and features, and why.
 
 mod answer;
-mod steps;
 mod text;
 
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, Write as _};
 
-use convert_sdk::{Attributes, Core};
-use serde::Deserialize;
+use convert_sdk::Core;
+use convert_sdk::config::ConfigSnapshot;
 
-use self::answer::Answer;
+use self::answer::{Answer, Asked};
 use crate::Verdict;
 use crate::args::EvaluateArgs;
 use crate::error::{Failure, Flaw};
-use crate::input::{self, Object};
+use crate::input::{self, Lines};
 use crate::offline;
+use crate::visitors::{STDIN, VisitorFacts, VisitorLine};
 
-/// Visitors whose decisions are remembered, so that one who appears again keeps them.
+/// The number of visitors whose decisions are remembered, so that a repeated visitor keeps them.
 const VISITORS: usize = 100_000;
-
-/// Where visitors come from, as messages name it.
-const STDIN: &str = "standard input";
-
-/// One visitor of the standard input.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Visitor {
-    visitor: String,
-    #[serde(default)]
-    attributes: Option<Object>,
-    #[serde(default)]
-    location: Option<Object>,
-}
 
 /// Runs the command.
 pub(crate) fn run(args: &EvaluateArgs) -> Result<Verdict, Failure> {
-    let attributes = input::object("--attributes", args.shared.attributes.as_deref())?;
-    let location = input::object("--location", args.shared.location.as_deref())?;
-    let core = offline::core(&args.shared, VISITORS)?;
-    let mut printer = Printer::new(args);
+    let options = VisitorFacts::of(&args.shared)?;
+    let core = offline::core(args, VISITORS)?;
+    for key in &args.experiences {
+        if core.experience(key).is_err() {
+            let reason = format!("the config has no experience with the key `{key}`");
+            return Err(Flaw::of("--experience", reason).into());
+        }
+    }
+    let asked = Asked { experiences: args.experiences.clone(), explain: args.explain, values: args.values };
+    let mut printer = Printer { out: BufWriter::new(io::stdout()), json: args.json, first: true };
     if let Some(visitor) = &args.visitor {
-        printer.print(&core, visitor, attributes.into(), location.into())?;
+        printer.print(&core, visitor, options, &asked)?;
     } else {
-        for (number, line) in (1..).zip(io::stdin().lines()) {
-            let line = line.map_err(|error| Flaw { line: Some(number), ..Flaw::of(STDIN, error) })?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            let line: Visitor = input::parse(&line, STDIN, Some(number))?;
-            // What the options give is meant for every visitor, unless the line has its own.
-            let attributes = line.attributes.unwrap_or_else(|| attributes.clone());
-            let location = line.location.unwrap_or_else(|| location.clone());
-            printer.print(&core, &line.visitor, attributes.into(), location.into())?;
+        let unreadable = |error: io::Error| Flaw::of(STDIN, error);
+        let mut lines = Lines::new(STDIN, input::unpacked(io::stdin()).map_err(unreadable)?);
+        while let Some((number, line)) = lines.next()? {
+            let line: VisitorLine = input::parse(&line, STDIN, Some(number))?;
+            let (visitor, facts) = line.over(&options);
+            printer.print(&core, &visitor, facts, &asked)?;
         }
     }
     printer.out.flush().map_err(Failure::Output)?;
@@ -60,39 +48,32 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<Verdict, Failure> {
 
 struct Printer {
     out: BufWriter<io::Stdout>,
-    text: bool,
-    explain: bool,
+    json: bool,
     first: bool,
 }
 
 impl Printer {
-    fn new(args: &EvaluateArgs) -> Self {
-        let stdout = io::stdout();
-        let text = args.text || (!args.json && stdout.is_terminal());
-        Self { out: BufWriter::new(stdout), text, explain: args.explain, first: true }
-    }
-
     fn print(
         &mut self,
         core: &Core,
         visitor: &str,
-        attributes: Attributes,
-        location: Attributes,
+        facts: VisitorFacts,
+        asked: &Asked,
     ) -> Result<(), Failure> {
-        let context = core.create_context(visitor, attributes);
-        let context = context.map_err(|error| Failure::Sdk(error.to_string()))?.with_location(location);
-        let answer = Answer::of(&context, self.explain);
-        self.write(&answer).map_err(Failure::Output)
+        let context = core.create_context(visitor, facts.attributes);
+        let context = context.map_err(|error| Failure::Sdk(error.to_string()))?.with_location(facts.location);
+        let answer = Answer::of(&context, asked);
+        self.write(&answer, context.config()).map_err(Failure::Output)
     }
 
-    fn write(&mut self, answer: &Answer<'_>) -> io::Result<()> {
-        if self.text {
-            if !std::mem::take(&mut self.first) {
-                writeln!(self.out)?;
-            }
-            return text::write(&mut self.out, answer);
+    fn write(&mut self, answer: &Answer<'_>, config: &ConfigSnapshot) -> io::Result<()> {
+        if self.json {
+            serde_json::to_writer(&mut self.out, answer)?;
+            return writeln!(self.out);
         }
-        serde_json::to_writer(&mut self.out, answer)?;
-        writeln!(self.out)
+        if !std::mem::take(&mut self.first) {
+            writeln!(self.out)?;
+        }
+        text::write(&mut self.out, answer, config)
     }
 }

@@ -1,12 +1,14 @@
-//! An answer for people.
+//! An answer as human-readable text.
 
 use std::io::{self, Write};
 
+use convert_sdk::config::ConfigSnapshot;
+
 use super::answer::{Answer, Decision, Feature};
-use super::steps;
+use crate::explain;
 
 /// Writes one visitor.
-pub(crate) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()> {
+pub(crate) fn write(out: &mut impl Write, answer: &Answer<'_>, config: &ConfigSnapshot) -> io::Result<()> {
     let Answer { visitor, experiences, features } = answer;
     writeln!(out, "{}", if visitor.is_empty() { "(no visitor)" } else { visitor })?;
     writeln!(out, "  experiences")?;
@@ -17,7 +19,7 @@ pub(crate) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
     let shown = experiences.iter().filter_map(|decision| decision.variation.as_ref());
     let names = width(shown.map(|variation| name(variation.key, variation.id)).chain(["-"]));
     for decision in experiences {
-        write_decision(out, decision, keys, names)?;
+        write_decision(out, decision, config, (keys, names))?;
     }
     writeln!(out, "  features")?;
     if features.is_empty() {
@@ -29,8 +31,8 @@ pub(crate) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
 fn write_decision(
     out: &mut impl Write,
     decision: &Decision<'_>,
-    keys: usize,
-    names: usize,
+    config: &ConfigSnapshot,
+    (keys, names): (usize, usize),
 ) -> io::Result<()> {
     let Decision { key, variation, reason, explanation } = decision;
     let (shown, why) = match variation {
@@ -41,10 +43,13 @@ fn write_decision(
             };
             (name(variation.key, variation.id), why)
         }
-        None => ("-", reason.unwrap_or_default().replace('_', " ")),
+        None => ("-", reason.as_ref().map(ToString::to_string).unwrap_or_default()),
     };
     writeln!(out, "    {key:keys$}  {shown:names$}  {why}")?;
-    explanation.iter().flat_map(|explanation| &explanation.steps).try_for_each(|step| steps::write(out, step))
+    explanation
+        .iter()
+        .flat_map(|explanation| &explanation.steps)
+        .try_for_each(|step| explain::write(out, step, config))
 }
 
 fn write_feature(out: &mut impl Write, feature: &Feature<'_>) -> io::Result<()> {
@@ -54,7 +59,7 @@ fn write_feature(out: &mut impl Write, feature: &Feature<'_>) -> io::Result<()> 
     variables.iter().try_for_each(|(name, value)| writeln!(out, "      {name:names$}  {value}"))
 }
 
-/// A variation without a key goes by its id.
+/// A variation without a key is shown by its id.
 const fn name<'a>(key: &'a str, id: &'a str) -> &'a str {
     if key.is_empty() { id } else { key }
 }

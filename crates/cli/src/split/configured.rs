@@ -4,18 +4,18 @@ use convert_sdk::diagnosis::{EdgeTrace, Step};
 
 use super::Share;
 
-/// The bucket values of the default configuration.
+/// The number of bucket values in the default configuration.
 const BUCKETS: u32 = 10_000;
 
-/// The layout of an experience as shares of the bucket values.
+/// An experience's layout as shares of the bucket values.
 pub(super) struct Configured {
     pub(super) layout: &'static str,
-    /// In the order of the layout; what nobody owns comes last, if there is any.
+    /// In layout order; values without an owner come last, if there are any.
     pub(super) shares: Vec<Share>,
 }
 
 impl Configured {
-    /// Reads the layout from the steps of a decision; `None` where it did not get that far.
+    /// Reads the layout from a decision's steps; `None` if the decision ended before bucketing.
     pub(super) fn of(steps: &[Step]) -> Option<Self> {
         steps.iter().find_map(|step| match step {
             Step::Bucketing { layout, edges, .. } => Some(Self { layout, shares: shares(edges) }),
@@ -24,7 +24,7 @@ impl Configured {
     }
 }
 
-/// Edges can overlap and leave gaps; the first one that has a value owns it.
+/// Ranges can overlap and leave gaps; the first range that contains a value owns it.
 fn shares(edges: &[EdgeTrace]) -> Vec<Share> {
     let mut owned: Vec<(Option<&str>, u32)> = Vec::with_capacity(edges.len() + 1);
     for edge in edges {

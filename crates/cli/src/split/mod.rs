@@ -1,25 +1,21 @@
-//! `convert split`: the split that visitors get, beside the configured one.
+//! `split`: the split of many visitors, beside the configured one.
 
-mod chart;
 mod configured;
+mod text;
 mod verdict;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 
-use convert_sdk::{Attributes, Context, Core, RunOptions};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use convert_evaluation::config::{BucketOrder, ConfigSnapshot, SnapshotExt as _};
+use convert_evaluation::decide::{Facts, NoDecisions, decide_experience, explain_experience};
 use serde::Serialize;
 
 use self::configured::Configured;
 use self::verdict::ChiSquare;
 use crate::args::SplitArgs;
 use crate::error::{Failure, Flaw};
-use crate::{Verdict, input, offline};
-
-/// Visitors between two movements of the bar.
-const STRIDE: u64 = 1_024;
-/// Nothing is stored, so that there is nothing to remember of visitors but their report keys.
-const REMEMBERED: usize = 16;
+use crate::visitors::{Numbered, Visitor, VisitorFacts, tally};
+use crate::{Verdict, offline};
 
 /// The split of one experience.
 #[derive(Serialize)]
@@ -33,111 +29,114 @@ struct Split {
     verdict: Option<ChiSquare>,
 }
 
-/// What one variation gets; `None` is no variation.
+/// The share of one variation; `None` is no variation.
 #[derive(Serialize)]
 struct Share {
     variation_id: Option<String>,
     variation_key: Option<String>,
-    /// The part of the bucket values that it owns.
+    /// Its share of the bucket values.
     configured: f64,
     observed: u64,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &SplitArgs) -> Result<Verdict, Failure> {
-    let attributes = input::object("--attributes", args.shared.attributes.as_deref())?.into();
-    let location: Attributes = input::object("--location", args.shared.location.as_deref())?.into();
-    let core = offline::core(&args.shared, REMEMBERED)?;
-    let first = context(&core, args, 1, &attributes)?.with_location(location.clone());
-    let mut split = configured_split(args, &first)?;
-    count(args, &core, &attributes, &location, &mut split)?;
+    let facts = VisitorFacts::of(&args.shared)?;
+    let config = offline::snapshot(&args.config, BucketOrder::default())?;
+    let subject = Subject::new(args, &config)?;
+    let mut split = subject.configured(args, &facts)?;
+    subject.count(args, facts, &mut split)?;
     split.verdict = ChiSquare::of(split.shares.iter().map(|share| (share.configured, share.observed)));
     let mut out = io::stdout().lock();
     let written = if args.json {
         serde_json::to_writer(&mut out, &split).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
-        chart::write(&mut out, &split)
+        text::write(&mut out, &split)
     };
     written.and_then(|()| out.flush()).map_err(Failure::Output)?;
     Ok(if split.verdict.is_none_or(|verdict| verdict.consistent) { Verdict::Good } else { Verdict::Bad })
 }
 
-/// What the first visitor's explanation says of the layout, with nothing observed yet.
-fn configured_split(args: &SplitArgs, first: &Context) -> Result<Split, Failure> {
-    let refuse = |reason: String| Failure::from(Flaw::of("--experience", reason));
-    let explanation = first.diagnose_experience(&args.experience).explanation;
-    let explanation = explanation
-        .ok_or_else(|| refuse(format!("the config has no experience with the key `{}`", args.experience)))?;
-    // All visitors have the same attributes, so that all of them pass the checks, or none.
-    let Some(Configured { layout, mut shares }) = Configured::of(&explanation.steps) else {
-        return Err(refuse(format!(
-            "no visitor gets as far as bucketing ({}); see `convert evaluate --explain`",
-            explanation.outcome.replace('_', " ")
-        )));
-    };
-    let served = first.get_config_entity(convert_sdk::config::EntityKind::Experience, &args.experience);
-    for share in &mut shares {
-        let variations = served.as_ref().and_then(|served| served["variations"].as_array());
-        let named =
-            variations.into_iter().flatten().find(|it| it["id"].as_str() == share.variation_id.as_deref());
-        share.variation_key = named.and_then(|named| named["key"].as_str()).map(str::to_owned);
-    }
-    Ok(Split {
-        experience: args.experience.clone(),
-        visitors: args.visitors,
-        seed: args.seed,
-        layout,
-        shares,
-        verdict: None,
-    })
+fn refused(reason: String) -> Failure {
+    Flaw::of("--experience", reason).into()
 }
 
-fn count(
-    args: &SplitArgs,
-    core: &Core,
-    attributes: &Attributes,
-    location: &Attributes,
-    split: &mut Split,
-) -> Result<(), Failure> {
-    let progress = progress(&args.experience, args.visitors);
-    let options = RunOptions::new().enable_storage(false).location(location.clone());
-    for number in 1..=args.visitors {
-        let context = context(core, args, number, attributes)?;
-        let result = context.run_experience_with(&args.experience, &options).ok();
-        let id = result.map(|result| result.variation_id());
-        match split.shares.iter_mut().find(|share| share.variation_id.as_deref() == id) {
-            Some(share) => share.observed += 1,
-            None => split.shares.push(Share {
-                variation_id: id.map(str::to_owned),
-                variation_key: result.map(|result| result.variation_key().to_owned()),
-                configured: 0.0,
-                observed: 1,
-            }),
-        }
-        if number % STRIDE == 0 {
-            progress.inc(STRIDE);
-        }
-    }
-    progress.finish_and_clear();
-    Ok(())
+/// The experience whose visitors are counted.
+struct Subject<'a> {
+    config: &'a ConfigSnapshot,
+    environment: Option<&'a str>,
+    position: usize,
 }
 
-/// A bar on standard error, where that is a terminal.
-fn progress(name: &str, length: u64) -> ProgressBar {
-    let bar = ProgressBar::hidden();
-    if io::stderr().is_terminal() {
-        bar.set_length(length);
-        bar.set_message(name.to_owned());
-        // The template is a constant; without its style a bar still counts.
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}") {
-            bar.set_style(style);
-        }
-        bar.set_draw_target(ProgressDrawTarget::stderr());
+impl<'a> Subject<'a> {
+    fn new(args: &'a SplitArgs, config: &'a ConfigSnapshot) -> Result<Self, Failure> {
+        let position = config.experience_index(&args.experience);
+        let position = position.ok_or_else(|| {
+            refused(format!("the config has no experience with the key `{}`", args.experience))
+        })?;
+        Ok(Self { config, environment: args.shared.environment.as_deref(), position })
     }
-    bar
-}
 
-fn context(core: &Core, args: &SplitArgs, number: u64, attributes: &Attributes) -> Result<Context, Failure> {
-    let visitor = format!("visitor-{}-{number}", args.seed);
-    core.create_context(visitor, attributes.clone()).map_err(|error| Failure::Sdk(error.to_string()))
+    fn facts<'b>(&'b self, visitor: &'b str, facts: &'b VisitorFacts) -> Facts<'b, NoDecisions> {
+        let VisitorFacts { attributes, location } = facts;
+        Facts { location, environment: self.environment, ..Facts::new(visitor, attributes) }
+    }
+
+    fn variation(&self, at: usize) -> (String, String) {
+        let variation = &self.config.experiences()[self.position].variations[at];
+        (variation.id.to_string(), variation.key.to_string())
+    }
+
+    /// The layout as explained for one visitor, with no observations yet.
+    fn configured(&self, args: &SplitArgs, facts: &VisitorFacts) -> Result<Split, Failure> {
+        let visitor = format!("visitor-{}-1", args.seed);
+        let (_, explanation) = explain_experience(self.config, self.position, &self.facts(&visitor, facts));
+        // All visitors have the same attributes, so either all pass the checks or none does.
+        let Some(Configured { layout, mut shares }) = Configured::of(&explanation.steps) else {
+            return Err(refused(format!(
+                "no visitor gets as far as bucketing: {}; see `convert-cli evaluate --explain`",
+                explanation.why
+            )));
+        };
+        let count = self.config.experiences()[self.position].variations.len();
+        for (id, key) in (0..count).map(|at| self.variation(at)) {
+            for share in shares.iter_mut().filter(|share| share.variation_id.as_ref() == Some(&id)) {
+                share.variation_key.get_or_insert_with(|| key.clone());
+            }
+        }
+        Ok(Split {
+            experience: args.experience.clone(),
+            visitors: args.visitors,
+            seed: args.seed,
+            layout,
+            shares,
+            verdict: None,
+        })
+    }
+
+    fn count(&self, args: &SplitArgs, facts: VisitorFacts, split: &mut Split) -> Result<(), Failure> {
+        let visitors = Numbered::alike(&args.experience, args.visitors, args.seed, facts);
+        // One place for each variation, and the last for none.
+        let none = self.config.experiences()[self.position].variations.len();
+        let decide = |counts: &mut Vec<u64>, visitor: &Visitor<'_>| {
+            let decided =
+                decide_experience(self.config, self.position, &self.facts(visitor.id, visitor.facts));
+            counts[decided.map_or(none, |decision| decision.variation)] += 1;
+        };
+        for counts in tally(&visitors, || vec![0; none + 1], decide)? {
+            for (at, observed) in counts.into_iter().enumerate().filter(|(_, observed)| *observed > 0) {
+                let (id, key) = if at < none { Some(self.variation(at)).unzip() } else { (None, None) };
+                match split.shares.iter_mut().find(|share| share.variation_id == id) {
+                    Some(share) => share.observed += observed,
+                    None => split.shares.push(Share {
+                        variation_id: id,
+                        variation_key: key,
+                        configured: 0.0,
+                        observed,
+                    }),
+                }
+            }
+        }
+        Ok(())
+    }
 }

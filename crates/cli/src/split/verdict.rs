@@ -1,15 +1,15 @@
-//! Whether a split is the configured one: Pearson's chi-square test.
+//! Whether a split matches the configured one: Pearson's chi-square test.
 
 use serde::Serialize;
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 
-/// Below this a split is taken for another one: one good run in a thousand is.
+/// The significance level: a correct split is rejected once in a thousand runs.
 const LEAST_P: f64 = 0.001;
 
 /// The result of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct ChiSquare {
-    /// The statistic; infinite where something was observed that must not be.
+    /// The statistic; infinite if something impossible was observed.
     #[serde(serialize_with = "finite_or_null")]
     pub(super) chi_square: f64,
     pub(super) degrees_of_freedom: u32,
@@ -18,7 +18,7 @@ pub(super) struct ChiSquare {
 }
 
 impl ChiSquare {
-    /// Tests counts against shares; `None` where everything can only fall into one place.
+    /// Tests counts against shares; `None` if every visitor gets the same result.
     pub(super) fn of(shares: impl Iterator<Item = (f64, u64)> + Clone) -> Option<Self> {
         #[expect(clippy::cast_precision_loss, reason = "counts of visitors are far below 2^53")]
         let shares = shares.map(|(configured, observed)| (configured, observed as f64));
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn p_values_are_known() {
+    fn p_values_match_known_ones() {
         // With one degree of freedom the p-value is erfc(sqrt(x / 2)).
         assert!(is(&[(0.5, 5_050), (0.5, 4_950)], 1.0, 1, 0.317_310_507_862_914_15));
         // With two it is exp(-x / 2).
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_is_never_consistent() {
+    fn the_impossible_is_never_consistent() {
         let impossible = test(&[(1.0, 100), (0.0, 1)]);
         assert!(impossible.is_some_and(|found| !found.consistent && found.p_value == 0.0));
         let written = impossible.and_then(|found| serde_json::to_value(found).ok());

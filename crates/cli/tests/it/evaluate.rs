@@ -1,14 +1,14 @@
-//! `convert evaluate`.
+//! `evaluate`.
 
 use serde_json::{Value, json};
 
-use crate::program::{config, convert};
+use crate::program::{cli, config};
 
 fn answers(arguments: &[&str], input: &str) -> Vec<Value> {
     let config = config();
-    let mut all = vec!["evaluate", "--config", &config];
+    let mut all = vec!["evaluate", "--json", "--config", &config];
     all.extend(arguments);
-    let output = convert(&all, input.as_bytes());
+    let output = cli(&all, input.as_bytes());
     assert_eq!(output.code, 0, "{}", output.stderr);
     output.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -46,7 +46,7 @@ fn many_visitors_from_standard_input() {
 }
 
 #[test]
-fn an_explanation_has_the_steps() {
+fn an_explanation_has_its_steps() {
     let answers = answers(&["--visitor", "v1", "--explain"], "");
     let explanation = &answers[0]["experiences"][0]["explanation"];
     assert_eq!(explanation["outcome"], "audience_mismatch");
@@ -55,16 +55,54 @@ fn an_explanation_has_the_steps() {
 }
 
 #[test]
-fn text_for_people() {
+fn an_explanation_shows_operands_and_values_if_asked() {
+    let free = ["--visitor", "v1", "--explain", "--attributes", r#"{"plan":"free"}"#];
+    let item = |arguments: &[&str]| {
+        let answer = answers(arguments, "").remove(0);
+        let steps = answer["experiences"][0]["explanation"]["steps"].as_array().unwrap().clone();
+        steps.last().unwrap()["evaluated"][0]["items"][0].clone()
+    };
+    let quiet = item(&free);
+    assert_eq!((&quiet["operand"], quiet.get("attribute")), (&json!("pro"), None));
+    let open = item(&[&free[..], &["--values"]].concat());
+    assert_eq!(open["attribute"], "free");
+}
+
+#[test]
+fn one_experience_is_run_alone() {
+    // `pricing-discount` excludes the visitors of `pricing-layout`, which is decided before it.
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../emulator/projects/demo.json");
+    let all = ["evaluate", "--json", "--config", demo, "--visitor", "ann", "--attributes", r#"{"age":30}"#];
+    let decided = |arguments: &[&str]| -> Vec<Value> {
+        let answer: Value = serde_json::from_str(&cli(arguments, b"").stdout).unwrap();
+        answer["experiences"].as_array().unwrap().clone()
+    };
+    let together = decided(&all);
+    assert_eq!(together.len(), 6);
+    assert_eq!(
+        (&together[4]["key"], &together[4]["reason"]),
+        (&json!("pricing-discount"), &json!("audience_mismatch"))
+    );
+    let alone = decided(&[&all[..], &["--experience", "pricing-discount"]].concat());
+    assert_eq!((alone.len(), &alone[0]["variation"]["key"]), (1, &json!("original")));
+    let output = cli(&["evaluate", "--config", &config(), "--visitor", "v", "--experience", "nope"], b"");
+    assert_eq!(output.code, 2);
+    assert_eq!(
+        output.stderr.trim_end(),
+        "error: --experience: the config has no experience with the key `nope`"
+    );
+}
+
+#[test]
+fn human_readable_text() {
     let config = config();
-    let output = convert(
+    let output = cli(
         &[
             "evaluate",
             "--config",
             &config,
             "--visitor",
             "v1",
-            "--text",
             "--explain",
             "--attributes",
             r#"{"plan":"pro"}"#,
@@ -76,14 +114,16 @@ fn text_for_people() {
         "  experiences",
         "    checkout  one-page  hashed, bucket 6603",
         "      archived    no",
-        "      environment any, asked for any: passed",
+        "      environment all",
         "      stored      nothing",
-        "      location    none: passed",
-        "      audiences   any: passed",
+        "      location    anywhere",
+        "      audiences   any of them: passed",
         "        pro-plan: matched",
-        "          OR[0].AND[0].OR_WHEN[0]: plan (string) equals string: matched",
-        "      segments    none: passed",
-        "      bucketing   hash 2836182464, bucket 6603; anchored: 2001 from 0 to 5000; 2002 from 5000 to 10000",
+        "          OR[0].AND[0].OR_WHEN[0]: plan (string) equals \"pro\": matched",
+        "      segments    everyone",
+        "      bucketing   hash 2836182464, bucket 6603, anchored layout",
+        "        original from 0 to 5000",
+        "        one-page from 5000 to 10000",
         "  features",
         "    checkout-form  from checkout, one-page",
         "      steps   1",
@@ -94,7 +134,21 @@ fn text_for_people() {
 }
 
 #[test]
-fn what_cannot_be_used_is_named() {
+fn a_missing_decision_has_its_reason_in_words() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../emulator/projects/demo.json");
+    let output = cli(
+        &["evaluate", "--config", demo, "--visitor", "ann", "--environment", "staging", "--explain"],
+        b"",
+    );
+    let said = |line: &str| assert!(output.lines().contains(&line), "{line}: {}", output.stdout);
+    said("    checkout-steps     -        the location does not match");
+    said("          OR[0].AND[0].OR_WHEN[0]: path starts with \"/checkout\": absent");
+    said("      environment production, staging requested: failed");
+    said("      segments    one of returning-shoppers: failed");
+}
+
+#[test]
+fn invalid_input_is_named() {
     let config = config();
     let flaws: [(&[&str], &str, &str); 5] = [
         (&["--config", "no-such.json", "--visitor", "v"], "", "error: no-such.json: "),
@@ -122,7 +176,7 @@ fn what_cannot_be_used_is_named() {
     for (arguments, input, message) in flaws {
         let mut all = vec!["evaluate"];
         all.extend(arguments);
-        let output = convert(&all, input.as_bytes());
+        let output = cli(&all, input.as_bytes());
         assert_eq!(output.code, 2, "{message}");
         assert!(output.stderr.starts_with(message), "{}", output.stderr);
     }

@@ -1,10 +1,10 @@
-//! Runs the binary and looks at what it prints.
+//! Runs the binary and captures its output.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// What a run of the binary gave.
+/// The result of a run.
 pub(crate) struct Output {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -21,10 +21,16 @@ impl Output {
     }
 }
 
-/// Runs `convert` with these arguments and this standard input.
-pub(crate) fn convert(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_convert"))
+/// Runs `convert-cli` with these arguments and this standard input.
+pub(crate) fn cli(arguments: &[&str], input: &[u8]) -> Output {
+    cli_with(&[], arguments, input)
+}
+
+/// With more variables in its environment.
+pub(crate) fn cli_with(variables: &[(&str, &str)], arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_convert-cli"))
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -48,4 +54,25 @@ pub(crate) fn convert(arguments: &[&str], input: &[u8]) -> Output {
 /// A small config, as served.
 pub(crate) fn config() -> String {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/it/small.json").display().to_string()
+}
+
+/// A file that is deleted on drop.
+pub(crate) struct File(PathBuf);
+
+impl File {
+    pub(crate) fn new(name: &str, content: &[u8]) -> Self {
+        let path = std::env::temp_dir().join(format!("convert-cli-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
