@@ -3,11 +3,15 @@
 //!
 //!     cargo bench -p convert-sdk-actix
 
+#[expect(dead_code, reason = "what it has received is for tests")]
+#[path = "../../web/tests/support/deliveries.rs"]
+mod deliveries;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::rt::System;
 use actix_web::{App, Error, test, web};
-use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, testing};
+use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie};
 use divan::{Bencher, black_box};
 
 fn main() {
@@ -54,7 +58,7 @@ fn a_without_the_helper(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn b_with_a_known_visitor(bencher: Bencher<'_, '_>) {
-    let Ok((core, _)) = testing::core(include_str!("../../../examples/shop.json")) else {
+    let Ok((core, _)) = deliveries::core(include_str!("../../../examples/shop.json")) else {
         unreachable!("the example config is valid")
     };
     let around = ConvertMiddleware::new(&Convert::new(core, VisitorCookie::plain()));

@@ -4,10 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
-use convert_sdk::{Core, attributes};
-use convert_sdk_actix::{
-    Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env, serve, stop_signal,
-};
+use convert_sdk::{Core, SdkConfig, attributes};
+use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, serve, stop_signal};
 
 async fn headline(visitor: Visitor) -> String {
     let shown = visitor.run_experience("homepage-headline");
@@ -19,10 +17,9 @@ async fn purchase(visitor: Visitor) -> &'static str {
     "thank you"
 }
 
-#[actix_web::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let config = config_from_env()?.for_server(); // fetches the config every 5 minutes, sends events within 5 s
+    let config = SdkConfig::from_env()?.for_server(); // fetches the config every 5 minutes, sends events within 5 s
     let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain())
         .attributes(|request| attributes! { "mobile" => request.headers().contains_key("sec-ch-ua-mobile") });
     tokio::select! {
@@ -42,4 +39,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let report = serve(server.run(), &convert, stop, Duration::from_secs(8)).await?;
     println!("{} records delivered", report.stats.delivered);
     Ok(())
+}
+
+#[actix_web::main]
+async fn main() {
+    // Returned from here it would be printed for debugging.
+    if let Err(error) = run().await {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
 }

@@ -6,16 +6,17 @@
 //! - [`Visitor`] is the extractor. It responds with 503 until the core is ready; `Option<Visitor>` continues without
 //!   decisions.
 //! - [`serve()`] stops within one deadline: open requests first, then the last delivery.
-//! - [`testing::core`] is a core without a network, for testing handlers.
 //!
 //! The middleware costs a request one allocation, and nothing more unless a handler asks for the visitor. Decisions
 //! are made on the worker's own thread, without a lock.
 //!
-//! ```
-//! use std::time::Duration;
+//! A handler tested without a network, with the feature `testing` of `convert-sdk` among the
+//! `dev-dependencies`:
 //!
+//! ```
 //! use actix_web::{App, test, web};
-//! use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, testing};
+//! use convert_sdk::testing::TestData;
+//! use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie};
 //!
 //! # #[actix_web::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,16 +25,14 @@
 //!     "thank you"
 //! }
 //!
-//! # let config = include_str!("../../../examples/shop.json");
-//! let (core, deliveries) = testing::core(config)?;
-//! let convert = Convert::new(core, VisitorCookie::plain());
+//! let test = TestData::new().goal("purchase").start()?;
+//! let convert = Convert::new(test.clone(), VisitorCookie::plain());
 //! let app = App::new().route("/buy", web::get().to(buy)).wrap(ConvertMiddleware::new(&convert));
 //! let app = test::init_service(app).await;
 //!
 //! let request = test::TestRequest::get().uri("/buy").insert_header(("cookie", "convert_visitor=visitor-1"));
 //! assert_eq!(test::call_service(&app, request.to_request()).await.status(), 200);
-//! convert.flush(Duration::from_secs(5)).await?;
-//! assert_eq!(deliveries.events_of("visitor-1").len(), 1);
+//! assert_eq!(test.conversions_of("visitor-1"), ["purchase"]);
 //! # Ok(())
 //! # }
 //! ```
@@ -43,10 +42,7 @@ mod middleware;
 mod request;
 mod serve;
 
-pub use convert_sdk_web::{
-    EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
-    stop_signal, testing,
-};
+pub use convert_sdk_web::{InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, stop_signal};
 pub use extract::{Refused, Visitor};
 pub use middleware::{ConvertFuture, ConvertMiddleware, ConvertService, ErrorWithCookie};
 pub use request::Actix;
@@ -58,9 +54,9 @@ pub use serve::{ServeError, serve};
 /// ```
 /// use actix_web::HttpMessage;
 /// use convert_sdk::attributes;
-/// use convert_sdk_actix::{Convert, VisitorCookie, testing};
+/// use convert_sdk_actix::{Convert, VisitorCookie};
 ///
-/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// # let core = convert_sdk::testing::TestData::new().start()?.clone();
 /// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
 ///     .visitor_id(|request| request.extensions().get::<String>().cloned())
 ///     .attributes(|request| attributes! { "beta" => request.path().starts_with("/beta") });

@@ -3,12 +3,16 @@
 //!
 //!     cargo bench -p convert-sdk-axum
 
+#[expect(dead_code, reason = "what it has received is for tests")]
+#[path = "../../web/tests/support/deliveries.rs"]
+mod deliveries;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use axum::routing::get;
 use convert_sdk::Core;
-use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, testing};
+use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie};
 use divan::{Bencher, black_box};
 use tower::ServiceExt;
 
@@ -19,7 +23,7 @@ fn main() {
 const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 
 fn core() -> Core {
-    let Ok((core, _)) = testing::core(include_str!("../../../examples/shop.json")) else {
+    let Ok((core, _)) = deliveries::core(include_str!("../../../examples/shop.json")) else {
         unreachable!("the example config is valid")
     };
     core

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use axum::{Router, routing::get, routing::post};
-use convert_sdk::{Core, attributes};
-use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
+use convert_sdk::{Core, SdkConfig, attributes};
+use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, serve, stop_signal};
 use tokio::net::TcpListener;
 
 async fn headline(visitor: Visitor) -> String {
@@ -20,7 +20,7 @@ async fn purchase(visitor: Visitor) -> &'static str {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let config = config_from_env()?.for_server(); // fetches the config every 5 minutes, sends events within 5 s
+    let config = SdkConfig::from_env()?.for_server(); // fetches the config every 5 minutes, sends events within 5 s
     let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain())
         .attributes(|request| attributes! { "mobile" => request.headers.contains_key("sec-ch-ua-mobile") });
     tokio::select! {
@@ -39,10 +39,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> std::io::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(run());
     // Waits for no handler's `spawn_blocking`, as `#[tokio::main]` would.
     runtime.shutdown_background();
-    ended
+    if let Err(error) = ended {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+    Ok(())
 }

@@ -6,16 +6,17 @@
 //! - [`Visitor`] is the extractor. It responds with 503 until the core is ready; `Option<Visitor>` continues without
 //!   decisions.
 //! - [`serve()`] stops within one deadline: open requests first, then the last delivery.
-//! - [`testing::core`] is a core without a network, for testing handlers.
 //!
 //! The layer costs a request one allocation, and nothing more unless a handler asks for the visitor. Decisions are
 //! made on the request's own thread, without a lock.
 //!
-//! ```
-//! use std::time::Duration;
+//! A handler tested without a network, with the feature `testing` of `convert-sdk` among the
+//! `dev-dependencies`:
 //!
+//! ```
 //! use axum::{Router, body::Body, http::Request, routing::get};
-//! use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, testing};
+//! use convert_sdk::testing::TestData;
+//! use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie};
 //! use tower::ServiceExt;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -25,15 +26,13 @@
 //!     "thank you"
 //! }
 //!
-//! # let config = include_str!("../../../examples/shop.json");
-//! let (core, deliveries) = testing::core(config)?;
-//! let convert = Convert::new(core, VisitorCookie::plain());
+//! let test = TestData::new().goal("purchase").start()?;
+//! let convert = Convert::new(test.clone(), VisitorCookie::plain());
 //! let app = Router::new().route("/buy", get(buy)).layer(ConvertLayer::new(&convert));
 //!
 //! let request = Request::get("/buy").header("cookie", "convert_visitor=visitor-1").body(Body::empty())?;
 //! assert_eq!(app.oneshot(request).await?.status(), 200);
-//! convert.flush(Duration::from_secs(5)).await?;
-//! assert_eq!(deliveries.events_of("visitor-1").len(), 1);
+//! assert_eq!(test.conversions_of("visitor-1"), ["purchase"]);
 //! # Ok(())
 //! # }
 //! ```
@@ -43,10 +42,7 @@ mod layer;
 mod request;
 mod serve;
 
-pub use convert_sdk_web::{
-    EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
-    stop_signal, testing,
-};
+pub use convert_sdk_web::{InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, stop_signal};
 pub use extract::{Refused, Visitor};
 pub use layer::{ConvertFuture, ConvertLayer, ConvertService};
 pub use request::Axum;
@@ -58,9 +54,9 @@ pub use serve::{ServeError, serve};
 ///
 /// ```
 /// use convert_sdk::attributes;
-/// use convert_sdk_axum::{Convert, VisitorCookie, testing};
+/// use convert_sdk_axum::{Convert, VisitorCookie};
 ///
-/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// # let core = convert_sdk::testing::TestData::new().start()?.clone();
 /// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
 ///     .visitor_id(|request| request.extensions.get::<String>().cloned())
 ///     .attributes(|request| attributes! { "beta" => request.uri.path().starts_with("/beta") });

@@ -1,4 +1,4 @@
-//! Work on the application's runtime, awaited from anywhere.
+//! Work on the application's runtime that can be awaited anywhere.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-/// A task of the application's tokio runtime, which polls it where its sockets and timers are; ended
-/// when this is dropped.
+/// A task of the application's tokio runtime, so that it is polled where its sockets and timers are; dropping this
+/// aborts it.
 pub(crate) struct Spawned<T>(JoinHandle<T>);
 
-/// Why a task did not come to its end.
+/// Why a task did not complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
     Panicked,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{ErrorKind, Read as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use convert_sdk::config::TransportConfig;
@@ -23,16 +24,16 @@ use tokio::runtime::Handle;
 
 use crate::spawned::{Lost, Spawned};
 
-/// Bodies of answers that are read at the same time; the connection of a further one is closed.
+/// The number of response bodies drained at the same time; beyond it, the connection is closed instead.
 const MOST_DRAINING: usize = 16;
 
 /// An [`AsyncConfigSource`] and [`AsyncEventSink`] over [reqwest](https://docs.rs/reqwest).
 ///
-/// It honours a [`TransportConfig`] as the built-in client does: the same routes and headers, TLS with Mozilla's
-/// roots and the configured ones, no redirects, the same bounds. Requests run as tasks of the runtime, which
-/// needs its I/O and time drivers. Of the core's own [`TransportConfig`] the total timeout and the bound on a
-/// response body apply too. Once the runtime has shut down requests fail, and the records are kept until the
-/// core is closed. Neither runtime nor client works in a forked child, which makes its own and a core over them.
+/// It honours a [`TransportConfig`] like the built-in client: the same routes and headers, TLS with Mozilla's roots and
+/// the configured ones, no redirects, the same limits. Requests run as tasks of the runtime, which needs its I/O and
+/// time drivers enabled. The total timeout and the response body limit of the core's own [`TransportConfig`] apply too.
+/// After the runtime has shut down, requests fail, and records are kept until the core is closed. Neither runtime nor
+/// client works in a forked child, which must create its own, and a core on top of them.
 ///
 /// ```
 /// use convert_sdk::{Core, SdkConfig};
@@ -54,7 +55,7 @@ pub struct ReqwestTransport {
     client: Client,
     config: Arc<TransportConfig>,
     runtime: Handle,
-    /// As many more references as bodies of answers are being read.
+    /// Its extra references are the number of response bodies being drained.
     draining: Arc<()>,
 }
 
@@ -62,25 +63,28 @@ impl ReqwestTransport {
     /// A client with these settings, whose requests run on this runtime.
     ///
     /// # Errors
-    /// The proxy or the certificates cannot be used by this client.
+    /// This client cannot use the proxy or the certificates.
     pub fn new(config: TransportConfig, runtime: Handle) -> Result<Self, TransportError> {
         let mut client = Client::builder()
             .tls_backend_preconfigured(tls(&config)?)
             .https_only(!config.allows_http_on_loopback())
-            // A redirect is an answer like any other, so nothing ever leaves for a host that was not
-            // configured.
+            // A redirect is a response like any other, so no request ever goes to a host that was not configured.
             .redirect(Policy::none())
             .no_proxy()
             .user_agent(USER_AGENT)
             .default_headers([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))].into_iter().collect())
             .connect_timeout(config.connect_timeout())
             .timeout(config.total_timeout());
+        let config = Arc::new(config);
         if let Some(proxy) = config.proxy_url() {
-            let proxy = reqwest::Proxy::all(proxy);
-            client = client.proxy(proxy.map_err(|_| TransportError::InvalidRequest)?);
+            let (proxy, settings) = (url(proxy)?, Arc::clone(&config));
+            client = client.proxy(reqwest::Proxy::custom(move |url| {
+                let is_direct = url.host_str().is_some_and(|host| settings.bypasses_proxy(host));
+                (!is_direct).then(|| proxy.clone())
+            }));
         }
         let client = client.build().map_err(|error| translate(&error))?;
-        Ok(Self { client, config: Arc::new(config), runtime, draining: Arc::default() })
+        Ok(Self { client, config, runtime, draining: Arc::default() })
     }
 
     async fn get_config(
@@ -91,7 +95,7 @@ impl ReqwestTransport {
         let asked = config_request(&self.config, request, experience_id);
         let get = prepared(self.client.get(url(asked.url())?), &asked);
         let (conditional, limit) = (request.etag.is_some(), self.config.max_response_bytes());
-        // Unpacked here and not in the task, whose thread is the application's.
+        // Decompressed here and not in the task, which runs on the application's thread.
         match Spawned::on(&self.runtime, fetch(get, conditional, limit)).await.map_err(reason)?? {
             None => Ok(ConfigResponse::NotModified),
             Some(Received { body, is_packed, etag }) => {
@@ -127,14 +131,22 @@ impl AsyncEventSink for ReqwestTransport {
             let url = url(asked.url()).map_err(DeliveryFailure::NotSent)?;
             let post = prepared(self.client.post(url), &asked).body(batch.body.to_vec());
             let draining = Arc::downgrade(&self.draining);
-            // Whether a task that was lost had sent anything is unknown.
-            let posted = Spawned::on(&self.runtime, post_batch(post, draining)).await;
-            posted.map_err(|lost| DeliveryFailure::Unknown(reason(lost)))?
+            let begun = Arc::new(AtomicBool::new(false));
+            let task = Arc::clone(&begun);
+            let posted = Spawned::on(&self.runtime, async move {
+                task.store(true, Ordering::Relaxed);
+                post_batch(post, draining).await
+            });
+            // Whether a lost task that had begun has sent anything is unknown.
+            posted.await.map_err(|lost| match begun.load(Ordering::Relaxed) {
+                true => DeliveryFailure::Unknown(reason(lost)),
+                false => DeliveryFailure::NotSent(reason(lost)),
+            })?
         })
     }
 }
 
-/// With the headers and the timeout.
+/// Adds the headers and the timeout.
 fn prepared(mut request: RequestBuilder, asked: &HttpRequest<'_>) -> RequestBuilder {
     for (name, value) in asked.headers() {
         request = request.header(name, value);
@@ -155,20 +167,23 @@ impl std::fmt::Debug for ReqwestTransport {
     }
 }
 
-/// A config as it came.
+/// A config as received.
 struct Received {
     body: Vec<u8>,
     is_packed: bool,
     etag: Option<String>,
 }
 
-/// `None` where the config has not changed.
+/// `None` if the config has not changed.
 async fn fetch(
     get: RequestBuilder,
     conditional: bool,
     limit: u64,
 ) -> Result<Option<Received>, TransportError> {
-    let response = get.send().await.map_err(|error| translate(&error))?;
+    let response = get.send().await.map_err(|error| match error.is_builder() {
+        true => TransportError::InvalidRequest,
+        false => translate(&error),
+    })?;
     match response.status() {
         StatusCode::NOT_MODIFIED if conditional => Ok(None),
         StatusCode::OK => {
@@ -194,8 +209,8 @@ async fn post_batch(post: RequestBuilder, draining: Weak<()>) -> Result<Receipt,
     let status = response.status().as_u16();
     let date = text_header(response.headers(), "date");
     let wait = text_header(response.headers(), "retry-after").and_then(|value| retry_after(value, date));
-    // A connection can be reused only when its answer was read to the end; what the body says, or whether it
-    // comes at all, changes nothing. So nobody waits for it, who could be cancelled and forget the status. The
+    // A connection can only be reused once its response has been read to the end; what the body says, or whether it
+    // arrives at all, changes nothing. So no caller waits for it, as a cancelled one would lose the status. The
     // request's timeout ends this too.
     if draining.strong_count() <= MOST_DRAINING
         && let Some(place) = draining.upgrade()
@@ -208,7 +223,7 @@ async fn post_batch(post: RequestBuilder, draining: Weak<()>) -> Result<Receipt,
     delivery_answer(status, wait)
 }
 
-/// A body as it comes; `None` where it is longer than this.
+/// A body as received; `None` if it exceeds the limit.
 async fn read(mut response: Response, most: u64) -> Result<Option<Vec<u8>>, TransportError> {
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| translate(&error))? {
@@ -220,7 +235,7 @@ async fn read(mut response: Response, most: u64) -> Result<Option<Vec<u8>>, Tran
     Ok(Some(body))
 }
 
-/// A body of at most this length, unpacked.
+/// A decompressed body of at most this length.
 fn unpack(packed: &[u8], limit: u64) -> Result<Vec<u8>, TransportError> {
     let mut body = Vec::new();
     let unpacked = MultiGzDecoder::new(packed).take(limit.saturating_add(1)).read_to_end(&mut body);
@@ -232,7 +247,7 @@ fn unpack(packed: &[u8], limit: u64) -> Result<Vec<u8>, TransportError> {
     }
 }
 
-/// Segments of dots would be resolved, and change where a request goes.
+/// Dot segments would be resolved, and change the request's path.
 fn url(text: &str) -> Result<Url, TransportError> {
     let dots = text.split('/').any(|segment| matches!(segment, "." | ".."));
     if dots { None } else { text.parse().ok() }.ok_or(TransportError::InvalidRequest)
@@ -242,7 +257,7 @@ fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Mozilla's roots and the configured ones, with the provider of the built-in client.
+/// Mozilla's roots and the configured ones, with the built-in client's provider.
 fn tls(config: &TransportConfig) -> Result<ClientConfig, TransportError> {
     let refused = |error: rustls::Error| TransportError::Tls(error.to_string().into());
     let mut roots = RootCertStore::empty();
@@ -256,7 +271,7 @@ fn tls(config: &TransportConfig) -> Result<ClientConfig, TransportError> {
     Ok(versions.map_err(refused)?.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Keeps the kind of a failure and drops every text that could hold a URL.
+/// Keeps the kind of failure and drops any text that could contain a URL.
 fn translate(error: &reqwest::Error) -> TransportError {
     if error.is_timeout() {
         return TransportError::Timeout(if error.is_connect() {
@@ -267,7 +282,7 @@ fn translate(error: &reqwest::Error) -> TransportError {
     }
     let causes =
         std::iter::successors(error.source(), |&cause| match cause.downcast_ref::<std::io::Error>() {
-            // What an I/O error wraps is not its source.
+            // An I/O error does not return what it wraps as its source.
             Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
             None => cause.source(),
         });
@@ -280,7 +295,14 @@ fn translate(error: &reqwest::Error) -> TransportError {
             return TransportError::Broken(io.kind());
         }
     }
-    if error.is_connect() { TransportError::Connect } else { TransportError::Protocol }
+    if error.is_connect() { unreachable(error) } else { TransportError::Protocol }
+}
+
+/// Names the host and the port alone: the rest of the URL has the SDK key.
+fn unreachable(error: &reqwest::Error) -> TransportError {
+    let place =
+        error.url().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
+    place.map_or(TransportError::Connect, |place| TransportError::Unreachable(place.into()))
 }
 
 #[cfg(test)]
@@ -293,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gzip_bomb_costs_no_more_than_the_bound() {
+    fn a_gzip_bomb_costs_no_more_than_the_limit() {
         const LIMIT: u64 = 1 << 20;
         let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
         emulator.inject(Fault::config(FaultKind::GzipBomb { bytes: 1 << 29 }));
@@ -311,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_never_end_are_read_up_to_a_number() {
+    fn the_number_of_endless_bodies_being_read_is_bounded() {
         const NEVER: Duration = Duration::from_secs(3_600);
         let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
         emulator.inject(Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 3_600_000 }));

@@ -3,7 +3,11 @@
 //!
 //!     cargo bench -p convert-sdk-rocket
 
-use convert_sdk_rocket::{Convert, ConvertFairing, Visitor, VisitorCookie, testing};
+#[expect(dead_code, reason = "what it has received is for tests")]
+#[path = "../../web/tests/support/deliveries.rs"]
+mod deliveries;
+
+use convert_sdk_rocket::{Convert, ConvertFairing, Visitor, VisitorCookie};
 use divan::{Bencher, black_box};
 use rocket::config::LogLevel;
 use rocket::http::Header;
@@ -45,7 +49,7 @@ fn a_without_the_helper(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn b_with_a_known_visitor(bencher: Bencher<'_, '_>) {
-    let Ok((core, _)) = testing::core(include_str!("../../../examples/shop.json")) else {
+    let Ok((core, _)) = deliveries::core(include_str!("../../../examples/shop.json")) else {
         unreachable!("the example config is valid")
     };
     let fairing = ConvertFairing::new(&Convert::new(core, VisitorCookie::plain()));

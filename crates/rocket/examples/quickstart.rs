@@ -3,10 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use convert_sdk::{Core, attributes};
-use convert_sdk_rocket::{
-    Convert, ConvertFairing, Visitor, VisitorCookie, config_from_env, launch, stop_signal,
-};
+use convert_sdk::{Core, SdkConfig, attributes};
+use convert_sdk_rocket::{Convert, ConvertFairing, Visitor, VisitorCookie, launch, stop_signal};
 use rocket::{get, post, routes};
 
 #[get("/")]
@@ -21,9 +19,8 @@ fn purchase(visitor: Visitor) -> &'static str {
     "thank you"
 }
 
-#[rocket::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let config = config_from_env()?.for_server(); // fetches the config every 5 minutes, sends events within 5 s
+async fn run() -> Result<(), Box<dyn Error>> {
+    let config = SdkConfig::from_env()?.for_server(); // fetches the config every 5 minutes, sends events within 5 s
     let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain())
         .attributes(|request| attributes! { "mobile" => request.headers().contains("sec-ch-ua-mobile") });
 
@@ -31,4 +28,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let report = launch(app, &convert, stop_signal()?, Duration::from_secs(8)).await?;
     println!("{} records delivered", report.stats.delivered);
     Ok(())
+}
+
+#[rocket::main]
+async fn main() {
+    // Returned from here it would be printed for debugging.
+    if let Err(error) = run().await {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
 }

@@ -7,15 +7,15 @@
 //!   decisions.
 //! - [`launch()`] stops within one deadline: open requests first, then the last delivery. A shutdown fairing would
 //!   run while requests are still open.
-//! - [`testing::core`] is a core without a network, for testing routes.
 //!
 //! The fairing costs a request one allocation, and nothing more unless a route asks for the visitor.
 //! Decisions are made on the request's own thread, without a lock.
 //!
-//! ```
-//! use std::time::Duration;
+//! A route tested without a network, with the feature `testing` of `convert-sdk` among the `dev-dependencies`:
 //!
-//! use convert_sdk_rocket::{Convert, ConvertFairing, Visitor, VisitorCookie, testing};
+//! ```
+//! use convert_sdk::testing::TestData;
+//! use convert_sdk_rocket::{Convert, ConvertFairing, Visitor, VisitorCookie};
 //! use rocket::http::Header;
 //! use rocket::local::asynchronous::Client;
 //! use rocket::{get, routes};
@@ -28,16 +28,14 @@
 //!
 //! # #[rocket::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let config = include_str!("../../../examples/shop.json");
-//! let (core, deliveries) = testing::core(config)?;
-//! let convert = Convert::new(core, VisitorCookie::plain());
+//! let test = TestData::new().goal("purchase").start()?;
+//! let convert = Convert::new(test.clone(), VisitorCookie::plain());
 //! let app = rocket::build().mount("/", routes![buy]).attach(ConvertFairing::new(&convert));
 //! let client = Client::untracked(app).await?;
 //!
 //! let request = client.get("/buy").header(Header::new("cookie", "convert_visitor=visitor-1"));
 //! assert_eq!(request.dispatch().await.status().code, 200);
-//! convert.flush(Duration::from_secs(5)).await?;
-//! assert_eq!(deliveries.events_of("visitor-1").len(), 1);
+//! assert_eq!(test.conversions_of("visitor-1"), ["purchase"]);
 //! # Ok(())
 //! # }
 //! ```
@@ -47,10 +45,7 @@ mod guard;
 mod launch;
 mod request;
 
-pub use convert_sdk_web::{
-    EnvironmentError, InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, config_from_env,
-    stop_signal, testing,
-};
+pub use convert_sdk_web::{InvalidCookie, RequestUrl, SameSite, VisitorCookie, VisitorError, stop_signal};
 pub use fairing::ConvertFairing;
 pub use guard::Visitor;
 pub use launch::{LaunchError, launch};
@@ -61,9 +56,9 @@ pub use request::Rocket;
 ///
 /// ```
 /// use convert_sdk::attributes;
-/// use convert_sdk_rocket::{Convert, VisitorCookie, testing};
+/// use convert_sdk_rocket::{Convert, VisitorCookie};
 ///
-/// # let (core, _) = testing::core(include_str!("../../../examples/shop.json"))?;
+/// # let core = convert_sdk::testing::TestData::new().start()?.clone();
 /// let convert = Convert::new(core, VisitorCookie::signed(b"32 bytes or more, used for nothing else")?)
 ///     .visitor_id(|request| request.local_cache(|| None::<String>).clone())
 ///     .attributes(|request| attributes! { "beta" => request.uri().path().starts_with("/beta") });

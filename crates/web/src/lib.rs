@@ -6,16 +6,13 @@
 
 mod convert;
 mod cookie;
-mod environment;
 mod error;
 mod framework;
 mod stop;
-pub mod testing;
 mod visit;
 
 pub use convert::Convert;
 pub use cookie::{InvalidCookie, SameSite, VisitorCookie};
-pub use environment::{EnvironmentError, config_from_env};
 pub use error::VisitorError;
 pub use framework::{Framework, RequestUrl};
 pub use stop::{Stopping, run_until, stop_signal};

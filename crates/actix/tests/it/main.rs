@@ -1,6 +1,8 @@
 //! The middleware, the extractor and the server, with sockets only where sockets are the point.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../web/tests/support/deliveries.rs"]
+mod deliveries;
 mod readme;
 mod requests;
 mod stop;

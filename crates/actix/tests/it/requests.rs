@@ -10,8 +10,9 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, FromRequest, HttpMessage, HttpResponse, test, web};
 use convert_sdk::{Core, SdkConfig, attributes};
-use convert_sdk_actix::{Convert, ConvertMiddleware, ErrorWithCookie, Visitor, VisitorCookie, testing};
+use convert_sdk_actix::{Convert, ConvertMiddleware, ErrorWithCookie, Visitor, VisitorCookie};
 
+use crate::deliveries;
 use crate::store;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,7 +125,7 @@ async fn ask(convert: Option<&Convert>, path: &str, headers: &[(&'static str, &s
 }
 
 fn core() -> Core {
-    testing::core(SHOP).unwrap().0
+    deliveries::core(SHOP).unwrap().0
 }
 
 fn plain() -> Convert {
@@ -204,7 +205,7 @@ async fn the_location_is_the_requested_url() {
 
 #[actix_web::test]
 async fn what_a_handler_records_is_delivered() {
-    let (core, deliveries) = testing::core(SHOP).unwrap();
+    let (core, deliveries) = deliveries::core(SHOP).unwrap();
     let convert = Convert::new(core, VisitorCookie::plain()).trust_header("x-visitor");
     assert_eq!(ask(Some(&convert), "/buy", &[("x-visitor", "visitor-1")]).await.status, 200);
     convert.flush(PATIENCE).await.unwrap();

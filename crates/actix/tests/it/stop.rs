@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
-use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, serve, testing};
+use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, serve};
 use tokio::sync::oneshot;
+
+use crate::deliveries;
 
 const SHOP: &str = include_str!("../../../../examples/shop.json");
 
@@ -47,7 +49,7 @@ fn send(address: SocketAddr, path: &str) -> TcpStream {
 
 #[actix_web::test]
 async fn an_endless_request_does_not_hold_up_a_stop() {
-    let (core, deliveries) = testing::core(SHOP).unwrap();
+    let (core, deliveries) = deliveries::core(SHOP).unwrap();
     let convert = Convert::new(core, VisitorCookie::plain());
     let (server, address, begun) = server(&convert);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -62,7 +64,7 @@ async fn an_endless_request_does_not_hold_up_a_stop() {
         open
     });
     let stopped = async { stopped.await.unwrap() };
-    let report = serve(server, &convert, stopped, Duration::from_millis(500)).await.unwrap();
+    let report = serve(server, &convert, stopped, Duration::from_secs(2)).await.unwrap();
     assert_eq!((report.stats.delivered, deliveries.requests().len()), (1, 1));
     drop(client.join().unwrap());
 }

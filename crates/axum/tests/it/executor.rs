@@ -12,12 +12,13 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use convert_sdk::ports::{ConfigRequest, ConfigResponse, ConfigSource, TransportError};
 use convert_sdk::{Core, SdkConfig};
-use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, serve, testing};
+use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use crate::deliveries;
 use crate::store;
 
 /// Long enough that only a hang exceeds it.
@@ -49,7 +50,7 @@ fn on_a_crowded_runtime<T>(work: impl Future<Output = T>) -> T {
 #[test]
 fn a_full_blocking_pool_holds_up_no_waiting_call() {
     let unready = Core::new(SdkConfig::builder().data_json(SHOP).build().unwrap());
-    let (core, deliveries) = testing::core(SHOP).unwrap();
+    let (core, deliveries) = deliveries::core(SHOP).unwrap();
     on_a_crowded_runtime(async {
         Convert::new(unready, VisitorCookie::plain()).initialize().await.unwrap();
         let convert = Convert::new(core, VisitorCookie::plain());
@@ -63,7 +64,7 @@ fn a_full_blocking_pool_holds_up_no_waiting_call() {
 
 #[test]
 fn a_full_blocking_pool_does_not_hold_up_a_stop() {
-    let (core, deliveries) = testing::core(SHOP).unwrap();
+    let (core, deliveries) = deliveries::core(SHOP).unwrap();
     on_a_crowded_runtime(async {
         let convert = Convert::new(core, VisitorCookie::plain());
         assert_eq!(ask(app(&convert), "/buy").await, StatusCode::OK);

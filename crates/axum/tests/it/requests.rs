@@ -9,8 +9,10 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use convert_sdk::{Core, SdkConfig, attributes};
-use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, testing};
+use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie};
 use tower::ServiceExt;
+
+use crate::deliveries;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHOP: &str = include_str!("../../../../examples/shop.json");
@@ -45,7 +47,7 @@ fn app(convert: &Convert) -> Router {
 }
 
 fn core() -> Core {
-    testing::core(SHOP).unwrap().0
+    deliveries::core(SHOP).unwrap().0
 }
 
 fn plain() -> Convert {
@@ -159,7 +161,7 @@ async fn what_a_handler_records_is_delivered() {
     async fn buy(visitor: Visitor) {
         visitor.track_conversion("purchase");
     }
-    let (core, deliveries) = testing::core(SHOP).unwrap();
+    let (core, deliveries) = deliveries::core(SHOP).unwrap();
     let convert = Convert::new(core, VisitorCookie::plain()).trust_header("x-visitor");
     let app = Router::new().route("/buy", get(buy)).layer(ConvertLayer::new(&convert));
     ask(app, "/buy", &[("x-visitor", "visitor-1")]).await;

@@ -9,12 +9,14 @@ use axum::routing::{get, post};
 use convert_sdk::delivery::FlushReport;
 use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt, TransportError};
 use convert_sdk::{Core, SdkConfig};
-use convert_sdk_axum::{Convert, ConvertLayer, ServeError, Visitor, VisitorCookie, serve, testing};
+use convert_sdk_axum::{Convert, ConvertLayer, ServeError, Visitor, VisitorCookie, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use crate::deliveries;
 
 struct Serving {
     address: SocketAddr,
@@ -56,7 +58,7 @@ impl Serving {
 
 #[tokio::test]
 async fn a_stop_answers_open_requests_and_delivers() {
-    let (core, deliveries) = testing::core(include_str!("../../../../examples/shop.json")).unwrap();
+    let (core, deliveries) = deliveries::core(include_str!("../../../../examples/shop.json")).unwrap();
     let (begun, mut waiting) = mpsc::unbounded_channel();
     let slow = |visitor: Visitor, body: Body| async move {
         begun.send(()).unwrap();
@@ -85,14 +87,14 @@ async fn a_stop_answers_open_requests_and_delivers() {
 
 #[tokio::test]
 async fn an_endless_request_does_not_hold_up_the_stop() {
-    let (core, _) = testing::core(include_str!("../../../../examples/shop.json")).unwrap();
+    let (core, _) = deliveries::core(include_str!("../../../../examples/shop.json")).unwrap();
     let (begun, mut waiting) = mpsc::unbounded_channel();
     let endless = move || {
         begun.send(()).unwrap();
         std::future::pending::<()>()
     };
     let convert = Convert::new(core, VisitorCookie::plain());
-    let grace = Duration::from_millis(500);
+    let grace = Duration::from_secs(2);
     let serving = start(convert, Router::new().route("/endless", get(endless)), grace).await;
 
     drop(serving.bought().await);
@@ -105,14 +107,14 @@ async fn an_endless_request_does_not_hold_up_the_stop() {
 
 #[tokio::test]
 async fn a_stop_that_panics_still_has_a_deadline() {
-    let (core, _) = testing::core(include_str!("../../../../examples/shop.json")).unwrap();
+    let (core, _) = deliveries::core(include_str!("../../../../examples/shop.json")).unwrap();
     let (begun, mut waiting) = mpsc::unbounded_channel();
     let endless = move || {
         begun.send(()).unwrap();
         std::future::pending::<()>()
     };
     let convert = Convert::new(core, VisitorCookie::plain());
-    let grace = Duration::from_millis(500);
+    let grace = Duration::from_secs(2);
     let serving = start(convert, Router::new().route("/endless", get(endless)), grace).await;
 
     drop(serving.bought().await);

@@ -1,7 +1,7 @@
-//! The client over reqwest does what the built-in one does, fault by fault.
+//! The reqwest client behaves like the built-in one, fault by fault.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convert_emulator::{Emulator, Fault, FaultKind, Project, RouteKind, ServerCertificate};
@@ -13,8 +13,10 @@ use convert_sdk_reqwest::ReqwestTransport;
 use futures_executor::block_on;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::raw::{badly_packed, over_loopback, serve_nothing, serve_raw};
+use crate::raw::{badly_packed, over_loopback, serve_nothing, serve_raw, tunnel};
 use crate::support::{KEY, ONCE, PATIENCE, convert, direct, network, serve, serve_project, shop};
+
+const SECRET: &str = "bearer-secret-of-7";
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
@@ -39,7 +41,7 @@ fn keyed() -> SdkConfigBuilder {
 /// How a fetch failed.
 fn fetch_error(core: &Core) -> String {
     match core.initialize().unwrap_err() {
-        // How much of an answer was read when the connection broke is the client's business.
+        // How much of a response was read when the connection broke is up to the client.
         InitializeError::Load(LoadError::Fetch(cause)) => format!("{} {:?}", cause.code(), cause.status()),
         error => format!("{error:?}"),
     }
@@ -74,7 +76,7 @@ fn faults() -> Vec<FaultKind> {
     ]
 }
 
-/// Whoever hangs or drips is waited for in vain; nothing else here may be given up for being slow.
+/// Waiting for a hanging or dripping server is futile; nothing else here may fail for being slow.
 fn impatient_of_hangs(network: TransportConfigBuilder, fault: &FaultKind) -> TransportConfigBuilder {
     let hangs = matches!(fault, FaultKind::Hang | FaultKind::SlowDrip { .. });
     if hangs { network.total_timeout(Duration::from_millis(300)) } else { network }
@@ -110,10 +112,10 @@ fn a_fetch_fails_as_with_the_built_in_client() {
 }
 
 #[test]
-fn a_body_that_unpacks_to_nothing_is_not_read_for_ever() {
+fn a_body_that_decompresses_to_nothing_is_not_read_for_ever() {
     let ((url, server), runtime) = (serve_nothing(), runtime());
     assert_eq!(fetch_error(&adapted(&runtime, keyed(), over_loopback(&url))), "too_large None");
-    assert!(server.join().unwrap(), "the server was left while it sent");
+    assert!(server.join().unwrap(), "the client hung up while the server was sending");
 }
 
 #[test]
@@ -130,12 +132,12 @@ fn a_delivery_fails_as_with_the_built_in_client() {
 }
 
 #[test]
-fn a_status_counts_though_the_body_never_ends() {
+fn a_status_counts_even_if_the_body_never_ends() {
     let (emulator, runtime) = (serve(), runtime());
     emulator.inject(Fault::track(FaultKind::SlowDrip { bytes: 1, interval_ms: 3_600_000 }));
     let core = adapted(&runtime, direct(), network(&emulator).total_timeout(Duration::from_secs(3_600)));
     core.initialize().unwrap();
-    // More than there may be bodies read beside.
+    // More than the number of bodies drained at the same time.
     for visitor in 0..20 {
         convert(&core, visitor..visitor + 1);
         core.flush(PATIENCE).unwrap();
@@ -145,8 +147,7 @@ fn a_status_counts_though_the_body_never_ends() {
 }
 
 #[test]
-fn requests_are_those_of_the_built_in_client() {
-    const SECRET: &str = "bearer-secret-of-7";
+fn requests_equal_those_of_the_built_in_client() {
     let runtime = runtime();
     let requests = |core: &dyn Fn(SdkConfigBuilder, TransportConfigBuilder) -> Core| {
         let emulator = serve_project(Project::from_json(shop()).secret(SECRET));
@@ -194,7 +195,7 @@ fn a_redirect_takes_nothing_to_another_host() {
 }
 
 #[test]
-fn ids_of_dots_do_not_change_where_a_request_goes() {
+fn ids_made_of_dots_do_not_change_a_requests_path() {
     let (emulator, runtime) = (serve(), runtime());
     let mut config = shop();
     config["project"]["id"] = "..".into();
@@ -204,20 +205,6 @@ fn ids_of_dots_do_not_change_where_a_request_goes() {
     let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it is refused") };
     assert_eq!(report.stats.dropped.rejected.total(), 1);
     assert_eq!(emulator.received().totals.requests, 0);
-}
-
-/// Passes one connection on, and says with which lines it was asked to.
-fn tunnel(proxy: &TcpListener) -> Vec<String> {
-    let (mut client, _) = proxy.accept().unwrap();
-    let lines = BufReader::new(client.try_clone().unwrap()).lines().map(Result::unwrap);
-    let asked: Vec<_> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect();
-    let target = asked[0].split(' ').nth(1).unwrap();
-    let mut server = TcpStream::connect(target).unwrap();
-    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-    std::thread::spawn(move || std::io::copy(&mut client, &mut server));
-    std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
-    asked
 }
 
 #[test]
@@ -239,6 +226,24 @@ fn both_clients_go_through_the_configured_proxy() {
     assert_eq!(emulator.received().totals.config_requests, 2);
 }
 
+#[test]
+fn both_clients_send_a_secret_that_changes() {
+    let (emulator, runtime) = (serve_project(Project::from_json(shop()).secret(SECRET)), runtime());
+    let adapted = |config, network| adapted(&runtime, config, network);
+    let clients: [&dyn Fn(SdkConfigBuilder, TransportConfigBuilder) -> Core; 2] = [&built_in, &adapted];
+    for client in clients {
+        let told = Arc::new(Mutex::new("a\r\nb".to_owned()));
+        let now = Arc::clone(&told);
+        let network = network(&emulator).auth_secret_with(move || Some(now.lock().unwrap().clone()));
+        let core = client(keyed(), network);
+        let refused = InitializeError::Load(LoadError::Fetch(TransportError::InvalidRequest));
+        assert_eq!(core.initialize(), Err(refused));
+        SECRET.clone_into(&mut told.lock().unwrap());
+        core.initialize().unwrap();
+    }
+    assert_eq!(emulator.received().totals.config_requests, 2);
+}
+
 fn on_loopback(emulator: &Emulator) -> TransportConfigBuilder {
     TransportConfig::builder()
         .danger_allow_http_on_loopback(true)
@@ -247,7 +252,7 @@ fn on_loopback(emulator: &Emulator) -> TransportConfigBuilder {
 }
 
 #[test]
-fn a_runtime_with_one_thread_delivers_while_it_awaits_the_flush() {
+fn a_single_threaded_runtime_delivers_while_it_flushes() {
     let emulator = serve();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let core = adapted(&runtime, keyed(), on_loopback(&emulator)).to_async();
@@ -261,7 +266,7 @@ fn a_runtime_with_one_thread_delivers_while_it_awaits_the_flush() {
 }
 
 #[test]
-fn without_its_runtime_a_request_fails_and_the_records_are_kept() {
+fn without_its_runtime_a_request_fails_but_records_are_kept() {
     let (emulator, runtime) = (serve(), runtime());
     let core = adapted(&runtime, keyed(), network(&emulator));
     core.initialize().unwrap();
@@ -271,4 +276,5 @@ fn without_its_runtime_a_request_fails_and_the_records_are_kept() {
         panic!("there is no runtime")
     };
     assert_eq!((report.pending, report.stats.last_error.unwrap().cause.code()), (2, "other"));
+    assert_eq!(report.stats.fate_unknown, 0, "no task was run");
 }

@@ -9,11 +9,11 @@ use convert_sdk::delivery::FlushOptions;
 use convert_sdk::{Core, SdkConfig, SdkConfigBuilder};
 use serde_json::Value;
 
-/// A key with a slash that is not account and project.
+/// An SDK key with a slash that is not account and project id.
 pub(crate) const KEY: &str = "shop/key-of-7";
-/// Long enough that only a hang can exhaust it.
+/// Long enough that only a hang exceeds it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// A flush that is answered by the first failure.
+/// A flush that the first failure ends.
 pub(crate) const ONCE: FlushOptions = FlushOptions::within(PATIENCE).single_attempt(true);
 
 pub(crate) fn shop() -> Value {

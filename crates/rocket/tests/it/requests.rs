@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use convert_sdk::ports::{ConfigRequest, ConfigResponse, ConfigSource, TransportError};
 use convert_sdk::{Core, SdkConfig, attributes};
-use convert_sdk_rocket::{Convert, ConvertFairing, LaunchError, Visitor, VisitorCookie, launch, testing};
+use convert_sdk_rocket::{Convert, ConvertFairing, LaunchError, Visitor, VisitorCookie, launch};
 use rocket::error::ErrorKind;
 use rocket::http::Header;
 use rocket::local::asynchronous::Client;
 use rocket::{Build, Request, Rocket, get, routes};
 
+use crate::deliveries;
 use crate::store;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -95,7 +96,7 @@ async fn ask(client: &Client, path: &str, headers: &[(&'static str, &str)]) -> A
 }
 
 fn core() -> Core {
-    testing::core(SHOP).unwrap().0
+    deliveries::core(SHOP).unwrap().0
 }
 
 fn plain() -> Convert {
@@ -195,7 +196,7 @@ async fn the_location_is_the_requested_url() {
 
 #[rocket::async_test]
 async fn what_a_route_records_is_delivered() {
-    let (core, deliveries) = testing::core(SHOP).unwrap();
+    let (core, deliveries) = deliveries::core(SHOP).unwrap();
     let convert = Convert::new(core, VisitorCookie::plain()).trust_header("x-visitor");
     assert_eq!(ask(&serve(&convert).await, "/buy", &[("x-visitor", "visitor-1")]).await.status, 200);
     convert.flush(PATIENCE).await.unwrap();

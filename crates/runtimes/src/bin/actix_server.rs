@@ -1,4 +1,4 @@
-//! A long-lived actix-web server: deliveries in the background, and a last one after its graceful stop.
+//! A long-running actix-web server: deliveries in the background, and a last one after its graceful stop.
 
 use std::env;
 use std::error::Error;
@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use actix_web::error::ErrorNotFound;
 use actix_web::{App, HttpServer, web};
-use convert_sdk::Core;
-use convert_sdk_actix::{
-    Convert, ConvertMiddleware, Visitor, VisitorCookie, config_from_env, serve, stop_signal,
-};
+use convert_sdk::{Core, SdkConfig};
+use convert_sdk_actix::{Convert, ConvertMiddleware, Visitor, VisitorCookie, serve, stop_signal};
 
-/// Below what the supervisor leaves: 30 s on Kubernetes.
+/// Shorter than the supervisor's grace period: 30 s on Kubernetes.
 const GRACE: Duration = Duration::from_secs(20);
 
 async fn order(visitor: Visitor, body: String) -> String {
@@ -20,7 +18,7 @@ async fn order(visitor: Visitor, body: String) -> String {
     body
 }
 
-/// Reads a file, which may take as long as the disk does.
+/// Reads a file, however long the disk takes.
 async fn terms() -> Result<String, actix_web::Error> {
     let path = env::var_os("TERMS").ok_or_else(|| ErrorNotFound("no terms"))?;
     Ok(web::block(|| fs::read_to_string(path)).await??)
@@ -29,7 +27,7 @@ async fn terms() -> Result<String, actix_web::Error> {
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let config = config_from_env()?.for_server();
+    let config = SdkConfig::from_env()?.for_server();
     let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain());
     tokio::select! {
         ready = convert.initialize() => ready?,

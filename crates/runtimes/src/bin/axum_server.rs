@@ -1,4 +1,4 @@
-//! A long-lived axum server: deliveries in the background, and a last one in the graceful stop.
+//! A long-running axum server: deliveries in the background, and a last one in the graceful stop.
 
 use std::env;
 use std::error::Error;
@@ -6,13 +6,13 @@ use std::fs;
 use std::time::Duration;
 
 use axum::{Router, http::StatusCode, routing::get, routing::post};
-use convert_sdk::Core;
-use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
+use convert_sdk::{Core, SdkConfig};
+use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, serve, stop_signal};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 
-/// Below what the supervisor leaves: 30 s on Kubernetes.
+/// Shorter than the supervisor's grace period: 30 s on Kubernetes.
 const GRACE: Duration = Duration::from_secs(20);
 
 async fn order(visitor: Visitor, body: String) -> String {
@@ -20,7 +20,7 @@ async fn order(visitor: Visitor, body: String) -> String {
     body
 }
 
-/// Reads a file, which may take as long as the disk does.
+/// Reads a file, however long the disk takes.
 async fn terms() -> Result<String, StatusCode> {
     let path = env::var_os("TERMS").ok_or(StatusCode::NOT_FOUND)?;
     let text = spawn_blocking(|| fs::read_to_string(path)).await;
@@ -29,7 +29,7 @@ async fn terms() -> Result<String, StatusCode> {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    let config = config_from_env()?.for_server();
+    let config = SdkConfig::from_env()?.for_server();
     let convert = Convert::new(Core::new(config.build()?), VisitorCookie::plain());
     tokio::select! {
         ready = convert.initialize() => ready?,
@@ -48,7 +48,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(run());
-    // Waits for no handler's `spawn_blocking`, as `#[tokio::main]` would.
+    // Unlike `#[tokio::main]`, does not wait for a handler's `spawn_blocking`.
     runtime.shutdown_background();
     ended
 }

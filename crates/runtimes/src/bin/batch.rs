@@ -1,4 +1,4 @@
-//! A batch program and the ways in which it can end; the argument chooses one.
+//! A batch program and the ways in which it can end, chosen by the argument.
 
 use std::env;
 use std::error::Error;
@@ -7,25 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use convert_sdk::{Core, FlushGuard, register_exit_flush};
-use convert_sdk_web::config_from_env;
+use convert_sdk::{Core, FlushGuard, SdkConfig, register_exit_flush};
 use signal_hook::consts::SIGTERM;
 use signal_hook::flag;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The core of a program that ends by an exit from anywhere: the exit flush holds none alive.
+/// For a program that may exit from anywhere: the exit flush does not keep the core alive.
 static CORE: OnceLock<Core> = OnceLock::new();
 
 fn main() -> Result<(), Box<dyn Error>> {
     let ending = env::args().nth(1).ok_or("how to end?")?;
-    let core = Core::new(config_from_env()?.batch_size(10_000).build()?);
+    let core = Core::new(SdkConfig::from_env()?.batch_size(10_000).build()?);
     core.initialize()?;
-    // Delivers at the end of the scope: by a return, by `?`, by a panic that unwinds. Not by
-    // `process::exit`, an abort, or a signal that nobody handles.
+    // Delivers at the end of the scope: on a return, on `?`, on a panic that unwinds. Not on `process::exit`, an abort,
+    // or an unhandled signal.
     let _guard = FlushGuard::shutting_down(&core, TIMEOUT);
     let stop = Arc::new(AtomicBool::new(false));
-    // The second one ends the process at once, whatever it waits for.
+    // A second signal ends the process at once, whatever it waits for.
     flag::register_conditional_shutdown(SIGTERM, 128 + SIGTERM, Arc::clone(&stop))?;
     flag::register(SIGTERM, Arc::clone(&stop))?;
 
@@ -63,7 +62,7 @@ fn import(core: &Core, number: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Goes on until it is asked to stop, and then finishes what it is at.
+/// Continues until it is asked to stop, and then finishes the current item.
 fn import_until(stop: &AtomicBool, core: &Core) -> Result<(), Box<dyn Error>> {
     for number in 100.. {
         if stop.load(Ordering::Relaxed) {

@@ -1,7 +1,7 @@
-//! Cloud Run: a flush before each response, and a SIGTERM handler that the program asks for.
+//! Cloud Run: a flush before each response, and the program's own SIGTERM handler.
 //!
-//! Without requests the instance gets next to no CPU, so what a request records is delivered before its
-//! response. SIGTERM comes 10 s before the kill; what is open by then is answered and delivered first.
+//! Without requests the instance gets next to no CPU, so what a request records is delivered before its response.
+//! SIGTERM comes 10 s before SIGKILL; open requests are answered and events delivered in that time.
 
 use std::env;
 use std::error::Error;
@@ -11,14 +11,14 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Router, routing::post};
-use convert_sdk::{Core, config::RefreshConfig};
-use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, config_from_env, serve, stop_signal};
+use convert_sdk::{Core, SdkConfig, config::RefreshConfig};
+use convert_sdk_axum::{Convert, ConvertLayer, Visitor, VisitorCookie, serve, stop_signal};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// The most that the delivery adds to a response.
+/// The most that the delivery may add to a response.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// Below the 10 s that Cloud Run leaves.
+/// Shorter than the 10 s that Cloud Run grants.
 const GRACE: Duration = Duration::from_secs(8);
 
 async fn checkout(visitor: Visitor) -> &'static str {
@@ -36,8 +36,8 @@ async fn deliver(State(convert): State<Convert>, request: Request, next: Next) -
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let mut stop = stop_signal()?;
-    // Without a refresh an experience that is stopped goes on here until the next start.
-    let config = config_from_env()?.refresh(RefreshConfig::default()).build()?;
+    // Without a refresh, a stopped experience keeps running here until the next start.
+    let config = SdkConfig::from_env()?.refresh(RefreshConfig::default()).build()?;
     let convert = Convert::new(Core::new(config), VisitorCookie::plain());
     tokio::select! {
         ready = convert.initialize() => ready?,
@@ -58,7 +58,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(run());
-    // Waits for no handler's `spawn_blocking`, as `#[tokio::main]` would.
+    // Unlike `#[tokio::main]`, does not wait for a handler's `spawn_blocking`.
     runtime.shutdown_background();
     ended
 }

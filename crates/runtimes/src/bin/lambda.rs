@@ -1,18 +1,17 @@
-//! AWS Lambda: the config once for each cold start, a flush at the end of each invocation.
+//! AWS Lambda: the config once per cold start, a flush at the end of each invocation.
 //!
-//! Between invocations the process is frozen, so nothing may be left to a timer or to the exit: what is
-//! not delivered before the response may never be. The conversion is delivered with it or, where the
-//! endpoint fails, kept for the flush of the next invocation.
+//! Between invocations the process is frozen, so nothing may depend on a timer or on the exit: what is not delivered
+//! before the response may never be. The conversion is delivered before it or, if the endpoint fails, kept for the
+//! flush of the next invocation.
 
 use std::time::Duration;
 
-use convert_sdk::{AsyncCore, delivery::FlushOptions};
-use convert_sdk_web::config_from_env;
+use convert_sdk::{AsyncCore, SdkConfig, delivery::FlushOptions};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// One attempt for each invocation: the next one tries again, and the caller waits for this one.
+/// One attempt per invocation: the next one retries, and the caller waits for this one.
 const ONCE: FlushOptions = FlushOptions::within(Duration::from_secs(2)).single_attempt(true);
 
 #[derive(Deserialize)]
@@ -22,7 +21,7 @@ struct Purchase {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let core = AsyncCore::new(config_from_env()?.build()?);
+    let core = AsyncCore::new(SdkConfig::from_env()?.build()?);
     core.initialize().await?;
     run(service_fn(|event| handle(core.clone(), event))).await
 }

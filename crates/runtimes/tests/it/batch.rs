@@ -44,9 +44,9 @@ fn an_exit_without_a_flush_delivers_nothing() {
 fn a_handled_sigterm_delivers_everything() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_batch"), &["signal"], &[]);
-    program.says("working");
+    program.rest_of_line("working");
     program.signal("-TERM");
-    let imported: u64 = program.says("stopped before ").parse().unwrap();
+    let imported: u64 = program.rest_of_line("stopped before ").parse().unwrap();
     assert_eq!(program.end().code(), Some(0));
     assert_eq!(convert.received().totals.conversion, imported);
 }
@@ -55,9 +55,9 @@ fn a_handled_sigterm_delivers_everything() {
 fn a_kill_delivers_nothing() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_batch"), &["signal"], &[]);
-    program.says("working");
+    program.rest_of_line("working");
     program.signal("-KILL");
     assert_eq!(program.end().code(), None);
-    // Batches of ten thousand: none was full.
+    // Batches hold ten thousand: none was full.
     assert_eq!(convert.received().totals.conversion, 0);
 }

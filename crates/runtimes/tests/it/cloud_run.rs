@@ -6,7 +6,7 @@ use crate::http::ask;
 use crate::load;
 use crate::program::{Convert, conversions_of};
 
-/// Between SIGTERM and SIGKILL.
+/// The time between SIGTERM and SIGKILL.
 const CLOUD_RUN_LEAVES: Duration = Duration::from_secs(10);
 
 #[test]

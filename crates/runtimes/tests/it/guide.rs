@@ -7,7 +7,7 @@ fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }
 
-/// What the guide links to.
+/// The guide's links.
 fn links() -> Vec<String> {
     let guide = fs::read_to_string(docs().join("runtimes.md")).unwrap();
     let links = guide.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -15,7 +15,7 @@ fn links() -> Vec<String> {
 }
 
 #[test]
-fn everything_that_the_guide_says_to_copy_exists() {
+fn everything_the_guide_links_to_exists() {
     let links = links();
     assert!(links.len() > 10, "{links:?}");
     for link in links {
@@ -23,10 +23,10 @@ fn everything_that_the_guide_says_to_copy_exists() {
     }
 }
 
-/// A server whose config stays that of its start never sees an experience stop.
+/// A server that keeps the config of its start never sees an experience stop.
 #[test]
 fn every_server_to_copy_refreshes_its_config() {
-    // These end with their work, or have no timer that fires.
+    // These end with their work, or have no timer that could fire.
     let short = ["lambda.rs", "batch.rs", "graceful_shutdown.rs"];
     let is_program = |link: &String| link.ends_with(".rs") && !short.iter().any(|name| link.ends_with(name));
     let helpers = ["axum", "actix", "rocket"].map(|helper| format!("../crates/{helper}/README.md"));

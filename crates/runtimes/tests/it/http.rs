@@ -28,7 +28,7 @@ impl Client {
         self.reader.get_mut().write_all(text.as_bytes())
     }
 
-    /// Reads one answer, whose body must have a length.
+    /// Reads one response, which must have a `Content-Length`.
     pub(crate) fn answer(&mut self) -> io::Result<Answer> {
         let line = self.line()?;
         let status =
@@ -49,7 +49,7 @@ impl Client {
         Ok(Answer { status, set_cookie, body })
     }
 
-    /// Reads until the other end closes.
+    /// Reads until the peer closes.
     pub(crate) fn closed(&mut self) -> io::Result<()> {
         self.reader.read_to_end(&mut Vec::new()).map(|_| ())
     }
@@ -63,7 +63,7 @@ impl Client {
     }
 }
 
-/// Asks on a connection of its own, as this visitor where one is given.
+/// Sends a request on its own connection, as this visitor if one is given.
 pub(crate) fn ask(
     address: SocketAddr,
     method: &str,

@@ -26,7 +26,7 @@ fn events_are_delivered_before_the_response() {
         let (id, visitor) = (format!("invocation-{number}"), format!("visitor-{number}"));
         api.next().invoke(&id, &format!(r#"{{"visitor_id": "{visitor}"}}"#));
         let response = api.response(&id);
-        // The response is there and not taken yet.
+        // The response has been sent and not yet accepted.
         let received = convert.received();
         assert_eq!((received.events_of(&visitor).count(), conversions_of(&received, &visitor)), (2, 1));
         let body = response.accept();
@@ -39,12 +39,12 @@ fn events_are_delivered_before_the_response() {
         program.thaw();
     }
     let received = convert.received();
-    assert_eq!(received.requests_on(RouteKind::Config).count(), 1, "one config for each cold start");
+    assert_eq!(received.requests_on(RouteKind::Config).count(), 1, "one config per cold start");
     assert_eq!((received.totals.events, received.totals.refused), (10, 0));
 }
 
 #[test]
-fn refused_events_are_delivered_with_the_next_invocation() {
+fn failed_events_are_delivered_with_the_next_invocation() {
     let convert = Convert::start();
     let api = RuntimeApi::start();
     let _program = start(&convert, &api);
@@ -52,7 +52,7 @@ fn refused_events_are_delivered_with_the_next_invocation() {
     convert.emulator.inject(Fault::track(FaultKind::status(503)).times(1));
     api.next().invoke("first", r#"{"visitor_id": "visitor-1"}"#);
     let body = api.response("first").accept();
-    assert!(body.contains(r#""delivered":0"#), "the function answers all the same: {body}");
+    assert!(body.contains(r#""delivered":0"#), "the function responds anyway: {body}");
     assert_eq!(convert.received().totals.events, 0);
 
     api.next().invoke("second", r#"{"visitor_id": "visitor-2"}"#);

@@ -1,4 +1,4 @@
-//! Bounded load from several clients, each request by a visitor of its own.
+//! Bounded load from several clients, each request by a new visitor.
 
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
@@ -7,13 +7,13 @@ use std::thread;
 use crate::http::ask;
 
 const CLIENTS: u32 = 4;
-/// The most that each client asks, which none reaches unless the service does not stop.
+/// The most requests per client, never reached unless the service does not stop.
 const REQUESTS: u32 = 5_000;
-/// How many answers have come when `stop` is called.
+/// The number of responses after which `stop` is called.
 const BEFORE_STOP: usize = 100;
 
-/// Posts to this path until the service is gone, which `stop` sees to while requests are under way.
-/// Returns the visitors who were answered.
+/// Posts to this path until the service is gone; `stop` makes it go while requests are in flight. Returns the visitors
+/// who got a response.
 pub(crate) fn until_stopped(address: SocketAddr, path: &str, stop: impl FnOnce()) -> Vec<String> {
     let (answered, answers) = channel();
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Each program as a process of its own, driven from outside; the emulator's record is the judge.
+//! Each program as a separate process, driven from outside and checked by the emulator's record.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

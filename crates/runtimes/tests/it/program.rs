@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use convert_emulator::{Emulator, EventData, Project, Received};
 use tempfile::TempDir;
 
-/// Long enough that only a hang can exhaust it.
+/// Long enough that only a hang exceeds it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Signals that come at once count as one.
+/// Signals sent too close together are merged into one.
 const BETWEEN_SIGNALS: Duration = Duration::from_millis(20);
 
-/// Rocket's settings: a free port, and plain lines that say which.
+/// Rocket's settings: a free port, and plain lines that name it.
 pub(crate) const ROCKET: [(&str, &str); 4] = [
     ("ROCKET_ADDRESS", "127.0.0.1"),
     ("ROCKET_PORT", "0"),
     ("ROCKET_CLI_COLORS", "false"),
     ("ROCKET_LOG_LEVEL", "normal"),
 ];
-/// What Rocket says before its address.
+/// What Rocket prints before its address.
 pub(crate) const ROCKET_LISTENS: &str = "Rocket has launched from http://";
 
-/// The emulator with its sample project, and where programs find its certificate.
+/// The emulator with its sample project, and the file of its certificate.
 pub(crate) struct Convert {
     pub(crate) emulator: Emulator,
     folder: TempDir,
@@ -47,7 +47,7 @@ impl Convert {
         Self { emulator, folder }
     }
 
-    /// Starts a program that knows this emulator by its environment.
+    /// Starts a program configured for this emulator by its environment.
     pub(crate) fn run(&self, program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Program {
         let mut child = Command::new(program)
             .args(arguments)
@@ -65,7 +65,7 @@ impl Convert {
             // A test may have stopped reading.
             let _ = sender.send(line);
         });
-        // Through this process, which keeps what it prints unless the test fails.
+        // Through this process, which shows the output only if the test fails.
         each_line(child.stderr.take().unwrap(), |line| eprintln!("{line}"));
         Program { child, lines }
     }
@@ -74,36 +74,36 @@ impl Convert {
         self.emulator.received()
     }
 
-    /// Conversions of this visitor, at most one of which is right for a goal.
+    /// This visitor's conversions; at most one per goal is correct.
     pub(crate) fn conversions_of(&self, visitor: &str) -> usize {
         conversions_of(&self.received(), visitor)
     }
 }
 
-/// Conversions of this visitor in a record.
+/// This visitor's conversions in a record.
 pub(crate) fn conversions_of(received: &Received, visitor: &str) -> usize {
     received.events_of(visitor).filter(|it| matches!(it.event, EventData::Conversion { .. })).count()
 }
 
-/// Hands every line over until there are no more, on a thread of its own.
+/// Sends every line over a channel, from its own thread.
 fn each_line(output: impl Read + Send + 'static, hand_over: impl FnMut(String) + Send + 'static) {
     thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).for_each(hand_over));
 }
 
 impl Program {
-    /// The next line with this text in it; what stands after the text.
-    pub(crate) fn says(&self, text: &str) -> String {
+    /// The rest of the next line that contains this text.
+    pub(crate) fn rest_of_line(&self, text: &str) -> String {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect("the program should say so");
+            let line = self.lines.recv_timeout(PATIENCE).expect("the program should print it");
             if let Some((_, rest)) = line.split_once(text) {
                 return rest.trim().to_owned();
             }
         }
     }
 
-    /// Where a server listens.
+    /// The address that a server listens on.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.says("listening on ").parse().unwrap()
+        self.rest_of_line("listening on ").parse().unwrap()
     }
 
     /// Every line that it prints until its end.
@@ -116,8 +116,8 @@ impl Program {
         assert!(sent.success());
     }
 
-    /// Signals SIGTERM again and again until it ends.
-    pub(crate) fn insist(mut self) -> ExitStatus {
+    /// Sends SIGTERM repeatedly until it ends.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.signal("-TERM");
@@ -130,7 +130,7 @@ impl Program {
         self.child.wait().unwrap()
     }
 
-    /// Stops it as Lambda freezes a sandbox, and returns when it stands still.
+    /// Stops it the way Lambda freezes a sandbox, and returns once it has stopped.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
         let deadline = Instant::now() + PATIENCE;
@@ -153,7 +153,7 @@ impl Program {
         self.end_or_kill(PATIENCE)
     }
 
-    /// Waits for its end as a supervisor does that kills what takes longer.
+    /// Waits for its end like a supervisor that kills what takes too long.
     pub(crate) fn end_or_kill(mut self, after: Duration) -> ExitStatus {
         let deadline = Instant::now() + after;
         // Its output ends when it does.

@@ -25,12 +25,12 @@ fn the_quickstart_of_actix() {
 fn the_quickstart_of_rocket() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_rocket_quickstart"), &[], &ROCKET);
-    let address = program.says(ROCKET_LISTENS).parse().unwrap();
+    let address = program.rest_of_line(ROCKET_LISTENS).parse().unwrap();
     visit(&convert, program, address);
 }
 
 #[test]
-fn a_mistake_in_the_environment_ends_the_program_before_it_listens() {
+fn a_bad_environment_ends_the_program_before_it_listens() {
     let convert = Convert::start();
     let mistakes = [
         ("CONVERT_SDK_KEY", ""),
@@ -45,7 +45,7 @@ fn a_mistake_in_the_environment_ends_the_program_before_it_listens() {
     assert!(convert.received().requests.is_empty());
 }
 
-/// A new visitor looks at the page, comes back with the cookie, and buys.
+/// A new visitor views the page, returns with the cookie, and buys.
 fn visit(convert: &Convert, program: Program, address: SocketAddr) {
     let first = ask(address, "GET", "/", None).unwrap();
     assert_eq!(first.status, 200);
@@ -60,7 +60,7 @@ fn visit(convert: &Convert, program: Program, address: SocketAddr) {
     assert_eq!((bought.status, bought.body.as_str()), (200, "thank you"));
 
     program.signal("-TERM");
-    assert_eq!(program.says("2 records"), "delivered");
+    assert_eq!(program.rest_of_line("2 records"), "delivered");
     assert!(program.end().success());
     let received = convert.received();
     assert_eq!((received.totals.events, received.totals.refused), (2, 0));

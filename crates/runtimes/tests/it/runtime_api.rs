@@ -9,13 +9,13 @@ use crate::program::PATIENCE;
 
 const NEXT: &str = "/2018-06-01/runtime/invocation/next";
 
-/// The API; serves on a thread for each connection until the test's process ends.
+/// The API; serves each connection on a thread until the test process ends.
 pub(crate) struct RuntimeApi {
     pub(crate) address: SocketAddr,
     calls: Receiver<Call>,
 }
 
-/// A call of the function, which waits until the test answers it.
+/// A call of the function, which waits until the test responds.
 pub(crate) struct Call {
     method: String,
     path: String,
@@ -44,7 +44,7 @@ impl RuntimeApi {
         call
     }
 
-    /// The function has answered the invocation with this id.
+    /// The function has responded to the invocation with this id.
     pub(crate) fn response(&self, id: &str) -> Call {
         let call = self.calls.recv_timeout(PATIENCE).expect("the function should respond");
         let path = format!("/2018-06-01/runtime/invocation/{id}/response");
@@ -65,7 +65,7 @@ impl Call {
         self.answer.send(head + event).unwrap();
     }
 
-    /// Takes the function's response, and returns it.
+    /// Accepts the function's response, and returns it.
     pub(crate) fn accept(self) -> String {
         self.answer.send("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned()).unwrap();
         self.body

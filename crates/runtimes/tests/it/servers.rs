@@ -1,18 +1,18 @@
-//! Long-lived servers that are stopped while connections are open.
+//! Long-running servers that are stopped while connections are open.
 
 use crate::http::{Client, ask, head};
 use crate::load;
 use crate::program::{Convert, Program, ROCKET, ROCKET_LISTENS, conversions_of};
 
 #[test]
-fn a_stopped_axum_server_answers_and_delivers() {
+fn a_stopped_axum_server_responds_and_delivers() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_axum_server"), &[], &[]);
     stop_with_open_connections(&convert, program);
 }
 
 #[test]
-fn a_stopped_actix_server_answers_and_delivers() {
+fn a_stopped_actix_server_responds_and_delivers() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_actix_server"), &[], &[]);
     stop_with_open_connections(&convert, program);
@@ -22,7 +22,7 @@ fn a_stopped_actix_server_answers_and_delivers() {
 fn a_rocket_server_stopped_under_load_delivers() {
     let convert = Convert::start();
     let program = convert.run(env!("CARGO_BIN_EXE_rocket_quickstart"), &[], &ROCKET);
-    let address = program.says(ROCKET_LISTENS).parse().unwrap();
+    let address = program.rest_of_line(ROCKET_LISTENS).parse().unwrap();
     let answered = load::until_stopped(address, "/purchase", || program.signal("-TERM"));
     assert!(program.end().success());
     let received = convert.received();
@@ -32,7 +32,7 @@ fn a_rocket_server_stopped_under_load_delivers() {
 }
 
 #[test]
-fn a_server_that_cannot_deliver_says_so_by_its_exit_code() {
+fn the_exit_code_shows_that_a_server_could_not_deliver() {
     let servers = [env!("CARGO_BIN_EXE_axum_server"), env!("CARGO_BIN_EXE_actix_server")];
     for server in servers {
         let convert = Convert::start();
@@ -46,15 +46,14 @@ fn a_server_that_cannot_deliver_says_so_by_its_exit_code() {
     }
 }
 
-/// When SIGTERM comes one connection is idle, another one in the middle of a request, and others are
-/// under load.
+/// When SIGTERM arrives, one connection is idle, another in the middle of a request, and others are under load.
 fn stop_with_open_connections(convert: &Convert, program: Program) {
     let address = program.address();
     let mut idle = Client::connect(address).unwrap();
     idle.write(&head("POST", "/order", Some("idle"), 0)).unwrap();
     assert_eq!(idle.answer().unwrap().status, 200);
     let mut open = Client::connect(address).unwrap();
-    // `100 Continue` is how the client knows that the request is being handled.
+    // `100 Continue` tells the client that the request is being handled.
     let head =
         head("POST", "/order", Some("open"), 4).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
     open.write(&head).unwrap();

@@ -1,4 +1,4 @@
-//! What every program does with SIGTERM, whatever hangs.
+//! How every program handles SIGTERM, whatever hangs.
 
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
@@ -9,12 +9,12 @@ use convert_emulator::{Fault, FaultKind, RouteKind};
 use crate::http::{Client, ask, head};
 use crate::program::{Convert, PATIENCE, Program, ROCKET, ROCKET_LISTENS};
 
-/// A program that goes on until it is stopped, and how it is started.
+/// A program that runs until it is stopped, and how to start it.
 struct Stopped {
     program: &'static str,
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
-    /// What records something, and how the program says where it listens; none where it needs no request.
+    /// The request that records something, and the line with the program's address; `None` if it needs no request.
     records: Option<(&'static str, &'static str)>,
 }
 
@@ -48,7 +48,7 @@ impl Stopped {
 }
 
 #[test]
-fn sigterm_while_the_config_hangs_ends_a_program_in_order() {
+fn sigterm_while_the_config_hangs_ends_a_program_cleanly() {
     for stopped in &PROGRAMS {
         let convert = Convert::start();
         convert.emulator.inject(Fault::config(FaultKind::Hang));
@@ -66,14 +66,14 @@ fn a_second_sigterm_ends_a_program_at_once() {
         let convert = Convert::start();
         let program = stopped.start(&convert);
         if let Some((path, listens)) = stopped.records {
-            let address: SocketAddr = program.says(listens).parse().unwrap();
+            let address: SocketAddr = program.rest_of_line(listens).parse().unwrap();
             convert.emulator.inject(Fault::track(FaultKind::Hang));
             assert_eq!(ask(address, "POST", path, Some("visitor-1")).unwrap().status, 200);
         } else {
-            program.says("done ");
+            program.rest_of_line("done ");
             convert.emulator.inject(Fault::track(FaultKind::Hang));
         }
-        assert_eq!(program.insist().code(), Some(143), "{}", stopped.program);
+        assert_eq!(program.terminate().code(), Some(143), "{}", stopped.program);
     }
 }
 
@@ -82,12 +82,12 @@ fn a_second_sigterm_ends_a_batch_at_once() {
     let convert = Convert::start();
     convert.emulator.inject(Fault::track(FaultKind::Hang));
     let program = convert.run(env!("CARGO_BIN_EXE_batch"), &["signal"], &[]);
-    program.says("working");
-    assert_eq!(program.insist().code(), Some(143));
+    program.rest_of_line("working");
+    assert_eq!(program.terminate().code(), Some(143));
 }
 
 #[test]
-fn a_handler_in_spawn_blocking_does_not_keep_the_process() {
+fn spawn_blocking_does_not_keep_the_process_alive() {
     for server in [env!("CARGO_BIN_EXE_axum_server"), env!("CARGO_BIN_EXE_actix_server")] {
         let convert = Convert::start();
         let folder = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ fn a_handler_in_spawn_blocking_does_not_keep_the_process() {
         let program = convert.run(server, &[], &[("TERMS", pipe.to_str().unwrap())]);
         let mut client = Client::connect(program.address()).unwrap();
         client.write(&head("GET", "/terms", None, 0)).unwrap();
-        // Open when the handler reads, which then waits for what is written.
+        // Open once the handler reads; it then waits for what is written.
         let _silent = OpenOptions::new().write(true).open(&pipe).unwrap();
         drop(client);
         program.signal("-TERM");

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use convert_sdk::ports::{ConfigRequest, ConfigResponse, ConfigSource, TransportError};
 use convert_sdk::{Core, FlushError, SdkConfig};
-use convert_sdk_web::{Convert, Framework, RequestUrl, VisitorCookie, testing};
+use convert_sdk_web::{Convert, Framework, RequestUrl, VisitorCookie};
+
+use crate::deliveries;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHOP: &str = include_str!("../../../../examples/shop.json");
@@ -69,7 +71,7 @@ async fn a_core_that_fails_at_first_is_ready_eventually() {
 
 #[tokio::test]
 async fn flush_and_shutdown_deliver() {
-    let (core, deliveries) = testing::core(SHOP).unwrap();
+    let (core, deliveries) = deliveries::core(SHOP).unwrap();
     let convert = of(core);
     let convert_one =
         |id: &str| convert.core().to_sync().create_context(id, ()).unwrap().track_conversion("purchase");

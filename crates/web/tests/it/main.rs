@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cookie;
-mod environment;
+#[path = "../support/deliveries.rs"]
+mod deliveries;
 mod lifecycle;
 mod visit;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use convert_sdk::{AsyncContext, Core, SdkConfig, attributes};
-use convert_sdk_web::testing::{self, Deliveries};
 use convert_sdk_web::{Convert, Framework, RequestUrl, Visit, VisitorCookie, VisitorError};
+
+use crate::deliveries::{self, Deliveries};
 
 /// A framework whose requests are lists of headers.
 struct Lists;
@@ -33,7 +34,7 @@ const NOBODY: Request = &[("host", "shop.example.com")];
 const BY_COOKIE: Request = &[("cookie", "convert_visitor=by-cookie"), ("x-visitor", "by-header")];
 
 fn shop() -> (Core, Deliveries) {
-    testing::core(include_str!("../../../../examples/shop.json")).unwrap()
+    deliveries::core(include_str!("../../../../examples/shop.json")).unwrap()
 }
 
 fn plain() -> Convert<Lists> {
