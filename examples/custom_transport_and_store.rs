@@ -1,4 +1,4 @@
-//! Puts the application's own transport and data store in place of the built-in ones.
+//! Replaces the built-in transport and data store with the application's own.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -32,7 +32,7 @@ impl EventSink for Printer {
 #[derive(Clone, Default)]
 struct Shelf(Arc<Mutex<BTreeMap<String, Value>>>);
 
-/// One process alone uses it. A store that several share must honour the time that a value is set for.
+/// Used by one process only. A store that several share must honour the time to live of each value.
 impl DataStore for Shelf {
     fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
@@ -55,9 +55,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let core = Core::builder(config).transport(Printer).build()?;
     core.initialize()?;
     let visitor = core.create_context("visitor-1", attributes! { "age" => 30, "country" => "GR" })?;
-    println!("{:?}", visitor.run_experience("checkout"));
+    match visitor.run_experience("checkout") {
+        Ok(shown) => println!("visitor-1 sees {}", shown.variation_key()),
+        Err(why) => println!("visitor-1 sees no variation: {why}"),
+    }
     visitor.track_conversion("purchase");
     core.shutdown(Duration::from_secs(5))?;
-    println!("{:#?}", shelf.0.lock().unwrap_or_else(PoisonError::into_inner));
+    for (key, value) in &*shelf.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        println!("{key}: {value}");
+    }
     Ok(())
 }

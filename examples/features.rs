@@ -1,11 +1,11 @@
-//! Reads a feature's typed variables, and shows how one call differs with options of its own.
+//! Reads a feature's typed variables, and shows how one call differs with its own options.
 
 use std::error::Error;
 
 use convert_sdk::{Core, RunOptions, SdkConfig, attributes};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let core = Core::new(SdkConfig::builder().data_json(include_str!("shop.json")).build()?);
+    let core = Core::new(SdkConfig::builder().data_json(include_str!("shop.json")).offline().build()?);
     core.initialize()?;
 
     for number in 1..=4 {

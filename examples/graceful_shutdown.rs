@@ -1,4 +1,4 @@
-//! Ends well: everything recorded is delivered within one deadline, or the program says what is not.
+//! Ends cleanly: everything recorded is delivered within one deadline, or the program reports what is not.
 
 use std::error::Error;
 use std::time::Duration;
@@ -39,10 +39,7 @@ fn serve_and_stop(emulator: &Emulator) -> Result<(), Box<dyn Error>> {
     });
     match core.shutdown(Duration::from_secs(5)) {
         Ok(report) => println!("  all {} records delivered", report.stats.delivered),
-        Err(error) => {
-            let stats = error.stats();
-            println!("  {error}: {} delivered, the last error: {:?}", stats.delivered, stats.last_error);
-        }
+        Err(error) => println!("  {error}; delivered: {}", error.stats().delivered),
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Ends well on SIGTERM: the program, not the SDK, handles the signal, stops taking work, and shuts the
-//! core down within a deadline.
+//! Ends cleanly on SIGTERM: the program, not the SDK, handles the signal, stops accepting work, and shuts the core down
+//! within a deadline.
 //!
-//! Talks to the servers that `CONVERT_SDK_KEY` and the other variables name, and then waits for a
-//! signal. Without them it starts an emulator, and sends itself a SIGTERM after 100 requests.
+//! Talks to the servers named by `CONVERT_SDK_KEY` and the other variables, and then waits for a signal. Without them
+//! it starts an emulator, and sends itself SIGTERM after 100 requests.
 
 mod endpoint;
 
@@ -14,14 +14,14 @@ use convert_sdk::{Core, attributes};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Well below what a supervisor waits before it kills (Kubernetes: 30 s, systemd: 90 s, Docker: 10 s).
+/// Well below a supervisor's grace period (Kubernetes: 30 s, systemd: 90 s, Docker: 10 s).
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    // Before anything else, so that a signal from here on is not the end.
+    // Before anything else, so that from here on a signal does not kill the program.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let emulator = endpoint::emulator()?;
-    // Without a refresh an experience that is stopped goes on here until the next start.
+    // Without a refresh, a stopped experience keeps running here until the next start.
     let config = endpoint::configure(emulator.as_ref())?.for_server();
     let core = Core::new(config.build()?);
     core.initialize()?;
@@ -35,8 +35,8 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         serving.store(false, Ordering::Relaxed);
     });
 
-    // Whoever works has ended: nothing is recorded after this.
-    // As text: `main` shows an error by its `Debug`.
+    // All workers have ended: nothing is recorded after this.
+    // As text, because `main` prints errors with `Debug`.
     let report = core.shutdown(GRACE).map_err(|error| error.to_string())?;
     println!("{} recorded, {} delivered", report.stats.recorded, report.stats.delivered);
     Ok(())

@@ -1,12 +1,12 @@
-//! Decides from a config in hand: no network, no threads.
+//! Decides from a given config: no network, no threads, and nothing leaves the process.
 
 use std::error::Error;
 
 use convert_sdk::{Core, SdkConfig, attributes};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A config given directly still reports: without this, exposures would be sent to Convert's endpoint.
-    let config = SdkConfig::builder().data_json(include_str!("shop.json")).tracking(false);
+    // Without `offline`, exposures would be sent to the real project.
+    let config = SdkConfig::builder().data_json(include_str!("shop.json")).offline();
     let core = Core::new(config.build()?);
     core.initialize()?;
 
@@ -18,5 +18,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(reason) => println!("visitor-{number}, {age}: nothing, because {reason}"),
         }
     }
+    println!("kept here: {} exposures", core.stats().withheld);
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! A pre-fork server in the manner of gunicorn: a master loads the config once and forks workers, which
-//! accept on one socket, decide, record and deliver each for themselves.
+//! A gunicorn-style pre-fork server: a master loads the config once and forks workers, which accept on one socket and
+//! each decide, record and deliver on their own.
 //!
-//! `GET /?visitor=ID` answers with the visitor's decision and records a conversion; a visitor without
-//! an id gets one. SIGTERM to the master drains the workers; a worker that dies is replaced. Each worker
-//! prints its ledger at its end, as a line of JSON.
+//! `GET /?visitor=ID` responds with the visitor's decision and records a conversion; a visitor without an id gets one.
+//! SIGTERM to the master drains the workers; a worker that dies is replaced. Each worker prints its ledger as a line of
+//! JSON before it exits.
 //!
-//! `PREFORK_ADDRESS` and `PREFORK_WORKERS` say where and how many. Talks to the servers that
-//! `CONVERT_SDK_KEY` and the other variables name; without them it starts an emulator, asks itself for
-//! 100 pages and stops. `scripts/prefork_load` drives it with a load generator; for that, a worker notes
-//! each answer and each flush in a file of its own in the folder `PREFORK_JOURNAL`.
+//! `PREFORK_ADDRESS` and `PREFORK_WORKERS` set the address and the number of workers. Talks to the servers named by
+//! `CONVERT_SDK_KEY` and the other variables; without them it starts an emulator, requests 100 pages from itself and
+//! stops. `scripts/prefork_load` drives it with a load generator; for that, a worker notes each response and each flush
+//! in its own file in the folder `PREFORK_JOURNAL`.
 
 mod endpoint;
 
@@ -34,26 +34,26 @@ use signal_hook::consts::{SIGCHLD, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-/// Answers after which a worker waits for their delivery; an idle one does so after a second.
+/// Responses after which a worker flushes; an idle one does so after a second.
 const FLUSH_EVERY: u32 = 50;
 const GRACE: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Set in the master, inherited by the workers, so that no signal comes too early for them.
+    // Set in the master and inherited by the workers, so that no signal comes too early for them.
     let stop = Arc::new(AtomicBool::new(false));
     flag::register(SIGTERM, Arc::clone(&stop))?;
     let mut signals = Signals::new([SIGTERM, SIGCHLD])?;
 
     let emulator = endpoint::emulator()?;
-    // Without a refresh an experience that is stopped goes on here until the next start.
+    // Without a refresh, a stopped experience keeps running here until the next start.
     let config = endpoint::configure(emulator.as_ref())?.for_server();
     let core = Core::new(config.build()?);
-    // Every worker inherits this config, and refreshes it for itself from then on.
+    // Every worker inherits this config, and refreshes its own copy from then on.
     core.initialize()?;
 
     let address = env::var("PREFORK_ADDRESS").unwrap_or_else(|_| "127.0.0.1:0".to_owned());
     let listener = TcpListener::bind(address)?;
-    // All workers see a connection come, and one gets it.
+    // Every worker is notified of a connection, and one gets it.
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     println!("{}", serde_json::json!({ "master": std::process::id(), "listening": address.to_string() }));
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 workers.iter().try_for_each(|worker| kill(*worker, Signal::SIGTERM))?;
             }
         }
-        // One SIGCHLD can stand for several ends.
+        // One SIGCHLD can stand for several exits.
         while let Some(ended) = waitpid(None, Some(WaitPidFlag::WNOHANG)).ok().and_then(|end| end.pid()) {
             workers.remove(&ended);
             if !worker.stop.load(Ordering::Relaxed) {
@@ -95,8 +95,8 @@ struct Worker {
 impl Worker {
     fn fork(&self) -> Result<Pid, Errno> {
         #[expect(unsafe_code, reason = "a fork is what this example is about")]
-        // SAFETY: the child goes on as the only thread; what it needs beyond async-signal-safe calls
-        // (memory, threads, sockets) the C library makes good after a fork.
+        // SAFETY: the child continues as the only thread; glibc keeps what it needs beyond async-signal-safe calls
+        // (memory, threads, sockets) usable after a fork.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => Ok(child),
             ForkResult::Child => {
@@ -104,14 +104,14 @@ impl Worker {
                 if let Err(error) = &worked {
                     eprintln!("worker {}: {error}", std::process::id());
                 }
-                // Not back into the master's `main`.
+                // Must not return into the master's `main`.
                 std::process::exit(worked.is_err().into())
             }
         }
     }
 
     fn work(&self) -> Result<(), Box<dyn Error>> {
-        // Ends a wait for connections when the signal comes.
+        // Ends a wait for connections when the signal arrives.
         let (wake, woken) = UnixStream::pair()?;
         low_level::pipe::register(SIGTERM, wake)?;
         let mut journal = open_journal()?;
@@ -128,18 +128,18 @@ impl Worker {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
                 Ok((connection, _)) => {
-                    // Who says nothing, or not soon, gets no answer and has not converted.
+                    // A client that sends nothing, or too slowly, gets no response and has not converted.
                     let Some(visitor) = visitor(&connection, answered) else { continue };
                     let page = self.page(&visitor)?;
                     answered += 1;
                     undelivered += 1;
                     note(b"a")?;
-                    // A client that is gone has converted all the same.
+                    // A client that has disconnected has converted nevertheless.
                     let _ = (&connection).write_all(page.as_bytes());
                 }
             }
             if undelivered >= FLUSH_EVERY || idle && undelivered > 0 {
-                // What is not delivered is kept and tried again; the ledger says so at the end.
+                // What is not delivered is kept and retried; the ledger shows it at the end.
                 if self.core.flush(GRACE).is_ok() {
                     undelivered = 0;
                     note(b"f")?;
@@ -164,7 +164,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Decides, records, and says what to show.
+    /// Decides, records, and returns what to show.
     fn page(&self, visitor: &str) -> Result<String, Box<dyn Error>> {
         let visitor = self.core.create_context(visitor, attributes! { "age" => 30, "country" => "DE" })?;
         let shown = visitor.run_experience("homepage-headline");
@@ -175,7 +175,7 @@ impl Worker {
     }
 }
 
-/// Who asks: the `visitor` of the query, or somebody new; `None` without a whole request.
+/// The visitor: `visitor` from the query, or a new one; `None` without a complete request.
 fn visitor(mut connection: &TcpStream, number: u32) -> Option<String> {
     let (mut head, mut part) = (Vec::new(), [0; 1_024]);
     connection.set_read_timeout(Some(Duration::from_secs(1))).ok()?;

@@ -1,10 +1,10 @@
 //! A first look: fetches a config over HTTPS, buckets 1,000 visitors, records conversions, delivers
 //! everything, and accounts for every record.
 //!
-//! Without variables it starts the emulator and compares its own numbers with the emulator's record.
-//! With `CONVERT_SDK_KEY` it talks to `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT`
-//! (Convert's own when unset), trusting `CONVERT_CA_FILE` too; `CONVERT_VISITORS`,
-//! `CONVERT_EXPERIENCE`, `CONVERT_FEATURE` and `CONVERT_GOAL` choose what is asked.
+//! Without variables it starts the emulator and compares its own numbers with the emulator's record. With
+//! `CONVERT_SDK_KEY` it talks to `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT` (Convert's own by default),
+//! trusting `CONVERT_CA_FILE` too; `CONVERT_VISITORS`, `CONVERT_EXPERIENCE`, `CONVERT_FEATURE` and `CONVERT_GOAL`
+//! select what is run.
 
 mod endpoint;
 
@@ -23,7 +23,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let core = Core::new(endpoint::configure(emulator.as_ref())?.build()?);
     core.initialize()?;
     let config = core.current_config().ok_or("no config")?;
-    println!("config of project {}: {:?}", config.project_id(), config.counts());
+    let counts = config.counts();
+    println!(
+        "config of project {}: {} experiences, {} features, {} goals",
+        config.project_id(),
+        counts.experiences,
+        counts.features,
+        counts.goals
+    );
 
     let asked = |variable: &str, first: Option<&str>| {
         env::var(variable).ok().or_else(|| first.map(str::to_owned)).unwrap_or_default()
@@ -63,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compare(emulator.as_ref(), &stats)
 }
 
-/// Visitors who differ in what audiences and locations ask for.
+/// Visitors who differ in what audiences and locations check.
 fn visitor(core: &Core, number: u32) -> Result<Context, Box<dyn Error>> {
     let country = ["DE", "FR", "GR", "US"][number as usize % 4];
     let about = attributes! { "age" => 15 + number % 60, "country" => country, "language" => "en" };
@@ -102,7 +109,7 @@ fn print_ledger(stats: &Stats) {
     println!("  requests     {:>6}", stats.requests);
 }
 
-/// The ledger must balance, and the emulator must have what it says.
+/// The ledger must balance, and the emulator's record must match it.
 fn compare(emulator: Option<&Emulator>, stats: &Stats) -> Result<(), Box<dyn Error>> {
     if !stats.is_balanced() || stats.pending + stats.dropped.total() > 0 {
         return Err(format!("the ledger does not balance: {stats:?}").into());
@@ -110,7 +117,7 @@ fn compare(emulator: Option<&Emulator>, stats: &Stats) -> Result<(), Box<dyn Err
     if let Some(emulator) = emulator {
         let totals = emulator.received().totals;
         println!(
-            "\nthe collector received {} events: {} bucketing, {} conversion",
+            "\nthe collector received {} events: {} bucketing, {} conversion (a conversion with revenue is two events)",
             totals.events, totals.bucketing, totals.conversion
         );
         if totals.events != stats.delivered_events || totals.refused > 0 {

@@ -1,7 +1,7 @@
-//! Where the SDK of an example talks to: the servers that variables name, or an emulator of its own.
+//! The server that an example's SDK talks to: the one named by environment variables, or an emulator.
 //!
-//! With `CONVERT_SDK_KEY` it is `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT` (Convert's own
-//! when unset), trusting `CONVERT_CA_FILE` too.
+//! With `CONVERT_SDK_KEY` it is `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT` (Convert's own by default),
+//! trusting `CONVERT_CA_FILE` too.
 
 use std::env;
 use std::error::Error;

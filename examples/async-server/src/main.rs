@@ -1,12 +1,12 @@
-//! A server on a tokio runtime with one thread: decisions in the handler, delivery without blocking it.
+//! A server on single-threaded tokio: decisions in the handler, delivery without blocking it.
 //!
-//! `GET /shop?visitor=ID` decides and records, `POST /flush/native` awaits [`AsyncCore::flush`],
-//! `POST /flush/thread` gives the blocking [`Core::flush`](convert_sdk::Core::flush) to a thread for
-//! such calls, `GET /alive` answers at once. `SIGTERM` ends it within one deadline, with everything
-//! delivered or an error that counts what is not; a second one ends it at once.
+//! `GET /shop?visitor=ID` decides and records, `POST /flush/native` awaits [`AsyncCore::flush`], `POST /flush/thread`
+//! runs the blocking [`Core::flush`](convert_sdk::Core::flush) on a thread for blocking calls, `GET /alive` answers at
+//! once. `SIGTERM` ends it within one deadline, with everything delivered or an error that counts what is not; a second
+//! one ends it at once.
 //!
-//! Speaks to `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT` with `CONVERT_SDK_KEY`, trusting
-//! `CONVERT_CA_FILE` too.
+//! Talks to `CONVERT_CONFIG_ENDPOINT` and `CONVERT_TRACK_ENDPOINT` with `CONVERT_SDK_KEY`, and trusts `CONVERT_CA_FILE`
+//! too.
 
 use std::env;
 use std::error::Error;
@@ -26,17 +26,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-/// How long a flush may take that a request asks for.
+/// How long a flush requested over HTTP may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// From SIGTERM to the end: half for open requests, the rest for the last delivery.
 const GRACE: Duration = Duration::from_secs(8);
-/// More than any request of this example has.
+/// Larger than any request of this example.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(run());
-    // Waits for no handler's `spawn_blocking`, as `#[tokio::main]` would.
+    // Unlike `#[tokio::main]`, does not wait for a handler's `spawn_blocking`.
     runtime.shutdown_background();
     ended
 }
@@ -71,12 +71,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let end = async {
         let since = Instant::now();
         let answered = async { while requests.join_next().await.is_some() {} };
-        // Late ones are given up.
+        // Requests still open by then are abandoned.
         let _ = timeout(GRACE / 2, answered).await;
         core.shutdown(GRACE.saturating_sub(since.elapsed())).await
     };
     let report = tokio::select! {
-        // As text: `main` shows an error by its `Debug`.
+        // As text, because `main` prints errors with `Debug`.
         report = end => report.map_err(|error| error.to_string())?,
         _ = terminated.recv() => process::exit(143),
     };
@@ -89,9 +89,9 @@ fn configure() -> Result<SdkConfig, Box<dyn Error>> {
         .config_base_url(env::var("CONVERT_CONFIG_ENDPOINT")?)
         .track_base_url(env::var("CONVERT_TRACK_ENDPOINT")?)
         .root_certificate_pem(std::fs::read(env::var("CONVERT_CA_FILE")?)?);
-    // So large that no batch goes out but by a flush, for the sake of the test.
+    // So large that only a flush sends a batch, for the sake of the test.
     let config = SdkConfig::builder().sdk_key(env::var("CONVERT_SDK_KEY")?).batch_size(1_000);
-    // Without a refresh an experience that is stopped goes on here until the next start.
+    // Without a refresh, a stopped experience keeps running here until the next start.
     let config = config.refresh(RefreshConfig::default());
     Ok(config.transport(transport.build()?).build()?)
 }
@@ -124,7 +124,7 @@ async fn serve(mut stream: TcpStream, core: &AsyncCore) -> Result<(), Box<dyn Er
     Ok(stream.shutdown().await?)
 }
 
-/// Decides and records; nothing of it waits, but the context where a data store is asked.
+/// Decides and records; only a context with a data store waits.
 async fn shop(core: &AsyncCore, visitor: &str) -> Result<(u16, String), Box<dyn Error + Send + Sync>> {
     let visitor = core.create_context(visitor, ()).await?;
     let shown: Vec<String> = visitor

@@ -1,4 +1,4 @@
-//! Drives the program from outside: both ways to flush deliver, and the one thread stays free meanwhile.
+//! Drives the program from outside: both kinds of flush deliver, and the only thread stays free meanwhile.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,14 +10,14 @@ use convert_emulator::{Emulator, Fault, FaultKind, Project};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The running program; it ends with the test, however that ends.
+/// The running program; killed with the test if still running.
 struct Server {
     child: Child,
     output: BufReader<ChildStdout>,
     address: SocketAddr,
 }
 
-/// A program that knows this emulator by its environment.
+/// A program configured for this emulator by its environment.
 fn spawn(emulator: &Emulator, ca: &str) -> Child {
     emulator.write_ca(ca).unwrap();
     Command::new(env!("CARGO_BIN_EXE_async-server"))
@@ -45,7 +45,7 @@ impl Server {
         Self { child, output, address }
     }
 
-    /// The status of an answer, and its body.
+    /// A response's status and body.
     fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -56,13 +56,13 @@ impl Server {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    /// Ends the program in order, and gives its last words.
+    /// Ends the program cleanly, and returns its last output.
     fn terminate(self) -> String {
         signal(&self.child);
         self.last_words()
     }
 
-    /// What it says until its end, which is one in order.
+    /// Its output until it exits cleanly.
     fn last_words(mut self) -> String {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
@@ -78,7 +78,7 @@ impl Drop for Server {
     }
 }
 
-/// The endpoint hangs in the middle of a flush: it is all that waits.
+/// The endpoint hangs during a flush, and only the flush waits.
 fn flush(way: &str) {
     let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
     let ca = format!("{}/{way}-ca.pem", env!("CARGO_TARGET_TMPDIR"));
@@ -95,7 +95,7 @@ fn flush(way: &str) {
         emulator.clear_faults();
         emulator.close_connections();
         let (status, body) = flush.join().unwrap();
-        // It tries again within its time.
+        // It retries within its deadline.
         let events = emulator.received().totals.events;
         assert!(events > 0);
         assert_eq!((status, body), (200, format!("{events} delivered")));
@@ -104,7 +104,7 @@ fn flush(way: &str) {
     let events = emulator.received().totals.events;
     assert_eq!((status, body), (200, format!("{events} delivered")));
 
-    // Records that nobody has flushed are delivered by the end of the program.
+    // Records that nobody has flushed are delivered when the program ends.
     assert_eq!(server.ask("GET", "/shop?visitor=visitor-2").0, 200);
     let words = server.terminate();
     let totals = emulator.received().totals;
@@ -118,12 +118,12 @@ fn the_native_flush_delivers_and_leaves_the_executor_free() {
 }
 
 #[test]
-fn the_blocking_flush_on_its_thread_delivers_and_leaves_the_executor_free() {
+fn the_flush_on_a_thread_delivers_and_leaves_the_executor_free() {
     flush("thread");
 }
 
 #[test]
-fn sigterm_while_the_config_hangs_ends_the_program_in_order() {
+fn sigterm_while_the_config_hangs_ends_the_program_cleanly() {
     let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
     emulator.inject(Fault::config(FaultKind::Hang));
     let mut child = spawn(&emulator, concat!(env!("CARGO_TARGET_TMPDIR"), "/start-ca.pem"));
@@ -133,7 +133,7 @@ fn sigterm_while_the_config_hangs_ends_the_program_in_order() {
 }
 
 #[test]
-fn an_open_request_is_answered_and_delivered_before_the_end() {
+fn an_open_request_is_answered_and_delivered_before_exit() {
     let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
     let server = Server::start(&emulator, concat!(env!("CARGO_TARGET_TMPDIR"), "/open-ca.pem"));
     let mut open = TcpStream::connect(server.address).unwrap();
