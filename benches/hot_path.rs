@@ -1,5 +1,5 @@
-//! Every measured case by itself, for people: its time, and how it spreads. The ratios that count are
-//! those of `ratios` and `instructions`.
+//! Every measured case by itself, for people: its time and spread. The ratios that count are in `ratios` and
+//! `instructions`.
 //!
 //!     cargo bench --bench hot_path [-- CASE]
 
@@ -19,7 +19,7 @@ fn main() {
 #[divan::bench(args = CASES.iter().map(|(name, _)| *name), sample_size = 1)]
 fn cost(bencher: Bencher<'_, '_>, name: &str) {
     let Some((_, make)) = CASES.iter().find(|(known, _)| *known == name) else { return };
-    // Reading a config takes milliseconds, everything else less than the clock can tell.
+    // Reading a config takes milliseconds, everything else less than the clock's resolution.
     let runs = if name.starts_with("config") { 1 } else { 1_000 };
     let case = RefCell::new(make());
     bencher

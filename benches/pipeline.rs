@@ -1,8 +1,8 @@
-//! Conversions delivered a second: two producers, the whole pipeline, and a collector in another process.
+//! Conversions delivered per second: two producers, the whole pipeline, and a collector in another process.
 //!
-//! `cargo bench --bench pipeline [-- RECORDS]`. The collector counts what it is sent by itself; the bench
-//! fails unless its count, the ledger and the number of records agree. Producers wait where the pipeline
-//! is full, so that nothing is dropped and the rate is that of deliveries.
+//! `cargo bench --bench pipeline [-- RECORDS]`. The collector counts independently what it receives; the bench fails
+//! unless its count, the ledger and the number of records agree. Producers wait while the pipeline is full, so nothing
+//! is dropped and the rate is that of deliveries.
 
 #[path = "support/collector.rs"]
 mod collector;

@@ -1,7 +1,7 @@
-//! Deliveries beside a data store that sleeps or hangs, as the collector in another process counts them.
+//! Deliveries with a data store that sleeps or hangs, counted by the collector in another process.
 //!
-//! `cargo bench --bench stores`. Every store is asked for the visitor when a context is made, for the mark of
-//! each record, and is told of each delivery and of the visitor's state.
+//! `cargo bench --bench stores`. Every store is called for the visitor of each new context, for the mark of each
+//! record, after each delivery, and with the visitor's state.
 
 #[path = "support/collector.rs"]
 mod collector;
@@ -20,7 +20,7 @@ use convert_sdk::{
 };
 use serde_json::Value;
 
-/// What a call costs.
+/// The duration of a call.
 const CALL: Duration = Duration::from_micros(500);
 
 fn main() -> ExitCode {
@@ -110,8 +110,7 @@ impl DataStore for Hanging {
     }
 }
 
-/// Visitors that are offered in this many threads and at this pace, what became of them, and how long it
-/// took.
+/// Offers visitors from so many threads at this pace, and returns what became of them and how long it took.
 fn run(
     store: impl DataStore,
     visitors: u64,

@@ -1,9 +1,9 @@
 //! What a rare `track_conversion` costs its caller, and how often the SDK's threads wake up.
 //!
-//! `cargo bench --bench wakes`. Each round makes one call of each kind every 3 ms: a conversion; a push
-//! into a buffer that a thread polls, which wakes nobody; and a send to a thread that sleeps in `recv`,
-//! which has to be woken. Fails if the tracker wakes up more than 200 times a second while calls come, or
-//! anything of the SDK at rest. `scripts/wakes` counts the system calls with which conversions wake a thread.
+//! `cargo bench --bench wakes`. Each round makes one call of each kind every 3 ms: a conversion; a push into a buffer
+//! that a thread polls, which wakes nobody; and a send to a thread that sleeps in `recv`, which has to be woken. Fails
+//! if the tracker wakes up more than 200 times a second under calls, or any SDK thread at rest. `scripts/wakes` counts
+//! the system calls with which conversions wake a thread.
 
 #[path = "support/endpoint.rs"]
 mod endpoint;
@@ -22,7 +22,7 @@ type Failure = Box<dyn std::error::Error>;
 
 const CALLS: usize = 1_500;
 const EVERY: Duration = Duration::from_millis(3);
-/// The most wake-ups a second of the tracker while calls come.
+/// The tracker's maximum wake-ups per second under calls.
 const AWAKE: f64 = 200.0;
 
 fn main() -> ExitCode {
@@ -56,7 +56,7 @@ fn measure() -> Result<(), Failure> {
     let (send, receive) = bounded::<[u64; 16]>(1_024);
     let sleeper = thread::spawn(move || receive.iter().map(|message| message[0]).sum::<u64>());
 
-    // With this argument conversions are all that wakes anybody.
+    // With this argument, conversions are the only thing that wakes a thread.
     let alone = std::env::args().any(|it| it == "alone");
     let [mut conversions, mut pushes, mut sends] = [(); 3].map(|()| Vec::with_capacity(CALLS));
     let before = wake_ups()?;
@@ -89,7 +89,7 @@ fn measure() -> Result<(), Failure> {
             times.get(times.len() / 2).copied().unwrap_or_default()
         });
     if alone {
-        // Whoever traces the program counts, and disturbs what follows.
+        // A tracer counts by itself, and disturbs what follows.
         core.close();
         return Ok(());
     }
@@ -124,7 +124,7 @@ fn all_wake_ups() -> Result<u64, Failure> {
     wake_ups_of("convert-")
 }
 
-/// How often threads of this name have slept and were woken, by Linux's own count.
+/// How often threads of this name slept and were woken, as counted by Linux.
 fn wake_ups_of(name: &str) -> Result<u64, Failure> {
     let mut switches = 0;
     for task in std::fs::read_dir("/proc/self/task")? {

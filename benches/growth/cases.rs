@@ -1,4 +1,4 @@
-//! Work over so many elements, of the kinds that an attacker or an odd config would choose.
+//! Work over n elements of the kinds that an attacker or an odd config would choose.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) type Work = Box<dyn FnOnce()>;
 type Make = fn(usize) -> Work;
 
-/// What is made beforehand is not measured.
+/// The set-up is not measured.
 pub(crate) const CASES: &[(&str, Make)] = &[
     ("config: references to audiences of one id", |size| {
         let audiences = list(size, |_| json!({"id": "a", "key": "a"}));
@@ -179,7 +179,7 @@ fn load(sections: Value) -> Work {
     Box::new(move || assert!(core.initialize().is_ok()))
 }
 
-/// One decision about an audience of these items.
+/// One decision about an audience with these items.
 fn decide(items: &Value, text: String) -> Work {
     let experience = json!({"id": "1", "key": "1", "audiences": ["a"], "variations": [{"id": "1"}]});
     let audience = json!({"id": "a", "key": "a", "rules": rules(items)});

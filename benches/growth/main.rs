@@ -1,5 +1,5 @@
-//! What grows with its input, at four sizes: nanoseconds for each element, and under callgrind, where
-//! noise does not reach, instructions. Exits with 1 where an element costs more the more there are.
+//! How cost grows with the input, at four sizes: nanoseconds per element and, under callgrind, instructions, which are
+//! free of noise. Exits with 1 if the cost per element grows.
 //!
 //!     cargo bench --bench growth [-- CASE]
 
@@ -11,9 +11,9 @@ use std::time::Instant;
 use cases::{CASES, Work};
 
 const SIZES: [usize; 4] = [5_000, 10_000, 20_000, 40_000];
-/// Sizes under callgrind, which is fifty times slower.
+/// Smaller sizes for callgrind, which is fifty times slower.
 const COUNTED: [usize; 2] = [2_000, 16_000];
-/// How much dearer an element may be among eight times as many; a sort or a tree is at 1.3.
+/// How much more an element may cost among eight times as many; a sort or a tree is at 1.3.
 const GATE: f64 = 1.6;
 const ROUNDS: usize = 3;
 
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     if above { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Callgrind counts between the entry and the end of this function, by its name.
+/// Callgrind counts from the entry to the end of this function, which it finds by name.
 #[inline(never)]
 fn measured_by_callgrind(work: Work) {
     work();

@@ -1,5 +1,5 @@
-//! Instructions of every case under callgrind, where noise does not reach, and the same ratios of
-//! them. Exits with 1 where a ratio is above its gate: a change has made a call dearer.
+//! The instructions of every case under callgrind, which are free of noise, and the same ratios of them. Exits with 1
+//! if a ratio exceeds its gate, that is, if a change has made a call more expensive.
 //!
 //!     cargo bench --bench instructions
 
@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 use rows::ROWS;
 use support::cases::{CASES, Case};
 
-/// Runs of a case; what only the first ones do is spread over them. A config is long enough alone.
+/// Runs of a case, over which one-time work is spread. A config is long enough alone.
 fn runs(case: &str) -> usize {
     if case.starts_with("config") { 2 } else { 2_000 }
 }
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         && let Some((_, make)) = CASES.iter().find(|(known, _)| known == name)
     {
         let mut case = make();
-        // What is made once is made before.
+        // One-time initialization is done beforehand.
         let runs = runs(name);
         case.prepare(runs);
         case.run(runs);
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     if above { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Callgrind counts between the entry and the end of this function, by its name.
+/// Callgrind counts from the entry to the end of this function, which it finds by name.
 #[inline(never)]
 fn measured_by_callgrind(case: &mut dyn Case, count: usize) {
     case.run(count);

@@ -1,4 +1,4 @@
-//! Cost as the work grows, each beside its law.
+//! Cost as the work grows, each beside its expected law.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const CALLS: usize = 20_000;
 const VISITORS: usize = 1_000;
 /// How long the threads of one measurement run.
 const TURN: Duration = Duration::from_millis(300);
-/// Visits positions in an order that no cache foresees.
+/// Visits positions in an order that caches cannot predict.
 const STRIDE: usize = 7_919;
 
 pub(crate) fn measure() -> Result<Vec<Chart>, Failure> {
@@ -40,7 +40,7 @@ pub(crate) fn measure() -> Result<Vec<Chart>, Failure> {
 }
 
 fn experiences() -> Vec<(f64, f64)> {
-    // The key that is asked for stays the same, so there is never less than that many.
+    // The requested key stays the same, so there are never fewer experiences than that.
     let sizes = [50, 100, 1_000, 10_000];
     sizes.map(|size| (size as f64, evaluation(&core(project(size, 2)), VISITORS))).to_vec()
 }
@@ -58,7 +58,7 @@ fn alive() -> Vec<(f64, f64)> {
         .to_vec()
 }
 
-/// Nanoseconds of an evaluation, with so many contexts in turn.
+/// Nanoseconds per evaluation, with so many contexts in turn.
 fn evaluation(core: &Core, contexts: usize) -> f64 {
     let contexts: Vec<Context> = (0..contexts).map(|n| context(core, &visitor_id(n))).collect();
     let (key, quiet) = (experience_key(ASKED), quiet());
@@ -88,7 +88,7 @@ fn remembered() -> Result<Vec<(f64, f64)>, Failure> {
     Ok(points)
 }
 
-/// Nanoseconds of one call, the middle of some rounds.
+/// Nanoseconds per call, the median of several rounds.
 fn cost(mut call: impl FnMut(usize)) -> f64 {
     let mut rounds: Vec<f64> = (0..=ROUNDS)
         .map(|round| {
@@ -154,7 +154,7 @@ fn threads() -> Chart {
     }
 }
 
-/// Calls a second of so many threads together.
+/// Calls per second of so many threads together.
 fn rate<Work: FnMut(usize) -> bool>(threads: u8, make: impl Fn() -> Work + Sync) -> f64 {
     let counts: Vec<f64> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads)

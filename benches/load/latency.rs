@@ -1,5 +1,5 @@
-//! What one call takes, by percentile: alone, while the config is swapped a hundred times a second, and
-//! while the pipeline is full and its endpoint answers nothing.
+//! The latency of one call by percentile: at rest, while the config is swapped a hundred times a second, and while the
+//! pipeline is full and its endpoint does not answer.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +14,12 @@ use super::support::project::{ASKED, experience_key, project, visitor_id};
 use super::support::{context, quiet};
 use super::svg::{Axis, Chart, Scale, Series};
 
-/// Calls of each kind in each weather.
+/// Calls of each kind under each condition.
 const CALLS: usize = 200_000;
 const BETWEEN_SWAPS: Duration = Duration::from_millis(10);
 /// A caller does something else between two calls.
 const BETWEEN_CALLS: Duration = Duration::from_micros(2);
-/// Records on the way to the tracker, and behind it, where they must fill up.
+/// Records on the way to the tracker and behind it, small enough to fill up.
 const SMALL: usize = 1_000;
 const SWAP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -52,7 +52,7 @@ fn core(hang: Option<Receiver<()>>) -> Result<Core, Failure> {
     Ok(core)
 }
 
-/// Records until something is dropped, as there is no room behind the tracker.
+/// Records until something is dropped because the backlog is full.
 fn fill(core: &Core) -> Result<(), Failure> {
     let deadline = Instant::now() + SWAP_PATIENCE;
     for number in CALLS.. {
@@ -82,7 +82,7 @@ fn swapping(core: &Core) -> [Vec<u64>; 2] {
     })
 }
 
-/// Nanoseconds of each call, of evaluations and of conversions, each of a visitor of its own.
+/// Nanoseconds per call, of evaluations and of conversions, each for a new visitor.
 fn latencies(core: &Core) -> [Vec<u64>; 2] {
     let (key, quiet) = (experience_key(ASKED), quiet());
     let evaluate =
@@ -92,7 +92,7 @@ fn latencies(core: &Core) -> [Vec<u64>; 2] {
     let mut measured = [Vec::with_capacity(CALLS), Vec::with_capacity(CALLS)];
     for number in 0..CALLS {
         let context = context(core, &visitor_id(number));
-        // As in a request: the visitor is decided for before anything is measured.
+        // As in a request: the visitor has a decision before anything is measured.
         black_box(context.run_experience_with(&key, &untracked).is_ok());
         measured[0].push(timed(|| evaluate(&context)));
         measured[1].push(timed(|| convert(&context)));
@@ -111,7 +111,7 @@ fn timed(call: impl FnOnce() -> bool) -> u64 {
     start.elapsed().as_nanos() as u64
 }
 
-/// The latency at each tenth of a nine, to four nines.
+/// The latency at each tenth of a nine, up to four nines.
 fn series(name: &str, colour: usize, mut latencies: Vec<u64>) -> Series {
     latencies.sort_unstable();
     let points = (0..=40_u8).map(|tenth| {

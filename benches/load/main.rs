@@ -1,9 +1,9 @@
-//! How the SDK behaves under load: latencies by percentile in three weathers, deliveries against what
-//! is offered, and cost as the work grows.
+//! How the SDK behaves under load: latencies by percentile under three conditions, deliveries against the offered load,
+//! and cost as the work grows.
 //!
 //!     cargo bench --bench load [-- draw] [latency] [throughput] [growth]
 //!
-//! Prints tables; with `draw` it writes the pictures of docs/performance.md too.
+//! Prints tables; with `draw` it also writes the pictures of docs/performance.md.
 
 #[path = "../support/collector.rs"]
 mod collector;
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use collector::{Failure, ROLE, collect};
 use svg::{Chart, page};
 
-/// A part of the report: its name, what measures it, and how many charts stand side by side.
+/// A part of the report: its name, what measures it, and how many charts are side by side.
 type Part = (&'static str, fn() -> Result<Vec<Chart>, Failure>, usize);
 
 const PARTS: [Part; 3] = [

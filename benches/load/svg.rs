@@ -1,10 +1,10 @@
-//! Line charts as SVG, readable on a light and on a dark page.
+//! Line charts as SVG, readable on light and dark pages.
 
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 340.0;
-/// Around the plot: left, top, right, bottom.
+/// The margins of the plot: left, top, right, bottom.
 const MARGIN: [f64; 4] = [72.0, 76.0, 24.0, 46.0];
 const LEGEND_ROW: f64 = 16.0;
 
@@ -23,14 +23,14 @@ pub(crate) enum Scale {
 pub(crate) struct Axis {
     pub(crate) label: &'static str,
     pub(crate) scale: Scale,
-    /// Where the grid lines are, and what they are called.
+    /// The positions of the grid lines, and their labels.
     pub(crate) ticks: Vec<(f64, String)>,
 }
 
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
-    /// The colour, by number; a law is dashed.
+    /// The number of the colour; a law is dashed.
     pub(crate) colour: usize,
     pub(crate) law: bool,
 }
@@ -65,7 +65,7 @@ impl Axis {
         Self { label, scale: Scale::Linear { to }, ticks: ticks.collect() }
     }
 
-    /// From 0 to 1 along the axis.
+    /// The position along the axis, from 0 to 1.
     fn place(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear { to } => value / to,
@@ -74,7 +74,7 @@ impl Axis {
     }
 }
 
-/// 1,500 is 1.5k.
+/// 1,500 becomes 1.5k.
 pub(crate) fn short(value: f64) -> String {
     let (value, unit) = match value {
         1e6.. => (value / 1e6, "M"),
@@ -150,7 +150,7 @@ fn draw(svg: &mut String, chart: &Chart) {
     }
 }
 
-/// Two names in a row under the title.
+/// Two legend entries per row, below the title.
 fn legend(svg: &mut String, series: &[Series], left: f64, width: f64) {
     for (at, series) in series.iter().enumerate() {
         let x = left + (at % 2) as f64 * width / 2.0;

@@ -1,4 +1,4 @@
-//! Conversions delivered a second, to a collector in another process, against those that are offered.
+//! Conversions delivered per second to a collector in another process, against the offered load.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use convert_sdk::{Core, SdkConfig, config::TransportConfig};
 use super::collector::{Collector, Failure};
 use super::svg::{Axis, Chart, Series};
 
-/// The last are more than two cores produce and deliver.
+/// The last ones exceed what two cores can produce and deliver.
 const OFFERED: [u32; 8] = [10_000, 100_000, 200_000, 300_000, 600_000, 1_000_000, 1_500_000, 2_000_000];
 const PRODUCERS: u32 = 2;
 const TIME: Duration = Duration::from_secs(2);
-/// How often a producer does what is due.
+/// How often a producer sends what is due.
 const TICK: Duration = Duration::from_micros(500);
 
-/// Conversions a second.
+/// Conversions per second.
 struct Rates {
     offered: f64,
     delivered: f64,
@@ -42,7 +42,7 @@ pub(crate) fn measure() -> Result<Vec<Chart>, Failure> {
     }])
 }
 
-/// Offers so many a second, each of a visitor of its own, with the default bounds.
+/// Offers so many per second, each for a new visitor, with the default limits.
 fn offer(a_second: u32) -> Result<Rates, Failure> {
     let collector = Collector::start()?;
     let network = TransportConfig::builder()
@@ -61,7 +61,7 @@ fn offer(a_second: u32) -> Result<Rates, Failure> {
     });
     let produced = start.elapsed();
     let report = core.flush(Duration::from_secs(60)).or_else(|error| match error {
-        // What was dropped under load.
+        // Dropped under load.
         convert_sdk::FlushError::Incomplete(report) if report.pending == 0 => Ok(*report),
         other => Err(other),
     })?;
@@ -88,7 +88,7 @@ fn produce(core: &Core, producer: u32, a_second: u32, start: Instant) {
                 visitor.track_conversion("purchase");
             }
             done += 1;
-            // A producer that cannot keep up ends on time, too.
+            // A producer that cannot keep up still ends on time.
             if done.is_multiple_of(1_000) && start.elapsed() > TIME {
                 return;
             }

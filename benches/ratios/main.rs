@@ -1,10 +1,11 @@
-//! Every case against its floor, in rounds: each ratio comes from one round, so that what slows the
-//! whole machine down slows both sides. Prints the smallest, the middle and the largest.
+//! Every case against its floor, in rounds: each ratio comes from one round, so that whatever slows the machine down
+//! slows both sides. Prints the minimum, the median and the maximum.
 //!
 //!     cargo bench --bench ratios [-- ROUNDS]
 
 #[path = "../support/rows.rs"]
 mod rows;
+mod starts;
 #[path = "../support/mod.rs"]
 mod support;
 mod swaps;
@@ -16,14 +17,14 @@ use rows::ROWS;
 use support::cases::{CASES, Case};
 
 const ROUNDS: usize = 21;
-/// How long one case runs in a round, about.
+/// Approximately how long one case runs in a round.
 const TURN: Duration = Duration::from_millis(5);
 
 struct Measured {
     name: &'static str,
     case: Box<dyn Case>,
     count: usize,
-    /// Nanoseconds of one run, by round.
+    /// Nanoseconds per run, by round.
     costs: Vec<f64>,
 }
 
@@ -31,7 +32,7 @@ fn main() {
     let rounds = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let mut measured: Vec<Measured> = CASES.iter().map(|(name, make)| calibrated(name, make())).collect();
     for round in 0..rounds {
-        // Back and forth, so that no case is always the one after another.
+        // Back and forth, so that no case always follows the same other one.
         let turn = |at| if round % 2 == 0 { at } else { CASES.len() - 1 - at };
         for at in (0..CASES.len()).map(turn) {
             let it = &mut measured[at];
@@ -52,6 +53,7 @@ fn main() {
     }
     threads::print(rounds.min(9));
     swaps::print();
+    starts::print(rounds);
 }
 
 fn calibrated(name: &'static str, mut case: Box<dyn Case>) -> Measured {
@@ -63,7 +65,7 @@ fn calibrated(name: &'static str, mut case: Box<dyn Case>) -> Measured {
     Measured { name, case, count, costs: Vec::new() }
 }
 
-/// Nanoseconds of one run of `count`.
+/// Nanoseconds per run, over `count` runs.
 fn timed(case: &mut dyn Case, count: usize) -> f64 {
     case.prepare(count);
     let start = Instant::now();

@@ -17,7 +17,7 @@ use super::support::{context, quiet};
 const EVALUATIONS: usize = 400_000;
 const BETWEEN_SWAPS: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 5;
-/// After so many evaluations contexts are made anew, and see the config of the moment.
+/// After so many evaluations the contexts are recreated, and see the current config.
 const LIFE: usize = 100;
 
 pub(crate) fn print() {

@@ -1,4 +1,4 @@
-//! How evaluations scale from one thread to two, beside how the floor does.
+//! How evaluations scale from one thread to two, compared with the floor.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::support::project::{ASKED, experience_key, project, visitor_id};
 use super::support::{context, core, quiet};
 
 const TURN: Duration = Duration::from_millis(40);
-/// Runs between two looks at the clock's flag.
+/// Runs between two checks of the clock's flag.
 const STRETCH: usize = 1_000;
 
 pub(crate) fn print(rounds: usize) {
@@ -45,7 +45,7 @@ pub(crate) fn print(rounds: usize) {
     super::print("scale of evaluation by key / scale of floor (bar: at least 0.95)", &ratios, "");
 }
 
-/// Evaluations a second of so many threads together, in millions.
+/// Evaluations per second of so many threads together, in millions.
 fn rate<W: FnMut() + Send>(threads: usize, make: impl Fn() -> W) -> f64 {
     let stop = AtomicBool::new(false);
     let works: Vec<W> = (0..threads).map(|_| make()).collect();

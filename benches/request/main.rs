@@ -1,5 +1,5 @@
-//! A whole request beside the least that it can cost: its time in rounds of bursts, how it scales from one
-//! thread to two, and what the default queue refuses when two threads ask as fast as they can.
+//! A whole request beside the least that it can cost: its time in rounds of bursts, how it scales from one thread to
+//! two, and what the default queue rejects when two threads send as fast as they can.
 //!
 //!     cargo bench --bench request [-- ROUNDS]
 
@@ -17,12 +17,12 @@ use support::project::project;
 use support::request::{Request, RequestFloor, asked_keys, request};
 
 const ROUNDS: usize = 201;
-/// Requests of one burst.
+/// Requests per burst.
 const BURST: usize = 500;
 const TURN: Duration = Duration::from_millis(40);
 const VISITORS: usize = 1_000;
 const EXPERIENCES: usize = 100;
-/// A round counts if the floor took at most so many times what it took at best.
+/// A round counts if the floor took at most this many times its best.
 const QUIET: f64 = 1.15;
 
 /// Each request, and the floor that it is compared with.
@@ -76,7 +76,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Known visitors. Between two passes, which alone are timed, every queue empties, so that nothing is refused.
+/// Known visitors. Only the passes are timed; between them every queue drains, so that nothing is rejected.
 fn scale(rounds: usize) {
     let (floor, records) = RequestFloor::new(EXPERIENCES);
     std::thread::spawn(move || records.iter().for_each(|record| _ = black_box(record)));
@@ -94,7 +94,7 @@ fn scale(rounds: usize) {
     println!("\ntwo threads / one, beside the floor's: {:.2}", median(ratios.collect()));
 }
 
-/// Requests a second of so many threads together.
+/// Requests per second of so many threads together.
 fn rate<I: Iterator<Item = Request>>(
     threads: usize,
     visitors: impl Fn(usize) -> I,

@@ -1,4 +1,4 @@
-//! The work that is measured, each piece beside the floor it is compared with.
+//! The measured work, each piece beside its floor.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::project::{ASKED, experience_key, project, visitor_id};
 use super::request::{ASKED_FOR, Request, RequestFloor, asked_keys, request};
 use super::{attributes, context, core, plain, quiet, unready};
 
-/// How many visitors take turns, so that the bucket is not foreseen.
+/// The number of visitors that take turns, so that the bucket cannot be predicted.
 const VISITORS: usize = 1_000;
 const EXPERIENCES: usize = 100;
 const CONFIG_EXPERIENCES: usize = 1_000;
-/// Words of a record of the SDK on its way to the tracker, less the one that tells messages apart.
+/// The words of an SDK record on its way to the tracker, without the one that distinguishes messages.
 const RECORD_WORDS: usize = 16;
 
 pub(crate) trait Case {
-    /// Gets `count` runs ready, unmeasured.
+    /// Prepares `count` runs, unmeasured.
     fn prepare(&mut self, _count: usize) {}
     /// Runs `count` times.
     fn run(&mut self, count: usize);
@@ -136,7 +136,7 @@ fn evaluation(mut work: impl FnMut(&Context, &str, &RunOptions) -> bool + 'stati
     each_visitor(move |context, quiet| work(context, black_box(&key), quiet))
 }
 
-/// Evaluations by key in a config of another size.
+/// Evaluations by key in a config of a different size.
 fn grown(experiences: usize, rules: usize) -> Box<dyn Case> {
     let (core, quiet, key) = (core(project(experiences, rules)), quiet(), experience_key(experiences / 2));
     let contexts = contexts(&core);
@@ -186,7 +186,7 @@ fn context_and(mut work: impl FnMut(&Context, &RunOptions) -> bool + 'static) ->
     })
 }
 
-/// Evaluations of contexts that have not decided anything, of visitors who are new.
+/// Evaluations in contexts without decisions, for new visitors.
 struct FirstExposures {
     core: Core,
     options: RunOptions,
@@ -208,7 +208,7 @@ impl FirstExposures {
 
 impl Case for FirstExposures {
     fn prepare(&mut self, count: usize) {
-        // What was recorded before is out of the way.
+        // Earlier records are out of the way.
         self.core.flush(Duration::from_secs(60)).ok();
         let new = self.visitors..self.visitors + count;
         self.visitors = new.end;
@@ -252,7 +252,7 @@ impl Case for Conversions {
     }
 }
 
-/// Contexts of visitors of whom a decision is remembered, from owned data.
+/// Contexts of visitors with a remembered decision, from owned data.
 fn known_contexts(attributes: fn(&Request) -> Attributes) -> Box<dyn Case> {
     let (core, key) = (shop(), experience_key(ASKED));
     let requests: Vec<Request> = (0..VISITORS).map(Request::of).collect();
@@ -269,7 +269,7 @@ fn known_contexts(attributes: fn(&Request) -> Attributes) -> Box<dyn Case> {
     })
 }
 
-/// Who asks: the same visitors over and over, or somebody new each time.
+/// The visitors: the same ones over and over, or a new one each time.
 struct Askers {
     requests: Vec<Request>,
     new: bool,
@@ -390,7 +390,7 @@ impl Case for Starts {
     }
 }
 
-/// Messages as long as a record into a bounded channel whose other end takes them one by one.
+/// Messages of a record's size into a bounded channel whose receiver takes them one by one.
 struct Sends {
     sender: Sender<Message>,
 }

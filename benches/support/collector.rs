@@ -1,4 +1,4 @@
-//! A process that takes tracking requests over loopback and counts the conversions in them by itself.
+//! A process that accepts tracking requests over loopback and independently counts their conversions.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,39 +8,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// The argument by which a bench becomes the collector.
+/// The argument that makes a bench the collector.
 pub(crate) const ROLE: &str = "collector";
 
 pub(crate) struct Collector {
     process: Child,
-    said: Lines<BufReader<ChildStdout>>,
+    output: Lines<BufReader<ChildStdout>>,
     pub(crate) url: String,
 }
 
 impl Collector {
-    /// Starts this program once more, as the collector.
+    /// Starts this program again, as the collector.
     pub(crate) fn start() -> Result<Self, Failure> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(ROLE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut said = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-        let url = format!("http://{}", said.next().ok_or("no address")??);
-        Ok(Self { process, said, url })
+        let mut output = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
+        let url = format!("http://{}", output.next().ok_or("no address")??);
+        Ok(Self { process, output, url })
     }
 
-    /// Ends it and returns how many conversions it was sent.
+    /// Ends it and returns the number of conversions that it received.
     pub(crate) fn end(mut self) -> Result<u64, Failure> {
         drop(self.process.stdin.take());
-        let counted = self.said.next().ok_or("no count")??.parse()?;
+        let counted = self.output.next().ok_or("no count")??.parse()?;
         self.process.wait()?;
         Ok(counted)
     }
 }
 
-/// Takes requests on a free port, which it prints, until its input ends; then prints how many
-/// conversions they held.
+/// Accepts requests on a free port, which it prints, until its input ends; then prints the number of conversions in
+/// them.
 pub(crate) fn collect() -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
@@ -78,7 +78,7 @@ fn serve(stream: TcpStream, counted: &AtomicU64) -> Option<()> {
         }
         body.resize(length, 0);
         requests.read_exact(&mut body).ok()?;
-        // Before the answer, so that nothing is acknowledged and not counted.
+        // Before the response, so that nothing is acknowledged without being counted.
         let needle = b"\"eventType\":\"conversion\"";
         counted.fetch_add(count(&body, needle), Ordering::SeqCst);
         answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;

@@ -1,4 +1,4 @@
-//! An endpoint within the process, for benches that are not about the network.
+//! An in-process endpoint, for benches that are not about the network.
 
 use convert_sdk::ports::{
     ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
@@ -6,12 +6,12 @@ use convert_sdk::ports::{
 };
 use crossbeam_channel::Receiver;
 
-/// Takes every delivery at once and sends it nowhere.
+/// Accepts every delivery at once and sends it nowhere.
 #[derive(Default)]
 pub(crate) struct Endpoint {
-    /// Served for ever, each time as a new one.
+    /// The config to serve on every fetch, each time as a new one.
     pub(crate) config: Option<String>,
-    /// While its sender is there, no delivery is answered.
+    /// No delivery is answered as long as its sender exists.
     pub(crate) hang: Option<Receiver<()>>,
 }
 
@@ -25,7 +25,7 @@ impl ConfigSource for Endpoint {
 impl EventSink for Endpoint {
     fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
         if let Some(end) = &self.hang {
-            // Ends with the sender.
+            // Ends when the sender is dropped.
             let _ = end.recv();
         }
         Ok(Receipt::default())

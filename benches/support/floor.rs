@@ -1,5 +1,5 @@
-//! The least that an evaluation can cost: hand-written for one question, without a rule engine,
-//! a visitor memory or an answer beyond the position of the variation.
+//! The least that an evaluation can cost: hand-written for one question, without a rule engine, a visitor memory or a
+//! result beyond the variation's position.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct Experiment {
     edge: f64,
 }
 
-/// What the audience asks about.
+/// The attributes that the audience checks.
 pub(crate) struct Visitor {
     pub(crate) id: String,
     pub(crate) plan: String,
@@ -61,7 +61,7 @@ impl Config {
         self.experiments.get(*self.positions.get(key)?)
     }
 
-    /// An experiment and where it is.
+    /// An experiment and its position.
     pub(crate) fn find_at(&self, key: &str) -> Option<(u32, &Experiment)> {
         let position = *self.positions.get(key)?;
         Some((u32::try_from(position).ok()?, self.experiments.get(position)?))
@@ -78,7 +78,7 @@ impl Experiment {
         usize::from(bucket >= self.edge)
     }
 
-    /// The hash, of which the part over the experiment's id is kept.
+    /// The hash, with the part over the experiment's id precomputed.
     pub(crate) fn bucketed(&self, visitor_id: &str) -> usize {
         self.variation(self.prefix.update(visitor_id.as_bytes()).finish())
     }
@@ -99,7 +99,7 @@ impl Experiment {
     }
 }
 
-/// A thread's way to the current config.
+/// A thread's access to the current config.
 pub(crate) struct Floor {
     cell: Arc<ArcSwap<Config>>,
     cache: Cache<Arc<ArcSwap<Config>>, Arc<Config>>,
@@ -111,13 +111,13 @@ impl Floor {
         Self { cell: Arc::clone(cell), cache: Cache::new(Arc::clone(cell)), buffer: String::new() }
     }
 
-    /// By key, over a cached snapshot and kept hash prefixes.
+    /// By key, with a cached snapshot and precomputed hash prefixes.
     #[inline]
     pub(crate) fn cached(&mut self, key: &str, visitor: &Visitor) -> Option<usize> {
         self.cache.load().find(key)?.decide(visitor)
     }
 
-    /// By key, over a snapshot loaded for each call and a composed hash key.
+    /// By key, with a snapshot loaded on each call and a composed hash key.
     #[inline]
     pub(crate) fn loaded(&mut self, key: &str, visitor: &Visitor) -> Option<usize> {
         self.cell.load().find(key)?.decide_composed(visitor, &mut self.buffer)

@@ -1,4 +1,4 @@
-//! What the benches share: a generated project, cores over it, visitors, and the floor program.
+//! What the benches share: a generated project, cores on it, visitors, and the floor program.
 
 pub(crate) mod cases;
 pub(crate) mod endpoint;
@@ -10,7 +10,7 @@ pub(crate) mod request;
 use convert_sdk::{Attributes, Context, Core, RunOptions, SdkConfig, attributes, delivery::DeliveryConfig};
 use endpoint::Endpoint;
 
-/// A core with a config to start with, whose records go nowhere.
+/// A core with an initial config, whose records go nowhere.
 pub(crate) fn unready(json: String) -> Core {
     let delivery = DeliveryConfig::builder().queue_capacity(1 << 20).build().unwrap_or_default();
     let config = SdkConfig::builder().data_json(json).delivery(delivery);
@@ -20,14 +20,14 @@ pub(crate) fn unready(json: String) -> Core {
     core
 }
 
-/// A ready core over a config, whose records go nowhere.
+/// A ready core on a config, whose records go nowhere.
 pub(crate) fn core(json: String) -> Core {
     let core = unready(json);
     assert!(core.initialize().is_ok(), "the generated config");
     core
 }
 
-/// What every visitor has: the audience's two attributes and one more.
+/// Every visitor's attributes: the audience's two and one more.
 pub(crate) fn attributes() -> Attributes {
     attributes! { "age" => 30, "country_code" => "GR", "plan" => "pro" }
 }

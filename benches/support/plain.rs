@@ -1,4 +1,4 @@
-//! The served config in plain owned structs: what parsing costs, and keeping the result.
+//! The served config in plain owned structs: the cost of parsing it and keeping the result.
 #![expect(dead_code, reason = "the fields are parsed and kept, which is what is measured")]
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// The experience that is asked for by key.
+/// The experience requested by key.
 pub(crate) const ASKED: usize = 42;
 
 pub(crate) fn experience_id(n: usize) -> String {
@@ -17,9 +17,9 @@ pub(crate) fn visitor_id(n: usize) -> String {
     format!("visitor-{n:09}")
 }
 
-/// A served config: experiences of two variations, each for an audience of its own with `rules`
-/// items that all must match (the text `plan` is `pro`, the number `age` is not below 18, in turn);
-/// experience 0 carries a feature of five variables; two goals.
+/// A served config: experiences of two variations, each for its own audience with `rules` items that all must match
+/// (alternately the text `plan` is `pro`, and the number `age` is not below 18); experience 0 carries a feature with
+/// five variables; two goals.
 pub(crate) fn project(experiences: usize, rules: usize) -> String {
     let mut json = String::from(
         r#"{"account_id":"10035569","project":{"id":"10034190"},

@@ -1,5 +1,5 @@
-//! A whole request of a server: the visitor out of owned data, three decisions, one conversion; and the
-//! least that it can cost, written by hand.
+//! A server's whole request: the visitor from owned data, three decisions, one conversion; and, hand-written, the least
+//! that it can cost.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -13,12 +13,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::floor::Config;
 use super::project::{ASKED, experience_key};
 
-/// How many experiences a request asks for.
+/// The number of experiences that a request runs.
 pub(crate) const ASKED_FOR: usize = 3;
 pub(crate) const GOAL: &str = "purchase";
 const SHARDS: usize = 16;
 
-/// What a request brings along.
+/// The data of a request.
 pub(crate) struct Request {
     pub(crate) id: String,
     pub(crate) country: String,
@@ -40,7 +40,7 @@ impl Request {
         }
     }
 
-    /// With two report keys, as most visitors have them.
+    /// With two report keys, as most visitors have.
     pub(crate) fn attributes(&self) -> Attributes {
         attributes! {
             "country" => &self.country, "age" => self.age, "browser" => &self.browser,
@@ -61,7 +61,7 @@ pub(crate) fn asked_keys() -> [String; ASKED_FOR] {
     std::array::from_fn(|at| experience_key(ASKED + at))
 }
 
-/// One request to the SDK; says whether everything was answered.
+/// One request to the SDK; returns whether everything had a result.
 pub(crate) fn request(
     core: &Core,
     request: &Request,
@@ -73,7 +73,7 @@ pub(crate) fn request(
     decided && visitor.track_conversion(black_box(GOAL)).tracked()
 }
 
-/// What the floor looks at.
+/// The attributes that the floor uses.
 struct Facts<'a> {
     id: &'a str,
     age: f64,
@@ -84,11 +84,11 @@ struct Facts<'a> {
 type VisitorId = [u8; 16];
 type Decided = [(u32, u32); ASKED_FOR];
 
-/// As long as a record of the SDK on its way to the tracker.
+/// As large as an SDK record on its way to the tracker.
 type Message = (VisitorId, [u64; 14]);
 
-/// A request by hand: one snapshot, a struct of attributes, a sharded table of what is remembered, one
-/// hash of the id, and a message for whatever is new.
+/// A hand-written request: one snapshot, a struct of attributes, a sharded table of remembered visitors, one hash of
+/// the id, and a message for whatever is new.
 pub(crate) struct RequestFloor {
     cell: Arc<ArcSwap<Config>>,
     hashes: RandomState,
@@ -97,7 +97,7 @@ pub(crate) struct RequestFloor {
 }
 
 impl RequestFloor {
-    /// The other end takes the messages one by one.
+    /// The receiver takes the messages one by one.
     pub(crate) fn new(experiments: usize) -> (Self, Receiver<Message>) {
         let (records, receiver) = bounded(1 << 20);
         let floor = Self {
@@ -111,14 +111,14 @@ impl RequestFloor {
         (floor, receiver)
     }
 
-    /// Waits until every message is taken.
+    /// Waits until every message is received.
     pub(crate) fn drain(&self) {
         while !self.records.is_empty() {
             std::thread::yield_now();
         }
     }
 
-    /// One request; says whether everything was answered.
+    /// One request; returns whether everything had a result.
     pub(crate) fn request(&self, request: &Request, keys: &[String; ASKED_FOR]) -> bool {
         let config = self.cell.load();
         let facts = black_box(Facts {

@@ -1,15 +1,15 @@
-//! The bars: which measured cases make each ratio, and how high it may be.
+//! The bars: which measured cases make up each ratio, and its limit.
 
 type Ratio = fn(&dyn Fn(&str) -> f64) -> f64;
 
-/// One line of the table of docs/performance.md.
+/// One row of the table in docs/performance.md.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// What is asked of the ratio in time.
+    /// The bar for the ratio of times.
     pub(crate) bar: f64,
-    /// What the ratio of instructions may not exceed: how it is now, and a little room.
+    /// The limit of the ratio of instructions: its current value and a small margin.
     pub(crate) gate: f64,
-    /// The ratio, from what each case costs.
+    /// Computes the ratio from the cost of each case.
     pub(crate) ratio: Ratio,
 }
 
@@ -23,19 +23,20 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "request of a new visitor / floor",
         bar: 2.5,
-        gate: 5.1,
+        gate: 4.75,
         ratio: |cost| cost("request, new") / cost("request floor, new"),
     },
     Row {
         name: "request of a known visitor, with report keys / without",
         bar: 1.15,
-        gate: 1.15,
+        gate: 1.1,
         ratio: |cost| cost("request, known") / cost("request, known, no report keys"),
     },
     Row {
         name: "context of a known visitor, with report keys / without",
         bar: 1.15,
-        gate: 1.3,
+        // 1.12 to 1.147, for the same reason as a conversion.
+        gate: 1.17,
         ratio: |cost| cost("context with report keys") / cost("context without report keys"),
     },
     Row {
@@ -71,7 +72,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "(first exposure - evaluation) / bare send",
         bar: 2.0,
-        gate: 11.3,
+        gate: 7.95,
         ratio: |cost| (cost("first exposure") - cost("evaluation by key")) / cost("bare send"),
     },
     Row {
@@ -85,7 +86,8 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "conversion / bare send",
         bar: 2.0,
-        gate: 5.1,
+        // 5.0 or 5.35: malloc takes one of two paths for the whole run, after the order in which threads have freed.
+        gate: 5.5,
         ratio: |cost| cost("conversion") / cost("bare send"),
     },
     Row {

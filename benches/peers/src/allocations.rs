@@ -1,4 +1,4 @@
-//! The system's allocator, which counts what each thread takes from it.
+//! The system's allocator, counting per thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -7,7 +7,7 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Allocations of this thread so far; one that grows or shrinks in place is one more.
+/// Allocations of this thread so far, each reallocation included.
 pub(crate) fn count() -> u64 {
     COUNT.get()
 }
@@ -17,12 +17,12 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call goes on to the system's allocator as it came; a cell without a destructor neither
-// allocates nor panics.
+// SAFETY: every call is forwarded unchanged to the system's allocator; a cell without a destructor neither allocates
+// nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
-        // SAFETY: what holds for this call holds for that one.
+        // SAFETY: the caller's guarantees are passed on.
         unsafe { System.alloc(layout) }
     }
 

@@ -1,7 +1,6 @@
-//! One question to each: a 50/50 experiment asked by its key, among a hundred, for an audience of a
-//! text equality and a number comparison. Visitors and their attributes exist before; nothing is
-//! recorded. Prints nanoseconds of one evaluation, in rounds that take turns, and the allocations of the
-//! thread that asks.
+//! One question for each: a 50/50 experiment, found by key among a hundred, with an audience of a text equality and a
+//! number comparison. Visitors and their attributes exist beforehand; nothing is recorded. Prints the nanoseconds of
+//! one evaluation, in interleaved rounds, and the allocations of the calling thread.
 //!
 //!     benches/peers/run
 
@@ -27,11 +26,11 @@ const VISITORS: usize = 10_000;
 const ROUNDS: usize = 15;
 const TURN: Duration = Duration::from_millis(20);
 
-/// Answers for one visitor, by position; says whether there was a variation.
+/// Evaluates for one visitor, by position; returns whether there was a variation.
 type Evaluate = Box<dyn FnMut(usize) -> bool>;
 
 fn main() {
-    // What benches/peers/official.py reads.
+    // Read by benches/peers/official.py.
     if std::env::args().nth(1).as_deref() == Some("--config") {
         print!("{}", project::project(EXPERIENCES, 2));
         return;
@@ -80,15 +79,15 @@ fn main() {
 }
 
 fn calibrated(name: &str, evaluate: &mut Evaluate) -> usize {
-    // Also that the question is understood: the audience admits everybody.
-    assert!((0..VISITORS).all(&mut *evaluate), "{name} does not answer");
+    // Also proves that the question is understood: the audience admits everybody.
+    assert!((0..VISITORS).all(&mut *evaluate), "{name} gives no variation");
     let cost = timed(evaluate, VISITORS);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of runs")]
     let count = (TURN.as_nanos() as f64 / cost) as usize;
     count.max(100)
 }
 
-/// Of one evaluation on average, rounded: what a call makes once in a while does not show.
+/// The average per evaluation, rounded: occasional allocations do not show.
 fn allocations(evaluate: &mut Evaluate) -> u64 {
     let before = allocations::count();
     for at in 0..VISITORS {

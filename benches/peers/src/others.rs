@@ -1,5 +1,4 @@
-//! The same question in the configs and calls of other vendors. Their configs are handed over here; none
-//! of them has a network to ask.
+//! The same question in other vendors' configs and calls. Their configs are passed in here; none of them has a network.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -23,7 +22,7 @@ fn parsed<T: serde::de::DeserializeOwned>(config: Value) -> T {
     }
 }
 
-/// What an asynchronous call answers that has nothing to wait for; no executor adds its own cost.
+/// The result of an asynchronous call that has nothing to wait for, without an executor's cost.
 fn at_once<T>(call: impl Future<Output = T>) -> T {
     match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,

@@ -12,7 +12,7 @@ use super::parsed;
 use crate::Evaluate;
 use crate::project::{ASKED, experience_key, visitor_id};
 
-/// Flags by key; the trait asks for owned ones, so the flag is found once and not cloned by each call.
+/// Flags by key; the trait requires owned ones, so the flag is looked up once instead of being cloned on each call.
 struct Nothing;
 
 impl Store for Nothing {

@@ -7,7 +7,7 @@ use super::at_once;
 use crate::Evaluate;
 use crate::project::{ASKED, experience_key, visitor_id};
 
-/// What the interface alone costs: the provider that comes with it knows neither flags nor audiences.
+/// What the interface alone costs: its built-in provider knows neither flags nor audiences.
 pub(crate) fn client(visitors: usize) -> Evaluate {
     let mut api = OpenFeature::default();
     at_once(api.set_provider(NoOpProvider::default()));
@@ -22,7 +22,7 @@ pub(crate) fn client(visitors: usize) -> Evaluate {
     let key = experience_key(ASKED);
     Box::new(move |at| {
         let answer = at_once(client.get_string_value(black_box(&key), Some(&contexts[at]), None));
-        // The only answer that this provider has.
+        // The only result that this provider gives.
         answer.is_err_and(|error| error.code == EvaluationErrorCode::ProviderNotReady)
     })
 }

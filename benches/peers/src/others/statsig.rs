@@ -35,7 +35,7 @@ pub(crate) fn client(experiences: usize, visitors: usize) -> Evaluate {
     })
 }
 
-/// Who is not in the audience gets the default before the groups come, as in configs that it serves.
+/// A visitor outside the audience gets the default before the groups apply, as in configs that it serves.
 fn specs(experiences: usize) -> Value {
     let condition = |kind: &str, field: Value, operator: &str, target: Value, salt: &str| {
         json!({
@@ -77,7 +77,7 @@ fn specs(experiences: usize) -> Value {
     })
 }
 
-/// Its adapter without a network reads a file.
+/// Its offline adapter reads a file.
 fn initialized(specs: &Value) -> Statsig {
     let folder = std::env::temp_dir().join(format!("peers-{}", std::process::id()));
     let file = folder.join(format!("{}_specs.json", djb2(SDK_KEY)));
