@@ -1,5 +1,5 @@
-# Sourced by the scripts that need a nightly toolchain. A check that cannot run here says why and exits
-# with 77, so that a caller has to decide that it may be skipped; `NIGHTLY` names the toolchain.
+# Sourced by the scripts that need a nightly toolchain. A check that cannot run here says why and exits with 77, so that
+# the caller decides whether it may be skipped; `NIGHTLY` names the toolchain.
 NIGHTLY="${NIGHTLY:-nightly}"
 HOST="$(rustc -vV | sed -n 's/^host: //p')"
 
@@ -8,8 +8,8 @@ skip() {
   exit 77
 }
 
-# Goes on with a nightly that has this component. None is installed from here: a toolchain belongs to the
-# machine, and not to a check.
+# Continues only if there is a nightly with this component. Nothing is installed from here: toolchains are the machine's
+# business, not a check's.
 need_nightly_with() {
   rustc "+$NIGHTLY" --version 2>/dev/null || skip "there is no toolchain called $NIGHTLY"
   [ -z "${1:-}" ] || rustup component list --toolchain "$NIGHTLY" --installed | grep -q "^$1" ||

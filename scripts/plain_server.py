@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the quickstart against a server that is not ours: plain Python over TLS, two routes.
+"""Runs the quickstart against an independent server: plain Python over TLS, two routes.
 
-Makes a certificate with openssl, serves a config and takes tracking posts, starts the quickstart with
-its variables alone, and compares what arrived with what the quickstart says. Exit status 0 if they
+Makes a certificate with openssl, serves a config and accepts tracking posts, starts the quickstart with
+only its variables set, and compares what arrived with what the quickstart reports. Exit status 0 if they
 agree.
 """
 
@@ -25,7 +25,7 @@ KEY = "10035569/10034190"
 
 
 class Plain(BaseHTTPRequestHandler):
-    """Answers the config route and the tracking route, and counts events."""
+    """Serves the config route and the tracking route, and counts events."""
 
     protocol_version = "HTTP/1.1"
     events: list[str] = []
@@ -51,7 +51,7 @@ class Plain(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

@@ -1,10 +1,10 @@
-// Feeds the vectors to the decisions as WebAssembly. `scripts/wasm` builds them and runs this.
+// Runs the vectors against the decisions as WebAssembly. `scripts/wasm` builds the module and runs this.
 import { readFileSync, readdirSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 
 const VECTORS = new URL("../tests/parity/vectors/", import.meta.url);
 const module = new WebAssembly.Module(readFileSync(process.argv[2]));
-// A pure computation needs nothing of its host.
+// A pure computation needs nothing from its host.
 const imports = WebAssembly.Module.imports(module);
 if (imports.length > 0) throw new Error(`it imports ${JSON.stringify(imports)}`);
 
@@ -30,7 +30,7 @@ for (const [name, text] of texts) {
   compared += count;
   differ += failures.length;
 }
-// A wrong answer must be reported.
+// A wrong answer must be detected.
 const wrong = texts.get("rules").replace('"expected":true', '"expected":false');
 if (compare("rules", wrong).failures.length !== 1) throw new Error("a wrong answer was not seen");
 if (texts.size === 0 || compared === 0 || differ > 0) process.exit(1);

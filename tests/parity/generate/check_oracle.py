@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run an oracle over the vectors: every answer must be the one the vectors hold.
+"""Run an oracle over the vectors: every answer must be the recorded one.
 
     check_oracle.py js|python [--vectors FILE]
 
@@ -36,7 +36,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Deep equality that keeps true and 1 apart, which Python's own does not."""
+    """Deep equality that distinguishes true from 1, unlike Python's own."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, dict) and isinstance(right, dict):
@@ -47,7 +47,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 def in_any_order(part: str, value: Any) -> Any:
-    """The disabled features of `run_features` follow numeric ids; their order is not compared."""
+    """The order of the disabled features of `run_features` depends on numeric ids and is not compared."""
     if part != "run_features" or not isinstance(value, list):
         return value
     return sorted(value, key=lambda one: json.dumps(one, sort_keys=True))

@@ -1,7 +1,7 @@
-// Random configs in the served format for the JavaScript oracle. `clean` ones look like what is
-// served; `odd` ones hold unusual and malformed values.
+// Random configs in the served format for the JavaScript oracle. `clean` ones look like real
+// ones; `odd` ones have unusual and malformed values.
 //
-// What both keep clear of, because this SDK differs from npm's package there on purpose or by
+// Both avoid what differs between this SDK and npm's package, on purpose or because of its
 // version: `version` above 11, exclusion rules, ids that are not text, a missing environment.
 
 import { ruleSet } from './rules.mjs';
@@ -62,7 +62,7 @@ class Ids {
     return id;
   }
 
-  // Below and above the largest array index of JavaScript, which decides the packed order.
+  // Below and above JavaScript's largest array index, which determines the packed order.
   variation() {
     const id = this.random.weighted([[6, () => this.next(10)], [2, () => this.next(11)], [2, () => this.next(6)],
       [1, () => `v${this.next(3)}x`], [1, () => `0${this.next(4)}`],

@@ -1,9 +1,9 @@
-// Random config and request lines, from a seed alone.
+// Random config and request lines, determined by a seed.
 //
 //   node generate.mjs --profile js|python --seed S --requests N [--part I/N] [--config FILE]
 //
-// Config number i follows from the seed, the profile and i, whatever --part picks: part I/N holds
-// the configs whose number leaves I when divided by N. Profile `js` mixes clean and odd configs.
+// Config number i depends only on the seed, the profile and i, not on --part: part I/N has
+// the configs whose number modulo N is I. Profile `js` mixes clean and odd configs.
 // With --config the requests are drawn for that served config instead.
 
 import { readFileSync } from 'node:fs';

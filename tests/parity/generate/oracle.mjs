@@ -2,8 +2,8 @@
 //
 //   node oracle.mjs --packages DIR < lines.jsonl > answered.jsonl
 //
-// A request line leaves as it came, with `expected` added at its end; other lines pass through.
-// DIR is where `npm install` put the package. Nothing leaves the process: `fetch` is replaced.
+// A request line is passed on verbatim, with `expected` appended; other lines pass through.
+// DIR is where `npm install` put the package. Nothing is sent: `fetch` is replaced.
 // --throws also writes {"throws": name} where the SDK throws; without it such a part is left out,
 // because this SDK promises nothing there.
 
@@ -33,7 +33,7 @@ const { default: ConvertSDK, LogLevel, SystemEvents } = await import(
   pathToFileURL(join(options.packages, SDK_PATH)).href
 );
 
-// One SDK per config line; `startFrom` puts a visitor back to a given state between the parts.
+// One SDK per config line; `startFrom` resets a visitor to a given state between the parts.
 class Subject {
   constructor({ config, options: sdkOptions = {} }) {
     keepVariablesRaw(config);
@@ -62,8 +62,8 @@ class Subject {
   }
 }
 
-// The SDK casts feature variables inside the config, so a second call would cast the result of the
-// first. A getter hands out a fresh copy each time.
+// The SDK casts feature variables in place, so a second call would cast the result of the
+// first. A getter returns a fresh copy each time.
 function keepVariablesRaw(config) {
   for (const experience of asList(config.experiences)) {
     for (const variation of asList(experience?.variations)) {
@@ -84,7 +84,7 @@ async function answer(subject, request) {
     locationProperties: request.location ?? {},
   };
   const { context, prepared } = prepare(subject, request, expected);
-  // Where the preparation throws, what is stored is not what this SDK would store.
+  // If the preparation throws, the stored state differs from what this SDK would store.
   if (request.custom_segments && !expected.custom_segments) return {};
   const restart = () => subject.startFrom(request.visitor_id, prepared);
 
@@ -99,7 +99,7 @@ async function answer(subject, request) {
   return expected;
 }
 
-// A sequence ends at its first throw: what follows would start from half a run.
+// A sequence ends at its first throw: what follows would start from an incomplete run.
 async function answerSequence(subject, context, request, call, expected) {
   const runAll = () => pairs(context.runExperiences({ ...call }));
   const steps = [['run_experiences', runAll], ['run_experiences_again', runAll]];
@@ -136,7 +136,7 @@ function prepare(subject, request, expected) {
 function storedState(state) {
   if (!state) return null;
   const stored = {};
-  // In the state that the SDKs share a visitor without decisions and one with none are the same.
+  // In the SDKs' shared format, missing decisions and an empty set of them are the same.
   if (Object.keys(state.bucketing ?? {}).length > 0) stored.bucketing = state.bucketing;
   if (state.goals) stored.goals = Object.fromEntries(state.goals.map((key) => [key, true]));
   if (state.segments || state.custom_segments) {
@@ -209,7 +209,7 @@ function feature(found) {
   return answered;
 }
 
-// What JSON cannot hold is spelled out.
+// Values that JSON lacks are spelled out.
 function writable(value) {
   if (value === undefined) return { $js: 'undefined' };
   if (typeof value === 'number' && !Number.isFinite(value)) return { $js: String(value) };
@@ -242,7 +242,7 @@ function freeze(value) {
   return value;
 }
 
-// Lies on purpose, to see that the comparison and the shrinking notice them.
+// Deliberately wrong answers, to prove that the comparison and the shrinking notice them.
 const PLANTS = {
   decisions(expected) {
     for (const [key, one] of Object.entries(expected.decisions ?? {})) {
@@ -262,12 +262,12 @@ const PLANTS = {
 };
 const plant = PLANTS[process.env.PARITY_PLANT] ?? (() => {});
 
-// Appending keeps the number text of the request (30.0, 1e+21) as the generator wrote it.
+// Appending preserves the request's numbers (30.0, 1e+21) as the generator wrote them.
 function append(line, expected) {
   return `${line.slice(0, line.lastIndexOf('}'))},"expected":${JSON.stringify(expected)}}\n`;
 }
 
-// Not `readline`: it also splits at U+2028, which JSON text may hold.
+// Not `readline`, which also splits at U+2028, and JSON text may contain that.
 async function* linesOf(stream) {
   let rest = '';
   for await (const chunk of stream.setEncoding('utf8')) {

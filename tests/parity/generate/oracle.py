@@ -32,7 +32,7 @@ PLANTED = os.environ.get("PARITY_PLANT")
 
 
 def add_left_to_right(numbers: Any) -> float:
-    """Add as Python did before 3.12, whose `sum` compensates, and as every other SDK does."""
+    """Add without compensation, like every other SDK, and like Python before 3.12 changed `sum`."""
     total = 0.0
     for number in numbers:
         total += number
@@ -44,7 +44,7 @@ if sys.version_info >= (3, 12):
 
 
 class Store:
-    """A data store that can be put back to a given state."""
+    """A data store that can be reset to a given state."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -63,7 +63,7 @@ class Store:
 
 
 class Wire:
-    """A transport that only counts what it was asked to send."""
+    """A transport that only counts what it is given to send."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -200,7 +200,7 @@ class Visit:
         return answered
 
     def of_each_experience(self, key: str) -> list[Any]:
-        """The package gives the first result alone; asked for one experience at a time it gives all."""
+        """The package returns only the first result; asked for one experience at a time it returns all."""
         context = self.context()
         wanted = self.request.get("feature_experience_keys")
         experiences = [one["key"] for one in self.subject.config["experiences"]]
@@ -251,7 +251,7 @@ def enabled(found: Any) -> dict[str, Any]:
 
 
 def plant(expected: dict[str, Any]) -> None:
-    """Lies on purpose, to see that the comparison and the shrinking notice them."""
+    """Deliberately wrong answers, to prove that the comparison and the shrinking notice them."""
     for key, one in expected["decisions"].items():
         if PLANTED == "decisions" and "bucket" in one and one["variation_id"].endswith("7"):
             expected["decisions"][key] = {"none": "not_decided"}
@@ -260,7 +260,7 @@ def plant(expected: dict[str, Any]) -> None:
 
 
 def append(line: str, expected: dict[str, Any]) -> str:
-    """Appending keeps the number text of the request as the generator wrote it."""
+    """Appending preserves the request's numbers as the generator wrote them."""
     return f'{line[:line.rindex("}")]},"expected":{json.dumps(expected, ensure_ascii=False)}}}\n'
 
 

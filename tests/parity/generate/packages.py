@@ -19,7 +19,7 @@ PYTHON_PACKAGES = PACKAGES / "python"
 NODE_PIN = HERE / "package.json"
 PYTHON_PIN = HERE / "requirements.txt"
 
-# The package's peers are not published, so npm must not look for them; its bundle needs none.
+# The package's peer dependencies are not published, so npm must not look for them; its bundle needs none.
 NPM_INSTALL = ("npm", "install", "--legacy-peer-deps", "--no-audit", "--no-fund",
                "--no-package-lock", "--ignore-scripts", "--silent")
 
@@ -33,7 +33,7 @@ def install_python_package() -> None:
 
 
 def with_pin(pin: Path, folder: Path, install: Callable[[], None]) -> None:
-    """Install unless the folder holds, complete, what is pinned now."""
+    """Install unless the folder has a complete installation of the current pins."""
     mark = folder / "installed"
     if mark.exists() and mark.read_text() == pin.read_text():
         return

@@ -1,10 +1,10 @@
 // Configs and requests for the Python oracle: what npm's package lacks (the anchored layout, mutual
-// exclusion, preview), and otherwise only what the Python package decides as this SDK does.
+// exclusion, preview), and otherwise only what the Python package decides like this SDK.
 //
-// Kept out: locations, site areas, archived experiences, environments, permanent audiences, segments
-// among the audiences, ids that do not resolve, packed variations whose ids do not ascend, odd
-// weights and statuses, rules over anything but plain text and plain numbers, attributes that two
-// sides would merge, and features in configs with exclusion (feature calls store there, in this SDK).
+// Excluded: locations, site areas, archived experiences, environments, permanent audiences, segments
+// among the audiences, ids that do not resolve, packed variations with ids out of order, odd
+// weights and statuses, rules on anything but plain text and plain numbers, attributes merged from
+// two sides, and features in configs with exclusion (where this SDK's feature calls store decisions).
 
 import { storedDecisions, visitorId } from './requests.mjs';
 import { written } from './random.mjs';

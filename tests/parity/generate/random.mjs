@@ -1,4 +1,4 @@
-// Random choices that follow from a text seed alone, and JSON text with numbers as they were written.
+// Random choices determined by a text seed, and JSON text that preserves the notation of numbers.
 
 const NUMBER_MARK = '\u0001';
 
@@ -7,7 +7,7 @@ export class Random {
     this.state = hashText(String(seed));
   }
 
-  // Weyl sequence and a finalizer: one 32-bit state is plenty for test data.
+  // A Weyl sequence and a finalizer: a 32-bit state is plenty for test data.
   bits() {
     this.state = (this.state + 0x9e3779b9) >>> 0;
     let mixed = this.state;
@@ -20,7 +20,7 @@ export class Random {
     return this.bits() / 2 ** 32;
   }
 
-  // From `low` to `high`, both included.
+  // From `low` to `high`, inclusive.
   between(low, high) {
     return low + Math.floor(this.fraction() * (high - low + 1));
   }
@@ -71,7 +71,7 @@ function hashText(text) {
   return hash;
 }
 
-// A number that must stand in the JSON exactly so: `30.0`, `1e+21`, `9007199254740993`.
+// A number whose notation must be kept in the JSON: `30.0`, `1e+21`, `9007199254740993`.
 export function written(text) {
   return `${NUMBER_MARK}${text}${NUMBER_MARK}`;
 }

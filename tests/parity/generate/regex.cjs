@@ -1,4 +1,4 @@
-// Makes vectors/regex.jsonl.gz: random patterns and texts, answered by the RegExp of this Node.
+// Generates vectors/regex.jsonl.gz: random patterns and texts, answered by this Node's RegExp.
 //   node tests/parity/generate/regex.cjs 1 2500 | gzip -9n > tests/parity/vectors/regex.jsonl.gz
 'use strict';
 
@@ -9,7 +9,7 @@ function random() {
 }
 const pick = (list) => list[Math.floor(random() * list.length)];
 
-// Letters that fold in unusual ways, halves of pairs, white space, and syntax read as text.
+// Letters with unusual case folding, lone surrogates, white space, and syntax as literal text.
 const UNITS = Array.from(
   'abAB1_ \néÉßẞſsSKk\u212aΣσςİıiI😀µμ\u212bÅåǄǅǆ-,\u2028{}]',
 );
@@ -47,7 +47,7 @@ for (let line = 0; line < Number(process.argv[3]); line++) {
   try {
     regex = new RegExp(pattern, 'i');
   } catch {
-    // A refused pattern is an answer too.
+    // A rejected pattern is an answer too.
   }
   const texts = [];
   for (let count = 0; regex && count < 6; count++) {

@@ -1,4 +1,4 @@
-// Random requests for a config: what is stored before, what the visitor brings, what is asked.
+// Random requests for a config: the stored state, the visitor's data, and the questions.
 
 import { attributes } from './rules.mjs';
 
@@ -40,7 +40,7 @@ export function makeRequest(random, config, odd) {
   return request;
 }
 
-// The two sides of a merge bring lists and maps under one name.
+// The two sides of a merge have lists and maps under one name.
 function clash(random, request) {
   const sides = random.shuffled([['a', 'vip'], { tier: 'gold', 0: 'x' }]);
   const key = random.pick(['tags', 'meta']);

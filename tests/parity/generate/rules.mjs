@@ -1,5 +1,5 @@
-// What visitors bring along, and rules that look at it: values are drawn so that rules match often
-// enough to matter and miss by little when they miss.
+// Visitors' data, and rules on it: values are drawn so that rules match often enough to
+// matter, and only just miss otherwise.
 
 import { written } from './random.mjs';
 
@@ -131,7 +131,7 @@ function fittingMatch(random, value) {
   return typeof value === 'string' ? random.pick(TEXT_MATCHES) : random.pick(['equals', 'contains', 'isIn']);
 }
 
-// An operand near the value that a visitor may bring.
+// An operand close to a value that a visitor may have.
 function operand(random, matchType, aimed) {
   if (Array.isArray(aimed)) return random.pick([...aimed, 'a', 'DESK', '', '0']);
   if (aimed !== null && typeof aimed === 'object') return random.pick([...Object.keys(aimed), 'tier', 'x', '0']);
@@ -147,7 +147,7 @@ function operand(random, matchType, aimed) {
   }
 }
 
-// By code point: half a character pair cannot stand in JSON text.
+// By code point: JSON text cannot contain a lone surrogate.
 function chars(text) {
   return [...text];
 }

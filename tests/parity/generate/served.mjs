@@ -1,9 +1,9 @@
 // Requests for a served config: visitors drawn from the config's own rule keys and values.
 //
-// Each oracle gets a copy of the config reduced to what it decides as this SDK does. For JavaScript
-// every experience has the packed layout and exclusion audiences are gone; everything else stays. For
+// Each oracle gets a copy of the config reduced to what it decides like this SDK. For JavaScript
+// every experience gets the packed layout and exclusion audiences are removed; the rest stays. For
 // Python the layout, mutual exclusion and plain audiences stay; locations, site areas, environments,
-// archiving, segments and other rules go. Experiences that cannot be reduced so are left out.
+// archiving, segments and other rules are removed. Experiences that cannot be reduced are left out.
 
 import { storedDecisions, visitorId } from './requests.mjs';
 import { preview } from './python_profile.mjs';
@@ -133,7 +133,7 @@ function drawn(random, pools, plain, share) {
   return Object.fromEntries(pairs.filter(([, value]) => !plain || typeof value === 'string'));
 }
 
-// A value of the config itself, or one that just misses it.
+// A value from the config itself, or one that just misses it.
 function nearby(random, value, plain) {
   if (typeof value === 'number') return random.pick([value, value, value - 1, value + 1, String(value)]);
   if (typeof value !== 'string') return value;

@@ -33,7 +33,7 @@ SHORT_VISITORS = ("1", "2", "3", "a")
 
 @dataclass(frozen=True)
 class Edit:
-    """Leave out what is at `path`, or put `instead` there."""
+    """Remove the value at `path`, or replace it with `instead`."""
 
     path: Path
     instead: Any = None
@@ -42,7 +42,7 @@ class Edit:
 
 @dataclass
 class Case:
-    """One config with one request, as the lines hold them."""
+    """One config with one request, as in the lines."""
 
     config: dict[str, Any]
     request: dict[str, Any]
@@ -53,7 +53,7 @@ class Case:
     def edited(self, edits: Sequence[Edit]) -> "Case":
         case = copy.deepcopy(self)
         document = {"config": case.config, "request": case.request}
-        # From the back, so that the places of the others hold; a part of what is gone is gone too.
+        # From the back, so that earlier positions stay valid; edits within a removed part are dropped.
         for edit in sorted(edits, key=lambda one: [(str(type(s)), s) for s in one.path], reverse=True):
             apply(document, edit)
         return case
@@ -62,7 +62,7 @@ class Case:
         config = {**self.config, "id": name}
         request = {**self.request, "id": name, "config_ref": name}
         request.pop("expected", None)
-        # The order of keys and the compact form are what the generator writes.
+        # The same key order and compact form as the generator's.
         texts = (json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in (config, request))
         return "".join(f"{text}\n" for text in texts).encode()
 
@@ -78,7 +78,7 @@ def apply(document: Any, edit: Edit) -> None:
 
 
 def shrink(case: Case, judge: Judge) -> tuple[Case, Optional[dict[str, Any]]]:
-    """`judge` gives for each case the mismatch of the wanted kind, or None; so does this for the last."""
+    """`judge` returns each case's mismatch of the wanted kind, or None; this returns that of the smallest case."""
     [mismatch] = judge([case])
     if mismatch is None:
         return case, None
@@ -94,7 +94,7 @@ def shrink(case: Case, judge: Judge) -> tuple[Case, Optional[dict[str, Any]]]:
 
 
 def combined(case: Case, edits: list[Edit]) -> Iterator[Case]:
-    """All edits together, ever smaller runs of them, and each alone."""
+    """All edits together, ever smaller runs of them, and each by itself."""
     length = len(edits)
     while length >= 1:
         for start in range(0, len(edits), length):
@@ -140,7 +140,7 @@ def config_edits(line: dict[str, Any]) -> Iterator[Edit]:
 
 
 def ids_named_by(experiences: list[dict[str, Any]]) -> set[str]:
-    """An audience goes after its last mention: the packages differ on ids that do not resolve."""
+    """An audience is removed after its last mention: the packages differ on ids that do not resolve."""
     names = ("audiences", "locations")
     return {one for experience in experiences for name in names for one in experience.get(name) or []}
 
@@ -167,7 +167,7 @@ def experience_edits(experience: dict[str, Any], path: Path) -> Iterator[Edit]:
 
 
 def rule_edits(rules: Any, path: Path) -> Iterator[Edit]:
-    """Drop branches that have a neighbour: an empty level is another question."""
+    """Drop branches that have a neighbour: an empty level would be a different question."""
     if isinstance(rules, list):
         for index, one in enumerate(rules):
             if len(rules) > 1:
@@ -214,7 +214,7 @@ def elements(values: Any, path: Path) -> Iterator[Edit]:
 
 
 def inside(value: Any, path: Path) -> Iterator[Edit]:
-    """Whatever a free value holds."""
+    """Shrink an unconstrained value."""
     if isinstance(value, dict):
         for key, one in value.items():
             yield Edit((*path, key))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stands in for `replay` where it is not built: `stand_in.py js|python - --json`.
+"""Stands in for `replay` if it is not built: `stand_in.py js|python - --json`.
 
 It asks the oracle itself, without any planted lie, and compares what the lines expect with that. So
 a run against it differs exactly where a lie was planted (PARITY_PLANT), which tests the driver and

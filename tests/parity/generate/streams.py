@@ -1,4 +1,4 @@
-"""Lines on their way: from the generator through an oracle into `replay`."""
+"""Streams of lines: from the generator through an oracle into `replay`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def oracles() -> dict[str, Oracle]:
 
 @dataclass(frozen=True)
 class Work:
-    """What one generator process makes."""
+    """The share of one generator process."""
 
     oracle: Oracle
     seed: str
@@ -54,7 +54,7 @@ class Work:
 
 @dataclass
 class Verdict:
-    """What `replay` said of a batch."""
+    """The result of `replay` for a batch."""
 
     mismatches: list[dict[str, Any]] = field(default_factory=list)
     passed: int = 0
@@ -63,7 +63,7 @@ class Verdict:
 
 
 def batches(work: Work, stopped: Callable[[], bool]) -> Iterator[bytes]:
-    """Answered lines, whole configs at a time. Leaving early ends the processes."""
+    """Answered lines, whole configs at a time. Closing the generator early ends the processes."""
     with subprocess.Popen(work.generator(), stdout=subprocess.PIPE) as generator, \
             subprocess.Popen(work.oracle.command, stdin=generator.stdout, stdout=subprocess.PIPE) as oracle:
         assert generator.stdout and oracle.stdout
@@ -119,7 +119,7 @@ def replay(command: list[str], lines: bytes) -> Verdict:
 
 
 def build_replay(root: Path) -> list[str]:
-    """The Rust side, built once. Cargo says where it put it."""
+    """The path of the Rust side, built once, as reported by Cargo."""
     command = ["cargo", "build", "--release", "-p", "convert-parity", "--message-format=json-render-diagnostics"]
     built = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=False)
     if built.returncode:

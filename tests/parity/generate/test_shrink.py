@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plants lies in the oracles and asks the driver to find them and make them small. Needs no Rust."""
+"""Plants wrong answers in the oracles; the driver must find and shrink them. Needs no Rust."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-//! Why a replay could not do its work: always with the file, the line and the field, where known.
+//! Why a replay failed, with the file, line and field if known.
 
 use std::io;
 
@@ -7,18 +7,18 @@ use thiserror::Error;
 /// Ends the program with exit status 2.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    /// A file or a line holds something that cannot be used.
+    /// A file or a line has invalid content.
     #[error("{0}")]
     Input(String),
     /// The output cannot be written.
     #[error("standard output: {0}")]
     Output(io::Error),
-    /// The SDK did not do what a local, stubbed instance always does.
+    /// The SDK failed at something that cannot fail offline.
     #[error("the SDK failed: {0}")]
     Sdk(String),
 }
 
-/// A flaw of one field, before it is known in which file and line.
+/// A defect in one field, before its file and line are known.
 #[derive(Debug)]
 pub(crate) struct FieldFlaw {
     pub(crate) field: String,
@@ -30,7 +30,7 @@ impl FieldFlaw {
         Self { field: field.into(), reason: reason.into() }
     }
 
-    /// The same flaw of a part of `parent`.
+    /// The same defect in a part of `parent`.
     pub(crate) fn within(mut self, parent: &str) -> Self {
         self.field = match self.field.as_str() {
             "" => parent.to_owned(),
@@ -47,10 +47,10 @@ impl FieldFlaw {
     }
 }
 
-/// What can end the work on one line.
+/// What can stop the work on a line.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// The line cannot be used.
+    /// The line is invalid.
     Field(FieldFlaw),
     /// The SDK failed.
     Sdk(String),

@@ -1,4 +1,4 @@
-//! Features: one by one, each from the prepared state, and all of them together.
+//! Features: one by one, each from the prepared state, and all together.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ struct Asked {
     expected: Vec<Value>,
     /// For the whole list.
     all: Visitor,
-    /// For the single result, which the SDK gives for several (F2).
+    /// For the single result, where the SDK gives one result for several (F2).
     first: Visitor,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn compare(
     let request = &line.request;
     let mut asked = Vec::new();
     for (key, expected) in parts.take_object("features")?.unwrap_or_default() {
-        // Where JavaScript throws and nothing is recommended there is nothing to compare with.
+        // If JavaScript throws and nothing is recommended, there is nothing to compare with.
         if !is_throw(&expected) {
             let expected = list(&format!("features.{key}"), expected)?;
             asked.push(Asked { key, expected, all: fresh.context()?, first: fresh.context()? });
@@ -55,7 +55,7 @@ pub(crate) fn compare(
     for Asked { key, expected, all, first } in &asked {
         let results = of_each_experience(all, key, &options, &named);
         let expected = first_of(enabled(expected), "experience_key");
-        // No list of keys names an experience whose key is no text.
+        // No list of keys can name an experience whose key is not text.
         let asked: Vec<_> = expected.iter().copied().filter(|it| it["experience_key"].is_string()).collect();
         check_entries(&format!("features.{key}"), &asked, all, &results, findings);
         let single: Vec<_> = first.run_feature_with(key, &single).into_iter().collect();
@@ -75,8 +75,8 @@ pub(crate) fn compare(
     Ok(())
 }
 
-/// A feature as each experience carries it, asked of one after the other: the SDK gives one result
-/// for all of them (F2).
+/// A feature as each experience carries it, run for one experience after the other: the SDK gives one result for all of
+/// them (F2).
 fn of_each_experience<'a>(
     context: &'a Context,
     key: &str,
@@ -93,13 +93,13 @@ fn of_each_experience<'a>(
         .collect()
 }
 
-/// The first entry of each value of a field.
+/// The first entry for each value of a field.
 fn first_of<'a>(entries: Vec<&'a Value>, field: &str) -> Vec<&'a Value> {
     let mut seen = BTreeSet::new();
     entries.into_iter().filter(|entry| seen.insert(entry[field].to_string())).collect()
 }
 
-/// All features: the enabled ones in order, the disabled ones as the rest of those declared.
+/// All features: the enabled ones in order, the disabled ones as the rest of the declared ones.
 fn check_together(
     expected: &[Value],
     context: &Context,
@@ -115,7 +115,7 @@ fn check_together(
         declared.iter().position(|(known, _)| *known == id)
     });
     check_entries("run_features", &enabled, context, &results, findings);
-    // A feature whose id is a number is enabled and disabled at once in JavaScript.
+    // In JavaScript a feature with a numeric id is enabled and disabled at once.
     let on: BTreeSet<String> = enabled.iter().map(|entry| text(entry.get("id"))).collect();
     let disabled = expected.iter().filter(|entry| entry["status"] == "disabled");
     let disabled = disabled.filter(|entry| !has_no_key(entry) && !on.contains(&text(entry.get("id"))));
@@ -126,8 +126,7 @@ fn check_together(
     findings.check("run_features.disabled", &json!(expected), &json!(actual));
 }
 
-/// Where the vectors recommend an answer for each feature and none for all of them together: the
-/// two have to agree.
+/// If the vectors recommend an answer for single features but none for all together, the two must agree.
 fn check_by_feature(
     asked: &[Asked],
     context: &Context,
@@ -142,8 +141,7 @@ fn check_by_feature(
         };
         let of_feature = results.iter().filter(|result| result.feature_key() == key);
         let results: Vec<_> = of_feature.copied().collect();
-        // The recommended answer is that of the named experiences, and the first of them need not be
-        // the first of all.
+        // The recommended answer is for the named experiences, whose first need not be the first of all.
         if named.is_empty() || results.iter().all(|result| from_named(&result)) {
             let expected = first_of(enabled(expected), "id");
             check_entries(&format!("run_features.{key}"), &expected, context, &results, findings);
@@ -151,8 +149,8 @@ fn check_by_feature(
     }
 }
 
-/// The entries that the SDK gives too: it has no result for a disabled feature, nor for one that the
-/// config does not declare, which JavaScript gives without a key.
+/// The entries that the SDK gives too: it has no result for a disabled feature, nor for one that the config does not
+/// declare, which JavaScript returns without a key.
 fn enabled(expected: &[Value]) -> Vec<&Value> {
     expected.iter().filter(|entry| entry["status"] != "disabled" && !has_no_key(entry)).collect()
 }
@@ -176,7 +174,7 @@ fn check_entries(
     }
 }
 
-/// What the official SDKs say of a feature that a visitor has; without it there is no result here.
+/// The status that the official SDKs give a visitor's feature; without it there is no result here.
 const ENABLED: &str = "enabled";
 
 fn entry(result: &FeatureResult<'_>) -> Value {
@@ -216,7 +214,7 @@ fn are_variables(expected: &Value, context: &Context, result: &FeatureResult<'_>
         && defined.into_iter().all(|(name, expected)| {
             result.variable(name).is_some_and(|actual| {
                 if is_special_number(expected) {
-                    // JSON has no such number: the value as served is the answer (F1).
+                    // JSON has no such number: the result is the value as served (F1).
                     served(context, result, name).any(|served| same(&served, actual))
                 } else {
                     same(expected, actual)
@@ -225,7 +223,7 @@ fn are_variables(expected: &Value, context: &Context, result: &FeatureResult<'_>
         })
 }
 
-/// What the config holds for a variable of the result.
+/// The config's value for a variable of the result.
 fn served(context: &Context, result: &FeatureResult<'_>, name: &str) -> impl Iterator<Item = Value> + use<> {
     let experience = context.get_config_entity_by_id(EntityKind::Experience, result.experience_id());
     let mut values = Vec::new();

@@ -1,4 +1,4 @@
-//! What the comparison of one line has found.
+//! The findings of comparing one line.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use crate::json::same;
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) mismatches: Vec<Mismatch>,
-    /// How many experience decisions were compared.
+    /// The number of compared experience decisions.
     pub(crate) decisions: u64,
     /// Why the whole line could not be asked.
     pub(crate) skipped: Option<&'static str>,
-    /// What of the line could not be asked, and how often.
+    /// The parts of the line that could not be asked, and how often.
     pub(crate) left_out: BTreeMap<&'static str, u64>,
 }
 
-/// Why an answer is not compared where JavaScript has none.
+/// Why an answer is not compared if JavaScript has none.
 pub(crate) const JAVASCRIPT_THROWS: &str = "JavaScript throws there, and nothing is recommended";
 
-/// A part of an answer that is not the expected one.
+/// A part of an answer that differs from the expected one.
 pub(crate) struct Mismatch {
     pub(crate) part: String,
     pub(crate) expected: Value,
@@ -44,7 +44,7 @@ impl Findings {
         }
     }
 
-    /// A part is not the expected one.
+    /// A part differs from the expectation.
     pub(crate) fn differ(&mut self, part: &str, expected: Value, actual: Value) {
         self.mismatches.push(Mismatch { part: part.to_owned(), expected, actual });
     }

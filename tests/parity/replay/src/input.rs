@@ -1,4 +1,4 @@
-//! Files and standard input, plain or gzip, as lines that know their number.
+//! Files and standard input, plain or gzip-compressed, as numbered lines.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -30,12 +30,12 @@ impl Lines {
         Ok(Self { name, reader, buffer: Vec::new(), number: 0 })
     }
 
-    /// The input, as messages name it.
+    /// The name of the input in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The next line that is not blank, and its number.
+    /// The next non-blank line, and its number.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, &str)>, Failure> {
         loop {
             self.buffer.clear();
@@ -44,7 +44,7 @@ impl Lines {
             if read.map_err(|error| unreadable(&self.place(), &error))? == 0 {
                 return Ok(None);
             }
-            // Without its end, so that a line that ends early ends where a reader sees it.
+            // Without its line ending, so that an error at the end of a line has the column a reader sees.
             self.buffer.truncate(self.buffer.trim_ascii_end().len());
             if !self.buffer.is_empty() {
                 break;

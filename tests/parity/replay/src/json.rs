@@ -1,4 +1,4 @@
-//! JSON as JavaScript means it: parsing that names the field, equality of doubles, special values.
+//! JSON as JavaScript understands it: parsing that names the field, equality of doubles, special values.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -8,9 +8,9 @@ use crate::error::FieldFlaw;
 /// A JSON object.
 pub(crate) type Object = Map<String, Value>;
 
-/// Parses a text; a failure names the field and what is wrong with it.
+/// Parses a text; an error names the field and the problem.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, FieldFlaw> {
-    // The plain parser is faster; only a failure needs the path, and only one of the data has one.
+    // The plain parser is faster; only an error needs the path, and only errors in the data have one.
     serde_json::from_str(text).map_err(|error| {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
@@ -23,7 +23,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, FieldFla
     })
 }
 
-/// What is wrong with a text, without the number of its line: that of the file is the one that helps.
+/// The message without serde's line number: the line in the file is the one that helps.
 pub(crate) fn reason(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
@@ -58,7 +58,7 @@ pub(crate) fn text(value: Option<&Value>) -> String {
     }
 }
 
-/// Whether JavaScript counts a value as true.
+/// Whether a value is truthy in JavaScript.
 pub(crate) fn truthy(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => false,
@@ -68,12 +68,12 @@ pub(crate) fn truthy(value: Option<&Value>) -> bool {
     }
 }
 
-/// The name in `{"$js": name}`, which stands for what JSON cannot hold.
+/// The name in `{"$js": name}`, which stands for a value that JSON lacks.
 pub(crate) fn special(value: &Value) -> Option<&str> {
     value.as_object().filter(|object| object.len() == 1)?.get("$js")?.as_str()
 }
 
-/// Whether a value stands for a number that JSON cannot hold.
+/// Whether a value stands for a number that JSON lacks.
 pub(crate) fn is_special_number(value: &Value) -> bool {
     matches!(special(value), Some("NaN" | "Infinity" | "-Infinity"))
 }
@@ -88,7 +88,7 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// A number as the vectors write it.
+/// A number as written in the vectors.
 pub(crate) fn from_number(value: f64) -> Value {
     let spelled = match value {
         value if value.is_nan() => "NaN",
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_doubles_and_objects_are_maps() {
+    fn numbers_compare_as_doubles_and_objects_as_maps() {
         assert!(same(&json!({"a": 1, "b": [2.0]}), &json!({"b": [2], "a": 1.0})));
         assert!(same(&json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992.0)));
         assert!(!same(&json!([1, 2]), &json!([2, 1])));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flaw_names_its_field() {
+    fn an_error_names_its_field() {
         #[derive(Deserialize, Debug)]
         #[expect(dead_code, reason = "only the parsing is looked at")]
         struct Line {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_written_as_javascript_does() {
+    fn ids_are_written_as_in_javascript() {
         let text = |json: &str| text(Some(&serde_json::from_str(json).unwrap()));
         assert_eq!(
             ["5.0", "-0", "1e3", "9007199254740993", "true"].map(text),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn special_numbers() {
+    fn special_numbers_are_recognized() {
         assert!(number(&from_number(f64::NAN)).is_some_and(f64::is_nan));
         assert_eq!(number(&json!({"$js": "-Infinity"})), Some(f64::NEG_INFINITY));
         assert_eq!(number(&json!({"$js": "undefined"})), None);

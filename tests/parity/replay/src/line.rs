@@ -1,4 +1,4 @@
-//! The lines of a parity file that hold whole requests, and scripts.
+//! The lines of a parity file that contain whole requests, and scripts.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::json::Object;
 
-/// What every line has.
+/// The fields of every line.
 #[derive(Deserialize)]
 pub(crate) struct Head<'a> {
     #[serde(borrow)]
@@ -20,14 +20,14 @@ pub(crate) struct Head<'a> {
     pub(crate) config_ref: Option<Cow<'a, str>>,
 }
 
-/// A config, which the requests after it name.
+/// A config, to which later requests refer.
 #[derive(Deserialize)]
 pub(crate) struct ConfigLine<'a> {
     #[serde(borrow)]
     pub(crate) id: Cow<'a, str>,
     #[serde(default)]
     pub(crate) options: Options,
-    /// As served; the SDK reads the text itself.
+    /// As served; the SDK parses the text itself.
     #[serde(borrow)]
     pub(crate) config: &'a RawValue,
 }
@@ -56,8 +56,7 @@ pub(crate) struct RequestLine<'a> {
     pub(crate) recommended: Object,
 }
 
-/// What to ask. A field that is not known here would be an input that the SDK is not given, so it
-/// is an error.
+/// The question. An unknown field would be an input that the SDK is not given, so it is an error.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request<'a> {
@@ -89,7 +88,7 @@ pub(crate) struct Request<'a> {
     pub(crate) preview: Option<PreviewCall>,
 }
 
-/// What is stored for the visitor beforehand.
+/// The visitor's stored state beforehand.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct State {
@@ -112,7 +111,7 @@ pub(crate) struct ScriptLine<'a> {
     pub(crate) expected: ScriptAnswers,
 }
 
-/// The context of a script, and the calls.
+/// A script's context and calls.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Script<'a> {
@@ -156,7 +155,7 @@ pub(crate) struct RunCall {
     pub(crate) experience_keys: Vec<String>,
 }
 
-/// One answer for each call up to the first that throws, and what was sent for all of them.
+/// One answer per call up to the first that throws, and what was sent for all of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScriptAnswers {

@@ -1,4 +1,4 @@
-//! Answers every line of a parity file through the public API of the SDK, and prints what differs.
+//! Replays every line of a parity file through the public API of the SDK, and prints what differs.
 
 mod error;
 mod features;
@@ -40,26 +40,25 @@ use report::{Case, Report};
 use surface::Surface;
 use worker::{Answers, Worker};
 
-/// Chunks that wait for each worker: enough that none is idle, few enough that a stream is not read
-/// into memory.
+/// Chunks queued per worker: enough to keep all busy, few enough that a stream is not read into memory.
 const AHEAD: usize = 4;
 
-/// A worker waits for the threads of its SDK instances most of the time.
+/// A worker mostly waits for the threads of its SDK instances.
 const WORKERS_A_CORE: usize = 4;
 
-/// Answers every line of parity files through the SDK and prints each difference.
+/// Replays parity files through the SDK and prints each difference.
 ///
-/// Exit status: 0 if all is well, 1 if something differs, 2 if the input cannot be used.
+/// Exit status: 0 on success, 1 if something differs, 2 if the input is invalid.
 #[derive(Debug, Parser)]
 #[command(name = "replay", max_term_width = 100)]
 struct Args {
-    /// JSON lines, plain or gzip; `-` reads standard input
+    /// JSON lines, plain or gzip-compressed; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Print one JSON object for each difference, then one with the totals
+    /// Print one JSON object per difference, then one with the totals
     #[arg(long)]
     json: bool,
-    /// Ask through the asynchronous surface of the SDK; the answers must be the same
+    /// Use the SDK's asynchronous surface; the answers must be the same
     #[arg(long = "async")]
     asynchronous: bool,
 }
@@ -68,17 +67,17 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        // Whoever read the output has seen enough, as `head` does.
+        // A closed pipe is no error: the reader, such as `head`, has seen enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody is left to tell where this fails.
+            // If this fails, there is nobody left to tell.
             let _ = writeln!(io::stderr(), "error: {failure}");
             ExitCode::from(2)
         }
     }
 }
 
-/// Whether every answer is the expected one.
+/// Whether every answer is as expected.
 fn run(args: &Args) -> Result<bool, Failure> {
     let mut report = Report::new(args.json);
     let surface = if args.asynchronous { Surface::Async } else { Surface::Sync };
@@ -112,7 +111,7 @@ fn replay_file(path: &Path, surface: Surface, report: &mut Report) -> Result<(),
         drop((chunks, answers_in));
         let reader = scope.spawn(move || Reader::new(lines).read_into(&chunks_in));
         let printed = print(&answers, &name, report);
-        // Whoever still works sees by this that nobody waits for it.
+        // Tells the remaining workers that nobody waits for them.
         drop(answers);
         let read = reader.join().unwrap_or_else(|_| Err(Failure::Sdk("the reader panicked".to_owned())));
         printed.and(read)

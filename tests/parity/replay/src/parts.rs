@@ -1,4 +1,4 @@
-//! The answers to give: JavaScript's, or the recommended ones where there are some.
+//! The expected answers: JavaScript's, or the recommended ones if there are any.
 
 use std::collections::HashSet;
 
@@ -11,14 +11,14 @@ use crate::line::RequestLine;
 use crate::rulings::{mark_by_id, record_once, send_report_segments};
 use crate::served::Served;
 
-/// The expected parts that are not yet compared.
+/// The expected parts that have not been compared yet.
 pub(crate) struct Parts {
     left: Object,
 }
 
 impl Parts {
-    /// Lays the recommended answers over JavaScript's: whole parts, or only keys of them. Then come
-    /// the rulings of which the vectors say nothing.
+    /// Overlays the recommended answers on JavaScript's: whole parts, or only some of their keys. Then applies the
+    /// rulings that the vectors do not cover.
     pub(crate) fn new(line: &RequestLine<'_>, served: &Served, findings: &mut Findings) -> Self {
         let mut left = line.expected.clone();
         for (part, recommended) in &line.recommended {
@@ -26,7 +26,7 @@ impl Parts {
                 (Some(Value::Object(whole)), Value::Object(keys)) if !whole.contains_key("throws") => {
                     whole.extend(keys.clone());
                 }
-                // What an oracle did not answer is not compared.
+                // What an oracle left unanswered is not compared.
                 (None, _) => {}
                 (Some(whole), _) => *whole = recommended.clone(),
             }
@@ -43,7 +43,7 @@ impl Parts {
         let (mut twice, mut recorded) = (HashSet::new(), None);
         if let Some(matched) = matched {
             twice = record_once(matched);
-            // What JavaScript sent after it threw lacks what is recorded here.
+            // What JavaScript sent after throwing lacks what is recorded here.
             let thrown = line.expected.get("custom_segments").is_some_and(is_throw);
             recorded = (thrown && !line.recommended.contains_key("payload")).then(|| matched.clone());
         }
@@ -63,13 +63,13 @@ impl Parts {
         parts.iter().any(|part| self.left.contains_key(*part))
     }
 
-    /// A part to compare. Where JavaScript throws and nothing is recommended there is no answer to
-    /// compare with; that the SDK does not panic is seen all the same.
+    /// A part to compare. If JavaScript throws and nothing is recommended, there is no answer to compare with, but the
+    /// SDK must not panic.
     pub(crate) fn take(&mut self, part: &str) -> Option<Value> {
         self.left.remove(part).filter(|expected| !is_throw(expected))
     }
 
-    /// As [`take`](Self::take), for a part that is an object.
+    /// Like [`take`](Self::take), for a part that is an object.
     pub(crate) fn take_object(&mut self, part: &str) -> Result<Option<Object>, FieldFlaw> {
         match self.take(part) {
             None => Ok(None),
@@ -78,22 +78,22 @@ impl Parts {
         }
     }
 
-    /// Makes sure that nothing was left uncompared.
+    /// Ensures that nothing was left uncompared.
     pub(crate) fn finish(self) -> Result<(), FieldFlaw> {
         match self.left.keys().next() {
             None => Ok(()),
             Some(part) => {
-                Err(FieldFlaw::new(format!("expected.{part}"), "is no part that this request can have"))
+                Err(FieldFlaw::new(format!("expected.{part}"), "is not a part that this request can have"))
             }
         }
     }
 }
 
-/// What follows from the decisions on all experiences.
+/// The parts that follow from the decisions on all experiences.
 const OF_ALL: [&str; 4] = ["run_experiences", "run_experiences_again", "features", "run_features"];
 
-/// Whether JavaScript throws for all experiences together, and the list that is recommended then has
-/// another answer for one of them than JavaScript gives for it alone.
+/// Whether JavaScript throws for all experiences together, and the list recommended instead contradicts JavaScript's
+/// own answer for one of them.
 fn contradicts_itself(line: &RequestLine<'_>) -> bool {
     let thrown = line.expected.get("run_experiences").is_some_and(is_throw);
     let Some(all) = line.recommended.get("run_experiences").and_then(Value::as_array) else { return false };
@@ -107,7 +107,7 @@ fn contradicts_itself(line: &RequestLine<'_>) -> bool {
         })
 }
 
-/// Brings the conversions and what was sent for them to marks by id.
+/// Converts the conversions and what was sent for them to marks by id.
 fn mark_goals(line: &RequestLine<'_>, served: &Served, left: &mut Object) {
     let Some(Value::Array(mut answers)) = left.get("conversions").cloned() else { return };
     let calls: Vec<_> = line.request.conversions.iter().collect();
@@ -130,7 +130,7 @@ pub(crate) fn is_no_visitor(expected: &Value) -> bool {
     *expected == json!({"none": "no_visitor"})
 }
 
-/// An expected list, which without a visitor is an empty one.
+/// An expected list, which is empty if there is no visitor.
 pub(crate) fn list(part: &str, expected: Value) -> Result<Vec<Value>, FieldFlaw> {
     match expected {
         Value::Array(entries) => Ok(entries),

@@ -1,17 +1,15 @@
-//! What went over the wire, compared with what JavaScript sends.
+//! What was sent, compared with what JavaScript sends.
 //!
-//! Events compare exactly and in order but for the rule of C4. JavaScript sends a bucketing event
-//! when a decision is made anew; this SDK sends one for each experience that a call returns, once for
-//! each visitor, also for a stored decision. So there are two comparisons, and a missing, an extra or
-//! a repeated event fails at least one:
+//! Events compare exactly and in order, except for rule C4: JavaScript sends a bucketing event for each new decision;
+//! this SDK sends one for each experience that a call returns, once per visitor, even for a stored decision. So there
+//! are two comparisons, and a missing, extra or repeated event fails at least one:
 //!
-//! 1. `payload.exposures`: all bucketing events of the SDK, in order, against one for each experience
+//! 1. `payload.exposures`: all bucketing events of the SDK, in order, against one per experience
 //!    that its two run calls returned.
-//! 2. `payload.events`: all events of the SDK but the bucketing events of decisions that it returned
+//! 2. `payload.events`: all events of the SDK except the bucketing events of decisions that it returned
 //!    as stored, in order, against all events of JavaScript.
 //!
-//! Ids are texts (D16): where JavaScript passes on a numeric id of the config as a number, its text is
-//! expected.
+//! Ids are text (D16): where JavaScript passes a numeric id of the config through as a number, its text is expected.
 
 use convert_sdk::{DecisionSource, ExperienceResult, SmolStr};
 use serde_json::{Value, json};
@@ -20,16 +18,16 @@ use crate::findings::Findings;
 use crate::json::text;
 use crate::line::ConversionCall;
 
-/// The exposure that a returned experience must lead to.
+/// The exposure that a returned experience must cause.
 pub(crate) struct Exposure {
     pub(crate) experience_id: String,
     pub(crate) variation_id: String,
-    /// Whether the decision was found stored, of which JavaScript tells nothing.
+    /// Whether the decision was found in the store, which JavaScript does not reveal.
     pub(crate) stored: bool,
 }
 
 impl Exposure {
-    /// The exposure of a result.
+    /// The exposure caused by a result.
     pub(crate) fn of(result: &ExperienceResult<'_>) -> Self {
         Self {
             experience_id: result.experience_id().to_owned(),
@@ -61,7 +59,7 @@ pub(crate) fn compare(
     compare_visitors(expected, &without(actual, &stored), findings);
 }
 
-/// Compares everything of the visitors that is left.
+/// Compares all remaining fields of the visitors.
 pub(crate) fn compare_visitors(mut expected: Vec<Value>, actual: &[Value], findings: &mut Findings) {
     expected.iter_mut().for_each(write_ids);
     let ids = |visitors: &[Value]| visitors.iter().map(|it| it["visitorId"].clone()).collect::<Value>();
@@ -75,9 +73,8 @@ pub(crate) fn compare_visitors(mut expected: Vec<Value>, actual: &[Value], findi
     }
 }
 
-/// How many events each conversion was on the wire, taken from the visitor's conversion events in
-/// order: a bare one of its goal if there is one, then one with data if the call gave data. The calls
-/// come with the id of their goal, if they were accepted.
+/// The number of events per conversion, taken from the visitor's conversion events in order: a bare one of its goal if
+/// there is one, then one with data if the call gave data. Each accepted call comes with the id of its goal.
 pub(crate) fn conversion_events(
     visitors: &[Value],
     visitor: &str,
@@ -110,7 +107,7 @@ fn is_bucketing(event: &Value) -> bool {
     event["eventType"] == "bucketing"
 }
 
-/// The visitors without these events, and without those who have no event left.
+/// The visitors without these events, and without visitors who then have none.
 fn without(mut visitors: Vec<Value>, unwanted: &[Value]) -> Vec<Value> {
     for events in visitors.iter_mut().filter_map(|visitor| visitor["events"].as_array_mut()) {
         events.retain(|event| !unwanted.contains(event));
@@ -119,7 +116,7 @@ fn without(mut visitors: Vec<Value>, unwanted: &[Value]) -> Vec<Value> {
     visitors
 }
 
-/// Makes texts of the ids in a visitor's events.
+/// Converts the ids in a visitor's events to text.
 fn write_ids(visitor: &mut Value) {
     let as_text = |id: &mut Value| {
         if id.is_number() {
@@ -140,7 +137,7 @@ fn write_ids(visitor: &mut Value) {
     }
 }
 
-/// A visitor's entry must have no field that the other's does not have.
+/// A visitor's entry must not have a field that the other lacks.
 fn check_the_rest(expected: &Value, actual: &Value, findings: &mut Findings) {
     let names = |entry: &Value| {
         let fields = entry.as_object().into_iter().flat_map(|entry| entry.keys());
@@ -168,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_decisions_are_exposures_that_javascript_does_not_send() {
+    fn stored_decisions_are_exposures_javascript_does_not_send() {
         let exposures = [exposure("1", true), exposure("2", false)];
         let [stored, new] = [exposures[0].event(), exposures[1].event()];
         let (javascript, both) = ([new.clone()], [stored.clone(), new.clone()]);
@@ -185,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn events_belong_to_the_conversion_that_made_them() {
+    fn events_belong_to_the_conversion_that_caused_them() {
         let call = |goal: &str, data: bool| ConversionCall {
             goal_key: goal.to_owned(),
             rule_data: None,

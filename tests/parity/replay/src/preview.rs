@@ -1,4 +1,4 @@
-//! Previews: the forced variation, every other decision, and that nothing is left of it.
+//! Previews: the forced variation, every other decision, and that no trace is left.
 
 use convert_sdk::{Context, config::EntityKind};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(crate) fn compare(
 ) -> Result<(), Trouble> {
     let before = Traces::of(ready)?;
     let mut context = fresh.context()?;
-    // That it is off is an answer too.
+    // An inactive preview is an answer too.
     let _ = context.set_preview(&call.experience_id, &call.variation_id);
     let active = context.is_preview();
     if let Some(expected) = expected.remove("active") {
@@ -50,9 +50,8 @@ pub(crate) fn compare(
     if let Some(expected) = expected.remove("run_experiences") {
         let actual = sequence::run(&context, &options).0;
         let expected = match one_by_one {
-            // What JavaScript gives for all is as wrong as what it gives for one, and nothing is
-            // recommended in its place. Nothing is stored on the way, so that one after the other
-            // is the same as all.
+            // JavaScript's answer for all is as wrong as its answer for one, and nothing is recommended instead.
+            // Nothing is stored in between, so one by one equals all at once.
             Some(all) if line.recommended.contains_key("run_experiences") => Some(all),
             _ if is_throw(&expected) => None,
             _ => {
@@ -87,7 +86,7 @@ fn forced_key(context: &Context, call: &PreviewCall) -> Option<String> {
     Some(text(forced.get("key")))
 }
 
-/// The recommended decisions hold in a preview too, but on the experience that it forces.
+/// The recommended decisions apply in a preview too, except to the experience that it forces.
 fn recommend(decisions: &mut Object, line: &RequestLine<'_>, forced: Option<&str>) {
     let (before, after) = (line.expected.get("decisions"), line.recommended.get("decisions"));
     let recommended = after.and_then(Value::as_object).into_iter().flatten();
@@ -101,8 +100,8 @@ fn recommend(decisions: &mut Object, line: &RequestLine<'_>, forced: Option<&str
     }
 }
 
-/// The list of all decisions, made of those on each experience; `None` where one is missing. What is
-/// forced is there once.
+/// The list of all decisions, composed of those on each experience; `None` if one is missing. The forced experience is
+/// listed once.
 fn all_of(decisions: &Object, context: &Context, forced: Option<&str>) -> Option<Vec<Value>> {
     let mut all: Vec<Value> = Vec::new();
     for key in context.config().experience_keys() {
@@ -131,11 +130,11 @@ impl Traces {
     }
 }
 
-/// JavaScript lists the forced experience last, this SDK where its key first stands in the config (P3).
+/// JavaScript lists the forced experience last, this SDK at its key's first position in the config (P3).
 fn move_forced(expected: &mut Vec<Value>, context: &Context, call: &PreviewCall) {
     let Some(forced) = forced_key(context, call) else { return };
     let Some(last) = expected.pop_if(|last| last[0] == forced.as_str()) else { return };
-    // A key that stands before it as often as it may is listed that often, if it is listed at all.
+    // A key that occurs several times before it is listed as often, if at all.
     let before = context.config().experience_keys().take_while(|key| *key != forced);
     let place = before.filter(|key| expected.iter().any(|entry| entry[0] == *key)).count();
     expected.insert(place, last);

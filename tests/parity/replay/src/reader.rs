@@ -1,4 +1,4 @@
-//! Reads a parity file into chunks that can be answered apart from each other.
+//! Reads a parity file into chunks that can be answered independently.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use crate::input::Lines;
 use crate::json;
 use crate::line::{ConfigLine, Head};
 
-/// Lines in one chunk.
+/// Lines per chunk.
 const CHUNK: usize = 128;
-/// Configs that a request can name. Requests follow their config, so a few are enough, and a long
-/// stream of configs does not fill the memory.
+/// Configs that a request can refer to. Requests follow their config, so a few suffice, and a long stream of configs
+/// does not fill the memory.
 const KEPT: usize = 32;
 
 /// Lines to answer.
@@ -25,17 +25,17 @@ pub(crate) struct Line {
     pub(crate) task: Task,
 }
 
-/// What kind of line it is.
+/// The kind of a line.
 pub(crate) enum Task {
-    /// A request, and the config that it names.
+    /// A request, and the config that it refers to.
     Request(Arc<ConfigText>),
-    /// A script, and the config that it names.
+    /// A script, and the config that it refers to.
     Script(Arc<ConfigText>),
     /// A unit line of this kind and id.
     Unit { kind: String, id: String },
 }
 
-/// A config line, as written.
+/// A config line, verbatim.
 pub(crate) struct ConfigText {
     pub(crate) number: u64,
     pub(crate) text: String,
@@ -53,16 +53,22 @@ impl Reader {
         Self { lines, configs: VecDeque::new() }
     }
 
-    /// Sends the chunks with their numbers, until the end, a failure, or nobody takes them.
+    /// Sends the numbered chunks, until the end, a failure, or the receiver is gone. An input without a line to answer
+    /// is a failure.
     pub(crate) fn read_into(mut self, chunks: &SyncSender<(u64, Chunk)>) -> Result<(), Failure> {
         for number in 0.. {
-            // What stands before a line that cannot be read is answered all the same.
+            // What precedes an unreadable line is still answered.
             let (chunk, outcome) = self.chunk();
             let ended = chunk.len() < CHUNK;
+            // A file that lost its lines would otherwise pass.
+            let is_empty = number == 0 && chunk.is_empty();
             if chunks.send((number, chunk)).is_err() {
                 return Ok(());
             }
             outcome?;
+            if is_empty {
+                return Err(Failure::Input(format!("{}: there is nothing to replay", self.lines.name())));
+            }
             if ended {
                 break;
             }
@@ -109,10 +115,10 @@ fn take(
         }
         kind @ ("request" | "script") => {
             let wanted = head.config_ref.ok_or_else(|| FieldFlaw::new("config_ref", "is missing"))?;
-            // Most requests name the latest config.
+            // Most requests refer to the latest config.
             let found = configs.iter().rev().find(|(id, _)| *id == wanted);
             let (_, config) = found.ok_or_else(|| {
-                FieldFlaw::new("config_ref", format!("names none of the last {KEPT} configs before it"))
+                FieldFlaw::new("config_ref", format!("is none of the {KEPT} preceding configs"))
             })?;
             match kind {
                 "request" => Task::Request(Arc::clone(config)),

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::findings::{Findings, Mismatch};
 
-/// Where a line stands and what it is called.
+/// The position and name of a line.
 pub(crate) struct Case<'a> {
     pub(crate) file: &'a str,
     pub(crate) line: u64,
@@ -57,7 +57,7 @@ impl Report {
         findings.mismatches.iter().try_for_each(|mismatch| self.mismatch(case, mismatch))
     }
 
-    /// Prints the totals, and says whether nothing differed.
+    /// Prints the totals, and returns whether nothing differed.
     pub(crate) fn finish(mut self) -> io::Result<bool> {
         let skipped: u64 = self.skipped.values().sum();
         if self.json {
@@ -80,7 +80,7 @@ impl Report {
         Ok(self.failed == 0)
     }
 
-    /// Makes visible what is printed so far.
+    /// Flushes the output.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -13,11 +13,11 @@ use crate::subject::{Ready, Subject, segments};
 use crate::surface::{Sdk, Visitor};
 use crate::{features, preview, sequence};
 
-/// Asks what a line asks and compares what it expects.
+/// Runs a line and compares the results with the expected ones.
 ///
-/// Every part starts from the prepared state without waiting for another to be undone: decisions
-/// are asked without storing; the preparation's state is brought to the store before the contexts of
-/// the other parts are made, all of them before one evaluates; the sequence comes last.
+/// Every part starts from the prepared state without undoing another: single decisions are not stored; the prepared
+/// state is stored before the other parts' contexts are created, all of them before the first evaluates; the sequence
+/// comes last.
 pub(crate) fn replay(
     subject: &mut Subject,
     line: &RequestLine<'_>,
@@ -56,7 +56,7 @@ pub(crate) fn replay(
     Ok(parts.finish()?)
 }
 
-/// The visitor with everything done that comes before the first evaluation.
+/// The visitor, with everything done that precedes the first evaluation.
 pub(crate) struct Prepared {
     pub(crate) context: Visitor,
     pub(crate) options: RunOptions,
@@ -91,7 +91,7 @@ impl Prepared {
     }
 }
 
-/// Makes contexts that start from the prepared state.
+/// Creates contexts that start from the prepared state.
 pub(crate) struct Fresh<'a> {
     core: Sdk,
     visitor: &'a str,
@@ -112,7 +112,7 @@ impl<'a> Fresh<'a> {
         })
     }
 
-    /// One more context. All are to be made before the first of them stores anything.
+    /// One more context. All must be created before the first of them stores anything.
     pub(crate) fn context(&self) -> Result<Visitor, Trouble> {
         let made = self.core.create_context(self.visitor, self.attributes.clone());
         made.map_err(|error| Trouble::Sdk(error.to_string()))
@@ -123,12 +123,12 @@ fn create(ready: &Ready, visitor: &str, attributes: Attributes) -> Result<Visito
     ready.core.create_context(visitor, attributes).map_err(|error| Trouble::Sdk(error.to_string()))
 }
 
-/// The attributes of a field; `null` and a missing one are an empty map.
+/// A field's attributes; `null` or a missing field is an empty map.
 pub(super) fn attributes(object: Option<&Object>) -> Attributes {
     object.cloned().map(Attributes::from).unwrap_or_default()
 }
 
-/// One decision as the vectors write it.
+/// One decision as written in the vectors.
 pub(crate) fn decision(context: &Context, key: &str, options: &RunOptions) -> Value {
     let Ok(result) = context.run_experience_with(key, options) else {
         return json!({"none": why_none(context, key, options)});
@@ -139,7 +139,7 @@ pub(crate) fn decision(context: &Context, key: &str, options: &RunOptions) -> Va
     }
 }
 
-/// The vectors know three reasons.
+/// The vectors distinguish three reasons.
 fn why_none(context: &Context, key: &str, options: &RunOptions) -> &'static str {
     if context.visitor_id().is_empty() {
         return "no_visitor";

@@ -1,5 +1,5 @@
-//! Where this SDK deliberately answers otherwise than JavaScript, and the vectors say nothing of it:
-//! brings JavaScript's answers to the other side. `docs/parity.md` has the reasons.
+//! Converts JavaScript's answers where this SDK deliberately differs and the vectors do not cover it. `docs/parity.md`
+//! has the reasons.
 
 use std::collections::HashSet;
 
@@ -10,18 +10,18 @@ use crate::json::{Object, text};
 use crate::line::ConversionCall;
 use crate::served::Served;
 
-/// The segments that go over the wire.
+/// The segments that are sent.
 const REPORT_KEYS: [&str; 7] =
     ["country", "browser", "devices", "source", "campaign", "visitorType", "customSegments"];
 
-/// A map that JavaScript merges before a rule sees it, by which a name `__proto__` is lost.
+/// A map that JavaScript merges before a rule sees it, which loses a name `__proto__`.
 pub(crate) fn merged(map: Option<&Object>) -> Attributes {
     let mut map = map.cloned().unwrap_or_default();
     map.remove("__proto__");
     map.into()
 }
 
-/// An id of a segment is recorded once; returns those that JavaScript recorded twice.
+/// A segment id is recorded once; returns those that JavaScript recorded twice.
 pub(crate) fn record_once(ids: &mut Value) -> HashSet<String> {
     let (mut seen, mut twice) = (HashSet::new(), HashSet::new());
     if let Some(ids) = ids.as_array_mut() {
@@ -36,9 +36,9 @@ pub(crate) fn record_once(ids: &mut Value) -> HashSet<String> {
     twice
 }
 
-/// Of the segments report keys alone are sent, and nothing for which the endpoint refuses a whole request:
-/// neither `null` nor an object, of lists the texts alone, and custom segments as a list alone. Ids that
-/// were recorded `twice` are sent once.
+/// Only report keys are sent of the segments, and nothing for which the endpoint rejects a whole request: neither
+/// `null` nor an object, only the text items of lists, and custom segments only as a list. Ids recorded `twice` are
+/// sent once.
 pub(crate) fn send_report_segments(visitor: &mut Value, twice: &HashSet<String>) {
     let Some(visitor) = visitor.as_object_mut() else { return };
     let Some(Value::Object(segments)) = visitor.get_mut("segments") else { return };
@@ -66,16 +66,16 @@ pub(crate) fn send_report_segments(visitor: &mut Value, twice: &HashSet<String>)
     }
 }
 
-/// What becomes of one conversion call that JavaScript accepts.
+/// The fate of one conversion call that JavaScript accepts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sent {
     bare: bool,
     data: bool,
 }
 
-/// Goals are marked by id, in JavaScript by key: a goal of another key and the same id repeats what
-/// was converted. Changes what JavaScript `accepted` and the events that it sent for that; returns
-/// how many events each call is then, or `None` for those that are not changed.
+/// Goals are marked by id, in JavaScript by key, so a goal with another key and the same id repeats an earlier
+/// conversion. Changes what JavaScript `accepted` and the events that it sent for it; returns each call's resulting
+/// number of events, or `None` for unchanged ones.
 pub(crate) fn mark_by_id(
     served: &Served,
     converted: &[String],
@@ -104,7 +104,7 @@ pub(crate) fn mark_by_id(
     counts
 }
 
-/// Removes the events of one call that this SDK does not send; returns where those of the next begin.
+/// Removes the events of one call that this SDK does not send; returns where those of the next call start.
 fn leave_out(visitors: &mut Vec<Value>, mut at: usize, goal: &str, theirs: Sent, ours: Sent) -> usize {
     for (theirs, ours, with_data) in [(theirs.bare, ours.bare, false), (theirs.data, ours.data, true)] {
         let Some(events) = visitors.first_mut().and_then(|it| it["events"].as_array_mut()) else { break };
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_goal_with_the_id_of_a_converted_one_repeats_it() {
+    fn a_goal_with_a_converted_goals_id_repeats_it() {
         let served = Served::new(&json!({"goals": [
             {"id": "1", "key": "a"}, {"id": "1", "key": "b"}, {"id": 0, "key": "c"},
         ]}));
@@ -150,14 +150,14 @@ mod tests {
         assert_eq!(accepted, [true, false, true, false]);
         assert_eq!(counts, [None, Some(0), None, None]);
         assert_eq!(visitors, [json!({"visitorId": "v", "events": [bare, data]})]);
-        // What was converted before counts, too.
+        // Earlier conversions count, too.
         let mut accepted = [true, true, true, false];
         let counts = mark_by_id(&served, &["a".to_owned()], &calls[1..3], &mut accepted[1..3], None);
         assert_eq!((accepted, counts), ([true, false, true, false], vec![Some(0), None]));
     }
 
     #[test]
-    fn report_segments_alone_are_sent() {
+    fn only_report_segments_are_sent() {
         let mut visitor = json!({"segments": {"plan": "x", "country": null, "browser": {"a": 1}, "source": ["a", "a"],
             "customSegments": ["1", "2", "1", "2"]}});
         let twice = record_once(&mut json!(["1", "1", "2"]));

@@ -1,8 +1,7 @@
-//! Scripts: sequences of calls on one context, and what went over the wire for all of them.
+//! Scripts: sequences of calls on one context, and everything sent for them.
 //!
-//! The events compare as `payload` describes, but for what a feature call decides on its way: the
-//! replay does not see that, so such an exposure must be one that JavaScript sends, too, or the stored
-//! decision that the visitor came with.
+//! Events compare as described in `payload`, except for what a feature call decides internally: the replay does not see
+//! that, so such an exposure must also be sent by JavaScript, or be the stored decision that the visitor came with.
 
 use std::collections::HashSet;
 
@@ -21,7 +20,7 @@ use crate::served::Served;
 use crate::subject::{Ready, Subject};
 use crate::surface::Visitor;
 
-/// Asks what a line asks and compares what it expects.
+/// Runs a line and compares the results with the expected ones.
 pub(crate) fn replay(
     subject: &mut Subject,
     line: &ScriptLine<'_>,
@@ -40,14 +39,14 @@ pub(crate) fn replay(
     let mut expected = Expected::new(ready, line);
     for (at, call) in script.ops.iter().enumerate() {
         let mut actual = asked.answer(call)?;
-        // Where JavaScript throws its answers end.
+        // JavaScript's answers end where it throws.
         match expected.answers.get_mut(at) {
             None => {}
             Some(thrown) if is_throw(thrown) => findings.leave_out(JAVASCRIPT_THROWS),
             Some(expected) => {
                 findings.decisions += u64::from(matches!(call, Operation::Run(_) | Operation::RunAll(_)));
                 if leave_out_untold(&ready.served, call, expected, &mut actual) {
-                    findings.leave_out("JavaScript does not return a variation whose id is no text");
+                    findings.leave_out("JavaScript does not return a variation whose id is not text");
                 }
                 findings.check(&format!("answers.{at}.{}", call.name()), expected, &actual);
             }
@@ -61,7 +60,7 @@ pub(crate) fn replay(
     Ok(())
 }
 
-/// JavaScript's answers, on this SDK's side of the rulings.
+/// JavaScript's answers, converted by the rulings.
 struct Expected {
     answers: Vec<Value>,
     visitors: Option<Vec<Value>>,
@@ -91,7 +90,7 @@ impl Expected {
     }
 }
 
-/// Takes out of two answers that differ what JavaScript may have decided without returning it.
+/// Removes from two differing answers what JavaScript may have decided without returning it.
 fn leave_out_untold(served: &Served, call: &Operation, expected: &mut Value, actual: &mut Value) -> bool {
     let is_untold = match call {
         _ if expected == actual => return false,
@@ -114,12 +113,12 @@ fn leave_out_untold(served: &Served, call: &Operation, expected: &mut Value, act
     left_out
 }
 
-/// The context of a script, and what its calls have led to.
+/// A script's context, and the results of its calls.
 struct Asked {
     context: Visitor,
-    /// For each experience that was returned, in order.
+    /// For each returned experience, in order.
     exposures: Vec<Exposure>,
-    /// Whether a call may have led to exposures that are not among these.
+    /// Whether a call may have caused exposures that are not among these.
     unseen: bool,
 }
 
@@ -194,7 +193,7 @@ fn compare_events(
     };
     let came_with =
         |pair: &(String, String)| script.state.bucketing.get(&pair.0).is_some_and(|stored| *stored == pair.1);
-    // One exposure for each experience: JavaScript's first one, unless the stored decision came before.
+    // One exposure per experience: JavaScript's first one, unless the stored decision came earlier.
     let ours = pairs(&sent);
     let told: HashSet<&str> = ours.iter().filter(|pair| came_with(pair)).map(|(id, _)| id.as_str()).collect();
     let mut seen: HashSet<String> = told.iter().map(|id| (*id).to_owned()).collect();
@@ -208,7 +207,7 @@ fn compare_events(
     let first: Vec<_> =
         exposures.into_iter().filter(|it| returned.insert(it.experience_id.clone())).collect();
     if unseen {
-        // Whatever is returned was told, and what was told beside it JavaScript tells, too.
+        // Every returned experience was sent, and JavaScript sends everything else that was.
         let known: HashSet<&str> = ours.iter().map(|(id, _)| id.as_str()).collect();
         findings.check("payload.repeated", &json!(known.len()), &json!(ours.len()));
         let missing: Vec<_> = returned.iter().filter(|id| !known.contains(id.as_str())).collect();
@@ -221,7 +220,7 @@ fn compare_events(
         let wanted: Vec<_> = first.iter().map(|it| (&it.experience_id, &it.variation_id)).collect();
         findings.check("payload.exposures", &json!(wanted), &json!(ours));
     }
-    // Segments are those of the first event, which JavaScript may have sent later.
+    // The segments are those of the first event, which JavaScript may have sent later.
     let first_is_stored = sent.first().is_some_and(|visitor| {
         let first = &visitor["events"][0];
         let id = |name: &str| text(first["data"].get(name));
@@ -241,7 +240,7 @@ fn compare_events(
     payload::compare_visitors(expected, &sent, findings);
 }
 
-/// Keeps all events of a visitor but those bucketing ones that are not wanted.
+/// Keeps all of a visitor's events except unwanted bucketing ones.
 fn keep_bucketing(visitor: &mut Value, mut wanted: impl FnMut(&str, &str) -> bool) {
     if let Some(events) = visitor["events"].as_array_mut() {
         events.retain(|event| {

@@ -1,4 +1,4 @@
-//! The sequence of one context: all experiences, all again, conversions, and what went over the wire.
+//! The sequence of one context: all experiences, all again, conversions, and everything sent.
 
 use std::str::FromStr as _;
 
@@ -20,7 +20,7 @@ use crate::surface::Visitor;
 /// The parts of the sequence.
 pub(crate) const PARTS: [&str; 4] = ["run_experiences", "run_experiences_again", "conversions", "payload"];
 
-/// Runs the whole sequence and compares the parts of it that are expected.
+/// Runs the whole sequence and compares its expected parts.
 pub(crate) fn compare(
     ready: &mut Ready,
     prepared: &Prepared,
@@ -64,7 +64,7 @@ pub(crate) fn compare(
     Ok(())
 }
 
-/// All experiences as the vectors write them, and as what their exposures must be.
+/// All experiences as written in the vectors, and as the exposures that they must cause.
 pub(crate) fn run(context: &Context, options: &RunOptions) -> (Vec<Value>, Vec<Exposure>) {
     let results = context.run_experiences_with(options);
     let pair = |result: &ExperienceResult<'_>| json!([result.experience_key(), result.variation_id()]);
@@ -91,11 +91,11 @@ fn with_datum(options: ConversionOptions, datum: &GoalDatum) -> Result<Conversio
     let key = GoalDataKey::from_str(&datum.key).map_err(|error| flaw(&error.to_string()))?;
     match &datum.value {
         Value::Number(number) => {
-            let number = number.as_f64().ok_or_else(|| flaw("is no double"))?;
+            let number = number.as_f64().ok_or_else(|| flaw("is not a double"))?;
             Ok(options.data(key, number))
         }
         Value::String(text) => Ok(options.data(key, text.as_str())),
-        _ => Err(flaw("is neither a number nor a text, and the SDK takes nothing else")),
+        _ => Err(flaw("is neither a number nor text, the only types the SDK accepts")),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a replay has to know of a config apart from the SDK: which goal a key names, and which
-//! declaration of a feature counts.
+//! What a replay has to know about a config independently of the SDK: the goal with a given key, and the declaration of
+//! a feature that applies.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::json::{text, truthy};
 pub(crate) struct Served {
     goals: HashMap<String, String>,
     features: Vec<(String, String)>,
-    /// The keys of experiences with a variation whose id is no text.
+    /// The keys of experiences with a variation whose id is not text.
     untold: HashSet<String>,
 }
 
@@ -46,13 +46,13 @@ impl Served {
         self.goals.get(key).map(String::as_str)
     }
 
-    /// Whether JavaScript may decide an experience, and not return it: it does not find a variation
-    /// again whose id is no text.
+    /// Whether JavaScript may decide an experience without returning it: it fails to find a variation whose id is not
+    /// text.
     pub(crate) fn is_untold(&self, experience_key: &Value) -> bool {
         experience_key.as_str().is_some_and(|key| self.untold.contains(key))
     }
 
-    /// Ids and keys of the features, in config order; of an id that stands twice the last one.
+    /// Ids and keys of the features, in config order; the last one of a duplicate id.
     pub(crate) fn features(&self) -> &[(String, String)] {
         &self.features
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use convert_sdk::ports::{DataStore, StoreError};
 use serde_json::{Value, json};
 
-/// Keeps everything for ever, and counts what the SDK changes.
+/// Keeps everything for ever, and counts the SDK's changes.
 #[derive(Default)]
 pub(crate) struct Store {
     values: Mutex<HashMap<String, Value>>,
@@ -17,7 +17,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Forgets everything and puts one visitor's state in place, in the Python SDK's shape.
+    /// Clears the store and inserts one visitor's state in the Python SDK's format.
     pub(crate) fn seed<'a>(
         &self,
         visitor: &str,
@@ -34,7 +34,7 @@ impl Store {
         }
     }
 
-    /// How often the SDK has changed something.
+    /// The number of changes by the SDK.
     pub(crate) fn changes(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
     }
@@ -73,7 +73,7 @@ impl DataStore for Store {
     }
 }
 
-/// A key of the Python SDK: a prefix and `json.dumps` of the texts.
+/// A key of the Python SDK: a prefix and `json.dumps` of the parts.
 fn key(prefix: &str, texts: &[&str]) -> String {
     let mut key = String::from(prefix);
     key.push('[');
@@ -107,7 +107,7 @@ mod tests {
 
     /// Each expectation was printed by `json.dumps` of CPython 3.11.
     #[test]
-    fn keys_are_those_of_python() {
+    fn keys_equal_those_of_python() {
         assert_eq!(key("state:", &["v"]), r#"state:["v"]"#);
         assert_eq!(key("dedup:", &["v", "goalId"]), r#"dedup:["v", "goalId"]"#);
         assert_eq!(

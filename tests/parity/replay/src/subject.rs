@@ -1,4 +1,4 @@
-//! The SDK instances under replay: one for each config, reused by its requests.
+//! The SDK instances under replay: one per config, reused by its requests.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use crate::store::Store;
 use crate::surface::{Sdk, Surface};
 use crate::wire::Wire;
 
-/// More events than a request makes, so that its sequence goes out in one body.
+/// More events than a request causes, so that its sequence is sent in one body.
 const BATCH: usize = 10_000;
-/// Fewer bytes than a config needs for an experience.
+/// Fewer bytes than an experience takes in a config.
 const EXPERIENCE_BYTES: usize = 32;
-/// What happens in this process takes microseconds; past this something hangs.
+/// Calls within this process take microseconds; beyond this something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One config and what surrounds its core.
+/// One config and its core.
 pub(crate) enum Subject {
     Ready(Ready),
-    /// The SDK does not accept the config.
+    /// The SDK rejects the config.
     Refused(String),
 }
 
-/// A core that is ready, with a store and a wire of the replay's own.
+/// A ready core, with the replay's own store and transport.
 pub(crate) struct Ready {
     pub(crate) core: Sdk,
     pub(crate) store: Arc<Store>,
     pub(crate) wire: Arc<Wire>,
     pub(crate) served: Served,
-    /// Visitors whose state may still be on its way to the store.
+    /// Visitors whose state may not have reached the store yet.
     unsettled: HashSet<String>,
 }
 
@@ -56,7 +56,7 @@ impl Subject {
             .batch_size(BATCH)
             .delivery(delivery.lanes(1).build().map_err(refused)?)
             .shared_data_store(Arc::clone(&store) as Arc<_>)
-            // On a busy machine memory must not decide instead.
+            // Memory must not decide instead on a busy machine.
             .store_timeout(PATIENCE);
         if let Some(environment) = &line.options.environment {
             config = config.environment(environment.as_str());
@@ -74,7 +74,7 @@ impl Subject {
         Ok(Self::Ready(Ready { core, store, wire, served, unsettled: HashSet::new() }))
     }
 
-    /// The core to ask; a config that it has refused is a finding.
+    /// The core; a rejected config is a finding.
     pub(crate) fn ready(&mut self, findings: &mut Findings) -> Option<&mut Ready> {
         match self {
             Self::Ready(ready) => Some(ready),
@@ -87,7 +87,7 @@ impl Subject {
 }
 
 impl Ready {
-    /// Starts a visitor afresh with this stored state.
+    /// Resets a visitor to this stored state.
     pub(crate) fn seed(&mut self, visitor: &str, state: &State) -> Result<(), Trouble> {
         if self.unsettled.contains(visitor) {
             self.settle()?;
@@ -109,7 +109,7 @@ impl Ready {
         }
     }
 
-    /// Waits until every record is on the wire and every change is in the store.
+    /// Waits until every record has been sent and every change is in the store.
     pub(crate) fn settle(&mut self) -> Result<(), Trouble> {
         self.core.flush()?;
         self.unsettled.clear();
@@ -117,13 +117,13 @@ impl Ready {
     }
 }
 
-/// Room for the exposures of every experience at once: none may be refused, and the usual room for
-/// thousands of records is more work to lay out than most configs are to replay.
+/// Capacity for the exposures of every experience at once, as none may be rejected; allocating the default capacity for
+/// thousands of records would take longer than replaying most configs.
 fn capacity(config: &str) -> usize {
     (config.len() / EXPERIENCE_BYTES).clamp(256, 1 << 20)
 }
 
-/// The stored segments, recorded custom segments among them.
+/// The stored segments, including recorded custom segments.
 pub(crate) fn segments(state: &State) -> Value {
     let mut segments = state.segments.clone();
     if let Some(ids) = &state.custom_segments {

@@ -1,4 +1,4 @@
-//! The two surfaces of the SDK behind one face, so that a replay can ask either.
+//! The SDK's two surfaces behind one interface, so that a replay can use either.
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
@@ -14,7 +14,7 @@ use convert_sdk::{
 use crate::error::Trouble;
 use crate::subject::PATIENCE;
 
-/// Which surface a replay asks.
+/// The surface that a replay uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Surface {
     Sync,
@@ -35,7 +35,7 @@ pub(crate) enum Visitor {
 }
 
 impl Sdk {
-    /// A core, to be asked through this surface.
+    /// A core, used through this surface.
     pub(crate) fn new(core: Core, surface: Surface) -> Self {
         match surface {
             Surface::Sync => Self::Sync(core),

@@ -1,19 +1,19 @@
-//! The network of a replay: takes every tracking request and keeps its body.
+//! The transport of a replay: accepts every tracking request and keeps its body.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt};
 use serde_json::Value;
 
-/// What went over the wire.
+/// What was sent.
 #[derive(Default)]
 pub(crate) struct Wire {
     bodies: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Wire {
-    /// The `visitors` of every request so far, merged by visitor, and forgets them. An entry keeps
-    /// the segments of the visitor's first request.
+    /// Takes the `visitors` of every request so far, merged by visitor. An entry keeps the segments of the visitor's
+    /// first request.
     pub(crate) fn take_visitors(&self) -> Result<Vec<Value>, String> {
         let mut visitors: Vec<Value> = Vec::new();
         for body in std::mem::take(&mut *self.bodies()) {
@@ -28,7 +28,7 @@ impl Wire {
         Ok(visitors)
     }
 
-    /// Whether anything was sent since the last look.
+    /// Whether anything was sent since the last call.
     pub(crate) fn is_empty(&self) -> bool {
         self.bodies().is_empty()
     }

@@ -1,4 +1,4 @@
-//! Answers chunks of lines; each worker has SDK instances of its own.
+//! Answers chunks of lines; each worker has its own SDK instances.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::subject::Subject;
 use crate::surface::Surface;
 use crate::units::{Batch, Unit};
 
-/// SDK instances that a worker keeps; each has threads of its own.
+/// SDK instances that a worker keeps; each has its own threads.
 const KEPT: usize = 4;
 
-/// The answers to a chunk, up to the first line that has none.
+/// The answers to a chunk, up to the first line without one.
 #[derive(Default)]
 pub(crate) struct Answers {
     pub(crate) lines: Vec<(u64, Name, Findings)>,
     pub(crate) failure: Option<Failure>,
 }
 
-/// What a line is called.
+/// The name of a line.
 pub(crate) struct Name {
     pub(crate) id: String,
     pub(crate) config_ref: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Name {
 pub(crate) struct Worker<'a> {
     file: &'a str,
     surface: Surface,
-    /// The latest configs that were needed, the newest at the end.
+    /// The latest configs used, the newest last.
     subjects: VecDeque<(Arc<ConfigText>, Subject)>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Worker<'a> {
         Self { file, surface, subjects: VecDeque::new() }
     }
 
-    /// Asks the SDK what the lines ask.
+    /// Asks the SDK the lines' questions.
     pub(crate) fn answer(&mut self, chunk: Chunk) -> Answers {
         let (mut answers, mut batch) = (Answers::default(), Batch::default());
         for line in chunk {
@@ -92,7 +92,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// The SDK instance of a config, made when it is first needed.
+    /// The SDK instance of a config, created on first use.
     fn subject(&mut self, config: &Arc<ConfigText>) -> Result<&mut Subject, Failure> {
         let known = self.subjects.iter().position(|(known, _)| Arc::ptr_eq(known, config));
         let at = match known {

@@ -16,7 +16,7 @@ use crate::surface::Sdk;
 pub(crate) struct Cast {
     #[serde(rename = "type")]
     declared: Value,
-    /// As written, so that the SDK reads the number itself.
+    /// Verbatim, so that the SDK parses the number itself.
     value: Box<RawValue>,
     expected: Value,
     #[serde(skip, default = "cast")]
@@ -35,7 +35,7 @@ const fn cast() -> &'static str {
 }
 
 impl Text {
-    /// The text of a value is its cast to the type `string`.
+    /// A value's text is its cast to the type `string`.
     pub(crate) fn into_cast(self) -> Result<Cast, FieldFlaw> {
         Ok(Cast { declared: json!("string"), value: self.value, expected: self.expected, part: "string" })
     }
@@ -63,7 +63,7 @@ impl Probe for Cast {
         let result = context.run_feature_with(&key, &options);
         let actual = result.ok().and_then(|result| result.variable("variable").cloned());
         let actual = actual.unwrap_or_else(|| json!({"$js": "undefined"}));
-        // JSON has no such number: the value as served is the answer (F1).
+        // JSON has no such number: the result is the value as served (F1).
         if is_special_number(&self.expected) {
             let served: Value = json::parse(self.value.get()).map_err(|flaw| flaw.within("value"))?;
             findings.check(self.part, &served, &actual);

@@ -1,4 +1,4 @@
-//! Hashes: read from the explanation of a decision.
+//! Hashes, read from the explanation of a decision.
 
 use convert_sdk::{
     Attributes, SdkConfig,
@@ -39,7 +39,7 @@ impl Probe for Hash {
                 findings.skipped = Some("the SDK decides nothing for an empty visitor id");
                 return Ok(());
             }
-            // The hash is that of both texts together, so the one that there is can be the visitor.
+            // The hash covers both texts together, so whichever is given can be the visitor.
             ("", alone) | (alone, "") => alone_in_hash(alone)?,
             (_, visitor) => explain(core, visitor, &at.to_string())?,
         };
@@ -58,7 +58,7 @@ fn explain(core: &Sdk, visitor: &str, key: &str) -> Result<Option<Explanation>, 
     Ok(context(core, visitor, Attributes::new())?.diagnose_experience(key).explanation)
 }
 
-/// Hashes one text, with the option that leaves the experience's id out.
+/// Hashes one text, with the option that leaves out the experience's id.
 fn alone_in_hash(text: &str) -> Result<Option<Explanation>, FieldFlaw> {
     let config = format!(
         r#"{{"account_id":"1","project":{{"id":"2"}},"experiences":[{{"id":"1","key":"1","variations":{EVERYBODY}}}]}}"#

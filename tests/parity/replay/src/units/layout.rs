@@ -1,4 +1,4 @@
-//! Layouts: the variation at every boundary of an experience and beside it.
+//! Layouts: the variation at every boundary of an experience, and next to it.
 
 use convert_sdk::{Attributes, diagnosis::Step};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use crate::surface::Sdk;
 #[derive(Deserialize)]
 pub(crate) struct Layout {
     experience_id: String,
-    /// As written; missing is not the same as null.
+    /// Verbatim; missing is not the same as null.
     #[serde(default)]
     version: Option<Box<RawValue>>,
     variations: Box<RawValue>,
@@ -45,7 +45,7 @@ impl Probe for Layout {
                     json!([visitor, bucket, "not_decided"])
                 }
             };
-            // JavaScript loses a numeric id here: any variation is right, none is not.
+            // JavaScript loses a numeric id here: any variation is correct, none is not.
             let lost = variation.is_null() && result.is_ok();
             let variation = if lost { &actual[2] } else { variation };
             findings.check_decision("layout", visitor, &json!([visitor, bucket, variation]), &actual);

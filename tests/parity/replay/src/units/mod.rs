@@ -1,4 +1,4 @@
-//! The unit lines: each asks one small thing, and many of them share one config.
+//! The unit lines: each asks one small question, and many of them share one config.
 
 mod cast;
 mod hash;
@@ -18,26 +18,26 @@ use crate::json;
 use crate::surface::{Sdk, Surface, Visitor};
 use crate::wire::Wire;
 
-/// What one line adds to the shared config, and what it asks.
+/// What one line adds to the shared config, and its question.
 pub(crate) trait Probe {
     /// Adds entities; `at` makes their keys and ids unique.
     fn add(&self, at: usize, config: &mut ConfigText);
 
-    /// Asks and compares.
+    /// Asks the question and compares the result.
     fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw>;
 }
 
 /// A unit line.
 pub(crate) struct Unit(Box<dyn Probe>);
 
-/// Unit lines that wait to be asked together.
+/// Unit lines collected to be asked together.
 #[derive(Default)]
 pub(crate) struct Batch(Vec<(u64, String, Unit)>);
 
-/// The number and id of a line, and what was found.
+/// The number and id of a line, and its findings.
 pub(crate) type Answered = (u64, String, Findings);
 
-/// The JSON text of a config in the making.
+/// The JSON text of a config being built.
 #[derive(Default)]
 pub(crate) struct ConfigText {
     experiences: Vec<String>,
@@ -72,12 +72,12 @@ impl Batch {
         self.0.push((number, id, unit));
     }
 
-    /// Answers everything that waits; a failure comes with its line.
+    /// Answers all collected lines; a failure comes with its line.
     pub(crate) fn answer(&mut self, surface: Surface) -> Result<Vec<Answered>, (u64, FieldFlaw)> {
         let lines = std::mem::take(&mut self.0);
         let Some((first, ..)) = lines.first() else { return Ok(Vec::new()) };
         let mut config = ConfigText::default();
-        // From one on: an id of 0 is none to JavaScript.
+        // Starts at 1: an id of 0 is falsy in JavaScript.
         for (at, (.., unit)) in (1..).zip(&lines) {
             unit.0.add(at, &mut config);
         }
@@ -109,7 +109,7 @@ impl ConfigText {
 /// A variation that everybody gets.
 const EVERYBODY: &str = r#"[{"id":"1","key":"all","traffic_allocation":100}]"#;
 
-/// An SDK that decides and does nothing else.
+/// A core that only decides.
 fn sdk(config: SdkConfigBuilder, surface: Surface) -> Result<Sdk, FieldFlaw> {
     let config = config.tracking(false).build();
     let config = config.map_err(|error| FieldFlaw::new(error.field(), error.reason().to_string()))?;
@@ -119,17 +119,17 @@ fn sdk(config: SdkConfigBuilder, surface: Surface) -> Result<Sdk, FieldFlaw> {
     Ok(core)
 }
 
-/// Asks without a trace, so that lines do not meet.
+/// Leaves no trace, so that lines do not affect each other.
 fn quiet() -> RunOptions {
     RunOptions::new().enable_storage(false).enable_tracking(false)
 }
 
-/// A context, for the reason why there is none.
+/// A context, for the reason of a missing decision.
 fn context(core: &Sdk, visitor: &str, attributes: Attributes) -> Result<Visitor, FieldFlaw> {
     core.create_context(visitor, attributes).map_err(|error| FieldFlaw::new("", error.to_string()))
 }
 
-/// The step in which the visitor's hash chose.
+/// The step in which the visitor's hash chose a variation.
 fn bucketing(explanation: Option<&Explanation>) -> Option<&Step> {
     explanation?.steps.iter().find(|step| matches!(step, Step::Bucketing { .. }))
 }

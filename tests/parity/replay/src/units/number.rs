@@ -13,9 +13,8 @@ use crate::surface::Sdk;
 
 /// A line `number`.
 ///
-/// It is asked twice. In a packed layout the weight is the upper edge, but there is no edge for zero,
-/// for less, and for what is no number. In an anchored one what is no number weighs 100, and zero or
-/// less moves the variation behind it.
+/// It is asked twice. In a packed layout the weight is the upper edge, but zero, negative numbers and NaN have no edge.
+/// In an anchored one NaN weighs 100, and zero or less moves the variation behind it.
 #[derive(Deserialize)]
 pub(crate) struct Number {
     value: Box<RawValue>,
@@ -27,10 +26,10 @@ const ANCHORED: u32 = 12;
 
 impl Number {
     fn expected(&self) -> Result<f64, FieldFlaw> {
-        number(&self.expected).ok_or_else(|| FieldFlaw::new("expected", "is no number"))
+        number(&self.expected).ok_or_else(|| FieldFlaw::new("expected", "is not a number"))
     }
 
-    /// The weight of the variation behind: enough that the total is more than zero.
+    /// The weight of the variation behind: enough to make the total positive.
     fn behind(&self) -> f64 {
         match number(&self.expected) {
             Some(number) if number.is_finite() => number.abs() * 2.0 + 100.0,

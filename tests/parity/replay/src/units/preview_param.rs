@@ -21,7 +21,7 @@ impl Probe for PreviewParam {
 
     fn ask(&self, _: usize, _: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
         let Value::String(text) = &self.value else {
-            findings.skipped = Some("a preview parameter that is no text cannot be passed in Rust");
+            findings.skipped = Some("a preview parameter that is not text cannot be passed in Rust");
             return Ok(());
         };
         let actual = parse_preview_param(text)

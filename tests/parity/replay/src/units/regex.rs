@@ -9,7 +9,7 @@ use crate::error::FieldFlaw;
 use crate::findings::Findings;
 use crate::surface::Sdk;
 
-/// A line `regex`. A pattern that does not compile is false whether negated or not.
+/// A line `regex`. A pattern that does not compile is false, negated or not.
 #[derive(Deserialize)]
 pub(crate) struct Regex {
     pattern: String,
@@ -46,15 +46,15 @@ impl Probe for Regex {
             findings.check(&format!("regex.{text}"), &expected, &actual);
         }
         if changed > 0 {
-            let reason = "rules lower a text before the search, and these then match differently";
+            let reason = "rules lowercase the text before the search, so these match differently";
             findings.left_out.insert(reason, changed);
         }
         Ok(())
     }
 }
 
-/// Whether a search that ignores case cannot tell a text from what rules make of it first: the
-/// characters are the same, or have the same upper case in the sense of ECMAScript.
+/// Whether a case-insensitive search cannot distinguish a text from its lowercased form, which rules search: the
+/// characters are equal, or have the same upper case in the sense of ECMAScript.
 fn survives_lowering(text: &str) -> bool {
     let lowered = text.to_lowercase();
     let mut pairs = text.chars().zip(lowered.chars());
@@ -80,7 +80,7 @@ mod tests {
     use super::survives_lowering;
 
     #[test]
-    fn what_lowering_changes_is_known() {
+    fn the_effects_of_lowercasing_are_known() {
         for same in ["", "abc", "ABC", "É", "ΑΣ", "\u{10428}", "ß"] {
             assert!(survives_lowering(same), "{same}");
         }

@@ -1,4 +1,4 @@
-//! Rule sets: each is the audience of an experience that takes everybody who matches.
+//! Rule sets: each is the audience of an experience that accepts everybody who matches.
 
 use convert_sdk::Attributes;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use crate::surface::Sdk;
 #[derive(Deserialize)]
 pub(crate) struct Rule {
     data: Object,
-    /// As written: malformed rules are the point of some lines.
+    /// Verbatim: some lines are about malformed rules.
     rule: Box<RawValue>,
     expected: Value,
     #[serde(default)]
@@ -23,8 +23,8 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// In an audience such an item decides alone, of which these lines know nothing: there it must
-    /// be asked as a location, which is evaluated as it stands.
+    /// In an audience such an item decides alone, which these lines do not reflect, so it is asked as a location, which
+    /// is evaluated as it is.
     fn is_exclusion(&self) -> bool {
         self.rule.get().contains("bucketed_into_experience_key")
     }
@@ -44,7 +44,7 @@ impl Probe for Rule {
     }
 
     fn ask(&self, at: usize, core: &Sdk, findings: &mut Findings) -> Result<(), FieldFlaw> {
-        // Report keys among the data are remembered as segments, so every line has its own visitor.
+        // Report keys in the data are remembered as segments, so every line has its own visitor.
         let (visitor, data) = (format!("visitor-{at}"), Attributes::from(self.data.clone()));
         let matched = if self.is_exclusion() {
             let context = context(core, &visitor, Attributes::new())?.with_location(data);
@@ -53,7 +53,7 @@ impl Probe for Rule {
             context(core, &visitor, data)?.run_experience_with(&at.to_string(), &quiet()).is_ok()
         };
         let expected = self.recommended.as_ref().unwrap_or(&self.expected);
-        // Where JavaScript throws there is no answer to compare with; that the SDK gives one is all.
+        // If JavaScript throws, there is no answer to compare with; it is enough that the SDK gives one.
         if !is_throw(expected) {
             findings.decisions += 1;
             findings.check("rule", expected, &Value::Bool(matched));

@@ -1,4 +1,4 @@
-//! Where lines come from, and what is said of those that cannot be read.
+//! Where lines come from, and the messages for unreadable ones.
 
 use std::io::Write as _;
 
@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 
 use crate::program::{GOOD, replay};
 
-/// A file that is deleted at the end.
+/// A file that is deleted on drop.
 struct File(std::path::PathBuf);
 
 impl File {
@@ -39,12 +39,12 @@ fn all_is_well() {
     let file = File::new("good.jsonl", GOOD.as_bytes());
     let output = replay(&[file.path()], b"");
     assert_eq!((output.code, output.last_line()), (0, "10 passed, 0 failed"), "{}", output.stderr);
-    assert!(output.stdout.starts_with("not asked: 1 answer, rules lower a text"), "{}", output.stdout);
+    assert!(output.stdout.starts_with("not asked: 1 answer, rules lowercase the text"), "{}", output.stdout);
     assert_eq!(output.stderr, "");
 }
 
 #[test]
-fn files_may_be_compressed_and_several_and_standard_input() {
+fn several_compressed_files_and_standard_input_are_read() {
     let (plain, packed) =
         (File::new("plain.jsonl", GOOD.as_bytes()), File::new("packed.jsonl.gz", &gzip(GOOD)));
     let output = replay(&[plain.path(), packed.path(), "-"], &gzip(GOOD));
@@ -70,7 +70,7 @@ fn a_mismatch_names_file_line_and_part() {
 }
 
 #[test]
-fn a_line_that_cannot_be_used_is_named() {
+fn an_invalid_line_is_reported() {
     let flaws = [
         (r#"{"kind":"request","id":"#, "standard input:11: EOF while parsing a value (column 23)"),
         (r#"{"kind":"riddle"}"#, "standard input:11: kind: `riddle` is not known"),
@@ -84,11 +84,11 @@ fn a_line_that_cannot_be_used_is_named() {
         ),
         (
             r#"{"kind":"request","id":"x","config_ref":"A-144","request":{"visitor_id":"v"},"expected":{"decision":{}}}"#,
-            "standard input:11: expected.decision: is no part",
+            "standard input:11: expected.decision: is not a part",
         ),
         (
             r#"{"kind":"request","id":"x","config_ref":"Z","request":{"visitor_id":"v"},"expected":{}}"#,
-            "standard input:11: config_ref: names none of the last 32 configs",
+            "standard input:11: config_ref: is none of the 32 preceding configs",
         ),
         (
             r#"{"kind":"request","id":"x","config_ref":"A-144","request":{"visitor_id":"v","conversions":[{"goal_key":"goal-0","goal_data":[{"key":"colour","value":1}]}]},"expected":{"payload":[]}}"#,
@@ -101,7 +101,7 @@ fn a_line_that_cannot_be_used_is_named() {
         (r#"{"kind":"cast","type":"string"}"#, "standard input:11: missing field `value`"),
     ];
     for (line, message) in flaws {
-        // A flaw in the middle: what stands before it is still answered.
+        // An error in the middle: what precedes it is still answered.
         let (before, last) = GOOD.trim_end().rsplit_once('\n').unwrap();
         let text = format!("{before}\n{line}\n{last}\n");
         let number = text.lines().position(|one| one == line).unwrap() + 1;
@@ -113,7 +113,7 @@ fn a_line_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_reported() {
     let output = replay(&["no-such-file.jsonl"], b"");
     assert_eq!(output.code, 2);
     assert!(output.stderr.starts_with("error: no-such-file.jsonl: "), "{}", output.stderr);
@@ -121,7 +121,16 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_named() {
+fn a_file_without_a_line_to_answer_is_reported() {
+    for input in ["", "\n\n", "{\"kind\":\"meta\"}\n"] {
+        let output = replay(&["-"], input.as_bytes());
+        assert_eq!(output.code, 2, "{input:?}");
+        assert_eq!(output.stderr.trim_end(), "error: standard input: there is nothing to replay");
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_reported() {
     let output = replay(&["-"], b"{\"kind\":\"meta\"}\n\n\xff\n");
     assert_eq!(output.code, 2);
     assert!(output.stderr.starts_with("error: standard input:3: "), "{}", output.stderr);

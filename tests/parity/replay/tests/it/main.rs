@@ -1,4 +1,4 @@
-//! The `replay` binary, run as a user runs it.
+//! The `replay` binary, run the way users run it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod input;

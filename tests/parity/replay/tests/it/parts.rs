@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::program::{GOOD, replay};
 
-/// The line, the JSON pointer of the expectation, what to put there, and the part that must be named.
+/// The line, the JSON pointer of the expectation, its replacement, and the part that must be named.
 const PLANTED: [(&str, &str, &str, &str); 41] = [
     ("A-144-7", "/expected/custom_segments/matched", "[]", "custom_segments"),
     ("A-144-10", "/expected/decisions/nav-0/variation_id", r#""1""#, "decisions.nav-0"),
@@ -76,7 +76,7 @@ fn a_wrong_expectation_is_found_in_every_part() {
         assert!(mismatches.iter().all(|mismatch| mismatch["id"] == id), "{id} {pointer}");
         let named: Vec<&str> = mismatches.iter().filter_map(|mismatch| mismatch["part"].as_str()).collect();
         assert!(named.contains(&part), "{id} {pointer}: {part} is not among {named:?}");
-        // Nothing but what was planted differs.
+        // Only the planted error differs.
         let group = part.split('.').next().unwrap();
         assert!(named.iter().all(|named| named.starts_with(group)), "{id} {pointer}: {named:?}");
     }
@@ -92,7 +92,7 @@ fn a_number_is_compared_in_both_layouts() {
 }
 
 #[test]
-fn a_recommended_answer_replaces_what_is_expected() {
+fn a_recommended_answer_replaces_the_expected_one() {
     let mut lines: Vec<Value> = GOOD.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let line = lines.iter_mut().find(|line| line["id"] == "A-144-10").unwrap();
     let right = line["expected"]["decisions"]["menu-6"].take();
@@ -106,7 +106,7 @@ fn a_recommended_answer_replaces_what_is_expected() {
 }
 
 #[test]
-fn an_oracle_may_answer_a_part_of_the_parts() {
+fn an_oracle_can_answer_only_some_of_the_parts() {
     let mut lines: Vec<Value> =
         GOOD.lines().take(2).map(|line| serde_json::from_str(line).unwrap()).collect();
     lines[1]["expected"] = json!({"decisions": {"banner-1": lines[1]["expected"]["decisions"]["banner-1"]}});
@@ -116,7 +116,7 @@ fn an_oracle_may_answer_a_part_of_the_parts() {
 }
 
 #[test]
-fn a_config_that_the_sdk_refuses_fails_its_requests() {
+fn a_config_that_the_sdk_rejects_fails_its_requests() {
     let lines = concat!(
         r#"{"kind":"config","id":"C","config":{"account_id":"1"}}"#,
         "\n",

@@ -1,12 +1,12 @@
-//! Runs the binary and looks at what it prints.
+//! Runs the binary and captures its output.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// A config, two requests and one unit line of each kind, all answered as expected.
+/// A config, two requests and one unit line of each kind, all with correct answers.
 pub(crate) const GOOD: &str = include_str!("good.jsonl");
 
-/// What a run of the binary gave.
+/// The result of a run.
 pub(crate) struct Output {
     pub(crate) code: i32,
     pub(crate) stdout: String,

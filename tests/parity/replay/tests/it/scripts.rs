@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Output, replay};
 
-/// A config with what a script can ask for.
+/// A config with everything that a script can ask for.
 fn config() -> Value {
     let all = json!({"OR": [{"AND": [{"OR_WHEN": [
         {"key": "gone", "matching": {"match_type": "doesNotExist", "negated": false}},
@@ -23,7 +23,7 @@ fn config() -> Value {
     }})
 }
 
-/// A script of one call of each kind, and right answers.
+/// A script with one call of each kind, and correct answers.
 fn script() -> Value {
     let event = |variation: &str| json!({"eventType": "bucketing", "data": {"experienceId": "10", "variationId": variation}});
     json!({"kind": "script", "id": "S", "config_ref": "C",
@@ -37,7 +37,7 @@ fn script() -> Value {
             {"op": "custom", "keys": ["seg"], "rule_data": null},
             {"op": "segments", "segments": {"country": "DE"}},
             {"op": "convert", "goal_key": "goal"},
-            // A mark by key is a new one, a mark by id is not.
+            // A mark by key is new, a mark by id is not.
             {"op": "convert", "goal_key": "same"},
         ]},
         "expected": {
@@ -61,7 +61,7 @@ fn parts(output: &Output) -> Vec<String> {
 }
 
 #[test]
-fn a_wrong_answer_of_every_call_of_a_script_is_found() {
+fn a_wrong_answer_of_every_kind_of_call_is_found() {
     let good = ask(&script());
     assert_eq!(good.code, 0, "{}{}", good.stdout, good.stderr);
     let event = json!({"eventType": "bucketing", "data": {"experienceId": "9", "variationId": "1"}});
@@ -89,8 +89,8 @@ fn a_wrong_answer_of_every_call_of_a_script_is_found() {
 }
 
 #[test]
-fn an_exposure_that_nobody_was_told_of_is_found() {
-    // JavaScript returns nothing and sends nothing where this SDK does both.
+fn an_unreported_exposure_is_found() {
+    // JavaScript returns and sends nothing where this SDK does both.
     let mut line = script();
     line["script"]["ops"] = json!([{"op": "run", "key": "e"}]);
     line["expected"] = json!({"answers": ["11"], "visitors": []});
@@ -98,7 +98,7 @@ fn an_exposure_that_nobody_was_told_of_is_found() {
 }
 
 #[test]
-fn where_javascript_throws_in_a_script_the_answers_end() {
+fn a_scripts_answers_end_where_javascript_throws() {
     let mut line = script();
     line["expected"] = json!({"answers": ["11", {"throws": "TypeError"}]});
     let output = replay(&["-"], format!("{}\n{line}\n", config()).as_bytes());
@@ -126,8 +126,8 @@ fn an_answer_where_javascript_throws_is_not_compared() {
 }
 
 #[test]
-fn a_feature_id_of_a_whole_float_is_that_number() {
-    // The value as served is looked up by the id, for what cannot be cast.
+fn a_whole_float_as_feature_id_is_that_number() {
+    // What cannot be cast is found by its id, as served.
     let nan = json!({"$js": "NaN"});
     let entry =
         json!({"key": "f", "id": "5", "status": "enabled", "experience_key": "e", "variables": {"n": nan}});

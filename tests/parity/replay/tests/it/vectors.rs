@@ -21,12 +21,12 @@ fn replay_all(options: &[&str]) {
 }
 
 #[test]
-fn the_sdk_answers_every_vector() {
+fn every_vector_matches() {
     replay_all(&[]);
 }
 
 /// A binding rule of the official plan for asynchronous SDKs: identical outcomes.
 #[test]
-fn its_asynchronous_surface_answers_every_vector_too() {
+fn every_vector_matches_on_the_asynchronous_surface() {
     replay_all(&["--async"]);
 }
