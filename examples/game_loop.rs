@@ -75,7 +75,7 @@ fn play(core: &Core, frame: usize) {
         let number = player + frame / 60;
         if let Ok(visitor) = core.create_context(format!("player-{number}"), attributes! { "age" => 30 }) {
             let _ = black_box(visitor.run_experience("homepage-headline"));
-            if (frame + player) % 60 == 0 {
+            if (frame + player).is_multiple_of(60) {
                 visitor.track_conversion("purchase");
             }
         }
