@@ -43,7 +43,7 @@ impl LookupError {
 #[non_exhaustive]
 pub enum LoadError {
     /// It could not be fetched. If the status refuses the SDK key (401, 403, 404, 410), the message says so.
-    #[error("the config could not be fetched: {}", Refusal(.0))]
+    #[error("the config could not be fetched: {}", FetchFailure(.0))]
     Fetch(TransportError),
     /// It was fetched or given, but is not valid.
     #[error("the config is invalid: {0}")]
@@ -210,9 +210,9 @@ pub enum PreviewError {
 }
 
 /// What a failed fetch says about the SDK key, without showing the key.
-struct Refusal<'a>(&'a TransportError);
+struct FetchFailure<'a>(&'a TransportError);
 
-impl fmt::Display for Refusal<'_> {
+impl fmt::Display for FetchFailure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = match self.0.status() {
             Some(401) => "the SDK key's secret is missing or wrong",
@@ -401,6 +401,7 @@ serialized!(
     ConfigCacheError,
     ContextError,
     DeliveryFailure,
+    EnvironmentError,
     FlushError,
     InitializeError,
     InvalidOption,

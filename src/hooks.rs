@@ -58,7 +58,7 @@ pub(crate) struct Hooks {
 impl Hooks {
     pub(crate) const NONE: Self = Self { every: Vec::new(), first: Vec::new() };
 
-    /// Calls the hooks that are to know. A panic is caught and counted.
+    /// Calls the hooks that this evaluation concerns. A panic is caught and counted.
     pub(crate) fn call(
         &self,
         guard: &PanicGuard,

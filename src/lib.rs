@@ -62,8 +62,8 @@
 //! # Types of other crates
 //! Few types of other crates are part of this API, and so of its version promise: strings are [`SmolStr`] (`smol_str`
 //! 0.3), which dereferences to `str`; JSON is `serde_json::Value` (1); with the feature `async`, a subscription is a
-//! `futures_core::Stream` (0.3). With the feature `serde`, results, statistics, reasons, events and errors implement
-//! `serde::Serialize` (1); a visitor's id is then serialized as a hash.
+//! `futures_core::Stream` (0.3). With the feature `serde`, results, statistics, reasons, events, warnings and the
+//! errors of a core implement `serde::Serialize` (1); a visitor's id is then serialized as a hash.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -84,6 +84,8 @@ pub struct OwnedFeatureResult {
     pub variation_id: SmolStr,
     /// The variation that carries the feature.
     pub variation_key: SmolStr,
+    /// Where the decision came from.
+    pub source: DecisionSource,
     /// The variables, as [`FeatureResult::variables`] gives them.
     pub variables: serde_json::Map<String, Value>,
 }
@@ -340,6 +342,7 @@ impl<'a> FeatureResult<'a> {
             experience_key: self.experience.key.clone(),
             variation_id: self.variation.id.clone(),
             variation_key: self.variation.key.clone(),
+            source: self.source,
             variables: self.variables().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
         }
     }

@@ -1,4 +1,4 @@
-//! The built-in implementations of the ports: one third-party library each.
+//! The built-in implementations of the ports: at most one third-party library each.
 
 mod absent;
 #[cfg(feature = "https")]

@@ -30,7 +30,7 @@ pub(crate) enum Claim {
     /// Nothing: a deliberate repetition.
     None,
     /// The data store has not answered yet; until then the record is not delivered. If this process has
-    /// `delivered` one with this mark, only the store can say that this one is no repetition.
+    /// `delivered` one with this mark, only the store can say whether this one is a repetition.
     Asked { delivered: bool },
     /// This process's mark.
     Local,
@@ -224,7 +224,7 @@ impl Backlog {
     }
 
     /// Takes the oldest released records that are not waiting for a claim: as many as one delivery may carry,
-    /// and at least one. None if what is kept elsewhere takes half of the room, so that it does not take all.
+    /// and at least one. None if what is kept elsewhere takes half of the space, so that it can never take all of it.
     pub(crate) fn cut(&mut self, limit: CutLimit, now: Moment) -> Vec<Queued> {
         let (records, bytes) = self.elsewhere;
         if records > self.max_records / 2 || bytes > self.max_bytes / 2 {

@@ -60,17 +60,17 @@ const TOGETHER: usize = 64;
 /// A mark's strings in one piece, which is hashed in half the steps; `None` if they are too long. Different strings
 /// give different bytes.
 fn together<'r>(
-    room: &'r mut [u8; TOGETHER],
+    buffer: &'r mut [u8; TOGETHER],
     kind: MarkKind,
     visitor_id: &str,
     entity_id: &str,
 ) -> Option<&'r [u8]> {
     let length = u8::try_from(visitor_id.len()).ok()?;
     let (middle, end) = (2 + visitor_id.len(), 2 + visitor_id.len() + entity_id.len());
-    room.get_mut(middle..end)?.copy_from_slice(entity_id.as_bytes());
-    room[2..middle].copy_from_slice(visitor_id.as_bytes());
-    (room[0], room[1]) = (kind as u8, length);
-    Some(&room[..end])
+    buffer.get_mut(middle..end)?.copy_from_slice(entity_id.as_bytes());
+    buffer[2..middle].copy_from_slice(visitor_id.as_bytes());
+    (buffer[0], buffer[1]) = (kind as u8, length);
+    Some(&buffer[..end])
 }
 
 impl Hash for Mark {
@@ -169,8 +169,8 @@ impl Marks {
     }
 
     pub(crate) fn mark(&self, kind: MarkKind, visitor_id: &str, entity_id: &str) -> Mark {
-        let mut room = [0; TOGETHER];
-        let together = together(&mut room, kind, visitor_id, entity_id);
+        let mut buffer = [0; TOGETHER];
+        let together = together(&mut buffer, kind, visitor_id, entity_id);
         let [high, low] = self.halves.each_ref().map(|half| match together {
             Some(bytes) => {
                 let mut hasher = half.build_hasher();

@@ -1,7 +1,6 @@
 //! The configuration from the variables of the process.
 
 use std::env;
-use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -93,11 +92,6 @@ fn variable_of(field: &'static str) -> &'static str {
         "transport.proxy" => "CONVERT_PROXY",
         field => field,
     }
-}
-
-/// A variable of the process, whatever its encoding.
-pub(super) fn variable(name: &str) -> Option<OsString> {
-    env::var_os(name)
 }
 
 /// Reads a variable by its name; an empty one counts as unset.

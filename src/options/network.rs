@@ -1,5 +1,6 @@
 //! How the config CDN and the metrics endpoint are reached.
 
+use std::env;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use http::{HeaderName, HeaderValue, Uri};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::environment::variable;
 use super::proxy::{ChosenProxy, Proxy, has_usable_port, of_environment};
 use super::{InvalidOption, InvalidReason, Secret};
 
@@ -272,7 +272,7 @@ impl TransportConfigBuilder {
     /// Hosts in `NO_PROXY`, or else `no_proxy`, are reached directly: names separated by commas, each of which includes
     /// its subdomains (with or without a leading `.` or `*.`), addresses, or `*` for all.
     pub fn proxy_from_env(mut self) -> Self {
-        self.proxy = of_environment(variable).or(self.proxy);
+        self.proxy = of_environment(|name| env::var_os(name)).or(self.proxy);
         self
     }
 

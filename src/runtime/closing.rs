@@ -28,9 +28,9 @@ impl Runtime {
         let soft = if patience { deadline.earlier(last_resort(deadline.left())) } else { deadline.now() };
         let closing = {
             // Under the lock, so that every started actor is seen here.
-            let control = self.control();
+            let actors = self.actors();
             self.closed.store(true, Ordering::Release);
-            let (refresher, previewer) = (control.refresher.clone(), control.previewer.clone());
+            let (refresher, previewer) = (actors.refresher.clone(), actors.previewer.clone());
             let (tracker, store) = (self.tracker.get().cloned(), self.store.get().cloned());
             let notifier = Arc::clone(&self.notifier);
             Closing { deadline, soft, tracker, refresher, previewer, store, notifier }
@@ -54,8 +54,8 @@ impl Runtime {
     pub(crate) fn interrupt(&self) {
         let delivers = self.tracker.get().is_some();
         let fetches = {
-            let control = self.control();
-            control.refresher.is_some() || control.previewer.is_some()
+            let actors = self.actors();
+            actors.refresher.is_some() || actors.previewer.is_some()
         };
         if !(delivers || fetches) || self.interrupted.swap(true, Ordering::AcqRel) {
             return;

@@ -38,7 +38,7 @@ pub(crate) struct Runtime {
     /// The store actor, started on first use, if there is a data store.
     store: OnceLock<Arc<StoreHandle>>,
     /// Held while an actor is started or stopped; never while evaluating or recording.
-    control: Mutex<Control>,
+    actors: Mutex<Actors>,
     closed: AtomicBool,
     interrupted: AtomicBool,
     /// Enforces the deadlines of tasks; its thread starts with the first one that waits.
@@ -52,8 +52,9 @@ enum Drives {
     Turns(Arc<Handover>),
 }
 
+/// The actors that a close has to end, once they have been started.
 #[derive(Default)]
-struct Control {
+struct Actors {
     refresher: Option<Arc<RefresherHandle>>,
     previewer: Option<Arc<PreviewerHandle>>,
 }
@@ -99,7 +100,7 @@ impl Runtime {
             tracker: OnceLock::new(),
             offline: OnceLock::new(),
             store: OnceLock::new(),
-            control: Mutex::default(),
+            actors: Mutex::default(),
             closed: AtomicBool::new(closed),
             interrupted: AtomicBool::new(false),
             #[cfg(feature = "async")]
@@ -123,7 +124,7 @@ impl Runtime {
     /// Installs the application's own config unless there is one, and returns whether it did.
     pub(crate) fn give(&self, base: &Base, snapshot: Arc<ConfigSnapshot>) -> bool {
         // So that no refresher starts before all of it is visible.
-        let _control = self.control();
+        let _actors = self.actors();
         let is_first = base.cell.publish_first(snapshot);
         if is_first {
             base.cell.confirm(ConfigOrigin::Direct, base.clock.wall());
@@ -169,7 +170,7 @@ impl Runtime {
         if let Some(handle) = self.store.get() {
             return Some(Arc::clone(handle));
         }
-        let _control = self.control();
+        let _actors = self.actors();
         if self.is_closed() {
             return None;
         }
@@ -205,7 +206,7 @@ impl Runtime {
     pub(crate) fn refresher(&self, base: &Base) -> Result<Option<Arc<RefresherHandle>>, StartError> {
         self.started(
             base,
-            |control| &mut control.refresher,
+            |actors| &mut actors.refresher,
             |fetches| {
                 let settings = RefresherSettings {
                     fetches: fetches.clone(),
@@ -243,7 +244,7 @@ impl Runtime {
                 Ok(handle)
             }
         };
-        let started = self.started(base, |control| &mut control.previewer, start);
+        let started = self.started(base, |actors| &mut actors.previewer, start);
         started.inspect_err(|error| logged!(error, "no preview: {error}")).ok().flatten()
     }
 
@@ -252,12 +253,12 @@ impl Runtime {
     fn started<H>(
         &self,
         base: &Base,
-        place: impl FnOnce(&mut Control) -> &mut Option<Arc<H>>,
+        place: impl FnOnce(&mut Actors) -> &mut Option<Arc<H>>,
         start: impl FnOnce(Fetches) -> Result<H, StartError>,
     ) -> Result<Option<Arc<H>>, StartError> {
         let Some(key) = base.config.origin.key() else { return Ok(None) };
-        let mut control = self.control();
-        let place = place(&mut control);
+        let mut actors = self.actors();
+        let place = place(&mut actors);
         if let Some(handle) = place {
             return Ok(Some(Arc::clone(handle)));
         }
@@ -276,7 +277,7 @@ impl Runtime {
     }
 
     /// A panic elsewhere cannot leave a handle half-built, so a poisoned lock is still valid.
-    fn control(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    fn actors(&self) -> MutexGuard<'_, Actors> {
+        self.actors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

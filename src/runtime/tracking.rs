@@ -97,7 +97,7 @@ impl Runtime {
     }
 
     fn start_tracker(&self, base: &Base, snapshot: &ConfigSnapshot) -> Result<Arc<TrackerHandle>, Refused> {
-        let _control = self.control();
+        let _actors = self.actors();
         if let Some(tracker) = self.tracker.get() {
             return Ok(Arc::clone(tracker));
         }

@@ -50,7 +50,7 @@ pub enum TestCoreError {
         key: SmolStr,
     },
     /// The variations of an experience take more than 100 percent of the visitors together, or one takes a share that
-    /// is no number from 0 to 100.
+    /// is not a number from 0 to 100.
     #[error("the variations of {experience:?} take {percent} % of the visitors")]
     Traffic {
         /// The experience's key.

@@ -66,6 +66,8 @@ fn every_error_implements_error() {
     error::<TransportError>();
     error::<DeliveryFailure>();
     error::<StoreError>();
+    error::<OutboxError>();
+    error::<PumpError>();
     error::<UnknownEntityKind>();
     error::<UnknownGoalDataKey>();
     #[cfg(feature = "testing")]

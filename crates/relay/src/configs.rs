@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::config::{Config, Variant};
-use crate::keys::Key;
+use crate::keys::{FETCH_TIMEOUT, Key};
 use crate::store::{Store, StoreError};
 
 /// Environments that are polled per key besides the config without one; requests for others are passed through.
@@ -22,7 +22,6 @@ const MAX_NAME: usize = 64;
 const LOOK: Duration = Duration::from_secs(1);
 /// The wait after a first failure; it doubles with each further one, up to the interval.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Key {
     /// The polled config of an environment. The first request for one starts polling it; `None` if too many

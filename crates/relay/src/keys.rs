@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 
 use crate::StartError;
 use crate::config::Variant;
-use crate::configs::FETCH_TIMEOUT;
 use crate::settings::{KeySettings, Settings};
 use crate::store::Standing;
+
+/// For a fetch of a config.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Points of the chart: ten minutes.
 const POINTS: usize = 300;

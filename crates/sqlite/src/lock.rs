@@ -9,7 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use convert_sdk::adapters::between_forks;
 
 use crate::file::{existing, new, open_trusted};
-use crate::queue::PARTS;
+
+/// A file and what SQLite puts beside it. The file goes last: without it, a log looks like a loss.
+pub(crate) const PARTS: [&str; 4] = ["db-wal", "db-journal", "db-shm", "db"];
 
 /// A file that this process has locked. The lock ends with the process, however that ends: it is a POSIX record
 /// lock, which a forked child does not inherit. It also ends when the process closes any descriptor of the file,

@@ -7,9 +7,9 @@ use std::{fs, io};
 use convert_sdk::ports::LeftRecord;
 
 use crate::file::{OpenError, is_busy, reason};
-use crate::lock::Lock;
+use crate::lock::{Lock, PARTS};
 use crate::outbox::{SqliteOutbox, project_of};
-use crate::queue::{PARTS, Queue, remove};
+use crate::queue::{Queue, remove};
 use crate::rows::Rows;
 
 /// A file that was set aside, and its log, each of which can be there alone.

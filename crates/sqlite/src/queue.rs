@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, ffi
 use crate::file::{existing, is_damaged, open_trusted};
 #[cfg(unix)]
 use crate::lock::try_lock;
-use crate::lock::{Lock, is_at};
+use crate::lock::{Lock, PARTS, is_at};
 use crate::log;
 use crate::rows::{APPLICATION, Rows, Stored, VERSIONS, copy, delete, insert, rows_after, size};
 use crate::schema::{migrate, version};
@@ -543,9 +543,6 @@ pub(crate) fn set_aside(path: &Path) {
     }
     remove(path);
 }
-
-/// A file and what SQLite puts beside it. The file goes last: without it, a log looks like a loss.
-pub(crate) const PARTS: [&str; 4] = ["db-wal", "db-journal", "db-shm", "db"];
 
 /// Removes a file and what SQLite has put beside it.
 pub(crate) fn remove(path: &Path) {

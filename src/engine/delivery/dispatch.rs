@@ -100,7 +100,7 @@ impl<P: Parcel> Dispatch<P> {
     }
 
     /// Begins the next attempt if one may begin now, given that the endpoint is left alone until `until`:
-    /// with half of a group that has a culprit, with a request that has to go again, or with what `cut` takes.
+    /// with half of a group that has a culprit, with a request that has to be sent again, or with what `cut` takes.
     pub fn next(
         &mut self,
         now: Moment,
@@ -234,7 +234,7 @@ impl<P: Parcel> Dispatch<P> {
     }
 
     /// Whether it keeps parcels that are waiting to be sent: half of a group that has a culprit, or a request that has to
-    /// go again.
+    /// be sent again.
     #[must_use]
     pub fn has_groups(&self) -> bool {
         self.isolation.has_groups() || !self.held.is_empty()
@@ -245,7 +245,7 @@ impl<P: Parcel> Dispatch<P> {
         self.isolation.len() + self.held.len()
     }
 
-    /// Those that wait in requests that have to go again.
+    /// Those that wait in requests that have to be sent again.
     pub(crate) fn held(&self) -> impl Iterator<Item = &P> {
         self.held.parcels()
     }
@@ -265,7 +265,7 @@ impl<P: Parcel> Dispatch<P> {
         [self.isolation.first_to_age(), self.held.first_to_age()].into_iter().flatten().min()
     }
 
-    /// Takes the groups with a parcel accepted at or before `limit`; a request that has to go again as it was, only with
+    /// Takes the groups with a parcel accepted at or before `limit`; a request that has to be sent again unchanged, only with
     /// its last one.
     pub(crate) fn take_older(&mut self, limit: Moment) -> Vec<P> {
         self.isolation.take_older(limit).chain(self.held.take_older(limit)).collect()

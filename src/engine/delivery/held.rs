@@ -1,4 +1,4 @@
-//! Requests that the endpoint may have taken without saying so: they go again as they were.
+//! Requests that the endpoint may have taken without saying so: they are sent again unchanged.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::engine::Moment;
 /// remembers numbers could not tell that it has some of the parcels.
 pub(super) struct Held<P> {
     is_used: bool,
-    /// Those that wait to go again; a failure moves one to the end.
+    /// Those that wait to be sent again; a failure moves one to the end.
     waiting: VecDeque<Waiting<P>>,
     /// Those in flight: the attempt, and the request's number.
     sent: Vec<(u64, u64)>,
@@ -66,7 +66,7 @@ impl<P: Parcel> Held<P> {
         self.passes = false;
     }
 
-    /// An attempt has failed; returns the number under which its request has to go again, if that may be in the
+    /// An attempt has failed; returns the number under which its request has to be sent again, if that may be in the
     /// endpoint already.
     pub(super) fn failed(&mut self, attempt: u64, may_have_arrived: bool) -> Option<u64> {
         let place = self.sent.iter().position(|(sent, _)| *sent == attempt)?;

@@ -15,7 +15,7 @@ pub(super) struct Isolation<P> {
 
 struct Group<P> {
     parcels: Vec<P>,
-    /// The request's number, if its half has been sent and has to go again as it was.
+    /// The request's number, if its half has been sent and has to be sent again unchanged.
     sent: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ impl<P: Parcel> Isolation<P> {
 }
 
 impl<P: Parcel> Group<P> {
-    /// Its age begins with its oldest parcel; with the newest if half of it has to go again as it was.
+    /// Its age begins with its oldest parcel; with the newest if half of it has to be sent again unchanged.
     fn ages_from(&self) -> Option<Moment> {
         let accepted = self.parcels.iter().map(Parcel::accepted_at);
         if self.sent.is_some() { accepted.max() } else { accepted.min() }

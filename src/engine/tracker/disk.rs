@@ -326,7 +326,7 @@ impl Tracker {
             self.disk.adopted.insert(sequence, id);
             let mark = self.mark_of(&event);
             let repeats = matches!(&event, TrackedEvent::Conversion(conversion) if !conversion.first);
-            // Whatever is known here about its visitor: it was accepted before, and is no repetition.
+            // Whatever is known here about its visitor: it was accepted before, so it is not a repetition.
             let owns_mark = !repeats && !self.marks.contains(mark, now);
             let number = if owns_mark { self.marks.set(mark, now) } else { 0 };
             let claim = match (owns_mark, self.store) {

@@ -383,7 +383,7 @@ impl Tracker {
         stats.marks_evicted = self.marks.evicted();
     }
 
-    /// Keeps room in the backlog for the records that have to go again as they were.
+    /// Keeps room in the backlog for the records that have to be sent again unchanged.
     pub(super) fn reserve(&mut self) {
         let add = |(records, bytes), queued: &Queued| (records + 1, bytes + queued.bytes());
         let (records, bytes) = self.dispatch.held().fold((0, 0), add);

@@ -121,7 +121,7 @@ pub(super) fn identity(_: &Path, metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// The standard library tells of no number here; a file that is open cannot be replaced anyway.
+/// The standard library gives no such number here; a file that is open cannot be replaced anyway.
 #[cfg(not(unix))]
 fn identity(path: &Path, _: &Metadata) -> Identity {
     use std::hash::{DefaultHasher, Hash, Hasher};

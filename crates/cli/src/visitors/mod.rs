@@ -106,7 +106,7 @@ pub(crate) fn tally<T: Send>(
             Err(failure) => failures.push(failure),
         }
     }
-    // Chunks are taken in order and worked off, so which failure is the first does not depend on the threads.
+    // Chunks are taken in order and all processed, so which failure is the first does not depend on the threads.
     match failures.into_iter().min_by_key(Failure::line) {
         Some(first) => Err(first),
         None => Ok(totals),

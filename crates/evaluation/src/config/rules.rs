@@ -394,7 +394,7 @@ impl Flaw {
             Self::Value => "`value` is missing",
             Self::MatchType => "the match type is unknown",
             Self::Pattern => "the regular expression is not valid",
-            Self::NoText => "`value` has a `toString` of its own, and so no text",
+            Self::NoText => "`value` has a `toString` of its own, so it has no text",
         }
     }
 }

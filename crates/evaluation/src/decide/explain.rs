@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::trace::{Trace, Verdict};
+use super::trace::{ItemOutcome, Trace};
 use super::{Decision, DecisionSource, Facts, StoredDecisions, Undecided, experience};
 use crate::attributes::AttributeValue;
 use crate::config::{
@@ -351,7 +351,7 @@ impl Trace for Collector<'_> {
         self.steps.push(Step::Forced { variation_id: variation_id.to_owned(), found });
     }
 
-    fn item(&mut self, item: &Item, data: Option<&AttributeValue>, verdict: Verdict) {
+    fn item(&mut self, item: &Item, data: Option<&AttributeValue>, verdict: ItemOutcome) {
         let Some(current) = self.evaluated.last_mut() else { return };
         let [or, and, place] = item.place;
         let operand = self.rules.pointer(&format!("/OR/{or}/AND/{and}/OR_WHEN/{place}/value"));
@@ -366,12 +366,12 @@ impl Trace for Collector<'_> {
             attribute: data.filter(|_| self.shows_values).map(Value::from),
             result: match (verdict, &item.test) {
                 (_, Test::Never(flaw)) => flaw.message(),
-                (Verdict::Matched, _) => "matched",
-                (Verdict::NotMatched, _) => "not_matched",
-                (Verdict::Absent, _) => "absent",
-                (Verdict::Incomparable, _) => "incomparable",
-                (Verdict::Exhausted, _) => "exhausted",
-                (Verdict::Malformed, _) => "malformed",
+                (ItemOutcome::Matched, _) => "matched",
+                (ItemOutcome::NotMatched, _) => "not_matched",
+                (ItemOutcome::Absent, _) => "absent",
+                (ItemOutcome::Incomparable, _) => "incomparable",
+                (ItemOutcome::Exhausted, _) => "exhausted",
+                (ItemOutcome::Malformed, _) => "malformed",
             },
         });
     }

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use ryu_js::Buffer;
 
 use super::NOTHING;
-use super::trace::{Trace, Untraced, Verdict};
+use super::trace::{ItemOutcome, Trace, Untraced};
 use crate::attributes::{AttributeValue, Attributes, Hint};
 use crate::config::{ConfigSnapshot, Item, Next, Operand, RuleSet, SnapshotExt, Test};
 use crate::js::number::{number, number_of_text, numeric_text};
@@ -43,7 +43,7 @@ pub(super) fn matches<T: Trace>(set: &RuleSet, data: RuleData<'_>, steps: &mut S
         let value = item.key.as_deref().and_then(|key| data.get(key, &item.hint));
         let verdict = judge(item, value, steps);
         trace.item(item, value, verdict);
-        next = if verdict == Verdict::Matched { item.if_matched } else { item.if_missed };
+        next = if verdict == ItemOutcome::Matched { item.if_matched } else { item.if_missed };
     }
     next == Next::MATCHED
 }
@@ -56,7 +56,7 @@ pub fn goal_matches(snapshot: &ConfigSnapshot, goal: usize, rule_data: &Attribut
 }
 
 #[inline(always)]
-fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> Verdict {
+fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> ItemOutcome {
     let verdict = match (value, &item.test) {
         // A shortcut for the most common case; `compare` would answer the same.
         (Some(AttributeValue::String(text)), Test::Equals(lower, _)) => equals_lowered(text, lower).into(),
@@ -64,23 +64,23 @@ fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> Verd
         (Some(AttributeValue::Number(left)), Test::OrderOrEqual(Operand::Number(right))) => {
             (left <= right).into()
         }
-        (_, Test::Never(_)) => return Verdict::Malformed,
+        (_, Test::Never(_)) => return ItemOutcome::Malformed,
         (Some(value), test) => compare(test, value, steps),
         // `not_exists` and `doesNotExist` share a test; only the latter has an answer here.
-        (None, Test::Exists) => Verdict::NotMatched,
-        (None, Test::DoesNotExist) if item.match_type.answers_for_absent() => Verdict::Matched,
-        (None, _) => return Verdict::Absent,
+        (None, Test::Exists) => ItemOutcome::NotMatched,
+        (None, Test::DoesNotExist) if item.match_type.answers_for_absent() => ItemOutcome::Matched,
+        (None, _) => return ItemOutcome::Absent,
     };
     verdict.negate_if(item.negated)
 }
 
-fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> Verdict {
+fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> ItemOutcome {
     let mut buffer = Buffer::new();
     // JavaScript throws here, so nothing is negated.
     if !has_text(value) && test.asks_for_text(value) {
-        return Verdict::Incomparable;
+        return ItemOutcome::Incomparable;
     }
-    let mut on_text = |compare: fn(&str, &str) -> bool, lower: &str| -> Verdict {
+    let mut on_text = |compare: fn(&str, &str) -> bool, lower: &str| -> ItemOutcome {
         compare(&text(value, &mut buffer), lower).into()
     };
     match test {
@@ -91,11 +91,11 @@ fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> Verdict {
             AttributeValue::Object(map) if !map.is_empty() => map.get(&operand.exact).is_some().into(),
             _ => on_text(equals_lowered, lower),
         },
-        Test::EqualsNothing if matches!(value, AttributeValue::Array(_)) => Verdict::NotMatched,
-        Test::EqualsNothing => Verdict::Incomparable,
+        Test::EqualsNothing if matches!(value, AttributeValue::Array(_)) => ItemOutcome::NotMatched,
+        Test::EqualsNothing => ItemOutcome::Incomparable,
         Test::Order(operand) => order(value, operand, |order| order == Ordering::Less),
         Test::OrderOrEqual(operand) => order(value, operand, |order| order != Ordering::Greater),
-        Test::Anything => Verdict::Matched,
+        Test::Anything => ItemOutcome::Matched,
         Test::Contains(lower) => on_text(contains_lowered, lower),
         Test::StartsWith(lower) => on_text(starts_with_lowered, lower),
         Test::EndsWith(lower) => on_text(ends_with_lowered, lower),
@@ -108,11 +108,11 @@ fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> Verdict {
         }
         Test::Regex(pattern) => match pattern.is_match(&lowered(&text(value, &mut buffer)), steps) {
             Some(matched) => matched.into(),
-            None => Verdict::Exhausted,
+            None => ItemOutcome::Exhausted,
         },
         Test::Exists => (!is_blank(value)).into(),
         Test::DoesNotExist => is_blank(value).into(),
-        Test::Never(_) => Verdict::Malformed,
+        Test::Never(_) => ItemOutcome::Malformed,
     }
 }
 
@@ -126,14 +126,14 @@ fn is_blank(value: &AttributeValue) -> bool {
 
 /// `less` and `lessEqual`: numbers, booleans and strings each among themselves; `null`, lists and
 /// objects are one type and compare as in JavaScript.
-fn order(value: &AttributeValue, operand: &Operand, wanted: fn(Ordering) -> bool) -> Verdict {
-    let holds = |order: Option<Ordering>| Verdict::from(order.is_some_and(wanted));
+fn order(value: &AttributeValue, operand: &Operand, wanted: fn(Ordering) -> bool) -> ItemOutcome {
+    let holds = |order: Option<Ordering>| ItemOutcome::from(order.is_some_and(wanted));
     if let AttributeValue::String(text) = value
         && let Some(left) = numeric_text(text)
     {
         return match operand {
             Operand::Number(right) => holds(left.partial_cmp(right)),
-            _ => Verdict::Incomparable,
+            _ => ItemOutcome::Incomparable,
         };
     }
     match (value, operand) {
@@ -144,7 +144,7 @@ fn order(value: &AttributeValue, operand: &Operand, wanted: fn(Ordering) -> bool
             AttributeValue::Null | AttributeValue::Array(_) | AttributeValue::Object(_),
             Operand::Object(right),
         ) => holds(order_as_objects(value, right)),
-        _ => Verdict::Incomparable,
+        _ => ItemOutcome::Incomparable,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::{Audience, Experience, Item, RuledEntity};
 
 /// The result of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ItemOutcome {
     Matched,
     NotMatched,
     /// There is no such attribute; false even when negated.
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
     Malformed,
 }
 
-impl Verdict {
+impl ItemOutcome {
     pub(super) fn negate_if(self, negated: bool) -> Self {
         match self {
             Self::Matched if negated => Self::NotMatched,
@@ -29,7 +29,7 @@ impl Verdict {
     }
 }
 
-impl From<bool> for Verdict {
+impl From<bool> for ItemOutcome {
     fn from(matched: bool) -> Self {
         if matched { Self::Matched } else { Self::NotMatched }
     }
@@ -51,7 +51,7 @@ pub(super) trait Trace {
     fn audiences(&mut self, _experience: &Experience, _passed: bool) {}
     fn segments(&mut self, _required: &[u32], _passed: bool) {}
     fn forced(&mut self, _variation_id: &str, _found: bool) {}
-    fn item(&mut self, _item: &Item, _data: Option<&AttributeValue>, _verdict: Verdict) {}
+    fn item(&mut self, _item: &Item, _data: Option<&AttributeValue>, _verdict: ItemOutcome) {}
     fn bucketed(&mut self, _experience: &Experience, _hash: u32, _bucket: u32, _variation: Option<usize>) {}
 }
 

@@ -208,7 +208,7 @@ fn what_others_have_left_keeps_its_age_and_its_mark() {
     bench.settle();
     assert!(bench.asked().adopt.is_some());
     bench.recover(vec![conversion(1, None, false), conversion(1, None, false)], HOUR / 2, 3);
-    let delivery = bench.settle().expect("a record that was accepted is no repetition");
+    let delivery = bench.settle().expect("a record that was accepted is not a repetition");
     assert_eq!(delivery.records.len(), 2);
     let stats = bench.tracker.stats();
     assert_eq!((stats.recovered, stats.pending_places.on_disk, stats.fate_unknown), (5, 3, 1));

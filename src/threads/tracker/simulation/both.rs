@@ -30,7 +30,7 @@ trait Driver {
     fn close(&mut self) -> Stats;
 }
 
-/// What both end with. `at_once`: each input is worked off before the next.
+/// What both end with. `at_once`: each input is processed before the next.
 pub(super) fn ledgers(seed: u64, at_once: bool) -> (Stats, Stats) {
     let mut choices = Seeded(seed);
     let mut scope = random_scope(&mut choices, None);
@@ -53,7 +53,7 @@ pub(super) fn ledgers(seed: u64, at_once: bool) -> (Stats, Stats) {
         let input = match choices.below(8) {
             0 => Input::Flush,
             1 => Input::Pass(Duration::from_millis(choices.below(20_000) as u64)),
-            // One that was refused is no repetition once that is known.
+            // One that was refused is not a repetition once that is known.
             2 if new > 0 && (at_once || (new - 1) % 8 != 5) => Input::Record(new - 1),
             _ => {
                 new += 1;

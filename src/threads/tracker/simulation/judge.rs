@@ -179,7 +179,7 @@ impl Judge {
             let call = &self.calls[*number];
             let others = self.visitors[&call.visitor].iter().filter(|other| *other != number);
             if others.clone().any(|other| self.calls[*other].answered) {
-                // A record that a process accepted before it ended is no repetition, whatever others did since.
+                // A record that a process accepted before it ended is not a repetition, whatever others did since.
                 let was_left = call.left || others.clone().any(|other| self.calls[*other].left);
                 let excused =
                     was_left || self.store.as_ref().is_some_and(|store| store.is_doubtful(&call.key));

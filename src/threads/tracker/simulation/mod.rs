@@ -85,7 +85,7 @@ fn the_ledger_balances_after_every_turn_of_random_runs() {
     assert_eq!(recorded, delivered + deduplicated + dropped);
 }
 
-/// Where every input is worked off before the next, in every field; otherwise in what became of each record. A late
+/// Where every input is processed before the next, in every field; otherwise in what became of each record. A late
 /// turn sees more records at once, so that their number of requests is another.
 #[test]
 fn both_drivers_end_with_the_same_ledger() {

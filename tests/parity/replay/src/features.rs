@@ -10,7 +10,7 @@ use crate::findings::Findings;
 use crate::json::{Object, is_special_number, is_throw, same, special, text};
 use crate::line::RequestLine;
 use crate::parts::{Parts, is_no_visitor, list};
-use crate::request::Fresh;
+use crate::prepared::Fresh;
 use crate::served::Served;
 use crate::subject::Ready;
 use crate::surface::Visitor;

@@ -8,6 +8,7 @@ mod json;
 mod line;
 mod parts;
 mod payload;
+mod prepared;
 mod preview;
 mod reader;
 mod report;

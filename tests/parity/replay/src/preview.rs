@@ -8,7 +8,7 @@ use crate::findings::Findings;
 use crate::json::{Object, is_throw, text};
 use crate::line::{PreviewCall, RequestLine};
 use crate::parts::list;
-use crate::request::{Fresh, decision};
+use crate::prepared::{Fresh, decision};
 use crate::sequence;
 use crate::subject::Ready;
 

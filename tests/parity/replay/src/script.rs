@@ -13,7 +13,7 @@ use crate::findings::{Findings, JAVASCRIPT_THROWS};
 use crate::json::{is_throw, text};
 use crate::line::{ConversionCall, Operation, RunCall, Script, ScriptLine};
 use crate::payload::{self, Exposure};
-use crate::request::attributes;
+use crate::prepared::attributes;
 use crate::rulings::{mark_by_id, merged, record_once, send_report_segments};
 use crate::sequence::{convert, run};
 use crate::served::Served;

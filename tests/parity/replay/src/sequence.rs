@@ -13,7 +13,7 @@ use crate::json::is_throw;
 use crate::line::{ConversionCall, GoalDatum, Request};
 use crate::parts::{Parts, list};
 use crate::payload::{self, Exposure, conversion_events};
-use crate::request::Prepared;
+use crate::prepared::Prepared;
 use crate::subject::Ready;
 use crate::surface::Visitor;
 

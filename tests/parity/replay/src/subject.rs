@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use convert_sdk::{Core, InvalidOption, SdkConfig, delivery::DeliveryConfig};
 use serde_json::{Map, Value, json};
@@ -13,15 +12,13 @@ use crate::json;
 use crate::line::{ConfigLine, State};
 use crate::served::Served;
 use crate::store::Store;
-use crate::surface::{Sdk, Surface};
+use crate::surface::{PATIENCE, Sdk, Surface};
 use crate::wire::Wire;
 
 /// More events than a request causes, so that its sequence is sent in one body.
 const BATCH: usize = 10_000;
 /// Fewer bytes than an experience takes in a config.
 const EXPERIENCE_BYTES: usize = 32;
-/// Calls within this process take microseconds; beyond this something hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One config and its core.
 pub(crate) enum Subject {

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use convert_sdk::{
     AsyncContext, AsyncCore, Attributes, Context, ContextError, ConversionOptions, ConversionResult, Core,
@@ -12,7 +13,9 @@ use convert_sdk::{
 };
 
 use crate::error::Trouble;
-use crate::subject::PATIENCE;
+
+/// Calls within this process take microseconds; beyond this something hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The surface that a replay uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
