@@ -1,6 +1,5 @@
 //! Accepted records that are not in a delivery, in order, bounded in records and bytes.
 
-use std::collections::vec_deque::Drain;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -120,13 +119,6 @@ struct Queue {
     overtaken: BTreeMap<u64, Queued>,
 }
 
-/// A part of a queue.
-#[derive(Clone, Copy)]
-enum Part {
-    InOrder,
-    Overtaken,
-}
-
 impl Backlog {
     pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
         Self {
@@ -231,41 +223,31 @@ impl Backlog {
             return Vec::new();
         }
         let before = self.due_before(now);
+        if !self.has_before(before) {
+            return Vec::new();
+        }
         let batch = self.take(self.cut_from, before, limit);
         if batch.is_empty() && self.cut_from > 0 { self.take(0, before, limit) } else { batch }
     }
 
     /// Takes as many of the records in `from..before` as one delivery may carry.
     fn take(&mut self, from: u64, before: u64, limit: CutLimit) -> Vec<Queued> {
-        let mut order = Vec::with_capacity(limit.events.min(self.len()));
-        let (mut events, mut bytes, mut most, mut end) = (0, 0, limit.events, from);
-        let mut queues = self.ready.each_ref().map(|queue| queue.since(from));
-        let mut heads = queues.each_mut().map(Iterator::next);
-        loop {
-            let heads_of = heads.iter().enumerate().filter_map(|(class, head)| Some((class, (*head)?)));
-            let oldest = heads_of.min_by_key(|(_, (_, queued))| queued.sequence);
-            let Some((class, (part, queued))) = oldest.filter(|(_, (_, it))| it.sequence < before) else {
-                break;
-            };
-            events += queued.event.wire_events();
-            bytes += queued.bytes();
-            most = most.min(limit.events >> queued.suspicion.saturating_sub(TRUSTED).min(31));
-            if !order.is_empty() && (events > most || bytes > limit.bytes) {
+        let passed_by = self.ready.each_mut().map(|queue| queue.split_before(from));
+        let mut batch = Vec::with_capacity(limit.events.min(self.len()));
+        let (mut events, mut bytes, mut most) = (0, 0, limit.events);
+        while let Some((class, oldest)) = self.oldest_ready().filter(|(_, it)| it.sequence < before) {
+            events += oldest.event.wire_events();
+            bytes += oldest.bytes();
+            most = most.min(limit.events >> oldest.suspicion.saturating_sub(TRUSTED).min(31));
+            if !batch.is_empty() && (events > most || bytes > limit.bytes) {
                 break;
             }
-            order.push((class, part));
-            end = queued.sequence + 1;
-            heads[class] = queues[class].next();
+            let oldest = self.ready[class].pop();
+            batch.extend(self.taken(oldest));
         }
-        drop(queues);
-        let mut taken = self.ready.each_mut().map(|queue| queue.take(from, end));
-        let mut batch = Vec::with_capacity(order.len());
-        batch.extend(order.into_iter().filter_map(|(class, part)| match part {
-            Part::InOrder => taken[class].0.next(),
-            Part::Overtaken => taken[class].1.next(),
-        }));
-        drop(taken);
-        batch.iter().for_each(|queued| self.uncount(queued));
+        for (queue, passed_by) in self.ready.iter_mut().zip(passed_by) {
+            queue.put_before(passed_by);
+        }
         batch
     }
 
@@ -291,16 +273,19 @@ impl Backlog {
 
     /// Whether a [`cut`](Self::cut) would take anything.
     pub(crate) fn can_cut(&self, now: Moment) -> bool {
-        let before = self.due_before(now);
-        self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < before)
+        self.has_before(self.due_before(now))
+    }
+
+    /// Whether a record before this number is ready.
+    fn has_before(&self, end: u64) -> bool {
+        self.oldest_ready().is_some_and(|(_, oldest)| oldest.sequence < end)
     }
 
     /// When records held up only for the sake of order are let go.
     pub(crate) fn in_order_until(&self, now: Moment) -> Option<Moment> {
         let asked = self.holds_order(now)?;
-        let are_held = |queue: &Queue| {
-            queue.since(asked.sequence).next().is_some_and(|(_, it)| it.sequence < self.released)
-        };
+        let are_held =
+            |queue: &Queue| queue.first_since(asked.sequence).is_some_and(|it| it.sequence < self.released);
         self.ready.iter().any(are_held).then(|| asked.accepted_at + IN_ORDER)
     }
 
@@ -391,27 +376,29 @@ impl Queue {
         }
     }
 
-    /// The records from this number on, in order, and where each one is.
-    fn since(&self, from: u64) -> impl Iterator<Item = (Part, &Queued)> {
+    /// The first record from this number on.
+    fn first_since(&self, from: u64) -> Option<&Queued> {
         let place = self.in_order.partition_point(|queued| queued.sequence < from);
-        let in_order = self.in_order.range(place..).map(|queued| (Part::InOrder, queued));
-        let overtaken = self.overtaken.range(from..).map(|(_, queued)| (Part::Overtaken, queued));
-        let (mut in_order, mut overtaken) = (in_order.peekable(), overtaken.peekable());
-        std::iter::from_fn(move || match (in_order.peek(), overtaken.peek()) {
-            (Some((_, one)), Some((_, other))) if one.sequence < other.sequence => in_order.next(),
-            (Some(_), None) => in_order.next(),
-            (_, _) => overtaken.next(),
-        })
+        older(self.in_order.get(place), self.overtaken.range(from..).next().map(|(_, first)| first))
     }
 
-    /// Takes the records from one number up to, but not including, another: those in order, and the overtaken ones.
-    fn take(&mut self, from: u64, end: u64) -> (Drain<'_, Queued>, std::vec::IntoIter<Queued>) {
-        let [first, last] = [from, end].map(|at| self.in_order.partition_point(|it| it.sequence < at));
-        let mut overtaken = Vec::new();
-        while let Some((&sequence, _)) = self.overtaken.range(from..end).next() {
-            overtaken.extend(self.overtaken.remove(&sequence));
+    /// Takes the records before this number out.
+    fn split_before(&mut self, from: u64) -> Self {
+        if from == 0 {
+            return Self::default();
         }
-        (self.in_order.drain(first..last), overtaken.into_iter())
+        let place = self.in_order.partition_point(|queued| queued.sequence < from);
+        let since = self.overtaken.split_off(&from);
+        Self {
+            in_order: self.in_order.drain(..place).collect(),
+            overtaken: std::mem::replace(&mut self.overtaken, since),
+        }
+    }
+
+    /// Puts them back.
+    fn put_before(&mut self, before: Self) {
+        before.in_order.into_iter().rev().for_each(|queued| self.in_order.push_front(queued));
+        self.overtaken.extend(before.overtaken);
     }
 
     fn first(&self) -> Option<&Queued> {

@@ -63,30 +63,6 @@ struct Visitor {
 struct SegmentsWire(Vec<(&'static str, Value)>);
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EventWire<D> {
-    event_type: &'static str,
-    data: D,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BucketingWire<'a> {
-    experience_id: &'a str,
-    variation_id: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ConversionWire<'a> {
-    goal_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    goal_data: Option<Vec<GoalDatumWire<'a>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bucketing_data: Option<PairsWire<'a>>,
-}
-
-#[derive(Serialize)]
 struct GoalDatumWire<'a> {
     key: &'static str,
     value: GoalValueWire<'a>,
@@ -195,33 +171,60 @@ impl BodyWriter {
         true
     }
 
-    /// Writes a record, as one or two events.
+    /// Writes a record: an exposure, or a bare conversion if it is the visitor's first of the goal, and one with the goal
+    /// data, if there are any.
     fn write_events(&mut self, event: &TrackedEvent) {
-        let text = &mut self.text;
-        let comma = |text: &mut Vec<u8>| {
-            if text.last() != Some(&b'[') {
-                text.push(b',');
-            }
-        };
         match event {
             TrackedEvent::Exposure(Exposure { experience_id, variation_id, .. }) => {
-                comma(text);
-                let data = BucketingWire { experience_id, variation_id };
-                put(text, &EventWire { event_type: "bucketing", data });
+                self.begin_event(b"{\"eventType\":\"bucketing\",\"data\":{\"experienceId\":", experience_id);
+                self.text.extend_from_slice(b",\"variationId\":");
+                put(&mut self.text, variation_id);
+                self.text.extend_from_slice(b"}}");
             }
             TrackedEvent::Conversion(conversion) => {
-                for data in conversion_events(conversion) {
-                    comma(text);
-                    put(text, &EventWire { event_type: "conversion", data });
+                if conversion.first {
+                    self.write_conversion(conversion, None);
+                }
+                if let Some(data) = &conversion.goal_data {
+                    self.write_conversion(conversion, Some(data));
                 }
             }
         }
+    }
+
+    fn write_conversion(&mut self, conversion: &Conversion, data: Option<&[(GoalDataKey, GoalValue)]>) {
+        self.begin_event(b"{\"eventType\":\"conversion\",\"data\":{\"goalId\":", &conversion.goal_id);
+        let text = &mut self.text;
+        if let Some(data) = data {
+            text.extend_from_slice(b",\"goalData\":");
+            let data = data
+                .iter()
+                .map(|(key, value)| GoalDatumWire { key: key.as_str(), value: GoalValueWire(value) });
+            put(text, &data.collect::<Vec<_>>());
+        }
+        if !conversion.bucketing.is_empty() {
+            text.extend_from_slice(b",\"bucketingData\":");
+            put(text, &PairsWire(&conversion.bucketing));
+        }
+        text.extend_from_slice(b"}}");
+    }
+
+    /// The text of an event up to and including its first id.
+    fn begin_event(&mut self, text: &[u8], id: &str) {
+        if self.text.last() != Some(&b'[') {
+            self.text.push(b',');
+        }
+        self.text.extend_from_slice(text);
+        put(&mut self.text, id);
     }
 }
 
 /// The segments as the endpoint accepts them, if any are left, and how many values it would refuse the
 /// request for: null, objects, list items that are not strings, and custom segments that are not a list.
 fn sendable_segments(segments: &Attributes) -> (Option<SegmentsWire>, u64) {
+    if segments.is_empty() {
+        return (None, 0);
+    }
     let (mut entries, mut left_out) = (Vec::new(), 0);
     for key in REPORT_KEYS {
         let mut value = match segments.get(key) {
@@ -248,24 +251,6 @@ impl Serialize for SegmentsWire {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
-}
-
-/// A bare event for the visitor's first conversion of the goal, and one with the goal data, if any.
-fn conversion_events<'a>(conversion: &'a Conversion) -> impl Iterator<Item = ConversionWire<'a>> {
-    let event = |goal_data| ConversionWire {
-        goal_id: &conversion.goal_id,
-        goal_data,
-        bucketing_data: (!conversion.bucketing.is_empty()).then(|| PairsWire(&conversion.bucketing)),
-    };
-    let data = conversion.goal_data.as_ref().map(|entries| {
-        let wire = |(key, value): &'a (GoalDataKey, GoalValue)| GoalDatumWire {
-            key: key.as_str(),
-            value: GoalValueWire(value),
-        };
-        entries.iter().map(wire).collect()
-    });
-    let bare = conversion.first.then(|| event(None));
-    bare.into_iter().chain(data.map(|data| event(Some(data))))
 }
 
 impl Serialize for GoalValueWire<'_> {

@@ -14,6 +14,7 @@ mod server;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -29,10 +30,10 @@ use server::{Redis, serve, until_ready};
 /// Acknowledged visitors between two disturbances.
 const BETWEEN: usize = 200;
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
-/// How much a relay reads ahead: little, as it bounds what can arrive again.
+/// How much a relay reads ahead: little, as it may deliver all of that while Redis is gone.
 const HELD_BYTES: usize = 16 * 1024;
-/// No event is shorter.
-const EVENT_BYTES: usize = 50;
+/// The requests that two relays of four lanes can have had answered and not yet acknowledged in Redis, by far.
+const UNSETTLED: u64 = 32;
 /// Longer than anything takes.
 const LONG: Duration = Duration::from_secs(120);
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fleet/client.py");
@@ -98,8 +99,10 @@ struct Fleet {
     clients: Vec<Client>,
     told: Vec<Told>,
     lines: Receiver<(usize, String)>,
-    /// How many relays were killed or stopped.
-    ended: usize,
+    /// The requests to Convert whose events may come again, as a relay ended before Redis knew that they were delivered.
+    unsettled: Vec<RangeInclusive<u64>>,
+    /// The last request before Redis went, while it is gone.
+    redis_gone: Option<u64>,
 }
 
 impl Fleet {
@@ -115,8 +118,17 @@ impl Fleet {
         let ports = [free(), free()];
         let relays = ports.map(|port| Some(Relay::start(port, &redis, &convert)));
         let (send, lines) = channel();
-        let mut fleet =
-            Self { redis, convert, ports, relays, clients: Vec::new(), told: Vec::new(), lines, ended: 0 };
+        let mut fleet = Self {
+            redis,
+            convert,
+            ports,
+            relays,
+            clients: Vec::new(),
+            told: Vec::new(),
+            lines,
+            unsettled: Vec::new(),
+            redis_gone: None,
+        };
         // Until both listen.
         while ports.iter().any(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_err()) {
             std::thread::yield_now();
@@ -174,6 +186,7 @@ impl Fleet {
             None => {
                 self.redis.process = serve(self.redis.port, &self.redis.folder, &DURABLE).unwrap();
                 until_ready(&mut self.redis.process).unwrap();
+                self.redis_gone = None;
             }
         }
     }
@@ -182,15 +195,28 @@ impl Fleet {
         match self.relays.get_mut(part) {
             Some(relay) => {
                 stop(&mut relay.take().unwrap().0);
-                self.ended += 1;
+                self.relay_ended();
             }
-            None => stop(&mut self.redis.process),
+            None => {
+                self.redis_gone = Some(self.last_request());
+                stop(&mut self.redis.process);
+            }
         }
+    }
+
+    fn last_request(&self) -> u64 {
+        self.convert.received().requests.back().map_or(0, |request| request.number)
+    }
+
+    fn relay_ended(&mut self) {
+        let end = self.last_request();
+        let begin = self.redis_gone.unwrap_or(end).saturating_sub(UNSETTLED);
+        self.unsettled.push(begin..=end);
     }
 
     fn disturb(&mut self, round: usize) {
         self.relays[round % 2].as_mut().unwrap().kill();
-        self.ended += 1;
+        self.relay_ended();
         self.progress(BETWEEN);
         self.start_part(round % 2);
         self.redis.process.kill().unwrap();
@@ -222,13 +248,8 @@ impl Fleet {
         while let Ok((client, line)) = self.lines.recv() {
             self.told[client].take(&line);
         }
-        account::settle(&self.told, &self.convert, self.ended * most_held());
+        account::settle(&self.told, &self.convert, &self.unsettled);
     }
-}
-
-/// The most events that a relay can hold: those of `held_bytes`, and of the bodies that one more read brings.
-fn most_held() -> usize {
-    HELD_BYTES / EVENT_BYTES + 17 * 2 * number("FLEET_BATCH", 10)
 }
 
 /// The parts besides the two relays.
