@@ -32,7 +32,8 @@ pub struct Stats {
     pub pending: u64,
     /// Where the pending records are.
     pub pending_places: PendingPlaces,
-    /// How long the oldest pending record has been waiting since the tracker received it.
+    /// How long the oldest pending record has been waiting since the tracker received it or, if it was recovered from
+    /// an outbox, since it was recorded.
     pub oldest_pending_age: Option<Duration>,
     /// Lost, by reason.
     pub dropped: Dropped,

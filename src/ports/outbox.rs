@@ -10,8 +10,8 @@ use thiserror::Error;
 ///
 /// Each process has files of its own there; another one [adopts](OutboxFile::adopt) what a process has left behind.
 /// All calls are made by one thread of the SDK's for each core (`convert-outbox`), so a slow outbox delays deliveries
-/// and nothing else: what could not be written, or waits for an outbox that is silent for 5 s, is delivered from memory and counted in
-/// [`Stats::outbox_missed`](crate::Stats::outbox_missed).
+/// and nothing else: what could not be written, or waits for an outbox that is silent for 5 s, is delivered from memory
+/// and counted in [`Stats::outbox_missed`](crate::Stats::outbox_missed).
 pub trait Outbox: Send + Sync + 'static {
     /// Begins to keep the records of one project (`{account}/{project}`) for one process. Called again after a failure,
     /// and in a forked child, which makes no other use of what its parent began.
@@ -32,7 +32,7 @@ pub trait OutboxFile: Send {
     fn write(&mut self, removed: &[RecordId], new: &[OutboxRecord<'_>])
     -> Result<Vec<RecordId>, OutboxError>;
 
-    /// Takes over records of the same project that processes which are gone have left: up to so many records and
+    /// Takes over records of the same project left behind by processes that are gone: up to so many records and
     /// bytes, but at least one if there is any, and none twice. They stay until they are removed.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ pub struct LeftRecord {
     pub content: Vec<u8>,
 }
 
-/// What was taken over from processes which are gone.
+/// What was taken over from processes that are gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adopted {
     /// The records, those of one process in their order.
@@ -73,7 +73,7 @@ pub struct Adopted {
     pub damaged: u64,
     /// How many more are known to be there, for the next calls.
     pub left: u64,
-    /// How many of the processes whose records this call has begun to take over have not ended in order.
+    /// How many of the processes whose records this call has begun to take over did not shut down cleanly.
     pub killed: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Conversions delivered a second through an outbox, and how long it takes to deliver what a process has left.
 //!
-//! `cargo bench -p convert-sdk-sqlite`. A process apart counts what arrives; another one takes over what was left, so
-//! that its memory can be told.
+//! `cargo bench -p convert-sdk-sqlite`. A separate process counts what arrives; another one takes over what was left,
+//! so that its memory can be measured.
 #![expect(clippy::unwrap_used, reason = "a figure that cannot be had ends the bench")]
 
 #[path = "../../../benches/support/collector.rs"]

@@ -1,4 +1,4 @@
-//! The settings of a store, checked before it is made.
+//! The settings of a store, checked before it is opened.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,15 +44,15 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// How many rows there may be; at least 1. Default 5,000,000. The rows that were written first leave first. A
+    /// How many rows there may be; at least 1. Default 5,000,000. Those written longest ago are removed first. A
     /// visitor has one, and one for each goal and experience.
     pub const fn max_rows(mut self, rows: u64) -> Self {
         self.limits.rows = rows;
         self
     }
 
-    /// How many bytes the keys and values may have; at least 1. Default 1 GiB. The rows that were written first
-    /// leave first, and a single larger one is refused. The file takes about twice as much.
+    /// How many bytes the keys and values may have; at least 1. Default 1 GiB. The rows written longest ago are removed
+    /// first, and a single row that is larger is refused. The file takes about twice as much.
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.bytes = bytes;
         self

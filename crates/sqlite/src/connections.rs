@@ -1,4 +1,4 @@
-//! The connections that calls borrow: as many as there are calls at a time, and other ones in a forked child.
+//! The connections that calls borrow: as many as there are calls at a time, and new ones in a forked child.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +16,15 @@ use crate::schema::{APPLICATION, STORE, migrate, version};
 
 /// The SDK makes up to eight calls at a time.
 const MOST_AT_REST: usize = 8;
-/// How long to leave another process that writes alone before the next try.
+/// How long to leave a process that is writing alone before the next try.
 const NEXT_TRY: Duration = Duration::from_millis(1);
 
-/// SQLite is called between forks only: of a call that a fork interrupts, its child would inherit the locks.
+/// SQLite is called between forks only: a fork in the middle of a call would pass its locks on to the child.
 pub(crate) struct Connections {
     file: Only,
     patience: Duration,
     pool: ArcSwap<Pool>,
-    /// The process that replaces the pool, or has.
+    /// The process that is replacing the pool, or has replaced it.
     owner: AtomicU32,
 }
 
@@ -37,13 +37,13 @@ struct Pool {
 #[derive(Default)]
 struct State {
     at_rest: Vec<Connection>,
-    /// In a call.
+    /// In use by a call.
     lent: usize,
     /// A fork has interrupted a call, which leaves SQLite in an unknown state.
     is_broken: bool,
 }
 
-/// A connection in a call, which rests again after it.
+/// A connection that a call uses, and that rests again after it.
 struct Lent<'a> {
     pool: &'a Pool,
     connection: Option<Connection>,
@@ -56,7 +56,7 @@ enum Failed {
 }
 
 impl Connections {
-    /// Looks whether the file can be used.
+    /// Checks that the file can be used.
     pub(crate) fn open(file: Only, patience: Duration) -> Result<Self, OpenError> {
         let pool = ArcSwap::from_pointee(Pool::new(State::default()));
         let connections = Self { file, patience, pool, owner: AtomicU32::new(std::process::id()) };
@@ -77,7 +77,7 @@ impl Connections {
         self.ask(TransactionBehavior::Deferred, work).map_err(|failed| failed.told())
     }
 
-    /// Writes all or nothing, after whoever is writing.
+    /// Writes all or nothing, once nobody else is writing.
     pub(crate) fn write<T>(
         &self,
         work: impl FnMut(&Connection) -> rusqlite::Result<T>,
@@ -122,18 +122,18 @@ impl Connections {
     fn connect(&self) -> Result<Connection, Failed> {
         let mut connection = Connection::open(self.file.path())?;
         connection.busy_timeout(Duration::ZERO)?;
-        // Nothing of a file that is not ours is changed.
+        // A file that is not ours is left as it is.
         if version(&connection, APPLICATION, STORE)?.is_none() {
             return Err(Failed::Format);
         }
         connection.pragma_update(None, "journal_mode", "wal")?;
-        // Nothing that was answered is lost with the process; with the machine, what the system had not written.
+        // What was answered outlives the process; a power failure loses what the system had not written.
         connection.pragma_update(None, "synchronous", "normal")?;
         if migrate(&mut connection, APPLICATION, STORE)? { Ok(connection) } else { Err(Failed::Format) }
     }
 
-    /// The first call in a child, by a core that may not be the only one. The parent's connections are closed
-    /// before there is another one: SQLite counts them among this process's, which has none of their locks.
+    /// The first call in a child, by a core that may not be the only one. The parent's connections are closed before
+    /// another one is opened: SQLite counts them among this process's, which has none of their locks.
     pub(crate) fn after_fork(&self) {
         let here = std::process::id();
         while self.pool.load().process != here {
@@ -160,11 +160,11 @@ impl Pool {
 
     /// In a child; returns whether the fork has interrupted a call.
     fn close_inherited(&self) -> bool {
-        // A lock that is held was held by a call.
+        // If the mutex is held, a call held it.
         let Ok(mut state) = self.state.try_lock() else { return true };
         let interrupted = state.lent > 0 || state.is_broken;
         for connection in state.at_rest.drain(..) {
-            // The rows that wait in the log are for those who have the locks to move.
+            // Moving rows out of the log is left to those who have the locks.
             let quietly = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             if interrupted || connection.set_db_config(quietly, true).is_err() {
                 std::mem::forget(connection);

@@ -1,4 +1,4 @@
-//! Files of SQLite's: who has them open in this process, who may read them, and what their errors are called.
+//! SQLite's files: who has them open in this process, who may read them, and what their errors are called.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata, OpenOptions, canonicalize, metadata};
@@ -16,7 +16,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The file or directory cannot be created, or not be used.
+    /// The file or directory cannot be created or used.
     #[error("{} cannot be used: {}", .0.display(), .1)]
     File(PathBuf, io::ErrorKind),
     /// The file is open in this process, or was in the process that this one was forked from: share what has it
@@ -26,13 +26,13 @@ pub enum OpenError {
     /// The file belongs to another application, or to a newer version of this crate.
     #[error("{} has the format of another application or of a newer version", .0.display())]
     Format(PathBuf),
-    /// The file or directory belongs to another user, or others may write it: what is in it could be theirs.
-    #[error("{} belongs to another user, or others may write it", .0.display())]
+    /// The file or directory belongs to another user, or others may write to it: what is in it could be theirs.
+    #[error("{} belongs to another user, or others may write to it", .0.display())]
     Foreign(PathBuf),
     /// A limit is zero.
     #[error("{0} is zero")]
     Zero(&'static str),
-    /// SQLite cannot use the file, for this reason of its own, such as `SQLITE_NOTADB`.
+    /// SQLite cannot use the file; the reason is SQLite's name for it, such as `SQLITE_NOTADB`.
     #[error("{}: SQLite: {}", .0.display(), .1)]
     Sqlite(PathBuf, Box<str>),
 }
@@ -43,7 +43,7 @@ impl OpenError {
     }
 }
 
-/// Whether nobody but this user and the administrator can have put a file or directory there, or written it.
+/// Whether only this user or the administrator can have put a file or directory there, or written to it.
 #[cfg(unix)]
 pub(crate) fn is_trusted(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -57,7 +57,7 @@ pub(crate) fn is_trusted(_: &Metadata) -> bool {
     true
 }
 
-/// Opens what is there to read and write it: follows no link, and does not wait for the reader of a pipe.
+/// To read and write a file that exists: follows no link, and does not wait for the reader of a pipe.
 pub(crate) fn existing() -> OpenOptions {
     let mut old = OpenOptions::new();
     old.read(true).write(true);
@@ -69,7 +69,7 @@ pub(crate) fn existing() -> OpenOptions {
     old
 }
 
-/// Makes a file, for its owner alone from the first moment.
+/// To make a file that is its owner's alone from the first moment.
 pub(crate) fn new() -> OpenOptions {
     let mut new = OpenOptions::new();
     new.write(true).create_new(true);
@@ -78,7 +78,7 @@ pub(crate) fn new() -> OpenOptions {
     new
 }
 
-/// Opens a file, unless others can have put it there, or it is none.
+/// Opens a file, unless others can have put it there, or it is something else.
 pub(crate) fn open_trusted(path: &Path, how: &OpenOptions) -> io::Result<File> {
     let file = how.open(path)?;
     let metadata = file.metadata()?;
@@ -86,9 +86,9 @@ pub(crate) fn open_trusted(path: &Path, how: &OpenOptions) -> io::Result<File> {
     if is_good { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
-/// A file that this process uses in one place only. Whoever closes any descriptor of a file gives up all locks
-/// that the process has on it, and SQLite knows of no connections but those of this process: a child must find out
-/// that a file was open in its parent.
+/// A file that this process uses in one place only. Closing any descriptor of a file gives up all locks that the
+/// process has on it, and SQLite knows of no connections but those of this process: a child must find out that a file
+/// was open in its parent.
 #[derive(Debug)]
 pub(crate) struct Only(PathBuf);
 
@@ -161,8 +161,8 @@ fn name(code: rusqlite::ErrorCode, extended: std::ffi::c_int) -> &'static str {
     }
 }
 
-/// Whether what was to be read is not what was written: also a schema that does not know the tables any more, and a
-/// page behind the end of a file.
+/// Whether what was read cannot be what was written, such as a schema that no longer has the tables, or a page beyond
+/// the end of the file.
 pub(crate) fn is_damaged(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};

@@ -1,7 +1,7 @@
-//! SQLite for `convert-sdk`: a data store that the processes of a host share, and an outbox that keeps events until they
-//! are delivered, whatever becomes of the process.
+//! SQLite for `convert-sdk`: a data store that the processes of a host share, and an outbox that keeps events until
+//! they are delivered, whatever becomes of the process.
 //!
-//! With a [`SqliteStore`], decisions stay over a restart, and a conversion that any process on the host has sent
+//! With a [`SqliteStore`], decisions survive a restart, and a conversion that any process on the host has sent
 //! is not sent again.
 //!
 //! ```no_run

@@ -32,13 +32,13 @@ fn open() -> MutexGuard<'static, BTreeSet<(u32, PathBuf)>> {
 }
 
 impl Lock {
-    /// Makes the file, and locks it; `None` if another process was faster, or is not gone.
+    /// Makes the file and locks it; `None` if another process was faster, or still has it.
     pub(crate) fn create(path: &Path) -> io::Result<Option<Self>> {
         Self::take(path, &new())
     }
 
-    /// Locks a file whose owner is gone; `None` if the owner is not, or the file. Makes it anew if somebody has
-    /// removed no more than the lock.
+    /// Locks a file whose owner is gone; `None` if the owner is still there, or the file is not. Makes it anew if
+    /// somebody has removed only the lock.
     pub(crate) fn of_the_gone(path: &Path) -> io::Result<Option<Self>> {
         let taken = match Self::take(path, &existing()) {
             Err(error)
@@ -59,13 +59,13 @@ impl Lock {
 
     fn take(path: &Path, how: &OpenOptions) -> io::Result<Option<Self>> {
         let process = std::process::id();
-        // Before it is opened: what is dropped below must not be locked here.
+        // Before it is opened: dropping a second descriptor below would end this process's lock.
         if !between_forks(|| open().insert((process, path.to_owned()))) {
             return Ok(None);
         }
         let mut lock = Self { path: path.to_owned(), process, file: None };
         let file = open_trusted(path, how)?;
-        // Whoever had it before may have removed it meanwhile.
+        // Its last owner may have removed it meanwhile.
         let is_locked = try_lock(&file)?;
         lock.file = Some(file);
         Ok(Some(lock).filter(|lock| is_locked && lock.is_there()))
@@ -77,20 +77,20 @@ impl Lock {
         made.is_some_and(|made| is_at(&made, &self.path))
     }
 
-    /// Whether the process that left the work behind has ended in order.
+    /// Whether the process that left the work behind shut down cleanly.
     pub(crate) fn is_closed(&self) -> bool {
         let found = self.file.as_ref().and_then(|file| file.metadata().ok());
         found.is_some_and(|metadata| metadata.len() > 0)
     }
 
-    /// The same; from now on, another one may be killed.
+    /// The same, and takes the mark away: the next owner may be killed.
     pub(crate) fn was_closed(&self) -> bool {
         self.is_closed() && self.file.as_ref().is_some_and(|file| file.set_len(0).is_ok())
     }
 
-    /// Its holder ends in order, and leaves work behind. Takes no room on the disk.
+    /// Its owner shuts down cleanly, and leaves work behind. The mark takes no room on the disk.
     pub(crate) fn mark_closed(&self) {
-        // Without it, the next one counts more.
+        // Without the mark, the next owner counts this one as killed.
         let _ = self.file.as_ref().map(|file| file.set_len(1));
     }
 

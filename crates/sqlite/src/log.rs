@@ -11,7 +11,7 @@ const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
 
-/// The sums of all that was written before, as SQLite forms them.
+/// The checksums of everything before, as SQLite computes them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sums {
     first: u32,
@@ -20,28 +20,28 @@ struct Sums {
     is_big_endian: bool,
 }
 
-/// What the header says of the frames.
+/// What the header says about the frames.
 struct Log {
     page: usize,
-    /// How often the log was begun anew.
+    /// How often the log was restarted.
     restarts: u32,
     salts: [u32; 2],
     sums: Sums,
 }
 
-/// What a place for a frame holds that is not the next frame.
+/// What is in the place of a frame and is not the next one.
 struct Odd {
-    /// A frame from before the last restart, which was not overwritten yet.
+    /// A frame from before the last restart, not overwritten yet.
     is_old: bool,
-    /// A frame of a group that was not finished, for all that can be seen: one that has failed leaves some too.
+    /// As far as can be seen, a frame of a group that was not finished; a group that has failed leaves some too.
     is_unfinished: bool,
 }
 
-/// Whether frames that were written have been lost. Otherwise, what a killed process has left of a group that it did
-/// not finish is cut off: what is written next must not have it behind.
+/// Whether frames that were written have been lost. If not, cuts off what a killed process has left of a group that it
+/// did not finish: it must not follow what is written next.
 ///
-/// A process that is killed leaves a log that ends within a frame, or, in its first group after a restart, one with old
-/// frames behind. A power failure can tear a group that was never confirmed, and that may look like damage.
+/// A process that is killed leaves a log that ends within a frame or, in its first group after a restart, one with old
+/// frames at its end. A power failure can tear a group that was never confirmed, and that may look like damage.
 pub(crate) fn is_damaged(path: &Path) -> io::Result<bool> {
     let file = match open_trusted(path, &existing()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -53,7 +53,7 @@ pub(crate) fn is_damaged(path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     let Some(log) = Log::read(&header) else {
-        // SQLite takes no notice of the rest.
+        // SQLite ignores the rest.
         return Ok(file.metadata()?.len() > (HEADER + FRAME_HEADER) as u64);
     };
     let end = log.end(&mut reader)?;
@@ -76,7 +76,7 @@ fn cut(file: &File, end: u64) -> io::Result<()> {
 }
 
 impl Log {
-    /// `None` if this is no header.
+    /// `None` if this is not a header.
     fn read(header: &[u8; HEADER]) -> Option<Self> {
         let is_big_endian = match word(header, 0) ^ MAGIC {
             0 => false,

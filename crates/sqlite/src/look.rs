@@ -1,4 +1,4 @@
-//! An outbox looked at from outside: what is in it, and its end.
+//! An outbox seen from outside: listing, reading and erasing what is in it.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use crate::outbox::{SqliteOutbox, project_of};
 use crate::queue::{Queue, remove};
 use crate::rows::Rows;
 
-/// A file that was set aside, and its log, each of which can be there alone.
+/// A file that was set aside, and its log; either can be there alone.
 const SET_ASIDE: [&str; 2] = ["damaged", "damaged-wal"];
 /// Records that are read at a time.
 const AT_A_TIME: usize = 1_000;
@@ -43,7 +43,7 @@ pub enum EntryState {
     InUse,
     /// Left behind.
     Left,
-    /// Damaged, of a newer version, or not to be read for another reason: as far as that goes, it was.
+    /// Damaged, of a newer version, or unreadable for another reason; what could be read of it was.
     Unreadable,
 }
 
@@ -75,10 +75,10 @@ impl SqliteOutbox {
         Ok(entries)
     }
 
-    /// Hands over every record that can be read of those left behind, with the name of its file, until that fails.
+    /// Calls `each` with every record left behind that can be read, and the name of its file, until a call fails.
     ///
     /// # Errors
-    /// The directory cannot be read, or what is given the records fails.
+    /// The directory cannot be read, or `each` fails.
     pub fn for_each<E: From<OpenError>>(
         &self,
         mut each: impl FnMut(&str, &LeftRecord) -> Result<(), E>,
@@ -88,7 +88,7 @@ impl SqliteOutbox {
             let name = name(&path);
             while !file.is_read() {
                 let mut rows = Rows::default();
-                // What cannot be read now ends this file, not the others.
+                // If reading fails, this file ends here; the others are read.
                 let _ = file.read(AT_A_TIME, usize::MAX, &mut rows);
                 for record in &rows.records {
                     each(&name, record)?;
@@ -98,12 +98,12 @@ impl SqliteOutbox {
         Ok(())
     }
 
-    /// Deletes what was left behind, and what is damaged; returns how many files that were. Records in files of
+    /// Deletes what was left behind, and what is damaged; returns how many files it deleted. Records in files of
     /// processes that are alive stay, and so does every file that no outbox has made.
     ///
     /// # Errors
-    /// The directory cannot be read, or a file not be removed, after the others are: it has the format of another
-    /// application or of a newer version ([`OpenError::Format`]), or the system refuses.
+    /// The directory cannot be read, or a file cannot be removed: it has the format of another application or of a
+    /// newer version ([`OpenError::Format`]), or the system refuses. The others are removed all the same.
     pub fn erase(&self) -> Result<u64, OpenError> {
         let (mut erased, mut failure) = (0, None);
         for (path, _) in self.paths(&[&PARTS[..], &["lock"]].concat(), "db")? {
@@ -125,7 +125,8 @@ impl SqliteOutbox {
         failure.map_or(Ok(erased), Err)
     }
 
-    /// The files of outboxes with any of these endings, each once and with this one, and their projects, by name.
+    /// The files of an outbox that have any of these extensions, each once and with the extension `named`, and their
+    /// projects; sorted by name.
     fn paths(&self, ends: &[&str], named: &str) -> Result<Vec<(PathBuf, String)>, OpenError> {
         let mut paths = Vec::new();
         let failed = OpenError::file(&self.directory);
@@ -196,7 +197,7 @@ fn take(path: &Path) -> Result<Option<Queue>, OpenError> {
     }
 }
 
-/// Removes a file and what is beside it, unless somebody has it; whether there was a file, or its log.
+/// Removes a file and what is beside it, unless somebody has it; returns whether there was a file, or its log.
 fn erase(path: &Path) -> Result<bool, OpenError> {
     let lock = path.with_extension("lock");
     let Some(lock) = Lock::of_the_gone(&lock).map_err(OpenError::file(&lock))? else { return Ok(false) };
@@ -205,7 +206,7 @@ fn erase(path: &Path) -> Result<bool, OpenError> {
             file.erase();
             is_gone(path).map(|()| true)
         }
-        // Somebody has removed its lock alone: it finds that out itself.
+        // Its owner lives and will find out that somebody has removed its lock.
         Err((_, error)) if is_busy(&error) => Ok(false),
         Err((lock, rusqlite::Error::InvalidQuery)) => {
             if !lock.is_closed() {
@@ -222,7 +223,7 @@ fn erase(path: &Path) -> Result<bool, OpenError> {
     }
 }
 
-/// Whether the system has removed a file, and its log.
+/// Fails unless the system has removed a file and its log.
 fn is_gone(path: &Path) -> Result<(), OpenError> {
     let is_left = PARTS.iter().any(|end| path.with_extension(end).symlink_metadata().is_ok());
     if is_left { Err(OpenError::File(path.to_owned(), io::ErrorKind::PermissionDenied)) } else { Ok(()) }

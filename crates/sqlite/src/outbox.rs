@@ -14,19 +14,19 @@ use crate::log;
 use crate::queue::{Durability, Queue, remove, set_aside};
 use crate::rows::Rows;
 
-/// How many files of others are open at a time, each with four descriptors.
+/// The most files of others that are open at a time, each with four descriptors.
 const MOST_ADOPTED: usize = 64;
-/// How many files a look takes over at most, as what it finds empty makes room for others.
+/// The most files that a look takes over: those that it finds empty make room for others.
 const MOST_TAKEN: usize = 1_024;
 
 /// An [`Outbox`] in a directory, in which each process has a file of its own.
 ///
-/// A process that looks for what others have left finds the files whose owners are gone, by a lock that ends with its
-/// owner, takes them over one by one, and removes them when their events are delivered. A damaged file costs the
+/// A process that looks for what others have left recognizes the files whose owners are gone by a lock that ends with
+/// its owner, takes them over one by one, and removes them when their events are delivered. A damaged file costs the
 /// records in the damaged part, and is kept as `*.damaged`.
 ///
-/// There are visitor ids, attributes for reports and goal data in the files, for their owner alone (0600), and no key
-/// or other secret. The directory belongs on a local disk: file locks do not work over a network.
+/// The files contain visitor ids, attributes for reports and goal data, but no key or other secret, and are their
+/// owner's alone (0600). The directory belongs on a local disk: file locks do not work over a network.
 ///
 /// ```no_run
 /// use convert_sdk::SdkConfig;
@@ -85,7 +85,7 @@ impl SqliteOutbox {
         Queue::create(lock, path, number, project, durability, *max_bytes).map_err(|error| told(&error))
     }
 
-    /// A file with what is in hand in a bad one, and what there is to be told of it.
+    /// A new file with what is in hand in a bad one, and what is to be reported of it.
     fn copied(
         &self,
         project: &str,
@@ -121,10 +121,10 @@ impl SqliteOutboxBuilder {
         self
     }
 
-    /// Looks whether the directory can be used; makes no file yet.
+    /// Checks that the directory can be used; makes no file yet.
     ///
     /// # Errors
-    /// The limit is zero, or the directory belongs to somebody else, can be written by others, or cannot be written.
+    /// The limit is zero, or the directory belongs to another user, others may write to it, or this process may not.
     pub fn build(self) -> Result<SqliteOutbox, OpenError> {
         let Self { directory, durability, max_bytes } = self;
         if max_bytes == 0 {
@@ -135,7 +135,7 @@ impl SqliteOutboxBuilder {
         if !is_trusted(&fs::metadata(&directory).map_err(OpenError::file(&directory))?) {
             return Err(OpenError::Foreign(directory));
         }
-        // Nothing but an attempt tells whether it can be written.
+        // Only an attempt tells whether files can be made there.
         let probe = Lock::create(&directory.join(unique("probe")).with_extension("lock"));
         let probe = probe.map_err(OpenError::file(&directory))?;
         if let Some(probe) = probe {
@@ -168,9 +168,9 @@ struct Files {
     own: Option<Queue>,
     adopted: Vec<Queue>,
     next_number: u64,
-    /// What nobody was told yet, for the next look that finds nothing.
+    /// A failure that the next look that finds nothing reports.
     untold: Option<OutboxError>,
-    /// Files that cannot be taken over, each of which is told once.
+    /// Files that cannot be taken over, each of which is reported once.
     passed_over: BTreeSet<PathBuf>,
 }
 
@@ -182,14 +182,14 @@ impl OutboxFile for Files {
     ) -> Result<Vec<RecordId>, OutboxError> {
         let answer = self.write_all(removed, new);
         if answer.is_ok() {
-            // The caller has no part in what could not be removed any more.
+            // The caller takes all of these for removed, and will not name them again.
             self.adopted.iter_mut().chain(&mut self.own).for_each(Queue::owe);
         }
         answer
     }
 
     fn adopt(&mut self, most_records: usize, most_bytes: usize) -> Result<Adopted, OutboxError> {
-        // If that fails, the next group tells.
+        // If that fails, the next write reports it.
         let _ = self.renew();
         self.adopted.iter_mut().for_each(Queue::retry);
         let (mut rows, mut killed, mut failure) = (Rows::default(), 0, None);
@@ -252,7 +252,7 @@ impl Files {
         for file in &mut self.adopted {
             file.forget(removed);
             let written = file.write(&[]);
-            // It goes as a whole if nothing of it is left to be delivered, for which there is always room.
+            // A file with nothing left to deliver is removed as a whole, for which there is always room.
             failure = failure.or(written.err().filter(|_| !file.is_over()));
         }
         let mut failure = failure.map(|error| told(&error));
@@ -286,7 +286,7 @@ impl Files {
         }
     }
 
-    /// Nothing can be removed from a damaged file: what is not delivered yet goes on in another one, once all is read.
+    /// Nothing can be removed from a damaged file: once all is read, what is not delivered yet moves to a new one.
     fn replace_damaged(&mut self) -> Result<(), OutboxError> {
         let Self { outbox, project, adopted, untold, .. } = self;
         let mut result = Ok(());
@@ -296,7 +296,7 @@ impl Files {
             } else if bad.owes() {
                 continue;
             } else {
-                // Once: other removals are not to wait for this one.
+                // Reported once: other removals must not wait for this one.
                 bad.owe();
                 Err(OutboxError::new("SQLITE_CORRUPT"))
             };
@@ -311,7 +311,7 @@ impl Files {
         result
     }
 
-    /// Goes on in another file if somebody has removed the own one, or it is damaged.
+    /// Moves to a new file if somebody has removed this process's own, or it is damaged.
     fn renew(&mut self) -> Result<(), OutboxError> {
         let Some(bad) = self.own.as_ref().filter(|own| !own.is_good()) else { return Ok(()) };
         let mut new = None;
@@ -364,7 +364,7 @@ impl Files {
                 set_aside(&path);
                 rows.damaged += 1;
             } else {
-                // Its owner did not live to make the file.
+                // Its owner was gone before it made the file.
                 remove(&path);
             }
             lock.remove();
@@ -415,7 +415,7 @@ impl Files {
     }
 }
 
-/// An own file without records is of no use to anybody.
+/// A file without records is of no use to anybody.
 impl Drop for Files {
     fn drop(&mut self) {
         // What cannot be copied is left where nobody finds it.
@@ -458,7 +458,7 @@ pub(crate) fn project_of(path: &Path) -> Option<String> {
     String::from_utf8(project).ok().filter(|project| plain(project) == name)
 }
 
-/// A project as a part of a name; what projects never have in their ids is written as numbers.
+/// A project as a part of a name; characters that projects never have in their ids are written as numbers.
 fn plain(project: &str) -> String {
     let mut name = String::with_capacity(project.len());
     for byte in project.bytes() {

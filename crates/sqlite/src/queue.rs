@@ -20,7 +20,7 @@ use crate::schema::{migrate, version};
 
 /// How many bits of a [`RecordId`] are the number of the row; the others are that of the file.
 const ROW_BITS: u32 = 40;
-/// Rows that are read at a time, at least: those behind a bad one tell where to read on.
+/// The fewest rows that are read at a time: those after a bad one tell where to read on.
 const FEWEST: usize = 64;
 const COPIED_AT_A_TIME: usize = 1_024;
 
@@ -28,7 +28,7 @@ const COPIED_AT_A_TIME: usize = 1_024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Durability {
-    /// The end of the process, however it ends: what was written is the system's to keep.
+    /// The end of the process, however it ends: what was written is in the system's hands.
     #[default]
     Process,
     /// A power failure too: each group waits until the disk has it.
@@ -43,7 +43,7 @@ pub(crate) struct Queue {
     _guard: Option<File>,
     lock: Option<Lock>,
     path: PathBuf,
-    /// Of a file that was made here: what it is made of.
+    /// Of a file that was made here: it and its log, as they were made.
     made: Vec<(PathBuf, Metadata)>,
     /// Among those that this process has used.
     number: u64,
@@ -51,22 +51,22 @@ pub(crate) struct Queue {
     last: u64,
     /// Rows that were read or written, and are not to be removed yet.
     in_hand: BTreeSet<u64>,
-    /// Rows that are to be removed, which has failed so far; of a damaged file, all that were delivered.
+    /// Rows that are to be removed and still there; of a damaged file, all that were delivered.
     over: BTreeSet<u64>,
-    /// Some of these were told to be removed: whoever takes the file over has to count them.
+    /// The caller takes some of these for removed: whoever takes the file over has to count them.
     owes: bool,
-    /// Its structure was looked over.
+    /// Its structure was checked.
     is_checked: bool,
     /// Everything has been read.
     is_read: bool,
-    /// Reading has failed for a reason that may pass: what follows stays for a later look, or for the next who takes
-    /// the file over.
+    /// Reading has failed for a reason that may pass: what follows is left to a later look, or to the next process that
+    /// takes the file over.
     is_stuck: bool,
     /// Some of it cannot be read, and it cannot be written.
     is_damaged: bool,
     /// Some damage has been counted.
     is_told: bool,
-    /// Whoever left it was killed, which has not been counted yet.
+    /// The process that left it was killed, which has not been counted yet.
     was_killed: bool,
 }
 
@@ -107,28 +107,28 @@ impl Queue {
         }
     }
 
-    /// The file of a process that is gone, which may have been promised to survive a power failure.
+    /// The file of a process that is gone, which may have promised that it survives a power failure.
     pub(crate) fn left(lock: Lock, path: PathBuf, number: u64) -> Result<Self, (Lock, rusqlite::Error)> {
         let unusable = |_| rusqlite::Error::InvalidPath(path.clone());
         let connected = between_forks(|| {
-            // Not what others have put there, nor what would keep whoever opens it waiting.
+            // Not one that others have put there, nor one that would keep whoever opens it waiting.
             let guard = open_trusted(&path, &existing()).map_err(unusable)?;
             #[cfg(unix)]
             if !try_lock(&guard).map_err(unusable)? {
-                // Its owner is alive and has lost no more than its lock, or somebody looks at it.
+                // Its owner is alive and has lost only its lock, or somebody is looking at it.
                 return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
             }
             let log = path.with_extension("db-wal");
             let has_lost = log::is_damaged(&log).map_err(unusable)?;
-            // SQLite would delete the log of an empty file; and who leaves one in order leaves records in it.
+            // SQLite would delete the log of an empty file; and a clean shutdown leaves no file without records.
             let is_empty = guard.metadata().map_err(unusable)?.len() == 0;
             if is_empty && (log::has_frames(&log) || lock.is_closed()) {
                 return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None));
             }
             let connection = Connection::open_with_flags_and_vfs(&path, FLAGS, UNLOCKED)?;
-            // Before anything is read: the log is for people to look at.
+            // Before anything is read: the log is kept for people to look at.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_lost)?;
-            // Without this, nothing could be read of a file that is shorter than it says.
+            // Without this, nothing could be read from a file that is shorter than its header says.
             connection.pragma_update(None, "writable_schema", true)?;
             Ok((guard, has_lost, connect(connection, Durability::Power, !has_lost)?))
         });
@@ -204,7 +204,7 @@ impl Queue {
         self.owes
     }
 
-    /// What should not be there was told to be removed, or will not be told again.
+    /// From now on, the caller takes what should not be there for removed.
     pub(crate) fn owe(&mut self) {
         self.owes |= self.is_late();
     }
@@ -230,7 +230,7 @@ impl Queue {
     pub(crate) fn forget(&mut self, records: &[RecordId]) {
         for record in records.iter().filter(|record| record.get() >> ROW_BITS == self.number) {
             let row = record.get() & ((1 << ROW_BITS) - 1);
-            // A caller that has failed halfway names some once more.
+            // After a failure halfway, the caller names some again.
             if self.in_hand.remove(&row) {
                 self.over.insert(row);
             }
@@ -243,7 +243,7 @@ impl Queue {
             return Ok(Vec::new());
         }
         let first = self.last + 1;
-        // Of a damaged file a successor may deliver all once more.
+        // What a damaged file contains, a successor may deliver again.
         if let Some(connection) = self.connection.as_ref().filter(|_| !self.is_damaged) {
             let written = between_forks(|| {
                 let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
@@ -267,7 +267,7 @@ impl Queue {
     }
 
     /// Takes over what is in hand in another file of the same number, as far as it can be read; returns how many rows
-    /// cannot, which the SDK still has in its memory.
+    /// cannot be, which the SDK still has in its memory.
     pub(crate) fn replace(&mut self, other: &Self) -> rusqlite::Result<usize> {
         let Some(connection) = &self.connection else { return Ok(0) };
         let copied = between_forks(|| {
@@ -324,8 +324,8 @@ impl Queue {
         between_forks(|| rows_after(connection, row, most, most_bytes))
     }
 
-    /// Reads the next rows: up to so many and so many bytes, but at least one if there is any. Jumps over what
-    /// is damaged.
+    /// Reads the next rows: up to so many, and so many bytes, but at least one if there is any. Skips what is
+    /// damaged.
     pub(crate) fn read(&mut self, most: usize, most_bytes: usize, rows: &mut Rows) -> rusqlite::Result<()> {
         self.check()?;
         while rows.records.len() < most && rows.bytes < most_bytes && !self.is_read() {
@@ -335,7 +335,7 @@ impl Queue {
             let is_rest_taken = self.take(stored, most, (is_all, end.is_ok()), rows);
             match end {
                 Ok(()) => self.is_read = is_all && is_rest_taken,
-                // Nothing can be removed from a damaged file: what a later look read of it would come twice.
+                // Nothing can be removed from a damaged file: what a later look read from it would be delivered twice.
                 Err(error) if self.is_damaged || is_damaged(&error) => {
                     self.is_damaged = true;
                     // What is before the damage comes first.
@@ -378,7 +378,7 @@ impl Queue {
         self.is_stuck = false;
     }
 
-    /// Takes the rows that are what was written, until there are enough; returns whether all were looked at.
+    /// Takes the rows that are not damaged, until there are enough; returns whether all were looked at.
     fn take(
         &mut self,
         stored: Vec<Stored>,
@@ -387,7 +387,7 @@ impl Queue {
         rows: &mut Rows,
     ) -> bool {
         let (mut is_new, mut highest) = (false, self.last);
-        // The number of a bad one may be wrong: only that of a good one behind it tells where to read on.
+        // The number of a bad one may be wrong: only that of a good one after it tells where to read on.
         let mut bad = Vec::new();
         for row in stored {
             highest = highest.max(u64::try_from(row.id).unwrap_or(0));
@@ -415,7 +415,7 @@ impl Queue {
         true
     }
 
-    /// Counts rows that are not what was written. In a sound file they are found by their numbers, and removed.
+    /// Counts damaged rows. In a sound file they are found by their numbers, and removed.
     fn lose(&mut self, bad: Vec<i64>, rows: &mut Rows) {
         self.tell(bad.len() as u64, rows);
         for row in bad {
@@ -434,15 +434,14 @@ impl Queue {
         self.is_told |= lost > 0;
     }
 
-    /// Goes on behind the damaged rows that follow; returns how many there may be.
+    /// Skips the damaged rows that follow; returns how many there may be.
     fn jump(&mut self) -> u64 {
         let (good, is_end) = self.behind(self.last);
         self.is_read = is_end;
         good - std::mem::replace(&mut self.last, good)
     }
 
-    /// The row behind which others can be read again, where those behind this one are damaged, and whether there are
-    /// none.
+    /// Where the rows after this one are damaged: the row after which others can be read, and whether there are none.
     fn behind(&self, row: u64) -> (u64, bool) {
         let is_good = |row: u64| self.rows_after(row, 1, 1).1.is_ok();
         let end = self.ask("SELECT max(id) FROM records", |row| row.get(0)).unwrap_or(row + 1);
@@ -456,7 +455,7 @@ impl Queue {
             let middle = bad.midpoint(good);
             *(if is_good(middle) { &mut good } else { &mut bad }) = middle;
         }
-        // What begins behind `end` is nothing, or cannot be read either.
+        // After `end` there is nothing, or nothing that can be read.
         (good, good >= end)
     }
 
@@ -464,7 +463,7 @@ impl Queue {
         RecordId::new(self.number << ROW_BITS | row)
     }
 
-    /// Its work is done: removes the file, unless it is damaged, which is for people to look at, or not all read.
+    /// Its work is done: removes the file, unless some of it is unread, or it is damaged and kept for people to see.
     pub(crate) fn finish(mut self) {
         self.close();
         if self.is_stuck {
@@ -482,7 +481,7 @@ impl Queue {
 
     /// Removes the file, whatever is in it.
     pub(crate) fn erase(mut self) {
-        // Nothing of the log is moved into the file any more.
+        // Keeps the log from being moved into the file.
         self.is_damaged = true;
         self.close();
         remove(&self.path);
@@ -491,7 +490,7 @@ impl Queue {
         }
     }
 
-    /// This process ends in order, and has counted what may have arrived.
+    /// This process shuts down cleanly, and has counted what may have arrived.
     pub(crate) fn leave(self) {
         if let Some(lock) = self.lock.as_ref().filter(|_| !self.was_killed && !self.owes) {
             lock.mark_closed();
@@ -553,8 +552,8 @@ pub(crate) fn remove(path: &Path) {
 
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// SQLite's files without locks, for those that are locked here: in a forked child it takes the locks of its parent's
-/// connections for its own, also when the parent is gone.
+/// SQLite's file system without locks, for files that are locked here: in a forked child it takes the locks of the
+/// parent's connections for its own, even when the parent is gone.
 const UNLOCKED: &str = if cfg!(unix) { "unix-none" } else { "win32" };
 
 fn connect(
@@ -563,7 +562,7 @@ fn connect(
     may_write: bool,
 ) -> rusqlite::Result<Connection> {
     connection.busy_timeout(Duration::ZERO)?;
-    // Nobody else uses the file, so nothing has to be shared with them beside it.
+    // Nobody else uses the file, so there is no need for shared memory beside it.
     connection.pragma_update(None, "locking_mode", "exclusive")?;
     let synchronous = match durability {
         Durability::Process => "off",
@@ -571,12 +570,12 @@ fn connect(
     };
     // First, as the change to a log waits for the disk otherwise, which can take a second.
     connection.pragma_update(None, "synchronous", synchronous)?;
-    // Nothing of a file that is not ours is changed.
+    // A file that is not ours is left as it is.
     if version(&connection, APPLICATION, VERSIONS)?.is_none() {
         return Err(rusqlite::Error::InvalidQuery);
     }
     connection.pragma_update(None, "journal_mode", "wal")?;
-    // A log that was moved into the file keeps no frames behind its first group, where they would hide damage.
+    // A log that was moved into the file keeps no frames after its first group, where they would hide damage.
     connection.pragma_update(None, "journal_size_limit", 0)?;
     if may_write && !migrate(&mut connection, APPLICATION, VERSIONS)? {
         return Err(rusqlite::Error::InvalidQuery);

@@ -1,4 +1,4 @@
-//! The table of records: its rows as they are, and what tells that they are what was written.
+//! The table of records: its rows as they are, and how damaged ones are recognized.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,11 +25,11 @@ pub(crate) struct Rows {
     pub(crate) records: Vec<LeftRecord>,
     pub(crate) bytes: usize,
     pub(crate) damaged: u64,
-    /// Rows that are not what was written, which are to be removed once they are counted.
+    /// Damaged rows, which are to be removed once they are counted.
     pub(crate) useless: Vec<RecordId>,
 }
 
-/// A row as it is, whatever that is.
+/// A row as it was found, damaged or not.
 pub(crate) struct Stored {
     pub(crate) id: i64,
     kind: Vec<u8>,
@@ -40,7 +40,7 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        // Whatever is there is compared with the checksum, so that it costs no more than this record.
+        // A value of another type is no error: the checksum finds it, and damage costs no more than this record.
         let bytes = |column| row.get_ref(column).map(|value| value.as_bytes().unwrap_or_default().to_vec());
         let number = |column| row.get_ref(column).map(|value| value.as_i64().unwrap_or_default());
         Ok(Self {
@@ -52,7 +52,7 @@ impl Stored {
         })
     }
 
-    /// The number of the row, if it is what was written.
+    /// The number of the row, if that is not damaged.
     pub(crate) fn number(&self) -> Option<u64> {
         let is_good = self.checksum == checksum(self.id, &self.kind, self.recorded_at, &self.content);
         u64::try_from(self.id).ok().filter(|_| is_good)
@@ -64,7 +64,7 @@ impl Stored {
     }
 }
 
-/// The rows behind this one, until there are enough, and why there are no more.
+/// The rows after this one, until there are enough, and why there are no more.
 pub(crate) fn rows_after(
     file: &Connection,
     row: u64,

@@ -7,8 +7,8 @@ pub(crate) const APPLICATION: i32 = 0x4356_7374;
 
 /// Each takes the file from the version before to its own; the first makes it.
 pub(crate) const STORE: &[&str] = &[
-    // What was written last has the highest id, so that the oldest can leave first. The totals spare a look at
-    // every row; the triggers keep them right whoever writes, also with an SQLite that is too old for `octet_length`.
+    // What was written last has the highest id, so that the oldest can be removed first. The totals save looking at
+    // every row; the triggers keep them right whoever writes, even with an SQLite too old for `octet_length`.
     "CREATE TABLE entries (
         id INTEGER PRIMARY KEY,
         key TEXT NOT NULL UNIQUE,

@@ -9,32 +9,31 @@ use serde_json::Value;
 
 use crate::connections::Connections;
 
-/// Expired rows that a write removes besides, so that no call has to remove all of them.
+/// The most expired rows that a write removes, so that no call has to remove all of them.
 const MOST_EXPIRED: u32 = 1_000;
-/// Rows that leave at a time where there are too many.
+/// Rows removed at a time when there are too many.
 const LEAVING: u32 = 100;
-/// Rows that leave in a call, and before the totals are doubted: more than one batch of the SDK's adds.
+/// The most rows removed in a call, and before the totals are doubted: more than a batch of the SDK's adds.
 const MOST_LEAVING: usize = 10_000;
 
 /// A [`DataStore`] in a file, which the processes of a host share.
 ///
 /// A batch is one transaction: reads see one moment, and writes happen together or not at all. Of several processes
-/// that claim a mark, exactly one succeeds. Keys and values are those of the official Python SDK, as JSON text.
+/// that claim a mark, exactly one succeeds. Keys are those of the official Python SDK, values the same JSON, as text.
 ///
 /// What was answered outlives the process. After a power failure the last moments can be missing, as they can with
-/// any process's memory: a conversion may then be counted again. Rows whose time is over are removed by later
-/// writes.
+/// any process's memory: a conversion may then be counted again. Later writes remove expired rows.
 ///
-/// What SQLite cannot do is the failure of the call, which the SDK counts
-/// ([`Stats::store_failures`](convert_sdk::Stats::store_failures)) and decides by the memory of the process. The
+/// A call fails if SQLite does. The SDK counts it
+/// ([`Stats::store_failures`](convert_sdk::Stats::store_failures)) and decides from the memory of the process. The
 /// reason is SQLite's name for it, such as `SQLITE_FULL`, with neither key nor path.
 ///
-/// After a fork, a child makes connections of its own. One fork in the middle of a call, which a call longer than
-/// about 100,000 turns of the scheduler can bring about, leaves the child without the store.
+/// After a fork, a child opens connections of its own. A fork waits for a call to end, but only for about 100,000 turns
+/// of the scheduler: if the call takes longer, the child is left without the store.
 pub struct SqliteStore {
     connections: Connections,
     limits: Limits,
-    /// There was too much by totals that were counted, and the rest is still to leave.
+    /// There was too much, by totals that were counted, and not all of the excess is removed yet.
     is_leaving: AtomicBool,
 }
 
@@ -62,7 +61,7 @@ impl SqliteStore {
         answers(keys.len(), self.connections.read(read_all))
     }
 
-    /// Changes something for each key, and removes what is too old or too much.
+    /// Changes something for each key, and removes what has expired or is too much.
     fn writes<K: Copy, T>(
         &self,
         keys: &[K],
@@ -84,7 +83,7 @@ impl SqliteStore {
         answers(keys.len(), answered)
     }
 
-    /// Sets entries, the text of each value given.
+    /// Sets entries whose values are given as text.
     fn set_all(&self, entries: &[(&str, String)], ttl: Option<Duration>) -> Vec<Result<(), StoreError>> {
         let expires = expires(ttl);
         let fits = |(key, text): &&(&str, String)| (key.len() + text.len()) as u64 <= self.limits.bytes;
@@ -116,9 +115,9 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Removes the oldest rows if there is too much; returns whether more are to leave, by totals that were counted.
+    /// Removes the oldest rows if there is too much; returns whether more must go, by totals that were counted.
     fn make_room(&self, file: &Connection, is_leaving: bool) -> rusqlite::Result<bool> {
-        // Whether there is too much, and more than one batch can have added.
+        // Whether there is too much, and whether by more than one batch can have added.
         let totals = "SELECT number > ?1 OR bytes > ?2, number - ?1 > ?3 OR bytes / 2 > ?2 FROM totals";
         let limit = |number: u64| number.min(i64::MAX.unsigned_abs());
         let (rows, bytes) = (limit(self.limits.rows), limit(self.limits.bytes));
@@ -134,7 +133,7 @@ impl SqliteStore {
                     _ if !is_much => return Ok(false),
                     Some(_) if is_sure && gone >= MOST_LEAVING => return Ok(true),
                     Some(is_odd) if is_sure || !(is_odd || gone >= MOST_LEAVING) => {
-                        // No more than there are too many, unless it is for the bytes.
+                        // No more rows than there are too many, unless there are too many bytes.
                         let oldest =
                             "DELETE FROM entries WHERE id IN (SELECT id FROM entries ORDER BY id LIMIT
                             (SELECT max(1, min(?, number - ?)) FROM totals))";
@@ -223,7 +222,7 @@ fn insert(file: &Connection, key: &str, text: &str, expires: Option<i64>) -> rus
     Ok(file.prepare_cached(insert)?.execute(params![key, text, expires])? > 0)
 }
 
-/// Makes the totals anew, where they are damaged or another tool has replaced rows, which no trigger hears of.
+/// Counts the totals again: they are damaged, or another tool has replaced rows, which fires no trigger.
 fn count(file: &Connection) -> rusqlite::Result<()> {
     file.execute_batch(
         "DELETE FROM totals;
@@ -243,7 +242,7 @@ fn expires(ttl: Option<Duration>) -> Option<i64> {
 
 fn parsed(text: Option<String>) -> Result<Option<Value>, StoreError> {
     let Some(text) = text else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|_| StoreError::new("a value is no JSON"))
+    serde_json::from_str(&text).map(Some).map_err(|_| StoreError::new("a value is not JSON"))
 }
 
 /// One answer for each of so many.

@@ -127,7 +127,7 @@ fn a_child_keeps_what_it_writes_after_its_parent_has_closed() {
     println!("a child's rows stay when its parent closes");
 }
 
-/// Each ends without a word, with conversions on disk; the parent's own are its own.
+/// Each ends without a close, with conversions on disk; the parent keeps its own.
 #[cfg(unix)]
 fn children_leave_files_of_their_own_in_an_outbox() {
     use convert_sdk::{ConversionOptions, ConversionStatus, Core};
@@ -187,7 +187,7 @@ fn adopted(outbox: &convert_sdk_sqlite::SqliteOutbox) -> usize {
     outbox.begin("1/2").unwrap().adopt(1_000, 1_000_000).unwrap().records.len()
 }
 
-/// SQLite takes the locks of its parent's connections for the child's own, also when the parent is gone.
+/// SQLite takes the locks of its parent's connections for the child's own, even when the parent is gone.
 #[cfg(unix)]
 fn a_child_takes_over_what_its_parent_has_left() {
     use std::io::{Read as _, Write as _, pipe};

@@ -88,7 +88,7 @@ fn keep_large(file: &mut dyn OutboxFile, numbers: std::ops::Range<u32>) -> Vec<R
     file.write(&[], &records).unwrap()
 }
 
-/// Leaves half of the pages of a file, and so many bytes.
+/// Cuts a file to half of its pages and so many bytes.
 fn cut(path: &Path, more: u64) {
     let length = fs::metadata(path).unwrap().len() / 8_192 * 4_096 + more;
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
@@ -105,7 +105,7 @@ fn what_is_whole_behind_a_lost_record_goes_on_in_another_file() {
     let mut writer = begin(&folder);
     let ids = keep_large(&mut *writer, 0..100);
     writer.write(&ids[..50], &[]).unwrap();
-    // In the places of those.
+    // In their places.
     keep_large(&mut *writer, 100..140);
     drop(writer);
     // Through a record, or between two.
@@ -121,7 +121,7 @@ fn what_is_whole_behind_a_lost_record_goes_on_in_another_file() {
     }
 }
 
-/// What of its records is in pages of its own lies behind the cut, and is read directly.
+/// The parts of records that have pages of their own are beyond the cut, and are read directly.
 #[test]
 fn a_cut_file_of_large_records_is_delivered_once() {
     let folder = Folder::new();
@@ -174,7 +174,7 @@ fn an_emptied_file_is_a_loss_and_one_just_made_is_none() {
         let folder = Folder::new();
         let mut writer = begin(&folder);
         keep(&mut *writer, 0..10);
-        // Its process was killed before the first record otherwise.
+        // Otherwise, its process was killed before the first record.
         let lock = files(&folder, "lock").remove(0);
         drop(writer);
         fs::write(&files(&folder, "db")[0], "").unwrap();
@@ -269,7 +269,7 @@ fn deliver(folder: &Folder) -> Adopted {
     found
 }
 
-/// Writes groups of five, and removes the first of each but the last ones, as a process does that delivers.
+/// Writes groups of five, and removes the first of each but the last ones, as a process that delivers does.
 fn write_groups(file: &mut dyn OutboxFile, groups: u32) {
     for group in 0..groups {
         let ids = keep(file, group * 5..group * 5 + 5);
@@ -325,7 +325,7 @@ fn a_log_that_ends_within_a_group_is_no_damage() {
         let killed = killed(&folder);
         let cut = before + random(usize::try_from(after - before).unwrap()) as u64;
         fs::OpenOptions::new().write(true).open(wal(&killed)).unwrap().set_len(cut).unwrap();
-        // The next one writes over the rest of the group, and is killed too.
+        // The next one overwrites the rest of the group, and is killed too.
         let mut heir = begin(&killed);
         let found = adopt(&mut *heir);
         assert_eq!((numbers(&found), found.damaged), ((0..10).collect(), 0), "cut at {cut}");
@@ -335,7 +335,7 @@ fn a_log_that_ends_within_a_group_is_no_damage() {
     }
 }
 
-/// Frames of an earlier time are behind the first group of a log that was begun anew.
+/// After a restart, old frames follow the first group of a log.
 #[test]
 fn a_log_begun_anew_is_no_damage_at_any_step() {
     let folder = Folder::new();
@@ -378,7 +378,7 @@ fn a_flipped_bit_of_a_file_repeats_nothing_and_is_told() {
     writer.write(&gone, &[]).unwrap();
     drop(writer);
     let content = fs::read(&files(&folder, "db")[0]).unwrap();
-    // Behind the first, a page begins with its kind: this one has the keys of the others.
+    // After the first, each page begins with its kind: this one has the keys of the others.
     let inner = content.chunks(4_096).position(|page| page[0] == 5).unwrap() * 4_096;
     let leaf = (5..).find(|page| content[page * 4_096] == 13).unwrap() * 4_096;
     let mut random = random(3);

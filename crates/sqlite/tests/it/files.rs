@@ -35,7 +35,7 @@ pub(crate) fn at(seconds: u64) -> SystemTime {
 pub(crate) fn adopt(file: &mut dyn OutboxFile) -> Adopted {
     let mut all = Adopted::default();
     loop {
-        // Each that is passed over is told once.
+        // Each that is passed over is reported once.
         let some = (0..4).find_map(|_| file.adopt(100, MOST).ok()).unwrap();
         all.damaged += some.damaged;
         all.killed += some.killed;
@@ -57,7 +57,7 @@ pub(crate) fn files(folder: &Folder, end: &str) -> Vec<PathBuf> {
     all.filter(|path| path.extension().is_some_and(|extension| extension == end)).collect()
 }
 
-/// A file of ten records with these statements done to it, as a flipped bit can do.
+/// A file of ten records changed by these statements, as a flipped bit can change it.
 pub(crate) fn damage(folder: &Folder, numbers: std::ops::Range<u32>, sql: &str) {
     let known = files(folder, "db");
     keep(&mut *begin(folder), numbers);

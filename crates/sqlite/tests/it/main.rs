@@ -6,5 +6,9 @@ mod files;
 #[path = "../support/folder.rs"]
 mod folder;
 mod outbox;
+mod readme;
+mod restart;
+#[path = "../../../redis/tests/support/sdk.rs"]
+mod sdk;
 mod store;
 mod workers;

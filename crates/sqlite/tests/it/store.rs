@@ -184,7 +184,7 @@ fn an_error_names_its_kind_and_neither_key_nor_value() {
     let store = SqliteStore::open(folder.join("store.db")).unwrap();
     let file = Connection::open(folder.join("store.db")).unwrap();
     file.execute("INSERT INTO entries (key, value) VALUES ('secret-key', 'secret-value')", []).unwrap();
-    assert_eq!(store.get("secret-key").unwrap_err().to_string(), "data store: a value is no JSON");
+    assert_eq!(store.get("secret-key").unwrap_err().to_string(), "data store: a value is not JSON");
     file.execute_batch("BEGIN IMMEDIATE").unwrap();
     let eager = SqliteStore::builder(folder.join("eager.db")).busy_timeout(Duration::ZERO).build().unwrap();
     let other = Connection::open(folder.join("eager.db")).unwrap();

@@ -128,7 +128,7 @@ struct Opened {
 }
 
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
-    // Without shared memory, which a file in exclusive use needs not.
+    // Without shared memory, which a file in exclusive use does not need.
     iVersion: 1,
     xClose: Some(close),
     xRead: Some(read),

@@ -25,7 +25,7 @@ fn main() {
 
 #[cfg(unix)]
 mod worker {
-    //! A process whose power fails. It says which group it has finished as soon as that was confirmed.
+    //! A process whose power fails. It says which group it has finished as soon as that is confirmed.
 
     use std::time::SystemTime;
 
