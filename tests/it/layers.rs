@@ -472,7 +472,7 @@ fn every_file_opens_with_a_doc_line() {
 fn architecture_md_is_short_and_names_existing_paths() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    assert!(text.lines().count() <= 150);
+    assert!(text.lines().count() < 150);
     let mut named = 0;
     for path in text.split('`').filter(|part| part.starts_with("src/") || part.starts_with("crates/")) {
         named += 1;
