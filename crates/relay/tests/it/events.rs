@@ -12,7 +12,7 @@ use crate::support::{LONG, Running, conversion, exposure, settings, shopping, wo
 
 pub(crate) const EVENTS: &str = "convert-relay:{10035569/10034190}:events";
 pub(crate) const BYTES: &str = "convert-relay:{10035569/10034190}:bytes";
-const REFUSED: &str = "convert-relay:{10035569/10034190}:refused";
+pub(crate) const REFUSED: &str = "convert-relay:{10035569/10034190}:refused";
 
 pub(crate) fn connect(redis: &Redis) -> redis::Connection {
     redis::Client::open(redis.url()).unwrap().get_connection().unwrap()

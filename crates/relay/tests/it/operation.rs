@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use redis::Commands;
 
-use crate::events::{BYTES, EVENTS, connect};
+use crate::events::{BYTES, EVENTS, REFUSED, connect};
 use crate::proxy::Proxy;
 use crate::server::Redis;
 use crate::support::{KEY, LONG, Program, Running, answer, client, exposure, settings, world};
@@ -156,6 +156,27 @@ fn the_program_drains_at_sigterm() {
     for hidden in ["hidden", "secret-visitor", KEY, "redis://"] {
         assert!(!rest.contains(hidden), "{hidden}");
     }
+}
+
+#[test]
+fn the_log_calls_nothing_lost_that_is_set_aside_or_waits() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    convert.inject(Fault::track(FaultKind::status(401)).times(1));
+    convert.inject(Fault::track(FaultKind::poisoned_visitor("bad-")));
+    let mut relay = Program::start(&redis, &convert, "backoff_ms = 20\nbackoff_ceiling_ms = 200");
+    let url = format!("{}/v1/track/{KEY}", relay.url);
+    let posted = client().post(url).header("content-type", "application/json").send(exposure("bad-1"));
+    assert_eq!(posted.unwrap().status(), 200);
+    let until = std::time::Instant::now() + LONG;
+    while connect(&redis).xlen::<_, u64>(REFUSED).unwrap() == 0 {
+        assert!(std::time::Instant::now() < until, "nothing is set aside");
+    }
+    kill(Pid::from_raw(relay.process.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert!(relay.process.wait().unwrap().success());
+    let mut lines = String::new();
+    relay.lines.read_to_string(&mut lines).unwrap();
+    assert!(lines.contains("refuses events") && lines.contains("given up"), "{lines}");
+    assert!(!lines.contains("drop") && !lines.contains("expire"), "{lines}");
 }
 
 #[test]
