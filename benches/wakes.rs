@@ -3,7 +3,7 @@
 //! `cargo bench --bench wakes`. Each round makes one call of each kind every 3 ms: a conversion; a push into a buffer
 //! that a thread polls, which wakes nobody; and a send to a thread that sleeps in `recv`, which has to be woken. Fails
 //! if the tracker wakes up more than 200 times a second under calls, or any SDK thread at rest. `scripts/wakes` counts
-//! the system calls with which conversions wake a thread.
+//! the system calls with which conversions wake a thread, and with the argument `idle` those of a pump's idle turns.
 
 #[path = "support/endpoint.rs"]
 mod endpoint;
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use convert_sdk::pump::Answer;
 use convert_sdk::{Core, SdkConfig};
 use crossbeam_channel::bounded;
 use endpoint::Endpoint;
@@ -24,9 +25,12 @@ const CALLS: usize = 1_500;
 const EVERY: Duration = Duration::from_millis(3);
 /// The tracker's maximum wake-ups per second under calls.
 const AWAKE: f64 = 200.0;
+const IDLE_TURNS: usize = 100_000;
+const BUDGET: Duration = Duration::from_micros(200);
 
 fn main() -> ExitCode {
-    match measure() {
+    let is_idle = std::env::args().any(|it| it == "idle");
+    match if is_idle { turn_idly() } else { measure() } {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -108,6 +112,27 @@ fn measure() -> Result<(), Failure> {
     println!("{resting:>8} wake-ups of all the SDK's threads in three seconds at rest");
     core.close();
     if awake > AWAKE || resting > 0 { Err("the SDK wakes up too often".into()) } else { Ok(()) }
+}
+
+/// Gives a pump idle turns, between two system calls that a tracer finds by their path.
+fn turn_idly() -> Result<(), Failure> {
+    let config = SdkConfig::builder().data_json(include_str!("../examples/shop.json")).for_game_loop();
+    let (core, mut pump) = Core::builder(config.build()?).pumped()?;
+    pump.initialize().check().ok_or("direct data is compiled at once")??;
+    let visitor = core.create_context("v", ())?;
+    let _ = (visitor.run_experience("checkout"), visitor.track_conversion("purchase"));
+    let mut flush = pump.flush(Duration::from_secs(5));
+    while flush.check().is_none() {
+        pump.turn(BUDGET);
+        while let Some(request) = pump.next_request() {
+            pump.answer(request.id, Answer::response(200));
+        }
+    }
+    while pump.turn(BUDGET).work_left {}
+    let _ = std::fs::File::open("idle-turns-begin");
+    let is_idle = (0..IDLE_TURNS).all(|_| !pump.turn(BUDGET).work_left && pump.next_request().is_none());
+    let _ = std::fs::File::open("idle-turns-end");
+    if is_idle { Ok(()) } else { Err("a turn is not idle".into()) }
 }
 
 fn timed(call: impl FnOnce()) -> u64 {

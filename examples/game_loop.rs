@@ -58,6 +58,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !stats.is_balanced() || stats.pending + stats.dropped.total() > 0 {
         return Err(format!("the ledger does not balance: {stats:?}").into());
     }
+    if let Some(emulator) = emulator {
+        let received = emulator.received().totals;
+        if (received.events, received.flawed) != (stats.delivered_events, 0) || received.events == 0 {
+            return Err(format!("the emulator received something else: {received:?}, {stats:?}").into());
+        }
+    }
     Ok(())
 }
 

@@ -844,17 +844,47 @@ fn no_step_is_large_however_much_there_is_to_do() {
     assert!(core.stats().delivered > 59_000 && left > 100 && steps > 5_000, "{steps} steps");
 }
 
+/// The events of each request for a conversion a second in ten minutes, with a turn in each of so many seconds.
+fn requests_with_a_turn_in(seconds: u64) -> Vec<usize> {
+    let (core, mut pump, clock) = ready();
+    let mut sizes = Vec::new();
+    for second in 1..=600 {
+        let context = core.create_context(format!("player-{second}"), ()).unwrap();
+        assert_eq!(context.track_conversion("purchase").status, ConversionStatus::Queued);
+        clock.advance(Duration::from_secs(1));
+        if second % seconds > 0 {
+            continue;
+        }
+        for request in requests(&mut pump) {
+            let is_config = request.method == "GET";
+            sizes.extend((!is_config).then(|| events_of(&request.body)));
+            assert!(pump.answer(request.id, Answer::response(if is_config { 304 } else { 200 })));
+        }
+    }
+    sizes
+}
+
+#[test]
+fn late_turns_make_larger_batches_up_to_the_cap() {
+    let in_time = requests_with_a_turn_in(1);
+    assert!(in_time.len() >= 19 && in_time.iter().all(|events| *events <= 31), "{in_time:?}");
+    let late = requests_with_a_turn_in(100);
+    assert!(late.len() >= 5 && late.iter().all(|events| *events >= 100), "{late:?}");
+    assert_eq!(requests_with_a_turn_in(600), [500], "the others wait for their interval");
+}
+
 #[test]
 fn the_game_of_the_issue_sends_a_request_in_tens_of_seconds() {
+    const PLAYERS: usize = 65;
     let (core, mut pump, clock) = ready();
-    let (seconds, mut sent) = (600, 0);
+    let (seconds, mut sent) = (60, 0);
     for frame in 0..seconds * 60 {
-        // 64 players who decide and convert all the time; every second another one joins.
-        if frame % 60 == 0 {
-            for player in frame / 60..frame / 60 + 64 {
-                let context = core.create_context(format!("player-{player}"), ()).unwrap();
-                let _ = (context.run_experience("checkout"), context.track_conversion("purchase"));
-            }
+        // Each of them decides twice and converts in every frame; every second another one joins.
+        for player in frame / 60..frame / 60 + PLAYERS {
+            let player =
+                core.create_context(format!("player-{player}"), attributes! { "plan" => "pro" }).unwrap();
+            assert!(player.run_experience("checkout").is_ok() && player.run_experience("checkout").is_ok());
+            let _ = player.track_conversion("purchase");
         }
         clock.advance(Duration::from_micros(16_667));
         pump.turn(BUDGET);
@@ -864,6 +894,7 @@ fn the_game_of_the_issue_sends_a_request_in_tens_of_seconds() {
             assert!(pump.answer(request.id, answer));
         }
     }
-    assert!(core.stats().delivered > 600 && core.stats().dropped.total() == 0);
+    let stats = core.stats();
+    assert!(stats.delivered > 100 && stats.dropped.total() == 0, "{stats:?}");
     assert!(sent * 10 < seconds, "{sent} requests in {seconds} s");
 }

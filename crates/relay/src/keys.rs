@@ -40,14 +40,15 @@ pub(crate) struct Key {
 /// The lag of one key's stream, newest last.
 #[derive(Default)]
 pub(crate) struct History {
-    pub(crate) latest: Standing,
+    /// `None` until Redis has told it.
+    pub(crate) latest: Option<Standing>,
     pub(crate) entries: VecDeque<u64>,
 }
 
 impl History {
     pub(crate) fn add(&mut self, standing: Standing) {
-        self.latest = standing;
         self.entries.push_back(standing.entries);
+        self.latest = Some(standing);
         if self.entries.len() > POINTS {
             self.entries.pop_front();
         }

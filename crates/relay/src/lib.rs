@@ -164,7 +164,7 @@ impl Relay {
     }
 
     /// Stops accepting connections, finishes the requests in progress, and leaves undelivered events to other
-    /// relays. Takes up to about 20 seconds, in which operators are still served.
+    /// relays. Takes at most about 10 seconds longer than `delivery_ms`; operators are served meanwhile.
     pub async fn stop(mut self) {
         // First, as it would find the relay ready again.
         self.watching.shutdown().await;

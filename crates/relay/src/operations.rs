@@ -23,15 +23,15 @@ pub(crate) fn answer(shared: &Shared, request: &Request<Incoming>) -> Answer {
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "Redis takes no writes, or the relay is stopping"),
         "/metrics" => typed(StatusCode::OK, "text/plain; version=0.0.4", metrics(&shared.keys)),
         "/" | "/status" => typed(StatusCode::OK, "text/html; charset=utf-8", page(shared)),
-        _ => error(StatusCode::NOT_FOUND, "there are /status, /metrics, /healthz and /readyz"),
+        _ => error(StatusCode::NOT_FOUND, "try /status, /metrics, /healthz or /readyz"),
     }
 }
 
-/// Metrics of one key: name, kind, help, value.
-type Metric = (&'static str, &'static str, &'static str, fn(&Key) -> u64);
+/// Metrics of one key: name, kind, help, value unless nothing is known yet.
+type Metric = (&'static str, &'static str, &'static str, fn(&Key) -> Option<u64>);
 
-fn counted(counter: &AtomicU64) -> u64 {
-    counter.load(Relaxed)
+fn counted(counter: &AtomicU64) -> Option<u64> {
+    Some(counter.load(Relaxed))
 }
 
 const METRICS: &[Metric] = &[
@@ -47,7 +47,7 @@ const METRICS: &[Metric] = &[
         "Conversions removed, as the visitor's was already sent",
         |key| counted(&key.meters.conversions_repeated),
     ),
-    ("requests_turned_away_total", "counter", "Requests answered 503", |key| {
+    ("requests_turned_away_total", "counter", "Event requests answered 503", |key| {
         counted(&key.meters.turned_away)
     }),
     ("requests_malformed_total", "counter", "Event requests answered 400, 408, 413 or 415", |key| {
@@ -73,13 +73,13 @@ const METRICS: &[Metric] = &[
     ("entries_in_hand", "gauge", "Entries that this relay has read and not settled", |key| {
         counted(&key.meters.in_hand)
     }),
-    ("consumer_redis_errors_total", "counter", "Errors of Redis met by the consumer", |key| {
+    ("consumer_redis_errors_total", "counter", "Redis errors in the consumer", |key| {
         counted(&key.meters.store_errors)
     }),
     ("config_fetches_total", "counter", "Polls of Convert's configs by this relay", |key| {
         counted(&key.meters.config_fetches)
     }),
-    ("config_failures_total", "counter", "Those that gave no config", |key| {
+    ("config_failures_total", "counter", "Polls that returned no config", |key| {
         counted(&key.meters.config_failures)
     }),
     ("config_passed_through_total", "counter", "Config requests passed through", |key| {
@@ -103,13 +103,13 @@ const METRICS: &[Metric] = &[
     ),
 ];
 
-fn latest(key: &Key, read: impl Fn(&crate::store::Standing) -> u64) -> u64 {
-    key.history.lock().map_or(0, |history| read(&history.latest))
+fn latest(key: &Key, read: impl Fn(&crate::store::Standing) -> u64) -> Option<u64> {
+    key.history.lock().ok()?.latest.as_ref().map(read)
 }
 
-fn config_age(key: &Key) -> u64 {
+fn config_age(key: &Key) -> Option<u64> {
     let configs = key.configs().into_iter().filter_map(|(_, config)| config);
-    configs.map(|config| now_ms().saturating_sub(config.confirmed_ms)).max().unwrap_or_default()
+    configs.map(|config| now_ms().saturating_sub(config.confirmed_ms)).max()
 }
 
 /// An SDK key is shortened to its first half: public in browsers, it may be a secret on servers.
@@ -123,7 +123,9 @@ fn metrics(keys: &[Arc<Key>]) -> String {
     for (name, kind, help, read) in METRICS {
         let _ = writeln!(text, "# HELP convert_relay_{name} {help}.\n# TYPE convert_relay_{name} {kind}");
         for (index, key) in keys.iter().enumerate() {
-            let _ = writeln!(text, "convert_relay_{name}{{key=\"{index}:{}\"}} {}", label(key), read(key));
+            if let Some(value) = read(key) {
+                let _ = writeln!(text, "convert_relay_{name}{{key=\"{index}:{}\"}} {value}", label(key));
+            }
         }
     }
     text
@@ -150,7 +152,8 @@ fn page(shared: &Shared) -> String {
         }
         let _ = write!(html, "</table><p>Entries waiting, the last ten minutes:</p>{}<table>", curve(key));
         for (name, _, help, read) in METRICS {
-            let _ = write!(html, "<tr><td>{name}<td>{}<td>{help}", read(key));
+            let value = read(key).map_or_else(|| "unknown".to_owned(), |value| value.to_string());
+            let _ = write!(html, "<tr><td>{name}<td>{value}<td>{help}");
         }
         html.push_str("</table>");
     }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::StartError;
 use crate::link::COMMAND_TIMEOUT;
 
 /// A string that is never shown.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone)]
 pub struct Secret(String);
 
 /// When an append counts as done.
@@ -92,7 +92,7 @@ pub struct Settings {
     pub max_request_events: usize,
     /// The most bytes in one of them.
     pub max_request_bytes: usize,
-    /// The time limit for one of them; at least 100.
+    /// The time limit for one of them, which a stopping relay waits for: from 100 to 60,000.
     pub delivery_ms: u64,
     /// The longest wait after a first failure.
     pub backoff_ms: u64,
@@ -211,7 +211,7 @@ impl Settings {
                 "replicas_ms: less than 5000",
             ),
             (self.held_bytes >= 1, "held_bytes: at least 1"),
-            (self.delivery_ms >= 100, "delivery_ms: at least 100"),
+            ((100..=60_000).contains(&self.delivery_ms), "delivery_ms: from 100 to 60000"),
         ];
         let broken = rules.into_iter().find(|(holds, _)| !holds);
         broken.map_or(Ok(()), |(_, rule)| Err(StartError::Settings(rule.to_owned())))
@@ -290,6 +290,14 @@ impl Secret {
     }
 }
 
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Serde's own error would show the value.
+        let refused = |_| D::Error::custom("redis, client_secret and secret: must be strings in quotes");
+        String::deserialize(deserializer).map(Self).map_err(refused)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
@@ -329,8 +337,12 @@ mod tests {
 
     #[test]
     fn wrong_settings_are_told_without_secrets() {
-        let refused = Settings::from_toml("client_secret = 'hidden'\nlanez = 3").unwrap_err().to_string();
-        assert!(refused.contains("lanez") && !refused.contains("hidden"), "{refused}");
+        for (wrong, told) in
+            [("client_secret = 'hidden'\nlanez = 3", "lanez"), ("client_secret = hidden", "string")]
+        {
+            let refused = Settings::from_toml(wrong).unwrap_err().to_string();
+            assert!(refused.contains(told) && !refused.contains("hidden"), "{refused}");
+        }
         for (wrong, told) in [
             ("", "no SDK key"),
             ("[[keys]]\nsdk_key = 'a{b}'", "characters"),
@@ -341,9 +353,16 @@ mod tests {
             ("client_secret_for_events = true\n[[keys]]\nsdk_key = 'a'", "client_secret_for_events"),
             ("replicas = 1\nreplicas_ms = 5000\n[[keys]]\nsdk_key = 'a'", "replicas_ms"),
             ("delivery_ms = 99\n[[keys]]\nsdk_key = 'a'", "delivery_ms"),
+            ("delivery_ms = 60001\n[[keys]]\nsdk_key = 'a'", "delivery_ms"),
         ] {
             let refused = Settings::from_toml(wrong).unwrap().check().unwrap_err().to_string();
             assert!(refused.contains(told), "{refused}");
+        }
+        for unquoted in
+            ["client_secret = 12345", "redis = [12345]", "[[keys]]\nsdk_key = 'a'\nsecret = 12345"]
+        {
+            let refused = Settings::from_toml(unquoted).unwrap_err().to_string();
+            assert!(refused.contains("in quotes") && !refused.contains("12345"), "{refused}");
         }
         let shown =
             format!("{:?}", Settings { client_secret: Some(Secret::new("hidden")), ..Settings::default() });

@@ -178,8 +178,8 @@ impl<P: Parcel> Dispatch<P> {
         };
         match remedy(cause, parcels.len()) {
             Remedy::Drop => {
-                let dropped = parcels.len();
-                logged!(warn, limited, "a request cannot be delivered: {cause}; records dropped: {dropped}");
+                let count = parcels.len();
+                logged!(warn, limited, "a request cannot be delivered: {cause}; records given up: {count}");
                 failure.rejected = parcels;
                 failure.retry = rest.unwrap_or_default();
                 if matches!(cause, DeliveryFailure::Refused(_)) {
@@ -194,7 +194,7 @@ impl<P: Parcel> Dispatch<P> {
                 failure.retry = rest.unwrap_or_default();
                 if parcels.len() == 1 {
                     self.refused_in_a_row += 1;
-                    logged!(warn, limited, "the endpoint refused a record; it is dropped");
+                    logged!(warn, limited, "the endpoint refused a record; it is given up");
                     failure.rejected = parcels;
                 } else {
                     count_try(&mut parcels);
@@ -211,7 +211,7 @@ impl<P: Parcel> Dispatch<P> {
             }
             Remedy::Hold => {
                 if !std::mem::replace(&mut self.refusing, true) {
-                    logged!(error, "the endpoint refuses events: {cause}; they are kept until they expire");
+                    logged!(error, "the endpoint refuses events: {cause}; they are kept for now");
                     failure.begins_to_refuse = Some(cause.status());
                 }
                 self.pacer.refused(self.next_attempt, now, retry_after);

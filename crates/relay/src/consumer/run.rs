@@ -17,8 +17,8 @@ use crate::store::{Reader, START, Store, StoreError};
 
 /// The wait before a retry when Redis fails.
 const RETRY: Duration = Duration::from_millis(200);
-/// How long requests in flight may take when the relay stops.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long what is delivered may take to be settled when the relay stops, and then what is left to be marked.
+const SETTLING: Duration = Duration::from_secs(5);
 /// The most entries that one command touches.
 const TOUCHED: usize = 256;
 
@@ -132,7 +132,10 @@ pub(crate) async fn run(
                     break;
                 }
             }
-            _ = stop.changed(), if deadline.is_none() => deadline = Some(Instant::now() + DRAIN),
+            _ = stop.changed(), if deadline.is_none() => {
+                // An abandoned request might arrive nevertheless, and would be sent again.
+                deadline = Some(Instant::now() + member.request_timeout + SETTLING);
+            }
         }
         key.meters.in_hand.store(machine.entries() as u64, Relaxed);
     }
@@ -144,7 +147,7 @@ pub(crate) async fn run(
         drop(touches);
         touching.join_next().await
     };
-    let _ = timeout(DRAIN, leave).await;
+    let _ = timeout(SETTLING, leave).await;
 }
 
 fn send_all(settlements: &mpsc::UnboundedSender<Settlement>, settled: Vec<Settlement>) {

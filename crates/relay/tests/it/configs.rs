@@ -1,9 +1,14 @@
 //! The config route.
 
-use convert_emulator::{Fault, FaultKind, Project};
+use std::io::Read;
+
+use convert_emulator::{Emulator, Fault, FaultKind, Project};
+use convert_relay::KeySettings;
+use flate2::read::GzDecoder;
 use redis::Commands;
 
-use crate::support::{KEY, LONG, Program, Running, client, settings, world};
+use crate::server::Redis;
+use crate::support::{KEY, LONG, Program, Running, client, exposure, settings, world};
 
 fn path(query: &str) -> String {
     format!("/api/v1/config/{KEY}{query}")
@@ -114,6 +119,77 @@ fn the_last_good_config_outlives_convert_and_the_relay() {
 }
 
 #[test]
+fn the_last_good_config_is_served_while_convert_hangs() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    let relay = Running::start(settings(&redis, &convert));
+    let good = relay.get(&path("")).body;
+    relay.stop();
+    convert.clear();
+    convert.inject(Fault::config(FaultKind::Hang));
+    // The next one polls at once.
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let _: u64 = connection.del(format!("convert-relay:{{{KEY}}}:turn:")).unwrap();
+    let relay = Running::start(settings(&redis, &convert));
+    convert.wait_for_requests(1, LONG).unwrap();
+    assert_eq!(relay.get(&path("")).body, good);
+    assert_eq!(convert.received().totals.answered, 0, "the client waited for Convert");
+    // So that the relay need not wait for the poll that hangs.
+    convert.go_offline();
+}
+
+#[test]
+fn a_config_is_compressed_for_clients_that_accept_it() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    let relay = Running::start(settings(&redis, &convert));
+    let whole = relay.get(&path("")).body;
+    let answer = |header: &str| {
+        let request = format!("GET {} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{header}\r\n", path(""));
+        let answer = relay.raw(request.as_bytes());
+        let end = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+        (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
+    };
+    let (head, body) = answer("accept-encoding: br, gzip\r\n");
+    assert!(head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"), "{head}");
+    let mut unpacked = String::new();
+    GzDecoder::new(body.as_slice()).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked, whole);
+    let (head, body) = answer("");
+    assert!(!head.contains("content-encoding"), "{head}");
+    assert_eq!(body, whole.as_bytes());
+}
+
+#[test]
+fn two_sdk_keys_have_configs_events_and_metrics_of_their_own() {
+    const OTHER: &str = "20035569/20034190";
+    let Some(redis) = Redis::start(&[]) else { return };
+    let other = include_str!("../../../emulator/projects/demo.json").replace("10034190", "20034190");
+    let other = Project::from_json(other).sdk_key(OTHER);
+    let convert = Emulator::builder().project(Project::demo()).project(other).start().unwrap();
+    let mut both = settings(&redis, &convert);
+    both.keys.push(KeySettings::new(OTHER));
+    let relay = Running::start(both);
+    for (key, project, another) in [(KEY, "10034190", "20034190"), (OTHER, "20034190", "10034190")] {
+        assert!(relay.get(&format!("/api/v1/config/{key}")).body.contains(project));
+        let of_project = |project: &str| exposure("v").replace("10034190", project);
+        assert_eq!(relay.post_to(key, &of_project(another), &[]).status, 400, "the other key's");
+        assert_eq!(relay.post_to(key, &of_project(project), &[]).status, 200);
+    }
+    let received = convert.wait_for_events(2, LONG).unwrap();
+    assert_eq!((received.totals.events, received.totals.flawed), (2, 0));
+    for (key, project) in [(KEY, "10034190"), (OTHER, "20034190")] {
+        let of_key = received.requests.iter().filter(|it| it.path.ends_with(&format!("/track/{key}")));
+        let numbers: Vec<_> = of_key.map(|it| it.number).collect();
+        let of_project = received.events.iter().filter(|it| it.project_id == project);
+        assert_eq!(of_project.map(|it| it.request).collect::<Vec<_>>(), numbers, "{key}");
+    }
+    let metrics = relay.admin("/metrics").body;
+    for label in ["0:10035569…", "1:20035569…"] {
+        let line = format!("convert_relay_events_accepted_total{{key=\"{label}\"}} 1");
+        assert!(metrics.lines().any(|it| it == line), "{metrics}");
+    }
+}
+
+#[test]
 fn a_bad_answer_does_not_replace_a_good_config() {
     let Some((redis, convert)) = world(&[]) else { return };
     let mut quick = settings(&redis, &convert);
@@ -147,6 +223,12 @@ fn environments_are_apart_and_single_experiences_pass_through() {
     let exp = received.requests.iter().filter(|it| it.query_value("exp").as_deref() == Some("100320101"));
     assert_eq!(exp.count(), 1);
     assert_eq!(relay.metric("config_passed_through_total"), 1);
+    assert_eq!(relay.get(&path("?environment=production&_conv_low_cache=1")).body, production);
+    let low_cache = convert.received().requests.into_iter().filter(|it| {
+        it.query_value("_conv_low_cache").as_deref() == Some("1") && it.query_value("exp").is_none()
+    });
+    let environments: Vec<_> = low_cache.map(|it| it.query_value("environment")).collect();
+    assert_eq!(environments, [Some("production".to_owned())]);
 }
 
 #[test]
@@ -156,14 +238,13 @@ fn without_redis_configs_are_still_served() {
     redis.process.wait().unwrap();
     let relay = Running::start(settings(&redis, &convert));
     assert_eq!(relay.get(&path("")).status, 200);
-    assert_eq!(relay.post(&crate::support::exposure("v")).status, 503);
+    assert_eq!(relay.post(&exposure("v")).status, 503);
 }
 
 #[test]
 fn clients_need_the_secret_and_convert_gets_its_own() {
     let Some((redis, _)) = world(&[]) else { return };
-    let convert =
-        convert_emulator::Emulator::builder().project(Project::demo().secret("upstream")).start().unwrap();
+    let convert = Emulator::builder().project(Project::demo().secret("upstream")).start().unwrap();
     let text = format!("client_secret = 'mine'\n[[keys]]\nsdk_key = '{KEY}'\nsecret = 'upstream'");
     let with_secrets = convert_relay::Settings::from_toml(&text).unwrap();
     let mut settings = settings(&redis, &convert);

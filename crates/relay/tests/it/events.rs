@@ -10,11 +10,11 @@ use redis::Commands;
 use crate::server::{Redis, serve, until_ready};
 use crate::support::{LONG, Running, conversion, exposure, settings, shopping, world};
 
-const EVENTS: &str = "convert-relay:{10035569/10034190}:events";
-const BYTES: &str = "convert-relay:{10035569/10034190}:bytes";
-const REFUSED: &str = "convert-relay:{10035569/10034190}:refused";
+pub(crate) const EVENTS: &str = "convert-relay:{10035569/10034190}:events";
+pub(crate) const BYTES: &str = "convert-relay:{10035569/10034190}:bytes";
+pub(crate) const REFUSED: &str = "convert-relay:{10035569/10034190}:refused";
 
-fn connect(redis: &Redis) -> redis::Connection {
+pub(crate) fn connect(redis: &Redis) -> redis::Connection {
     redis::Client::open(redis.url()).unwrap().get_connection().unwrap()
 }
 

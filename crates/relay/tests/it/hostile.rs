@@ -4,17 +4,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use convert_emulator::{Fault, FaultKind, Received};
+use convert_relay::Secret;
 
 use crate::support::{KEY, LONG, Running, client, exposure, settings, world};
 
-/// The response to a raw request, up to the end of the connection.
 fn raw(relay: &Running, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(relay.url.trim_start_matches("http://")).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    let _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&relay.raw(request)).into_owned()
 }
 
 fn status(answer: &str) -> &str {
@@ -49,6 +44,21 @@ fn events_of_another_project_are_refused_before_any_client_asks() {
     let told = (0..).map(|_| relay.post(&of_another).status).find(|status| *status != 200);
     assert_eq!(told, Some(400));
     assert_eq!(relay.post(&exposure("v")).status, 200);
+}
+
+#[test]
+fn events_need_the_secret_if_so_chosen() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    let mut closed = settings(&redis, &convert);
+    (closed.client_secret, closed.client_secret_for_events) = (Some(Secret::new("mine")), true);
+    let relay = Running::start(closed);
+    let status = |name: &str, headers: &[(&str, &str)]| relay.post_as(&exposure(name), headers).status;
+    assert_eq!(status("none", &[]), 401);
+    assert_eq!(status("wrong", &[("authorization", "Bearer yours")]), 403);
+    assert_eq!(status("right", &[("authorization", "Bearer mine")]), 200);
+    let received = convert.wait_for_events(1, LONG).unwrap();
+    assert_eq!(received.events[0].visitor_id, "right");
+    assert_eq!(relay.metric("events_accepted_total"), 1);
 }
 
 #[test]

@@ -4,10 +4,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
+use convert_emulator::{Fault, FaultKind};
 use convert_relay::Secret;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use redis::Commands;
 
+use crate::events::{BYTES, EVENTS, REFUSED, connect};
 use crate::proxy::Proxy;
 use crate::server::Redis;
 use crate::support::{KEY, LONG, Program, Running, answer, client, exposure, settings, world};
@@ -102,16 +105,47 @@ fn the_status_page_and_the_metrics_show_no_key() {
 }
 
 #[test]
+fn metrics_tell_the_lag_and_the_ages_once_they_are_known() {
+    /// In milliseconds: since Redis and the relays began to count.
+    const DECADES: u64 = 1_000_000_000_000;
+    let Some((redis, convert)) = world(&[]) else { return };
+    convert.go_offline();
+    let relay = Running::start(settings(&redis, &convert));
+    assert_eq!(relay.metric_if_known("config_age_milliseconds"), None, "there is no config");
+    let (mut connection, body) = (connect(&redis), exposure("v"));
+    let _: String = connection.xadd(EVENTS, "1-1", &[("body", &body)]).unwrap();
+    let _: u64 = connection.incr(BYTES, body.len()).unwrap();
+    let config = include_str!("../../../emulator/projects/demo.json");
+    let stored = [("tag", "t"), ("confirmed", "1"), ("etag", ""), ("body", config)];
+    let _: () = connection.hset_multiple(format!("convert-relay:{{{KEY}}}:config:"), &stored).unwrap();
+    assert_eq!(relay.post(&exposure("w")).status, 200);
+    let told = |name: &str, wanted: &dyn Fn(u64) -> bool| {
+        let until = std::time::Instant::now() + LONG;
+        while !relay.metric_if_known(name).is_some_and(wanted) {
+            assert!(std::time::Instant::now() < until, "{name}: {:?}", relay.metric_if_known(name));
+        }
+    };
+    told("stream_entries", &|entries| entries == 2);
+    told("stream_bytes", &|bytes| bytes == 2 * body.len() as u64);
+    told("stream_oldest_age_milliseconds", &|age| age > DECADES);
+    told("config_age_milliseconds", &|age| age > DECADES);
+}
+
+#[test]
 fn the_program_drains_at_sigterm() {
     let Some((redis, convert)) = world(&[]) else { return };
-    let mut relay = Program::start(&redis, &convert, "client_secret = 'hidden'");
+    // Longer than it takes the relay to stop otherwise.
+    convert.inject(Fault::track(FaultKind::Delay { ms: 11_000 }));
+    let mut relay = Program::start(&redis, &convert, "client_secret = 'hidden'\ndelivery_ms = 20000");
     let url = format!("{}/v1/track/{KEY}", relay.url);
     let posted =
         client().post(url).header("content-type", "application/json").send(exposure("secret-visitor"));
     assert_eq!(answer(posted.unwrap()).status, 200);
-    convert.wait_for_events(1, LONG).unwrap();
+    convert.wait_until(LONG, |it| it.totals.track_requests > 0).unwrap();
     kill(Pid::from_raw(relay.process.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     assert!(relay.process.wait().unwrap().success());
+    assert_eq!(connect(&redis).xlen::<_, u64>(EVENTS).unwrap(), 0, "it did not wait for the answer");
+    assert_eq!(convert.received().totals.events, 1);
     let mut rest = String::new();
     relay.lines.read_to_string(&mut rest).unwrap();
     rest += &relay.first_line;
@@ -122,6 +156,27 @@ fn the_program_drains_at_sigterm() {
     for hidden in ["hidden", "secret-visitor", KEY, "redis://"] {
         assert!(!rest.contains(hidden), "{hidden}");
     }
+}
+
+#[test]
+fn the_log_calls_nothing_lost_that_is_set_aside_or_waits() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    convert.inject(Fault::track(FaultKind::status(401)).times(1));
+    convert.inject(Fault::track(FaultKind::poisoned_visitor("bad-")));
+    let mut relay = Program::start(&redis, &convert, "backoff_ms = 20\nbackoff_ceiling_ms = 200");
+    let url = format!("{}/v1/track/{KEY}", relay.url);
+    let posted = client().post(url).header("content-type", "application/json").send(exposure("bad-1"));
+    assert_eq!(posted.unwrap().status(), 200);
+    let until = std::time::Instant::now() + LONG;
+    while connect(&redis).xlen::<_, u64>(REFUSED).unwrap() == 0 {
+        assert!(std::time::Instant::now() < until, "nothing is set aside");
+    }
+    kill(Pid::from_raw(relay.process.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert!(relay.process.wait().unwrap().success());
+    let mut lines = String::new();
+    relay.lines.read_to_string(&mut lines).unwrap();
+    assert!(lines.contains("refuses events") && lines.contains("given up"), "{lines}");
+    assert!(!lines.contains("drop") && !lines.contains("expire"), "{lines}");
 }
 
 #[test]

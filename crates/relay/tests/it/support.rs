@@ -1,7 +1,7 @@
 //! Relays, Convert and clients for tests.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -60,8 +60,12 @@ impl Running {
     }
 
     pub(crate) fn post_as(&self, body: &str, headers: &[(&str, &str)]) -> Answer {
+        self.post_to(KEY, body, headers)
+    }
+
+    pub(crate) fn post_to(&self, key: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = client()
-            .post(format!("{}/v1/track/{KEY}", self.url))
+            .post(format!("{}/v1/track/{key}", self.url))
             .header("content-type", "application/json")
             .header("user-agent", "ConvertAgent/1.0");
         for (name, value) in headers {
@@ -70,11 +74,25 @@ impl Running {
         answer(request.send(body).unwrap())
     }
 
+    /// The response to a raw request, up to the end of the connection.
+    pub(crate) fn raw(&self, request: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    }
+
     /// The value of a metric, for the single key.
     pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.metric_if_known(name).unwrap_or_else(|| panic!("{name}"))
+    }
+
+    pub(crate) fn metric_if_known(&self, name: &str) -> Option<u64> {
         let text = self.admin("/metrics").body;
         let line = text.lines().find(|line| line.starts_with(&format!("convert_relay_{name}{{")));
-        line.unwrap_or_else(|| panic!("{name}")).rsplit(' ').next().unwrap().parse().unwrap()
+        Some(line?.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
     pub(crate) fn stop(mut self) {
