@@ -1,4 +1,5 @@
-//! Conversions delivered a second through an outbox, and how long it takes to deliver what a process has left.
+//! Conversions delivered a second through an outbox, and how long it takes to deliver what a process has left: fails if
+//! it takes too long, or too much memory.
 //!
 //! `cargo bench -p convert-sdk-sqlite`. A separate process counts what arrives; another one takes over what was left,
 //! so that its memory can be measured.
@@ -24,6 +25,10 @@ use folder::Folder;
 const RECORDS: u64 = 1_000_000;
 const PRODUCERS: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(300);
+/// The bars: conversions a second with [`Durability::Process`], and what it takes to take over a million.
+const LEAST_A_SECOND: f64 = 200_000.0;
+const LONGEST: Duration = Duration::from_secs(30);
+const MOST_MIB: u64 = 64;
 /// The role of the process that takes over.
 const HEIR: &str = "heir";
 
@@ -65,9 +70,13 @@ fn deliver(what: &str, records: u64, durability: Option<Durability>) -> Result<(
     let took = start.elapsed();
     let stats = core.close();
     let counted = collector.end()?;
-    println!("{:>10.0} a second delivered: {what}", records as f64 / took.as_secs_f64());
+    let a_second = records as f64 / took.as_secs_f64();
+    println!("{a_second:>10.0} a second delivered: {what}");
     if !(stats.is_balanced() && counted == records && stats.outbox_missed == 0) {
         return Err(format!("{counted} of {records} were counted: {stats:?}").into());
+    }
+    if durability == Some(Durability::Process) && a_second < LEAST_A_SECOND {
+        return Err(format!("{a_second:.0} a second are fewer than {LEAST_A_SECOND:.0}").into());
     }
     Ok(())
 }
@@ -128,20 +137,19 @@ fn take_over(directory: &str) -> Result<(), Failure> {
     let core = Core::builder(config.build()?).event_sink(Sink { takes: true }).build()?;
     let (before, start) = (memory("VmRSS"), Instant::now());
     core.initialize()?;
-    loop {
+    let (took, more) = loop {
         let stats = core.stats();
         let is_left = std::fs::read_dir(directory)?.next().is_some();
         if stats.recovered > 0 && stats.pending == 0 && !is_left {
-            let (took, more) = (start.elapsed(), memory("VmHWM") - before);
-            println!(
-                "{} records of another process taken over in {took:.1?}, with {more} MiB more",
-                stats.delivered
-            );
-            break;
+            break (start.elapsed(), memory("VmHWM") - before);
         }
         thread::sleep(Duration::from_millis(10));
+    };
+    let delivered = core.shutdown(PATIENCE)?.stats.delivered;
+    println!("{delivered} records of another process taken over in {took:.1?}, with {more} MiB more");
+    if took > LONGEST || more > MOST_MIB {
+        return Err(format!("that is more than {LONGEST:?} or {MOST_MIB} MiB").into());
     }
-    core.shutdown(PATIENCE)?;
     Ok(())
 }
 

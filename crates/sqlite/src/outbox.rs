@@ -130,7 +130,7 @@ impl SqliteOutboxBuilder {
         if max_bytes == 0 {
             return Err(OpenError::Zero("max_bytes"));
         }
-        make_directory(&directory).map_err(OpenError::file(&directory))?;
+        make_directory(&directory, durability).map_err(OpenError::file(&directory))?;
         let directory = fs::canonicalize(&directory).map_err(OpenError::file(&directory))?;
         if !is_trusted(&fs::metadata(&directory).map_err(OpenError::file(&directory))?) {
             return Err(OpenError::Foreign(directory));
@@ -471,12 +471,22 @@ fn plain(project: &str) -> String {
     name
 }
 
-fn make_directory(path: &Path) -> io::Result<()> {
+fn make_directory(path: &Path, durability: Durability) -> io::Result<()> {
+    let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let new: Vec<&Path> = path.ancestors().take_while(is_new).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+    // SQLite syncs the directory, but not what makes it a part of the one above.
+    if cfg!(unix) && durability == Durability::Power {
+        for path in new {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            fs::File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

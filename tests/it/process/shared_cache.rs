@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{PipeReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use convert_emulator::{Emulator, RouteKind};
 use convert_sdk::config::{ConfigOrigin, RefreshConfig};
@@ -22,6 +22,7 @@ use crate::config_cache::Directory;
 use crate::support::{KEY, PATIENCE, deadline, keyed, next, serve, shop, start, unready, visitor};
 
 const WORKERS: usize = 16;
+const INTERVAL: Duration = Duration::from_millis(500);
 
 #[test]
 #[ignore = "run by the other tests of this module, in a child process"]
@@ -72,7 +73,7 @@ fn succeeds(emulator: &Emulator, cache: &Path, before: Option<i32>) -> i32 {
     let successor = loop {
         match holder(cache) {
             Some(process) if Some(process) != before => break process,
-            _ => assert!(std::time::Instant::now() < deadline, "nobody takes the lock"),
+            _ => assert!(Instant::now() < deadline, "nobody takes the lock"),
         }
         std::thread::yield_now();
     };
@@ -83,7 +84,8 @@ fn succeeds(emulator: &Emulator, cache: &Path, before: Option<i32>) -> i32 {
 
 fn workers() {
     let (emulator, directory) = (serve(), Directory::new("workers"));
-    let policy = RefreshConfig::builder().interval(Duration::from_millis(500)).jitter(Duration::ZERO);
+    let policy = RefreshConfig::builder().interval(INTERVAL).jitter(Duration::ZERO);
+    let begun = Instant::now();
     let config = keyed(&emulator).config_cache(directory.file()).refresh(policy.build().unwrap());
     let core = start(config);
     let (mut told, tell) = std::io::pipe().unwrap();
@@ -116,6 +118,10 @@ fn workers() {
     release(&emulator, 4, WORKERS - 1, &mut told);
     release(&emulator, 5, WORKERS - 1, &mut told);
     assert_eq!(whole(&emulator), 6, "one for each release");
+    // Also of those that found nothing new: the first, one each interval, and one by each who took the lock.
+    let fetches = emulator.received().totals.config_requests;
+    let intervals = begun.elapsed().div_duration_f64(INTERVAL) as u64;
+    assert!(fetches <= 1 + intervals + 2, "{fetches} fetches in {intervals} intervals");
     workers.into_iter().for_each(Forked::kill);
 }
 

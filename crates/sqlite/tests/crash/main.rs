@@ -1,12 +1,22 @@
 //! Processes that are killed, and what becomes of what they had accepted: a program that starts itself.
 #![cfg_attr(
     unix,
-    expect(clippy::unwrap_used, reason = "a process that cannot go on must fail where it stands")
+    expect(
+        clippy::unwrap_used,
+        unsafe_code,
+        reason = "a process that cannot go on must fail where it stands; forks are unsafe"
+    )
 )]
 
 #[cfg(unix)]
 #[path = "../support/folder.rs"]
 mod folder;
+#[cfg(unix)]
+#[path = "../support/forked.rs"]
+#[expect(dead_code, reason = "no child of this program ends by itself")]
+mod forked;
+#[cfg(unix)]
+mod host;
 #[cfg(unix)]
 mod worker;
 
@@ -15,183 +25,196 @@ fn main() {}
 
 #[cfg(unix)]
 fn main() {
-    match std::env::var(worker::ROLE) {
-        Ok(_) => worker::run(),
-        Err(_) => judge::run(),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [role, track, authority, directory, lanes, rest @ ..] = &arguments[..] else { return judge::run() };
+    let core = worker::core(track, authority, directory, lanes);
+    match rest {
+        [words, kills, seed] if role == judge::HOST => {
+            host::run(&core, words.as_ref(), kills.parse().unwrap(), seed.parse().unwrap());
+        }
+        _ => worker::drain(&core, directory.as_ref()),
     }
 }
 
 #[cfg(unix)]
 mod judge {
-    //! Kills workers at random moments, and compares what they said with what the collector has.
+    //! Has workers killed, and compares what they said with what the collector has.
 
-    use std::collections::HashMap;
-    use std::io::{BufRead as _, BufReader};
-    use std::process::{Child, Stdio};
-    use std::sync::{Arc, Mutex};
-    use std::time::{Duration, Instant};
+    use std::collections::{HashMap, HashSet};
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
 
-    use convert_emulator::{Emulator, EventData, Project};
+    use convert_emulator::{Emulator, Project, Received};
 
     use crate::folder::Folder;
-    use crate::worker;
+    use crate::host::WORKERS;
 
-    const WORKERS: usize = 4;
+    pub(crate) const HOST: &str = "host";
+    /// Within which the outbox means to have written what was accepted.
+    const LAST_MOMENTS: u64 = 10_000;
 
-    /// What a worker has said, line by line: `accepted N` before `kept N` for the same.
-    struct Worker {
-        child: Child,
-        name: String,
-        said: Arc<Mutex<Said>>,
-        reader: Option<std::thread::JoinHandle<()>>,
-    }
-
+    /// What a worker has said.
     #[derive(Default)]
     struct Said {
-        /// How many conversions have been accepted, and how many of them are on disk.
-        accepted: u64,
-        kept: u64,
+        /// When each conversion was recorded.
+        accepted: Vec<u64>,
+        /// How many of them are on disk.
+        kept: usize,
         /// How many the outbox has missed, as the ledger tells.
-        missed: u64,
+        missed: usize,
     }
 
     /// What the judge found out.
     #[derive(Default, Debug)]
     struct Tally {
-        accepted: u64,
-        kept: u64,
-        arrived: u64,
-        /// Accepted and not on disk when their process was killed, and not there.
-        lost_in_the_last_moments: u64,
-        /// The outbox was late or failed, as its worker's ledger tells, and not there.
-        missed: u64,
+        killed: usize,
+        killed_before_anything_was_kept: usize,
+        accepted: usize,
+        kept: usize,
+        arrived: usize,
         /// On disk, and not there.
-        lost: u64,
-        twice: u64,
+        lost: usize,
+        /// The outbox was late or failed, as the workers' ledgers tell.
+        missed: usize,
+        accepted_in_the_last_10_ms: usize,
+        /// Of these, not there, which nobody had confirmed.
+        lost_of_the_last_10_ms: usize,
+        lost_earlier_and_not_confirmed: usize,
+        oldest_lost: Duration,
+        events_repeated: usize,
+        requests_repeated: usize,
     }
 
     pub(crate) fn run() {
-        let kills = std::env::var("KILL_STORM_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(8);
-        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
-        let folder = Folder::new();
-        let mut seed =
-            std::env::var("KILL_STORM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
-        let mut random = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
-        let mut gone = Vec::new();
-        let mut number = 0;
-        let mut start = || {
-            number += 1;
-            Worker::start(&emulator, &folder, &format!("w{number}"))
-        };
-        let mut workers: Vec<Worker> = (0..WORKERS).map(|_| start()).collect();
-        while gone.len() < kills {
-            let at = (random() % WORKERS as u64) as usize;
-            // Not a wait for something to happen: the moment of the kill is the random part.
-            std::thread::sleep(Duration::from_micros(random() % 100_000));
-            if workers[at].has_said_something() {
-                let mut killed = std::mem::replace(&mut workers[at], start());
-                killed.kill();
-                gone.push(killed);
-            }
+        let given = |name, or| std::env::var(name).map_or(or, |given: String| given.parse().unwrap());
+        let (kills, seed) = (given("KILL_STORM_KILLS", 8_u64), given("KILL_STORM_SEED", 1));
+        for lanes in [1, 2] {
+            storm(kills.div_ceil(2), lanes, seed);
         }
-        let killed = gone.len();
-        for mut worker in workers {
-            worker.kill();
-            gone.push(worker);
-        }
-        drain(&emulator, &folder);
-        let tally = judge(&emulator, &gone);
-        println!("{killed} kills under load, then {WORKERS} at the end: {tally:#?}");
-        assert_eq!(tally.lost, 0, "records were lost that were on disk");
-        // The records of one worker can be in the hands of several who are killed in turn.
-        let most = gone.len() as u64 * worker::MOST_A_REQUEST * worker::LANES;
-        assert!(tally.twice <= most, "more than a request a lane and kill: {tally:?}");
-        assert!(tally.arrived > 0 && tally.kept > 0, "{tally:?}");
+    }
+
+    fn storm(kills: u64, lanes: usize, seed: u64) {
+        let emulator =
+            Emulator::builder().project(Project::demo()).request_history(usize::MAX).start().unwrap();
+        let (folder, words) = (Folder::new(), Folder::new());
+        let command = |role: &str| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command
+                .args([role, &*emulator.track_url(), &*emulator.ca_pem()])
+                .arg(&*folder)
+                .arg(lanes.to_string());
+            command.stderr(Stdio::inherit());
+            command
+        };
+        let mut host = command(HOST);
+        let host = host.arg(&*words).args([kills, seed].map(|number| number.to_string())).output().unwrap();
+        assert!(host.status.success(), "the host or one of its workers has failed");
+        assert!(command("drain").status().unwrap().success(), "the last process has failed");
+        let tally = judge(&emulator.received(), &words, &String::from_utf8(host.stdout).unwrap(), lanes);
+        println!("{kills} kills under load, then {WORKERS} at the end, {lanes} lanes: {tally:#?}");
+        assert_eq!(tally.killed, kills as usize + WORKERS);
+        assert!(tally.killed_before_anything_was_kept < tally.killed, "nobody did anything");
         let left = std::fs::read_dir(&*folder).unwrap().count();
         assert_eq!(left, 0, "files are left behind");
     }
 
-    /// One more process delivers what is left.
-    fn drain(emulator: &Emulator, folder: &Folder) {
-        let status = worker::command(emulator, folder, "drain").status().unwrap();
-        assert!(status.success(), "the last worker has failed");
-    }
-
-    fn judge(emulator: &Emulator, workers: &[Worker]) -> Tally {
+    fn judge(received: &Received, words: &Path, host: &str, lanes: usize) -> Tally {
         let mut tally = Tally::default();
-        let mut arrived: HashMap<String, u64> = HashMap::new();
-        for event in emulator.received().events {
-            if matches!(event.event, EventData::Conversion { .. }) {
-                *arrived.entry(event.visitor_id).or_default() += 1;
-            }
+        let mut carried: HashMap<&str, Vec<u64>> = HashMap::new();
+        for event in &received.events {
+            carried.entry(&event.visitor_id).or_default().push(event.request);
         }
-        for worker in workers {
-            let said = worker.said.lock().unwrap();
-            tally.accepted += said.accepted;
-            tally.kept += said.kept;
-            for number in 0..said.accepted {
-                match arrived.get(&format!("{}-{number}", worker.name)) {
-                    None if number < said.kept && said.missed > 0 => tally.missed += 1,
-                    None if number < said.kept => tally.lost += 1,
-                    None => tally.lost_in_the_last_moments += 1,
-                    Some(_) => {}
+        for line in host.lines() {
+            let parts: Vec<&str> = line.split(' ').collect();
+            match parts[..] {
+                ["killed", name, at] => {
+                    let said = Said::read(&words.join(name));
+                    tally.add(name, &said, at.parse().unwrap(), &carried);
                 }
+                ["recorded", number] => {
+                    for number in 1..=number.parse().unwrap() {
+                        let times = carried.get(&*format!("host-{number}")).map_or(0, Vec::len);
+                        assert_eq!(times, 1, "of {number}, which the host has recorded");
+                    }
+                }
+                _ => panic!("the host says {line:?}"),
             }
         }
-        for times in arrived.values() {
-            tally.arrived += 1;
-            tally.twice += times - 1;
-        }
+        tally.arrived = carried.len();
+        tally.events_repeated = received.events.len() - carried.len();
+        tally.requests_repeated = repeated(received, &carried, lanes).len();
+        assert_eq!(tally.lost, 0, "records were lost that were on disk: {tally:#?}");
+        assert_eq!(
+            tally.missed, 0,
+            "an outbox was late, so that this proves less than it should: {tally:#?}"
+        );
+        assert!(
+            tally.requests_repeated <= tally.killed * lanes,
+            "more than a request a lane and kill: {tally:#?}"
+        );
         tally
     }
 
-    impl Worker {
-        fn start(emulator: &Emulator, folder: &Folder, name: &str) -> Self {
-            let mut child = worker::command(emulator, folder, name).stdout(Stdio::piped()).spawn().unwrap();
-            let said = Arc::<Mutex<Said>>::default();
-            let (lines, heard) = (BufReader::new(child.stdout.take().unwrap()), Arc::clone(&said));
-            let reader = std::thread::spawn(move || {
-                for line in lines.lines().map_while(Result::ok) {
-                    let mut said = heard.lock().unwrap();
-                    match line.split_once(' ') {
-                        Some(("accepted", number)) => said.accepted = number.parse().unwrap(),
-                        Some(("kept", numbers)) => {
-                            let (kept, missed) = numbers.split_once(' ').unwrap();
-                            (said.kept, said.missed) = (kept.parse().unwrap(), missed.parse().unwrap());
-                        }
-                        _ => {}
+    /// The requests whose events came again. A process is at most a request a lane ahead of what the disk says was
+    /// delivered: of the requests that carried the same event, it has sent more than that after one alone.
+    fn repeated(received: &Received, carried: &HashMap<&str, Vec<u64>>, lanes: usize) -> HashSet<u64> {
+        let mut of_connections: HashMap<u64, Vec<u64>> = HashMap::new();
+        for request in &received.requests {
+            of_connections.entry(request.connection).or_default().push(request.number);
+        }
+        let last = |mut all: Vec<u64>| all.split_off(all.len().saturating_sub(lanes));
+        let last: HashSet<u64> = of_connections.into_values().flat_map(last).collect();
+        let mut repeated = HashSet::new();
+        for (visitor, requests) in carried.iter().filter(|(_, requests)| requests.len() > 1) {
+            let went_on = requests.iter().filter(|number| !last.contains(number)).count();
+            assert!(went_on <= 1, "{visitor} came again from processes that went on: {requests:?}");
+            let counts = requests.iter().max_by_key(|number| (!last.contains(number), **number));
+            repeated.extend(requests.iter().filter(|number| Some(*number) != counts));
+        }
+        repeated
+    }
+
+    impl Said {
+        fn read(words: &Path) -> Self {
+            let words = std::fs::read_to_string(words).unwrap();
+            let mut said = Self::default();
+            // A kill can cut the last line.
+            for line in words.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+                match line.split_once(' ').unwrap() {
+                    ("accepted", at) => said.accepted.push(at.parse().unwrap()),
+                    ("kept", missed) => {
+                        (said.kept, said.missed) = (said.accepted.len(), missed.parse().unwrap())
                     }
+                    _ => panic!("a worker says {line:?}"),
                 }
-            });
-            Self { child, name: name.to_owned(), said, reader: Some(reader) }
-        }
-
-        fn has_said_something(&self) -> bool {
-            let until = Instant::now() + Duration::from_secs(60);
-            while self.said.lock().unwrap().kept == 0 {
-                assert!(Instant::now() < until, "a worker does nothing");
-                std::thread::yield_now();
             }
-            true
-        }
-
-        /// SIGKILL; then hears what it has said before.
-        fn kill(&mut self) {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
-            self.reader.take().unwrap().join().unwrap();
+            said
         }
     }
 
-    impl Drop for Worker {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+    impl Tally {
+        /// One that was killed.
+        fn add(&mut self, name: &str, said: &Said, killed_at: u64, carried: &HashMap<&str, Vec<u64>>) {
+            self.killed += 1;
+            self.killed_before_anything_was_kept += usize::from(said.kept == 0);
+            self.accepted += said.accepted.len();
+            self.kept += said.kept;
+            self.missed += said.missed;
+            let mut lost = 0;
+            for (index, at) in said.accepted.iter().enumerate() {
+                let age = killed_at.saturating_sub(*at);
+                let (is_recent, is_kept) = (age <= LAST_MOMENTS, index < said.kept);
+                self.accepted_in_the_last_10_ms += usize::from(is_recent);
+                if !carried.contains_key(&*format!("{name}-{}", index + 1)) {
+                    lost += usize::from(is_kept);
+                    self.lost_of_the_last_10_ms += usize::from(is_recent && !is_kept);
+                    self.lost_earlier_and_not_confirmed += usize::from(!is_recent && !is_kept);
+                    self.oldest_lost = self.oldest_lost.max(Duration::from_micros(age));
+                }
+            }
+            assert!(lost <= said.missed, "{name} lost {lost} on disk, and has missed {}", said.missed);
+            self.lost += lost;
         }
     }
 }

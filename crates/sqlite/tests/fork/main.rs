@@ -1,4 +1,5 @@
-//! A store that a process and its children share: a program, so that no harness's threads are forked with it.
+//! A store and an outbox that a process and its children share, and what another user may: a program, so that no
+//! harness's threads are forked with it.
 #![cfg_attr(
     unix,
     expect(
@@ -12,11 +13,17 @@
 #[path = "../support/folder.rs"]
 mod folder;
 #[cfg(unix)]
+#[path = "../support/forked.rs"]
+mod forked;
+#[cfg(unix)]
 #[path = "../../../redis/tests/support/offers.rs"]
 mod offers;
 #[cfg(unix)]
 #[path = "../../../redis/tests/support/sdk.rs"]
 mod sdk;
+
+#[cfg(unix)]
+use forked::{assert_well, child};
 
 #[cfg(not(unix))]
 fn main() {}
@@ -28,30 +35,9 @@ fn main() {
     children_leave_files_of_their_own_in_an_outbox();
     a_child_takes_over_what_its_parent_has_left();
     a_file_whose_lock_was_removed_is_its_owners_while_that_lives();
-}
-
-/// Runs `body` in a child; the parent goes on.
-#[cfg(unix)]
-fn child(body: impl FnOnce()) -> nix::unistd::Pid {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use nix::unistd::{ForkResult, fork};
-
-    // SAFETY: the child uses the SDK and its store, which are made for it, and ends without a return.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            let lived = catch_unwind(AssertUnwindSafe(body));
-            // SAFETY: ends this process alone; what the parent has to do at its end is not the child's.
-            unsafe { nix::libc::_exit(i32::from(lived.is_err())) }
-        }
-        ForkResult::Parent { child } => child,
-    }
-}
-
-#[cfg(unix)]
-fn assert_well(child: nix::unistd::Pid) {
-    use nix::sys::wait::{WaitStatus, waitpid};
-    assert!(matches!(waitpid(child, None).unwrap(), WaitStatus::Exited(_, 0)), "a child has failed");
+    a_directory_of_another_user_or_without_access_is_refused();
+    a_directory_that_becomes_read_only_is_told_and_loses_nothing();
+    with_power_a_new_directory_that_cannot_be_synced_is_refused();
 }
 
 #[cfg(unix)]
@@ -139,7 +125,9 @@ fn children_leave_files_of_their_own_in_an_outbox() {
     let folder = folder::Folder::new();
     let emulator = sdk::serve();
     let outbox = SqliteOutbox::open(&*folder).unwrap();
-    let start = || sdk::start(sdk::to(&emulator).batch_size(10_000).outbox(outbox.clone()));
+    // However slow the children are, none delivers anything itself.
+    let patient = || sdk::to(&emulator).batch_size(10_000).auto_flush_interval(10 * sdk::PATIENCE);
+    let start = || sdk::start(patient().outbox(outbox.clone()));
     let convert = |core: &Core, group: &str| {
         for number in 0..VISITORS {
             let visitor = sdk::visitor(core, &format!("{group}-{number}"));
@@ -156,16 +144,19 @@ fn children_leave_files_of_their_own_in_an_outbox() {
     children.into_iter().for_each(assert_well);
     let heir = start();
     let expected = u64::from(CHILDREN * VISITORS);
-    while heir.stats().recovered < expected {
+    // The parent looks now and then, too.
+    let recovered = || heir.stats().recovered + core.stats().recovered;
+    let until = std::time::Instant::now() + sdk::PATIENCE;
+    while recovered() < expected {
+        assert!(std::time::Instant::now() < until, "{} were recovered", recovered());
         std::thread::yield_now();
     }
-    heir.flush(sdk::PATIENCE).unwrap();
-    let stats = heir.shutdown(sdk::PATIENCE).unwrap().stats;
-    assert_eq!((stats.recovered, stats.delivered), (expected, expected));
+    heir.shutdown(sdk::PATIENCE).unwrap();
+    core.shutdown(sdk::PATIENCE).unwrap();
+    assert_eq!(recovered(), expected);
     for number in 0..CHILDREN {
         sdk::assert_converted(&emulator, &format!("child{number}-"), VISITORS, 1);
     }
-    core.shutdown(sdk::PATIENCE).unwrap();
     sdk::assert_converted(&emulator, "parent-", VISITORS, 1);
     drop((core, heir));
     assert_eq!(std::fs::read_dir(&*folder).unwrap().count(), 0, "all files are gone");
@@ -174,11 +165,19 @@ fn children_leave_files_of_their_own_in_an_outbox() {
 
 #[cfg(unix)]
 fn keep_ten(outbox: &convert_sdk_sqlite::SqliteOutbox) -> Box<dyn convert_sdk::ports::OutboxFile> {
-    use convert_sdk::ports::{Outbox as _, OutboxRecord, RecordKind};
+    use convert_sdk::ports::Outbox as _;
     let mut file = outbox.begin("1/2").unwrap();
-    let record = OutboxRecord::new(RecordKind::Exposure, std::time::SystemTime::now(), b"{}");
-    file.write(&[], &[record; 10]).unwrap();
+    write_ten(&mut *file).unwrap();
     file
+}
+
+#[cfg(unix)]
+fn write_ten(
+    file: &mut dyn convert_sdk::ports::OutboxFile,
+) -> Result<Vec<convert_sdk::ports::RecordId>, convert_sdk::ports::OutboxError> {
+    use convert_sdk::ports::{OutboxRecord, RecordKind};
+    let record = OutboxRecord::new(RecordKind::Exposure, std::time::SystemTime::now(), b"{}");
+    file.write(&[], &[record; 10])
 }
 
 #[cfg(unix)]
@@ -246,4 +245,101 @@ fn a_file_whose_lock_was_removed_is_its_owners_while_that_lives() {
     waitpid(owner, None).unwrap();
     assert_eq!(adopted(&outbox), 10);
     println!("a file without its lock was left to its owner");
+}
+
+/// Runs `body` in a directory of a user who is refused what permissions refuse, as an administrator is not.
+#[cfg(unix)]
+fn as_an_ordinary_user(body: impl FnOnce(&std::path::Path)) {
+    use std::os::unix::fs::chown;
+
+    use nix::unistd::{Uid, setuid};
+
+    const NOBODY: u32 = 65_534;
+
+    let folder = folder::Folder::new();
+    let is_root = Uid::effective().is_root();
+    if is_root {
+        chown(&*folder, Some(NOBODY), None).unwrap();
+    }
+    assert_well(child(|| {
+        if is_root {
+            setuid(Uid::from_raw(NOBODY)).unwrap();
+        }
+        body(&folder);
+        allow(&folder, 0o700);
+    }));
+}
+
+#[cfg(unix)]
+fn allow(directory: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+fn a_directory_of_another_user_or_without_access_is_refused() {
+    use std::io::ErrorKind::PermissionDenied;
+    use std::os::unix::fs::chown;
+
+    use convert_sdk_sqlite::{OpenError, SqliteOutbox};
+
+    let folder = folder::Folder::new();
+    // Only an administrator can give a directory away.
+    if chown(&*folder, Some(12_345), None).is_ok() {
+        assert!(matches!(SqliteOutbox::open(&*folder), Err(OpenError::Foreign(_))));
+    }
+    as_an_ordinary_user(|directory| {
+        allow(directory, 0o500);
+        assert!(matches!(SqliteOutbox::open(directory), Err(OpenError::File(_, PermissionDenied))));
+    });
+    println!("a directory without access was refused");
+}
+
+#[cfg(unix)]
+fn a_directory_that_becomes_read_only_is_told_and_loses_nothing() {
+    use convert_sdk::ports::Outbox as _;
+    use convert_sdk_sqlite::SqliteOutbox;
+
+    as_an_ordinary_user(|directory| {
+        let outbox = SqliteOutbox::open(directory).unwrap();
+        let (mut begun, mut new) = (keep_ten(&outbox), outbox.begin("1/2").unwrap());
+        allow(directory, 0o500);
+        write_ten(&mut *begun).expect("its file is there");
+        assert_eq!(write_ten(&mut *new).unwrap_err().to_string(), "outbox: permission denied");
+        drop(begun);
+        let found = new.adopt(1_000, 1_000_000).unwrap().records;
+        assert_eq!(found.len(), 20, "what was there is taken over");
+        let ids: Vec<_> = found.iter().map(|record| record.id).collect();
+        new.write(&ids[..15], &[]).unwrap();
+        drop(new);
+        assert_eq!(adopted(&outbox), 5);
+        let mut last = outbox.begin("1/2").unwrap();
+        let found = last.adopt(1_000, 1_000_000).unwrap().records;
+        last.write(&found.iter().map(|record| record.id).collect::<Vec<_>>(), &[]).unwrap();
+        drop(last);
+        assert_eq!(adopted(&outbox), 0, "its file could not be removed, but its records");
+        allow(directory, 0o700);
+        assert_eq!(adopted(&outbox), 0);
+        assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0);
+    });
+    println!("a directory that became read-only was told, and lost nothing");
+}
+
+#[cfg(unix)]
+fn with_power_a_new_directory_that_cannot_be_synced_is_refused() {
+    use std::io::ErrorKind::PermissionDenied;
+
+    use convert_sdk_sqlite::{Durability, OpenError, SqliteOutbox};
+
+    as_an_ordinary_user(|directory| {
+        let open = |name: &str, durability| {
+            SqliteOutbox::builder(directory.join(name)).durability(durability).build().map(drop)
+        };
+        // What is above can be written, but not opened.
+        allow(directory, 0o300);
+        open("process", Durability::Process).unwrap();
+        open("process", Durability::Power).expect("it is not new");
+        assert!(matches!(open("power/below", Durability::Power), Err(OpenError::File(_, PermissionDenied))));
+    });
+    println!("a new directory that could not be synced was refused");
 }
