@@ -115,8 +115,8 @@ impl Pump {
     /// even with a budget of zero. Handlers of lifecycle events run in it; all those of one event are one step, however
     /// long they take. Some steps can take longer: compiling a config that has changed or is withdrawn as stale (some
     /// milliseconds for 1,000 experiences) or the response to a preview, choosing the records of a request and taking
-    /// back those of a failed one (with the preset's 500 below 0.2 ms), dropping what is left at a close, and dropping
-    /// what has expired.
+    /// back those of a failed one (with the preset's 500 below 0.2 ms; what fills a request is left to the next turn if
+    /// half of the budget is used), dropping what is left at a close, and dropping what has expired.
     ///
     /// A turn without work allocates nothing, and makes no system call except to read the clock, which
     /// usually needs none.

@@ -242,8 +242,9 @@ impl Backlog {
             if !batch.is_empty() && (events > most || bytes > limit.bytes) {
                 break;
             }
-            let oldest = self.ready[class].pop();
-            batch.extend(self.taken(oldest));
+            let Some(oldest) = self.ready[class].pop() else { break };
+            self.uncount(&oldest);
+            batch.push(oldest);
         }
         for (queue, passed_by) in self.ready.iter_mut().zip(passed_by) {
             queue.put_before(passed_by);

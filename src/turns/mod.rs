@@ -166,6 +166,11 @@ impl Turns {
         let start = self.clock.now();
         let mut now = start;
         while let Some(work) = self.next_work(now) {
+            if now - start > budget / 2 && self.is_large(work) {
+                // The next turn begins with it.
+                report.work_left = true;
+                break;
+            }
             self.step(work, now, &mut report);
             now = self.clock.now();
             if now - start >= budget {
@@ -241,6 +246,11 @@ impl Turns {
             Work::Write => !self.unwritten.is_empty(),
             Work::Notify => self.notifier.is_due(),
         }
+    }
+
+    /// Whether the next step of this kind may exceed what is left of a budget by far.
+    fn is_large(&self, work: Work) -> bool {
+        matches!(work, Work::Track) && self.tracker.as_ref().is_some_and(|(turns, _)| turns.is_next_large())
     }
 
     fn next_due(&self) -> Option<Moment> {

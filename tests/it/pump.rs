@@ -810,6 +810,22 @@ fn an_idle_turn_allocates_nothing() {
 }
 
 /// A turn without a budget is one step.
+/// A look at the clock takes a nanosecond here, so that a budget is a number of steps.
+#[test]
+fn a_batch_is_not_begun_late_in_a_turn() {
+    let (core, mut pump, clock) = ready();
+    for player in 0..600 {
+        let context = core.create_context(format!("player-{player}"), ()).unwrap();
+        assert_eq!(context.track_conversion("purchase").status, ConversionStatus::Queued);
+    }
+    let budget = Duration::from_nanos(90);
+    let start = clock.now();
+    let report = pump.turn(budget);
+    let took = clock.now() - start;
+    assert!(took > budget / 2 && took < budget && report.work_left, "{took:?}, {report:?}");
+    assert!(pump.turn(Duration::ZERO).work_left && core.stats().pending_places.in_flight == 500);
+}
+
 #[test]
 fn no_step_is_large_however_much_there_is_to_do() {
     const MOST: u64 = 16 * 32;

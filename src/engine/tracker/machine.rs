@@ -186,6 +186,11 @@ impl Tracker {
         !waits || (!self.closing && self.backlog.has_space(0))
     }
 
+    /// Whether about this many more records complete a batch.
+    pub(crate) const fn completes_batch_with(&self, records: usize) -> bool {
+        self.open_events + records >= self.batch_size.get()
+    }
+
     /// Releases everything, including the next `outside` records, and answers when all their outcomes are
     /// known or the deadline passes.
     pub(crate) fn flush(&mut self, request: FlushRequest, outside: usize, now: Moment) {

@@ -187,6 +187,11 @@ impl TrackerTurns {
         self.thread.as_ref().is_some_and(|(thread, ..)| thread.is_due(now))
     }
 
+    /// Whether the next turn probably takes several times as long as others.
+    pub(crate) fn is_next_large(&self) -> bool {
+        self.thread.as_ref().is_some_and(|(thread, ..)| thread.is_next_large())
+    }
+
     /// When the next turn is due.
     pub(crate) fn next(&self) -> Option<Moment> {
         self.thread.as_ref()?.0.wake_at()

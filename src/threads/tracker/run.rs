@@ -99,6 +99,11 @@ impl TrackerThread {
             || self.wake_at.is_some_and(|wake_at| wake_at <= now)
     }
 
+    /// Whether the next turn probably chooses the records of a request, which takes several times as long as others.
+    pub(super) fn is_next_large(&self) -> bool {
+        self.slice.is_some_and(|slice| self.tracker.completes_batch_with(slice))
+    }
+
     /// When the next turn is due.
     pub(super) const fn wake_at(&self) -> Option<Moment> {
         self.wake_at
