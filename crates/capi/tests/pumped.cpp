@@ -288,7 +288,10 @@ static void a_forked_child_sends_its_own_records_alone(const std::string &served
         convert::Question own = sdk.pump.flush(60000);
         CHECK(posted(sdk, own, served) == std::make_pair(0, 1));
         CHECK(asked.check() == CONVERT_STATUS_PENDING && threads() == 1);
-        _exit(failures == before ? 0 : 1);
+        // A child forgets the parent's turns without freeing them, which valgrind must not take for a leak.
+        const char *verdict = failures == before ? "true" : "false";
+        execlp(verdict, verdict, nullptr);
+        _exit(2);
     }
     int status = -1;
     CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
