@@ -321,9 +321,12 @@ typedef struct ConvertGoalHandle ConvertGoalHandle;
 //
 // Event callbacks and `accept_config` run in a turn. There, every call of that turn's pump gives
 // `CONVERT_STATUS_BUSY` and changes nothing, except `convert_pump_free`.
+//
+// In a forked child the pump is the child's own; the parent sends its own requests.
 typedef struct ConvertPump ConvertPump;
 
-// A question to a pump, answered by a later turn. One thread at a time.
+// A question to a pump, answered by a later turn. One thread at a time. In a child that is forked before
+// the answer was given, it stays `CONVERT_STATUS_PENDING` for ever: ask anew there.
 typedef struct ConvertQuestion ConvertQuestion;
 
 // An HTTP request for the application to carry. Its texts are valid until it is freed. Any thread.
@@ -372,7 +375,7 @@ typedef struct ConvertContext **Given_ConvertContext;
 // Where a call stores a handle that the caller then owns.
 typedef struct ConvertTexts **Given_ConvertTexts;
 
-// An HTTP header that is sent with every request.
+// An HTTP header.
 typedef struct ConvertHeader {
     // Its name.
     struct ConvertText name;
@@ -424,11 +427,13 @@ typedef struct ConvertConfig {
     uint32_t exclude_experience_id_hash;
     // Sent with config fetches only; implies `low_cache`.
     struct ConvertText debug_token;
-    // The number of events that triggers a delivery: 1 to 10,000. By default 10, for a server 100.
+    // The number of events that triggers a delivery: 1 to 10,000. By default 10, for a server 100, for a game loop 500.
     uint64_t batch_size;
-    // The longest that an event waits for a full batch. By default until a flush, for a server 5,000.
+    // The longest that an event waits for a full batch. By default until a flush, for a server 5,000, for a game loop
+    // 30,000.
     uint64_t auto_flush_interval;
-    // The time between fetches of the config, at least 1,000. By default none but the first, for a server 300,000.
+    // The time between fetches of the config, at least 1,000. By default none but the first, for a server and for a
+    // game loop 300,000.
     uint64_t refresh_interval;
     // The upper bound of the random time added to each; by default 30,000.
     uint64_t refresh_jitter;
@@ -475,7 +480,7 @@ typedef struct ConvertConfig {
     uint64_t max_pending_records;
     // Bytes of records that may wait for delivery; by default 32 MiB.
     uint64_t max_pending_bytes;
-    // Events in one request: 1 to 10,000; by default 1,000.
+    // Events in one request: 1 to 10,000; by default 1,000, for a game loop 500.
     uint64_t max_request_events;
     // Bytes of records in one request; by default 1 MiB.
     uint64_t max_request_bytes;
@@ -760,7 +765,7 @@ extern "C" {
 // The text; valid as long as the string. Any thread.
 struct ConvertText convert_string_text(const struct ConvertString *string);
 
-// Frees the string. Null is allowed.
+// Frees the string; no other thread may be in a call with it. Null is allowed.
 void convert_string_free(struct ConvertString *string);
 
 // Makes a context for a visitor. The attributes apply to this context only; report keys among them (`country`,
@@ -773,30 +778,34 @@ ConvertStatus convert_context_new(const struct ConvertCore *core,
                                   size_t count,
                                   Given_ConvertContext context);
 
-// Frees the context and everything that results borrow from it. Null is allowed.
+// Frees the context and everything that results borrow from it; no other thread may be in a call with it. Null
+// is allowed.
 void convert_context_free(struct ConvertContext *context);
 
 // The visitor's id; valid as long as the context. Any thread.
 struct ConvertText convert_context_visitor_id(const struct ConvertContext *context);
 
-// Sets attributes for this context and the visitor's later ones, replacing equal names. Changes the context.
+// Sets attributes for this context and the visitor's later ones, replacing equal names. Changes the context:
+// no other thread may be in a call with it.
 ConvertStatus convert_context_set_attributes(struct ConvertContext *context,
                                              const struct ConvertAttribute *items,
                                              size_t count);
 
-// Replaces the location attributes, against which location rules are evaluated. Changes the context.
+// Replaces the location attributes, against which location rules are evaluated. Changes the context:
+// no other thread may be in a call with it.
 ConvertStatus convert_context_set_location(struct ConvertContext *context,
                                            const struct ConvertAttribute *items,
                                            size_t count);
 
-// Sets segments for this context and the visitor's later ones; only report keys are kept. Changes the context.
+// Sets segments for this context and the visitor's later ones; only report keys are kept. Changes the context:
+// no other thread may be in a call with it.
 ConvertStatus convert_context_set_segments(struct ConvertContext *context,
                                            const struct ConvertAttribute *items,
                                            size_t count);
 
 // Records the custom segments with these keys that the visitor belongs to; the attributes are merged over
 // the visitor's for this call only. `matched`, which may be null, receives the ids that were newly recorded;
-// free it with `convert_texts_free`. Changes the context.
+// free it with `convert_texts_free`. Changes the context: no other thread may be in a call with it.
 ConvertStatus convert_context_run_custom_segments(struct ConvertContext *context,
                                                   const struct ConvertText *keys,
                                                   size_t key_count,
@@ -810,22 +819,24 @@ size_t convert_texts_count(const struct ConvertTexts *texts);
 // The text at an index from 0; valid as long as the list. Any thread.
 struct ConvertText convert_texts_at(const struct ConvertTexts *texts, size_t index);
 
-// Frees the list. Null is allowed.
+// Frees the list; no other thread may be in a call with it. Null is allowed.
 void convert_texts_free(struct ConvertTexts *texts);
 
 // Forces one variation of one experience, given by their ids, in this context; nothing is stored or recorded
 // meanwhile. An experience that is not in the config is fetched, waiting up to 10 s; on a core with a pump the
 // call returns `CONVERT_STATUS_WOULD_BLOCK` instead, and is to be repeated once the request that it caused has
-// been answered. On failure, any earlier preview is off. Changes the context.
+// been answered. On failure, any earlier preview is off. Changes the context: no other thread may be in a call
+// with it.
 ConvertStatus convert_context_set_preview(struct ConvertContext *context,
                                           struct ConvertText experience_id,
                                           struct ConvertText variation_id);
 
 // Like `convert_context_set_preview`, with the value of a preview parameter, such as `100218245.1002185190`;
-// `CONVERT_STATUS_PREVIEW_MALFORMED` if it is not one. Changes the context.
-ConvertStatus convert_context_set_preview_param(struct ConvertContext *context, struct ConvertText param);
+// `CONVERT_STATUS_PREVIEW_MALFORMED` if it is not one. Changes the context: no other thread may be in a call with it.
+ConvertStatus convert_context_set_preview_param(struct ConvertContext *context,
+                                                struct ConvertText param);
 
-// Turns the preview off. Changes the context.
+// Turns the preview off. Changes the context: no other thread may be in a call with it.
 ConvertStatus convert_context_clear_preview(struct ConvertContext *context);
 
 // Whether a preview is on. Any thread.
@@ -949,7 +960,7 @@ ConvertStatus convert_features_at(const struct ConvertFeatures *results,
                                   size_t index,
                                   struct ConvertFeature *result);
 
-// Frees the list. Null is allowed.
+// Frees the list; no other thread may be in a call with it. Null is allowed.
 void convert_features_free(struct ConvertFeatures *results);
 
 // A boolean variable; `CONVERT_STATUS_NO_VARIABLE` if none has that name and type. Any thread.
@@ -997,7 +1008,7 @@ ConvertStatus convert_experience_handle_new(const struct ConvertCore *core,
 // Frees the handle; no other thread may be in a call with it. Null is allowed.
 void convert_experience_handle_free(struct ConvertExperienceHandle *handle);
 
-// A handle to a feature; see `convert_experience_handle_new`.
+// A handle to a feature; see `convert_experience_handle_new`. Any thread.
 ConvertStatus convert_feature_handle_new(const struct ConvertCore *core,
                                          struct ConvertText key,
                                          Given_ConvertFeatureHandle handle);
@@ -1005,7 +1016,7 @@ ConvertStatus convert_feature_handle_new(const struct ConvertCore *core,
 // Frees the handle; no other thread may be in a call with it. Null is allowed.
 void convert_feature_handle_free(struct ConvertFeatureHandle *handle);
 
-// A handle to a goal; see `convert_experience_handle_new`.
+// A handle to a goal; see `convert_experience_handle_new`. Any thread.
 ConvertStatus convert_goal_handle_new(const struct ConvertCore *core,
                                       struct ConvertText key,
                                       Given_ConvertGoalHandle handle);
@@ -1114,7 +1125,7 @@ ConvertStatus convert_request_header_at(const struct ConvertRequest *request,
                                         size_t index,
                                         Out_ConvertHeader header);
 
-// Frees the request, answered or not. Null is allowed.
+// Frees the request, answered or not; no other thread may be in a call with it. Null is allowed.
 void convert_request_free(struct ConvertRequest *request);
 
 // Frees the pump, which closes the core and delivers nothing: request a shutdown first. In a callback
@@ -1150,17 +1161,18 @@ ConvertStatus convert_experiences_at(const struct ConvertExperiences *results,
                                      size_t index,
                                      struct ConvertExperience *result);
 
-// Frees the list. Null is allowed.
+// Frees the list; no other thread may be in a call with it. Null is allowed.
 void convert_experiences_free(struct ConvertExperiences *results);
 
 // The error of this thread's last failed call (a status below 40), in English, without secrets and visitor
 // data; empty if none has failed yet. Valid until this thread's next failed call.
 struct ConvertText convert_last_error(void);
 
-// The status that belongs to `convert_last_error`; `CONVERT_STATUS_OK` if there is none.
+// The status that belongs to `convert_last_error`, also this thread's; `CONVERT_STATUS_OK` if there is none. Any
+// thread.
 ConvertStatus convert_last_status(void);
 
-// The version of the library, such as `0.1.0`. Valid forever.
+// The version of the library, such as `0.1.0`. Valid forever. Any thread.
 struct ConvertText convert_version(void);
 
 // Records that the visitor reached a goal. Never waits. A conversion counts once per visitor and goal; see
@@ -1209,7 +1221,7 @@ ConvertStatus convert_subscription_next(const struct ConvertSubscription *subscr
                                         Out_ConvertEventKind kind,
                                         Given_ConvertString json);
 
-// Ends the subscription. Null is allowed.
+// Ends the subscription; no other thread may be in a call with it. Null is allowed.
 void convert_subscription_free(struct ConvertSubscription *subscription);
 
 #ifdef __cplusplus

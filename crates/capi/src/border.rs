@@ -191,7 +191,7 @@ pub extern "C" fn convert_string_text(string: Option<&ConvertString>) -> Convert
     string.map_or(ConvertText::NONE, |string| ConvertText::of(&string.0))
 }
 
-/// Frees the string. Null is allowed.
+/// Frees the string; no other thread may be in a call with it. Null is allowed.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_string_free(string: Option<Box<ConvertString>>) {
     drop(string);

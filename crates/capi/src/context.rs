@@ -39,7 +39,8 @@ pub extern "C" fn convert_context_new(
     })
 }
 
-/// Frees the context and everything that results borrow from it. Null is allowed.
+/// Frees the context and everything that results borrow from it; no other thread may be in a call with it. Null
+/// is allowed.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_free(context: Option<Box<ConvertContext>>) {
     answer(|| {
@@ -54,7 +55,8 @@ pub extern "C" fn convert_context_visitor_id(context: Option<&ConvertContext>) -
     value(ConvertText::NONE, || Ok(ConvertText::of(need(context, "context")?.0.visitor_id())))
 }
 
-/// Sets attributes for this context and the visitor's later ones, replacing equal names. Changes the context.
+/// Sets attributes for this context and the visitor's later ones, replacing equal names. Changes the context:
+/// no other thread may be in a call with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_set_attributes(
     context: Option<&mut ConvertContext>,
@@ -67,7 +69,8 @@ pub extern "C" fn convert_context_set_attributes(
     })
 }
 
-/// Replaces the location attributes, against which location rules are evaluated. Changes the context.
+/// Replaces the location attributes, against which location rules are evaluated. Changes the context:
+/// no other thread may be in a call with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_set_location(
     context: Option<&mut ConvertContext>,
@@ -80,7 +83,8 @@ pub extern "C" fn convert_context_set_location(
     })
 }
 
-/// Sets segments for this context and the visitor's later ones; only report keys are kept. Changes the context.
+/// Sets segments for this context and the visitor's later ones; only report keys are kept. Changes the context:
+/// no other thread may be in a call with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_set_segments(
     context: Option<&mut ConvertContext>,
@@ -95,7 +99,7 @@ pub extern "C" fn convert_context_set_segments(
 
 /// Records the custom segments with these keys that the visitor belongs to; the attributes are merged over
 /// the visitor's for this call only. `matched`, which may be null, receives the ids that were newly recorded;
-/// free it with `convert_texts_free`. Changes the context.
+/// free it with `convert_texts_free`. Changes the context: no other thread may be in a call with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_run_custom_segments(
     context: Option<&mut ConvertContext>,
@@ -129,7 +133,7 @@ pub extern "C" fn convert_texts_at(texts: Option<&ConvertTexts>, index: usize) -
     ConvertText::of_optional(texts.and_then(|texts| texts.0.get(index)).map(|text| &**text))
 }
 
-/// Frees the list. Null is allowed.
+/// Frees the list; no other thread may be in a call with it. Null is allowed.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_texts_free(texts: Option<Box<ConvertTexts>>) {
     drop(texts);
@@ -138,7 +142,8 @@ pub extern "C" fn convert_texts_free(texts: Option<Box<ConvertTexts>>) {
 /// Forces one variation of one experience, given by their ids, in this context; nothing is stored or recorded
 /// meanwhile. An experience that is not in the config is fetched, waiting up to 10 s; on a core with a pump the
 /// call returns `CONVERT_STATUS_WOULD_BLOCK` instead, and is to be repeated once the request that it caused has
-/// been answered. On failure, any earlier preview is off. Changes the context.
+/// been answered. On failure, any earlier preview is off. Changes the context: no other thread may be in a call
+/// with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_set_preview(
     context: Option<&mut ConvertContext>,
@@ -156,7 +161,7 @@ pub extern "C" fn convert_context_set_preview(
 }
 
 /// Like `convert_context_set_preview`, with the value of a preview parameter, such as `100218245.1002185190`;
-/// `CONVERT_STATUS_PREVIEW_MALFORMED` if it is not one. Changes the context.
+/// `CONVERT_STATUS_PREVIEW_MALFORMED` if it is not one. Changes the context: no other thread may be in a call with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_set_preview_param(
     context: Option<&mut ConvertContext>,
@@ -172,7 +177,7 @@ pub extern "C" fn convert_context_set_preview_param(
     })
 }
 
-/// Turns the preview off. Changes the context.
+/// Turns the preview off. Changes the context: no other thread may be in a call with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_clear_preview(context: Option<&mut ConvertContext>) -> ConvertStatus {
     answer(|| {

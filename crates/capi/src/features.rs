@@ -181,7 +181,7 @@ pub extern "C" fn convert_features_at(
     })
 }
 
-/// Frees the list. Null is allowed.
+/// Frees the list; no other thread may be in a call with it. Null is allowed.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_features_free(results: Option<Box<ConvertFeatures>>) {
     drop(results);

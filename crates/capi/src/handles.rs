@@ -42,7 +42,7 @@ pub extern "C" fn convert_experience_handle_free(handle: Option<Box<ConvertExper
     drop(handle);
 }
 
-/// A handle to a feature; see `convert_experience_handle_new`.
+/// A handle to a feature; see `convert_experience_handle_new`. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_feature_handle_new(
     core: Option<&ConvertCore>,
@@ -64,7 +64,7 @@ pub extern "C" fn convert_feature_handle_free(handle: Option<Box<ConvertFeatureH
     drop(handle);
 }
 
-/// A handle to a goal; see `convert_experience_handle_new`.
+/// A handle to a goal; see `convert_experience_handle_new`. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_goal_handle_new(
     core: Option<&ConvertCore>,

@@ -14,7 +14,7 @@ use crate::status::{Answer, Fault, need};
 use crate::text::ConvertText;
 use crate::user::{ConvertRelease, User};
 
-/// An HTTP header that is sent with every request.
+/// An HTTP header.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ConvertHeader {
@@ -54,11 +54,13 @@ pub struct ConvertConfig {
     pub exclude_experience_id_hash: u32,
     /// Sent with config fetches only; implies `low_cache`.
     pub debug_token: ConvertText,
-    /// The number of events that triggers a delivery: 1 to 10,000. By default 10, for a server 100.
+    /// The number of events that triggers a delivery: 1 to 10,000. By default 10, for a server 100, for a game loop 500.
     pub batch_size: u64,
-    /// The longest that an event waits for a full batch. By default until a flush, for a server 5,000.
+    /// The longest that an event waits for a full batch. By default until a flush, for a server 5,000, for a game loop
+    /// 30,000.
     pub auto_flush_interval: u64,
-    /// The time between fetches of the config, at least 1,000. By default none but the first, for a server 300,000.
+    /// The time between fetches of the config, at least 1,000. By default none but the first, for a server and for a
+    /// game loop 300,000.
     pub refresh_interval: u64,
     /// The upper bound of the random time added to each; by default 30,000.
     pub refresh_jitter: u64,
@@ -105,7 +107,7 @@ pub struct ConvertConfig {
     pub max_pending_records: u64,
     /// Bytes of records that may wait for delivery; by default 32 MiB.
     pub max_pending_bytes: u64,
-    /// Events in one request: 1 to 10,000; by default 1,000.
+    /// Events in one request: 1 to 10,000; by default 1,000, for a game loop 500.
     pub max_request_events: u64,
     /// Bytes of records in one request; by default 1 MiB.
     pub max_request_bytes: u64,

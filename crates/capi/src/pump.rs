@@ -21,12 +21,15 @@ use crate::text::ConvertText;
 ///
 /// Event callbacks and `accept_config` run in a turn. There, every call of that turn's pump gives
 /// `CONVERT_STATUS_BUSY` and changes nothing, except `convert_pump_free`.
+///
+/// In a forked child the pump is the child's own; the parent sends its own requests.
 pub struct ConvertPump(Pump);
 
 /// An HTTP request for the application to carry. Its texts are valid until it is freed. Any thread.
 pub struct ConvertRequest(Request);
 
-/// A question to a pump, answered by a later turn. One thread at a time.
+/// A question to a pump, answered by a later turn. One thread at a time. In a child that is forked before
+/// the answer was given, it stays `CONVERT_STATUS_PENDING` for ever: ask anew there.
 pub struct ConvertQuestion(Asked);
 
 enum Asked {
@@ -380,7 +383,7 @@ pub extern "C" fn convert_request_header_at(
     })
 }
 
-/// Frees the request, answered or not. Null is allowed.
+/// Frees the request, answered or not; no other thread may be in a call with it. Null is allowed.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_request_free(request: Option<Box<ConvertRequest>>) {
     drop(request);

@@ -313,14 +313,40 @@ pub extern "C" fn convert_last_error() -> ConvertText {
     text.unwrap_or(ConvertText::NONE)
 }
 
-/// The status that belongs to `convert_last_error`; `CONVERT_STATUS_OK` if there is none.
+/// The status that belongs to `convert_last_error`, also this thread's; `CONVERT_STATUS_OK` if there is none. Any
+/// thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_last_status() -> ConvertStatus {
     LAST.try_with(|last| last.borrow().0).unwrap_or(ConvertStatus::Ok)
 }
 
-/// The version of the library, such as `0.1.0`. Valid forever.
+/// The version of the library, such as `0.1.0`. Valid forever. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_version() -> ConvertText {
     ConvertText::of(env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::panic_any;
+
+    use super::*;
+
+    /// What a panic carries may panic again when it is dropped.
+    struct Again;
+
+    impl Drop for Again {
+        fn drop(&mut self) {
+            panic_any("again");
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status_and_the_last_error() {
+        assert_eq!(answer(|| panic_any(Again)), ConvertStatus::Panic);
+        assert_eq!(convert_last_status(), ConvertStatus::Panic);
+        assert_eq!(convert_last_error().need("the last error").ok(), Some("the library panicked"));
+        assert_eq!(value(7, || panic_any(Again)), 7);
+        assert_eq!(answer(|| Ok(())), ConvertStatus::Ok);
+    }
 }

@@ -114,7 +114,7 @@ pub extern "C" fn convert_subscription_next(
     })
 }
 
-/// Ends the subscription. Null is allowed.
+/// Ends the subscription; no other thread may be in a call with it. Null is allowed.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_subscription_free(subscription: Option<Box<ConvertSubscription>>) {
     drop(subscription);

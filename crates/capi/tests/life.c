@@ -1,9 +1,17 @@
 /* The whole life of a core through the C API, against direct data and an endpoint where nobody answers. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "convert.h"
 
+#include <arpa/inet.h>
 #include <math.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define TEXT(literal) ((ConvertText){literal, sizeof(literal) - 1})
 
@@ -48,6 +56,13 @@ static void count_event(void *user, ConvertEventKind kind, ConvertText json)
 static void count_release(void *user)
 {
     __atomic_fetch_add((int *)user, 100, __ATOMIC_SEQ_CST);
+}
+
+static void count_message(void *user, ConvertLogLevel level, ConvertText message)
+{
+    if (level <= CONVERT_LOG_LEVEL_DEBUG && message.length > 0) {
+        __atomic_fetch_add((int *)user, 1, __ATOMIC_SEQ_CST);
+    }
 }
 
 static ConvertCore *shop(const char *path)
@@ -193,9 +208,17 @@ static void decides(ConvertCore *core)
     CHECK(contains(json, "one-page"));
     CHECK(convert_context_diagnose_goal(context, TEXT("none"), &json) == CONVERT_STATUS_OK);
     CHECK(contains(json, "goal_not_found"));
+    CHECK(convert_context_diagnose_feature(context, TEXT("checkout-form"), NULL, &json) == CONVERT_STATUS_OK);
+    CHECK(contains(json, "checkout-form"));
+    CHECK(convert_context_diagnose_feature(context, TEXT("none"), NULL, &json) == CONVERT_STATUS_OK);
+    CHECK(contains(json, "feature_not_found"));
     CHECK(convert_context_entity(context, TEXT("goal"), TEXT("purchase"), &json) == CONVERT_STATUS_OK);
     CHECK(contains(json, "purchase"));
     CHECK(convert_context_entity(context, TEXT("thing"), TEXT("x"), &json) == CONVERT_STATUS_INVALID_ARGUMENT);
+    CHECK(convert_context_entity_by_id(context, TEXT("experience"), TEXT("100218245"), &json) == CONVERT_STATUS_OK);
+    CHECK(contains(json, "\"checkout\""));
+    CHECK(convert_context_entity_by_id(context, TEXT("experience"), TEXT("1"), &json) == CONVERT_STATUS_NOT_IN_CONFIG);
+    CHECK(json == NULL);
 
     CHECK(convert_context_set_preview_param(context, TEXT("nonsense")) == CONVERT_STATUS_PREVIEW_MALFORMED);
     CHECK(convert_context_set_preview(context, TEXT("1"), TEXT("2")) == CONVERT_STATUS_PREVIEW_NO_EXPERIENCE);
@@ -335,14 +358,77 @@ static void converts_and_closes(ConvertCore *core)
     CHECK(__atomic_load_n(&events, __ATOMIC_SEQ_CST) % 100 >= 2);
 }
 
+/* What an endpoint of this process gets on its one connection until that is closed. */
+static size_t served_on(int listener, char *got, size_t room)
+{
+    static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+    struct pollfd waiting = {.fd = listener, .events = POLLIN};
+    size_t length = 0;
+    ssize_t count = 0;
+    int peer, answered = 0;
+    got[0] = 0;
+    if (poll(&waiting, 1, 60000) != 1 || (peer = accept(listener, NULL, NULL)) < 0) {
+        return 0;
+    }
+    while (length + 1 < room && (count = read(peer, got + length, room - length - 1)) > 0) {
+        length += (size_t)count;
+        got[length] = 0;
+        if (!answered && strstr(got, "\r\n\r\n") != NULL && strstr(got, "leaving") != NULL) {
+            answered = write(peer, ok, sizeof ok - 1) > 0 && shutdown(peer, SHUT_WR) == 0;
+        }
+    }
+    close(peer);
+    return length;
+}
+
+/* In a process of its own, whose core lives until its exit. */
+static void flushes_at_exit(const char *path)
+{
+    static ConvertCore *core;
+    static ConvertContext *context;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    char url[64], got[16384];
+    int listener = socket(AF_INET, SOCK_STREAM, 0), status = -1;
+    pid_t child;
+    CHECK(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 1) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    child = fork();
+    if (child == 0) {
+        ConvertConfig config = {.size = sizeof config, .danger_allow_http_on_loopback = 1};
+        close(listener);
+        config.data_file = convert_text(path);
+        config.track_base_url = convert_text(url);
+        CHECK(convert_core_new(&config, &core) == CONVERT_STATUS_OK);
+        CHECK(convert_core_initialize(core, 0) == CONVERT_STATUS_OK);
+        CHECK(convert_core_flush_at_exit(NULL, 1000) == CONVERT_STATUS_NULL_POINTER);
+        CHECK(convert_core_flush_at_exit(core, 30000) == CONVERT_STATUS_OK);
+        CHECK(convert_context_new(core, TEXT("leaving"), NULL, 0, &context) == CONVERT_STATUS_OK);
+        CHECK(convert_context_track(context, TEXT("purchase"), NULL) == CONVERT_STATUS_OK);
+        exit(failures != 0);
+    }
+    CHECK(child > 0 && served_on(listener, got, sizeof got) > 0);
+    CHECK(strncmp(got, "POST ", 5) == 0 && strstr(got, "leaving") != NULL);
+    close(listener);
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 int main(int count, char **arguments)
 {
+    static int messages, refused;
     ConvertCore *core;
     if (count != 2) {
         fprintf(stderr, "usage: life CONFIG\n");
         return 2;
     }
     CHECK(convert_version().length > 0);
+    flushes_at_exit(arguments[1]);
+    CHECK(convert_log_to(77, count_message, &refused, count_release) == CONVERT_STATUS_INVALID_ARGUMENT && refused == 100);
+    CHECK(convert_log_to(CONVERT_LOG_LEVEL_DEBUG, NULL, NULL, NULL) == CONVERT_STATUS_NULL_POINTER);
+    CHECK(convert_log_to(CONVERT_LOG_LEVEL_DEBUG, count_message, &messages, NULL) == CONVERT_STATUS_OK);
+    CHECK(convert_log_to(CONVERT_LOG_LEVEL_ERROR, count_message, &refused, count_release) == CONVERT_STATUS_UNSUPPORTED);
+    CHECK(refused == 200);
     nothing_is_a_status();
     keeps_to_itself_offline(arguments[1]);
     core = shop(arguments[1]);
@@ -353,6 +439,7 @@ int main(int count, char **arguments)
     carries_features(core);
     converts_and_closes(core);
     convert_core_free(core);
+    CHECK(__atomic_load_n(&messages, __ATOMIC_SEQ_CST) > 0 && refused == 200);
     if (failures == 0) {
         puts("life: ok");
     }
