@@ -55,6 +55,9 @@ pub enum LoadError {
     /// [`accept_config`](crate::SdkConfigBuilder::accept_config).
     #[error("the application's check did not accept the config")]
     NotAccepted,
+    /// The core is [offline](crate::SdkConfigBuilder::offline) and was given no config.
+    #[error("an offline core fetches nothing, and was given no config")]
+    Offline,
 }
 
 /// Why the config cache was not read or written.
@@ -248,6 +251,7 @@ impl LoadError {
             Self::Config(_) => "invalid_config",
             Self::OtherProject => "other_project",
             Self::NotAccepted => "not_accepted",
+            Self::Offline => "offline",
         }
     }
 }
