@@ -414,13 +414,13 @@ impl Core {
         blocking(async |caller| self.flush_by(ReleaseReason::Explicit, self.limit(options), caller).await)
     }
 
-    /// Requests a fetch of the config and returns at once. A fetch in progress serves the request. Without an SDK key
-    /// or on a closed core it does nothing but log a warning.
+    /// Requests a fetch of the config and returns at once. A fetch in progress serves the request. Without an SDK key,
+    /// offline, or on a closed core it does nothing but log a warning.
     pub fn refresh_now(&self) {
         match self.shared.refresher() {
-            _ if self.shared.is_closed() => logged!(warn, "refresh_now after close does nothing"),
+            _ if self.shared.is_closed() => logged!(warn, limited, "refresh_now after close does nothing"),
             Ok(Some(refresher)) => refresher.refresh_soon(),
-            Ok(None) => logged!(warn, "refresh_now without an SDK key does nothing"),
+            Ok(None) => logged!(warn, limited, "refresh_now does nothing without an SDK key, or offline"),
             Err(error) => logged!(error, "refresh_now: {error}"),
         }
     }
