@@ -16,7 +16,7 @@ pub use crate::options::{EnvironmentError, InvalidOption, InvalidReason};
 use crate::ports::{DeliveryFailure, StoreError};
 
 /// Why there is no handle to an experience, feature or goal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LookupError {
     /// There is no config yet; a handle's `new` does not need one.
@@ -127,7 +127,7 @@ pub enum InitializeError {
 }
 
 /// Why there is no pump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PumpError {
     /// A data store is configured, whose calls would block the loop.
@@ -187,7 +187,7 @@ pub enum ContextError {
 }
 
 /// Why a preview is off.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PreviewError {
     /// The experience id or the variation id is empty, which turns a preview off.
@@ -372,6 +372,9 @@ readable!(
     InitializeError,
     InvalidOption,
     LoadError,
+    LookupError,
+    PreviewError,
+    PumpError,
     RefreshError,
 );
 
