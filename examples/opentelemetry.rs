@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// `feature_flag.evaluation`, as <https://opentelemetry.io/docs/specs/semconv/feature-flags/feature-flags-events/> has it.
-/// The reasons are those of the provider for OpenFeature. The visitor's id is left out: `feature_flag.context.id` would be
-/// its place.
+/// The reasons are those of the provider for OpenFeature. The visitor's id is left out: `feature_flag.context.id` would
+/// be its place.
 fn emit(logger: &SdkLogger, evaluation: &Evaluation<'_>) {
     let mut event = logger.create_log_record();
     event.set_event_name("feature_flag.evaluation");

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::attributes::AttributeValue;
 
 /// A rule on the visitor's attributes, or on the location's. Comparisons are those of Convert: text is compared without
-/// case, and a number written as text is a number. Only a list's elements ([`equals`](Self::equals)) and the attribute in
-/// [`is_in`](Self::is_in) are compared as they are. A visitor without the attribute matches none of them, except
+/// case, and a number written as text is a number. Only a list's elements ([`equals`](Self::equals)) and the attribute
+/// in [`is_in`](Self::is_in) are compared as they are. A visitor without the attribute matches none of them, except
 /// [`does_not_exist`](Self::does_not_exist).
 ///
 /// ```

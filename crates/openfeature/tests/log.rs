@@ -1,8 +1,6 @@
 //! What an evaluation tells in the log. A logger is global, and a line is told once a minute, so this has a process of
 //! its own.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails with it")]
-
 use std::sync::{Mutex, PoisonError};
 
 use convert_sdk::attributes;
