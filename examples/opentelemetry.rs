@@ -22,17 +22,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         let _ = core.create_context(visitor, attributes! { "age" => age })?.run_experience("checkout");
     }
 
-    let reasons = ["split", "cached", "default"];
+    let results = [
+        "split feature_flag.result.variant=one-page",
+        "cached feature_flag.result.variant=one-page",
+        "default",
+    ];
+    let expected = results.map(|result| {
+        format!(
+            "feature_flag.evaluation feature_flag.key=checkout feature_flag.provider.name=convert \
+             feature_flag.result.reason={result}"
+        )
+    });
     let events = exporter.events.lock().unwrap_or_else(PoisonError::into_inner);
-    let as_expected = |(event, reason): (&String, &str)| event.contains(&format!("reason={reason}"));
-    if events.len() != 3 || !events.iter().zip(reasons).all(as_expected) {
-        return Err("other events were expected".into());
-    }
-    Ok(())
+    if *events == expected { Ok(()) } else { Err("other events were expected".into()) }
 }
 
 /// `feature_flag.evaluation`, as <https://opentelemetry.io/docs/specs/semconv/feature-flags/feature-flags-events/> has it.
-/// The visitor's id is left out: `feature_flag.context.id` would be its place.
+/// The reasons are those of the provider for OpenFeature. The visitor's id is left out: `feature_flag.context.id` would
+/// be its place.
 fn emit(logger: &SdkLogger, evaluation: &Evaluation<'_>) {
     let mut event = logger.create_log_record();
     event.set_event_name("feature_flag.evaluation");
@@ -44,13 +51,20 @@ fn emit(logger: &SdkLogger, evaluation: &Evaluation<'_>) {
         match evaluation.outcome.map(|assigned| assigned.source) {
             Ok(DecisionSource::Stored) => "cached",
             Ok(DecisionSource::Hashed { .. }) => "split",
-            Ok(_) => "static",
-            Err(Undecided::Archived) => "disabled",
+            Ok(DecisionSource::Forced) => "targeting_match",
+            Ok(_) => "unknown",
+            Err(Undecided::Archived | Undecided::NoId | Undecided::Environment | Undecided::NoVariations) => {
+                "disabled"
+            }
+            Err(Undecided::NoVisitor | Undecided::Withdrawn) => "error",
             Err(_) => "default",
         },
     );
-    if let Ok(assigned) = evaluation.outcome {
-        event.add_attribute("feature_flag.result.variant", assigned.variation_key.to_owned());
+    match evaluation.outcome {
+        Ok(assigned) => event.add_attribute("feature_flag.result.variant", assigned.variation_key.to_owned()),
+        Err(Undecided::NoVisitor) => event.add_attribute("error.type", "targeting_key_missing"),
+        Err(Undecided::Withdrawn) => event.add_attribute("error.type", "provider_not_ready"),
+        Err(_) => {}
     }
     logger.emit(event);
 }

@@ -17,7 +17,7 @@ use crate::error::{ContextError, InitializeError, LoadError, LookupError, Refres
 use crate::flush::{FlushError, FlushLimit, FlushOptions};
 use crate::handles::sealed::Find;
 use crate::handles::{ExperienceHandle, FeatureHandle, GoalHandle, KeyOr};
-use crate::options::SdkConfig;
+use crate::options::{Origin, SdkConfig};
 use crate::results::ExperienceResult;
 use crate::runtime::last_resort;
 use crate::shared::Shared;
@@ -156,6 +156,9 @@ impl Core {
             // Follows the key, if there is one.
             shared.refresher()?;
             return Ok(());
+        }
+        if matches!(shared.base.config.origin, Origin::Nowhere) {
+            return Err(LoadError::Offline.into());
         }
         if shared.would_block(caller) {
             return Err(InitializeError::WouldBlock);
@@ -411,13 +414,13 @@ impl Core {
         blocking(async |caller| self.flush_by(ReleaseReason::Explicit, self.limit(options), caller).await)
     }
 
-    /// Requests a fetch of the config and returns at once. A fetch in progress serves the request. Without an SDK key
-    /// or on a closed core it does nothing but log a warning.
+    /// Requests a fetch of the config and returns at once. A fetch in progress serves the request. Without an SDK key,
+    /// offline, or on a closed core it does nothing but log a warning.
     pub fn refresh_now(&self) {
         match self.shared.refresher() {
-            _ if self.shared.is_closed() => logged!(warn, "refresh_now after close does nothing"),
+            _ if self.shared.is_closed() => logged!(warn, limited, "refresh_now after close does nothing"),
             Ok(Some(refresher)) => refresher.refresh_soon(),
-            Ok(None) => logged!(warn, "refresh_now without an SDK key does nothing"),
+            Ok(None) => logged!(warn, limited, "refresh_now does nothing without an SDK key, or offline"),
             Err(error) => logged!(error, "refresh_now: {error}"),
         }
     }
@@ -452,8 +455,11 @@ impl Core {
             return Err(RefreshError::Closed);
         }
         let Some(refresher) = self.shared.refresher()? else {
-            let closed = self.shared.is_closed();
-            return Err(if closed { RefreshError::Closed } else { RefreshError::DirectConfig });
+            return Err(match self.shared.base.config.origin {
+                _ if self.shared.is_closed() => RefreshError::Closed,
+                Origin::Nowhere => LoadError::Offline.into(),
+                _ => RefreshError::DirectConfig,
+            });
         };
         if self.shared.would_block(caller) {
             return Err(RefreshError::WouldBlock);
@@ -645,7 +651,8 @@ impl Core {
     fn initialize_directly(&self, text: &str) -> Result<(), InitializeError> {
         let shared = &self.shared;
         let unused = shared.base.config.tuning.refresh.is_some() || shared.base.config.upkeep.needs_key();
-        if unused && shared.base.config.is_direct_config() {
+        let by_choice = shared.base.config.tuning.offline;
+        if unused && shared.base.config.is_direct_config() && !by_choice {
             logged!(warn, "without an SDK key the config is not followed; the settings for that are ignored");
         }
         let snapshot = load(text.to_owned(), &shared.base.config.compile).map_err(LoadError::from)?;

@@ -16,7 +16,7 @@ pub use crate::options::{EnvironmentError, InvalidOption, InvalidReason};
 use crate::ports::{DeliveryFailure, StoreError};
 
 /// Why there is no handle to an experience, feature or goal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LookupError {
     /// There is no config yet; a handle's `new` does not need one.
@@ -55,6 +55,9 @@ pub enum LoadError {
     /// [`accept_config`](crate::SdkConfigBuilder::accept_config).
     #[error("the application's check did not accept the config")]
     NotAccepted,
+    /// The core is [offline](crate::SdkConfigBuilder::offline) and was given no config.
+    #[error("an offline core fetches nothing, and was given no config")]
+    Offline,
 }
 
 /// Why the config cache was not read or written.
@@ -124,7 +127,7 @@ pub enum InitializeError {
 }
 
 /// Why there is no pump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PumpError {
     /// A data store is configured, whose calls would block the loop.
@@ -184,7 +187,7 @@ pub enum ContextError {
 }
 
 /// Why a preview is off.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PreviewError {
     /// The experience id or the variation id is empty, which turns a preview off.
@@ -248,6 +251,7 @@ impl LoadError {
             Self::Config(_) => "invalid_config",
             Self::OtherProject => "other_project",
             Self::NotAccepted => "not_accepted",
+            Self::Offline => "offline",
         }
     }
 }
@@ -368,6 +372,9 @@ readable!(
     InitializeError,
     InvalidOption,
     LoadError,
+    LookupError,
+    PreviewError,
+    PumpError,
     RefreshError,
 );
 

@@ -72,7 +72,7 @@ impl Context {
                 fetched_preview(experience_id, variation_id, fetched)
             }
         };
-        self.preview = Some(found.inspect_err(|error| logged!(warn, "preview is off: {error}"))?);
+        self.preview = Some(found.inspect_err(|error| logged!(warn, limited, "preview is off: {error}"))?);
         self.is_watched = true;
         Ok(())
     }

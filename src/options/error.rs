@@ -23,9 +23,6 @@ pub enum InvalidReason {
     /// Direct data was given more than once.
     #[error("direct data may be given once, it was given more often")]
     SeveralSources,
-    /// An SDK key was given, whose config an offline core cannot fetch.
-    #[error("must be direct data, because an offline core fetches nothing")]
-    Offline,
     /// The text is empty or blank.
     #[error("must not be empty")]
     Empty,

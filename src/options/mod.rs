@@ -19,7 +19,7 @@ pub use refresh::{RefreshConfig, RefreshConfigBuilder};
 pub use sdk::{CacheLevel, SdkConfig, SdkConfigBuilder};
 
 pub(crate) use network::{AuthSecret, LONGEST_TIMEOUT, PROJECT_PLACEHOLDER};
-pub(crate) use sdk::Tuning;
+pub(crate) use sdk::{Origin, Tuning};
 pub(crate) use upkeep::{ConfigGate, Upkeep};
 
 /// A string that is never printed: an SDK key, a bearer secret, a debug token. Its `Debug` shows only that there is

@@ -49,6 +49,8 @@ pub(crate) enum Origin {
     Direct(Arc<str>),
     /// Starts with the data, then follows the key.
     Both(Secret, Arc<str>),
+    /// Offline and without data: there will never be a config.
+    Nowhere,
 }
 
 /// The plain values of an [`SdkConfig`].
@@ -217,7 +219,7 @@ impl SdkConfig {
         }
     }
 
-    /// Whether the config was given directly and there is no SDK key, so nothing is ever fetched.
+    /// Whether the config was given directly and no SDK key is used, so nothing is ever fetched.
     #[must_use]
     pub const fn is_direct_config(&self) -> bool {
         matches!(self.origin, Origin::Direct(_))
@@ -253,7 +255,7 @@ impl Origin {
     pub(crate) const fn key(&self) -> Option<&Secret> {
         match self {
             Self::SdkKey(key) | Self::Both(key, _) => Some(key),
-            Self::Direct(_) => None,
+            Self::Direct(_) | Self::Nowhere => None,
         }
     }
 
@@ -263,13 +265,14 @@ impl Origin {
             Self::SdkKey(_) => "sdk key",
             Self::Direct(_) => "direct data",
             Self::Both(..) => "direct data, then sdk key",
+            Self::Nowhere => "none",
         }
     }
 
     pub(crate) const fn direct(&self) -> Option<&Arc<str>> {
         match self {
             Self::Direct(text) | Self::Both(_, text) => Some(text),
-            Self::SdkKey(_) => None,
+            Self::SdkKey(_) | Self::Nowhere => None,
         }
     }
 }
@@ -419,8 +422,11 @@ impl SdkConfigBuilder {
         self
     }
 
-    /// Nothing leaves this process: for development, unit tests, and machines without a network. Needs a config given
-    /// directly, with one of the `data` methods. Default false.
+    /// Nothing leaves this process: for development, unit tests, and machines without a network. Default false.
+    ///
+    /// The config is the one given directly, with one of the `data` methods; an SDK key beside it is never used. Without
+    /// data the core is never ready: [`Core::initialize`](crate::Core::initialize) returns
+    /// [`LoadError::Offline`](crate::error::LoadError::Offline) at once.
     ///
     /// Everything else works as usual: decisions, deduplication, lifecycle events, the ledger. Records are counted as
     /// [`Stats::withheld`](crate::Stats::withheld) in the call that makes them, and need no thread; a flush has nothing
@@ -541,10 +547,7 @@ impl SdkConfigBuilder {
             outbox,
             compile,
         } = self;
-        let origin = read_origin(sdk_key, direct)?;
-        if tuning.offline && origin.key().is_some() {
-            return Err(InvalidOption::new("source", InvalidReason::Offline));
-        }
+        let origin = read_origin(sdk_key, direct, tuning.offline)?;
         if let Some(environment) = &tuning.environment {
             check_text("environment", environment)?;
         }
@@ -584,7 +587,11 @@ impl SdkConfigBuilder {
     }
 }
 
-fn read_origin(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Origin, InvalidOption> {
+fn read_origin(
+    sdk_key: Option<Secret>,
+    mut direct: Vec<Direct>,
+    offline: bool,
+) -> Result<Origin, InvalidOption> {
     let (data, more) = (direct.pop(), direct.len());
     if more > 0 {
         return Err(InvalidOption::new("source", InvalidReason::SeveralSources));
@@ -597,10 +604,11 @@ fn read_origin(sdk_key: Option<Secret>, mut direct: Vec<Direct>) -> Result<Origi
             return Err(InvalidOption::new("sdk_key", InvalidReason::IllegalCharacter));
         }
     }
-    match (sdk_key, data.map(read_direct).transpose()?) {
+    match (sdk_key.filter(|_| !offline), data.map(read_direct).transpose()?) {
         (Some(key), None) => Ok(Origin::SdkKey(key)),
         (None, Some(text)) => Ok(Origin::Direct(text.into())),
         (Some(key), Some(text)) => Ok(Origin::Both(key, text.into())),
+        (None, None) if offline => Ok(Origin::Nowhere),
         (None, None) => Err(InvalidOption::new("source", InvalidReason::NoSource)),
     }
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::attributes::AttributeValue;
 
 /// A rule on the visitor's attributes, or on the location's. Comparisons are those of Convert: text is compared without
-/// case, and a number written as text is a number. A visitor without the attribute matches none of them, except
+/// case, and a number written as text is a number. Only a list's elements ([`equals`](Self::equals)) and the attribute
+/// in [`is_in`](Self::is_in) are compared as they are. A visitor without the attribute matches none of them, except
 /// [`does_not_exist`](Self::does_not_exist).
 ///
 /// ```
@@ -30,7 +31,7 @@ impl Rule {
         Self { any: vec![vec![item]] }
     }
 
-    /// The attribute is this value, or is a list that has it.
+    /// The attribute is this value, or is a list that has exactly this value, also in case and type.
     pub fn equals(name: &str, value: impl Into<AttributeValue>) -> Self {
         Self::new(name, "equals", false, &value_of(value))
     }
@@ -75,7 +76,8 @@ impl Rule {
         Self::new(name, "endsWith", false, &text.into())
     }
 
-    /// The attribute is one of these texts.
+    /// The attribute, or one of its parts between `|`, is one of these texts **in lower case**: Convert puts the texts
+    /// into lower case, and not the attribute, so `"GR"` is never in any list.
     pub fn is_in<'a>(name: &str, texts: impl IntoIterator<Item = &'a str>) -> Self {
         Self::new(name, "isIn", false, &texts.into_iter().collect())
     }

@@ -2,18 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use convert_sdk::adapters::InMemoryDataStore;
-use convert_sdk::error::InvalidReason;
+use convert_sdk::error::{ContextError, LoadError, PreviewError, RefreshError};
 use convert_sdk::events::LifecycleEventKind;
-use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt};
-use convert_sdk::{ConversionOptions, ConversionStatus, Core, SdkConfig};
+use convert_sdk::ports::{
+    ConfigRequest, ConfigResponse, ConfigSource, DeliveryFailure, EventBatch, EventSink, Receipt,
+    TransportError,
+};
+use convert_sdk::{ConversionOptions, ConversionStatus, Core, SdkConfig, SdkConfigBuilder};
 
-use crate::support::{PATIENCE, direct, pro};
+use crate::support::{KEY, PATIENCE, direct, pro, shop};
 
-/// Counts the batches that reach it.
+/// Counts the requests that reach it.
 #[derive(Default)]
 struct Calls(AtomicUsize);
+
+impl ConfigSource for Calls {
+    fn fetch_config(&self, _: &ConfigRequest<'_>) -> Result<ConfigResponse, TransportError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(TransportError::Status(404))
+    }
+}
 
 impl EventSink for Calls {
     fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
@@ -22,17 +33,21 @@ impl EventSink for Calls {
     }
 }
 
-fn offline(config: convert_sdk::SdkConfigBuilder, sink: &Arc<Calls>) -> Core {
-    let core = Core::builder(config.offline().batch_size(1).build().unwrap());
-    let core = core.event_sink(Arc::clone(sink)).build().unwrap();
+fn offline(config: SdkConfigBuilder, calls: &Arc<Calls>) -> Core {
+    let core = unready(config, calls);
     core.initialize().unwrap();
     core
 }
 
+fn unready(config: SdkConfigBuilder, calls: &Arc<Calls>) -> Core {
+    let core = Core::builder(config.offline().batch_size(1).build().unwrap());
+    core.transport(Arc::clone(calls)).build().unwrap()
+}
+
 #[test]
 fn an_offline_core_withholds_and_counts_every_record() {
-    let sink = Arc::<Calls>::default();
-    let core = offline(direct(), &sink);
+    let calls = Arc::<Calls>::default();
+    let core = offline(direct(), &calls);
     for number in 0..50 {
         let visitor = pro(&core, &format!("v{number}"));
         visitor.run_experience("price").unwrap();
@@ -45,7 +60,7 @@ fn an_offline_core_withholds_and_counts_every_record() {
     assert_eq!((stats.requests, stats.delivered, stats.pending), (0, 0, 0));
     assert!(core.flush(PATIENCE).unwrap().is_complete());
     assert!(core.shutdown(PATIENCE).unwrap().is_complete());
-    assert_eq!(sink.0.load(Ordering::SeqCst), 0);
+    assert_eq!(calls.0.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -91,7 +106,30 @@ fn an_offline_core_leaves_no_marks_in_a_data_store() {
 }
 
 #[test]
-fn an_offline_core_with_an_sdk_key_is_refused() {
-    let refused = SdkConfig::builder().sdk_key("1/2").offline().build().unwrap_err();
-    assert_eq!((refused.field(), refused.reason()), ("source", &InvalidReason::Offline));
+fn an_offline_core_uses_its_data_and_never_its_key() {
+    let calls = Arc::<Calls>::default();
+    let core = offline(SdkConfig::server(KEY).data(&shop()), &calls);
+    let mut visitor = pro(&core, "v");
+    visitor.run_experience("price").unwrap();
+    assert_eq!(visitor.set_preview("no-such-experience", "1"), Err(PreviewError::ExperienceNotFound));
+    core.refresh_now();
+    assert_eq!(core.refresh_now_within(PATIENCE), Err(RefreshError::DirectConfig));
+    assert!(core.shutdown(PATIENCE).unwrap().is_complete());
+    assert_eq!((core.stats().withheld, calls.0.load(Ordering::SeqCst)), (1, 0));
+}
+
+#[test]
+fn an_offline_core_without_data_says_at_once_why_it_is_not_ready() {
+    let calls = Arc::<Calls>::default();
+    for config in [SdkConfig::server(KEY), SdkConfig::builder()] {
+        let core = unready(config, &calls);
+        // No time is left to wait in.
+        assert_eq!(core.initialize_within(Duration::ZERO), Err(LoadError::Offline.into()));
+        core.refresh_now();
+        assert_eq!(core.refresh_now_within(Duration::ZERO), Err(LoadError::Offline.into()));
+        assert!(!core.is_ready());
+        assert_eq!(core.create_context("v", ()).unwrap_err(), ContextError::NotReady);
+        assert!(core.shutdown(PATIENCE).unwrap().is_complete());
+    }
+    assert_eq!(calls.0.load(Ordering::SeqCst), 0);
 }

@@ -141,10 +141,20 @@ fn limit_case() {
     for number in 0..500 {
         pro(&core, &format!("v{number}")).track_conversion("purchase");
     }
+    // A visitor's link can ask for a preview that there is not, as often as it likes.
+    let mut visitor = pro(&core, "v");
+    for _ in 0..50 {
+        assert!(visitor.set_preview("no-such-experience", "1").is_err());
+        core.refresh_now();
+    }
     let stats = core.close();
     assert!(stats.dropped.overflow.total() > 400, "{stats:?}");
+    core.refresh_now();
+    core.refresh_now();
     let warned: Vec<_> = lines().into_iter().filter(|line| line.starts_with("warn")).collect();
-    assert_eq!(warned.iter().filter(|line| line.contains("the backlog is full")).count(), 1, "{warned:?}");
+    for once in ["the backlog is full", "preview is off", "without an SDK key", "after close"] {
+        assert_eq!(warned.iter().filter(|line| line.contains(once)).count(), 1, "{once}: {warned:?}");
+    }
 }
 
 fn unknown_keys_case() {

@@ -2,7 +2,7 @@
 
 use convert_sdk::testing::{Recorded, Rule, TestCore, TestCoreError, TestData, TestExperience};
 use convert_sdk::{
-    ConversionOptions, DecisionSource, GoalDataKey, GoalValue, RunOptions, Undecided, attributes,
+    Attributes, ConversionOptions, DecisionSource, GoalDataKey, GoalValue, RunOptions, Undecided, attributes,
 };
 
 fn shop() -> TestData {
@@ -42,6 +42,30 @@ fn the_real_engine_decides_on_the_built_config() {
     assert_eq!(member.run_experience("upsell").unwrap_err(), Undecided::Location);
     let member = member.with_location(attributes! { "url" => "https://shop.example/cart" });
     assert_eq!(member.run_experience("upsell").unwrap().variation_key(), "box");
+}
+
+/// As Convert decides.
+#[test]
+fn lists_are_compared_with_case_and_other_text_without() {
+    let decides = |rule: Rule, attributes: Attributes| {
+        let data = TestData::new().audience("those", rule);
+        let data = data.experience(TestExperience::new("x").audience("those").variation("a"));
+        data.start().unwrap().create_context("v", attributes).unwrap().run_experience("x").is_ok()
+    };
+    for (country, matches) in [("gr", true), ("GR", false), ("fr|gr", true), ("FR|GR", false)] {
+        for listed in ["GR", "gr"] {
+            let attributes = attributes! { "country" => country };
+            assert_eq!(
+                decides(Rule::is_in("country", [listed]), attributes),
+                matches,
+                "{country} in {listed}"
+            );
+        }
+    }
+    for (tag, matches) in [("GR", true), ("gr", false)] {
+        assert_eq!(decides(Rule::equals("tags", "GR"), attributes! { "tags" => [tag] }), matches, "[{tag}]");
+        assert!(decides(Rule::equals("tags", "GR"), attributes! { "tags" => tag }), "{tag}");
+    }
 }
 
 #[test]

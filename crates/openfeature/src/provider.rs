@@ -141,7 +141,7 @@ impl ConvertProvider {
         read: impl for<'a> Fn(FeatureResult<'a>, &str) -> Option<T> + Send,
     ) -> EvaluationResult<ResolutionDetails<T>> {
         let visitor = self.visitor(context).await?;
-        let flag = Flag::find(&visitor, key)?;
+        let flag = Flag::find(&self.core, &visitor, key)?;
         let name = flag.variable.ok_or_else(|| mismatch("a feature is a boolean or a structure"))?;
         flag.read(name, read)
     }
@@ -154,23 +154,27 @@ struct Flag<'v, 'k> {
 }
 
 impl<'v, 'k> Flag<'v, 'k> {
-    fn find(visitor: &'v Context, key: &'k str) -> EvaluationResult<Self> {
+    fn find(core: &AsyncCore, visitor: &'v Context, key: &'k str) -> EvaluationResult<Self> {
         if experience(key).is_some() {
             return Err(mismatch("an experience is a string"));
         }
         let dots = key.match_indices('.').take(ConvertProvider::MOST_DOTS);
         let split = dots.map(|(at, _)| (&key[..at], Some(&key[at + 1..])));
-        for (name, variable) in iter::once((key, None)).chain(split) {
-            match visitor.run_feature(name) {
-                Ok(feature) => return Ok(Self { feature: Some(feature), variable }),
-                Err(FeatureOff::NotCarried) => return Ok(Self { feature: None, variable }),
-                Err(why @ FeatureOff::Withdrawn) => {
-                    return Err(error(EvaluationErrorCode::ProviderNotReady, why.to_string()));
-                }
-                Err(_) => {}
+        // Running a feature that the config does not have is told in the log, so the names are looked up first.
+        let mut known = iter::once((key, None)).chain(split);
+        let known = known.find_map(|(name, variable)| Some((core.feature(name).ok()?, variable)));
+        let (found, variable) = match known {
+            Some((feature, variable)) => (visitor.run_feature(&feature), variable),
+            None => (visitor.run_feature(key), None),
+        };
+        match found {
+            Ok(feature) => Ok(Self { feature: Some(feature), variable }),
+            Err(FeatureOff::NotCarried) => Ok(Self { feature: None, variable }),
+            Err(why @ FeatureOff::Withdrawn) => {
+                Err(error(EvaluationErrorCode::ProviderNotReady, why.to_string()))
             }
+            Err(why) => Err(error(EvaluationErrorCode::FlagNotFound, why.to_string())),
         }
-        Err(error(EvaluationErrorCode::FlagNotFound, FeatureOff::NotInConfig.to_string()))
     }
 
     fn read<T>(
@@ -224,7 +228,7 @@ impl FeatureProvider for ConvertProvider {
         context: &EvaluationContext,
     ) -> EvaluationResult<ResolutionDetails<bool>> {
         let visitor = self.visitor(context).await?;
-        let flag = Flag::find(&visitor, flag_key)?;
+        let flag = Flag::find(&self.core, &visitor, flag_key)?;
         match flag.variable {
             Some(name) => flag.read(name, |feature, name| feature.boolean(name)),
             None => Ok(flag.feature.map_or_else(off, |feature| of_feature(true, feature))),
@@ -270,7 +274,7 @@ impl FeatureProvider for ConvertProvider {
         context: &EvaluationContext,
     ) -> EvaluationResult<ResolutionDetails<StructValue>> {
         let visitor = self.visitor(context).await?;
-        let flag = Flag::find(&visitor, flag_key)?;
+        let flag = Flag::find(&self.core, &visitor, flag_key)?;
         if let Some(name) = flag.variable {
             return flag.read(name, |feature, name| match feature.variable(name)? {
                 Json::Object(fields) => structure(fields.iter().map(|(name, json)| (name.as_str(), json))),

@@ -141,6 +141,7 @@ impl StoreThread {
         } else {
             logged!(
                 warn,
+                limited,
                 "the state of {left} visitors was not written to the data store within a flush's deadline"
             );
         }

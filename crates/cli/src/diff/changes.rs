@@ -203,7 +203,10 @@ mod tests {
     #[test]
     fn every_field_that_decides_is_looked_at() {
         type Edit = fn(&mut Value);
-        let edits: [(Edit, &str); 10] = [
+        let edits: [(Edit, &str); 13] = [
+            (|new| new["experiences"][0]["id"] = json!("1009"), "id 1001 → 1009"),
+            (|new| new["experiences"][0]["locations"] = json!(["6001"]), "locations"),
+            (|new| new["experiences"][0]["settings"] = json!({}), "settings"),
             (|new| new["experiences"][0]["environment"] = json!("staging"), "environment none → staging"),
             (|new| new["experiences"][0]["status"] = json!("paused"), "status none → paused"),
             (|new| new["experiences"][0]["version"] = json!(11), "version 12 → 11"),

@@ -1,9 +1,13 @@
 //! The requirements of the specification's sections on providers (2) and tracking (6), by number. The README
 //! lists those that are not a provider's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use convert_sdk::{AsyncCore, GoalDataKey, SdkConfig};
+use convert_sdk::ports::{DeliveryFailure, EventBatch, EventSink, Receipt};
+use convert_sdk::testing::{TestData, TestExperience};
+use convert_sdk::{AsyncCore, ContextError, Core, GoalDataKey, SdkConfig};
 use convert_sdk_openfeature::{ConvertProvider, TrackingEventDetails};
 use open_feature::provider::{FeatureProvider, ProviderStatus};
 use open_feature::{
@@ -15,6 +19,17 @@ use crate::{adult, child, client, provider, shop};
 fn not_started(config: &str) -> ConvertProvider {
     let config = SdkConfig::builder().data_json(config).offline().build().unwrap();
     ConvertProvider::new(AsyncCore::new(config))
+}
+
+/// Counts the batches that reach it.
+#[derive(Default)]
+struct Delivered(AtomicUsize);
+
+impl EventSink for Delivered {
+    fn deliver(&self, _: &EventBatch<'_>) -> Result<Receipt, DeliveryFailure> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Receipt::default())
+    }
 }
 
 #[tokio::test]
@@ -150,7 +165,7 @@ async fn requirement_2_3_3_the_error_message_says_more() {
 
 #[tokio::test]
 async fn requirement_2_4_1_initialize_makes_the_provider_ready() {
-    let served = convert_sdk::testing::TestData::new().to_json().unwrap().to_string();
+    let served = TestData::new().to_json().unwrap().to_string();
     let mut provider = not_started(&served);
     assert_eq!(provider.status(), ProviderStatus::NotReady);
     provider.initialize(&EvaluationContext::default()).await;
@@ -169,12 +184,18 @@ async fn requirement_2_4_2_1_a_failed_start_is_told() {
 
 #[tokio::test]
 async fn requirement_2_5_1_shutdown_delivers_and_closes() {
-    let shop = shop();
-    let provider = provider(&shop);
+    let delivered = Arc::<Delivered>::default();
+    let experience = TestExperience::new("checkout").variation("one-page");
+    let served = TestData::new().experience(experience).to_json().unwrap();
+    let core = Core::builder(SdkConfig::builder().data(&served).build().unwrap());
+    let core = core.event_sink(Arc::clone(&delivered)).build().unwrap();
+    core.initialize().unwrap();
+    let provider = ConvertProvider::new(core.to_async());
     provider.resolve_string_value("experience:checkout", &adult()).await.unwrap();
-    provider.shutdown(Duration::from_secs(5)).await.unwrap();
-    let stats = shop.stats();
-    assert_eq!((stats.recorded, stats.pending, stats.withheld), (1, 0, 1), "offline");
+    assert_eq!(delivered.0.load(Ordering::SeqCst), 0, "the batch is not full");
+    provider.shutdown(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(delivered.0.load(Ordering::SeqCst), 1);
+    assert_eq!(core.create_context("visitor-2", ()).unwrap_err(), ContextError::Closed);
 }
 
 #[tokio::test]
