@@ -118,11 +118,11 @@ fn workers() {
     release(&emulator, 4, WORKERS - 1, &mut told);
     release(&emulator, 5, WORKERS - 1, &mut told);
     assert_eq!(whole(&emulator), 6, "one for each release");
+    workers.into_iter().for_each(Forked::kill);
     // Also of those that found nothing new: the first, one each interval, and one by each who took the lock.
     let fetches = emulator.received().totals.config_requests;
     let intervals = begun.elapsed().div_duration_f64(INTERVAL) as u64;
     assert!(fetches <= 1 + intervals + 2, "{fetches} fetches in {intervals} intervals");
-    workers.into_iter().for_each(Forked::kill);
 }
 
 #[test]

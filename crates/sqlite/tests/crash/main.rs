@@ -3,6 +3,7 @@
     unix,
     expect(
         clippy::unwrap_used,
+        clippy::panic,
         unsafe_code,
         reason = "a process that cannot go on must fail where it stands; forks are unsafe"
     )
