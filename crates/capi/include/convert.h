@@ -427,7 +427,8 @@ typedef struct ConvertConfig {
     uint32_t exclude_experience_id_hash;
     // Sent with config fetches only; implies `low_cache`.
     struct ConvertText debug_token;
-    // The number of events that triggers a delivery: 1 to 10,000. By default 10, for a server 100, for a game loop 500.
+    // The number of events that triggers a delivery: 1 to 10,000. By default 10, for a server 100, for a
+    // game loop 500.
     uint64_t batch_size;
     // The longest that an event waits for a full batch. By default until a flush, for a server 5,000, for a game loop
     // 30,000.

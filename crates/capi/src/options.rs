@@ -54,7 +54,8 @@ pub struct ConvertConfig {
     pub exclude_experience_id_hash: u32,
     /// Sent with config fetches only; implies `low_cache`.
     pub debug_token: ConvertText,
-    /// The number of events that triggers a delivery: 1 to 10,000. By default 10, for a server 100, for a game loop 500.
+    /// The number of events that triggers a delivery: 1 to 10,000. By default 10, for a server 100, for a
+    /// game loop 500.
     pub batch_size: u64,
     /// The longest that an event waits for a full batch. By default until a flush, for a server 5,000, for a game loop
     /// 30,000.

@@ -152,7 +152,8 @@ static ConvertCore *core_of(const cJSON *options, ConvertText served)
     if (cJSON_IsString(environment)) {
         config.environment = convert_text(environment->valuestring);
     }
-    if (convert_core_new(&config, &core) != CONVERT_STATUS_OK || convert_core_initialize(core, 0) != CONVERT_STATUS_OK) {
+    if (convert_core_new(&config, &core) != CONVERT_STATUS_OK ||
+        convert_core_initialize(core, 0) != CONVERT_STATUS_OK) {
         ConvertText why = convert_last_error();
         fprintf(stderr, "a config was refused: %.*s\n", (int)why.length, why.data);
         different++;
@@ -295,7 +296,8 @@ static int is_undefined(const cJSON *value)
     return is_word(in(value, "$js"), "undefined");
 }
 
-static void check_feature(const struct asked *asked, enum part part, const ConvertFeature *feature, const cJSON *expected)
+static void check_feature(const struct asked *asked, enum part part, const ConvertFeature *feature,
+                          const cJSON *expected)
 {
     const cJSON *variables = in(expected, "variables"), *variable;
     size_t count = 0;
@@ -344,7 +346,8 @@ static const cJSON *first_with(const cJSON *entries, const char *field, const ch
 }
 
 /* A feature as each experience carries it, and the first of them all, which alone is the result here. */
-static void check_one_feature(const struct asked *asked, ConvertContext *each, ConvertContext *first, const cJSON *expected)
+static void check_one_feature(const struct asked *asked, ConvertContext *each, ConvertContext *first,
+                              const cJSON *expected)
 {
     const cJSON *named = in(asked->request, "feature_experience_keys"), *experience, *entry, *wanted = NULL, *before;
     ConvertRunOptions options = asked->options;
