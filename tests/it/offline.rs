@@ -72,6 +72,12 @@ fn an_offline_core_confirms_and_announces() {
         || visitor.track_conversion_confirmed("purchase", &ConversionOptions::new(), PATIENCE).status;
     assert_eq!(confirm(), ConversionStatus::Queued);
     assert_eq!(confirm(), ConversionStatus::Deduplicated);
+    // As with threads: a deliberate repetition without data is accepted, and has nothing to send.
+    let forced = ConversionOptions::new().force_multiple(true);
+    assert_eq!(
+        visitor.track_conversion_confirmed("purchase", &forced, PATIENCE).status,
+        ConversionStatus::Queued
+    );
     visitor.run_experience("price").unwrap();
     let kinds: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|event| event.kind()).collect();
     let [conversion, bucketing] = [LifecycleEventKind::Conversion, LifecycleEventKind::Bucketing];

@@ -162,7 +162,7 @@ impl<F: Framework> Convert<F> {
 
     /// Retries [`initialize`](Self::initialize), with this pause in between, until the core is ready: in a separate
     /// task, for a server that should start without decisions instead of waiting or failing. Each failure is logged.
-    /// With invalid direct data it never returns.
+    /// With invalid direct data, or offline without any, it never returns.
     ///
     /// # Errors
     /// The core is closed; no other error is returned.

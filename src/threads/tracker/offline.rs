@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::ConfigSnapshot;
-use crate::engine::{Effect, Effects, Ledger, Refused, TrackedEvent, Tracker, TrackerSettings, Verdict};
+use crate::engine::{
+    Effect, Effects, Ledger, Refused, TrackedEvent, Tracker, TrackerSettings, Verdict, question,
+};
 use crate::threads::Notifier;
 use crate::threads::clock::Clock;
 
@@ -65,9 +67,10 @@ impl OfflineTracker {
             let Machine { tracker, effects } = &mut *machine;
             effects.has_listeners = has_listeners;
             let now = self.clock.now();
-            let before = (tracker.stats().deduplicated, tracker.stats().dropped.total());
-            tracker.record(event, None, now, effects);
-            let mut withheld = Vec::new();
+            // Nobody waits for the answer: it is seen on its way.
+            let (reply, _) = question();
+            tracker.record(event, Some(reply), now, effects);
+            let (mut verdict, mut withheld) = (Verdict::Accepted, Vec::new());
             loop {
                 tracker.settle(now, effects);
                 let begun = withheld.len();
@@ -75,8 +78,9 @@ impl OfflineTracker {
                     match effect {
                         Effect::Deliver(delivery) => withheld.push(delivery),
                         Effect::Notify(event) => events.push(event),
-                        // Nobody flushes what is never pending, and nobody waits for a verdict.
-                        Effect::Report(..) | Effect::Judge(..) => {}
+                        Effect::Judge(_, judged) => verdict = judged,
+                        // Nobody flushes what is never pending.
+                        Effect::Report(..) => {}
                     }
                 }
                 if withheld.len() == begun {
@@ -91,12 +95,7 @@ impl OfflineTracker {
                 let records = withheld.iter().flat_map(|delivery| &delivery.records);
                 records.for_each(|queued| witness(snapshot, &queued.event));
             }
-            let stats = tracker.stats();
-            match (stats.deduplicated > before.0, stats.dropped.total() > before.1) {
-                (true, _) => Verdict::Repeated,
-                (false, true) => Verdict::BacklogFull,
-                (false, false) => Verdict::Accepted,
-            }
+            verdict
         };
         events.into_iter().for_each(|event| self.notifier.notify(event));
         match verdict {
