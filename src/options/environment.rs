@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::proxy::of_environment;
 use super::{InvalidOption, SdkConfig, SdkConfigBuilder, TransportConfig, TransportConfigBuilder};
 
 /// Why the variables of the process give no configuration. Names the variable, and shows no value but a file's path.
@@ -80,6 +81,18 @@ impl TransportConfig {
     /// A file cannot be read, or a variable is not Unicode; [`build`](TransportConfigBuilder::build) rejects others.
     pub fn from_env() -> Result<TransportConfigBuilder, EnvironmentError> {
         network(&get(&env::var))
+    }
+}
+
+impl TransportConfigBuilder {
+    /// The proxy that the variables of the process name, read by this call: the first of `HTTPS_PROXY`, `https_proxy`,
+    /// `ALL_PROXY` and `all_proxy` that is not empty. Without one, the setting stays as it was.
+    ///
+    /// Hosts in `NO_PROXY`, or else `no_proxy`, are reached directly: names separated by commas, each of which includes
+    /// its subdomains (with or without a leading `.` or `*.`), addresses, or `*` for all.
+    pub fn proxy_from_env(mut self) -> Self {
+        self.proxy = of_environment(|name| env::var_os(name)).or(self.proxy);
+        self
     }
 }
 

@@ -1,6 +1,5 @@
 //! How the config CDN and the metrics endpoint are reached.
 
-use std::env;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::proxy::{ChosenProxy, Proxy, has_usable_port, of_environment};
+use super::proxy::{ChosenProxy, Proxy, has_usable_port};
 use super::{InvalidOption, InvalidReason, Secret};
 
 /// Network settings for the built-in client and any other that uses [`http`](crate::http), validated when built. Its
@@ -70,7 +69,7 @@ pub struct TransportConfigBuilder {
     /// The values that need no conversion; the three below are empty in it.
     plain: TransportConfig,
     headers: Vec<(String, Secret)>,
-    proxy: Option<ChosenProxy>,
+    pub(super) proxy: Option<ChosenProxy>,
     root_certificates: Vec<Vec<u8>>,
 }
 
@@ -263,16 +262,6 @@ impl TransportConfigBuilder {
     /// environment's proxy variables are read only by [`proxy_from_env`](Self::proxy_from_env).
     pub fn proxy(mut self, url: impl Into<Box<str>>) -> Self {
         self.proxy = Some(ChosenProxy::new(Secret::new(url)));
-        self
-    }
-
-    /// The proxy that the variables of the process name, read by this call: the first of `HTTPS_PROXY`, `https_proxy`,
-    /// `ALL_PROXY` and `all_proxy` that is not empty. Without one, the setting stays as it was.
-    ///
-    /// Hosts in `NO_PROXY`, or else `no_proxy`, are reached directly: names separated by commas, each of which includes
-    /// its subdomains (with or without a leading `.` or `*.`), addresses, or `*` for all.
-    pub fn proxy_from_env(mut self) -> Self {
-        self.proxy = of_environment(|name| env::var_os(name)).or(self.proxy);
         self
     }
 

@@ -81,7 +81,7 @@ fn an_offline_core_confirms_and_announces() {
     visitor.run_experience("price").unwrap();
     let kinds: Vec<_> = std::iter::from_fn(|| events.try_next()).map(|event| event.kind()).collect();
     let [conversion, bucketing] = [LifecycleEventKind::Conversion, LifecycleEventKind::Bucketing];
-    assert_eq!(kinds, [conversion, conversion, bucketing]);
+    assert_eq!(kinds, [conversion, conversion, conversion, bucketing]);
 }
 
 #[test]
