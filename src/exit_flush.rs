@@ -12,7 +12,7 @@ use crate::threads::{ExitJob, at_exit, blocking, run_apart};
 
 /// Has the core flushed when this process exits in the ordinary way: `main` returns, or
 /// [`std::process::exit`] is called, also in a child that is forked later. The exit waits for it, at
-/// most for `timeout`; for several cores one after the other.
+/// most for `timeout`; for several cores one after the other. Registering a core again replaces its timeout.
 ///
 /// This is the best that can be done, not a promise. Nothing runs when the process is killed, aborts
 /// or calls `_exit`, and the SDK never installs a signal handler: SIGTERM ends a program without an
@@ -61,6 +61,10 @@ impl ExitJob for ExitFlush {
 
     fn is_over(&self) -> bool {
         self.shared.strong_count() == 0
+    }
+
+    fn is_for(&self) -> *const () {
+        self.shared.as_ptr().cast()
     }
 }
 
@@ -120,7 +124,7 @@ fn log_failure(flushed: Result<FlushReport, FlushError>) {
     match flushed {
         // Whoever closed the core has had the ledger.
         Ok(_) | Err(FlushError::Closed(_)) => {}
-        Err(error) => logged!(warn, "flush at the end: {error}"),
+        Err(error) => logged!(warn, limited, "flush at the end: {error}"),
     }
 }
 

@@ -313,7 +313,11 @@ impl Context {
         if self.preview.is_some() {
             return decided;
         }
-        let is_first = decided.is_ok_and(|decision| self.follow(experience, decision, options));
+        let is_first = decided.is_ok_and(|decision| {
+            // Where each context hands its exposures over again, only a new decision is a first one.
+            let may_be_first = self.shared.remembers_exposures() || decision.source != DecisionSource::Stored;
+            self.follow(experience, decision, options) && may_be_first
+        });
         if let Some(hooks) = &self.shared.hooks {
             let outcome = decided.map(|decision| (decision, is_first));
             hooks.call(&self.shared.base.guard, &self.snapshot, (&self.visitor_id, experience), outcome);

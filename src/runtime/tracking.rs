@@ -97,27 +97,31 @@ impl Runtime {
     }
 
     fn start_tracker(&self, base: &Base, snapshot: &ConfigSnapshot) -> Result<Arc<TrackerHandle>, Refused> {
-        let _actors = self.actors();
+        let actors = self.actors();
         if let Some(tracker) = self.tracker.get() {
             return Ok(Arc::clone(tracker));
         }
         if self.is_closed() {
             return Err(Refused::Closed);
         }
-        let tracker = self.spawn_tracker(base, snapshot).map_err(|error| {
-            logged!(error, "tracking is disabled: {error}");
-            Refused::Closed
-        })?;
-        Ok(Arc::clone(self.tracker.get_or_init(|| Arc::new(tracker))))
-    }
-
-    fn spawn_tracker(&self, base: &Base, snapshot: &ConfigSnapshot) -> Result<TrackerHandle, StartError> {
+        let started = self
+            .spawn_tracker(base, snapshot)
+            .map(|it| Arc::clone(self.tracker.get_or_init(|| Arc::new(it))));
+        // Not under the lock: a logger is foreign code, which may be slow or use this core.
+        drop(actors);
         if base.is_real() && base.config.is_direct_config() {
             logged!(
                 warn,
                 "the config was given directly, but events are sent to the real project: `offline()` keeps them here"
             );
         }
+        started.map_err(|error| {
+            logged!(error, "tracking is disabled: {error}");
+            Refused::Closed
+        })
+    }
+
+    fn spawn_tracker(&self, base: &Base, snapshot: &ConfigSnapshot) -> Result<TrackerHandle, StartError> {
         let store = base.store.as_ref().and_then(|store| self.start_store(base, store));
         let settings = TrackerSettings {
             store: store.is_some(),

@@ -56,8 +56,9 @@ type Blocks<T> = Vec<Arc<[T]>>;
 
 struct Registered {
     kind: LifecycleEventKind,
-    /// Locked while the handler runs, and only by the handlers' thread.
-    handler: Mutex<Handler>,
+    /// Locked while the handler runs, and only by the handlers' thread. `None` at the end of a drop.
+    handler: Mutex<Option<Handler>>,
+    guard: PanicGuard,
 }
 
 #[derive(Default)]
@@ -98,7 +99,7 @@ impl Notifier {
     pub(crate) fn call_next(&self) -> usize {
         let event = self.lock().announced.as_ref().and_then(|events| events.try_recv().ok());
         match event {
-            Some(event) if !self.handlers.is_over() => return self.handlers.call(&event, &self.guard),
+            Some(event) if !self.handlers.is_over() => return self.handlers.call(&event),
             Some(_) => self.handlers.count_missed(1),
             // Woken only once the close has come.
             None => {}
@@ -118,7 +119,7 @@ impl Notifier {
         let left = self.lock().announced.take();
         self.handlers.count_missed(left.map_or(0, |events| events.try_iter().count()));
         // Foreign code, so not under the lock.
-        self.guard.caught("a lifecycle handler", || drop(self.handlers.list.swap(Arc::default())));
+        drop(self.handlers.list.swap(Arc::default()));
     }
 
     /// No handler is called after this deadline of a close, nor after that of an earlier one.
@@ -169,7 +170,8 @@ impl Notifier {
         }
         let inbox = control.inbox();
         self.start_thread(&mut control)?;
-        let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
+        let registered = Registered { kind, handler: Mutex::new(Some(handler)), guard: self.guard.clone() };
+        let registered = Arc::new(registered);
         // Before the listener, so that the thread finds the handler when the first event for it arrives.
         self.handlers.list.rcu(|now| with(now, &registered, |_| true));
         self.listen(&mut control, kind, inbox);
@@ -244,9 +246,8 @@ impl Notifier {
 
     fn start_thread(&self, control: &mut Control) -> Result<(), StartError> {
         let Some(announced) = control.announced.as_ref().filter(|_| !self.threadless) else { return Ok(()) };
-        let (announced, handlers, guard) =
-            (announced.clone(), Arc::clone(&self.handlers), self.guard.clone());
-        let worker = Worker::start("convert-events", move || run(&announced, &handlers, &guard))?;
+        let (announced, handlers) = (announced.clone(), Arc::clone(&self.handlers));
+        let worker = Worker::start("convert-events", move || run(&announced, &handlers))?;
         control.worker = Some(Arc::new(worker));
         control.announced = None;
         Ok(())
@@ -281,9 +282,19 @@ impl Notifier {
 }
 
 impl Registered {
-    fn call(&self, event: &LifecycleEvent, guard: &PanicGuard) {
+    fn call(&self, event: &LifecycleEvent) {
         let mut handler = self.handler.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.caught("a lifecycle handler", || handler(event));
+        if let Some(handler) = &mut *handler {
+            self.guard.caught("a lifecycle handler", || handler(event));
+        }
+    }
+}
+
+/// What a handler has captured is foreign too. Each on its own: two panics in one drop would abort the process.
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let handler = self.handler.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        self.guard.caught("the drop of a lifecycle handler", || drop(handler));
     }
 }
 
@@ -381,7 +392,8 @@ mod tests {
         for _ in 0..8_000 {
             let handler: Handler = Box::new(|_| ());
             let kind = LifecycleEventKind::Ready;
-            let registered = Arc::new(Registered { kind, handler: Mutex::new(handler) });
+            let guard = PanicGuard::default();
+            let registered = Arc::new(Registered { kind, handler: Mutex::new(Some(handler)), guard });
             let next = with(&blocks, &registered, |_| true);
             copied += next.len() + next.last().map_or(0, |last| last.len());
             blocks = next;

@@ -122,6 +122,26 @@ fn a_panicking_handler_stays_subscribed_and_delays_nothing() {
     assert_eq!(core.close().delivered, 3);
 }
 
+/// Two panics in one drop would abort the process.
+#[test]
+fn handlers_whose_drop_panics_are_counted() {
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a handler's drop panics");
+        }
+    }
+
+    let core = start(direct().offline());
+    for _ in 0..2 {
+        let bomb = Bomb;
+        core.on(LifecycleEventKind::Conversion, move |_| _ = &bomb).unwrap();
+    }
+    core.close();
+    assert_eq!(core.stats().panics, 2);
+}
+
 #[test]
 fn a_blocking_handler_delays_nothing_else() {
     let emulator = serve();

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use convert_sdk::adapters::InMemoryDataStore;
 use convert_sdk::events::Evaluation;
 use convert_sdk::{Core, CoreBuilder, DecisionSource, RunOptions, SdkConfigBuilder, Undecided, attributes};
 
@@ -65,6 +66,19 @@ fn a_hook_of_first_assignments_is_told_once() {
     }
     let visitors: Vec<_> = take(&told).iter().map(|line| line[..1].to_owned()).collect();
     assert_eq!(visitors, ["v", "w"]);
+}
+
+/// There each context hands its exposures over again, as only the store, or the time, tells what counts.
+#[test]
+fn a_first_assignment_is_told_once_with_a_store_or_a_ttl_too() {
+    let hour = std::time::Duration::from_secs(3_600);
+    for config in [direct().data_store(InMemoryDataStore::new()), direct().visitor_ttl(hour)] {
+        let (core, told) = core(config, first);
+        for _ in 0..3 {
+            pro(&core, "v").run_experience("price").unwrap();
+        }
+        assert_eq!(take(&told).len(), 1);
+    }
 }
 
 #[test]

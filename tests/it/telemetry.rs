@@ -1,7 +1,7 @@
 //! What operators see: lines, events, spans and metrics. Loggers, subscribers and recorders are global, so each case has
 //! a process of its own.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use convert_emulator::{Fault, FaultKind};
 use convert_sdk::config::TransportConfig;
@@ -32,6 +32,11 @@ fn direct_data_with_convert_as_endpoint_is_warned_of_once() {
     run("real project");
 }
 
+#[test]
+fn a_logger_may_use_the_core_that_it_logs_for() {
+    run("asking logger");
+}
+
 #[cfg(feature = "tracing")]
 #[test]
 fn a_whole_life_is_told_as_events_within_spans() {
@@ -57,6 +62,7 @@ fn in_a_child() {
         Some("limit") => limit_case(),
         Some("unknown keys") => unknown_keys_case(),
         Some("real project") => real_project_case(),
+        Some("asking logger") => asking_logger_case(),
         #[cfg(feature = "tracing")]
         Some("tracing") => tracing_case(),
         #[cfg(feature = "metrics")]
@@ -195,6 +201,36 @@ fn real_project_case() {
     assert_eq!(told(), 0);
     core(config()).close();
     assert_eq!(told(), 1);
+}
+
+/// The first record starts the tracker, and a line about it: the logger records too before that call returns.
+fn asking_logger_case() {
+    struct Asking(OnceLock<Core>);
+
+    static ASKING: Asking = Asking(OnceLock::new());
+
+    impl Log for Asking {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &Record<'_>) {
+            if record.args().to_string().contains("the real project") {
+                pro(self.0.get().unwrap(), "logger").track_conversion("purchase");
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    log::set_logger(&ASKING).unwrap();
+    log::set_max_level(LevelFilter::Warn);
+    let core = Core::new(SdkConfig::builder().data(&shop()).transport(nowhere()).build().unwrap());
+    core.initialize().unwrap();
+    ASKING.0.set(core.clone()).unwrap();
+    pro(&core, "v").track_conversion("purchase");
+    core.close();
+    assert_eq!(core.stats().recorded, 2);
 }
 
 #[cfg(feature = "tracing")]

@@ -7,7 +7,6 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Receiver;
 
 use super::{Blocks, Registered};
-use crate::caught::PanicGuard;
 use crate::engine::LifecycleEvent;
 use crate::threads::Deadline;
 
@@ -23,13 +22,13 @@ pub(super) struct Handlers {
 }
 
 /// Passes each event to its handlers until every sender is dropped, or the deadline of a close has passed.
-pub(super) fn run(events: &Receiver<LifecycleEvent>, handlers: &Handlers, guard: &PanicGuard) {
+pub(super) fn run(events: &Receiver<LifecycleEvent>, handlers: &Handlers) {
     for event in events {
         if handlers.is_over() {
             handlers.count_missed(1 + events.try_iter().count());
             break;
         }
-        handlers.call(&event, guard);
+        handlers.call(&event);
     }
     handlers.list.store(Arc::default());
 }
@@ -46,14 +45,14 @@ impl Handlers {
     }
 
     /// Passes an event to its handlers; returns how many were called before the deadline.
-    pub(super) fn call(&self, event: &LifecycleEvent, guard: &PanicGuard) -> usize {
+    pub(super) fn call(&self, event: &LifecycleEvent) -> usize {
         let (blocks, mut called) = (self.list.load_full(), 0);
         for registered in blocks.iter().flat_map(|block| &**block).filter(|it| it.kind == event.kind()) {
             if self.is_over() {
                 self.count_missed(1);
                 break;
             }
-            registered.call(event, guard);
+            registered.call(event);
             called += 1;
         }
         called

@@ -14,6 +14,9 @@ pub(crate) trait ExitJob: Send + Sync {
 
     /// Whether it will never have anything to do again.
     fn is_over(&self) -> bool;
+
+    /// The address of what it is for: a later job for the same replaces it.
+    fn is_for(&self) -> *const ();
 }
 
 /// Not behind a lock, which a fork could leave held in the child.
@@ -36,7 +39,7 @@ fn at_exit_by(job: Arc<dyn ExitJob>, register: impl FnOnce() -> bool) -> bool {
     }
     JOBS.rcu(|jobs| {
         let jobs = jobs.iter().flat_map(|jobs| jobs.iter());
-        let live = jobs.filter(|job| !job.is_over()).cloned();
+        let live = jobs.filter(|it| !it.is_over() && it.is_for() != job.is_for()).cloned();
         Some(Arc::new(live.chain([Arc::clone(&job)]).collect::<Vec<_>>()))
     });
     true
@@ -63,6 +66,10 @@ mod tests {
         fn is_over(&self) -> bool {
             self.0.load(Ordering::Relaxed)
         }
+
+        fn is_for(&self) -> *const () {
+            std::ptr::from_ref(self).cast()
+        }
     }
 
     #[test]
@@ -75,6 +82,8 @@ mod tests {
         }
         assert_eq!(JOBS.load().as_ref().map_or(0, |jobs| jobs.len()), 1);
         jobs[2].0.store(false, Ordering::Relaxed);
+        assert!(at_exit(Arc::clone(&jobs[2]) as Arc<dyn ExitJob>));
+        assert_eq!(JOBS.load().as_ref().map_or(0, |jobs| jobs.len()), 1, "it replaces itself");
         run_jobs();
         assert!(jobs[2].is_over());
     }
@@ -91,6 +100,10 @@ mod tests {
 
         fn is_over(&self) -> bool {
             false
+        }
+
+        fn is_for(&self) -> *const () {
+            std::ptr::null()
         }
     }
 
