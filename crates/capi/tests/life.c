@@ -84,8 +84,9 @@ static void keeps_to_itself_offline(const char *path)
     ConvertFlushReport report = {.size = sizeof report};
     ConvertStats stats = {.size = sizeof stats};
     config.sdk_key = TEXT("10035569/10034190");
-    CHECK(convert_core_new(&config, &core) == CONVERT_STATUS_INVALID_OPTION);
-    config.sdk_key = (ConvertText){NULL, 0};
+    CHECK(convert_core_new(&config, &core) == CONVERT_STATUS_OK);
+    CHECK(convert_core_initialize(core, 30000) == CONVERT_STATUS_CONFIG_UNAVAILABLE);
+    convert_core_free(core);
     config.data_file = convert_text(path);
     CHECK(convert_core_new(&config, &core) == CONVERT_STATUS_OK);
     CHECK(convert_core_initialize(core, 0) == CONVERT_STATUS_OK);
