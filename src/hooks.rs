@@ -34,7 +34,8 @@ pub struct Assigned<'a> {
     pub source: DecisionSource,
     /// Whether this call has handed over the visitor's exposure to the experience: once per visitor and experience, as
     /// far as this process remembers. Without [tracking](crate::SdkConfigBuilder::tracking), whether it has made and
-    /// remembered the decision.
+    /// remembered the decision. With a data store or a [time to live](crate::SdkConfigBuilder::visitor_ttl), only a call
+    /// that also makes the decision is a first one.
     pub first: bool,
 }
 

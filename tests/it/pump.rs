@@ -809,7 +809,6 @@ fn an_idle_turn_allocates_nothing() {
     assert_eq!(idle.count_total, 0, "{idle:?}");
 }
 
-/// A turn without a budget is one step.
 /// A look at the clock takes a nanosecond here, so that a budget is a number of steps.
 #[test]
 fn a_batch_is_not_begun_late_in_a_turn() {
@@ -826,6 +825,7 @@ fn a_batch_is_not_begun_late_in_a_turn() {
     assert!(pump.turn(Duration::ZERO).work_left && core.stats().pending_places.in_flight == 500);
 }
 
+/// A turn without a budget is one step.
 #[test]
 fn no_step_is_large_however_much_there_is_to_do() {
     const MOST: u64 = 16 * 32;

@@ -20,6 +20,8 @@
 //! languages can share one Redis. Requires Redis 6.2 or newer or a compatible server: a single server or the primary of
 //! a replicated one. Redis Cluster is not supported, because a batch would span shards.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "async")]
 mod asynchronous;
 mod builder;

@@ -54,7 +54,9 @@ fn start(project: &str, directory: &Path, track_url: &str, authority: &str) -> R
         // So that nothing is delivered before the end.
         .batch_size(10_000)
         .outbox(SqliteOutbox::open(directory.join("outbox"))?)
-        .data_store(SqliteStore::open(directory.join("visitors.db"))?);
+        .data_store(SqliteStore::open(directory.join("visitors.db"))?)
+        // A disk that stalls must not let memory decide.
+        .store_timeout(Duration::from_secs(30));
     let core = Core::new(config.build()?);
     core.initialize()?;
     Ok(core)

@@ -125,10 +125,6 @@ impl Tracker {
         if let Some(loss) = self.loss_of(bytes) {
             // No mark is set, so that the caller can record it again.
             self.release(ReleaseReason::Size);
-            if matches!(loss, Loss::Overflow) {
-                let before = self.stats.dropped.overflow.total();
-                logged!(warn, limited, "the backlog has no space for a record; dropped before it: {before}");
-            }
             loss.count_in(&mut self.stats.dropped).count(queued.event.class());
             self.flushes.resolve(sequence, Fate::Dropped);
             return effects.judge(verdict, Verdict::BacklogFull);
@@ -344,8 +340,6 @@ impl Tracker {
             return stays;
         }
         while let Some(evicted) = self.backlog.evict() {
-            let before = self.stats.dropped.overflow.total();
-            logged!(warn, limited, "the backlog is full; records dropped before this one: {before}");
             stays &= evicted.sequence != sequence;
             self.drop_one(evicted, Loss::Overflow, effects);
         }

@@ -40,8 +40,9 @@ pub(super) struct TrackerThread {
     seen: VecDeque<u64>,
     /// This turn has freed space in the inbox.
     made_space: bool,
-    /// How many refused records have been logged.
+    /// How many refused records have been logged, and how many for which the backlog had no space.
     refused: u64,
+    overflowed: u64,
 }
 
 /// Everything that can happen to the tracker.
@@ -82,6 +83,7 @@ impl TrackerThread {
             seen: VecDeque::new(),
             made_space: false,
             refused: 0,
+            overflowed: 0,
         }
     }
 
@@ -313,6 +315,11 @@ impl TrackerThread {
         if refused > self.refused {
             self.refused = refused;
             logged!(warn, limited, "the queue of records was full; refused so far: {refused}");
+        }
+        let overflowed = self.tracker.stats().dropped.overflow.total();
+        if overflowed > self.overflowed {
+            self.overflowed = overflowed;
+            logged!(warn, limited, "the backlog is full; records dropped so far: {overflowed}");
         }
         for effect in self.effects.drain() {
             match effect {

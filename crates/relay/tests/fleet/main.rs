@@ -33,7 +33,7 @@ const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// How much a relay reads ahead: little, as it may deliver all of that while Redis is gone.
 const HELD_BYTES: usize = 16 * 1024;
 /// The requests that two relays of four lanes can have had answered and not yet acknowledged in Redis, by far.
-const UNSETTLED: u64 = 32;
+const UNSETTLED: u64 = 128;
 /// Longer than anything takes.
 const LONG: Duration = Duration::from_secs(120);
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fleet/client.py");
@@ -49,7 +49,7 @@ impl Relay {
             "listen = '127.0.0.1:{port}'\nadmin_listen = '127.0.0.1:0'\nredis = '{}'\nhttp_on_loopback = true\n\
              tls_certificate = '{folder}/certificate'\ntls_key = '{folder}/key'\n\
              config_base_url = '{1}'\ntrack_base_url = '{1}/v1'\nbackoff_ms = 50\nbackoff_ceiling_ms = 500\n\
-             takeover_ms = 2000\nheld_bytes = {HELD_BYTES}\n[[keys]]\nsdk_key = '{2}'\n",
+             takeover_ms = 10000\nheld_bytes = {HELD_BYTES}\n[[keys]]\nsdk_key = '{2}'\n",
             redis.url(),
             convert.http_url(),
             Project::DEMO_SDK_KEY,
@@ -211,7 +211,8 @@ impl Fleet {
     fn relay_ended(&mut self) {
         let end = self.last_request();
         let begin = self.redis_gone.unwrap_or(end).saturating_sub(UNSETTLED);
-        self.unsettled.push(begin..=end);
+        // Also what was on its way when the relay ended.
+        self.unsettled.push(begin..=end + UNSETTLED);
     }
 
     fn disturb(&mut self, round: usize) {

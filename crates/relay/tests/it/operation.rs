@@ -168,7 +168,8 @@ fn the_log_calls_nothing_lost_that_is_set_aside_or_waits() {
     let posted = client().post(url).header("content-type", "application/json").send(exposure("bad-1"));
     assert_eq!(posted.unwrap().status(), 200);
     let until = std::time::Instant::now() + LONG;
-    while connect(&redis).xlen::<_, u64>(REFUSED).unwrap() == 0 {
+    let mut connection = connect(&redis);
+    while connection.xlen::<_, u64>(REFUSED).unwrap() == 0 {
         assert!(std::time::Instant::now() < until, "nothing is set aside");
     }
     kill(Pid::from_raw(relay.process.id().try_into().unwrap()), Signal::SIGTERM).unwrap();

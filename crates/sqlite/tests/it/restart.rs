@@ -32,7 +32,7 @@ fn a_restart_keeps_decisions_and_sends_no_conversion_again() {
 
 /// What each visitor saw. All of them convert.
 fn live(config: SdkConfigBuilder) -> Vec<String> {
-    let core = start(config);
+    let core = start(config.store_timeout(PATIENCE));
     let seen = (0..VISITORS).map(|number| {
         let visitor = visitor(&core, &format!("visitor-{number}"));
         visitor.track_conversion("purchase");
