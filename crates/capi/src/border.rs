@@ -108,13 +108,13 @@ pub(crate) struct Place<T> {
 }
 
 impl<T: Versioned> Place<T> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(at: *mut T, what: &'static str) -> Answer<Self> {
         Self::optional(at, what)?.ok_or_else(|| Fault::null(what))
     }
 
     /// `None` for a null pointer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn optional(at: *mut T, what: &'static str) -> Answer<Option<Self>> {
         if at.is_null() {
             return Ok(None);
@@ -126,18 +126,27 @@ impl<T: Versioned> Place<T> {
         Ok(Some(Self { at, size }))
     }
 
-    /// Writes as much as fits; the caller's size is kept.
+    /// Writes as much as fits of a value that begins with its own size; the caller's size is kept.
     #[inline]
-    pub(crate) fn write(self, mut value: T) {
-        set_size(&mut value, self.size);
+    pub(crate) fn write(self, value: T) {
         if self.size == size_of::<T>() {
             // SAFETY: not null and aligned, as checked; the caller of the library guarantees `size` writable bytes.
             unsafe { self.at.write(value) };
-            return;
+        } else {
+            self.write_part(value);
         }
-        let value = (&raw const value).cast::<u8>();
-        // SAFETY: as above; at most the size of the value is written.
-        unsafe { ptr::copy_nonoverlapping(value, self.at.cast::<u8>(), self.size.min(size_of::<T>())) };
+    }
+
+    /// Apart from `write`, which then needs no copy of the value: its fields go where the caller wants them.
+    #[cold]
+    #[inline(never)]
+    fn write_part(self, value: T) {
+        let (value, size) = ((&raw const value).cast::<u8>(), size_of::<usize>());
+        // SAFETY: as above; at most the size of the value is written, and what comes first is the size.
+        unsafe {
+            let rest = self.at.cast::<u8>().add(size);
+            ptr::copy_nonoverlapping(value.add(size), rest, self.size.min(size_of::<T>()) - size);
+        }
     }
 }
 
@@ -149,12 +158,6 @@ fn size_at<T: Versioned>(pointer: *const T, what: &'static str) -> Answer<usize>
     // SAFETY: not null, as the callers check, and aligned; the caller of the library guarantees that the size
     // is there.
     Ok(unsafe { pointer.cast::<usize>().read() })
-}
-
-#[inline]
-fn set_size<T: Versioned>(value: &mut T, size: usize) {
-    // SAFETY: `Versioned` promises that the size is the first field.
-    unsafe { (&raw mut *value).cast::<usize>().write(size) };
 }
 
 /// Where a call stores a value for the caller; null if the caller does not want it.

@@ -180,8 +180,9 @@ pub(crate) fn reported(
     flushed: Result<FlushReport, FlushError>,
     place: Option<Place<ConvertFlushReport>>,
 ) -> Answer {
+    let size = size_of::<ConvertFlushReport>();
     let found = |report: &FlushReport| ConvertFlushReport {
-        size: 0,
+        size,
         delivered: report.delivered,
         dropped: report.dropped,
         pending: report.pending,
@@ -191,7 +192,7 @@ pub(crate) fn reported(
         Err(error) => {
             // Without a report, nothing was begun.
             let pending = error.stats().pending;
-            let nothing = ConvertFlushReport { size: 0, delivered: 0, dropped: 0, pending };
+            let nothing = ConvertFlushReport { size, delivered: 0, dropped: 0, pending };
             error.report().map_or(nothing, found)
         }
     };

@@ -103,7 +103,7 @@ unsafe impl Send for ConvertExperiences {}
 unsafe impl Sync for ConvertExperiences {}
 
 impl ConvertExperience {
-    #[inline]
+    #[inline(always)]
     fn of(result: &ExperienceResult<'_>) -> Self {
         let (source, bucket_value) = match result.source() {
             DecisionSource::Stored => (ConvertSource::Stored, 0),

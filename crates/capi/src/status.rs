@@ -157,10 +157,12 @@ impl Fault {
         Self { status, message: message.into() }
     }
 
+    #[cold]
     pub(crate) fn null(what: &str) -> Self {
         Self::new(ConvertStatus::NullPointer, format!("{what} is null"))
     }
 
+    #[cold]
     pub(crate) fn argument(what: &str) -> Self {
         Self::new(ConvertStatus::InvalidArgument, what)
     }
