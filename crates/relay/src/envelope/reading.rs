@@ -142,6 +142,9 @@ impl<'a> Reading<'a> {
 
     /// The next field, up to its value; nothing at the end of the object.
     fn field(&mut self, fields: &mut Fields<'a>) -> Option<Option<Field>> {
+        if let Some(likely) = self.likely(fields) {
+            return Some(Some(likely));
+        }
         let count = fields.count;
         self.blanks();
         let is_empty = count == 0 && self.peek()? == b'}';
@@ -155,17 +158,11 @@ impl<'a> Reading<'a> {
         }
         self.blanks();
         let start = self.at;
-        let known = match self.likely(fields) {
-            Some(likely) => Some(likely),
-            None => {
-                let name = self.text()?;
-                let known = fields.expected.iter().position(|expected| *expected == name);
-                if known.is_none() {
-                    (!fields.others.contains(&name)).then(|| fields.others.push(name))?;
-                }
-                known
-            }
-        };
+        let name = self.text()?;
+        let known = fields.expected.iter().position(|expected| *expected == name);
+        if known.is_none() {
+            (!fields.others.contains(&name)).then(|| fields.others.push(name))?;
+        }
         let bit = known.map_or(0, |known| 1 << known);
         if count == MAX_FIELDS || fields.known & bit != 0 {
             return None;
@@ -176,16 +173,22 @@ impl<'a> Reading<'a> {
         Some(Some(Field { known, start }))
     }
 
-    /// Reads the name of the expected field that comes here in the SDKs' order, if it does.
-    fn likely(&mut self, fields: &Fields<'a>) -> Option<usize> {
-        let name = fields.expected.get(fields.count)?;
-        let end = self.at + 1 + name.len();
-        let found = self.text.as_bytes().get(self.at..=end)?;
-        let is_here = found.first() == Some(&b'"') && found.last() == Some(&b'"');
-        (is_here && found.get(1..=name.len())? == name.as_bytes()).then(|| {
-            self.at = end + 1;
-            fields.count
-        })
+    /// The expected field that comes next in the SDKs' order, written as they write it: without blanks.
+    fn likely(&mut self, fields: &mut Fields<'a>) -> Option<Field> {
+        let known = fields.count;
+        let name = fields.expected.get(known)?.as_bytes();
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let separator = usize::from(known > 0);
+        let rest = if separator > 0 { rest.strip_prefix(b",")? } else { rest };
+        let value = rest.strip_prefix(b"\"")?.strip_prefix(name)?.strip_prefix(b"\":")?;
+        if fields.known & (1 << known) != 0 || value.first()?.is_ascii_whitespace() {
+            return None;
+        }
+        fields.known |= 1 << known;
+        fields.count += 1;
+        let start = self.at + separator;
+        self.at = start + name.len() + 3;
+        Some(Field { known: Some(known), start })
     }
 
     /// Opens a list, which must not be empty.
@@ -279,28 +282,35 @@ impl<'a> Reading<'a> {
     }
 
     /// Skips a string; whether it has no escapes.
+    #[inline]
     fn string(&mut self) -> Option<bool> {
-        self.token(b'"')?;
-        let mut is_plain = true;
+        let content = self.text.as_bytes().get(self.at..)?.strip_prefix(b"\"")?;
+        let length = plain(content)?;
+        if content.get(length) == Some(&b'"') {
+            self.at += length + 2;
+            return Some(true);
+        }
+        self.at += length + 1;
+        self.escapes().map(|()| false)
+    }
+
+    /// Skips the rest of a string from its first backslash on.
+    #[cold]
+    fn escapes(&mut self) -> Option<()> {
         loop {
-            let rest = self.text.as_bytes().get(self.at..)?;
-            let length = plain(rest)?;
-            self.at += length + 1;
-            match rest.get(length)? {
-                b'"' => return Some(is_plain),
-                b'\\' => {
-                    is_plain = false;
-                    let escape = self.peek()?;
-                    self.at += 1;
-                    if escape == b'u' {
-                        let digits = self.text.as_bytes().get(self.at..self.at + 4)?;
-                        digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
-                        self.at += 4;
-                    } else {
-                        b"\"\\/bfnrt".contains(&escape).then_some(())?;
-                    }
-                }
-                _ => return None,
+            self.token(b'\\')?;
+            let escape = self.peek()?;
+            self.at += 1;
+            if escape == b'u' {
+                let digits = self.text.as_bytes().get(self.at..self.at + 4)?;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+                self.at += 4;
+            } else {
+                b"\"\\/bfnrt".contains(&escape).then_some(())?;
+            }
+            self.at += plain(self.text.as_bytes().get(self.at..)?)?;
+            if self.token(b'"').is_some() {
+                return Some(());
             }
         }
     }
@@ -382,22 +392,24 @@ impl<'a> Reading<'a> {
 
 /// How many bytes come before a quote, a backslash or a control character; eight at a time, as strings are most of
 /// a body.
+#[inline]
 fn plain(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH_BITS: u64 = ONES << 7;
     // The high bits of bytes below a bound, exact up to the first of them.
-    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH_BITS;
+    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word;
     let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    let (words, rest) = bytes.as_chunks();
-    for (index, word) in words.iter().enumerate() {
+    let mut rest = bytes;
+    while let Some((word, next)) = rest.split_first_chunk() {
         let word = u64::from_le_bytes(*word);
-        let found = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
+        let found = (equal(word, b'"') | equal(word, b'\\') | below(word, 0x20)) & HIGH_BITS;
         if found != 0 {
-            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+            return Some(bytes.len() - rest.len() + found.trailing_zeros() as usize / 8);
         }
+        rest = next;
     }
     let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
-    Some(words.len() * 8 + found)
+    Some(bytes.len() - rest.len() + found)
 }
 
 #[cfg(test)]
