@@ -1,6 +1,6 @@
 //! The cost of a call through the shared library next to the same call in Rust: an evaluation by handle and a
-//! conversion, alternating in one process, so that other load slows both; or one of them `COUNT` times, for
-//! `scripts/capi cost` to count instructions.
+//! conversion, alternating in one process, so that other load slows both, which fails above the bar; or one of them
+//! `COUNT` times, for `scripts/capi cost` to count instructions.
 #![expect(unsafe_code, reason = "calls of a library that is loaded at run time")]
 #![expect(clippy::expect_used, reason = "a bench that cannot go on must fail where it stands")]
 
@@ -19,6 +19,8 @@ const SHOP: &str = include_str!("../../../examples/shop.json");
 const ROUNDS: usize = 20_001;
 /// Few enough that a round's records stay in the cache: the call is measured, not the memory.
 const CALLS: usize = 64;
+/// How many nanoseconds more a call through C may take.
+const BAR: f64 = 15.0;
 /// Enough for a round's records.
 const QUEUE: usize = 16_384;
 
@@ -184,7 +186,7 @@ fn compare(
     c: &mut ThroughC,
     in_rust: fn(&mut InRust),
     through_c: fn(&mut ThroughC),
-) {
+) -> bool {
     let mut rounds: Vec<[f64; 2]> = Vec::with_capacity(ROUNDS);
     for round in 0..ROUNDS {
         // Alternating, so that neither is always second.
@@ -203,6 +205,7 @@ fn compare(
     };
     let (first, second, more) = (middle(|it| it[0]), middle(|it| it[1]), middle(|it| it[1] - it[0]));
     println!("{name:<24} {first:>7.1} {second:>7.1} {more:>7.1}");
+    more <= BAR
 }
 
 fn main() {
@@ -215,8 +218,10 @@ fn main() {
     c.turn();
     let Some(side) = arguments.next() else {
         println!("{:<24} {:>7} {:>7} {:>7}", "nanoseconds", "Rust", "C", "more");
-        compare("evaluation by handle", &mut rust, &mut c, InRust::evaluate, ThroughC::evaluate);
-        compare("conversion by handle", &mut rust, &mut c, InRust::convert, ThroughC::convert);
+        let evaluates =
+            compare("evaluation by handle", &mut rust, &mut c, InRust::evaluate, ThroughC::evaluate);
+        let converts = compare("conversion by handle", &mut rust, &mut c, InRust::convert, ThroughC::convert);
+        assert!(evaluates && converts, "a call takes {BAR} ns more through C");
         return;
     };
     let (call, count) = (arguments.next().expect("a call"), arguments.next().expect("a count"));
