@@ -15,9 +15,9 @@ use crate::keys::{FETCH_TIMEOUT, Key};
 use crate::store::{Store, StoreError};
 
 /// Environments that are polled per key besides the config without one; requests for others are passed through.
-const MAX_VARIANTS: usize = 16;
+pub(crate) const MAX_VARIANTS: usize = 16;
 /// The longest name of such an environment.
-const MAX_NAME: usize = 64;
+pub(crate) const MAX_NAME: usize = 64;
 /// How often a relay checks whether another one has fetched.
 const LOOK: Duration = Duration::from_secs(1);
 /// The wait after a first failure; it doubles with each further one, up to the interval.
@@ -51,7 +51,7 @@ impl Key {
             failures: 0,
             own_turn: Instant::now(),
         };
-        pollers.spawn(poller.run());
+        pollers.spawn(self.alarm.clone().guard(poller.run()));
         Some(variant)
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use convert_sdk::ports::{ConfigResponse, TransportError};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap,
@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::body::{Unread, collect};
 use crate::config::{gzip, tag};
 use crate::configs::PassedThrough;
 use crate::conversions::Offered;
@@ -33,7 +34,7 @@ const MAX_ID: usize = 128;
 /// The `Retry-After` of a 503, in seconds.
 const WAIT: &str = "2";
 /// One in this many parts of the stream is reserved for requests with conversions.
-const RESERVE: u64 = 10;
+pub(crate) const RESERVE: u64 = 10;
 
 /// Answers one request of an SDK.
 pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
@@ -191,16 +192,19 @@ async fn events(shared: &Shared, key: &Key, headers: &HeaderMap, body: Incoming)
         }
     };
     let settings = &shared.settings;
-    let collected = Limited::new(body, settings.max_body_bytes).collect();
+    let collected = collect(body, settings.max_body_bytes, &shared.bodies);
     let body = match timeout(Duration::from_millis(settings.request_ms), collected).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+        Ok(Ok(body)) => body,
+        Ok(Err(Unread::TooLarge)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+        Ok(Err(Unread::NoRoom)) => {
+            key.meters.turned_away.fetch_add(1, Relaxed);
+            return busy("the bodies of other requests take all the room there is");
         }
-        Ok(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "the body ended early"),
+        Ok(Err(Unread::Broken)) => return refuse(StatusCode::BAD_REQUEST, "the body ended early"),
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
     };
-    let envelope = match Envelope::read(&body) {
+    let body = body.bytes();
+    let envelope = match Envelope::read(body) {
         Ok(envelope) => envelope,
         Err(flaw) => {
             key.meters.malformed.fetch_add(1, Relaxed);
@@ -214,7 +218,7 @@ async fn events(shared: &Shared, key: &Key, headers: &HeaderMap, body: Incoming)
     }) {
         return refuse(StatusCode::BAD_REQUEST, "the account or the project is not this SDK key's");
     }
-    append(shared, key, &envelope, &body, id).await
+    append(shared, key, &envelope, body, id).await
 }
 
 /// Appends, and answers only afterwards.

@@ -6,6 +6,7 @@ mod configs;
 mod conversions;
 mod events;
 mod hostile;
+mod limits;
 mod operation;
 mod proxy;
 #[path = "../../../redis/tests/support/server.rs"]
