@@ -18,8 +18,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::body::{Unread, collect};
-use crate::config::{gzip, tag};
-use crate::configs::PassedThrough;
+use crate::config::Config;
+use crate::configs::{PassedThrough, now_ms};
 use crate::conversions::Offered;
 use crate::envelope::Envelope;
 use crate::keys::Key;
@@ -77,7 +77,7 @@ async fn config(shared: &Shared, key: &Arc<Key>, head: &Parts) -> Answer {
     let variant = is_polled.then(|| shared.variant(key, &environment)).flatten();
     let Some(variant) = variant else { return pass_through(shared, key, asked, head).await };
     match variant.first().await {
-        Some(config) => served(&config.tag, &config.body, config.gzip.as_ref(), &head.headers),
+        Some(config) => served(&config, &head.headers),
         None => busy("Convert has not answered yet"),
     }
 }
@@ -117,25 +117,26 @@ async fn pass_through(shared: &Shared, key: &Arc<Key>, asked: PassedThrough, hea
     let fetched = fetched.await;
     match fetched {
         Ok(Ok(ConfigResponse::Fetched { body, .. })) => {
-            let compressed = gzip(body.as_bytes());
-            served(&tag(&body), &Bytes::from(body), compressed.as_ref(), &head.headers)
-        }
-        Ok(Err(TransportError::Status(status @ 400..=499))) => error(
-            StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
-            "Convert does not serve this",
-        ),
-        _ => {
-            let kept = shared.variant(key, &environment).filter(|_| may_be_kept);
-            match kept.and_then(|variant| variant.current()) {
-                Some(config) => served(&config.tag, &config.body, config.gzip.as_ref(), &head.headers),
-                None => busy("Convert does not answer"),
+            if let Some(config) = Config::read(body, None, now_ms()).filter(|config| key.may_have(config)) {
+                return served(&config, &head.headers);
             }
         }
+        Ok(Err(TransportError::Status(status @ 400..=499))) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            return error(status, "Convert does not serve this");
+        }
+        _ => {}
+    }
+    let kept = may_be_kept.then(|| shared.variant(key, &environment)).flatten();
+    match kept.and_then(|variant| variant.current()) {
+        Some(config) => served(&config, &head.headers),
+        None => busy("Convert does not answer with a config of this SDK key"),
     }
 }
 
-fn served(tag: &str, body: &Bytes, compressed: Option<&Bytes>, headers: &HeaderMap) -> Answer {
-    let compressed = compressed.filter(|_| accepts_gzip(headers));
+fn served(config: &Config, headers: &HeaderMap) -> Answer {
+    let Config { tag, body, gzip, .. } = config;
+    let compressed = gzip.as_ref().filter(|_| accepts_gzip(headers));
     let tag = if compressed.is_some() { format!("\"{tag}-gzip\"") } else { format!("\"{tag}\"") };
     let is_known = names(headers, &tag);
     let content = if is_known { Bytes::new() } else { compressed.unwrap_or(body).clone() };
@@ -213,8 +214,9 @@ async fn events(shared: &Shared, key: &Key, headers: &HeaderMap, body: Incoming)
         }
     };
     let summary = &envelope.summary;
-    if key.any_config().is_some_and(|config| {
-        (&config.account_id, &config.project_id) != (&summary.account_id, &summary.project_id)
+    // Not by a config for which nobody has vouched: without Redis, the client sends the events again.
+    if key.any_config().filter(|config| config.is_vouched).is_some_and(|config| {
+        (&config.project.account_id, &config.project.id) != (&summary.account_id, &summary.project_id)
     }) {
         return refuse(StatusCode::BAD_REQUEST, "the account or the project is not this SDK key's");
     }

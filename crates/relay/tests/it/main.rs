@@ -8,6 +8,7 @@ mod events;
 mod hostile;
 mod limits;
 mod operation;
+mod projects;
 mod proxy;
 #[path = "../../../redis/tests/support/server.rs"]
 mod server;
