@@ -8,8 +8,10 @@ use convert_sdk::ports::{ConfigResponse, TransportError};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, VARY,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, AUTHORIZATION, CACHE_CONTROL,
+    CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER,
+    VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -44,21 +46,44 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> A
         return text(StatusCode::OK, "ok");
     }
     if let Some(key) = find(&shared, path, "/api/v1/config/") {
-        return match (head.method == Method::GET, shared.is_known(&head.headers)) {
-            (false, _) => not_allowed("GET"),
-            (true, false) => unknown_client(&head.headers),
-            (true, true) => config(&shared, &key, &head).await,
-        };
+        return readable(match (&head.method, shared.is_known(&head.headers)) {
+            (&Method::OPTIONS, _) => preflight("GET"),
+            (&Method::GET, true) => config(&shared, &key, &head).await,
+            (&Method::GET, false) => unknown_client(&head.headers),
+            _ => not_allowed("GET, OPTIONS"),
+        });
     }
     if let Some(key) = find(&shared, path, "/track/") {
         let known = !shared.settings.client_secret_for_events || shared.is_known(&head.headers);
-        return match (head.method == Method::POST, known) {
-            (false, _) => not_allowed("POST"),
-            (true, false) => unknown_client(&head.headers),
-            (true, true) => events(&shared, &key, &head.headers, body).await,
-        };
+        return readable(match (&head.method, known) {
+            (&Method::OPTIONS, _) => preflight("POST"),
+            (&Method::POST, true) => events(&shared, &key, &head.headers, body).await,
+            (&Method::POST, false) => unknown_client(&head.headers),
+            _ => not_allowed("POST, OPTIONS"),
+        });
     }
     error(StatusCode::NOT_FOUND, "no such route, or no such SDK key")
+}
+
+/// Tells a browser what its pages may send.
+fn preflight(method: &'static str) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
+    // Listed, as `*` would not stand for `Authorization`.
+    let sent = HeaderValue::from_static("authorization, content-type, convert-batch-id, if-none-match");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, sent);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    answer
+}
+
+/// Lets pages of every origin read the answer, as Convert does.
+fn readable(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, retry-after"));
+    answer
 }
 
 /// The key after a marker in the path; anything may precede the marker, since base URLs have paths.

@@ -2,6 +2,7 @@
 //! each test says so and checks nothing.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail where it stands")]
 
+mod browser;
 mod configs;
 mod conversions;
 mod events;
