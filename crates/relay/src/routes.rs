@@ -204,11 +204,16 @@ async fn events(shared: &Shared, key: &Key, headers: &HeaderMap, body: Incoming)
         key.meters.malformed.fetch_add(1, Relaxed);
         error(status, why)
     };
+    // The JavaScript SDK in a browser sends beacons, which are JSON that is called text.
     let is_json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+        let kind = value.split(';').next().unwrap_or_default().trim();
+        ["application/json", "text/plain"].iter().any(|known| kind.eq_ignore_ascii_case(known))
     });
     if !is_json || headers.contains_key(CONTENT_ENCODING) {
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "must be application/json, not compressed");
+        return refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "must be application/json or text/plain, not compressed",
+        );
     }
     let id = match headers.get(&BATCH_ID).map(|id| id.to_str()) {
         None => None,

@@ -2,7 +2,7 @@
 
 use convert_relay::Secret;
 
-use crate::support::{KEY, Running, exposure, settings, world};
+use crate::support::{KEY, LONG, Running, exposure, settings, world};
 
 /// The head of the answer to a request of a page.
 fn head(relay: &Running, line: &str, headers: &str, body: &str) -> String {
@@ -45,6 +45,22 @@ fn a_page_may_ask_and_read_on_both_routes() {
     assert!(served.contains("access-control-expose-headers: etag"), "{served}");
     let taken = head(&relay, &format!("POST {track}"), secret, &exposure("v"));
     assert!(taken.starts_with("http/1.1 200") && taken.contains(OPEN), "{taken}");
+}
+
+#[test]
+fn a_beacon_is_taken_though_it_calls_its_json_text() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    let relay = Running::start(settings(&redis, &convert));
+    let post = |kind: &str, visitor: &str| {
+        let kind = format!("content-type: {kind}\r\n");
+        head(&relay, &format!("POST /v1/track/{KEY}"), &kind, &exposure(visitor))
+    };
+    let taken = post("text/plain;charset=UTF-8", "beacon");
+    assert!(taken.starts_with("http/1.1 200"), "{taken}");
+    let refused = post("application/x-www-form-urlencoded", "form");
+    assert!(refused.starts_with("http/1.1 415"), "{refused}");
+    let received = convert.wait_for_events(1, LONG).unwrap();
+    assert_eq!((received.events[0].visitor_id.as_str(), received.totals.flawed), ("beacon", 0));
 }
 
 #[test]
