@@ -1,13 +1,14 @@
 //! A config as it is served, and where those who wait for one find it.
 
+use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use convert_evaluation::config::{CompileOptions, compile};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -22,22 +23,26 @@ pub(crate) struct Config {
     pub(crate) tag: String,
     pub(crate) body: Bytes,
     pub(crate) gzip: Option<Bytes>,
-    pub(crate) account_id: String,
-    pub(crate) project_id: String,
+    pub(crate) project: Project,
+    /// Whether Redis knows of no other project of the key.
+    pub(crate) is_vouched: bool,
     pub(crate) upstream_etag: Option<String>,
     /// When Convert last confirmed this config, in milliseconds since 1970.
     pub(crate) confirmed_ms: u64,
 }
 
-#[derive(Deserialize)]
-struct Identity {
-    account_id: String,
-    project: ProjectIdentity,
+/// Whose a config is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Project {
+    pub(crate) account_id: String,
+    pub(crate) id: String,
 }
 
-#[derive(Deserialize)]
-struct ProjectIdentity {
-    id: String,
+/// As an operator writes it in Redis.
+impl fmt::Display for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.account_id, self.id)
+    }
 }
 
 /// The config of one key and environment, and the task that refreshes it.
@@ -46,15 +51,18 @@ pub(crate) struct Variant {
 }
 
 impl Config {
-    /// `None` if it is not a config.
+    /// `None` if no SDK could decide with it.
     pub(crate) fn read(body: String, upstream_etag: Option<String>, confirmed_ms: u64) -> Option<Self> {
-        let Identity { account_id, project } = serde_json::from_str(&body).ok()?;
+        let snapshot = compile(body, &CompileOptions::default()).ok()?.snapshot;
+        let body = snapshot.served_text();
+        let project =
+            Project { account_id: snapshot.account_id().to_owned(), id: snapshot.project_id().to_owned() };
         Some(Self {
-            tag: tag(&body),
+            tag: tag(body),
             gzip: gzip(body.as_bytes()),
-            body: Bytes::from(body),
-            account_id,
-            project_id: project.id,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            project,
+            is_vouched: false,
             upstream_etag,
             confirmed_ms,
         })
@@ -74,11 +82,15 @@ impl Config {
             tag: self.tag.clone(),
             body: self.body.clone(),
             gzip: self.gzip.clone(),
-            account_id: self.account_id.clone(),
-            project_id: self.project_id.clone(),
+            project: self.project.clone(),
+            is_vouched: self.is_vouched,
             upstream_etag: self.upstream_etag.clone(),
             confirmed_ms,
         }
+    }
+
+    pub(crate) fn vouched(self) -> Self {
+        Self { is_vouched: true, ..self }
     }
 }
 
@@ -102,8 +114,30 @@ pub(crate) fn tag(text: &str) -> String {
 }
 
 /// The compressed text; writing to memory cannot fail.
-pub(crate) fn gzip(text: &[u8]) -> Option<Bytes> {
+fn gzip(text: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(text).ok()?;
     encoder.finish().ok().map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_sdk_could_decide_with_is_no_config() {
+        let read = |text: &str| Config::read(text.to_owned(), None, 1);
+        let good = r#"{"account_id":"1","project":{"id":"2"},"experiences":[]}"#;
+        assert_eq!(read(good).unwrap().project.to_string(), "1/2");
+        assert_eq!(&*read(good).unwrap().body, good.as_bytes());
+        for bad in [
+            r#"{"account_id":"1","project":{"id":"2"},"experiences":"Welcome to our wireless network"}"#,
+            r#"{"account_id":"1","project":{"id":"2"},"error":"sign in first"}"#,
+            r#"{"account_id":"","project":{"id":"2"}}"#,
+            r#"{"account_id":"1","project":{}}"#,
+            "<html>",
+        ] {
+            assert!(read(bad).is_none(), "{bad}");
+        }
+    }
 }

@@ -15,9 +15,11 @@ use crate::keys::{FETCH_TIMEOUT, Key};
 use crate::store::{Store, StoreError};
 
 /// Environments that are polled per key besides the config without one; requests for others are passed through.
-const MAX_VARIANTS: usize = 16;
+pub(crate) const MAX_VARIANTS: usize = 16;
 /// The longest name of such an environment.
-const MAX_NAME: usize = 64;
+pub(crate) const MAX_NAME: usize = 64;
+/// Why a config is refused; `docs/relay.md` tells operators what to do.
+const ANOTHER: &str = "the config of another project than the one that Redis or this relay knows";
 /// How often a relay checks whether another one has fetched.
 const LOOK: Duration = Duration::from_secs(1);
 /// The wait after a first failure; it doubles with each further one, up to the interval.
@@ -51,13 +53,20 @@ impl Key {
             failures: 0,
             own_turn: Instant::now(),
         };
-        pollers.spawn(poller.run());
+        pollers.spawn(self.alarm.clone().guard(poller.run()));
         Some(variant)
     }
 
-    /// Any config that is available, which tells whose events belong to the key.
+    /// A config that is available, preferably the one without an environment: it tells whose the key is.
     pub(crate) fn any_config(&self) -> Option<Arc<Config>> {
-        self.variants.lock().ok()?.values().find_map(|variant| variant.current())
+        let variants = self.variants.lock().ok()?;
+        let first = variants.get("").and_then(|variant| variant.current());
+        first.or_else(|| variants.values().find_map(|variant| variant.current()))
+    }
+
+    /// Whether a config is of the project that this relay knows as the key's, if it knows one.
+    pub(crate) fn may_have(&self, config: &Config) -> bool {
+        self.any_config().is_none_or(|known| known.project == config.project)
     }
 
     /// The polled environments and their configs.
@@ -137,12 +146,16 @@ impl Poller {
         let stored = self.store.config_tag(&self.key.sdk_key, &self.environment).await?;
         if stored.is_none() {
             self.seen = None;
+            // A Redis that has lost its data learns again whose the key is, before it hears of another project.
+            if let Some(current) = self.variant.current() {
+                let _ = self.keep(current.confirmed(current.confirmed_ms)).await;
+            }
         }
         let Some((tag, confirmed_ms)) = stored.filter(|stored| self.seen.as_ref() != Some(stored)) else {
             return Ok(());
         };
         if let Some(current) = self.variant.current().filter(|current| current.tag == tag) {
-            self.publish(current.confirmed(confirmed_ms));
+            self.publish(current.confirmed(confirmed_ms).vouched());
             self.seen = Some((tag, confirmed_ms));
             return Ok(());
         }
@@ -151,7 +164,7 @@ impl Poller {
         };
         self.seen = Some((kept.tag.clone(), kept.confirmed_ms));
         if let Some(config) = Config::read(kept.body, kept.upstream_etag, kept.confirmed_ms) {
-            self.publish(config);
+            self.publish(config.vouched());
         }
         Ok(())
     }
@@ -170,9 +183,10 @@ impl Poller {
         let fetched = spawn_blocking(move || key.fetch(&environment, etag.as_deref())).await;
         let outcome = match fetched {
             Ok(Ok(ConfigResponse::NotModified)) => self.confirm(current.as_deref()).await,
-            Ok(Ok(ConfigResponse::Fetched { body, etag })) => {
-                self.accept(body, etag, current.as_deref()).await
-            }
+            Ok(Ok(ConfigResponse::Fetched { body, etag })) => match Config::read(body, etag, now_ms()) {
+                Some(config) => self.keep(config).await,
+                None => Err("not a config".to_owned()),
+            },
             Ok(Err(error)) => Err(error.to_string()),
             Ok(Ok(_)) | Err(_) => Err("the fetch did not end".to_owned()),
         };
@@ -193,44 +207,47 @@ impl Poller {
     }
 
     async fn confirm(&mut self, current: Option<&Config>) -> Result<(), String> {
-        let current = current.ok_or("an answer without a config")?;
-        let confirmed = current.confirmed(now_ms());
+        let confirmed = current.ok_or("an answer without a config")?.confirmed(now_ms());
         // Redis has another one, or none, if it did not take this one.
-        let is_stored = self.seen.as_ref().is_some_and(|(tag, _)| *tag == confirmed.tag);
+        if self.seen.as_ref().is_none_or(|(tag, _)| *tag != confirmed.tag) {
+            return self.keep(confirmed).await;
+        }
         let (key, environment) = (&self.key.sdk_key, &self.environment);
-        let kept = if is_stored {
-            self.store.confirm_config(key, environment, confirmed.confirmed_ms).await
-        } else {
-            self.store.keep_config(key, environment, &confirmed.kept()).await
-        };
-        self.kept(&confirmed, kept);
+        match self.store.confirm_config(key, environment, confirmed.confirmed_ms).await {
+            Ok(()) => self.seen = Some((confirmed.tag.clone(), confirmed.confirmed_ms)),
+            Err(error) => log::warn!("a config is not kept: {error}"),
+        }
         self.publish(confirmed);
         Ok(())
     }
 
-    /// A config of another project, or an invalid one, does not replace a good one.
-    async fn accept(
-        &mut self,
-        body: String,
-        etag: Option<String>,
-        current: Option<&Config>,
-    ) -> Result<(), String> {
-        let config = Config::read(body, etag, now_ms()).ok_or("not a config")?;
-        if current.is_some_and(|current| current.project_id != config.project_id) {
-            return Err("the config of another project".to_owned());
+    /// Keeps and publishes a config, unless it is of another project than the last good one: Redis judges, or if
+    /// it does not answer, what this relay has. One that Redis did not take is served anyway.
+    async fn keep(&mut self, config: Config) -> Result<(), String> {
+        let known = self.key.any_config();
+        let known = known.as_ref().map(|known| known.project.to_string()).unwrap_or_default();
+        let (key, environment, project) = (&self.key.sdk_key, &self.environment, config.project.to_string());
+        match self.store.keep_config(key, environment, &config.kept(), &project, &known).await {
+            Ok(true) => {
+                self.seen = Some((config.tag.clone(), config.confirmed_ms));
+                self.publish(config.vouched());
+            }
+            Ok(false) => {
+                // What Redis has is looked at again; nobody has vouched for what was fetched without it.
+                self.seen = None;
+                let unvouched = |current: &mut Arc<Config>| !current.is_vouched;
+                self.variant.config.send_if_modified(|current| current.take_if(unvouched).is_some());
+                return Err(ANOTHER.to_owned());
+            }
+            Err(error) => {
+                log::warn!("a config is not kept: {error}");
+                if !self.key.may_have(&config) {
+                    return Err(ANOTHER.to_owned());
+                }
+                self.publish(config);
+            }
         }
-        let kept = self.store.keep_config(&self.key.sdk_key, &self.environment, &config.kept()).await;
-        self.kept(&config, kept);
-        self.publish(config);
         Ok(())
-    }
-
-    /// A config that Redis did not take is served anyway.
-    fn kept(&mut self, config: &Config, kept: Result<(), StoreError>) {
-        match kept {
-            Ok(()) => self.seen = Some((config.tag.clone(), config.confirmed_ms)),
-            Err(error) => log::warn!("a config is not kept: {error}"),
-        }
     }
 
     fn publish(&self, config: Config) {

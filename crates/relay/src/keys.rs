@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::StartError;
 use crate::config::Variant;
 use crate::settings::{KeySettings, Settings};
+use crate::shared::Alarm;
 use crate::store::Standing;
 
 /// For a fetch of a config.
@@ -31,6 +32,8 @@ pub(crate) struct Key {
     pub(crate) variants: Mutex<HashMap<String, Arc<Variant>>>,
     /// The tasks that poll them.
     pub(crate) pollers: Mutex<JoinSet<()>>,
+    /// Raised by a panic of them.
+    pub(crate) alarm: Alarm,
     pub(crate) meters: Meters,
     /// Whether the stream was at its bound when an append was last tried.
     pub(crate) is_full: AtomicBool,
@@ -86,7 +89,7 @@ pub(crate) struct Meters {
 }
 
 impl Key {
-    pub(crate) fn new(settings: &Settings, key: &KeySettings) -> Result<Self, StartError> {
+    pub(crate) fn new(settings: &Settings, key: &KeySettings, alarm: Alarm) -> Result<Self, StartError> {
         let delivery = DeliveryConfig::builder()
             .lanes(settings.lanes)
             .max_request_events(settings.max_request_events)
@@ -99,6 +102,7 @@ impl Key {
             upstream: HttpsClient::new(network(settings, key)?),
             variants: Mutex::default(),
             pollers: Mutex::default(),
+            alarm,
             meters: Meters::default(),
             is_full: AtomicBool::new(false),
             history: Mutex::default(),

@@ -3,6 +3,7 @@
 //! It serves Convert's two SDK routes: configs from a single poller, and events into a Redis Stream, from
 //! which any number of relays deliver them to Convert.
 
+mod body;
 mod config;
 mod configs;
 mod consumer;
@@ -28,6 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use convert_sdk::InvalidOption;
+use hyper::Request;
+use hyper::body::Incoming;
 use redis::IntoConnectionInfo;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -39,13 +42,16 @@ pub use settings::{Durability, KeySettings, Secret, Settings};
 
 use keys::{Key, read};
 use server::{Limits, serve};
-use shared::Shared;
+use shared::{Alarm, Shared};
 use store::{Reader, Store};
 
 /// Config requests passed through to Convert concurrently.
-const PASSING: usize = 32;
-/// Concurrent connections of operators.
+pub(crate) const PASSING: usize = 32;
+/// Concurrent connections of operators, and how long the last ones may take when the relay stops.
 const ADMIN_CONNECTIONS: usize = 64;
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// How long requests of SDKs may take when the relay stops.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why a relay did not start.
 #[derive(Debug, Error)]
@@ -90,7 +96,8 @@ impl Relay {
             }
             _ => None,
         };
-        let keys = settings.keys.iter().map(|key| Key::new(&settings, key).map(Arc::new));
+        let alarm = Alarm::new();
+        let keys = settings.keys.iter().map(|key| Key::new(&settings, key, alarm.clone()).map(Arc::new));
         let keys: Vec<Arc<Key>> = keys.collect::<Result<_, _>>()?;
         let client = client(&settings)?;
         let refused = |_| StartError::Settings("redis: cannot be used".to_owned());
@@ -109,15 +116,17 @@ impl Relay {
         });
         for key in &keys {
             let reader = Reader::new(client.clone(), &settings.prefix, &member.consumer).map_err(refused)?;
-            tasks.spawn(consumer::run(
+            tasks.spawn(alarm.clone().guard(consumer::run(
                 Arc::clone(key),
                 store.clone(),
                 reader,
                 Arc::clone(&member),
                 stopping.clone(),
-            ));
+            )));
         }
         let shared = Arc::new(Shared {
+            bodies: Semaphore::new(settings.bodies_bytes),
+            alarm: alarm.clone(),
             settings,
             keys,
             store,
@@ -132,21 +141,21 @@ impl Relay {
             }
         }
         let head = Duration::from_millis(shared.settings.request_ms);
-        let limits = Limits { connections: shared.settings.max_connections, head };
+        let limits = Limits { connections: shared.settings.max_connections, head, drain: DRAIN };
         let sdks = Arc::clone(&shared);
-        tasks.spawn(serve(listener, acceptor, limits, stopping.clone(), move |request| {
-            routes::answer(Arc::clone(&sdks), request)
-        }));
-        let limits = Limits { connections: ADMIN_CONNECTIONS, head };
+        let answer = move |request| routes::answer(Arc::clone(&sdks), request);
+        tasks.spawn(alarm.clone().guard(serve(listener, acceptor, limits, stopping.clone(), answer)));
+        let limits = Limits { connections: ADMIN_CONNECTIONS, head, drain: ADMIN_DRAIN };
         let operators = Arc::clone(&shared);
         let (stop_operations, stopping) = watch::channel(false);
         let mut operations = JoinSet::new();
-        operations.spawn(serve(admin_listener, None, limits, stopping, move |request| {
+        let answer = move |request: Request<Incoming>| {
             let answer = operations::answer(&operators, &request);
             async move { answer }
-        }));
+        };
+        operations.spawn(alarm.clone().guard(serve(admin_listener, None, limits, stopping, answer)));
         let mut watching = JoinSet::new();
-        watching.spawn(standing::watch_streams(Arc::clone(&shared)));
+        watching.spawn(alarm.guard(standing::watch_streams(Arc::clone(&shared))));
         log::info!("serving SDKs at {address}, operators at {admin_address}");
         Ok(Self { address, admin_address, shared, stop, tasks, watching, stop_operations, operations })
     }
@@ -161,6 +170,11 @@ impl Relay {
     #[must_use]
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Waits until one of the relay's tasks has panicked, which should never happen: time for another relay.
+    pub async fn failed(&self) {
+        self.shared.alarm.raised().await;
     }
 
     /// Stops accepting connections, finishes the requests in progress, and leaves undelivered events to other

@@ -19,6 +19,9 @@ pub(crate) fn answer(shared: &Shared, request: &Request<Incoming>) -> Answer {
     }
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok"),
+        "/readyz" if shared.alarm.is_raised() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "a task has panicked: restart the relay")
+        }
         "/readyz" if shared.is_ready.load(Relaxed) => text(StatusCode::OK, "ready"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "Redis takes no writes, or the relay is stopping"),
         "/metrics" => typed(StatusCode::OK, "text/plain; version=0.0.4", metrics(&shared.keys)),
@@ -135,7 +138,8 @@ const STYLE: &str = "body{font:15px sans-serif;margin:2em;max-width:60em}table{b
 td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}svg{width:100%;height:6em;background:#f6f6f6}";
 
 fn page(shared: &Shared) -> String {
-    let ready = if shared.is_ready.load(Relaxed) { "ready" } else { "not ready" };
+    let ready =
+        if shared.is_ready.load(Relaxed) && !shared.alarm.is_raised() { "ready" } else { "not ready" };
     let mut html = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>\
          <title>convert-relay</title><style>{STYLE}</style><h1>convert-relay: {ready}</h1>"

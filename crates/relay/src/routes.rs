@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use convert_sdk::ports::{ConfigResponse, TransportError};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, VARY,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, AUTHORIZATION, CACHE_CONTROL,
+    CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER,
+    VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -17,8 +19,9 @@ use percent_encoding::percent_decode_str;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::config::{gzip, tag};
-use crate::configs::PassedThrough;
+use crate::body::{Unread, collect};
+use crate::config::Config;
+use crate::configs::{PassedThrough, now_ms};
 use crate::conversions::Offered;
 use crate::envelope::Envelope;
 use crate::keys::Key;
@@ -33,7 +36,7 @@ const MAX_ID: usize = 128;
 /// The `Retry-After` of a 503, in seconds.
 const WAIT: &str = "2";
 /// One in this many parts of the stream is reserved for requests with conversions.
-const RESERVE: u64 = 10;
+pub(crate) const RESERVE: u64 = 10;
 
 /// Answers one request of an SDK.
 pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
@@ -43,21 +46,44 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> A
         return text(StatusCode::OK, "ok");
     }
     if let Some(key) = find(&shared, path, "/api/v1/config/") {
-        return match (head.method == Method::GET, shared.is_known(&head.headers)) {
-            (false, _) => not_allowed("GET"),
-            (true, false) => unknown_client(&head.headers),
-            (true, true) => config(&shared, &key, &head).await,
-        };
+        return readable(match (&head.method, shared.is_known(&head.headers)) {
+            (&Method::OPTIONS, _) => preflight("GET"),
+            (&Method::GET, true) => config(&shared, &key, &head).await,
+            (&Method::GET, false) => unknown_client(&head.headers),
+            _ => not_allowed("GET, OPTIONS"),
+        });
     }
     if let Some(key) = find(&shared, path, "/track/") {
         let known = !shared.settings.client_secret_for_events || shared.is_known(&head.headers);
-        return match (head.method == Method::POST, known) {
-            (false, _) => not_allowed("POST"),
-            (true, false) => unknown_client(&head.headers),
-            (true, true) => events(&shared, &key, &head.headers, body).await,
-        };
+        return readable(match (&head.method, known) {
+            (&Method::OPTIONS, _) => preflight("POST"),
+            (&Method::POST, true) => events(&shared, &key, &head.headers, body).await,
+            (&Method::POST, false) => unknown_client(&head.headers),
+            _ => not_allowed("POST, OPTIONS"),
+        });
     }
     error(StatusCode::NOT_FOUND, "no such route, or no such SDK key")
+}
+
+/// Tells a browser what its pages may send.
+fn preflight(method: &'static str) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
+    // Listed, as `*` would not stand for `Authorization`.
+    let sent = HeaderValue::from_static("authorization, content-type, convert-batch-id, if-none-match");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, sent);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    answer
+}
+
+/// Lets pages of every origin read the answer, as Convert does.
+fn readable(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, retry-after"));
+    answer
 }
 
 /// The key after a marker in the path; anything may precede the marker, since base URLs have paths.
@@ -76,7 +102,7 @@ async fn config(shared: &Shared, key: &Arc<Key>, head: &Parts) -> Answer {
     let variant = is_polled.then(|| shared.variant(key, &environment)).flatten();
     let Some(variant) = variant else { return pass_through(shared, key, asked, head).await };
     match variant.first().await {
-        Some(config) => served(&config.tag, &config.body, config.gzip.as_ref(), &head.headers),
+        Some(config) => served(&config, &head.headers),
         None => busy("Convert has not answered yet"),
     }
 }
@@ -116,25 +142,26 @@ async fn pass_through(shared: &Shared, key: &Arc<Key>, asked: PassedThrough, hea
     let fetched = fetched.await;
     match fetched {
         Ok(Ok(ConfigResponse::Fetched { body, .. })) => {
-            let compressed = gzip(body.as_bytes());
-            served(&tag(&body), &Bytes::from(body), compressed.as_ref(), &head.headers)
-        }
-        Ok(Err(TransportError::Status(status @ 400..=499))) => error(
-            StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
-            "Convert does not serve this",
-        ),
-        _ => {
-            let kept = shared.variant(key, &environment).filter(|_| may_be_kept);
-            match kept.and_then(|variant| variant.current()) {
-                Some(config) => served(&config.tag, &config.body, config.gzip.as_ref(), &head.headers),
-                None => busy("Convert does not answer"),
+            if let Some(config) = Config::read(body, None, now_ms()).filter(|config| key.may_have(config)) {
+                return served(&config, &head.headers);
             }
         }
+        Ok(Err(TransportError::Status(status @ 400..=499))) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            return error(status, "Convert does not serve this");
+        }
+        _ => {}
+    }
+    let kept = may_be_kept.then(|| shared.variant(key, &environment)).flatten();
+    match kept.and_then(|variant| variant.current()) {
+        Some(config) => served(&config, &head.headers),
+        None => busy("Convert does not answer with a config of this SDK key"),
     }
 }
 
-fn served(tag: &str, body: &Bytes, compressed: Option<&Bytes>, headers: &HeaderMap) -> Answer {
-    let compressed = compressed.filter(|_| accepts_gzip(headers));
+fn served(config: &Config, headers: &HeaderMap) -> Answer {
+    let Config { tag, body, gzip, .. } = config;
+    let compressed = gzip.as_ref().filter(|_| accepts_gzip(headers));
     let tag = if compressed.is_some() { format!("\"{tag}-gzip\"") } else { format!("\"{tag}\"") };
     let is_known = names(headers, &tag);
     let content = if is_known { Bytes::new() } else { compressed.unwrap_or(body).clone() };
@@ -177,11 +204,16 @@ async fn events(shared: &Shared, key: &Key, headers: &HeaderMap, body: Incoming)
         key.meters.malformed.fetch_add(1, Relaxed);
         error(status, why)
     };
+    // The JavaScript SDK in a browser sends beacons, which are JSON that is called text.
     let is_json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+        let kind = value.split(';').next().unwrap_or_default().trim();
+        ["application/json", "text/plain"].iter().any(|known| kind.eq_ignore_ascii_case(known))
     });
     if !is_json || headers.contains_key(CONTENT_ENCODING) {
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "must be application/json, not compressed");
+        return refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "must be application/json or text/plain, not compressed",
+        );
     }
     let id = match headers.get(&BATCH_ID).map(|id| id.to_str()) {
         None => None,
@@ -191,16 +223,19 @@ async fn events(shared: &Shared, key: &Key, headers: &HeaderMap, body: Incoming)
         }
     };
     let settings = &shared.settings;
-    let collected = Limited::new(body, settings.max_body_bytes).collect();
+    let collected = collect(body, settings.max_body_bytes, &shared.bodies);
     let body = match timeout(Duration::from_millis(settings.request_ms), collected).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+        Ok(Ok(body)) => body,
+        Ok(Err(Unread::TooLarge)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+        Ok(Err(Unread::NoRoom)) => {
+            key.meters.turned_away.fetch_add(1, Relaxed);
+            return busy("the bodies of other requests take all the room there is");
         }
-        Ok(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "the body ended early"),
+        Ok(Err(Unread::Broken)) => return refuse(StatusCode::BAD_REQUEST, "the body ended early"),
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
     };
-    let envelope = match Envelope::read(&body) {
+    let body = body.bytes();
+    let envelope = match Envelope::read(body) {
         Ok(envelope) => envelope,
         Err(flaw) => {
             key.meters.malformed.fetch_add(1, Relaxed);
@@ -209,12 +244,13 @@ async fn events(shared: &Shared, key: &Key, headers: &HeaderMap, body: Incoming)
         }
     };
     let summary = &envelope.summary;
-    if key.any_config().is_some_and(|config| {
-        (&config.account_id, &config.project_id) != (&summary.account_id, &summary.project_id)
+    // Not by a config for which nobody has vouched: without Redis, the client sends the events again.
+    if key.any_config().filter(|config| config.is_vouched).is_some_and(|config| {
+        (&config.project.account_id, &config.project.id) != (&summary.account_id, &summary.project_id)
     }) {
         return refuse(StatusCode::BAD_REQUEST, "the account or the project is not this SDK key's");
     }
-    append(shared, key, &envelope, &body, id).await
+    append(shared, key, &envelope, body, id).await
 }
 
 /// Appends, and answers only afterwards.

@@ -23,8 +23,6 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// The maximum lifetime of a connection, even if its client never reads responses.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How long requests in progress may take when their connection expires or the relay stops.
-const DRAIN: Duration = Duration::from_secs(15);
 /// How long accepting pauses after the system refused a connection, for example for lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
@@ -36,10 +34,13 @@ pub(crate) type Acceptor = Option<tokio_rustls::TlsAcceptor>;
 pub(crate) type Acceptor = Option<Infallible>;
 
 /// The limits of a listener.
+#[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// How long a head may take to arrive.
     pub(crate) head: Duration,
+    /// How long requests in progress may take when their connection expires or the relay stops.
+    pub(crate) drain: Duration,
 }
 
 /// Serves until told to stop, then until the requests in progress have finished.
@@ -72,21 +73,20 @@ pub(crate) async fn serve<F, W>(
             continue;
         };
         let (acceptor, answer, stop) = (acceptor.clone(), answer.clone(), stop.clone());
-        let head = limits.head;
         connections.spawn(async move {
             let _permit = permit;
-            let _ = secured(stream, acceptor, head, stop, answer).await;
+            let _ = secured(stream, acceptor, limits, stop, answer).await;
         });
     }
     drop(listener);
-    let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = timeout(limits.drain, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 /// Connection errors are the client's, so they are not logged.
 async fn secured<F, W>(
     stream: TcpStream,
     acceptor: Acceptor,
-    head: Duration,
+    limits: Limits,
     stop: watch::Receiver<bool>,
     answer: F,
 ) -> io::Result<()>
@@ -97,15 +97,17 @@ where
     stream.set_nodelay(true)?;
     match acceptor {
         #[cfg(feature = "tls")]
-        Some(acceptor) => speak(timeout(head, acceptor.accept(stream)).await??, head, stop, answer).await,
+        Some(acceptor) => {
+            speak(timeout(limits.head, acceptor.accept(stream)).await??, limits, stop, answer).await;
+        }
         #[cfg(not(feature = "tls"))]
         Some(never) => match never {},
-        None => speak(stream, head, stop, answer).await,
+        None => speak(stream, limits, stop, answer).await,
     }
     Ok(())
 }
 
-async fn speak<S, F, W>(stream: S, head: Duration, mut stop: watch::Receiver<bool>, answer: F)
+async fn speak<S, F, W>(stream: S, limits: Limits, mut stop: watch::Receiver<bool>, answer: F)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> W + Clone + Send + 'static,
@@ -118,7 +120,7 @@ where
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(limits.head)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -128,7 +130,7 @@ where
         _ = stop.changed() => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(DRAIN, connection).await;
+    let _ = timeout(limits.drain, connection).await;
 }
 
 /// TLS with this certificate chain and private key, both PEM.

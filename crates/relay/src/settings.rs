@@ -2,15 +2,32 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use tokio::sync::Semaphore;
 
-use crate::StartError;
+use crate::configs::{MAX_NAME, MAX_VARIANTS};
 use crate::link::COMMAND_TIMEOUT;
+use crate::routes::RESERVE;
+use crate::{PASSING, StartError};
+
+/// The longest SDK key, secret and prefix, and the most keys.
+const MAX_KEY: usize = 256;
+const MAX_SECRET: usize = 4096;
+const MAX_PREFIX: usize = 128;
+const MAX_KEYS: usize = 1000;
+/// The most concurrent requests that the SDK's part makes.
+const MAX_LANES: usize = 16;
+/// For what else blocks a thread, such as a look at a name.
+const SPARE_THREADS: usize = 16;
+/// What a secret that is no string is refused with, as serde's own error would show it.
+const NOT_A_STRING: &str = "redis, client_secret and secret: must be strings in quotes";
 
 /// A string that is never shown.
 #[derive(Clone)]
@@ -67,6 +84,8 @@ pub struct Settings {
     pub stream_bytes: u64,
     /// The largest request body.
     pub max_body_bytes: usize,
+    /// What the bodies of all requests in progress may take; at least `max_body_bytes`.
+    pub bodies_bytes: usize,
     /// Concurrent connections of SDKs.
     pub max_connections: usize,
     /// How long a request's head may take to arrive, and then its body.
@@ -143,13 +162,15 @@ struct Flags {
 
 impl Settings {
     /// The settings of the process: flags override its environment, the environment overrides the file, and
-    /// the file the defaults. Exits the process for `--help` and for unknown flags.
+    /// the file the defaults. Exits the process for `--help` and `--version`.
     ///
     /// # Errors
     /// [`StartError::File`] and [`StartError::Settings`]: the file cannot be read, or something in it is
     /// invalid.
     pub fn of_process() -> Result<Self, StartError> {
-        Self::with(Flags::parse())
+        let settings = Self::with(Flags::try_parse().map_err(|error| refused_flag(&error))?)?;
+        settings.check()?;
+        Ok(settings)
     }
 
     /// The settings in the text of a file.
@@ -157,8 +178,11 @@ impl Settings {
     /// # Errors
     /// [`StartError::Settings`]: something in it is invalid.
     pub fn from_toml(text: &str) -> Result<Self, StartError> {
-        // The error's full text would show the line, which may contain a secret.
-        toml::from_str(text).map_err(|error| StartError::Settings(error.message().to_owned()))
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(0, |before| before.split('\n').count());
+            StartError::Settings(format!("line {line} of the file: {}", without_values(error.message())))
+        })
     }
 
     fn with(flags: Flags) -> Result<Self, StartError> {
@@ -170,51 +194,112 @@ impl Settings {
         settings.admin_listen = flags.admin_listen.unwrap_or(settings.admin_listen);
         settings.redis = flags.redis.map_or(settings.redis, Secret);
         settings.client_secret = flags.client_secret.map(Secret).or(settings.client_secret);
-        settings.keys.extend(flags.keys.into_iter().map(KeySettings::new));
+        // A variable that is there and empty names no key.
+        let keys = flags.keys.iter().map(|key| key.trim()).filter(|key| !key.is_empty());
+        settings.keys.extend(keys.map(KeySettings::new));
         Ok(settings)
     }
 
-    /// Checks what must hold between settings.
+    /// The most threads that wait for Convert at a time, which is what the relay's runtime should allow
+    /// (`max_blocking_threads`): with fewer, the requests of one key can wait for those of others.
+    #[must_use]
+    pub fn blocking_threads(&self) -> usize {
+        // Each key also polls the config without an environment, and looks its Redis up.
+        let each = self.lanes.min(MAX_LANES).saturating_add(MAX_VARIANTS + 2);
+        self.keys.len().saturating_mul(each).saturating_add(PASSING + SPARE_THREADS)
+    }
+
+    /// Checks every setting by itself, and what must hold between them. Shows no value.
     pub(crate) fn check(&self) -> Result<(), StartError> {
+        let refused = |rule: String| Err(StartError::Settings(rule));
+        let broken = self.ranges().into_iter().find(|(_, value, range)| !range.contains(value));
+        if let Some((name, _, range)) = broken {
+            return refused(format!("{name}: from {} to {}", range.start(), range.end()));
+        }
         let mut keys: Vec<&str> = self.keys.iter().map(|key| key.sdk_key.as_str()).collect();
         keys.sort_unstable();
         let is_plain = |key: &&str| {
-            !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+            (1..=MAX_KEY).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        };
+        let fits_a_header = |secret: &Secret| {
+            (1..=MAX_SECRET).contains(&secret.0.len()) && secret.0.bytes().all(|byte| byte.is_ascii_graphic())
         };
         let rules = [
-            (!keys.is_empty(), "no SDK key: give --key, or [[keys]] in the file"),
-            (keys.iter().all(is_plain), "an SDK key has characters other than letters, digits and -_./"),
-            (keys.windows(2).all(|pair| pair[0] != pair[1]), "an SDK key is there twice"),
+            (!keys.is_empty(), "no SDK key: give --key, CONVERT_RELAY_KEYS, or [[keys]] in the file"),
+            (keys.len() <= MAX_KEYS, "keys: at most 1000"),
+            (keys.iter().all(is_plain), "sdk_key: from 1 to 256 characters, only letters, digits and -_./"),
+            (keys.windows(2).all(|pair| pair[0] != pair[1]), "sdk_key: one is there twice"),
+            (
+                self.keys.iter().filter_map(|key| key.secret.as_ref()).all(fits_a_header),
+                "secret: from 1 to 4096 visible ASCII characters, without blanks",
+            ),
+            (
+                self.keys.iter().all(|key| key.environments.len() <= MAX_VARIANTS),
+                "environments: at most 16 for each key",
+            ),
+            (
+                self.keys
+                    .iter()
+                    .flat_map(|key| &key.environments)
+                    .all(|it| (1..=MAX_NAME).contains(&it.len())),
+                "environments: names from 1 to 64 bytes",
+            ),
+            (
+                self.prefix.len() <= MAX_PREFIX
+                    && self.prefix.bytes().all(|byte| byte.is_ascii_graphic() && !b"{}".contains(&byte)),
+                "prefix: at most 128 visible ASCII characters, without blanks and braces",
+            ),
             (
                 self.tls_certificate.is_some() == self.tls_key.is_some(),
                 "tls_certificate and tls_key go together",
             ),
             (
-                self.client_secret.as_ref().is_none_or(|secret| !secret.expose().is_empty()),
-                "client_secret: is empty; without a secret, leave it out",
+                self.client_secret.as_ref().is_none_or(fits_a_header),
+                "client_secret: from 1 to 4096 visible ASCII characters, without blanks; or leave it out",
             ),
             (
                 !self.client_secret_for_events || self.client_secret.is_some(),
                 "client_secret_for_events: needs client_secret",
             ),
-            (self.config_interval_ms >= 100, "config_interval_ms: at least 100"),
-            (self.takeover_ms >= 100, "takeover_ms: at least 100"),
-            (self.request_ms >= 100, "request_ms: at least 100"),
-            (self.max_connections >= 1, "max_connections: at least 1"),
             (
-                self.max_body_bytes >= 1 && self.max_body_bytes as u64 <= self.stream_bytes,
-                "max_body_bytes: from 1 to stream_bytes",
+                self.max_body_bytes as u64 <= self.stream_bytes - self.stream_bytes / RESERVE,
+                "max_body_bytes: at most nine tenths of stream_bytes",
             ),
-            (self.remember_ids_ms >= 1000, "remember_ids_ms: at least 1000"),
-            (
-                self.replicas == 0 || Duration::from_millis(self.replicas_ms) < COMMAND_TIMEOUT,
-                "replicas_ms: less than 5000",
-            ),
-            (self.held_bytes >= 1, "held_bytes: at least 1"),
-            ((100..=60_000).contains(&self.delivery_ms), "delivery_ms: from 100 to 60000"),
+            (self.bodies_bytes >= self.max_body_bytes, "bodies_bytes: at least max_body_bytes"),
+            (self.backoff_ceiling_ms >= self.backoff_ms, "backoff_ceiling_ms: at least backoff_ms"),
         ];
         let broken = rules.into_iter().find(|(holds, _)| !holds);
-        broken.map_or(Ok(()), |(_, rule)| Err(StartError::Settings(rule.to_owned())))
+        broken.map_or(Ok(()), |(_, rule)| refused(rule.to_owned()))
+    }
+
+    /// The numbers, and between what they must be for a clock, Redis and the runtime to work with them.
+    fn ranges(&self) -> [(&'static str, u64, RangeInclusive<u64>); 19] {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        const TEN_YEARS: u64 = 3650 * DAY;
+        [
+            ("config_interval_ms", self.config_interval_ms, 100..=DAY),
+            ("stream_bytes", self.stream_bytes, RESERVE..=1 << 50),
+            // Redis takes values of up to 512 MiB.
+            ("max_body_bytes", self.max_body_bytes as u64, 1..=1 << 28),
+            // Permits are counted in less than a word.
+            ("bodies_bytes", self.bodies_bytes as u64, 1..=(Semaphore::MAX_PERMITS as u64).min(1 << 40)),
+            ("max_connections", self.max_connections as u64, 1..=1 << 20),
+            ("request_ms", self.request_ms, 100..=300_000),
+            ("remember_ids_ms", self.remember_ids_ms, 1000..=TEN_YEARS),
+            ("remember_conversions_ms", self.remember_conversions_ms, 0..=TEN_YEARS),
+            ("replicas", self.replicas.into(), 0..=1000),
+            ("replicas_ms", self.replicas_ms, 1..=COMMAND_TIMEOUT.as_millis() as u64 - 1),
+            ("takeover_ms", self.takeover_ms, 100..=DAY),
+            ("refusals", self.refusals, 0..=1 << 40),
+            ("held_bytes", self.held_bytes as u64, 1..=1 << 40),
+            ("lanes", self.lanes as u64, 1..=MAX_LANES as u64),
+            ("max_request_events", self.max_request_events as u64, 1..=10_000),
+            ("max_request_bytes", self.max_request_bytes as u64, 1..=1 << 28),
+            ("delivery_ms", self.delivery_ms, 100..=60_000),
+            ("backoff_ms", self.backoff_ms, 1..=DAY),
+            ("backoff_ceiling_ms", self.backoff_ceiling_ms, 1..=DAY),
+        ]
     }
 
     pub(crate) const fn durability(&self) -> Durability {
@@ -252,6 +337,7 @@ impl Default for Settings {
             config_interval_ms: 30_000,
             stream_bytes: 1 << 30,
             max_body_bytes: 1 << 20,
+            bodies_bytes: 64 << 20,
             max_connections: 4096,
             request_ms: 10_000,
             remember_ids_ms: 24 * 60 * 60 * 1000,
@@ -292,9 +378,7 @@ impl Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Serde's own error would show the value.
-        let refused = |_| D::Error::custom("redis, client_secret and secret: must be strings in quotes");
-        String::deserialize(deserializer).map(Self).map_err(refused)
+        String::deserialize(deserializer).map(Self).map_err(|_| D::Error::custom(NOT_A_STRING))
     }
 }
 
@@ -302,6 +386,38 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
+}
+
+/// A message about the file without anything that could be a key or a secret: serde's shows values, and names
+/// that are no settings.
+fn without_values(message: &str) -> String {
+    let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let name = message.split('`').nth(1).filter(is_name);
+    let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
+    match (message.split(' ').next(), name, expected) {
+        _ if message == NOT_A_STRING => message.to_owned(),
+        (Some("unknown"), Some(name), _) => format!("`{name}` is no setting"),
+        (Some("unknown"), None, _) => "a name that is no setting".to_owned(),
+        (Some("missing"), Some(name), _) => format!("`{name}` is missing"),
+        (Some("invalid"), _, Some(expected)) => format!("not what is expected, {expected}"),
+        _ if message.contains("socket address") => "not an address such as 127.0.0.1:8090".to_owned(),
+        _ => "not TOML: perhaps a string without quotes, or a name that is there twice".to_owned(),
+    }
+}
+
+/// Clap's message about a wrong flag, without its value.
+fn refused_flag(error: &clap::Error) -> StartError {
+    let kind = error.kind();
+    if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        error.exit();
+    }
+    let name = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) if argument.starts_with("--") => {
+            argument.split(['=', ' ']).next()
+        }
+        _ => None,
+    };
+    StartError::Settings(format!("{}: {kind}; see --help", name.unwrap_or("flags")))
 }
 
 fn text(path: &Path) -> Result<String, StartError> {
@@ -336,6 +452,67 @@ mod tests {
     }
 
     #[test]
+    fn every_number_has_a_range_that_is_told() {
+        for (name, default, range) in Settings::default().ranges() {
+            assert!(range.contains(&default), "{name}");
+            for number in [range.start().checked_sub(1), Some(range.end() + 1), Some(1 << 62)] {
+                let Some(number) = number else { continue };
+                let text = format!("{name} = {number}\n[[keys]]\nsdk_key = 'a'");
+                let refused = Settings::from_toml(&text).and_then(|it| it.check()).unwrap_err().to_string();
+                let told = format!("{name}: from {} to {}", range.start(), range.end());
+                assert!(
+                    refused.contains(&told) || number > u32::MAX.into() && name == "replicas",
+                    "{refused}"
+                );
+            }
+        }
+        let numbers = include_str!("../relay.toml")
+            .lines()
+            .filter(|line| line.split_once(" = ").is_some_and(|(_, value)| value.parse::<u64>().is_ok()));
+        assert_eq!(numbers.count(), Settings::default().ranges().len());
+    }
+
+    #[test]
+    fn long_names_are_refused_at_the_start() {
+        let key = |key: KeySettings| Settings { keys: vec![key], ..Settings::default() }.check();
+        assert!(
+            key(KeySettings::new("k".repeat(256))).is_ok() && key(KeySettings::new("k".repeat(257))).is_err()
+        );
+        let of_length = |length: usize| {
+            let environments = vec!["e".repeat(length)];
+            key(KeySettings { environments, ..KeySettings::new("a") })
+        };
+        assert!(of_length(64).is_ok() && of_length(65).is_err());
+        let environments = |count: usize| (0..count).map(|number| number.to_string()).collect();
+        let many = |count| key(KeySettings { environments: environments(count), ..KeySettings::new("a") });
+        assert!(many(16).is_ok() && many(17).is_err());
+    }
+
+    #[test]
+    fn an_empty_list_of_keys_is_no_key() {
+        let with = |keys: &str| Settings::with(Flags::parse_from(["convert-relay", "--key", keys])).unwrap();
+        for empty in ["", " ", ","] {
+            let refused = with(empty).check().unwrap_err().to_string();
+            assert!(refused.contains("no SDK key"), "{refused}");
+        }
+        let names: Vec<_> = with("a, b,").keys.into_iter().map(|key| key.sdk_key).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_wrong_flag_is_told_without_its_value() {
+        for (flags, told) in [
+            (["10/20", "--listen", "127.0.0.1:1"], "flags: unexpected"),
+            (["--listen", "10/20", "--key"], "--listen: "),
+            (["--kye=10/20", "--listen", "127.0.0.1:1"], "--kye: unexpected"),
+        ] {
+            let error = Flags::try_parse_from(std::iter::once("convert-relay").chain(flags)).unwrap_err();
+            let refused = refused_flag(&error).to_string();
+            assert!(refused.contains(told) && !refused.contains("10/20"), "{refused}");
+        }
+    }
+
+    #[test]
     fn wrong_settings_are_told_without_secrets() {
         for (wrong, told) in
             [("client_secret = 'hidden'\nlanez = 3", "lanez"), ("client_secret = hidden", "string")]
@@ -344,12 +521,38 @@ mod tests {
             assert!(refused.contains(told) && !refused.contains("hidden"), "{refused}");
         }
         for (wrong, told) in [
+            ("keys = ['10/20']", "line 1"),
+            ("\n[keys]\n'10/20' = 1", "line 2"),
+            ("lanes = '10/20'", "expected, usize"),
+            ("lanes = '10/20, expected'", "expected, usize"),
+            ("lanes = -10", "expected, usize"),
+            ("[[keys]]\nsdk_key = 10_20", "line 2"),
+            ("[[keys]]\nsdk_key = '10/20'\n'10/20' = 'x'", "no setting"),
+            ("[[keys]]\nsdk_key = '10/20'\nenvironments = '10/20'", "line 3"),
+            ("[[keys]]\nsecret = '10/20'", "sdk_key"),
+            ("listen = '10/20'", "address"),
+            ("'10/20' = 1\n'10/20' = 2", "twice"),
+            ("[[keys]]\nsdk_key = 10/20", "quotes"),
+        ] {
+            let refused = Settings::from_toml(wrong).unwrap_err().to_string();
+            let shows = ["10/20", "1020", "10_20", "-10"].iter().any(|value| refused.contains(value));
+            assert!(refused.contains(told) && !shows, "{wrong}: {refused}");
+        }
+        for (wrong, told) in [
             ("", "no SDK key"),
             ("[[keys]]\nsdk_key = 'a{b}'", "characters"),
             ("[[keys]]\nsdk_key = 'a'\n[[keys]]\nsdk_key = 'a'", "twice"),
             ("tls_key = 'k'\n[[keys]]\nsdk_key = 'a'", "together"),
             ("config_interval_ms = 1\n[[keys]]\nsdk_key = 'a'", "config_interval_ms"),
             ("client_secret = ''\n[[keys]]\nsdk_key = 'a'", "client_secret"),
+            ("client_secret = 'a b'\n[[keys]]\nsdk_key = 'a'", "client_secret"),
+            ("client_secret = 'ä'\n[[keys]]\nsdk_key = 'a'", "client_secret"),
+            ("[[keys]]\nsdk_key = 'a'\nsecret = ' '", "secret"),
+            ("[[keys]]\nsdk_key = 'a'\nenvironments = ['']", "environments"),
+            ("stream_bytes = 1000\nmax_body_bytes = 901\n[[keys]]\nsdk_key = 'a'", "nine tenths"),
+            ("bodies_bytes = 1000\n[[keys]]\nsdk_key = 'a'", "bodies_bytes"),
+            ("backoff_ceiling_ms = 1\n[[keys]]\nsdk_key = 'a'", "backoff_ceiling_ms"),
+            ("prefix = '{a}'\n[[keys]]\nsdk_key = 'a'", "prefix"),
             ("client_secret_for_events = true\n[[keys]]\nsdk_key = 'a'", "client_secret_for_events"),
             ("replicas = 1\nreplicas_ms = 5000\n[[keys]]\nsdk_key = 'a'", "replicas_ms"),
             ("delivery_ms = 99\n[[keys]]\nsdk_key = 'a'", "delivery_ms"),

@@ -99,6 +99,15 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 return 'OK'";
 
+/// KEYS: the config of a key and environment, the key's project. ARGV: the config's project, the one that the relay
+/// knows if Redis has none, then the fields. Whether the config was kept: another project's never replaces one.
+const KEEP: &str = r"
+local known = redis.call('GET', KEYS[2]) or ARGV[2]
+if known ~= '' and known ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return 1";
+
 /// Redis failed a command. Shows no address.
 #[derive(Debug, Clone, Error)]
 #[error("Redis: {0}")]
@@ -365,15 +374,23 @@ impl Store {
         }))
     }
 
-    pub(crate) async fn keep_config(&self, key: &str, variant: &str, config: &KeptConfig) -> Stored<()> {
-        let mut set = cmd("HSET");
-        set.arg(self.name(key, &format!("config:{variant}")));
-        set.arg("tag").arg(&config.tag).arg("confirmed").arg(config.confirmed_ms);
-        set.arg("etag")
-            .arg(config.upstream_etag.as_deref().unwrap_or_default())
-            .arg("body")
-            .arg(&config.body);
-        self.ask::<Value>(&set).await.map(drop)
+    /// Whether the config was kept: not if the key has another project. If Redis knows none, `known` is the key's.
+    pub(crate) async fn keep_config(
+        &self,
+        key: &str,
+        variant: &str,
+        config: &KeptConfig,
+        project: &str,
+        known: &str,
+    ) -> Stored<bool> {
+        let mut eval = cmd("EVAL");
+        eval.arg(KEEP).arg(2);
+        eval.arg(self.name(key, &format!("config:{variant}"))).arg(self.name(key, "project"));
+        eval.arg(project).arg(known);
+        eval.arg("tag").arg(&config.tag).arg("confirmed").arg(config.confirmed_ms);
+        eval.arg("etag").arg(config.upstream_etag.as_deref().unwrap_or_default());
+        eval.arg("body").arg(&config.body);
+        self.ask(&eval).await
     }
 
     pub(crate) async fn confirm_config(&self, key: &str, variant: &str, confirmed_ms: u64) -> Stored<()> {

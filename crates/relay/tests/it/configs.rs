@@ -203,11 +203,13 @@ fn a_bad_answer_does_not_replace_a_good_config() {
         assert_eq!(relay.get(&path("")).body, good);
         convert.clear_faults();
     }
-    let other = include_str!("../../../emulator/projects/demo.json").replace("10034190", "999");
-    convert.clear();
-    convert.set_config(KEY, other).unwrap();
-    convert.wait_until(LONG, |it| it.totals.config_requests >= 2).unwrap();
-    assert_eq!(relay.get(&path("")).body, good, "another project's");
+    for whose in ["10034190", "10035569"] {
+        let other = include_str!("../../../emulator/projects/demo.json").replace(whose, "999");
+        convert.clear();
+        convert.set_config(KEY, other).unwrap();
+        convert.wait_until(LONG, |it| it.totals.config_requests >= 2).unwrap();
+        assert_eq!(relay.get(&path("")).body, good, "another project's, another account's");
+    }
 }
 
 #[test]

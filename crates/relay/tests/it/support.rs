@@ -192,8 +192,9 @@ pub(crate) fn client() -> Agent {
     Agent::config_builder().http_status_as_error(false).timeout_global(Some(LONG)).build().into()
 }
 
+/// Serves its project under the key whatever its id becomes.
 pub(crate) fn convert() -> Emulator {
-    Emulator::builder().project(Project::demo()).start().unwrap()
+    Emulator::builder().project(Project::demo().sdk_key(KEY)).start().unwrap()
 }
 
 /// Settings for tests: free ports, short waits.
