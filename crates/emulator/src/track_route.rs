@@ -87,7 +87,9 @@ fn check_headers(headers: &HeaderMap) -> Result<(), WrongField> {
     }
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media_type = media_type.split(';').next().unwrap_or("").trim();
-    if media_type.eq_ignore_ascii_case("application/json") {
+    // A page sends its events with `sendBeacon`, which calls its text plain.
+    let is_beacon = media_type.eq_ignore_ascii_case("text/plain") && is_from_a_page(headers);
+    if is_beacon || media_type.eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
         Err(wrong_header(CONTENT_TYPE, "must be application/json"))

@@ -48,3 +48,17 @@ fn events_of_a_page_count_with_the_browsers_agent() {
     let totals = emulator.received().totals;
     assert_eq!((totals.events, totals.dropped_as_bot), (1, 2));
 }
+
+#[test]
+fn a_beacon_of_a_page_calls_its_json_plain_text() {
+    let emulator = demo();
+    let client = Client::of(&emulator);
+    let track = format!("{}/track/{KEY}", emulator.http_url());
+    let plain = ("content-type", "text/plain;charset=UTF-8");
+    let post = |headers: &[_]| client.post_with(&track, &one_event("v").to_string(), headers).status;
+    assert_eq!(
+        (post(&[plain, BROWSER, ORIGIN]), post(&[plain, BROWSER]), post(&[plain, ORIGIN])),
+        (200, 400, 400)
+    );
+    assert_eq!(emulator.received().totals.events, 1);
+}
