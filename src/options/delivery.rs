@@ -124,8 +124,9 @@ impl Default for DeliveryConfig {
 impl DeliveryConfigBuilder {
     /// Capacity, in records, of the channel between callers and the tracker; 1 to 1,048,576. Default 16,384. The
     /// tracker drains the channel whatever the network does, so it fills up only if callers outrun that thread, or if
-    /// [`OverflowPolicy::Wait`] leaves records in it. Under [`OverflowPolicy::EvictLeastValuable`] the last quarter
-    /// is reserved for conversions, the last eighth for those with revenue.
+    /// [`OverflowPolicy::Wait`] leaves records in it. With a pump, what is recorded between two turns must fit. Under
+    /// [`OverflowPolicy::EvictLeastValuable`] the last quarter is reserved for conversions, the last eighth for those
+    /// with revenue.
     pub const fn queue_capacity(mut self, records: usize) -> Self {
         self.0.queue_capacity = records;
         self

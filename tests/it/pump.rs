@@ -913,4 +913,16 @@ fn the_game_of_the_issue_sends_a_request_in_tens_of_seconds() {
     let stats = core.stats();
     assert!(stats.delivered > 100 && stats.dropped.total() == 0, "{stats:?}");
     assert!(sent * 10 < seconds, "{sent} requests in {seconds} s");
+
+    // The game stops: the last records leave within a second of frames.
+    let mut end = pump.shutdown(Duration::from_secs(1));
+    let closed = (0..60).find_map(|_| {
+        clock.advance(Duration::from_micros(16_667));
+        pump.turn(BUDGET);
+        requests(&mut pump).iter().for_each(|request| drop(pump.answer(request.id, Answer::response(200))));
+        end.check()
+    });
+    let stats = closed.unwrap().unwrap().stats;
+    assert_eq!((stats.pending, stats.dropped.total()), (0, 0), "{stats:?}");
+    assert_eq!(stats.delivered + stats.deduplicated, stats.recorded);
 }
