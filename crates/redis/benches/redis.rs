@@ -113,7 +113,8 @@ fn new_visitors(decide: bool) -> Result<(), collector::Failure> {
         load.split(' ').next().unwrap_or_default(),
     );
     println!(
-        "  Redis alone with the same {} batches: {:.0} a second, of which the SDK has {:.0}%; {:.1} µs of Redis's CPU time",
+        "  Redis alone with the same {} batches: {:.0} a second, of which the SDK has {:.0}%; {:.1} µs of Redis's CPU \
+         time each",
         calls.len(),
         rate(floor),
         100.0 * floor.as_secs_f64() / took.as_secs_f64(),

@@ -103,8 +103,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long calls fail immediately after a failed connection attempt, and after the start of each further one: in an
-    /// outage only one call per period pays the connect timeout, besides those that are under way when it begins. A
+    /// How long calls fail immediately after a failed connection attempt, and after the start of each further one: in
+    /// an outage only one call per period pays the connect timeout, besides those that are under way when it begins. A
     /// connection that closes or times out before its first reply is a failed attempt too, and one to a server that has
     /// become a replica is left after this time at the earliest. Default 500 ms; zero retries on every call.
     pub fn reconnect_pause(mut self, pause: Duration) -> Self {
@@ -135,7 +135,8 @@ impl RedisStoreBuilder {
         Ok(RedisStore::new(Connections::new(client, times), times, commands))
     }
 
-    /// The same for tokio: the store connects and runs its commands on this runtime, whose I/O and time must be enabled.
+    /// The same for tokio: the store connects and runs its commands on this runtime, whose I/O and time must be
+    /// enabled.
     ///
     /// # Errors
     /// A setting is invalid.

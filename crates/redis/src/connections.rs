@@ -125,8 +125,8 @@ impl Connections {
     }
 }
 
-/// Sends a batch and reads its replies, up to the first that does not come: `Pipeline::query` would wait for each of the
-/// others in turn.
+/// Sends a batch and reads its replies, up to the first that does not come: `Pipeline::query` would wait for each of
+/// the others in turn.
 fn exchange<T: FromRedisValue>(
     connection: &mut Connection,
     batch: &Batch,
