@@ -1,10 +1,13 @@
-//! New visitors per second on one Redis, and conversions offered to two processes at once.
+//! New visitors per second on one Redis, beside what Redis does with the same batches alone, and conversions offered to
+//! two processes at once.
 //!
-//! `cargo bench -p convert-sdk-redis`. Starts its own `redis-server`; a separate process counts what arrives.
+//! `cargo bench -p convert-sdk-redis`. Starts its own `redis-server`; a separate process counts what arrives. Elapsed
+//! times depend on what else the machine does, of which the load average tells; CPU times and the ratio less so.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the server is that of the tests")]
 
 #[path = "../../../benches/support/collector.rs"]
 mod collector;
+mod floor;
 #[path = "../tests/support/hosts.rs"]
 mod hosts;
 #[path = "../tests/support/server.rs"]
@@ -18,6 +21,7 @@ use convert_sdk::config::TransportConfig;
 use convert_sdk::delivery::{DeliveryConfig, OverflowPolicy};
 use convert_sdk::{Core, SdkConfig};
 use convert_sdk_redis::RedisStore;
+use floor::{Calls, Noted, processor_time};
 use server::Redis;
 
 const VISITORS: u32 = 400_000;
@@ -52,18 +56,20 @@ fn new_visitors(decide: bool) -> Result<(), collector::Failure> {
         .track_base_url(&collector.url)
         .danger_allow_http_on_loopback(true)
         .build()?;
+    let calls = Calls::default();
     let delivery = DeliveryConfig::builder().overflow(OverflowPolicy::Wait(PATIENCE));
     let config = SdkConfig::builder()
         .data_json(include_str!("../../emulator/projects/demo.json"))
         .transport(network)
         .delivery(delivery.build()?)
-        .data_store(RedisStore::open(&server.url())?)
+        .data_store(Noted { store: RedisStore::open(&server.url())?, calls: calls.clone() })
         .max_visitors(1_000_000)
         .auto_flush_interval(Duration::from_millis(100))
         .build()?;
     let core = Core::new(config);
     core.initialize()?;
-    let start = Instant::now();
+    let processes = [std::process::id(), server.process.id()];
+    let (start, used) = (Instant::now(), processes.map(processor_time));
     thread::scope(|scope| {
         for first in 0..CALLERS {
             let core = &core;
@@ -80,6 +86,7 @@ fn new_visitors(decide: bool) -> Result<(), collector::Failure> {
     });
     core.flush(PATIENCE)?;
     let took = start.elapsed();
+    let [ours, theirs] = processes.map(processor_time);
     let stats = core.close();
     let arrived = collector.end()?;
     let keys: u64 = redis::cmd("DBSIZE").query(&mut redis::Client::open(server.url())?.get_connection()?)?;
@@ -90,12 +97,28 @@ fn new_visitors(decide: bool) -> Result<(), collector::Failure> {
         )
         .into());
     }
+    let Some(alone) = Redis::start(&[]) else { return Ok(()) };
+    let floor = calls.replayed(alone.port);
+    let rate = |took: Duration| f64::from(VISITORS) / took.as_secs_f64();
+    let each = |used: Duration| used.as_secs_f64() * 1e6 / f64::from(VISITORS);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!(
-        "{VISITORS} new visitors, {}a conversion: {:.0} a second, all on record with server and Redis, {} answers \
-         were too late",
+        "{VISITORS} new visitors, {}a conversion: {:.0} a second, all on record with server and Redis; {:.1} µs of \
+         CPU time each, and {:.1} µs of Redis's; {} answers were too late; load average {}",
         if decide { "each a decision and " } else { "each " },
-        f64::from(VISITORS) / took.as_secs_f64(),
+        rate(took),
+        each(ours - used[0]),
+        each(theirs - used[1]),
         stats.store_timeouts,
+        load.split(' ').next().unwrap_or_default(),
+    );
+    println!(
+        "  Redis alone with the same {} batches: {:.0} a second, of which the SDK has {:.0}%; {:.1} µs of Redis's CPU \
+         time each",
+        calls.len(),
+        rate(floor),
+        100.0 * floor.as_secs_f64() / took.as_secs_f64(),
+        each(processor_time(alone.process.id())),
     );
     Ok(())
 }

@@ -1,31 +1,31 @@
 //! The store for programs on tokio.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use convert_sdk::ports::{AsyncDataStore, BoxFuture, StoreError};
-use redis::aio::ConnectionManager;
-use redis::{Cmd, FromRedisValue, RedisResult};
+use redis::{Cmd, FromRedisValue};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::commands::{Answered, Batch, Commands, each, only, parsed, refused, values};
+use crate::commands::{Answered, Batch, Commands, each, only, parsed, values};
+use crate::multiplexed::Shared;
 
 /// An [`AsyncDataStore`] on Redis, on the application's tokio runtime. Requires the feature `async`.
 ///
-/// It sends the same commands as [`RedisStore`](crate::RedisStore), as tasks of the given runtime. How long one may
-/// take, how often a lost connection is retried, and certificates are up to the [`ConnectionManager`], which stays with a
-/// server that has become a replica until that closes the connection. Neither runtime nor connection works in a forked
-/// child, which must create its own, and a core on top of them.
+/// It has the settings of [`RedisStore`](crate::RedisStore) and sends the same commands, as tasks of the given runtime
+/// and over one connection that all calls share. It connects with the first call, and again after a failure. Neither
+/// runtime nor connection works in a forked child, which must create its own, and a core on top of them.
 ///
 /// ```no_run
 /// use convert_sdk::{AsyncCore, SdkConfig};
-/// use convert_sdk_redis::{AsyncRedisStore, redis};
+/// use convert_sdk_redis::RedisStore;
+/// use tokio::runtime::Handle;
 ///
 /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
-/// let connection = redis::Client::open("redis://127.0.0.1/")?.get_connection_manager().await?;
-/// let store = AsyncRedisStore::new(connection, tokio::runtime::Handle::current()).with_prefix("convert:");
+/// let store = RedisStore::builder("redis://127.0.0.1/").prefix("convert:").build_async(Handle::current())?;
 /// let config = SdkConfig::builder().sdk_key("10035569/10034190").async_data_store(store).build()?;
 /// let core = AsyncCore::new(config);
 /// core.initialize().await?;
@@ -34,23 +34,14 @@ use crate::commands::{Answered, Batch, Commands, each, only, parsed, refused, va
 /// ```
 #[derive(Clone)]
 pub struct AsyncRedisStore {
-    connection: ConnectionManager,
+    shared: Arc<Shared>,
     runtime: Handle,
     commands: Commands,
 }
 
 impl AsyncRedisStore {
-    /// A store over this connection, whose commands run on this runtime.
-    #[must_use]
-    pub fn new(connection: ConnectionManager, runtime: Handle) -> Self {
-        Self { connection, runtime, commands: Commands { prefix: "".into() } }
-    }
-
-    /// Prepends this to every key. Default: empty, as in the official Python SDK.
-    #[must_use]
-    pub fn with_prefix(mut self, prefix: impl Into<Box<str>>) -> Self {
-        self.commands.prefix = prefix.into();
-        self
+    pub(crate) fn new(shared: Shared, runtime: Handle, commands: Commands) -> Self {
+        Self { shared: Arc::new(shared), runtime, commands }
     }
 
     /// Runs one round trip as a task of the runtime; dropping the future cancels it.
@@ -58,10 +49,9 @@ impl AsyncRedisStore {
         if batch.asked == 0 {
             return Ok(Vec::new());
         }
-        let mut connection = self.connection.clone();
-        let work = async move { batch.pipeline.query_async(&mut connection).await };
-        let answered: Result<RedisResult<_>, _> = AbortOnDropHandle::new(self.runtime.spawn(work)).await;
-        answered.map_err(|error| lost(&error))?.map_err(|error| refused(&error))
+        let shared = Arc::clone(&self.shared);
+        let work = async move { shared.ask(&batch).await };
+        AbortOnDropHandle::new(self.runtime.spawn(work)).await.map_err(|error| lost(&error))?
     }
 
     async fn all<T: FromRedisValue + Send + 'static>(&self, batch: Batch) -> Vec<Result<T, StoreError>> {

@@ -7,9 +7,15 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
+#[cfg(feature = "async")]
+use tokio::runtime::Handle;
 
+#[cfg(feature = "async")]
+use crate::asynchronous::AsyncRedisStore;
 use crate::commands::Commands;
 use crate::connections::{Connections, Times};
+#[cfg(feature = "async")]
+use crate::multiplexed::Shared;
 use crate::store::RedisStore;
 
 const DEFAULT_TIMES: Times = Times {
@@ -18,7 +24,7 @@ const DEFAULT_TIMES: Times = Times {
     pause: Duration::from_millis(500),
 };
 
-/// The settings of a [`RedisStore`].
+/// The settings of a [`RedisStore`] or, with the feature `async`, of an `AsyncRedisStore`.
 #[must_use]
 pub struct RedisStoreBuilder {
     url: String,
@@ -59,7 +65,8 @@ impl RedisStore {
     }
 
     /// A store at `redis://`, or with TLS at `rediss://`, each followed by `[[user]:password@]host[:port][/database]`,
-    /// or at `redis+unix:///path`. Special characters in a password must be percent-encoded.
+    /// or at `redis+unix:///path`, followed by `?user=…&pass=…&db=…`. Special characters in a password must be
+    /// percent-encoded.
     pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url)
     }
@@ -96,9 +103,10 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long calls fail immediately after a failed connection attempt, and after the start of each further one: in an
-    /// outage only one call per period pays the connect timeout, besides those that are under way when it begins.
-    /// Default 500 ms; zero retries on every call.
+    /// How long calls fail immediately after a failed connection attempt, and after the start of each further one: in
+    /// an outage only one call per period pays the connect timeout, besides those that are under way when it begins. A
+    /// connection that closes or times out before its first reply is a failed attempt too, and one to a server that has
+    /// become a replica is left after this time at the earliest. Default 500 ms; zero retries on every call.
     pub fn reconnect_pause(mut self, pause: Duration) -> Self {
         self.times.pause = pause;
         self
@@ -123,6 +131,22 @@ impl RedisStoreBuilder {
     /// # Errors
     /// A setting is invalid.
     pub fn build(self) -> Result<RedisStore, OpenError> {
+        let (client, times, commands) = self.parts()?;
+        Ok(RedisStore::new(Connections::new(client, times), times, commands))
+    }
+
+    /// The same for tokio: the store connects and runs its commands on this runtime, whose I/O and time must be
+    /// enabled.
+    ///
+    /// # Errors
+    /// A setting is invalid.
+    #[cfg(feature = "async")]
+    pub fn build_async(self, runtime: Handle) -> Result<AsyncRedisStore, OpenError> {
+        let (client, times, commands) = self.parts()?;
+        Ok(AsyncRedisStore::new(Shared::new(client, times), runtime, commands))
+    }
+
+    fn parts(self) -> Result<(Client, Times, Commands), OpenError> {
         for (name, timeout) in
             [("connect timeout", self.times.connect), ("command timeout", self.times.command)]
         {
@@ -136,8 +160,7 @@ impl RedisStoreBuilder {
         let login = server.redis_settings().clone().set_skip_set_lib_name();
         let server = server.set_tcp_settings(tcp).set_redis_settings(login);
         let client = client(server, self.authorities, self.identity)?;
-        let commands = Commands { prefix: self.prefix };
-        Ok(RedisStore::new(Connections::new(client, self.times), self.times, commands))
+        Ok((client, self.times, Commands { prefix: self.prefix }))
     }
 }
 

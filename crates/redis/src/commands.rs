@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use convert_sdk::ports::StoreError;
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, RedisWrite, ServerErrorKind};
 use serde_json::Value;
 
 /// The longest error code that is passed on.
 const LONGEST_CODE: usize = 16;
+
+/// The arguments of a claim, and more bytes than a mark takes beside its key.
+const USUAL_ARGUMENTS: usize = 6;
+const USUAL_BYTES: usize = 32;
 
 /// Commands for keys with a prefix.
 #[derive(Clone)]
@@ -29,14 +33,16 @@ impl Commands {
     }
 
     pub(crate) fn get_all(&self, keys: &[&str]) -> Cmd {
-        let mut command = redis::cmd("MGET");
-        keys.iter().for_each(|key| _ = command.arg(self.key(key)));
+        let bytes: usize = keys.iter().map(|key| self.prefix.len() + key.len()).sum();
+        let mut command = Cmd::with_capacity(1 + keys.len(), USUAL_BYTES + bytes);
+        command.arg("MGET");
+        keys.iter().for_each(|key| self.add(&mut command, key));
         command
     }
 
     pub(crate) fn set(&self, key: &str, value: &Value, ttl: Option<Duration>) -> Cmd {
         let mut command = self.command("SET", key);
-        command.arg(value.to_string());
+        command.write_arg_fmt(value);
         if let Some(ttl) = ttl {
             // Redis rejects a TTL of zero, and one beyond this limit is practically for ever.
             let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 52);
@@ -53,13 +59,15 @@ impl Commands {
     }
 
     fn command(&self, name: &str, key: &str) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(self.key(key));
+        let mut command = Cmd::with_capacity(USUAL_ARGUMENTS, USUAL_BYTES + self.prefix.len() + key.len());
+        command.arg(name);
+        self.add(&mut command, key);
         command
     }
 
-    fn key(&self, key: &str) -> String {
-        [&*self.prefix, key].concat()
+    /// In place: a batch has up to 1,000 keys.
+    fn add(&self, command: &mut Cmd, key: &str) {
+        command.write_arg_fmt(format_args!("{}{key}", self.prefix));
     }
 }
 
@@ -71,9 +79,10 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn of(commands: impl IntoIterator<Item = Cmd>) -> Self {
-        let mut pipeline = redis::pipe();
+        let commands = commands.into_iter();
+        let mut pipeline = Pipeline::with_capacity(commands.size_hint().0);
         pipeline.ignore_errors();
-        let asked = commands.into_iter().map(|command| _ = pipeline.add_command(command)).count();
+        let asked = commands.map(|command| _ = pipeline.add_command(command)).count();
         Self { pipeline, asked }
     }
 }
@@ -112,6 +121,11 @@ pub(crate) fn parsed(text: Option<Vec<u8>>) -> Result<Option<Value>, StoreError>
 
 fn vec_of<T>(asked: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
     (0..asked).map(|_| Err(error.clone())).collect()
+}
+
+/// The answer of every call during the pause after a failed attempt to connect.
+pub(crate) fn unreachable() -> StoreError {
+    StoreError::new("was unreachable a moment ago")
 }
 
 /// Only the kind: the server's text may quote a key, and an invalid URL contains its password.

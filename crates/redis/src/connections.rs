@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use convert_sdk::ports::StoreError;
-use redis::{Client, Connection, ConnectionLike, FromRedisValue, RedisResult};
+use redis::{Client, Connection, ConnectionLike, FromRedisValue, RedisResult, Value, from_redis_value};
 
-use crate::commands::{Answered, Batch, is_from_replica, refused};
+use crate::commands::{Answered, Batch, is_from_replica, refused, unreachable};
 
 /// The SDK makes at most eight calls at a time.
 const MOST_AT_REST: usize = 8;
@@ -36,14 +36,16 @@ struct Pool {
 
 #[derive(Default)]
 struct State {
-    at_rest: Vec<Resting>,
+    at_rest: Vec<Open>,
     /// While connecting fails: when an attempt last began or ended.
     failing: Option<Instant>,
 }
 
-struct Resting {
+struct Open {
     connection: Connection,
-    since: Instant,
+    opened: Instant,
+    /// When it last answered. One that never has is no better than a failed attempt.
+    answered: Option<Instant>,
 }
 
 impl Connections {
@@ -56,40 +58,50 @@ impl Connections {
         if batch.asked == 0 {
             return Ok(Vec::new());
         }
-        let pool = self.pool.load_full();
-        let mut connection = self.borrow(&pool)?;
-        let answered: RedisResult<Vec<RedisResult<T>>> = batch.pipeline.query(&mut connection);
-        let is_done_for = |answers: &Vec<_>| answers.iter().any(is_from_replica);
-        match answered {
-            Ok(answers) if !is_done_for(&answers) => {
-                pool.give_back(connection);
+        let pool = self.pool();
+        let mut open = self.borrow(&pool)?;
+        match exchange(&mut open.connection, batch) {
+            Ok(answers) => {
+                open.answered = Some(Instant::now());
+                // The address may still lead to the replica, so it is not tried for every call.
+                let may_move = open.opened.elapsed() >= self.times.pause;
+                if may_move && answers.iter().any(is_from_replica) {
+                    pool.forget();
+                } else {
+                    pool.give_back(open);
+                }
                 Ok(answers)
             }
-            other => {
+            Err(error) => {
                 pool.forget();
-                other.map_err(|error| refused(&error))
+                if open.answered.is_none() {
+                    pool.state().failing = Some(Instant::now());
+                }
+                Err(refused(&error))
             }
         }
     }
 
-    fn borrow(&self, pool: &Pool) -> Result<Connection, StoreError> {
+    fn borrow(&self, pool: &Pool) -> Result<Open, StoreError> {
         let at_rest = pool.state().at_rest.pop();
-        if let Some(Resting { mut connection, since }) = at_rest {
-            if since.elapsed() < LONG_REST || connection.check_connection() {
-                return Ok(connection);
+        if let Some(mut open) = at_rest {
+            let is_fresh = open.answered.is_some_and(|answered| answered.elapsed() < LONG_REST);
+            if is_fresh || open.connection.check_connection() {
+                return Ok(open);
             }
             // The others have been idle for longer.
             pool.forget();
         }
         if let Some(failing) = &mut pool.state().failing {
             if failing.elapsed() < self.times.pause {
-                return Err(StoreError::new("was unreachable a moment ago"));
+                return Err(unreachable());
             }
             *failing = Instant::now();
         }
         let connected = self.connect();
         pool.state().failing = connected.is_err().then(Instant::now);
-        connected.map_err(|error| refused(&error))
+        let connection = connected.map_err(|error| refused(&error))?;
+        Ok(Open { connection, opened: Instant::now(), answered: None })
     }
 
     fn connect(&self) -> RedisResult<Connection> {
@@ -99,13 +111,30 @@ impl Connections {
         Ok(connection)
     }
 
-    /// The first call in a child, possibly by one of several cores.
-    pub(crate) fn after_fork(&self) {
-        if self.pool.load().process != std::process::id() {
-            // Neither locked nor dropped: the parent still uses these sockets.
-            std::mem::forget(self.pool.swap(Arc::new(Pool::new())));
+    /// This process's own, which a child makes with its first call.
+    fn pool(&self) -> Arc<Pool> {
+        let inherited = self.pool.load_full();
+        if inherited.process == std::process::id() {
+            return inherited;
         }
+        // Another thread may have been faster.
+        drop(self.pool.compare_and_swap(&inherited, Arc::new(Pool::new())));
+        // Neither locked nor dropped: the parent still uses these sockets.
+        std::mem::forget(inherited);
+        self.pool.load_full()
     }
+}
+
+/// Sends a batch and reads its replies, up to the first that does not come: `Pipeline::query` would wait for each of
+/// the others in turn.
+fn exchange<T: FromRedisValue>(
+    connection: &mut Connection,
+    batch: &Batch,
+) -> RedisResult<Vec<RedisResult<T>>> {
+    connection.send_packed_command(&batch.pipeline.get_packed_pipeline())?;
+    let replies = (0..batch.asked).map(|_| connection.recv_response());
+    let answer = |reply: Value| -> RedisResult<T> { Ok(from_redis_value(reply.extract_error()?)?) };
+    replies.map(|reply| reply.map(answer)).collect()
 }
 
 impl Pool {
@@ -117,10 +146,10 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(&self, connection: Connection) {
+    fn give_back(&self, open: Open) {
         let mut state = self.state();
         if state.at_rest.len() < MOST_AT_REST {
-            state.at_rest.push(Resting { connection, since: Instant::now() });
+            state.at_rest.push(open);
         }
     }
 
@@ -168,7 +197,9 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(ask(&connections), Ok(1));
             let pool = connections.pool.load();
-            pool.state().at_rest.iter_mut().for_each(|resting| resting.since -= LONG_REST);
+            for open in &mut pool.state().at_rest {
+                open.answered = open.answered.map(|answered| answered - LONG_REST);
+            }
         }
     }
 

@@ -27,13 +27,16 @@ mod asynchronous;
 mod builder;
 mod commands;
 mod connections;
-mod store;
-
-/// The client, whose [`ConnectionManager`](redis::aio::ConnectionManager) an [`AsyncRedisStore`] takes.
 #[cfg(feature = "async")]
-pub use redis;
+mod multiplexed;
+mod store;
 
 #[cfg(feature = "async")]
 pub use self::asynchronous::AsyncRedisStore;
 pub use self::builder::{OpenError, RedisStoreBuilder};
 pub use self::store::RedisStore;
+
+/// The README's programs compile.
+#[cfg(all(doctest, feature = "async"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

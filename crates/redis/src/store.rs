@@ -81,10 +81,6 @@ impl DataStore for RedisStore {
     fn delete_many(&self, keys: &[&str]) -> Vec<Result<(), StoreError>> {
         self.all(keys.iter().map(|key| self.commands.delete(key)))
     }
-
-    fn after_fork(&self) {
-        self.connections.after_fork();
-    }
 }
 
 impl std::fmt::Debug for RedisStore {

@@ -26,21 +26,19 @@ fn main() {}
 fn main() {
     use std::collections::BTreeSet;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Arc;
 
     use convert_sdk_redis::RedisStore;
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
-    use offers::{convert, host};
-    use sdk::{assert_converted, serve};
+    use offers::convert;
+    use sdk::{assert_converted, serve, start, to};
 
     const CHILDREN: u32 = 4;
     const VISITORS: u32 = 100;
 
     let Some(server) = server::Redis::start(&[]) else { return };
     let emulator = serve();
-    let store = Arc::new(RedisStore::open(&server.url()).unwrap());
-    let core = host(&emulator, &store);
+    let core = start(to(&emulator).data_store(RedisStore::open(&server.url()).unwrap()));
     // The connections that the children inherit have been used.
     convert(&core, "before", VISITORS);
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use convert_sdk::ports::AsyncDataStore;
 use convert_sdk::{ConversionOptions, ConversionStatus, DecisionSource};
-use convert_sdk_redis::AsyncRedisStore;
+use convert_sdk_redis::{AsyncRedisStore, RedisStore};
 use futures_executor::block_on;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
@@ -15,22 +14,19 @@ use crate::server::Redis;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-fn store(server: &Redis, runtime: &Runtime) -> AsyncRedisStore {
-    let client = redis::Client::open(server.url()).unwrap();
-    let config = ConnectionManagerConfig::new().set_number_of_retries(1);
-    let connection = ConnectionManager::new_with_config(client, config);
-    AsyncRedisStore::new(runtime.block_on(connection).unwrap(), runtime.handle().clone())
+fn store(server: &Redis, prefix: &str, runtime: &Runtime) -> AsyncRedisStore {
+    RedisStore::builder(&server.url()).prefix(prefix).build_async(runtime.handle().clone()).unwrap()
 }
 
 #[test]
 fn every_call_returns_the_same_as_the_other_stores() {
     let Some(server) = Redis::start(&[]) else { return };
     let runtime = runtime();
-    let store = store(&server, &runtime).with_prefix("p:");
+    let store = store(&server, "p:", &runtime);
     // Outside the runtime: the commands run there, and this thread only waits.
     block_on(async {
         assert_eq!((store.get("k").await, store.has("k").await), (Ok(None), Ok(false)));
@@ -54,7 +50,7 @@ fn every_call_returns_the_same_as_the_other_stores() {
 fn a_stopped_runtime_is_an_error_for_each_key() {
     let Some(server) = Redis::start(&[]) else { return };
     let runtime = runtime();
-    let store = store(&server, &runtime);
+    let store = store(&server, "", &runtime);
     runtime.shutdown_background();
     let gone = block_on(store.claim_many(&["a", "b"], MINUTE));
     assert!(gone.len() == 2 && gone.iter().all(|answer| answer.is_err()), "{gone:?}");
@@ -65,8 +61,7 @@ fn a_stopped_runtime_is_an_error_for_each_key() {
 fn the_next_process_remembers_visitors() {
     let Some(server) = Redis::start(&[]) else { return };
     let (runtime, emulator) = (runtime(), serve());
-    let core =
-        || start(to(&emulator).async_data_store(store(&server, &runtime).with_prefix("convert:"))).to_async();
+    let core = || start(to(&emulator).async_data_store(store(&server, "convert:", &runtime))).to_async();
     let (first, plain) = (core(), ConversionOptions::new());
     block_on(async {
         let visitor = first.create_context("v", ()).await.unwrap();

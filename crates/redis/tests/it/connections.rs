@@ -8,6 +8,7 @@ use std::time::Duration;
 use convert_sdk::ports::DataStore;
 use convert_sdk_redis::RedisStore;
 
+use crate::kinds::{Kind, for_both};
 use crate::proxy::{Proxy, Replies};
 use crate::sdk::PATIENCE;
 use crate::server::Redis;
@@ -69,24 +70,66 @@ fn a_silent_server_costs_a_timeout_and_its_connection() {
 }
 
 #[test]
-fn an_outage_costs_one_attempt_per_pause() {
-    let attempts = |pause| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("redis://user:password@{}/", listener.local_addr().unwrap());
-        let (accepted, attempts) = channel();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                // Closes it after the login, so that the attempt fails.
-                let _ = accepted.send(());
-                let _ = stream.read(&mut [0; 256]);
+fn a_batch_waits_once_for_a_silent_server() {
+    let Some(server) = Redis::start(&[]) else { return };
+    let proxy = Proxy::before(server.port);
+    // A timeout for each reply would exceed the test's patience.
+    let timeout = Duration::from_millis(100);
+    let store = RedisStore::builder(&proxy.url()).command_timeout(timeout).build().unwrap();
+    proxy.set_replies(Replies::Never);
+    let (ended, ends) = channel();
+    std::thread::spawn(move || {
+        let keys: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let _ = ended.send(store.claim_many(&keys, PATIENCE));
+    });
+    let answers = ends.recv_timeout(PATIENCE).unwrap();
+    assert!(answers.len() == 1_000 && answers.iter().all(Result::is_err));
+}
+
+for_both! {
+    an_outage_costs_one_attempt_per_pause
+    a_replica_is_left_once_per_pause
+}
+
+fn an_outage_costs_one_attempt_per_pause<S: Kind>() {
+    // Without a password, an attempt ends before the first command.
+    for login in ["user:password@", ""] {
+        let attempts = |pause| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("redis://{login}{}/", listener.local_addr().unwrap());
+            let (accepted, attempts) = channel();
+            std::thread::spawn(move || {
+                for mut stream in listener.incoming().flatten() {
+                    // Answers nothing, as something before a server that is down.
+                    let _ = accepted.send(());
+                    let _ = stream.read(&mut [0; 256]);
+                }
+            });
+            let store = S::build(RedisStore::builder(&url).reconnect_pause(pause));
+            for _ in 0..10 {
+                assert!(store.get("k").is_err());
             }
-        });
-        let store = RedisStore::builder(&url).reconnect_pause(pause).build().unwrap();
+            attempts.try_iter().count()
+        };
+        assert_eq!(attempts(Duration::from_secs(3_600)), 1, "{login:?}");
+        assert_eq!(attempts(Duration::ZERO), 10, "{login:?}");
+    }
+}
+
+fn a_replica_is_left_once_per_pause<S: Kind>() {
+    let Some(server) = Redis::start(&[]) else { return };
+    let mut redis = server.connect();
+    // Of an unreachable primary.
+    redis::cmd("REPLICAOF").arg(&["127.0.0.1", "1"]).exec(&mut redis).unwrap();
+    let mut connections = |pause| {
+        let before = Redis::info(&mut redis, "total_connections_received");
+        let store = S::build(RedisStore::builder(&server.url()).reconnect_pause(pause));
         for _ in 0..10 {
-            assert!(store.get("k").is_err());
+            assert_eq!(store.set("k").unwrap_err().to_string(), "data store: rejected with READONLY");
         }
-        attempts.try_iter().count()
+        Redis::info(&mut redis, "total_connections_received") - before
     };
-    assert_eq!(attempts(Duration::from_secs(3_600)), 1);
-    assert_eq!(attempts(Duration::ZERO), 10);
+    assert_eq!(connections(Duration::from_secs(3_600)), 1);
+    assert_eq!(connections(Duration::ZERO), 10);
 }

@@ -6,6 +6,7 @@ mod asynchronous;
 mod commands;
 mod connections;
 mod control;
+mod kinds;
 #[path = "../support/offers.rs"]
 mod offers;
 mod outages;

@@ -1,14 +1,13 @@
 //! Two hosts on one Redis that fails: decisions and deliveries continue, and nothing is repeated without need.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use convert_emulator::Emulator;
 use convert_sdk::Core;
-use convert_sdk::ports::DataStore;
 use convert_sdk_redis::{RedisStore, RedisStoreBuilder};
 
-use crate::offers::{convert, host};
+use crate::kinds::{Kind, for_both};
+use crate::offers::convert;
 use crate::proxy::{Proxy, Replies};
 use crate::sdk::{PATIENCE, assert_converted, serve, start, to, visitor};
 use crate::server::Redis;
@@ -16,21 +15,41 @@ use crate::server::Redis;
 /// The number of visitors in each part of a test.
 const VISITORS: u32 = 100;
 
-struct Hosts {
-    emulator: Emulator,
-    stores: [Arc<RedisStore>; 2],
-    cores: [Core; 2],
+for_both! {
+    redis_is_killed_and_restarted
+    redis_loses_everything_when_killed
+    redis_replies_late_and_in_time
+    redis_does_not_reply
+    redis_is_out_of_memory
+    redis_becomes_a_replica
+    the_password_of_redis_changes
 }
 
-impl Hosts {
+struct Hosts<S> {
+    cores: [Core; 2],
+    stores: [S; 2],
+    emulator: Emulator,
+}
+
+impl<S: Kind> Hosts<S> {
     /// Hosts that have used a healthy Redis.
     fn start(url: &str) -> Self {
-        let emulator = serve();
-        let stores = [(); 2].map(|()| Arc::new(store(url).build().unwrap()));
-        let cores = stores.each_ref().map(|store| host(&emulator, store));
-        let hosts = Self { emulator, stores, cores };
+        let hosts = Self::on(serve(), || store(url), None);
         hosts.offer("before", 1);
         hosts
+    }
+
+    /// Hosts with these stores, which wait for them as long as said.
+    fn on(emulator: Emulator, store: impl Fn() -> RedisStoreBuilder, patience: Option<Duration>) -> Self {
+        let stores = [(); 2].map(|()| S::build(store()));
+        let cores = stores.each_ref().map(|store| {
+            let config = store.add_to(to(&emulator));
+            start(match patience {
+                Some(patience) => config.store_timeout(patience),
+                None => config,
+            })
+        });
+        Self { cores, stores, emulator }
     }
 
     /// Offers the same conversions to each host, twice.
@@ -60,7 +79,7 @@ impl Hosts {
 
     fn recover(&self) {
         for store in &self.stores {
-            while store.set("probe", true.into(), None).is_err() {
+            while store.set("probe").is_err() {
                 std::thread::yield_now();
             }
         }
@@ -69,7 +88,7 @@ impl Hosts {
 
     /// A third host, without memory of its own, finds the earlier marks.
     fn nothing_is_forgotten(&self) {
-        let third = host(&self.emulator, &self.stores[0]);
+        let third = start(self.stores[0].add_to(to(&self.emulator)));
         convert(&third, "before", VISITORS);
         convert(&third, "after", VISITORS);
         assert_converted(&self.emulator, "before", VISITORS, 1);
@@ -86,11 +105,10 @@ fn redis(server: &Redis, words: &[&str]) {
     redis::cmd(words[0]).arg(&words[1..]).exec(&mut server.connect()).unwrap();
 }
 
-#[test]
-fn redis_is_killed_and_restarted() {
+fn redis_is_killed_and_restarted<S: Kind>() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let Some(mut server) = Redis::start(&durable) else { return };
-    let hosts = Hosts::start(&server.url());
+    let hosts: Hosts<S> = Hosts::start(&server.url());
     server.kill();
     hosts.go_on();
     server.restart(&durable);
@@ -98,10 +116,9 @@ fn redis_is_killed_and_restarted() {
     hosts.nothing_is_forgotten();
 }
 
-#[test]
-fn redis_loses_everything_when_killed() {
+fn redis_loses_everything_when_killed<S: Kind>() {
     let Some(mut server) = Redis::start(&[]) else { return };
-    let hosts = Hosts::start(&server.url());
+    let hosts: Hosts<S> = Hosts::start(&server.url());
     server.kill();
     server.restart(&[]);
     hosts.recover();
@@ -112,11 +129,10 @@ fn redis_loses_everything_when_killed() {
     assert_converted(&hosts.emulator, "before", VISITORS, 2);
 }
 
-#[test]
-fn redis_replies_late_and_in_time() {
+fn redis_replies_late_and_in_time<S: Kind>() {
     let Some(server) = Redis::start(&[]) else { return };
     let proxy = Proxy::before(server.port);
-    let hosts = Hosts::start(&proxy.url());
+    let hosts: Hosts<S> = Hosts::start(&proxy.url());
     proxy.set_replies(Replies::After(Duration::from_millis(5)));
     // Without an outage there is no excuse for a repetition.
     hosts.offer("slow", 1);
@@ -125,36 +141,23 @@ fn redis_replies_late_and_in_time() {
     hosts.nothing_is_forgotten();
 }
 
-#[test]
-fn redis_does_not_reply() {
+fn redis_does_not_reply<S: Kind>() {
     let Some(server) = Redis::start(&[]) else { return };
-    let proxy = Proxy::before(server.port);
-    let (emulator, short) = (serve(), Duration::from_millis(10));
-    let stores = [(); 2].map(|()| Arc::new(store(&proxy.url()).command_timeout(short).build().unwrap()));
-    let cores = stores
-        .each_ref()
-        .map(|store| start(to(&emulator).shared_data_store(store.clone()).store_timeout(short)));
-    let hosts = Hosts { emulator, stores, cores };
+    let (proxy, short) = (Proxy::before(server.port), Duration::from_millis(10));
+    let hosts: Hosts<S> = Hosts::on(serve(), || store(&proxy.url()).command_timeout(short), Some(short));
     proxy.set_replies(Replies::Never);
     hosts.go_on();
     proxy.set_replies(Replies::AtOnce);
     // Patient again: a busy machine is not an outage.
-    let (stores, emulator) =
-        ([(); 2].map(|()| Arc::new(store(&proxy.url()).build().unwrap())), hosts.emulator);
-    let patient = |store: &Arc<RedisStore>| {
-        start(to(&emulator).shared_data_store(store.clone()).store_timeout(PATIENCE))
-    };
-    let cores = stores.each_ref().map(patient);
-    Hosts { emulator, stores, cores }.recover();
+    Hosts::<S>::on(hosts.emulator, || store(&proxy.url()), Some(PATIENCE)).recover();
 }
 
-#[test]
-fn redis_is_out_of_memory() {
+fn redis_is_out_of_memory<S: Kind>() {
     let Some(server) = Redis::start(&[]) else { return };
-    let hosts = Hosts::start(&server.url());
+    let hosts: Hosts<S> = Hosts::start(&server.url());
     redis(&server, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     redis(&server, &["CONFIG", "SET", "maxmemory", "1"]);
-    let refused = hosts.stores[0].set("k", true.into(), None).unwrap_err();
+    let refused = hosts.stores[0].set("k").unwrap_err();
     assert_eq!(refused.to_string(), "data store: rejected with OOM");
     hosts.go_on();
     redis(&server, &["CONFIG", "SET", "maxmemory", "0"]);
@@ -162,25 +165,24 @@ fn redis_is_out_of_memory() {
     hosts.nothing_is_forgotten();
 }
 
-#[test]
-fn redis_becomes_a_replica() {
+fn redis_becomes_a_replica<S: Kind>() {
     let Some(server) = Redis::start(&["--replica-read-only", "yes"]) else { return };
-    let hosts = Hosts::start(&server.url());
+    let hosts: Hosts<S> = Hosts::start(&server.url());
     // Of an unreachable primary.
     redis(&server, &["REPLICAOF", "127.0.0.1", "1"]);
-    let refused = hosts.stores[0].set("k", true.into(), None).unwrap_err();
+    let refused = hosts.stores[0].set("k").unwrap_err();
     assert_eq!(refused.to_string(), "data store: rejected with READONLY");
-    assert_eq!(hosts.stores[0].has(r#"dedup:["before-0", "100370101"]"#), Ok(true), "reads go on");
+    let mark = hosts.stores[0].get(r#"dedup:["before-0", "100370101"]"#);
+    assert_eq!(mark, Ok(Some(true.into())), "reads go on");
     hosts.go_on();
     redis(&server, &["REPLICAOF", "NO", "ONE"]);
     hosts.recover();
     hosts.nothing_is_forgotten();
 }
 
-#[test]
-fn the_password_of_redis_changes() {
+fn the_password_of_redis_changes<S: Kind>() {
     let Some(server) = Redis::start(&["--user", "host", "on", ">right", "~*", "+@all"]) else { return };
-    let hosts = Hosts::start(&server.url().replace("redis://", "redis://host:right@"));
+    let hosts: Hosts<S> = Hosts::start(&server.url().replace("redis://", "redis://host:right@"));
     redis(&server, &["ACL", "SETUSER", "host", "<right", ">other"]);
     redis(&server, &["CLIENT", "KILL", "USER", "host"]);
     assert!(hosts.stores[0].get("k").is_err());

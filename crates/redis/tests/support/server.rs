@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// Names the program, which is otherwise looked for on the path.
+const PROGRAM: &str = "REDIS_SERVER";
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Killed on drop, by its process id.
@@ -26,7 +29,7 @@ impl Redis {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut process = match serve(port, &folder, settings) {
                 Ok(process) => process,
-                Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(error) if error.kind() == ErrorKind::NotFound && std::env::var_os(PROGRAM).is_none() => {
                     // Not `eprintln`, which the test harness captures if a test passes.
                     let _ = writeln!(std::io::stderr(), "SKIPPED: there is no `redis-server` on the path");
                     let _ = std::fs::remove_dir_all(&folder);
@@ -56,7 +59,7 @@ impl Drop for Redis {
 }
 
 pub(crate) fn serve(port: u16, folder: &Path, settings: &[&str]) -> std::io::Result<Child> {
-    Command::new("redis-server")
+    Command::new(std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into()))
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .arg("--dir")
         .arg(folder)
