@@ -10,5 +10,6 @@ mod operation;
 mod proxy;
 #[path = "../../../redis/tests/support/server.rs"]
 mod server;
+mod streams;
 mod support;
 mod tls;
