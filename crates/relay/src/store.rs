@@ -53,10 +53,10 @@ local function held(own)
   return in_memory(entries)
 end";
 
-/// Runs in one transaction with the `XADD` before it, and takes that back if it must not be, or if anything fails: a body
-/// in a script would cost Redis twice the time. KEYS: stream, its bytes, the batch id, the marks of conversions. ARGV:
-/// length of the body (0: nothing was appended), bound, milliseconds for which an id is remembered (0: no id) and a mark
-/// is, token. A repetition writes too, so that a `WAIT` after it covers the first append.
+/// Runs in one transaction with the `XADD` before it, and takes that back if it must not be, or if anything fails: a
+/// body in a script would cost Redis twice the time. KEYS: stream, its bytes, the batch id, the marks of conversions.
+/// ARGV: length of the body (0: nothing was appended), bound, milliseconds for which an id is remembered (0: no id) and
+/// a mark is, token. A repetition writes too, so that a `WAIT` after it covers the first append.
 const JUDGE: &str = r"
 local length, remembered, has_written = tonumber(ARGV[1]), tonumber(ARGV[3]), false
 local function judge()
