@@ -440,7 +440,7 @@ mod tests {
     use super::super::event::{Conversion, Exposure, GoalDataKey, GoalValue};
     use super::*;
 
-    const ANY: CutLimit = CutLimit { events: usize::MAX, bytes: usize::MAX };
+    const ANY: CutLimit = CutLimit { events: usize::MAX, bytes: usize::MAX, elsewhere: false };
 
     fn queued(sequence: u64, event: TrackedEvent) -> Queued {
         let accepted_at = start() + Duration::from_secs(sequence);

@@ -75,6 +75,8 @@ pub(crate) struct Meters {
     pub(crate) delivered: AtomicU64,
     /// Rejected events that were set aside.
     pub(crate) unaccepted: AtomicU64,
+    /// Rejected events that Redis would not keep aside.
+    pub(crate) unkept: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) failed_requests: AtomicU64,
     /// Requests to Convert that ended without a response.

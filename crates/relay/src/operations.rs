@@ -60,6 +60,9 @@ const METRICS: &[Metric] = &[
         counted(&key.meters.delivered)
     }),
     ("events_refused_total", "counter", "Events kept aside", |key| counted(&key.meters.unaccepted)),
+    ("events_refused_lost_total", "counter", "Of these, those that Redis would not keep aside", |key| {
+        counted(&key.meters.unkept)
+    }),
     ("deliveries_total", "counter", "Requests with events to Convert", |key| counted(&key.meters.requests)),
     ("deliveries_failed_total", "counter", "Those that were not answered with 2xx", |key| {
         counted(&key.meters.failed_requests)

@@ -37,6 +37,8 @@ const MAX_ID: usize = 128;
 const WAIT: &str = "2";
 /// One in this many parts of the stream is reserved for requests with conversions.
 pub(crate) const RESERVE: u64 = 10;
+/// How often an append is tried that other hosts' conversions outrun.
+const ROUNDS: usize = 16;
 
 /// Answers one request of an SDK.
 pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
@@ -235,7 +237,8 @@ async fn events(shared: &Shared, key: &Key, headers: &HeaderMap, body: Incoming)
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
     };
     let body = body.bytes();
-    let envelope = match Envelope::read(body) {
+    let envelope = Envelope::read(body);
+    let envelope = match envelope.and_then(|envelope| envelope.check_visitors().map(|()| envelope)) {
         Ok(envelope) => envelope,
         Err(flaw) => {
             key.meters.malformed.fetch_add(1, Relaxed);
@@ -285,7 +288,11 @@ async fn append(
             key.meters.repeated.fetch_add(1, Relaxed);
             return json(StatusCode::OK, &serde_json::json!({ "status": "ok" }));
         }
-        Ok((Appended::Full | Appended::Outrun, _)) => "the stream has reached its bound",
+        Ok((Appended::Full, _)) => "the stream has reached its bound",
+        Ok((Appended::Outrun, _)) => {
+            log::warn!("an append: other hosts' conversions came first, {ROUNDS} times");
+            "other hosts' conversions came first"
+        }
         Ok((Appended::TooFewReplicas, _)) => "too few replicas have the events",
         Err(error) => {
             log::warn!("an append: {error}");
@@ -313,8 +320,8 @@ async fn append_unrepeated(
 ) -> Result<(Appended, usize), StoreError> {
     let marks_for = Duration::from_millis(shared.settings.remember_conversions_ms);
     let marks = offered.marks();
-    // Whoever is faster leaves fewer marks to be outrun on.
-    loop {
+    // Whoever is faster leaves fewer marks to be outrun on; unless two servers answer, while an address moves.
+    for _ in 0..ROUNDS {
         let known = shared.store.marked(&key.sdk_key, &marks).await?;
         let (body, events, marks) = offered.without(&known);
         let remembered = Remembered { id, marks: &marks, marks_for };
@@ -324,6 +331,7 @@ async fn append_unrepeated(
             appended => return Ok((appended, events)),
         }
     }
+    Ok((Appended::Outrun, 0))
 }
 
 fn unknown_client(headers: &HeaderMap) -> Answer {

@@ -2,14 +2,15 @@
 //! configs. All names of one key have the same hash tag, and so live in the same cluster slot.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamRangeReply, StreamReadReply};
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
 use redis::{Client, Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 use thiserror::Error;
 
-use crate::consumer::Settlement;
+use crate::consumer::{Entry, Settlement};
 use crate::link::{Link, says};
 use crate::settings::Durability;
 
@@ -21,57 +22,141 @@ const BLOCK: Duration = Duration::from_secs(1);
 const READ_COUNT: usize = 16;
 /// Where a look for abandoned entries begins, and what Redis says at its end.
 pub(crate) const START: &str = "0-0";
+/// Entries looked at by one command that lets them age.
+const AGED: usize = 1000;
 /// A consumer without entries is removed after this idle time, in milliseconds.
 const FORGOTTEN_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Runs in one transaction with the `XADD` before it, and takes that back if it must not be: a body in a script
-/// would cost Redis twice the time. KEYS: stream, its bytes, the batch id, the marks of conversions. ARGV: length
-/// of the body (0: nothing was appended), bound, milliseconds for which an id is remembered (0: no id) and a mark
-/// is. A repetition writes too, so that a `WAIT` after it covers the first append.
-const JUDGE: &str = r"
-local verdict, length, remembered = 'new', tonumber(ARGV[1]), tonumber(ARGV[3])
-if remembered > 0 and redis.call('EXISTS', KEYS[3]) == 1 then
-  redis.call('SET', KEYS[3], '1', 'KEEPTTL')
-  verdict = 'again'
-end
-for i = 4, #KEYS do
-  if verdict == 'new' and redis.call('EXISTS', KEYS[i]) == 1 then verdict = 'outrun' end
-end
-if verdict == 'new' and redis.call('INCRBY', KEYS[2], length) > tonumber(ARGV[2]) then
-  redis.call('DECRBY', KEYS[2], length)
-  verdict = 'full'
-end
-if verdict ~= 'new' then
-  if length > 0 then
-    redis.call('XDEL', KEYS[1], redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1])
-  end
-  return verdict
-end
-if remembered > 0 then redis.call('SET', KEYS[3], '1', 'PX', remembered) end
-for i = 4, #KEYS do redis.call('SET', KEYS[i], '1', 'PX', ARGV[4]) end
-return verdict";
+/// The bytes of the bodies that are set aside per key, about: the oldest make room.
+const REFUSED_BYTES: u64 = 64 << 20;
 
-/// KEYS: stream, its bytes, the refusals. ARGV: group, bound of the refusals, then for each entry: id, bytes,
-/// number of refused events, and for each of these status and body. Nothing is recorded for an entry that is
-/// already gone. When out of memory, Redis fails a script at its first append unless it has written before,
-/// so XACK comes first.
+/// Begins the scripts that count bodies. KEYS: stream, its bytes. The count is wrong if somebody else removes entries
+/// or changes it. If the stream is empty, or it cannot be right, what the stream takes in memory replaces it, which is
+/// more than the bodies; a look at all parts of a very long stream would take too long.
+const HELD: &str = r"
+local SMALLEST, LONG = 64, 200000
+local function field(entry, name)
+  for i = 1, #entry[2], 2 do if entry[2][i] == name then return entry[2][i + 1] end end
+end
+local function counted()
+  local count = redis.pcall('GET', KEYS[2])
+  return type(count) == 'string' and tonumber(count) or -1
+end
+local function in_memory(entries)
+  local used = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', entries > LONG and 10000 or 0)
+  return type(used) == 'number' and used or entries * SMALLEST
+end
+local function held(own)
+  local entries, count = redis.call('XLEN', KEYS[1]) - own, counted()
+  if entries == 0 then return 0 end
+  if count >= entries * SMALLEST and count < 2 ^ 53 then return count end
+  return in_memory(entries)
+end";
+
+/// Runs in one transaction with the `XADD` before it, and takes that back if it must not be, or if anything fails: a
+/// body in a script would cost Redis twice the time. KEYS: stream, its bytes, the batch id, the marks of conversions.
+/// ARGV: length of the body (0: nothing was appended), bound, milliseconds for which an id is remembered (0: no id) and
+/// a mark is, token. A repetition writes too, so that a `WAIT` after it covers the first append.
+const JUDGE: &str = r"
+local length, remembered, has_written = tonumber(ARGV[1]), tonumber(ARGV[3]), false
+local function judge()
+  if remembered > 0 and redis.call('GET', KEYS[3]) then
+    redis.call('SET', KEYS[3], '1', 'KEEPTTL')
+    return 'again'
+  end
+  for i = 4, #KEYS do
+    if redis.call('GET', KEYS[i]) then return 'outrun' end
+  end
+  local sum = held(length > 0 and 1 or 0) + length
+  if sum > tonumber(ARGV[2]) then return 'full' end
+  has_written = true
+  if remembered > 0 then redis.call('SET', KEYS[3], '1', 'PX', ARGV[3]) end
+  for i = 4, #KEYS do redis.call('SET', KEYS[i], '1', 'PX', ARGV[4]) end
+  redis.call('SET', KEYS[2], sum)
+  return 'new'
+end
+local done, verdict = pcall(judge)
+if done and verdict == 'new' then return verdict end
+if length > 0 then
+  local newest = redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+  if newest and field(newest, 'token') == ARGV[5] then redis.call('XDEL', KEYS[1], newest[1]) end
+end
+if done then return verdict end
+if has_written then
+  for i = remembered > 0 and 3 or 4, #KEYS do redis.pcall('DEL', KEYS[i]) end
+end
+return redis.error_reply(type(verdict) == 'table' and verdict.err or verdict)";
+
+/// KEYS: stream, its bytes, the refusals. ARGV: group, bounds of the refusals in entries and bytes, then for each
+/// entry: id, token, bytes, number of refused events, and for each of these status and body. Nothing is recorded for an
+/// entry that is already gone, and nothing is done to another one that has its id. When out of memory, Redis fails a
+/// script at its first append unless it has written before, so XACK comes first. Each refusal has the sum of the bodies
+/// up to it, so that any two tell what is between them. Returns how many could not be set aside.
 const SETTLE: &str = r"
-local at = 3
+local at, freed, unkept, sum = 4, 0, 0, nil
+local function set_aside(id, status, body)
+  local function first() return redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1] end
+  if not sum then
+    local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+    sum = newest and tonumber(field(newest, 'sum')) or 0
+  end
+  sum = sum + #body
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'entry', id, 'status', status, 'body', body, 'sum', sum)
+  local oldest = first()
+  while oldest and sum - (tonumber(field(oldest, 'sum')) or 0) > tonumber(ARGV[3]) do
+    redis.call('XDEL', KEYS[3], oldest[1])
+    oldest = first()
+  end
+end
 while ARGV[at] do
-  local id, bytes, refused = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  at = at + 3
-  redis.call('XACK', KEYS[1], ARGV[1], id)
-  if #redis.call('XRANGE', KEYS[1], id, id) == 1 then
-    for i = 0, refused - 1 do
-      redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'entry', id,
-        'status', ARGV[at + 2 * i], 'body', ARGV[at + 2 * i + 1])
+  local id, token, bytes, refused = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  at = at + 4
+  local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+  if not entry or (#(field(entry, 'body') or '') == bytes and (field(entry, 'token') or '') == token) then
+    redis.call('XACK', KEYS[1], ARGV[1], id)
+    if entry then
+      for i = 0, refused - 1 do
+        if not pcall(set_aside, id, ARGV[at + 2 * i], ARGV[at + 2 * i + 1]) then unkept = unkept + 1 end
+      end
+      freed = freed + bytes
+      redis.call('XDEL', KEYS[1], id)
     end
-    redis.call('XDEL', KEYS[1], id)
-    redis.call('DECRBY', KEYS[2], bytes)
   end
   at = at + 2 * refused
 end
-return 'OK'";
+if freed > 0 then
+  local count = redis.call('XLEN', KEYS[1]) == 0 and 0 or counted()
+  redis.call('SET', KEYS[2], math.max(0, count - freed))
+end
+return unkept";
+
+/// KEYS: stream, its bytes, the refusals, whether a recount was made lately. Corrects the count, also one that is more
+/// than the stream takes in memory; looks for that once a minute.
+const STANDING: &str = r"
+local entries, bytes = redis.call('XLEN', KEYS[1]), held(0)
+if entries > 0 and entries <= LONG then
+  local turn = redis.pcall('SET', KEYS[4], '1', 'NX', 'PX', 60000)
+  if type(turn) == 'table' and turn.ok then bytes = math.min(bytes, in_memory(entries)) end
+end
+if bytes ~= counted() and (bytes > 0 or redis.call('EXISTS', KEYS[2]) == 1) then redis.pcall('SET', KEYS[2], bytes) end
+local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+local refused, now = redis.pcall('XLEN', KEYS[3]), redis.call('TIME')
+return { entries, bytes, oldest and oldest[1] or '', type(refused) == 'number' and refused or 0, now[1], now[2] }";
+
+/// KEYS: the turn. ARGV: the interval in milliseconds. A turn that lasts longer is of before Redis's clock went back.
+const TAKE_TURN: &str = r"
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
+return redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1])";
+
+/// KEYS: stream. ARGV: group, where to begin, how many to look at. Entries that were touched in the future of Redis's
+/// clock, as it has gone back, have the idle time 0 until then: they begin to age now. Returns where to go on, if
+/// anywhere.
+const AGE: &str = r"
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], '+', ARGV[3])
+for _, it in ipairs(pending) do
+  if it[3] == 0 then redis.call('XCLAIM', KEYS[1], ARGV[1], it[2], 0, it[1], 'IDLE', 0, 'JUSTID') end
+end
+return #pending == tonumber(ARGV[3]) and '(' .. pending[#pending][1] or ''";
 
 /// KEYS: stream. ARGV: group, consumer, idle time in milliseconds, ids. Sets the idle time of the consumer's
 /// own entries; returns the ids that are no longer its own.
@@ -208,18 +293,17 @@ impl Store {
         durability: Durability,
     ) -> Stored<Appended> {
         let (id, window) = remembered.id.map_or(("", 0), |(id, window)| (id, window.as_millis() as u64));
-        let stream = self.name(key, "events");
+        let (stream, token) = (self.name(key, "events"), token());
+        let mut names = vec![self.name(key, &format!("id:{id}"))];
+        names.extend(remembered.marks.iter().map(|mark| self.mark(key, mark)));
         let mut pipeline = redis::pipe();
         pipeline.cmd("MULTI");
         if !body.is_empty() {
-            pipeline.cmd("XADD").arg(&stream).arg(&["*", "body"]).arg(body);
+            pipeline.cmd("XADD").arg(&stream).arg(&["*", "body"]).arg(body).arg("token").arg(&token);
         }
-        let judge = pipeline.cmd("EVAL").arg(JUDGE).arg(3 + remembered.marks.len());
-        judge.arg(&stream).arg(self.name(key, "bytes")).arg(self.name(key, &format!("id:{id}")));
-        for mark in remembered.marks {
-            judge.arg(self.mark(key, mark));
-        }
-        judge.arg(body.len()).arg(bound).arg(window).arg(remembered.marks_for.as_millis().max(1) as u64);
+        let judge = pipeline.cmd("EVAL").arg(format!("{HELD}{JUDGE}")).arg(2 + names.len());
+        judge.arg(&stream).arg(self.name(key, "bytes")).arg(&names).arg(body.len()).arg(bound).arg(window);
+        judge.arg(remembered.marks_for.as_millis().max(1) as u64).arg(&token);
         // Not `atomic`, as `WAIT` must come after the transaction.
         let at = pipeline.len();
         pipeline.cmd("EXEC");
@@ -230,19 +314,32 @@ impl Store {
                 replicas
             }
         };
-        let answers: Vec<Value> = self.link.query_all(&pipeline).await?;
-        let mut answers = answers.into_iter().skip(at);
-        let executed: Vec<Value> =
-            redis::from_redis_value(answers.next().unwrap_or(Value::Nil)).map_err(unread)?;
+        let mut answers = self.link.query_all(&mut pipeline).await?.into_iter().skip(at);
+        let Some(Value::Array(executed)) = answers.next() else { return Err(unread(())) };
+        let failure = executed.iter().find_map(|answer| match answer {
+            Value::ServerError(failure) => Some(StoreError(failure.code().to_owned())),
+            _ => None,
+        });
         let verdict = executed.into_iter().next_back().unwrap_or(Value::Nil);
-        let verdict: String = redis::from_redis_value(verdict).map_err(unread)?;
+        let verdict = String::from_redis_value(verdict);
+        if let Some(failure) = failure
+            && verdict.as_ref().map_or(true, |verdict| verdict == "new")
+        {
+            if verdict.is_ok() {
+                // A stream without further ids. Nothing was appended, so nothing may be remembered.
+                self.link.query::<()>(cmd("DEL").arg(&names)).await?;
+            }
+            return Err(failure);
+        }
+        let verdict = verdict.map_err(unread)?;
         let reached = answers.next().map_or(Ok(0), redis::from_redis_value::<u64>).map_err(unread)?;
         Ok(match verdict.as_str() {
             "full" => Appended::Full,
             "outrun" => Appended::Outrun,
             _ if reached < u64::from(replicas) => Appended::TooFewReplicas,
             "again" => Appended::Again,
-            _ => Appended::New,
+            "new" => Appended::New,
+            _ => return Err(unread(())),
         })
     }
 
@@ -268,21 +365,24 @@ impl Store {
     pub(crate) async fn bytes(&self, key: &str) -> Stored<u64> {
         let mut get = cmd("GET");
         get.arg(self.name(key, "bytes"));
-        self.ask::<Option<u64>>(&get).await.map(Option::unwrap_or_default)
+        let counted: Option<String> = self.ask(&get).await?;
+        // One that is no number is corrected at the next look at the standing.
+        Ok(counted.and_then(|counted| counted.parse().ok()).unwrap_or_default())
     }
 
     fn mark(&self, key: &str, mark: &str) -> String {
         self.name(key, &format!("sent:{mark}"))
     }
 
-    /// Removes entries that are done, and sets aside what Convert rejected; each call does all or nothing.
-    pub(crate) async fn settle(&self, key: &str, settled: &[Settlement], keep: u64) -> Stored<()> {
+    /// Removes entries that are done, and sets aside what Convert rejected. Returns how much of that Redis would not
+    /// keep.
+    pub(crate) async fn settle(&self, key: &str, settled: &[Settlement], keep: u64) -> Stored<u64> {
         let mut eval = cmd("EVAL");
-        eval.arg(SETTLE).arg(3);
+        eval.arg(format!("{HELD}{SETTLE}")).arg(3);
         eval.arg(self.name(key, "events")).arg(self.name(key, "bytes")).arg(self.name(key, "refused"));
-        eval.arg(GROUP).arg(keep);
-        for Settlement { id, bytes, unaccepted } in settled {
-            eval.arg(id).arg(*bytes).arg(unaccepted.len());
+        eval.arg(GROUP).arg(keep).arg(REFUSED_BYTES);
+        for Settlement { id, token, bytes, unaccepted, .. } in settled {
+            eval.arg(id).arg(token).arg(*bytes).arg(unaccepted.len());
             for event in unaccepted {
                 let status = event.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
                 eval.arg(status).arg(&event.body);
@@ -307,44 +407,24 @@ impl Store {
     }
 
     pub(crate) async fn standing(&self, key: &str) -> Stored<Standing> {
-        let (stream, bytes) = (self.name(key, "events"), self.name(key, "bytes"));
-        let (entries, bytes, oldest, refusals, (seconds, micros)): (
-            u64,
-            Option<u64>,
-            StreamRangeReply,
-            u64,
-            (u64, u64),
-        ) = self
-            .link
-            .query_all(
-                redis::pipe()
-                    .cmd("XLEN")
-                    .arg(&stream)
-                    .cmd("GET")
-                    .arg(bytes)
-                    .cmd("XRANGE")
-                    .arg(&stream)
-                    .arg("-")
-                    .arg("+")
-                    .arg("COUNT")
-                    .arg(1)
-                    .cmd("XLEN")
-                    .arg(self.name(key, "refused"))
-                    .cmd("TIME"),
-            )
-            .await?;
-        let oldest_ms = oldest.ids.first().and_then(|entry| entry.id.split_once('-')?.0.parse().ok());
-        let now_ms = seconds * 1000 + micros / 1000;
-        Ok(Standing { entries, bytes: bytes.unwrap_or_default(), oldest_ms, now_ms, refusals })
+        let mut eval = cmd("EVAL");
+        eval.arg(format!("{HELD}{STANDING}")).arg(4);
+        for what in ["events", "bytes", "refused", "recounted"] {
+            eval.arg(self.name(key, what));
+        }
+        let (entries, bytes, oldest, refusals, seconds, micros): (u64, u64, String, u64, u64, u64) =
+            self.ask(&eval).await?;
+        let oldest_ms = oldest.split_once('-').and_then(|(oldest, _)| oldest.parse().ok());
+        Ok(Standing { entries, bytes, oldest_ms, now_ms: seconds * 1000 + micros / 1000, refusals })
     }
 
     /// Whether this relay may ask Convert for a config in this interval. If it dies, only this interval is
     /// lost: the next one has a turn of its own.
     pub(crate) async fn take_turn(&self, key: &str, variant: &str, interval: Duration) -> Stored<bool> {
-        let mut set = cmd("SET");
-        set.arg(self.name(key, &format!("turn:{variant}"))).arg("1").arg("NX");
-        set.arg("PX").arg(interval.as_millis().max(1) as u64);
-        self.ask::<Option<String>>(&set).await.map(|done| done.is_some())
+        let mut eval = cmd("EVAL");
+        eval.arg(TAKE_TURN).arg(1).arg(self.name(key, &format!("turn:{variant}")));
+        eval.arg(interval.as_millis().max(1) as u64);
+        self.ask::<Option<String>>(&eval).await.map(|done| done.is_some())
     }
 
     /// Lets the next turn begin this soon after a failed one.
@@ -407,7 +487,7 @@ impl Reader {
     }
 
     /// New entries; none if none arrived within a second.
-    pub(crate) async fn read(&self, key: &str) -> Stored<Vec<(String, Vec<u8>)>> {
+    pub(crate) async fn read(&self, key: &str) -> Stored<Vec<Entry>> {
         let mut read = cmd("XREADGROUP");
         read.arg("GROUP").arg(GROUP).arg(&self.consumer).arg("COUNT").arg(READ_COUNT);
         read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
@@ -424,12 +504,26 @@ impl Reader {
         key: &str,
         idle: Duration,
         from: &str,
-    ) -> Stored<(Vec<(String, Vec<u8>)>, String)> {
+    ) -> Stored<(Vec<Entry>, String)> {
         let mut claim = cmd("XAUTOCLAIM");
         claim.arg(self.store.name(key, "events")).arg(GROUP).arg(&self.consumer);
         claim.arg(idle.as_millis() as u64).arg(from).arg("COUNT").arg(READ_COUNT);
         let reply: StreamAutoClaimReply = self.grouped(key, &claim).await?;
         Ok((reply.claimed.into_iter().map(entry).collect(), reply.next_stream_id))
+    }
+
+    /// Lets what was touched in the future of Redis's clock age from now on; returns where to go on, if anywhere.
+    pub(crate) async fn age(&self, key: &str, from: &str) -> Stored<Option<String>> {
+        let mut eval = cmd("EVAL");
+        eval.arg(AGE).arg(1).arg(self.store.name(key, "events")).arg(GROUP).arg(from).arg(AGED);
+        let next: String = self.grouped(key, &eval).await?;
+        Ok(Some(next).filter(|next| !next.is_empty()))
+    }
+
+    /// Redis's clock, as the time since 1970.
+    pub(crate) async fn clock(&self) -> Stored<Duration> {
+        let (seconds, micros): (u64, u32) = self.store.ask(&cmd("TIME")).await?;
+        Ok(Duration::new(seconds, micros.saturating_mul(1000)))
     }
 
     pub(crate) async fn forget_consumers(&self, key: &str) -> Stored<()> {
@@ -459,11 +553,16 @@ impl Reader {
     }
 }
 
-fn entry(read: StreamId) -> (String, Vec<u8>) {
-    let body = read.get("body").unwrap_or_default();
-    (read.id, body)
+fn entry(read: StreamId) -> Entry {
+    let (token, body) = (read.get("token").unwrap_or_default(), read.get("body").unwrap_or_default());
+    Entry { id: read.id, token, body }
 }
 
 fn unread<E>(_: E) -> StoreError {
     StoreError("an answer that cannot be read".to_owned())
+}
+
+/// Tells one append from all others.
+fn token() -> String {
+    format!("{:016x}", RandomState::new().hash_one(Instant::now()))
 }

@@ -14,6 +14,13 @@ use crate::ports::DeliveryFailure;
 /// Events in a delivery that probes whether a failing endpoint works again.
 const PROBE_EVENTS: usize = 50;
 
+/// After this many refused requests in a row, others have their turn.
+const MOST_IN_A_ROW: u32 = 2;
+/// Once culprits were found in a row, this many requests are to be accepted until that is over.
+const WARY: u32 = 16;
+/// With this many groups that have a culprit, attempts elsewhere make no further ones.
+const MOST_GROUPS: usize = 8;
+
 /// Fills the lanes to one endpoint with requests as large and as frequent as the endpoint accepts.
 pub struct Dispatch<P> {
     lanes: usize,
@@ -31,6 +38,12 @@ pub struct Dispatch<P> {
     isolates: bool,
     /// Parcels refused on their own since the endpoint last accepted any.
     refused_in_a_row: u32,
+    /// Requests refused because of what they carry since the endpoint last accepted any.
+    requests_in_a_row: u32,
+    /// How many requests are to be accepted, other than elsewhere, until culprits are few again.
+    wary: u32,
+    /// The latest attempt that was made elsewhere.
+    elsewhere: Option<u64>,
 }
 
 /// What a failed attempt leaves behind.
@@ -56,7 +69,11 @@ impl<P: Parcel> Dispatch<P> {
         Self {
             lanes: delivery.lanes,
             max_request_events: delivery.max_request_events,
-            request: CutLimit { events: delivery.max_request_events, bytes: delivery.max_request_bytes },
+            request: CutLimit {
+                events: delivery.max_request_events,
+                bytes: delivery.max_request_bytes,
+                elsewhere: false,
+            },
             pacer: Pacer::new(delivery, jitter),
             isolation: Isolation::new(),
             held: Held::new(false),
@@ -65,6 +82,9 @@ impl<P: Parcel> Dispatch<P> {
             refusing: false,
             isolates: false,
             refused_in_a_row: 0,
+            requests_in_a_row: 0,
+            wary: 0,
+            elsewhere: None,
         }
     }
 
@@ -99,8 +119,11 @@ impl<P: Parcel> Dispatch<P> {
         self.pacer.state(self.in_flight.attempts())
     }
 
-    /// Begins the next attempt if one may begin now, given that the endpoint is left alone until `until`:
-    /// with half of a group that has a culprit, with a request that has to be sent again, or with what `cut` takes.
+    /// Begins the next attempt if one may begin now, given that the endpoint is left alone until `until`: with half of
+    /// a group that has a culprit, with a request that has to be sent again, or with what `cut` takes. While parcels
+    /// are refused in a row, every other attempt is made [`elsewhere`](CutLimit::elsewhere), at the same pace: what it
+    /// carries need not wait until all of a bad sender's are refused one by one, and its success shows that the
+    /// endpoint does not refuse everything.
     pub fn next(
         &mut self,
         now: Moment,
@@ -117,10 +140,19 @@ impl<P: Parcel> Dispatch<P> {
             Allowance::One | Allowance::Any => self.request,
         };
         let attempt = self.next_attempt;
-        let half = self.isolation.next_half(attempt);
-        let (number, parcels) = half.unwrap_or_else(|| self.held.next(attempt, || cut(limit)));
+        let was_elsewhere = attempt.checked_sub(1).is_some_and(|last| self.elsewhere == Some(last));
+        let elsewhere = self.wary > 0
+            && self.requests_in_a_row >= MOST_IN_A_ROW
+            && !was_elsewhere
+            && self.isolation.groups() < MOST_GROUPS;
+        let half = if elsewhere { None } else { self.isolation.next_half(attempt) };
+        let (mut number, mut parcels) =
+            half.unwrap_or_else(|| self.held.next(attempt, || cut(CutLimit { elsewhere, ..limit })));
         if parcels.is_empty() {
-            return None;
+            (number, parcels) = self.isolation.next_half(attempt)?;
+        }
+        if elsewhere {
+            self.elsewhere = Some(attempt);
         }
         self.next_attempt += 1;
         self.in_flight.begin(attempt, &parcels);
@@ -143,7 +175,8 @@ impl<P: Parcel> Dispatch<P> {
     pub fn succeeded(&mut self, attempt: u64) -> bool {
         let may_try = self.pacer.succeeded(attempt);
         self.held.succeeded(attempt);
-        self.refused_in_a_row = 0;
+        (self.refused_in_a_row, self.requests_in_a_row) = (0, 0);
+        self.wary = self.wary.saturating_sub(u32::from(self.elsewhere != Some(attempt)));
         if std::mem::take(&mut self.refusing) {
             logged!(info, "the endpoint accepts events again");
         }
@@ -237,7 +270,7 @@ impl<P: Parcel> Dispatch<P> {
     /// be sent again.
     #[must_use]
     pub fn has_groups(&self) -> bool {
-        self.isolation.has_groups() || !self.held.is_empty()
+        self.isolation.groups() > 0 || !self.held.is_empty()
     }
 
     /// How many parcels it keeps besides those in flight, which are not in the backlog.
@@ -284,8 +317,10 @@ impl<P: Parcel> Dispatch<P> {
     /// An endpoint that has refused several parcels in a row may refuse everything, so there is no point in
     /// hurrying.
     fn pause_if_refused(&mut self, attempt: u64, now: Moment, retry_after: Option<Duration>) -> bool {
+        self.requests_in_a_row = self.requests_in_a_row.saturating_add(1);
         let pauses = self.refused_in_a_row > 1;
         if pauses {
+            self.wary = WARY;
             self.pacer.failed(attempt, self.next_attempt, now, retry_after);
         }
         pauses

@@ -31,8 +31,9 @@ impl<P: Parcel> Isolation<P> {
         }
     }
 
-    pub(super) const fn has_groups(&self) -> bool {
-        !self.groups.is_empty()
+    /// How many groups wait.
+    pub(super) const fn groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// Takes the larger half of a group, to be sent by this attempt, and the number of that request.

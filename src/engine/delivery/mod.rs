@@ -37,4 +37,6 @@ pub struct CutLimit {
     pub events: usize,
     /// Bytes; exceeded only by a single larger parcel.
     pub bytes: usize,
+    /// Others than the oldest are wanted, if they can be told apart: those are refused one after the other.
+    pub elsewhere: bool,
 }

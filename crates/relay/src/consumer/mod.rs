@@ -7,5 +7,5 @@ mod run;
 #[cfg(test)]
 mod simulation;
 
-pub(crate) use machine::Settlement;
+pub(crate) use machine::{Entry, Settlement};
 pub(crate) use run::{Membership, run};

@@ -1,7 +1,7 @@
 //! Outages in virtual time: of Convert for long, at the rate at which a full stream keeps filling; of one project's
-//! host.
+//! host; of a host whose events are refused.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use convert_sdk::delivery::DeliveryConfig;
@@ -30,11 +30,13 @@ fn body_of(project: &str, number: usize) -> Vec<u8> {
     format!(r#"{{"accountId":"1","projectId":"{project}","visitors":{visitors}}}"#).into_bytes()
 }
 
+fn entry(number: usize, body: Vec<u8>) -> Entry {
+    Entry { id: number.to_string(), token: String::new(), body }
+}
+
 /// The entries in a request, each once.
 fn numbers(sending: &Sending) -> Vec<usize> {
-    let text = std::str::from_utf8(&sending.body).unwrap();
-    let names = text.split("\"name\":").skip(1).map(|rest| rest.split('}').next().unwrap().parse().unwrap());
-    let mut numbers: Vec<usize> = names.collect();
+    let mut numbers = numbers_of(sending);
     assert_eq!(numbers.len(), sending.events);
     numbers.dedup();
     numbers
@@ -54,12 +56,12 @@ fn ten_minutes_without_convert_are_bounded_and_drain_by_age() {
                 turned_away += 1;
                 continue;
             }
-            stream.push_back(Entry { id: accepted.to_string(), body: body(accepted) });
+            stream.push_back(entry(accepted, body(accepted)));
             (accepted, in_stream) = (accepted + 1, in_stream + 1);
         }
         while machine.has_room() && !stream.is_empty() {
             let read = stream.drain(..READ.min(stream.len())).collect();
-            assert!(machine.take(read, now).is_empty());
+            machine.take(read, now);
         }
         most_held = most_held.max(machine.entries());
         let mut sent = Vec::new();
@@ -76,7 +78,7 @@ fn ten_minutes_without_convert_are_bounded_and_drain_by_age() {
             };
             let settled = machine.ended(sending.attempt, answer, now).settled;
             in_stream -= settled.len();
-            let settled: Vec<_> = settled.into_iter().map(|done| (done.id, done.bytes)).collect();
+            let settled: Vec<_> = settled.into_iter().map(|done| done.number).collect();
             machine.settled(&settled);
         }
         if !is_down && in_stream == 0 {
@@ -97,11 +99,9 @@ fn one_host_fails(projects: &[&str], failure: impl Fn() -> DeliveryFailure) {
     const STEPS: usize = 100;
     let delivery = DeliveryConfig::builder().lanes(1).max_request_events(10).build().unwrap();
     let mut machine = Consumer::new(&delivery, Jitter::seeded(1), HELD);
-    let entries = projects
-        .iter()
-        .enumerate()
-        .map(|(number, project)| Entry { id: number.to_string(), body: body_of(project, number) });
-    assert!(machine.take(entries.collect(), Moment::default()).is_empty());
+    let entries =
+        projects.iter().enumerate().map(|(number, project)| entry(number, body_of(project, number)));
+    machine.take(entries.collect(), Moment::default());
     let (mut now, mut arrived, mut attempts) = (Moment::default(), Vec::new(), 0);
     for _ in 0..STEPS {
         // Longer than any backoff.
@@ -129,5 +129,73 @@ fn a_project_whose_host_fails_does_not_stop_the_others() {
         one_host_fails(&order[start..], || DeliveryFailure::NotSent(TransportError::Connect));
         one_host_fails(&order[start..], || DeliveryFailure::Unknown(TransportError::Interrupted));
         one_host_fails(&order[start..], refused);
+    }
+}
+
+/// What a host sends is refused, and stands before what the others send, of whom one sends every ten seconds. Returns
+/// how many requests were made in an hour, and how long the slowest of the good entries took.
+fn bad_host(bad: usize, good: usize, has_own_header: bool) -> (usize, Duration) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let delivery = DeliveryConfig::builder().lanes(4).max_request_events(1000).build().unwrap();
+    let mut machine = Consumer::new(&delivery, Jitter::seeded(1), 1 << 20);
+    let body = |number: usize| {
+        let text = String::from_utf8(body_of("2", number)).unwrap();
+        let source = if number < bad && has_own_header { number.to_string() } else { String::new() };
+        text.replacen('{', &format!(r#"{{"source":"{source}","#), 1).into_bytes()
+    };
+    machine.take((0..bad + good).map(|number| entry(number, body(number))).collect(), Moment::default());
+    let (mut now, mut next, mut requests) = (Moment::default(), bad + good, 0);
+    let mut waiting: BTreeMap<usize, Moment> = (bad..next).map(|number| (number, now)).collect();
+    let mut slowest = Duration::ZERO;
+    while now.since_origin() < HOUR {
+        now += STEP;
+        if good > 0 && now.since_origin().as_millis() % 10_000 == 0 {
+            machine.take(vec![entry(next, body(next))], now);
+            waiting.insert(next, now);
+            next += 1;
+        }
+        let mut sent = Vec::new();
+        while let Some(sending) = machine.next(now) {
+            sent.push(sending);
+        }
+        requests += sent.len();
+        for sending in sent {
+            let numbers = numbers_of(&sending);
+            let is_refused = numbers.iter().any(|number| *number < bad);
+            let answer = delivery_answer(if is_refused { 400 } else { 200 }, None);
+            if !is_refused {
+                let taken = numbers.iter().filter_map(|number| waiting.remove(number));
+                slowest = taken.fold(slowest, |slowest, taken_at| slowest.max(now - taken_at));
+            }
+            let settled = machine.ended(sending.attempt, answer, now).settled;
+            let settled: Vec<_> = settled.into_iter().map(|done| done.number).collect();
+            machine.settled(&settled);
+        }
+    }
+    let left = waiting.values().map(|taken_at| now - *taken_at).max();
+    (requests, slowest.max(left.unwrap_or_default()))
+}
+
+/// The entries in a request, each as often as it has events there.
+fn numbers_of(sending: &Sending) -> Vec<usize> {
+    let text = std::str::from_utf8(&sending.body).unwrap();
+    text.split("\"name\":").skip(1).map(|rest| rest.split('}').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn a_host_whose_events_are_refused_does_not_stop_the_others() {
+    for has_own_header in [true, false] {
+        let (requests, slowest) = bad_host(300, 300, has_own_header);
+        assert!(slowest < Duration::from_secs(300), "{slowest:?}");
+        // What is good takes one request each at most; a bad event its search, and as much again for others in between.
+        assert!(requests < 660 + 600 * 2 * 12, "{requests} requests");
+    }
+}
+
+#[test]
+fn a_convert_that_refuses_everything_is_left_alone() {
+    for has_own_header in [true, false] {
+        let (requests, _) = bad_host(3000, 0, has_own_header);
+        assert!(requests < 300, "{requests} requests in an hour");
     }
 }

@@ -46,7 +46,7 @@ enum Happened {
         has_more: bool,
     },
     Answer(u64, Result<Receipt, DeliveryFailure>),
-    Settled(Vec<(String, usize)>),
+    Settled(Vec<u64>),
     Lost(Vec<String>),
 }
 
@@ -91,6 +91,9 @@ pub(crate) async fn run(
                     let _ = happened.send(Happened::Answer(sending.attempt, key.upstream.deliver(&batch)));
                 });
             }
+            let unreadable = machine.take_unreadable();
+            key.meters.unaccepted.fetch_add(unreadable.len() as u64, Relaxed);
+            send_all(&settlements, unreadable);
             if !is_fetching && machine.has_room() {
                 let fetch =
                     if std::mem::take(&mut looks_for_abandoned) { Fetch::Abandoned } else { Fetch::New };
@@ -109,9 +112,7 @@ pub(crate) async fn run(
                         key.meters.taken_over.fetch_add(entries.len() as u64, Relaxed);
                         log::warn!("entries of another relay taken over: {}", entries.len());
                     }
-                    let unreadable = machine.take(entries, now());
-                    key.meters.unaccepted.fetch_add(unreadable.len() as u64, Relaxed);
-                    send_all(&settlements, unreadable);
+                    machine.take(entries, now());
                 }
                 Happened::Answer(attempt, answer) => {
                     count(&key, answer.as_ref().err());
@@ -180,14 +181,24 @@ async fn fetch(
     mut asked: mpsc::Receiver<Fetch>,
     happened: mpsc::UnboundedSender<Happened>,
 ) {
-    // After an outage of Redis, owners get time to touch their entries before any are taken over.
-    let (mut calm_since, mut errors) = (Instant::now(), 0);
-    let (mut forgets, mut from) = (true, START.to_owned());
+    // After an outage of Redis or a jump of its clock, owners get time to touch their entries before any are taken
+    // over.
+    let (origin, mut clock) = (Instant::now(), Clock::default());
+    let (mut calm_since, mut errors) = (origin, 0);
+    let (mut forgets, mut ages, mut from) = (true, true, START.to_owned());
     while let Some(fetch) = asked.recv().await {
         let taken_over = matches!(fetch, Fetch::Abandoned);
         let seen = std::mem::replace(&mut errors, key.meters.store_errors.load(Relaxed));
         if seen != errors {
             calm_since = Instant::now();
+        }
+        if taken_over {
+            let told = reader.clock().await;
+            if told.is_ok_and(|told| clock.has_jumped(told, origin.elapsed(), takeover / 4)) {
+                log::warn!("Redis's clock has jumped");
+                (calm_since, ages) = (Instant::now(), true);
+            }
+            ages = ages && age(&key, &reader).await.is_err();
         }
         let is_calm = calm_since.elapsed() >= takeover;
         let read = if !taken_over {
@@ -203,7 +214,7 @@ async fn fetch(
         } else {
             Ok(Vec::new())
         };
-        let read = match read {
+        let entries = match read {
             Ok(read) => read,
             Err(error) => {
                 trouble(&key, &error);
@@ -211,11 +222,31 @@ async fn fetch(
                 Vec::new()
             }
         };
-        let entries = read.into_iter().map(|(id, body)| Entry { id, body }).collect();
         let has_more = taken_over && is_calm && from != START;
         if happened.send(Happened::Entries { entries, taken_over, has_more }).is_err() {
             return;
         }
+    }
+}
+
+/// Lets all entries that were touched in the future of Redis's clock begin to age.
+async fn age(key: &Key, reader: &Reader) -> Result<(), StoreError> {
+    let mut from = Some("-".to_owned());
+    while let Some(begin) = from {
+        from = reader.age(&key.sdk_key, &begin).await?;
+    }
+    Ok(())
+}
+
+/// How far Redis's clock is from this relay's own, which never jumps.
+#[derive(Default)]
+struct Clock(Option<i128>);
+
+impl Clock {
+    fn has_jumped(&mut self, redis: Duration, own: Duration, tolerance: Duration) -> bool {
+        let offset = redis.as_millis() as i128 - own.as_millis() as i128;
+        let known = self.0.replace(offset);
+        known.is_some_and(|known| known.abs_diff(offset) > tolerance.as_millis())
     }
 }
 
@@ -230,11 +261,18 @@ async fn settle(
 ) {
     let mut settled = Vec::new();
     while asked.recv_many(&mut settled, TOUCHED).await > 0 {
-        while let Err(error) = store.settle(&key.sdk_key, &settled, keep).await {
-            trouble(&key, &error);
+        let unkept = loop {
+            match store.settle(&key.sdk_key, &settled, keep).await {
+                Ok(unkept) => break unkept,
+                Err(error) => trouble(&key, &error),
+            }
             sleep(RETRY).await;
+        };
+        if unkept > 0 {
+            key.meters.unkept.fetch_add(unkept, Relaxed);
+            log::error!("refused events that Redis would not keep aside are lost: {unkept}");
         }
-        let done = settled.drain(..).map(|settlement| (settlement.id, settlement.bytes)).collect();
+        let done = settled.drain(..).map(|settlement| settlement.number).collect();
         let _ = happened.send(Happened::Settled(done));
     }
 }
@@ -263,4 +301,23 @@ async fn touch(
 fn trouble(key: &Key, error: &StoreError) {
     key.meters.store_errors.fetch_add(1, Relaxed);
     log::warn!("a consumer: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_jumps_when_it_goes_on_differently_from_the_own() {
+        let mut clock = Clock::default();
+        let mut jumps = |redis, own| {
+            clock.has_jumped(Duration::from_secs(redis), Duration::from_secs(own), Duration::from_secs(7))
+        };
+        assert!(!jumps(1_000_000, 1), "nothing to compare with");
+        assert!(!jumps(1_000_040, 37), "three seconds are a slow reply");
+        assert!(jumps(1_003_640, 37), "an hour forward");
+        assert!(!jumps(1_003_650, 47));
+        assert!(jumps(999_000, 57), "back");
+        assert!(!jumps(999_010, 67));
+    }
 }

@@ -15,6 +15,8 @@ use crate::envelope::Envelope;
 
 /// Steps of an exhaustive run before it calms down.
 const DEPTH: usize = if cfg!(debug_assertions) { 4 } else { 6 };
+/// What a relay holds: some of the entries.
+const HELD: usize = 1500;
 /// The most faults in one run.
 const FAULTS: usize = 2;
 const RANDOM_RUNS: u64 = 500;
@@ -85,6 +87,8 @@ enum Step {
     /// Redis has executed the command, but its reply is lost.
     SettleLost(usize),
     Die(usize),
+    /// Redis loses its latest entry, and with it that its id was given out.
+    Lose,
     /// The takeover time passes while this relay is stalled.
     Stall(usize),
 }
@@ -92,11 +96,12 @@ enum Step {
 impl Step {
     const fn is_fault(self) -> bool {
         use Step::*;
-        matches!(self, ReadLost(_) | AnswerLost(_) | Failing(_) | SettleLost(_) | Die(_) | Stall(_))
+        matches!(self, ReadLost(_) | AnswerLost(_) | Failing(_) | SettleLost(_) | Die(_) | Lose | Stall(_))
     }
 }
 
 struct InStream {
+    token: String,
     body: Vec<u8>,
     /// Which incarnation of which relay holds it, and whether it looks abandoned.
     reader: Option<(u64, bool)>,
@@ -112,6 +117,7 @@ struct Relay {
 /// Redis, Convert and the two relays.
 struct World {
     stream: BTreeMap<String, InStream>,
+    /// What Redis has not lost.
     appended: BTreeMap<String, BTreeSet<String>>,
     to_append: Vec<Vec<u8>>,
     refused: Vec<String>,
@@ -141,7 +147,7 @@ fn body(names: &[&str]) -> Vec<u8> {
 
 fn relay(life: u64) -> Relay {
     let delivery = DeliveryConfig::builder().lanes(2).max_request_events(3).build().unwrap();
-    let machine = Consumer::new(&delivery, Jitter::seeded(life), 1000);
+    let machine = Consumer::new(&delivery, Jitter::seeded(life), HELD);
     Relay { life, machine, flying: Vec::new(), unsettled: Vec::new() }
 }
 
@@ -183,9 +189,16 @@ impl World {
             );
             ways.extend([Die(index), Stall(index)].into_iter().filter(|_| relay.machine.entries() > 0));
         }
+        ways.extend(self.latest().map(|_| Lose));
         ways.push(Pass);
         ways.retain(|way| faults_left || !way.is_fault());
         ways
+    }
+
+    /// The entry that was appended last, if it is still in the stream.
+    fn latest(&self) -> Option<String> {
+        let (id, _) = self.appended.last_key_value()?;
+        self.stream.contains_key(id).then(|| id.clone())
     }
 
     fn step(&mut self, step: Step) {
@@ -196,7 +209,13 @@ impl World {
                 let body = self.to_append.pop().unwrap();
                 let id = format!("{}-0", self.appended.len());
                 self.appended.insert(id.clone(), names(&body).into_iter().collect());
-                self.stream.insert(id, InStream { body, reader: None });
+                let token = self.to_append.len().to_string();
+                self.stream.insert(id, InStream { token, body, reader: None });
+            }
+            Step::Lose => {
+                let Some(id) = self.latest() else { return };
+                self.appended.remove(&id);
+                self.stream.remove(&id);
             }
             Step::Read(index) => self.read(index, |it| it.reader.is_none(), true),
             Step::ReadLost(index) => self.read(index, |it| it.reader.is_none(), false),
@@ -233,8 +252,8 @@ impl World {
         self.may_repeat |= found.reader.is_some_and(|(life, _)| life == other);
         found.reader = Some((relay.life, false));
         if arrives {
-            let entry = Entry { id: id.clone(), body: found.body.clone() };
-            assert!(relay.machine.take(vec![entry], self.now).is_empty());
+            let entry = Entry { id: id.clone(), token: found.token.clone(), body: found.body.clone() };
+            relay.machine.take(vec![entry], self.now);
         }
     }
 
@@ -266,7 +285,8 @@ impl World {
     fn settle(&mut self, index: usize, arrives: bool) {
         let relay = &mut self.relays[index];
         let Some(settlement) = relay.unsettled.first() else { return };
-        if let Some(gone) = self.stream.remove(&settlement.id) {
+        let is_it = self.stream.get(&settlement.id).is_some_and(|it| it.token == settlement.token);
+        if let Some(gone) = is_it.then(|| self.stream.remove(&settlement.id)).flatten() {
             let unaccepted: Vec<String> =
                 settlement.unaccepted.iter().flat_map(|event| names(&event.body)).collect();
             for name in names(&gone.body) {
@@ -277,7 +297,7 @@ impl World {
         }
         if arrives {
             let settlement = relay.unsettled.remove(0);
-            relay.machine.settled(&[(settlement.id, settlement.bytes)]);
+            relay.machine.settled(&[settlement.number]);
         }
     }
 

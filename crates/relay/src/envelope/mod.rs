@@ -6,7 +6,6 @@ mod reading;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -69,8 +68,22 @@ impl<'a> Envelope<'a> {
         reading::read(body)
     }
 
+    /// Refuses a body that has one visitor with different fields, which no SDK sends: each would need a request of its
+    /// own.
+    pub(crate) fn check_visitors(&self) -> Result<(), Flaw> {
+        let mut known: HashMap<&str, &VisitorPart<'_>> = HashMap::with_capacity(self.visitors.len());
+        for (index, visitor) in self.visitors.iter().enumerate() {
+            let first = *known.entry(&visitor.id).or_insert(visitor);
+            if (first.around.before, first.around.after) != (visitor.around.before, visitor.around.after) {
+                let path = format!("visitors[{index}].visitorId");
+                return Err(Flaw { path, error: "is in the body already, with other fields" });
+            }
+        }
+        Ok(())
+    }
+
     /// The fields other than the visitors, as JSON without braces.
-    pub(crate) fn header(&self) -> Arc<str> {
+    pub(crate) fn header(&self) -> Box<str> {
         self.around.text().into()
     }
 
@@ -142,7 +155,7 @@ impl VisitorHead {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.fields.len()
+        self.id.len() + self.fields.len()
     }
 }
 
@@ -158,18 +171,21 @@ impl<'a> Assembly<'a> {
         Self { header, visitors: Vec::new(), places: HashMap::new() }
     }
 
-    /// Adds an event; `false` if its visitor is already in the body with other segments.
-    pub(crate) fn add(&mut self, visitor: &'a VisitorHead, event: &'a str) -> bool {
-        let place = *self.places.entry(&visitor.id).or_insert_with(|| {
-            self.visitors.push((visitor, Vec::new()));
-            self.visitors.len() - 1
-        });
-        let Some((known, events)) = self.visitors.get_mut(place) else { return false };
-        let agrees = known.fields == visitor.fields;
-        if agrees {
-            events.push(event);
+    /// Adds an event, and tells by how much the body grows; nothing if its visitor is already in the body with other
+    /// segments.
+    pub(crate) fn add(&mut self, visitor: &'a VisitorHead, event: &'a str) -> Option<usize> {
+        let place = *self.places.entry(&visitor.id).or_insert(self.visitors.len());
+        match self.visitors.get_mut(place) {
+            None => {
+                self.visitors.push((visitor, vec![event]));
+                Some(visitor.fields.len() + event.len())
+            }
+            Some((known, events)) if known.fields == visitor.fields => {
+                events.push(event);
+                Some(event.len())
+            }
+            Some(_) => None,
         }
-        agrees
     }
 
     pub(crate) fn body(&self) -> Vec<u8> {
@@ -198,7 +214,7 @@ mod tests {
         let heads: Vec<VisitorHead> = envelope.visitors().map(|(visitor, _)| visitor.head()).collect();
         let mut assembly = Assembly::new(&header);
         for (head, (_, events)) in heads.iter().zip(envelope.visitors()) {
-            assert!(events.iter().all(|event| assembly.add(head, event.text)));
+            assert!(events.iter().all(|event| assembly.add(head, event.text).is_some()));
         }
         assert_eq!(String::from_utf8(assembly.body()).unwrap(), BODY);
         assert_eq!(envelope.of_kept(|_, _| true), (BODY.as_bytes().to_vec(), 2));
@@ -213,9 +229,22 @@ mod tests {
         let (one_head, two_head) = (one.visitors[0].head(), two.visitors[0].head());
         let header = one.header();
         let mut assembly = Assembly::new(&header);
-        assert!(assembly.add(&one_head, "{}"));
-        assert!(!assembly.add(&two_head, "{}"));
-        assert!(assembly.add(&one_head, "{}"));
+        assert!(assembly.add(&one_head, "{}").is_some());
+        assert!(assembly.add(&two_head, "{}").is_none());
+        assert!(assembly.add(&one_head, "{}").is_some());
+    }
+
+    #[test]
+    fn a_visitor_may_come_twice_only_with_the_same_segments() {
+        let (start, end) = BODY.split_at(BODY.len() - 2);
+        let visitor = &BODY[BODY.find("[{").unwrap() + 1..BODY.len() - 2];
+        for (other, path) in
+            [(visitor.replace("DE", "FR"), Some("visitors[1].visitorId")), (visitor.to_owned(), None)]
+        {
+            let text = format!("{start},{other}{end}");
+            let flaw = Envelope::read(text.as_bytes()).unwrap().check_visitors().err();
+            assert_eq!(flaw.map(|flaw| flaw.path).as_deref(), path);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) fn connect(redis: &Redis) -> redis::Connection {
 }
 
 /// Waits until the relays have settled everything. Redis has no notification for that, so this polls.
-fn settled(redis: &Redis) -> bool {
+pub(crate) fn settled(redis: &Redis) -> bool {
     let mut connection = connect(redis);
     let until = std::time::Instant::now() + LONG;
     while std::time::Instant::now() < until {

@@ -13,5 +13,6 @@ mod projects;
 mod proxy;
 #[path = "../../../redis/tests/support/server.rs"]
 mod server;
+mod streams;
 mod support;
 mod tls;
