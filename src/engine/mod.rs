@@ -31,6 +31,7 @@ pub use moment::Moment;
 pub use refresher::RefreshOutcome;
 
 pub(crate) use backlog::{Backlog, Claim, Queued};
+pub(crate) use delivery::BatchId;
 pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};
 pub(crate) use flush::FlushRequest;
 pub(crate) use keys::{bucketing_key, goal_key, state_key};
@@ -47,7 +48,7 @@ pub(crate) use store::{
     Call, ClaimAnswer, ClaimRequest, Claimed, Done, StoreCommand, StoreEffect, StoreMachine, Stored,
 };
 pub(crate) use tracker::{
-    BatchId, Delivery, Effect, Effects, Left, OutboxRequests, Outcome, Record, Recovered, Saved, Tracker,
+    Delivery, Effect, Effects, Found, Left, Note, OutboxRequests, Outcome, Record, Recovered, Saved, Tracker,
     TrackerSettings, Verdict,
 };
 #[cfg(test)]

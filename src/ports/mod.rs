@@ -18,7 +18,9 @@ pub use async_store::AsyncDataStore;
 pub use config_source::{ConfigRequest, ConfigResponse, ConfigSource};
 pub use error::TransportError;
 pub use event_sink::{DeliveryFailure, EventBatch, EventSink, Receipt, Refusal, RefusalReason};
-pub use outbox::{Adopted, LeftRecord, Outbox, OutboxError, OutboxFile, OutboxRecord, RecordId, RecordKind};
+pub use outbox::{
+    Adopted, BatchPlace, LeftRecord, Outbox, OutboxError, OutboxFile, OutboxRecord, RecordId, RecordKind,
+};
 pub use store::{DataStore, StoreError};
 
 pub(crate) use guarded::{GuardedSink, GuardedSource, Interrupted, bounded, shortened};

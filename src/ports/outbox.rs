@@ -38,6 +38,18 @@ pub trait OutboxFile: Send {
     /// # Errors
     /// Nothing can be taken over now.
     fn adopt(&mut self, most_records: usize, most_bytes: usize) -> Result<Adopted, OutboxError>;
+
+    /// Notes that a batch with this id is about to carry these records, in this order, which has to outlive the process
+    /// once this returns. Whoever adopts a record is told its place in the last batch noted for it
+    /// ([`LeftRecord::batch`]). Called only with [`batch_ids`](crate::config::TransportConfigBuilder::batch_ids). By
+    /// default nothing is noted, and what is adopted goes under new ids.
+    ///
+    /// # Errors
+    /// Nothing of it is noted. The batch is sent nevertheless.
+    fn note(&mut self, batch: &str, records: &[RecordId]) -> Result<(), OutboxError> {
+        let _ = (batch, records);
+        Ok(())
+    }
 }
 
 /// A record to be kept. `Debug` does not show its content.
@@ -62,6 +74,20 @@ pub struct LeftRecord {
     pub recorded_at: SystemTime,
     /// Its content, as it was given.
     pub content: Vec<u8>,
+    /// Its place in the last batch [noted](OutboxFile::note) for it.
+    pub batch: Option<BatchPlace>,
+}
+
+/// The place of a record in a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchPlace {
+    /// The batch's id.
+    pub id: Arc<str>,
+    /// How many records of the batch come before it.
+    pub place: usize,
+    /// How many records the batch has.
+    pub of: usize,
 }
 
 /// What was taken over from processes that are gone.
@@ -110,7 +136,21 @@ impl LeftRecord {
     /// A record with this content.
     #[must_use]
     pub const fn new(id: RecordId, recorded_at: SystemTime, content: Vec<u8>) -> Self {
-        Self { id, recorded_at, content }
+        Self { id, recorded_at, content, batch: None }
+    }
+
+    /// The same, in a batch.
+    #[must_use]
+    pub fn with_batch(self, batch: Option<BatchPlace>) -> Self {
+        Self { batch, ..self }
+    }
+}
+
+impl BatchPlace {
+    /// A place in the batch with this id.
+    #[must_use]
+    pub const fn new(id: Arc<str>, place: usize, of: usize) -> Self {
+        Self { id, place, of }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The outbox's thread: keeps records in groups, removes them in groups, and reads what others have left.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::clock::Clock;
 use super::worker::Worker;
 use crate::caught::PanicGuard;
-use crate::engine::{Left, Moment, OutboxRequests, Recovered, Saved, TrackedEvent};
+use crate::engine::{BatchId, Found, Left, Moment, Note, OutboxRequests, Recovered, Saved, TrackedEvent};
 use crate::error::StartError;
 use crate::ports::{Outbox, OutboxError, OutboxFile, OutboxRecord, RecordId, RecordKind};
 
@@ -29,6 +29,8 @@ pub(crate) enum OutboxAnswer {
     Saved { through: u64, is_kept: bool },
     /// What so many deliveries have carried was removed, with what could not be before; or it could not be.
     Removed { deliveries: u64, is_removed: bool },
+    /// The ids of the requests up to this attempt were noted, or could not be.
+    Noted { through: u64 },
     /// What others have left; `None` if that could not be read.
     Recovered(Option<Recovered>),
 }
@@ -43,6 +45,8 @@ pub(crate) struct OutboxThread {
     removals: Vec<RecordId>,
     /// To be replaced, as soon as that works.
     changes: HashMap<u64, Saved>,
+    /// What others have left of requests of which the rest is still to be read, each with its place.
+    partial: BTreeMap<BatchId, Vec<(usize, Found)>>,
     /// It has panicked, so what it says about its records means nothing any more.
     is_broken: bool,
     is_failing: bool,
@@ -69,12 +73,13 @@ pub(super) fn start(
 pub(crate) fn next_group(waiting: &Receiver<OutboxRequests>) -> Option<OutboxRequests> {
     let mut group = waiting.recv().ok()?;
     while group.saves.len() < MOST_A_GROUP
-        && let Ok(OutboxRequests { saves, changes, forgets, deliveries, adopt }) = waiting.try_recv()
+        && let Ok(OutboxRequests { saves, changes, forgets, deliveries, notes, adopt }) = waiting.try_recv()
     {
         group.saves.extend(saves);
         group.changes.extend(changes);
         group.forgets.extend(forgets);
         group.deliveries += deliveries;
+        group.notes.extend(notes);
         group.adopt = adopt.or(group.adopt);
     }
     Some(group)
@@ -89,6 +94,7 @@ impl OutboxThread {
             ids: HashMap::new(),
             removals: Vec::new(),
             changes: HashMap::new(),
+            partial: BTreeMap::new(),
             is_broken: false,
             is_failing: false,
         }
@@ -96,7 +102,7 @@ impl OutboxThread {
 
     /// Serves one group. A tracker that has ended hears no answer.
     pub(crate) fn turn(&mut self, group: OutboxRequests, now: Moment, wall: SystemTime) {
-        let OutboxRequests { mut saves, changes, forgets, deliveries, adopt } = group;
+        let OutboxRequests { mut saves, changes, forgets, deliveries, notes, adopt } = group;
         let ends = saves.first().zip(saves.last()).map(|(first, last)| (first.sequence, last.sequence));
         let (mut over, was_behind) = (HashSet::new(), !self.removals.is_empty());
         self.changes.extend(changes.into_iter().map(|changed| (changed.sequence, changed)));
@@ -120,6 +126,10 @@ impl OutboxThread {
         if deliveries > 0 || was_behind {
             let is_removed = self.removals.is_empty();
             let _ = self.answers.send(OutboxAnswer::Removed { deliveries, is_removed });
+        }
+        if let Some(through) = notes.last().map(|note| note.attempt) {
+            notes.into_iter().for_each(|note| self.note(&note));
+            let _ = self.answers.send(OutboxAnswer::Noted { through });
         }
         if let Some((records, bytes)) = adopt {
             let recovered = self.adopt(records, bytes, wall);
@@ -175,19 +185,47 @@ impl OutboxThread {
         Some(())
     }
 
+    /// Notes what a request carries, unless some of it is not on disk as it is sent: then nobody else could send it again.
+    fn note(&mut self, Note { id, records, .. }: &Note) {
+        let name = |left: &Left| match left {
+            Left::Adopted(id) => Some(*id),
+            Left::Own(sequence) if self.changes.contains_key(sequence) => None,
+            Left::Own(sequence) => self.ids.get(sequence).copied(),
+        };
+        if let Some(records) = records.iter().map(name).collect::<Option<Vec<_>>>() {
+            self.call(|file| file.note(&id.to_string(), &records));
+        }
+    }
+
     fn adopt(&mut self, most_records: usize, most_bytes: usize, wall: SystemTime) -> Option<Recovered> {
+        let waiting = |partial: &BTreeMap<_, Vec<_>>| partial.values().map(Vec::len).sum::<usize>();
+        let most_records = most_records.saturating_sub(waiting(&self.partial)).max(1);
         let adopted = self.call(|file| file.adopt(most_records, most_bytes))?;
         let mut recovered = Recovered {
             records: Vec::with_capacity(adopted.records.len()),
+            batches: Vec::new(),
             damaged: adopted.damaged,
             left: adopted.left,
             killed: adopted.killed,
         };
+        let mut others = Vec::new();
         for record in adopted.records {
             match TrackedEvent::from_saved(&record.content) {
                 Some(event) => {
                     let age = wall.duration_since(record.recorded_at).unwrap_or_default();
-                    recovered.records.push((record.id, event, age));
+                    let batch = record.batch.and_then(|batch| Some((BatchId::read(&batch.id)?, batch)));
+                    let Some((id, batch)) = batch else {
+                        others.push((record.id, event, age));
+                        continue;
+                    };
+                    let known = self.partial.entry(id).or_default();
+                    known.push((batch.place, (record.id, event, age)));
+                    if known.len() == batch.of {
+                        let mut whole = self.partial.remove(&id).unwrap_or_default();
+                        whole.sort_unstable_by_key(|(place, _)| *place);
+                        recovered.batches.push((id, whole.len()));
+                        recovered.records.extend(whole.into_iter().map(|(_, found)| found));
+                    }
                 }
                 None => {
                     recovered.damaged += 1;
@@ -195,6 +233,12 @@ impl OutboxThread {
                 }
             }
         }
+        if recovered.left == 0 {
+            // The rest of these is gone: what could not be sent again as it was goes under a new id.
+            others.extend(std::mem::take(&mut self.partial).into_values().flatten().map(|(_, found)| found));
+        }
+        recovered.left += waiting(&self.partial) as u64;
+        recovered.records.extend(others);
         Some(recovered)
     }
 
@@ -237,7 +281,6 @@ impl OutboxThread {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Mutex;
 
     use super::*;

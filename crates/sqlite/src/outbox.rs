@@ -228,6 +228,18 @@ impl OutboxFile for Files {
         let left = self.adopted.iter().filter(|file| !file.is_read()).map(Queue::unread).sum();
         Ok(Adopted { records: rows.records, damaged: rows.damaged, left, killed })
     }
+
+    /// Each file has its part of a batch: with all of them, the whole is found again.
+    fn note(&mut self, batch: &str, records: &[RecordId]) -> Result<(), OutboxError> {
+        for file in self.adopted.iter_mut().chain(&mut self.own) {
+            let row = |(place, record): (usize, &RecordId)| Some((place, file.row(*record)?));
+            let rows: Vec<_> = records.iter().enumerate().filter_map(row).collect();
+            if !rows.is_empty() {
+                file.note(batch, records.len(), &rows).map_err(|error| told(&error))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Files {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use convert_sdk::adapters::between_forks;
-use convert_sdk::ports::{OutboxRecord, RecordId};
+use convert_sdk::ports::{BatchPlace, OutboxRecord, RecordId};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, ffi, params};
 
@@ -15,7 +16,9 @@ use crate::file::{existing, is_damaged, open_trusted};
 use crate::lock::try_lock;
 use crate::lock::{Lock, PARTS, is_at};
 use crate::log;
-use crate::rows::{APPLICATION, Rows, Stored, VERSIONS, copy, delete, insert, rows_after, size};
+use crate::rows::{
+    APPLICATION, Batches, Rows, Stored, VERSIONS, copy, delete, insert, note, noted, rows_after, size, void,
+};
 use crate::schema::{migrate, version};
 
 /// How many bits of a [`RecordId`] are the number of the row; the others are that of the file.
@@ -53,6 +56,8 @@ pub(crate) struct Queue {
     in_hand: BTreeSet<u64>,
     /// Rows that are to be removed and still there; of a damaged file, all that were delivered.
     over: BTreeSet<u64>,
+    /// What is noted of its rows.
+    batches: Batches,
     /// The caller takes some of these for removed: whoever takes the file over has to count them.
     owes: bool,
     /// Its structure was checked.
@@ -154,6 +159,7 @@ impl Queue {
             last: 0,
             in_hand: BTreeSet::new(),
             over: BTreeSet::new(),
+            batches: Batches::new(),
             owes: false,
             is_checked: false,
             is_read: false,
@@ -219,6 +225,9 @@ impl Queue {
     /// What it has is going to be delivered here.
     pub(crate) fn begin(&mut self) {
         self.was_killed = !self.lock.as_ref().is_some_and(Lock::was_closed);
+        // Most files have no such table; what cannot be read goes under new ids.
+        let noted = self.connection.as_ref().map(|connection| between_forks(|| noted(connection)));
+        self.batches = noted.and_then(Result::ok).unwrap_or_default();
     }
 
     /// Whether a process was killed that may have delivered some of it; true once.
@@ -228,8 +237,8 @@ impl Queue {
 
     /// Those of these records that are in this file are to be removed at the next write.
     pub(crate) fn forget(&mut self, records: &[RecordId]) {
-        for record in records.iter().filter(|record| record.get() >> ROW_BITS == self.number) {
-            let row = record.get() & ((1 << ROW_BITS) - 1);
+        for record in records {
+            let Some(row) = self.row(*record) else { continue };
             // After a failure halfway, the caller names some again.
             if self.in_hand.remove(&row) {
                 self.over.insert(row);
@@ -242,12 +251,13 @@ impl Queue {
         if self.over.is_empty() && new.is_empty() {
             return Ok(Vec::new());
         }
-        let first = self.last + 1;
+        let (first, batches) = (self.last + 1, self.batches_of(self.over.iter()));
         // What a damaged file contains, a successor may deliver again.
         if let Some(connection) = self.connection.as_ref().filter(|_| !self.is_damaged) {
             let written = between_forks(|| {
                 let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
                 delete(&transaction, &self.over)?;
+                void(&transaction, &batches)?;
                 insert(&transaction, first, new)?;
                 transaction.commit()
             });
@@ -259,11 +269,37 @@ impl Queue {
         if !self.is_damaged {
             self.over.clear();
             self.owes = false;
+            self.batches.retain(|_, batch| !batches.contains(&batch.id));
         }
         // In the file of another process this is where to read on.
         self.last += new.len() as u64;
         self.in_hand.extend(first..=self.last);
         Ok((first..=self.last).map(|row| self.id(row)).collect())
+    }
+
+    /// Notes that a batch of this size has these of its rows, with their places.
+    pub(crate) fn note(&mut self, id: &str, size: usize, rows: &[(usize, u64)]) -> rusqlite::Result<()> {
+        let is_here = rows.iter().all(|(_, row)| self.in_hand.contains(row));
+        let Some(connection) = self.connection.as_ref().filter(|_| is_here && !self.is_damaged) else {
+            return Ok(());
+        };
+        // A batch that has lost some of its rows to another can no longer be sent as it was.
+        let others = self.batches_of(rows.iter().map(|(_, row)| row));
+        between_forks(|| {
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+            void(&transaction, &others)?;
+            note(&transaction, id, size, rows)?;
+            transaction.commit()
+        })?;
+        self.batches.retain(|_, batch| !others.contains(&batch.id));
+        let id = Arc::<str>::from(id);
+        let places = rows.iter().map(|(place, row)| (*row, BatchPlace::new(Arc::clone(&id), *place, size)));
+        self.batches.extend(places);
+        Ok(())
+    }
+
+    fn batches_of<'a>(&self, rows: impl Iterator<Item = &'a u64>) -> BTreeSet<Arc<str>> {
+        rows.filter_map(|row| Some(Arc::clone(&self.batches.get(row)?.id))).collect()
     }
 
     /// Takes over what is in hand in another file of the same number, as far as it can be read; returns how many rows
@@ -406,7 +442,8 @@ impl Queue {
             (self.last, is_new) = (number, true);
             self.in_hand.insert(number);
             rows.bytes += row.content.len();
-            rows.records.push(row.record(self.id(number)));
+            let batch = self.batches.get(&number).filter(|_| !self.is_damaged).cloned();
+            rows.records.push(row.record(self.id(number)).with_batch(batch));
         }
         if is_sound && (is_all || !is_new) {
             self.last = highest;
@@ -461,6 +498,12 @@ impl Queue {
 
     const fn id(&self, row: u64) -> RecordId {
         RecordId::new(self.number << ROW_BITS | row)
+    }
+
+    /// The row of a record, if it is in this file.
+    pub(crate) fn row(&self, record: RecordId) -> Option<u64> {
+        let row = record.get() & ((1 << ROW_BITS) - 1);
+        (record.get() >> ROW_BITS == self.number).then_some(row)
     }
 
     /// Its work is done: removes the file, unless some of it is unread, or it is damaged and kept for people to see.

@@ -1,9 +1,10 @@
 //! The table of records: its rows as they are, and how damaged ones are recognized.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use convert_sdk::ports::{LeftRecord, OutboxRecord, RecordId};
+use convert_sdk::ports::{BatchPlace, LeftRecord, OutboxRecord, RecordId};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, params};
 
@@ -18,6 +19,16 @@ pub(crate) const VERSIONS: &[&str] = &["CREATE TABLE records (
         content TEXT NOT NULL -- JSON
     ) STRICT;
     CREATE TABLE owner (project TEXT NOT NULL, process INTEGER NOT NULL) STRICT;"];
+
+/// Made with the first note, and no version of its own: who does not know it delivers the records under new ids.
+const BATCHES: &str = "CREATE TABLE IF NOT EXISTS batches (
+        id TEXT NOT NULL,
+        size INTEGER NOT NULL, -- in records
+        place INTEGER NOT NULL, -- of the first of these rows, which follow each other
+        first INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        checksum INTEGER NOT NULL -- FNV-1a, 64 bits, of first, id, place, size and rows
+    ) STRICT";
 
 /// What was read of a file.
 #[derive(Default)]
@@ -121,6 +132,51 @@ fn insert_row(file: &Connection, id: i64, kind: &[u8], at: i64, content: &[u8]) 
     let text = |bytes| ToSqlOutput::Borrowed(ValueRef::Text(bytes));
     insert.execute(params![id, text(kind), at, checksum(id, kind, at, content), text(content)])?;
     Ok(())
+}
+
+/// The batches that rows are in.
+pub(crate) type Batches = BTreeMap<u64, BatchPlace>;
+
+/// Notes that these rows, with their places, are in a batch.
+pub(crate) fn note(file: &Connection, id: &str, size: usize, rows: &[(usize, u64)]) -> rusqlite::Result<()> {
+    file.execute_batch(BATCHES)?;
+    let mut insert = file.prepare_cached("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)")?;
+    let follows = |one: &(usize, u64), next: &(usize, u64)| (one.0 + 1, one.1 + 1) == *next;
+    for run in rows.chunk_by(follows) {
+        let [(place, first), ..] = run else { continue };
+        let sum = note_checksum(id, size, *place, *first, run.len());
+        insert.execute(params![id, size, place, first, run.len(), sum])?;
+    }
+    Ok(())
+}
+
+/// Forgets what was noted of these batches.
+pub(crate) fn void(file: &Connection, ids: &BTreeSet<Arc<str>>) -> rusqlite::Result<()> {
+    ids.iter().try_for_each(|id| {
+        file.prepare_cached("DELETE FROM batches WHERE id = ?")?.execute([&**id]).map(drop)
+    })
+}
+
+/// What is noted in a file, as far as it is not damaged.
+pub(crate) fn noted(file: &Connection) -> rusqlite::Result<Batches> {
+    let mut noted = Batches::new();
+    let mut all = file.prepare("SELECT id, size, place, first, rows, checksum FROM batches")?;
+    let mut all = all.query([])?;
+    while let Some(run) = all.next()? {
+        let (id, size, place): (String, usize, usize) = (run.get(0)?, run.get(1)?, run.get(2)?);
+        let (first, rows): (u64, usize) = (run.get(3)?, run.get(4)?);
+        if run.get::<_, i64>(5)? == note_checksum(&id, size, place, first, rows) {
+            let id = Arc::<str>::from(id);
+            let of_run = (first..).zip(place..).take(rows);
+            noted.extend(of_run.map(|(row, place)| (row, BatchPlace::new(Arc::clone(&id), place, size))));
+        }
+    }
+    Ok(noted)
+}
+
+fn note_checksum(id: &str, size: usize, place: usize, first: u64, rows: usize) -> i64 {
+    let others = [size, place, rows].map(|number| (number as u64).to_le_bytes()).concat();
+    checksum(first.cast_signed(), id.as_bytes(), 0, &others)
 }
 
 pub(crate) fn size(stored: &[Stored]) -> usize {

@@ -6,7 +6,7 @@ use super::held::Held;
 use super::isolation::Isolation;
 use super::pacer::{Allowance, Pacer};
 use super::remedy::{Remedy, may_have_arrived, remedy};
-use super::{CutLimit, InFlight, Parcel};
+use super::{BatchId, CutLimit, InFlight, Parcel};
 use crate::engine::{BreakerState, ByClass, Jitter, Moment};
 use crate::options::DeliveryConfig;
 use crate::ports::DeliveryFailure;
@@ -76,7 +76,7 @@ impl<P: Parcel> Dispatch<P> {
             },
             pacer: Pacer::new(delivery, jitter),
             isolation: Isolation::new(),
-            held: Held::new(false),
+            held: Held::new(None),
             in_flight: InFlight::default(),
             next_attempt: 0,
             refusing: false,
@@ -88,10 +88,10 @@ impl<P: Parcel> Dispatch<P> {
         }
     }
 
-    /// The same, for an endpoint that takes each request once by its number: one that it may have taken goes again as it
-    /// was.
-    pub(crate) fn numbered(self) -> Self {
-        Self { held: Held::new(true), ..self }
+    /// The same, for an endpoint that takes each request once by its id, which begins with this: one that it may have
+    /// taken goes again as it was.
+    pub(crate) fn numbered(self, origin: u128) -> Self {
+        Self { held: Held::new(Some(origin)), ..self }
     }
 
     /// When the endpoint may be tried again; `None` means at once.
@@ -146,24 +146,28 @@ impl<P: Parcel> Dispatch<P> {
             && !was_elsewhere
             && self.isolation.groups() < MOST_GROUPS;
         let half = if elsewhere { None } else { self.isolation.next_half(attempt) };
-        let (mut number, mut parcels) =
-            half.unwrap_or_else(|| self.held.next(attempt, || cut(CutLimit { elsewhere, ..limit })));
+        let (mut again, mut parcels) =
+            half.unwrap_or_else(|| self.held.next(|| cut(CutLimit { elsewhere, ..limit })));
         if parcels.is_empty() {
-            (number, parcels) = self.isolation.next_half(attempt)?;
+            (again, parcels) = self.isolation.next_half(attempt)?;
         }
         if elsewhere {
             self.elsewhere = Some(attempt);
         }
         self.next_attempt += 1;
         self.in_flight.begin(attempt, &parcels);
-        self.held.began(attempt, number);
+        self.held.began(attempt, again);
         Some((attempt, parcels))
     }
 
-    /// The number of the request that this attempt makes, if it is [`numbered`](Self::numbered): never that of other
-    /// parcels.
-    pub(crate) fn number(&self, attempt: u64) -> Option<u64> {
-        self.held.number(attempt)
+    /// The id of the request that this attempt makes, if it is [`numbered`](Self::numbered): never that of other parcels.
+    pub(crate) fn id(&self, attempt: u64) -> Option<BatchId> {
+        self.held.id(attempt)
+    }
+
+    /// Takes over a request of another process, which the endpoint may have taken.
+    pub(crate) fn hold(&mut self, id: BatchId, parcels: Vec<P>) {
+        self.held.hold(id, parcels);
     }
 
     /// Ends an attempt, whatever its result; returns how many events it carried.
@@ -327,12 +331,12 @@ impl<P: Parcel> Dispatch<P> {
     }
 
     /// Keeps what a failed attempt carried, and what is still known about the group that it is half of; as it was, if it
-    /// has to go `again` under this number.
+    /// has to go `again` under this id.
     fn keep(
         &mut self,
         mut parcels: Vec<P>,
         rest: Option<Vec<P>>,
-        again: Option<u64>,
+        again: Option<BatchId>,
         failure: &mut Failure<P>,
     ) {
         if rest.is_none() && again.is_none() {
@@ -341,7 +345,7 @@ impl<P: Parcel> Dispatch<P> {
         }
         count_try(&mut parcels);
         match (rest, again) {
-            (None, Some(number)) => self.held.hold(number, parcels),
+            (None, Some(id)) => self.held.hold(id, parcels),
             (rest, again) => {
                 parcels.extend(rest.unwrap_or_default());
                 self.isolation.suspect(parcels, again);

@@ -2,24 +2,25 @@
 
 use std::collections::VecDeque;
 
-use super::Parcel;
+use super::{BatchId, Parcel};
 use crate::engine::Moment;
 
-/// A request is known by the number of its first attempt. Once the endpoint may have taken it, it keeps its parcels and
-/// its number until the endpoint has accepted it or has refused what is in it: if it were cut anew, an endpoint that
-/// remembers numbers could not tell that it has some of the parcels.
+/// A request is known by an id. Once the endpoint may have taken it, it keeps its parcels and its id until the endpoint
+/// has accepted it or has refused what is in it: if it were cut anew, an endpoint that remembers ids could not tell that
+/// it has some of the parcels.
 pub(super) struct Held<P> {
-    is_used: bool,
+    /// How the ids of requests that are cut here begin. Without it, every request may be cut anew after a failure.
+    origin: Option<u128>,
     /// Those that wait to be sent again; a failure moves one to the end.
     waiting: VecDeque<Waiting<P>>,
-    /// Those in flight: the attempt, and the request's number.
-    sent: Vec<(u64, u64)>,
+    /// Those in flight: the attempt, and the request's id.
+    sent: Vec<(u64, BatchId)>,
     /// One has just failed again, and may be why: others go first.
     passes: bool,
 }
 
 struct Waiting<P> {
-    number: u64,
+    id: BatchId,
     parcels: Vec<P>,
     /// When the oldest and the newest of them were accepted.
     oldest: Moment,
@@ -27,13 +28,12 @@ struct Waiting<P> {
 }
 
 impl<P: Parcel> Held<P> {
-    /// If not `is_used`, every request may be cut anew after a failure.
-    pub(super) const fn new(is_used: bool) -> Self {
-        Self { is_used, waiting: VecDeque::new(), sent: Vec::new(), passes: false }
+    pub(super) const fn new(origin: Option<u128>) -> Self {
+        Self { origin, waiting: VecDeque::new(), sent: Vec::new(), passes: false }
     }
 
-    /// The next request of this attempt, and its number: one that waits, or what `cut` takes.
-    pub(super) fn next(&mut self, attempt: u64, cut: impl FnOnce() -> Vec<P>) -> (u64, Vec<P>) {
+    /// The next request: one that waits, with its id, or what `cut` takes.
+    pub(super) fn next(&mut self, cut: impl FnOnce() -> Vec<P>) -> (Option<BatchId>, Vec<P>) {
         if !self.passes
             && let Some(again) = self.pop()
         {
@@ -41,24 +41,28 @@ impl<P: Parcel> Held<P> {
         }
         let new = cut();
         if !new.is_empty() {
-            return (attempt, new);
+            return (None, new);
         }
-        self.pop().unwrap_or((attempt, new))
+        self.pop().unwrap_or((None, new))
     }
 
-    fn pop(&mut self) -> Option<(u64, Vec<P>)> {
-        self.waiting.pop_front().map(|it| (it.number, it.parcels))
+    fn pop(&mut self) -> Option<(Option<BatchId>, Vec<P>)> {
+        self.waiting.pop_front().map(|it| (Some(it.id), it.parcels))
     }
 
-    pub(super) fn began(&mut self, attempt: u64, number: u64) {
-        if self.is_used {
-            self.sent.push((attempt, number));
-        }
+    /// An attempt sends a request `again`, or else a new one.
+    pub(super) fn began(&mut self, attempt: u64, again: Option<BatchId>) {
+        self.sent.extend(again.or(self.new_id(attempt)).map(|id| (attempt, id)));
     }
 
-    /// The number of the request that this attempt makes.
-    pub(super) fn number(&self, attempt: u64) -> Option<u64> {
-        self.sent.iter().find(|(sent, _)| *sent == attempt).map(|(_, number)| *number)
+    /// The id of a request that this attempt is the first of.
+    fn new_id(&self, attempt: u64) -> Option<BatchId> {
+        self.origin.map(|origin| BatchId { origin, number: attempt })
+    }
+
+    /// The id of the request that this attempt makes.
+    pub(super) fn id(&self, attempt: u64) -> Option<BatchId> {
+        self.sent.iter().find(|(sent, _)| *sent == attempt).map(|(_, id)| *id)
     }
 
     pub(super) fn succeeded(&mut self, attempt: u64) {
@@ -66,20 +70,20 @@ impl<P: Parcel> Held<P> {
         self.passes = false;
     }
 
-    /// An attempt has failed; returns the number under which its request has to be sent again, if that may be in the
+    /// An attempt has failed; returns the id under which its request has to be sent again, if that may be in the
     /// endpoint already.
-    pub(super) fn failed(&mut self, attempt: u64, may_have_arrived: bool) -> Option<u64> {
+    pub(super) fn failed(&mut self, attempt: u64, may_have_arrived: bool) -> Option<BatchId> {
         let place = self.sent.iter().position(|(sent, _)| *sent == attempt)?;
-        let (_, number) = self.sent.swap_remove(place);
-        self.passes = number != attempt;
-        (may_have_arrived || self.passes).then_some(number)
+        let (_, id) = self.sent.swap_remove(place);
+        self.passes = Some(id) != self.new_id(attempt);
+        (may_have_arrived || self.passes).then_some(id)
     }
 
     /// Keeps a request until it goes again.
-    pub(super) fn hold(&mut self, number: u64, parcels: Vec<P>) {
+    pub(super) fn hold(&mut self, id: BatchId, parcels: Vec<P>) {
         let accepted = || parcels.iter().map(Parcel::accepted_at);
         if let (Some(oldest), Some(newest)) = (accepted().min(), accepted().max()) {
-            self.waiting.push_back(Waiting { number, parcels, oldest, newest });
+            self.waiting.push_back(Waiting { id, parcels, oldest, newest });
         }
     }
 

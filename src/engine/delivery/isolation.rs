@@ -1,6 +1,6 @@
 //! A binary search for the parcel that makes an endpoint refuse a whole request.
 
-use super::Parcel;
+use super::{BatchId, Parcel};
 use crate::engine::Moment;
 
 /// Groups of parcels, each with at least one that the endpoint refuses. Half of a group is sent: if it is
@@ -15,8 +15,8 @@ pub(super) struct Isolation<P> {
 
 struct Group<P> {
     parcels: Vec<P>,
-    /// The request's number, if its half has been sent and has to be sent again unchanged.
-    sent: Option<u64>,
+    /// The request's id, if its half has been sent and has to be sent again unchanged.
+    sent: Option<BatchId>,
 }
 
 impl<P: Parcel> Isolation<P> {
@@ -24,8 +24,8 @@ impl<P: Parcel> Isolation<P> {
         Self { groups: Vec::new(), rests: Vec::new() }
     }
 
-    /// These parcels contain a culprit. Half of them may have been `sent` under this number.
-    pub(super) fn suspect(&mut self, parcels: Vec<P>, sent: Option<u64>) {
+    /// These parcels contain a culprit. Half of them may have been `sent` under this id.
+    pub(super) fn suspect(&mut self, parcels: Vec<P>, sent: Option<BatchId>) {
         if !parcels.is_empty() {
             self.groups.push(Group { parcels, sent });
         }
@@ -36,12 +36,12 @@ impl<P: Parcel> Isolation<P> {
         self.groups.len()
     }
 
-    /// Takes the larger half of a group, to be sent by this attempt, and the number of that request.
-    pub(super) fn next_half(&mut self, attempt: u64) -> Option<(u64, Vec<P>)> {
+    /// Takes the larger half of a group, to be sent by this attempt, and the id under which it was sent before.
+    pub(super) fn next_half(&mut self, attempt: u64) -> Option<(Option<BatchId>, Vec<P>)> {
         let Group { parcels: mut half, sent } = self.groups.pop()?;
         let rest = half.split_off(half.len().div_ceil(2));
         self.rests.push((attempt, rest));
-        Some((sent.unwrap_or(attempt), half))
+        Some((sent, half))
     }
 
     /// Takes the other half of the group that this attempt carried half of.

@@ -12,6 +12,8 @@ pub use dispatch::{Dispatch, Failure};
 pub(super) use in_flight::InFlight;
 pub(super) use pacer::Pacer;
 
+use std::fmt;
+
 use super::{ByClass, Moment};
 
 /// What a delivery carries.
@@ -28,6 +30,29 @@ pub trait Parcel {
     fn count_try(&mut self);
     /// Counts a failure of the endpoint that it may have caused; returns how many there were.
     fn count_suspicion(&mut self) -> u32;
+}
+
+/// What a request is called, each time that it goes again as it was. No other request ever has the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BatchId {
+    /// Random, of the process that has cut it.
+    pub(crate) origin: u128,
+    pub(crate) number: u64,
+}
+
+impl BatchId {
+    /// The id with this text.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let (origin, number) = text.split_once('-')?;
+        let id = Self { origin: u128::from_str_radix(origin, 16).ok()?, number: number.parse().ok()? };
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}-{}", self.origin, self.number)
+    }
 }
 
 /// How much one delivery may carry.

@@ -6,7 +6,7 @@ use super::claims::mark_key;
 use super::effects::Effects;
 use super::machine::{Loss, Tracker};
 use crate::engine::delivery::Failure;
-use crate::engine::{BatchId, Claim, Delivery, DeliveryError, LifecycleEvent, Moment, Outcome};
+use crate::engine::{Claim, Delivery, DeliveryError, LifecycleEvent, Moment, Outcome};
 use crate::ports::DeliveryFailure;
 
 impl Tracker {
@@ -49,8 +49,7 @@ impl Tracker {
         let until = self.next_try();
         let (attempt, records) = self.dispatch.next(now, until, |limit| self.backlog.cut(limit, now))?;
         self.reserve();
-        let number = self.dispatch.number(attempt);
-        let id = self.batch_ids.zip(number).map(|(origin, number)| BatchId { origin, number });
+        let id = self.dispatch.id(attempt);
         let retries = records.iter().map(|queued| queued.tries).max().unwrap_or_default();
         self.flushes.began(self.dispatch.pacer(), now);
         let patience = retries.max(self.dispatch.pacer().failures());

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::effects::Effects;
 use super::flushes::Fate;
 use super::machine::Tracker;
-use super::{Left, Recovered, Saved, Verdict};
+use super::{Found, Left, Note, Recovered, Saved, Verdict};
 use crate::engine::{
-    Backlog, ByClass, Claim, Class, LifecycleEvent, Moment, Queued, ReleaseReason, TrackedEvent,
+    Backlog, ByClass, Claim, Class, Delivery, LifecycleEvent, Moment, Queued, ReleaseReason, TrackedEvent,
 };
 use crate::ports::RecordId;
 
@@ -23,6 +23,8 @@ const MOST_TAKEN: usize = 4_096;
 #[derive(Default)]
 pub(super) struct Disk {
     has_outbox: bool,
+    /// Requests have ids.
+    has_ids: bool,
     /// Handed to the outbox, which has not answered yet; in order.
     writing: VecDeque<u64>,
     /// The same, but they wait for its answer no longer; before all that do. Without a class, they have ended.
@@ -31,6 +33,8 @@ pub(super) struct Disk {
     removing: usize,
     /// The same, with those that were waited for long enough, or could not be removed: a successor repeats them.
     unremoved: u64,
+    /// Requests that wait until it has noted their ids.
+    noting: VecDeque<Delivery>,
     /// Since when it has answered nothing.
     silent_since: Option<Moment>,
     /// Records that are here, but not on disk: the outbox has failed, or is late.
@@ -53,9 +57,9 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn new(has_outbox: bool, most_writing: usize) -> Self {
+    pub(super) fn new(has_outbox: bool, has_ids: bool, most_writing: usize) -> Self {
         let next_look = has_outbox.then(Moment::default);
-        Self { has_outbox, most_writing, next_look, ..Self::default() }
+        Self { has_outbox, has_ids, most_writing, next_look, ..Self::default() }
     }
 
     /// Hands a new record over.
@@ -88,8 +92,14 @@ impl Disk {
             if let Some(class) = self.overdue.get_mut(&sequence) {
                 *class = None;
             }
-            effects.forget(self.adopted.remove(&sequence).map_or(Left::Own(sequence), Left::Adopted));
+            effects.forget(self.name(sequence));
+            self.adopted.remove(&sequence);
         }
+    }
+
+    /// What the outbox knows this record as.
+    fn name(&self, sequence: u64) -> Left {
+        self.adopted.get(&sequence).map_or(Left::Own(sequence), |id| Left::Adopted(*id))
     }
 
     /// Whether there is an outbox.
@@ -139,12 +149,24 @@ impl Disk {
     /// The outbox has answered.
     fn heard(&mut self, now: Moment) {
         self.late = false;
-        self.silent_since = (self.is_writing() || self.removing > 0 || self.is_looking()).then_some(now);
+        let owes = self.is_writing() || self.removing > 0 || !self.noting.is_empty();
+        self.silent_since = (owes || self.is_looking()).then_some(now);
     }
 
     /// When the outbox is late.
     pub(super) fn late_at(&self) -> Option<Moment> {
         self.silent_since.map(|since| since + PATIENCE)
+    }
+
+    /// The first record of the requests that wait for it.
+    pub(super) fn first_noting(&self) -> Option<u64> {
+        self.noting.iter().filter_map(|delivery| delivery.records.first()).map(|queued| queued.sequence).min()
+    }
+
+    /// Lets the requests up to this attempt be sent.
+    fn send(&mut self, through: u64, effects: &mut Effects) {
+        let end = self.noting.partition_point(|delivery| delivery.attempt <= through);
+        self.noting.drain(..end).for_each(|delivery| effects.deliver(delivery));
     }
 
     /// Whether it is looking for what others have left, and may find damage.
@@ -209,6 +231,35 @@ impl Tracker {
         self.disk.heard(now);
     }
 
+    /// Begins a delivery. One with an id waits until the outbox has noted that, unless it is late or a flush cannot wait.
+    pub(super) fn begin(&mut self, delivery: Delivery, now: Moment, effects: &mut Effects) {
+        let Some(id) = delivery.id.filter(|_| self.disk.has_outbox && !self.disk.late) else {
+            return effects.deliver(delivery);
+        };
+        let (attempt, records) = (delivery.attempt, delivery.records.iter());
+        let records = records.map(|queued| self.disk.name(queued.sequence)).collect();
+        effects.note(Note { attempt, id, records });
+        self.disk.silent_since.get_or_insert(now);
+        self.disk.noting.push_back(delivery);
+        if self.flushes.memory_decides_before(now) > 0 {
+            self.disk.send(attempt, effects);
+        }
+    }
+
+    /// The outbox has noted the ids of the requests up to this attempt, or could not.
+    pub(crate) fn noted(&mut self, through: u64, now: Moment, effects: &mut Effects) {
+        self.disk.send(through, effects);
+        self.disk.heard(now);
+    }
+
+    /// Takes back what waits to be noted.
+    pub(super) fn take_unsent(&mut self) {
+        for Delivery { attempt, records, .. } in std::mem::take(&mut self.disk.noting) {
+            self.dispatch.ended(attempt);
+            records.into_iter().for_each(|queued| self.backlog.push(queued));
+        }
+    }
+
     /// Answers a caller who waits for the disk, unless the data store has not answered yet.
     fn confirm(&mut self, sequence: u64, effects: &mut Effects) {
         let is_asked = |queued: &Queued| matches!(queued.claim, Claim::Asked { .. });
@@ -229,6 +280,7 @@ impl Tracker {
             return;
         }
         self.disk.removing = 0;
+        self.disk.send(u64::MAX, effects);
         let released = self.disk.writing.partition_point(|sequence| *sequence < end);
         if released == 0 && !is_late {
             return;
@@ -296,7 +348,8 @@ impl Tracker {
         if !self.closing && self.flushes.expect(self.next_sequence) {
             return;
         }
-        let Some(Recovered { records, damaged, left, killed }) = self.disk.arrived.take() else { return };
+        let Some(recovered) = self.disk.arrived.take() else { return };
+        let Recovered { records, batches, damaged, left, killed } = recovered;
         if self.closing {
             // The records stay where they are, but what is damaged is gone.
             let known = damaged.min(self.disk.unread);
@@ -320,26 +373,40 @@ impl Tracker {
         if records.is_empty() {
             return;
         }
-        for (id, event, age) in records {
-            let sequence = self.next_sequence;
-            self.next_sequence += 1;
-            self.disk.adopted.insert(sequence, id);
-            let mark = self.mark_of(&event);
-            let repeats = matches!(&event, TrackedEvent::Conversion(conversion) if !conversion.first);
-            // Whatever is known here about its visitor: it was accepted before, so it is not a repetition.
-            let owns_mark = !repeats && !self.marks.contains(mark, now);
-            let number = if owns_mark { self.marks.set(mark, now) } else { 0 };
-            let claim = match (owns_mark, self.store) {
-                (true, false) => Claim::Local,
-                // It was claimed by the process that accepted it.
-                (true, true) => Claim::Leased,
-                (false, true) if !repeats => Claim::Inherited,
-                (false, _) => Claim::None,
-            };
-            let accepted_at = now.checked_sub(age).unwrap_or_default();
-            self.backlog.push(Queued::new(sequence, event, accepted_at).with(claim, number));
+        let mut records = records.into_iter();
+        // Without ids of its own, this process could not keep a request as it was either.
+        let batches = if self.disk.has_ids { batches } else { Vec::new() };
+        for (id, of) in batches {
+            let records = records.by_ref().take(of).map(|found| self.adopted(found, now)).collect();
+            self.dispatch.hold(id, records);
         }
+        for found in records {
+            let queued = self.adopted(found, now);
+            self.backlog.push(queued);
+        }
+        self.reserve();
         self.release(ReleaseReason::Timeout);
+    }
+
+    /// A record that another process has left.
+    fn adopted(&mut self, (id, event, age): Found, now: Moment) -> Queued {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.disk.adopted.insert(sequence, id);
+        let mark = self.mark_of(&event);
+        let repeats = matches!(&event, TrackedEvent::Conversion(conversion) if !conversion.first);
+        // Whatever is known here about its visitor: it was accepted before, so it is not a repetition.
+        let owns_mark = !repeats && !self.marks.contains(mark, now);
+        let number = if owns_mark { self.marks.set(mark, now) } else { 0 };
+        let claim = match (owns_mark, self.store) {
+            (true, false) => Claim::Local,
+            // It was claimed by the process that accepted it.
+            (true, true) => Claim::Leased,
+            (false, true) if !repeats => Claim::Inherited,
+            (false, _) => Claim::None,
+        };
+        let accepted_at = now.checked_sub(age).unwrap_or_default();
+        Queued::new(sequence, event, accepted_at).with(claim, number)
     }
 
     /// The core is closing: a record on disk stays there for the next process. Returns the others.

@@ -1,6 +1,6 @@
 //! What a step of the machine wants done once the ledger reflects the step.
 
-use super::{Left, OutboxRequests, Saved, Verdict};
+use super::{Left, Note, OutboxRequests, Saved, Verdict};
 use crate::engine::{ClaimRequest, Delivery, FlushReport, LifecycleEvent, Queued, Reply, StoreCommand};
 
 /// One thing to be done.
@@ -105,6 +105,10 @@ impl Effects {
         self.outbox.deliveries += 1;
     }
 
+    pub(super) fn note(&mut self, note: Note) {
+        self.outbox.notes.push(note);
+    }
+
     pub(super) fn adopt(&mut self, most_records: usize, most_bytes: usize) {
         self.outbox.adopt = Some((most_records, most_bytes));
     }
@@ -119,8 +123,9 @@ impl Effects {
 
     /// Requests to the outbox, if there are any.
     pub(crate) fn take_outbox_requests(&mut self) -> Option<OutboxRequests> {
-        let OutboxRequests { saves, changes, forgets, deliveries: _, adopt } = &self.outbox;
-        let is_empty = saves.is_empty() && changes.is_empty() && forgets.is_empty() && adopt.is_none();
+        let OutboxRequests { saves, changes, forgets, deliveries: _, notes, adopt } = &self.outbox;
+        let has_records = !saves.is_empty() || !changes.is_empty() || !forgets.is_empty();
+        let is_empty = !has_records && notes.is_empty() && adopt.is_none();
         (!is_empty).then(|| std::mem::take(&mut self.outbox))
     }
 

@@ -53,7 +53,6 @@ pub(crate) struct Tracker {
     pub(super) due_reason: ReleaseReason,
     /// Wire events accepted since the last release.
     open_events: usize,
-    pub(super) batch_ids: Option<u128>,
     pub(super) dispatch: Dispatch<Queued>,
     next_auto_flush: Option<Moment>,
     pub(super) flushes: Flushes,
@@ -86,12 +85,14 @@ impl Tracker {
             backlog: Backlog::new(delivery.max_pending_records, delivery.max_pending_bytes),
             verdicts: HashMap::new(),
             claims: Claims::new(delivery.max_pending_records, delivery.max_pending_bytes),
-            disk: Disk::new(outbox, delivery.max_pending_records),
+            disk: Disk::new(outbox, batch_ids.is_some(), delivery.max_pending_records),
             next_sequence: 0,
             due_reason: ReleaseReason::Size,
             open_events: 0,
-            batch_ids,
-            dispatch: if batch_ids.is_some() { dispatch.numbered() } else { dispatch },
+            dispatch: match batch_ids {
+                Some(origin) => dispatch.numbered(origin),
+                None => dispatch,
+            },
             delivery,
             next_auto_flush: None,
             flushes: Flushes::default(),
@@ -251,7 +252,7 @@ impl Tracker {
         // First, because another attempt would delay the flushes whose only attempt has failed.
         self.flushes.answer(self.dispatch.in_flight(), &self.stats, now, effects);
         while let Some(delivery) = self.next_delivery(now) {
-            effects.deliver(delivery);
+            self.begin(delivery, now, effects);
         }
         self.account();
     }
@@ -265,7 +266,8 @@ impl Tracker {
         let ages_from = [self.backlog.oldest_at(), self.dispatch.first_to_age()].into_iter().flatten().min();
         let expiry = ages_from.map(|from| from + self.delivery.max_age);
         let unsaved = Some(self.disk.unsaved_from()).filter(|first| *first < u64::MAX);
-        let undecided = [self.backlog.first_asked(), unsaved].into_iter().flatten().min();
+        let undecided =
+            [self.backlog.first_asked(), unsaved, self.disk.first_noting()].into_iter().flatten().min();
         let decision = undecided.and_then(|first| self.flushes.next_decision(first));
         let (late, look) = (self.disk.late_at(), self.next_look());
         let flushes = self.flushes.next_deadline();
@@ -278,6 +280,12 @@ impl Tracker {
 
     pub(crate) const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// The number of the next attempt.
+    #[cfg(test)]
+    pub(crate) const fn next_attempt(&self) -> u64 {
+        self.dispatch.next_attempt()
     }
 
     /// When the oldest pending record was accepted.
@@ -305,6 +313,7 @@ impl Tracker {
         }
         self.take_recovered(Moment::default());
         self.disk.end();
+        self.take_unsent();
         self.drop_waiting(effects);
         // These may have arrived, so their claims stay.
         let requests = self.dispatch.in_flight().attempts();

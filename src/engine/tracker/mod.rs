@@ -15,10 +15,9 @@ pub(crate) use claims::mark_key;
 pub(crate) use effects::{Effect, Effects};
 pub(crate) use machine::{Tracker, TrackerSettings};
 
-use std::fmt;
 use std::time::Duration;
 
-use super::{Moment, Queued, ReleaseReason, Reply, TrackedEvent};
+use super::{BatchId, Moment, Queued, ReleaseReason, Reply, TrackedEvent};
 use crate::ports::{DeliveryFailure, Receipt, RecordId};
 
 /// A record, and the caller waiting for the tracker's verdict on it.
@@ -53,17 +52,30 @@ pub(crate) enum Left {
     Adopted(RecordId),
 }
 
+/// A record that another process has left behind, and how long ago it was recorded.
+pub(crate) type Found = (RecordId, TrackedEvent, Duration);
+
 /// What other processes have left behind.
 #[derive(Default)]
 pub(crate) struct Recovered {
     /// With how long ago they were recorded.
-    pub(crate) records: Vec<(RecordId, TrackedEvent, Duration)>,
+    pub(crate) records: Vec<Found>,
+    /// The first of them were sent in requests with these ids, each with so many, in order.
+    pub(crate) batches: Vec<(BatchId, usize)>,
     /// How many cannot be read.
     pub(crate) damaged: u64,
     /// How many are still to be read.
     pub(crate) left: u64,
     /// Of how many processes that have not ended in order these are the first.
     pub(crate) killed: u64,
+}
+
+/// A request that is about to be sent.
+pub(crate) struct Note {
+    pub(crate) attempt: u64,
+    pub(crate) id: BatchId,
+    /// What it carries, in order.
+    pub(crate) records: Vec<Left>,
 }
 
 /// What a step wants from the outbox.
@@ -77,6 +89,8 @@ pub(crate) struct OutboxRequests {
     pub(crate) forgets: Vec<Left>,
     /// How many deliveries have carried those.
     pub(crate) deliveries: u64,
+    /// After that, to be noted, so that whoever takes their records over can send them again as they were.
+    pub(crate) notes: Vec<Note>,
     /// Look for what other processes have left: up to so many records and bytes.
     pub(crate) adopt: Option<(usize, usize)>,
 }
@@ -92,20 +106,6 @@ pub(crate) struct Delivery {
     pub(crate) retries: u32,
     /// The same, or how often the endpoint has failed in a row: the time limit grows with it.
     pub(crate) patience: u32,
-}
-
-/// What a request is called, each time that it goes again as it was. No other request ever has the same id.
-#[derive(Clone, Copy)]
-pub(crate) struct BatchId {
-    /// Random, of this process.
-    pub(crate) origin: u128,
-    pub(crate) number: u64,
-}
-
-impl fmt::Display for BatchId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}-{}", self.origin, self.number)
-    }
 }
 
 /// The end of a delivery.

@@ -187,6 +187,8 @@ impl TrackerThread {
                 OutboxAnswer::Removed { deliveries, is_removed } => {
                     self.tracker.removed(deliveries, is_removed, Moment::default());
                 }
+                // Nothing is sent any more.
+                OutboxAnswer::Noted { .. } => {}
                 OutboxAnswer::Recovered(recovered) => self.tracker.recovered(recovered, Moment::default()),
             }
         }
@@ -242,6 +244,9 @@ impl TrackerThread {
             }
             Event::Saved(OutboxAnswer::Removed { deliveries, is_removed }) => {
                 self.tracker.removed(deliveries, is_removed, now);
+            }
+            Event::Saved(OutboxAnswer::Noted { through }) => {
+                self.tracker.noted(through, now, &mut self.effects);
             }
             Event::Saved(OutboxAnswer::Recovered(recovered)) => self.tracker.recovered(recovered, now),
             Event::Woken | Event::Tick => {}

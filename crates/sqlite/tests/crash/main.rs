@@ -28,11 +28,13 @@ fn main() {}
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [role, track, authority, directory, lanes, rest @ ..] = &arguments[..] else { return judge::run() };
-    let core = worker::core(track, authority, directory, lanes);
+    let has_ids = [judge::UNANSWERED, judge::RESUMED].contains(&&**role);
+    let core = worker::core(track, authority, directory, lanes, has_ids);
     match rest {
         [words, kills, seed] if role == judge::HOST => {
             host::run(&core, words.as_ref(), kills.parse().unwrap(), seed.parse().unwrap());
         }
+        _ if role == judge::UNANSWERED => worker::wait(&core),
         _ => worker::drain(&core, directory.as_ref()),
     }
 }
@@ -42,16 +44,24 @@ mod judge {
     //! Has workers killed, and compares what they said with what the collector has.
 
     use std::collections::{HashMap, HashSet};
+    use std::io::{BufRead as _, BufReader};
     use std::path::Path;
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    use convert_emulator::{Emulator, Project, Received};
+    use convert_emulator::{Emulator, Fault, FaultKind, Project, Received, RouteKind};
+    use convert_sdk::http::BATCH_ID;
 
     use crate::folder::Folder;
     use crate::host::WORKERS;
+    use crate::worker::{PATIENCE, RECORDS};
 
     pub(crate) const HOST: &str = "host";
+    /// Sends what it records and what others have left, and gets no answer.
+    pub(crate) const UNANSWERED: &str = "unanswered";
+    /// Delivers what these have left.
+    pub(crate) const RESUMED: &str = "resumed";
+    const KILLED: usize = 3;
     /// Within which the outbox means to have written what was accepted.
     const LAST_MOMENTS: u64 = 10_000;
 
@@ -93,21 +103,60 @@ mod judge {
         for lanes in [1, 2] {
             storm(kills.div_ceil(2), lanes, seed);
         }
+        killed_without_an_answer();
+    }
+
+    fn command(emulator: &Emulator, role: &str, folder: &Path, lanes: usize) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([role, &*emulator.track_url(), &*emulator.ca_pem()]).arg(folder).arg(lanes.to_string());
+        command.stderr(Stdio::inherit());
+        command
+    }
+
+    /// Processes are killed one after another while the answer to their requests is withheld: an endpoint that takes a
+    /// batch once for each id has each record once.
+    fn killed_without_an_answer() {
+        let emulator = Emulator::builder().project(Project::demo()).start().unwrap();
+        let folder = Folder::new();
+        emulator.inject(Fault::track(FaultKind::Hang));
+        for _ in 0..KILLED {
+            let sent = emulator.received().requests.len() as u64;
+            let mut child =
+                command(&emulator, UNANSWERED, &folder, 1).stdout(Stdio::piped()).spawn().unwrap();
+            let mut word = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut word).unwrap();
+            assert_eq!(word, "kept\n");
+            emulator.wait_for_requests(sent + 1, PATIENCE).unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        emulator.clear_faults();
+        assert!(command(&emulator, RESUMED, &folder, 1).status().unwrap().success());
+        let received = emulator.received();
+        let (mut batches, mut taken) = (HashMap::new(), HashMap::<String, usize>::new());
+        for request in received.requests_on(RouteKind::Track) {
+            let id = request.header(BATCH_ID).unwrap();
+            let known = batches.entry(id).or_insert(&request.body);
+            assert_eq!(*known, &request.body, "{id} names two batches");
+        }
+        for body in batches.values() {
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            for visitor in body["visitors"].as_array().unwrap() {
+                let name = visitor["visitorId"].as_str().unwrap();
+                *taken.entry(name.to_owned()).or_default() += visitor["events"].as_array().unwrap().len();
+            }
+        }
+        let requests = received.requests_on(RouteKind::Track).count();
+        println!("{requests} requests with {} ids: {} conversions", batches.len(), taken.len());
+        assert!(taken.len() == KILLED * RECORDS && taken.values().all(|times| *times == 1), "{taken:?}");
+        assert!(batches.len() < requests, "some have come again");
     }
 
     fn storm(kills: u64, lanes: usize, seed: u64) {
         let emulator =
             Emulator::builder().project(Project::demo()).request_history(usize::MAX).start().unwrap();
         let (folder, words) = (Folder::new(), Folder::new());
-        let command = |role: &str| {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command
-                .args([role, &*emulator.track_url(), &*emulator.ca_pem()])
-                .arg(&*folder)
-                .arg(lanes.to_string());
-            command.stderr(Stdio::inherit());
-            command
-        };
+        let command = |role: &str| command(&emulator, role, &folder, lanes);
         let mut host = command(HOST);
         let host = host.arg(&*words).args([kills, seed].map(|number| number.to_string())).output().unwrap();
         assert!(host.status.success(), "the host or one of its workers has failed");

@@ -14,8 +14,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two records that wait for the disk.
 const GROUP: u64 = 20;
 
-pub(crate) fn core(track: &str, authority: &str, directory: &str, lanes: &str) -> Core {
-    let network = TransportConfig::builder().track_base_url(track).root_certificate_pem(authority);
+/// What a process records that gets no answer.
+pub(crate) const RECORDS: usize = 3;
+
+pub(crate) fn core(track: &str, authority: &str, directory: &str, lanes: &str, has_ids: bool) -> Core {
+    let network =
+        TransportConfig::builder().track_base_url(track).root_certificate_pem(authority).batch_ids(has_ids);
     let delivery = DeliveryConfig::builder().max_request_events(200).lanes(lanes.parse().unwrap());
     let config = SdkConfig::builder()
         .data_json(include_str!("../../../emulator/projects/demo.json"))
@@ -55,6 +59,15 @@ pub(crate) fn run(core: &Core, name: &str, begun: Instant, mut words: std::fs::F
         words.write_all(format!("accepted {at}\n{kept}").as_bytes()).unwrap();
         assert_eq!(getppid(), host, "nobody is left to end it");
     }
+}
+
+/// Records a few that are on disk then, and waits until it is killed.
+pub(crate) fn wait(core: &Core) {
+    let process = std::process::id();
+    (0..RECORDS).for_each(|number| record(core, format!("{process}-{number}"), true));
+    println!("kept");
+    let _ = core.flush(PATIENCE);
+    panic!("nobody has killed it");
 }
 
 /// Delivers what everybody has left behind.

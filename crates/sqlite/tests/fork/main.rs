@@ -52,7 +52,7 @@ fn each_conversion_is_sent_once_by_a_family() {
     let folder = folder::Folder::new();
     let emulator = sdk::serve();
     let store = Arc::new(SqliteStore::open(folder.join("store.db")).unwrap());
-    let core = offers::host(&emulator, &store);
+    let core = sdk::start(sdk::to(&emulator).shared_data_store(store.clone()));
     // The connections that the children inherit have been used.
     offers::convert(&core, "before", VISITORS);
     let family = |name: &str| {

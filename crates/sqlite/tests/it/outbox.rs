@@ -335,3 +335,55 @@ fn a_directory_that_others_may_write_is_refused() {
         assert_eq!(matches!(opened, Err(OpenError::Foreign(_))), is_refused, "{mode:o}");
     }
 }
+
+/// For each record that is found, the id of its batch, its place there, and the size.
+fn batches(found: &Adopted) -> Vec<Option<(&str, usize, usize)>> {
+    let batches = found.records.iter().map(|record| record.batch.as_ref());
+    batches.map(|batch| batch.map(|it| (&*it.id, it.place, it.of))).collect()
+}
+
+#[test]
+fn what_was_noted_of_a_batch_is_found_until_some_of_it_is_gone() {
+    let folder = Folder::new();
+    let mut file = begin(&folder);
+    let ids = keep(&mut *file, 0..6);
+    file.note("a", &ids[..2]).unwrap();
+    file.note("b", &[ids[4], ids[2], ids[3]]).unwrap();
+    let found = |folder: &Folder| adopt(&mut *begin(&killed(folder)));
+    let (a, b) = (|place| Some(("a", place, 2)), |place| Some(("b", place, 3)));
+    assert_eq!(batches(&found(&folder)), [a(0), a(1), b(1), b(2), b(0), None]);
+    // One that is gone, and one that is in another batch now.
+    file.write(&ids[..1], &[]).unwrap();
+    file.note("c", &ids[4..]).unwrap();
+    let c = |place| Some(("c", place, 2));
+    assert_eq!(batches(&found(&folder)), [None, None, None, c(0), c(1)]);
+    // What is not there cannot be noted.
+    file.note("d", &ids[..2]).unwrap();
+    // A batch can be in several files, also over several ends.
+    let mut heir = begin(&folder);
+    drop(file);
+    let own = keep(&mut *heir, 6..8);
+    let ids: Vec<_> = adopt(&mut *heir).records.iter().map(|record| record.id).collect();
+    heir.note("e", &[own[1], ids[0], ids[4]]).unwrap();
+    let e = |place| Some(("e", place, 3));
+    let left = found(&folder);
+    let mut places: Vec<_> = batches(&left).into_iter().flatten().collect();
+    places.sort_unstable();
+    assert_eq!(places, [e(0), e(1), e(2)].map(Option::unwrap));
+}
+
+#[test]
+fn a_damaged_note_costs_its_id_and_no_record() {
+    for (name, value) in [("id", "'x'"), ("size", "1"), ("place", "1"), ("first", "2"), ("rows", "1")] {
+        let folder = Folder::new();
+        let mut file = begin(&folder);
+        let ids = keep(&mut *file, 0..3);
+        file.note("a", &ids[..2]).unwrap();
+        let left = killed(&folder);
+        let other = Connection::open(&files(&left, "db")[0]).unwrap();
+        other.execute(&format!("UPDATE batches SET {name} = {value}"), []).unwrap();
+        drop(other);
+        let found = adopt(&mut *begin(&left));
+        assert_eq!((found.damaged, batches(&found)), (0, vec![None; 3]), "{name}");
+    }
+}

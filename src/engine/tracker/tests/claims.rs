@@ -427,7 +427,7 @@ fn a_record_taken_over_frees_its_lease_unless_another_has_its_mark() {
         bench.record(conversion(1, None, false));
         bench.settle_with_store();
         let left = vec![(RecordId::new(7), conversion(1, None, false), SECOND)];
-        let recovered = Recovered { records: left, damaged: 0, left: 0, killed: 1 };
+        let recovered = Recovered { records: left, killed: 1, ..Recovered::default() };
         bench.tracker.recovered(Some(recovered), bench.now);
         bench.settle_with_store();
         bench.tracker.saved(0, true, bench.now, &mut bench.effects);

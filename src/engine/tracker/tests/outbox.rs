@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::tracker::Left;
-use crate::engine::{ByClass, LifecycleEvent, OutboxRequests, Recovered};
+use crate::engine::{BatchId, ByClass, LifecycleEvent, OutboxRequests, Recovered};
 use crate::ports::RecordId;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -29,7 +29,22 @@ impl Bench {
 
     fn recover(&mut self, events: Vec<TrackedEvent>, age: Duration, left: u64) {
         let records = (7..).zip(events).map(|(id, event)| (RecordId::new(id), event, age)).collect();
-        self.tracker.recovered(Some(Recovered { records, damaged: 0, left, killed: 1 }), self.now);
+        let found = Recovered { records, left, killed: 1, ..Recovered::default() };
+        self.tracker.recovered(Some(found), self.now);
+    }
+
+    /// With batch ids.
+    fn numbered_on_disk(batch_size: usize) -> Self {
+        let delivery = DeliveryConfig::builder().lanes(1).max_request_events(2).build().unwrap();
+        let settings = settings(batch_size, None, delivery);
+        let tracker = Tracker::new(TrackerSettings { outbox: true, batch_ids: Some(7), ..settings });
+        Self { tracker, now: Moment::default(), effects: Effects::default() }
+    }
+
+    /// The outbox has noted the ids up to this attempt.
+    fn noted(&mut self, through: u64) -> Option<Delivery> {
+        self.tracker.noted(through, self.now, &mut self.effects);
+        self.settle()
     }
 
     /// Tells what is announced at this step.
@@ -265,7 +280,7 @@ fn damage_that_is_found_during_a_close_is_counted() {
     bench.close();
     bench.settle();
     assert!(!bench.tracker.is_done(), "it is looking");
-    let found = Recovered { records: Vec::new(), damaged: 3, left: 5, killed: 1 };
+    let found = Recovered { damaged: 3, left: 5, killed: 1, ..Recovered::default() };
     bench.tracker.recovered(Some(found), bench.now);
     bench.settle();
     assert!(bench.tracker.is_done());
@@ -296,5 +311,55 @@ impl Bench {
                 reply.send(*report);
             }
         }
+    }
+}
+
+#[test]
+fn a_request_is_sent_when_its_id_is_on_disk() {
+    let mut bench = Bench::numbered_on_disk(2);
+    (0..2).for_each(|visitor| bench.expose_unkept(visitor));
+    assert!(bench.saved(1, true).is_none());
+    let asked = bench.asked();
+    let [note] = &asked.notes[..] else { panic!("{} notes", asked.notes.len()) };
+    assert_eq!((note.attempt, &note.records), (0, &vec![Left::Own(0), Left::Own(1)]));
+    assert_eq!(bench.tracker.stats().pending_places.in_flight, 2);
+    let delivery = bench.noted(0).expect("it waited for that");
+    assert_eq!(delivery.id, Some(note.id));
+    // Nothing waits for one that is silent, nor is it given more.
+    assert!(bench.answer(delivery, 200).is_none());
+    bench.tracker.removed(1, true, bench.now);
+    bench.expose_unkept(2);
+    bench.expose_unkept(3);
+    assert!(bench.saved(3, true).is_none());
+    let (late, start) = (bench.wake().expect("a request"), bench.now);
+    assert_eq!(sequences(&late), [2, 3]);
+    assert!(bench.noted(1).is_none(), "it is on its way, at {start:?}");
+}
+
+#[test]
+fn what_an_earlier_process_has_sent_goes_again_under_its_id() {
+    for has_ids in [true, false] {
+        let mut bench = if has_ids { Bench::numbered_on_disk(2) } else { bench(2, 1, false) };
+        bench.settle();
+        bench.asked();
+        let of_earlier = BatchId { origin: 5, number: 3 };
+        let found = (7..).zip(late(2)).map(|(id, event)| (RecordId::new(id), event, SECOND)).collect();
+        let batches = vec![(of_earlier, 2)];
+        let found = Recovered { records: found, batches, killed: 1, ..Recovered::default() };
+        bench.tracker.recovered(Some(found), bench.now);
+        let mut delivery = bench.settle();
+        for _ in 0..3 {
+            if has_ids {
+                let note = bench.asked().notes.pop().expect("a note");
+                let records = [7, 8].map(|id| Left::Adopted(RecordId::new(id)));
+                assert_eq!((note.id, &note.records[..]), (of_earlier, &records[..]));
+                delivery = bench.noted(note.attempt);
+            }
+            let sent = delivery.take().unwrap();
+            assert_eq!((sent.id, sequences(&sent)), (has_ids.then_some(of_earlier), vec![0, 1]));
+            assert!(bench.fail(sent).is_none());
+            delivery = bench.wake();
+        }
+        assert_eq!(bench.tracker.stats().pending, 2);
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Bug {
     NewId,
     /// All requests have one id.
     SharedId,
+    /// The ids of requests are not on disk.
+    UnnotedId,
     /// The answer for a request that is over is taken for the next one's.
     LateAnswer,
     /// A turn stops with work left, and does not say so.
@@ -45,7 +47,7 @@ impl Bug {
     /// Those of a pump.
     pub(super) const OF_A_PUMP: [Self; 3] = [Self::LateAnswer, Self::EarlyStop, Self::SharedNumbers];
 
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::EarlyAck,
         Self::LostBatch,
         Self::DoubleSend,
@@ -60,5 +62,6 @@ impl Bug {
         Self::KeptForever,
         Self::NewId,
         Self::SharedId,
+        Self::UnnotedId,
     ];
 }

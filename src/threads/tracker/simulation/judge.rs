@@ -1,11 +1,12 @@
 //! The independent judge: what every caller was told, and what the endpoint has accepted. The ledger is
 //! judged by these, not the other way round.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 
-use super::server::{Answer, Seen, calls};
+use super::outbox::SimulatedDisk;
+use super::server::{Answer, Seen, calls as calls_in};
 use super::store::SimulatedStore;
 use crate::engine::{ByClass, Moment, Pending, Refused, Stats, TrackedEvent, Verdict, mark_key};
 use crate::options::{DeliveryConfig, OverflowPolicy};
@@ -24,6 +25,8 @@ pub(super) struct Judge {
     pub(super) twice: u64,
     /// The bodies of the requests that have ids, and how the endpoint, which remembers them, has taken or refused each.
     batches: HashMap<String, (Vec<u8>, Option<Answer>)>,
+    /// The ids that were not on disk when their requests were sent.
+    unnoted: HashSet<String>,
     /// Requests that the endpoint knew by their ids.
     pub(super) known: u64,
 }
@@ -54,6 +57,8 @@ struct Call {
     abandoned: bool,
     /// Its record was on disk when a process ended that had it.
     left: bool,
+    /// The endpoint may have it, and its request cannot be sent again as it was.
+    unknown: bool,
     /// The first call after it was known to have been dropped.
     dropped_before: Option<usize>,
 }
@@ -72,8 +77,8 @@ struct Account {
 impl Judge {
     pub(super) fn new(delivery: &DeliveryConfig, store: Option<Arc<SimulatedStore>>) -> Self {
         let (delivery, calls, visitors) = (delivery.clone(), Vec::new(), HashMap::new());
-        let batches = HashMap::new();
-        Self { delivery, store, calls, visitors, accounts: Vec::new(), twice: 0, batches, known: 0 }
+        let (batches, unnoted) = (HashMap::new(), HashSet::new());
+        Self { delivery, store, calls, visitors, accounts: Vec::new(), twice: 0, batches, unnoted, known: 0 }
     }
 
     /// What happens to a request, given what would: the endpoint remembers ids, and none names two requests.
@@ -123,6 +128,7 @@ impl Judge {
             acknowledged_before: None,
             abandoned: false,
             left: false,
+            unknown: false,
             dropped_before: None,
         });
     }
@@ -149,12 +155,13 @@ impl Judge {
         if !answer.takes() {
             return;
         }
-        let (taken, answered) = (calls(&seen.body), is_heard && answer.is_success());
+        let (taken, answered) = (calls_in(&seen.body), is_heard && answer.is_success());
         if before.is_some() {
             self.known += 1;
             for number in taken.keys() {
                 let call = &mut self.calls[*number];
-                assert!(!call.answered, "{}'s request is sent again after its answer", call.visitor);
+                let who = &call.visitor;
+                assert!(!call.answered || call.left, "{who}'s request is sent again after its answer");
                 call.answered = answered;
             }
             return;
@@ -172,7 +179,7 @@ impl Judge {
                 "{who}'s record is accepted again after the endpoint's answer"
             );
             assert!(!call.culprit, "the endpoint refuses {who}");
-            assert!(seen.id.is_none() || call.taken == 0 || call.left, "{who}'s record arrives twice");
+            assert!(seen.id.is_none() || call.taken == 0 || call.unknown, "{who}'s record arrives twice");
             self.twice += u64::from(call.taken > 0);
             call.taken += 1;
             call.answered = answered;
@@ -227,17 +234,32 @@ impl Judge {
 
     /// A process ends with this record in flight.
     pub(super) fn abandon(&mut self, call: usize) {
-        self.calls[call].abandoned = true;
+        // It may yet arrive, when others have taken over what is left of its request.
+        (self.calls[call].abandoned, self.calls[call].unknown) = (true, true);
+    }
+
+    /// A request with this id is sent, and whoever takes its records over cannot know.
+    pub(super) fn unnoted(&mut self, id: String) {
+        self.unnoted.insert(id);
     }
 
     /// These records are on disk, and the process that had them has ended.
-    pub(super) fn left(&mut self, calls: &BTreeSet<usize>) {
+    pub(super) fn left(&mut self, calls: &BTreeSet<usize>, disk: &SimulatedDisk) {
         let lanes = self.delivery.lanes * self.delivery.max_request_events;
         let delivered =
             calls.iter().filter(|call| self.calls[**call].acknowledged && !self.calls[**call].left);
         let delivered = delivered.count();
         assert!(delivered <= lanes, "{delivered} delivered records are still on disk");
         calls.iter().for_each(|call| self.calls[*call].left = true);
+        for (id, (body, _)) in
+            self.batches.iter().filter(|(_, (_, answer))| answer.is_some_and(Answer::takes))
+        {
+            let of_batch: BTreeSet<usize> = calls_in(body).into_keys().collect();
+            let is_whole = of_batch.is_subset(calls) && disk.has_together(&of_batch);
+            if !is_whole || self.unnoted.contains(id) {
+                of_batch.intersection(calls).for_each(|call| self.calls[*call].unknown = true);
+            }
+        }
     }
 
     pub(super) fn is_left(&self, call: usize) -> bool {

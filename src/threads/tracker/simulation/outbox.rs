@@ -8,8 +8,10 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::Bug;
 use crate::caught::PanicGuard;
-use crate::engine::{Moment, OutboxRequests, TrackedEvent};
-use crate::ports::{Adopted, LeftRecord, Outbox, OutboxError, OutboxFile, OutboxRecord, RecordId};
+use crate::engine::{BatchId, Moment, OutboxRequests, TrackedEvent};
+use crate::ports::{
+    Adopted, BatchPlace, LeftRecord, Outbox, OutboxError, OutboxFile, OutboxRecord, RecordId,
+};
 use crate::threads::outbox::{OutboxAnswer, OutboxSettings, OutboxThread, next_group};
 
 /// How a call to the outbox ends.
@@ -31,13 +33,14 @@ struct Files {
     next_row: u64,
     fails: bool,
     forgets_nothing: bool,
+    notes_nothing: bool,
     files: BTreeMap<u64, File>,
 }
 
 struct File {
     /// `None` once it is gone.
     owner: Option<usize>,
-    rows: BTreeMap<u64, (Vec<u8>, SystemTime)>,
+    rows: BTreeMap<u64, LeftRecord>,
     /// Read by its owner up to here, if that has taken it over.
     read: u64,
 }
@@ -61,7 +64,13 @@ impl SimulatedDisk {
         let files = self.files();
         let rows =
             files.files.values().filter(|file| is_meant(file.owner)).flat_map(|file| file.rows.values());
-        rows.map(|(content, _)| call_of(&TrackedEvent::from_saved(content).expect("a record"))).collect()
+        rows.map(call_in).collect()
+    }
+
+    /// Whether these calls' records are in one file.
+    pub(super) fn has_together(&self, calls: &BTreeSet<usize>) -> bool {
+        let files = self.files();
+        files.files.values().any(|file| calls.is_subset(&file.rows.values().map(call_in).collect()))
     }
 
     /// A process has ended, however that was.
@@ -115,8 +124,9 @@ impl OutboxFile for Open {
             files.next_row += 1;
             let row = files.next_row;
             let own = files.files.get_mut(&self.own).expect("its file");
-            own.rows.insert(row, (record.content.to_vec(), record.recorded_at));
-            ids.push(RecordId::new(row));
+            let id = RecordId::new(row);
+            own.rows.insert(row, LeftRecord::new(id, record.recorded_at, record.content.to_vec()));
+            ids.push(id);
         }
         Ok(ids)
     }
@@ -136,13 +146,30 @@ impl OutboxFile for Open {
                 continue;
             }
             let most = most_records - adopted.records.len();
-            for (row, (content, at)) in file.rows.range(file.read + 1..).take(most) {
+            for (row, record) in file.rows.range(file.read + 1..).take(most) {
                 file.read = *row;
-                adopted.records.push(LeftRecord::new(RecordId::new(*row), *at, content.clone()));
+                adopted.records.push(record.clone());
             }
             adopted.left += file.rows.range(file.read + 1..).count() as u64;
         }
         Ok(adopted)
+    }
+
+    fn note(&mut self, batch: &str, records: &[RecordId]) -> Result<(), OutboxError> {
+        let mut files = self.disk.files();
+        if files.fails {
+            return Err(OutboxError::new("out of order"));
+        }
+        if files.notes_nothing {
+            return Ok(());
+        }
+        let id = Arc::<str>::from(batch);
+        for (place, record) in records.iter().enumerate() {
+            let mut owned = files.files.values_mut().filter(|file| file.owner == Some(self.process));
+            let Some(row) = owned.find_map(|file| file.rows.get_mut(&record.get())) else { continue };
+            row.batch = Some(BatchPlace::new(Arc::clone(&id), place, records.len()));
+        }
+        Ok(())
     }
 }
 
@@ -153,6 +180,7 @@ pub(super) struct OutboxActor {
     thread: OutboxThread,
     requests: Receiver<OutboxRequests>,
     hangs: Option<OutboxRequests>,
+    noted: BTreeSet<BatchId>,
     answers: Sender<OutboxAnswer>,
     bug: Option<Bug>,
 }
@@ -171,7 +199,16 @@ impl OutboxActor {
             guard: PanicGuard::default(),
         };
         let thread = OutboxThread::new(settings, answers.clone());
-        Self { disk: Arc::clone(disk), process, thread, requests, hangs: None, answers, bug }
+        Self {
+            disk: Arc::clone(disk),
+            process,
+            thread,
+            requests,
+            hangs: None,
+            noted: BTreeSet::new(),
+            answers,
+            bug,
+        }
     }
 
     /// Whether it has something to do.
@@ -196,10 +233,21 @@ impl OutboxActor {
             self.hangs = Some(group);
             return;
         }
-        self.disk.files().fails = way == DiskWay::Fails;
-        self.disk.files().forgets_nothing = self.bug == Some(Bug::KeptForever);
+        let mut files = self.disk.files();
+        files.fails = way == DiskWay::Fails;
+        files.forgets_nothing = self.bug == Some(Bug::KeptForever);
+        files.notes_nothing = self.bug == Some(Bug::UnnotedId);
+        drop(files);
+        if way == DiskWay::Works {
+            self.noted.extend(group.notes.iter().map(|note| note.id));
+        }
         self.thread.turn(group, now, SystemTime::UNIX_EPOCH + now.since_origin());
         self.disk.files().fails = false;
+    }
+
+    /// Whether it has had the chance to note this id.
+    pub(super) fn has_noted(&self, id: BatchId) -> bool {
+        self.noted.contains(&id)
     }
 
     /// The calls whose records are on disk.
@@ -212,10 +260,18 @@ impl OutboxActor {
         self.disk.left_behind()
     }
 
+    pub(super) fn disk(&self) -> &SimulatedDisk {
+        &self.disk
+    }
+
     /// Its process ends: other processes take over what is there.
     pub(super) fn ends(&self) {
         self.disk.ends(self.process);
     }
+}
+
+fn call_in(row: &LeftRecord) -> usize {
+    call_of(&TrackedEvent::from_saved(&row.content).expect("a record"))
 }
 
 /// The number of the call that a record carries.

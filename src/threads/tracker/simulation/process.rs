@@ -50,8 +50,8 @@ pub(super) struct Process {
     deliveries: Receiver<Delivery>,
     ledger: Arc<Ledger>,
     flushes: Vec<Ticket>,
-    /// When the tracker last learned of a failure, unless it has learned of a success since.
-    failed_at: Option<Moment>,
+    /// When the tracker last learned of a failure, unless it has learned of a success since, and the next attempt then.
+    failed_at: Option<(Moment, u64)>,
     closing: bool,
     /// The tracker has taken a turn since.
     saw_close: bool,
@@ -385,7 +385,7 @@ impl Process {
         let on_disk = self.outbox.take().map(|outbox| {
             outbox.ends();
             let calls = outbox.left_behind();
-            judge.left(&calls);
+            judge.left(&calls, outbox.disk());
             calls
         });
         judge.kill(self.number, on_disk.as_ref().filter(|_| relies));
@@ -424,7 +424,7 @@ impl Process {
             // What it hangs in is lost with the process.
             judge.kill(self.number, None);
         }
-        judge.left(&own);
+        judge.left(&own, outbox.disk());
     }
 
     /// What must hold after every step.
@@ -503,7 +503,8 @@ impl Process {
         let worked = result.is_ok();
         let status = result.as_ref().err().and_then(DeliveryFailure::status);
         if !matches!(status, Some(400 | 413)) {
-            self.failed_at = (!worked).then_some(now);
+            let next = self.thread.as_ref().map_or(0, |thread| thread.tracker.next_attempt());
+            self.failed_at = (!worked).then_some((now, next));
             for failures in self.flushes.iter_mut().filter_map(|ticket| ticket.failures.as_mut()) {
                 *failures = if worked { 0 } else { *failures + 1 };
             }
@@ -547,7 +548,9 @@ impl Process {
         }
         self.moved = (waiting - self.inbox.len()) as u64;
         for delivery in self.deliveries.try_iter() {
-            let hurries = self.failed_at == Some(now) && self.flushes.is_empty();
+            // Not one that has begun before, and waited for the outbox.
+            let hurries = self.failed_at.is_some_and(|(at, next)| at == now && delivery.attempt >= next)
+                && self.flushes.is_empty();
             assert!(!hurries, "retried at the moment of a failure");
             for queued in &delivery.records {
                 let call = call_of(&queued.event);
@@ -559,6 +562,12 @@ impl Process {
                 }
                 let sent = |other: &Delivery| other.records.iter().any(|it| call_of(&it.event) == call);
                 assert!(!self.lanes.iter().any(sent), "{call} is in flight twice");
+            }
+            if let (Some(id), Some(outbox)) = (delivery.id, &self.outbox) {
+                // One that the outbox is late with, or fails to note, goes without.
+                if !outbox.has_noted(id) {
+                    judge.unnoted(id.to_string());
+                }
             }
             self.lanes.push(delivery);
         }

@@ -34,6 +34,8 @@ pub(super) struct Scope {
     pub(super) store_faults: usize,
     pub(super) outbox_faults: usize,
     pub(super) kills: usize,
+    /// Whether only a process with a request under way is killed.
+    pub(super) kills_senders: bool,
     pub(super) advances: usize,
     pub(super) visitors: Visitors,
     /// The faults that may occur.
@@ -55,6 +57,7 @@ pub(super) enum Visitors {
 /// A random scope.
 pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scope {
     let seconds = |seconds: usize| Duration::from_secs(seconds as u64);
+    let batch_ids = choices.once_in(2);
     let delivery = DeliveryConfig::builder()
         .queue_capacity(1 + choices.below(20))
         .max_queued_bytes([200, 1_500, 1 << 20][choices.below(3)])
@@ -81,7 +84,7 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
         processes: 1,
         store: choices.once_in(2),
         outbox: choices.once_in(2),
-        batch_ids: choices.once_in(2),
+        batch_ids,
         slice: None,
         records: 10 + choices.below(60),
         flushes: choices.below(6),
@@ -98,6 +101,7 @@ pub(super) fn random_scope(choices: &mut impl Choices, bug: Option<Bug>) -> Scop
         store_faults: choices.below(12),
         outbox_faults: choices.below(6),
         kills: choices.below(4),
+        kills_senders: batch_ids,
         advances: choices.below(20),
         visitors: Visitors::Many,
         answers: vec![

@@ -166,7 +166,8 @@ impl<'a, C: Choices> World<'a, C> {
             may(open && self.scope.forks > 0, Act::Fork);
             may(open && self.scope.closes > 0, Act::Close);
             may(open && self.scope.closes > 0, Act::Abandon);
-            may(process.has_kept() && self.scope.kills > 0, Act::Kill);
+            let may_die = !self.scope.kills_senders || !process.lanes.is_empty();
+            may(process.has_kept() && may_die && self.scope.kills > 0, Act::Kill);
         }
         acts
     }
