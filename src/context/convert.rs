@@ -107,9 +107,9 @@ impl Context {
     /// as long as the store keeps it; [`visitor_ttl`](crate::SdkConfigBuilder::visitor_ttl) shortens both, and
     /// [`max_visitors`](crate::SdkConfigBuilder::max_visitors) limits the marks kept in memory.
     ///
-    /// `Queued` means that the record, or an earlier one, was handed to the tracker, not that it is the first. Whether it
-    /// is shows in the conversion's lifecycle event, in [`Stats::deduplicated`](crate::Stats::deduplicated) and in the
-    /// result of [`track_conversion_confirmed`](Self::track_conversion_confirmed).
+    /// `Queued` means that the record, or an earlier one, was handed to the tracker, not that it is the first. Whether
+    /// it is shows in the conversion's lifecycle event, in [`Stats::deduplicated`](crate::Stats::deduplicated) and in
+    /// the result of [`track_conversion_confirmed`](Self::track_conversion_confirmed).
     ///
     /// ```
     /// use convert_sdk::ConversionStatus;
@@ -185,8 +185,8 @@ impl Context {
         )
     }
 
-    /// Counts the conversion of a goal as a repetition, if an earlier context of the visitor has handed one over that is
-    /// not lost, and nobody is to hear of this one.
+    /// Counts the conversion of a goal as a repetition, if an earlier context of the visitor has handed one over that
+    /// is not lost, and nobody is to hear of this one.
     #[inline]
     fn repeats(&self, goal: usize) -> bool {
         self.decisions.is_converted(goal, || self.shared.runtime().epoch()) && self.shared.runtime().repeat()

@@ -12,14 +12,14 @@ use crate::ports::DeliveryFailure;
 /// (also with goal data, which makes it two events on the wire).
 ///
 /// Always `recorded + recovered == deduplicated + delivered + withheld + pending + dropped.total()`; see
-/// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, all other counts by the tracker, except for
-/// repetitions that the caller knows of; totals never decrease.
+/// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, all other counts by the tracker, except
+/// for repetitions that the caller knows of; totals never decrease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Every exposure and conversion handed to the tracker, including those it refused, and every conversion known to be
-    /// a repetition beforehand.
+    /// Every exposure and conversion handed to the tracker, including those it refused, and every conversion known to
+    /// be a repetition beforehand.
     pub recorded: u64,
     /// Records that other processes had left on disk, where an [outbox](crate::ports::Outbox) is used.
     pub recovered: u64,
