@@ -69,12 +69,6 @@ impl Shared {
         self.runtime().is_closed()
     }
 
-    /// Hands a record to the tracker without waiting; the first one starts it.
-    #[inline]
-    pub(crate) fn record(&self, snapshot: &ConfigSnapshot, event: TrackedEvent) -> Result<(), Refused> {
-        self.runtime().record(&self.base, snapshot, event)
-    }
-
     /// Hands a record to the tracker and waits for its verdict.
     pub(crate) async fn confirm(
         &self,
@@ -107,10 +101,10 @@ impl Shared {
         self.base.store.is_some()
     }
 
-    /// Whether later contexts can rely on the epoch. Otherwise the tracker may accept an exposure again at any time: a
-    /// data store can be erased, and marks with a time to live expire unnoticed.
+    /// Whether later contexts can rely on the epoch. Otherwise the tracker may accept a record again at any time: a data
+    /// store can be erased, and marks with a time to live expire unnoticed.
     #[inline]
-    pub(crate) fn remembers_exposures(&self) -> bool {
+    pub(crate) fn remembers_records(&self) -> bool {
         self.base.store.is_none() && self.base.config.tuning.visitor_ttl.is_none()
     }
 

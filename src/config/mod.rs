@@ -25,7 +25,7 @@ pub(crate) use convert_evaluation::config::{
     CarriedFeature, CompileOptions, ConfigError, Experience, Feature, SnapshotExt, Variation, compile,
 };
 #[cfg(feature = "threads")]
-pub(crate) use numbers::{Number, Numbers};
+pub(crate) use numbers::{Goals, Number, Numbers};
 
 /// Compiles a served config, and logs warnings about its parts.
 pub(crate) fn load(body: String, options: &CompileOptions) -> Result<Arc<ConfigSnapshot>, ConfigError> {

@@ -1,4 +1,4 @@
-//! Numbers for the decisions that configs can give, so that remembering one takes four bytes.
+//! Numbers for the decisions that configs can give, so that remembering one takes four bytes; and a bit for each goal.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -10,6 +10,9 @@ use super::{ConfigSnapshot, SnapshotExt};
 
 /// An experience and one of its variations.
 pub(crate) type Number = NonZeroU32;
+
+/// Goals, a bit for each.
+pub(crate) type Goals = u32;
 
 /// After this many different decisions, further ones get no number: ids of old configs are never forgotten.
 const MOST: usize = 1 << 17;
@@ -26,12 +29,16 @@ pub(crate) struct Numbers {
     numbers: Box<[Option<Number>]>,
     /// Where those of each experience start.
     starts: Box<[u32]>,
+    /// The bit of every goal, in config order.
+    goals: Box<[Goals]>,
 }
 
 #[derive(Clone, Default)]
 struct Ids {
     list: Vec<(SmolStr, SmolStr)>,
     numbers: HashMap<(SmolStr, SmolStr), Number>,
+    /// By bit; further goals have none.
+    goals: Vec<SmolStr>,
 }
 
 impl Ids {
@@ -47,6 +54,10 @@ impl Ids {
         self.list.push(ids.clone());
         self.numbers.insert(ids, number);
         Some(number)
+    }
+
+    fn goal(&self, id: &SmolStr) -> Option<Goals> {
+        self.goals.iter().position(|known| known == id).map(|at| 1 << at)
     }
 }
 
@@ -68,12 +79,20 @@ impl Numbers {
                 found.extend(number.map(|number| (number, (at, variation))));
             }
         }
+        let mut goals = Vec::new();
+        for goal in snapshot.goals() {
+            if ids.goals.len() < Goals::BITS as usize && ids.goal(&goal.id).is_none() {
+                Arc::make_mut(&mut ids).goals.push(goal.id.clone());
+            }
+            goals.push(ids.goal(&goal.id).unwrap_or_default());
+        }
         let mut places = vec![0; ids.list.len()].into_boxed_slice();
         // From the end, so that the first of equal variations counts, as in a search by id.
         for (number, (experience, variation)) in found.into_iter().rev() {
             places[index(number)] = (u64::from(experience) + 1) << 32 | (u64::from(variation) + 1);
         }
-        Self { ids, serial: snapshot.serial(), places, numbers: numbers.into(), starts: starts.into() }
+        let (serial, numbers, starts) = (snapshot.serial(), numbers.into(), starts.into());
+        Self { ids, serial, places, numbers, starts, goals: goals.into() }
     }
 
     /// Whether these are the numbers of this config.
@@ -92,6 +111,21 @@ impl Numbers {
     ) -> Option<Number> {
         let start = self.starts.get(experience).filter(|_| self.is_of(snapshot))?;
         *self.numbers.get(*start as usize + variation)?
+    }
+
+    /// The positions of these goals in this config, a bit for each.
+    #[inline]
+    pub(crate) fn goal_places(&self, snapshot: &ConfigSnapshot, goals: Goals) -> Goals {
+        if goals == 0 || !self.is_of(snapshot) {
+            return 0;
+        }
+        let places = (0_u32..).zip(&self.goals).take_while(|(at, _)| *at < Goals::BITS);
+        places.filter(|(_, goal)| goals & **goal != 0).fold(0, |places, (at, _)| places | 1 << at)
+    }
+
+    /// The bit of a goal of this config, by its position; none if there were too many goals before it.
+    pub(crate) fn goal(&self, snapshot: &ConfigSnapshot, goal: usize) -> Goals {
+        if self.is_of(snapshot) { self.goals.get(goal).copied().unwrap_or_default() } else { 0 }
     }
 
     /// Where the config has a decision: the experience's position plus one in the upper half, the variation's in the
@@ -152,6 +186,29 @@ mod tests {
         let first = numbers.number(&config, 0, 0);
         assert!(first.is_some() && first == numbers.number(&config, 0, 2));
         assert_eq!(numbers.place(first.unwrap()), 1 << 32 | 1);
+    }
+
+    #[test]
+    fn a_goal_keeps_its_bit_in_other_configs() {
+        let config = |goals: &[usize]| {
+            let goals: Vec<_> = goals.iter().map(|id| json!({"id": id.to_string(), "key": "k"})).collect();
+            let config = json!({"account_id": "1", "project": {"id": "2"}, "goals": goals});
+            compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot
+        };
+        let (old, new) = (config(&[1, 2, 1]), config(&[3, 2]));
+        let before = Numbers::default().with(&old);
+        assert_eq!([0, 1, 2, 3].map(|at| before.goal(&old, at)), [1, 2, 1, 0]);
+        assert_eq!(before.goal_places(&old, 1), 0b101, "a repeated id is one goal");
+        assert_eq!((before.goal(&new, 0), before.goal_places(&new, 3)), (0, 0), "of another config");
+
+        let after = before.with(&new);
+        assert_eq!([0, 1].map(|at| after.goal(&new, at)), [4, 2]);
+        assert_eq!(after.goal_places(&new, 0b011), 0b10, "the first is gone");
+
+        let many = config(&(1..40).collect::<Vec<_>>());
+        let after = after.with(&many);
+        assert_eq!([31, 32, 38].map(|at| after.goal(&many, at)), [1 << 31, 0, 0]);
+        assert_eq!(after.goal_places(&many, Goals::MAX), Goals::MAX);
     }
 
     #[test]

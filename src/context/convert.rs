@@ -107,9 +107,9 @@ impl Context {
     /// as long as the store keeps it; [`visitor_ttl`](crate::SdkConfigBuilder::visitor_ttl) shortens both, and
     /// [`max_visitors`](crate::SdkConfigBuilder::max_visitors) limits the marks kept in memory.
     ///
-    /// `Queued` means that the record was handed to the tracker, not that it is the first. Whether it is shows in the
-    /// conversion's lifecycle event, in [`Stats::deduplicated`](crate::Stats::deduplicated) and in the result of
-    /// [`track_conversion_confirmed`](Self::track_conversion_confirmed).
+    /// `Queued` means that the record, or an earlier one, was handed to the tracker, not that it is the first. Whether
+    /// it is shows in the conversion's lifecycle event, in [`Stats::deduplicated`](crate::Stats::deduplicated) and in
+    /// the result of [`track_conversion_confirmed`](Self::track_conversion_confirmed).
     ///
     /// ```
     /// use convert_sdk::ConversionStatus;
@@ -161,16 +161,35 @@ impl Context {
     }
 
     fn send(&self, goal: Option<usize>, options: &ConversionOptions) -> ConversionResult {
-        let conversion = match self.conversion(goal, options) {
-            Ok(conversion) => conversion,
+        let position = match self.converting(goal, options) {
+            Ok(position) => position,
             Err(answer) => return answer,
         };
-        let goal_id = Some(conversion.goal_id.clone());
-        let sent = self.shared.record(&self.snapshot, TrackedEvent::Conversion(conversion));
+        let goal_id = Some(self.snapshot.goals()[position].id.clone());
+        // Goal data may have to be sent again.
+        if options.goal_data.is_none() && self.repeats(position) {
+            return ConversionResult::new(ConversionStatus::Queued, goal_id);
+        }
+        let (runtime, conversion) = (self.shared.runtime(), self.conversion(position, options));
+        // Read before sending: it changes if the record is lost.
+        let epoch = self.shared.remembers_records().then(|| runtime.epoch());
+        let sent = runtime.record(&self.shared.base, &self.snapshot, TrackedEvent::Conversion(conversion));
+        if let (Ok(()), Some(epoch)) = (sent, epoch) {
+            runtime.visitors.amend(&self.visitor_id, self.visitor_hash, |state, kept| {
+                state.bucketing.convert(self.numbers(kept).goal(&self.snapshot, position), epoch);
+            });
+        }
         ConversionResult::new(
             sent.map_or_else(ConversionStatus::from, |()| ConversionStatus::Queued),
             goal_id,
         )
+    }
+
+    /// Counts the conversion of a goal as a repetition, if an earlier context of the visitor has handed one over that
+    /// is not lost, and nobody is to hear of this one.
+    #[inline]
+    fn repeats(&self, goal: usize) -> bool {
+        self.decisions.is_converted(goal, || self.shared.runtime().epoch()) && self.shared.runtime().repeat()
     }
 
     /// Like [`track_conversion_with`](Self::track_conversion_with), but **waits** up to `timeout` for the tracker to
@@ -208,8 +227,8 @@ impl Context {
         timeout: Duration,
         caller: &Caller,
     ) -> ConversionResult {
-        let conversion = match self.conversion(goal, options) {
-            Ok(conversion) => conversion,
+        let conversion = match self.converting(goal, options) {
+            Ok(position) => self.conversion(position, options),
             Err(answer) => return answer,
         };
         let goal_id = Some(conversion.goal_id.clone());
@@ -225,13 +244,13 @@ impl Context {
         ConversionResult::new(status, goal_id)
     }
 
-    /// The record, or the result if there is none to send.
+    /// The goal's position, or the result if there is nothing to send.
     #[inline(always)]
-    fn conversion(
+    fn converting(
         &self,
         goal: Option<usize>,
         options: &ConversionOptions,
-    ) -> Result<Conversion, ConversionResult> {
+    ) -> Result<usize, ConversionResult> {
         let answer = |status| Err(self.unsent(goal, status));
         if self.visitor_id.is_empty() {
             return answer(ConversionStatus::NoVisitor);
@@ -251,8 +270,14 @@ impl Context {
         if !self.shared.base.config.tuning.tracking {
             return answer(ConversionStatus::TrackingDisabled);
         }
-        let goal = &self.snapshot.goals()[position];
-        Ok(Conversion {
+        Ok(position)
+    }
+
+    /// The record.
+    #[inline(always)]
+    fn conversion(&self, goal: usize, options: &ConversionOptions) -> Conversion {
+        let goal = &self.snapshot.goals()[goal];
+        Conversion {
             visitor_id: self.visitor_id.clone(),
             goal_id: goal.id.clone(),
             goal_key: goal.key.clone(),
@@ -261,7 +286,7 @@ impl Context {
             segments: self.segments.clone(),
             force_multiple: options.force_multiple,
             first: true,
-        })
+        }
     }
 
     #[cold]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
-use crate::config::{ConfigSnapshot, Numbers, SnapshotExt};
+use crate::config::{ConfigSnapshot, Goals, Numbers, SnapshotExt};
 use crate::decide::{Stored, StoredDecisions};
 use crate::visitors::{Bucketing, Few};
 
@@ -24,7 +24,9 @@ pub(crate) struct Decisions {
     many: Many,
     /// Stored decisions on experiences or variations that are not in the snapshot.
     foreign: Vec<Foreign>,
-    /// The epoch in which remembered exposures count as made.
+    /// The goals whose conversion was handed over before this context, by position.
+    converted: Goals,
+    /// The epoch in which remembered exposures and conversions count as made.
     epoch: Option<u64>,
     /// How many exposures were lost unsent when this context handed over those that are noted as such.
     unsent_before: AtomicU64,
@@ -64,7 +66,8 @@ const STALE: u32 = REMEMBERED - 1;
 const EMPTY: u32 = REMEMBERED - 2;
 
 impl Decisions {
-    /// Loads stored decisions, and their positions in the snapshot. Exposures of this epoch count as made.
+    /// Loads stored decisions, and their positions in the snapshot. Exposures and conversions of this epoch count as
+    /// made.
     #[inline]
     pub(crate) fn hydrate(
         snapshot: &ConfigSnapshot,
@@ -72,10 +75,11 @@ impl Decisions {
         stored: &Bucketing,
         epoch: Option<u64>,
     ) -> Self {
+        let converted = numbers.goal_places(snapshot, stored.converted_in(epoch));
         let few = if numbers.is_of(snapshot) { stored.few() } else { None };
         match few.and_then(|few| placed(numbers, few, epoch)) {
-            Some(few) => Self { few, epoch, ..Self::default() },
-            None => Self::searched(snapshot, numbers, stored, epoch),
+            Some(few) => Self { few, epoch, converted, ..Self::default() },
+            None => Self { converted, ..Self::searched(snapshot, numbers, stored, epoch) },
         }
     }
 
@@ -147,12 +151,27 @@ impl Decisions {
         }
     }
 
-    /// Marks the exposure as handed over, and returns whether it was not before.
-    pub(crate) fn expose(&self, snapshot: &ConfigSnapshot, experience: usize, unsent: u64) -> bool {
+    /// Whether an earlier context has handed over the conversion of a goal, in what is still the current epoch.
+    #[inline]
+    pub(crate) fn is_converted(&self, goal: usize, epoch: impl FnOnce() -> u64) -> bool {
+        let is_remembered = goal < Goals::BITS as usize && self.converted >> goal & 1 == 1;
+        is_remembered && self.epoch.is_some_and(|remembered| remembered == epoch())
+    }
+
+    /// Marks the exposure as handed over, and returns whether it was not before. A new decision is remembered with it.
+    pub(crate) fn expose(
+        &self,
+        snapshot: &ConfigSnapshot,
+        experience: usize,
+        decided: Option<usize>,
+        unsent: u64,
+    ) -> bool {
         if self.unsent_before.load(Ordering::Acquire) != unsent {
             self.begin_anew(unsent);
         }
-        self.change(snapshot, experience, |note| note | EXPOSED) & EXPOSED == 0
+        let variation = decided.map(note_of);
+        let exposed = |note| variation.map_or(note, |variation| note & FLAGS | variation) | EXPOSED;
+        self.change(snapshot, experience, exposed) & EXPOSED == 0
     }
 
     /// What was handed over before may be lost. A mark that another thread sets meanwhile stays valid: its record has
@@ -359,6 +378,7 @@ impl Clone for Decisions {
             few,
             many,
             foreign: self.foreign.clone(),
+            converted: self.converted,
             epoch: self.epoch,
             unsent_before,
             #[cfg(feature = "testing")]

@@ -315,7 +315,7 @@ impl Context {
         }
         let is_first = decided.is_ok_and(|decision| {
             // Where each context hands its exposures over again, only a new decision is a first one.
-            let may_be_first = self.shared.remembers_exposures() || decision.source != DecisionSource::Stored;
+            let may_be_first = self.shared.remembers_records() || decision.source != DecisionSource::Stored;
             self.follow(experience, decision, options) && may_be_first
         });
         if let Some(hooks) = &self.shared.hooks {
@@ -353,7 +353,7 @@ impl Context {
     fn is_exposed(&self, experience: usize) -> bool {
         self.decisions.is_exposed(
             experience,
-            || self.shared.runtime().exposure_epoch(),
+            || self.shared.runtime().epoch(),
             || self.shared.runtime().exposures_unsent(),
         )
     }
@@ -370,7 +370,10 @@ impl Context {
         // A decision that is stored also remembers that its exposure was handed over.
         let lasts = is_stored || stores;
         let (is_exposed, exposed) =
-            if reports { self.expose(experience, variation, lasts) } else { (false, None) };
+            if reports { self.expose(experience, variation, stores, lasts) } else { (false, None) };
+        if stores && !reports {
+            self.decisions.set(&self.snapshot, experience, variation);
+        }
         if stores {
             self.store(experience, variation, exposed);
         } else if let Some(epoch) = exposed {
@@ -381,7 +384,6 @@ impl Context {
     }
 
     fn store(&self, experience: usize, variation: usize, exposed: Option<u64>) {
-        self.decisions.set(&self.snapshot, experience, variation);
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
         if self.guessing {
             return self.remember(|state, _| state.guess(experience_id, variation_id));
@@ -397,11 +399,12 @@ impl Context {
     /// Hands the exposure to the tracker, once per context and experience unless it is refused or lost; the tracker
     /// deduplicates by visitor and experience. Returns whether it was handed over and the epoch of that, if the
     /// visitor's later contexts can remember it.
-    fn expose(&self, experience: usize, variation: usize, lasts: bool) -> (bool, Option<u64>) {
+    fn expose(&self, experience: usize, variation: usize, stores: bool, lasts: bool) -> (bool, Option<u64>) {
         let runtime = self.shared.runtime();
         // Both are read before sending, and change if the record is lost.
-        let epoch = (lasts && self.shared.remembers_exposures()).then(|| runtime.exposure_epoch());
-        if !self.decisions.expose(&self.snapshot, experience, runtime.exposures_unsent()) {
+        let epoch = (lasts && self.shared.remembers_records()).then(|| runtime.epoch());
+        let decided = stores.then_some(variation);
+        if !self.decisions.expose(&self.snapshot, experience, decided, runtime.exposures_unsent()) {
             return (false, None);
         }
         let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);

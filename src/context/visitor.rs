@@ -272,7 +272,7 @@ impl Context {
     }
 
     #[inline]
-    fn numbers<'k>(&self, kept: &'k mut Arc<Numbers>) -> &'k Numbers {
+    pub(super) fn numbers<'k>(&self, kept: &'k mut Arc<Numbers>) -> &'k Numbers {
         self.shared.base.cell.numbers(&self.snapshot, kept)
     }
 
@@ -379,7 +379,7 @@ fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) 
     }
     let runtime = shared.runtime();
     let Some(hash) = runtime.visitors.hash(visitor_id) else { return Remembered::default() };
-    let epoch = shared.remembers_exposures().then(|| runtime.exposure_epoch());
+    let epoch = shared.remembers_records().then(|| runtime.epoch());
     let read = |state: &VisitorState, kept: &mut _| {
         Remembered::of(snapshot, shared.base.cell.numbers(snapshot, kept), state, epoch)
     };

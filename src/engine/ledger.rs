@@ -12,17 +12,18 @@ use crate::ports::DeliveryFailure;
 /// (also with goal data, which makes it two events on the wire).
 ///
 /// Always `recorded + recovered == deduplicated + delivered + withheld + pending + dropped.total()`; see
-/// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, all other counts by the tracker;
-/// totals never decrease.
+/// [`is_balanced`](Self::is_balanced). `recorded` is counted by the callers, all other counts by the tracker, except
+/// for repetitions that the caller knows of; totals never decrease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Every exposure and conversion handed to the tracker, including those it refused.
+    /// Every exposure and conversion handed to the tracker, including those it refused, and every conversion known to
+    /// be a repetition beforehand.
     pub recorded: u64,
     /// Records that other processes had left on disk, where an [outbox](crate::ports::Outbox) is used.
     pub recovered: u64,
-    /// Found by the tracker to be repetitions; nothing is sent for them.
+    /// Found to be repetitions; nothing is sent for them.
     pub deduplicated: u64,
     /// Accepted by the endpoint with a 2xx status.
     pub delivered: u64,
@@ -244,13 +245,13 @@ impl ByClass {
 pub(crate) struct Ledger {
     /// Written by the tracker alone, once per step; `recorded` and `pending` cover only what it has received.
     counts: Mutex<Counts>,
-    /// Records that callers have begun to hand over, including those refused.
+    /// Records that callers have begun to hand over, including those refused, and repetitions that they knew of.
     offered: [Stripe; STRIPES],
     refused_full: Refusals,
     refused_closed: Refusals,
-    /// Exposures that were lost after being handed over, and marks that were forgotten; the parent's too.
-    exposures_lost: AtomicU64,
-    /// Those of them that had no room or became too old.
+    /// Records that were lost after being handed over, and marks that were forgotten; the parent's too.
+    marks_lost: AtomicU64,
+    /// Exposures among them that had no room or became too old.
     exposures_unsent: AtomicU64,
     /// Both of the parent, when it forked.
     before: (u64, u64),
@@ -267,10 +268,14 @@ struct Counts {
 /// Counters that threads rarely share.
 const STRIPES: usize = 16;
 
-/// A counter on its own cache line, padded to two because adjacent lines are prefetched in pairs.
+/// Counters on a cache line of their own, padded to two because adjacent lines are prefetched in pairs.
 #[derive(Default)]
 #[repr(align(128))]
-struct Stripe(AtomicU64);
+struct Stripe {
+    offered: AtomicU64,
+    /// Repetitions that were not even offered.
+    repeated: AtomicU64,
+}
 
 /// Counters by class.
 #[derive(Default)]
@@ -286,9 +291,9 @@ pub(crate) enum Refused {
 impl Ledger {
     /// For a forked child: nothing is counted yet, but it knows what its parent has lost.
     pub(crate) fn inherit(&self) -> Self {
-        let (lost, unsent) = (self.exposures_lost(), self.exposures_unsent());
+        let (lost, unsent) = (self.marks_lost(), self.exposures_unsent());
         Self {
-            exposures_lost: lost.into(),
+            marks_lost: lost.into(),
             exposures_unsent: unsent.into(),
             before: (lost, unsent),
             ..Self::default()
@@ -298,18 +303,19 @@ impl Ledger {
     pub(crate) fn publish(&self, stats: &Stats, oldest_pending: Option<Moment>) {
         let Dropped { queue_full: _, overflow, rejected, expired, closed, damaged: _ } = stats.dropped;
         let unsent = overflow.exposures + expired.exposures;
-        let lost = unsent + rejected.exposures + closed.exposures + stats.marks_evicted;
-        self.exposures_lost.store(self.before.0 + lost, Ordering::Release);
+        let lost = overflow.total() + expired.total() + rejected.total() + closed.total();
+        let lost = lost + stats.marks_evicted;
+        self.marks_lost.store(self.before.0 + lost, Ordering::Release);
         self.exposures_unsent.store(self.before.1 + unsent, Ordering::Release);
         let mut counts = self.lock();
         counts.stats.clone_from(stats);
         counts.oldest_pending = oldest_pending;
     }
 
-    /// How many exposures the tracker has lost, plus how many marks it has forgotten, in this process and before the
+    /// How many records the tracker has lost, plus how many marks it has forgotten, in this process and before the
     /// forks that led to it.
-    pub(crate) fn exposures_lost(&self) -> u64 {
-        self.exposures_lost.load(Ordering::Acquire)
+    pub(crate) fn marks_lost(&self) -> u64 {
+        self.marks_lost.load(Ordering::Acquire)
     }
 
     /// How many exposures had no room or became too old, likewise: a context can hand them over again, unlike those
@@ -321,10 +327,20 @@ impl Ledger {
     /// Counts a record that a caller begins to hand over.
     #[inline]
     pub(crate) fn count_offered(&self) {
+        self.stripe().offered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a repetition that is not handed over.
+    #[inline]
+    pub(crate) fn count_repeated(&self) {
+        self.stripe().repeated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn stripe(&self) -> &Stripe {
         // Threads have separate stacks, and this is an address on the caller's.
         let here = std::ptr::from_ref(&self).addr();
-        let stripe = (here >> 12) % STRIPES;
-        self.offered[stripe].0.fetch_add(1, Ordering::Relaxed);
+        &self.offered[(here >> 12) % STRIPES]
     }
 
     /// Counts an offered record that was refused.
@@ -361,9 +377,13 @@ impl Ledger {
         stats.oldest_pending_age = oldest.map(|since| now - since);
         stats.recorded += self.refused_full.add_to(&mut stats.dropped.queue_full);
         stats.recorded += self.refused_closed.add_to(&mut stats.dropped.closed);
-        let offered: u64 = self.offered.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum();
+        let sum = |of: fn(&Stripe) -> &AtomicU64| -> u64 {
+            self.offered.iter().map(|stripe| of(stripe).load(Ordering::Relaxed)).sum()
+        };
+        let (offered, repeated) = (sum(|it| &it.offered), sum(|it| &it.repeated));
         let in_channel = offered.saturating_sub(stats.recorded);
-        stats.recorded = offered;
+        stats.recorded = offered + repeated;
+        stats.deduplicated += repeated;
         stats.pending += in_channel;
         stats.pending_places.in_channel = in_channel;
         stats

@@ -18,11 +18,23 @@ impl Runtime {
         self.tracker.get()
     }
 
-    /// A number that changes whenever the tracker has lost an exposure or forgotten a mark, so that it may accept an
-    /// exposure again: the count of these, with the generation in the upper 16 bits, as a forked child has no marks.
+    /// A number that changes whenever the tracker has lost a record or forgotten a mark, so that it may accept an
+    /// exposure or a conversion again: the count of these, with the generation in the upper 16 bits, as a forked child
+    /// has no marks.
     #[inline]
-    pub(crate) fn exposure_epoch(&self) -> u64 {
-        generation() << 48 | self.ledger.exposures_lost()
+    pub(crate) fn epoch(&self) -> u64 {
+        generation() << 48 | self.ledger.marks_lost()
+    }
+
+    /// Counts a conversion whose mark is set instead of handing it over. Returns whether it could: nobody listens, and
+    /// a tracker takes records.
+    pub(crate) fn repeat(&self) -> bool {
+        let takes = self.tracker().is_some_and(|tracker| !tracker.is_closed());
+        let is_unseen = takes && !self.notifier.has_listeners();
+        if is_unseen {
+            self.ledger.count_repeated();
+        }
+        is_unseen
     }
 
     /// A number that changes when exposures were lost that a context should hand over again.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use smol_str::SmolStr;
 
-use crate::config::{Number, Numbers};
+use crate::config::{Goals, Number, Numbers};
 
 /// Above this many, decisions are looked up in a table.
 const FEW: usize = 32;
@@ -28,6 +28,8 @@ pub(crate) struct Few {
     numbers: [Option<Number>; NUMBERED],
     /// Whether the exposure was handed over in this epoch.
     exposed: [bool; NUMBERED],
+    /// The goals whose conversion was handed over in this epoch, also if there are many decisions.
+    converted: Goals,
     epoch: u64,
 }
 
@@ -135,6 +137,18 @@ impl Bucketing {
         }
     }
 
+    /// Remembers that the conversion of goals was handed over in this epoch.
+    pub(crate) fn convert(&mut self, goals: Goals, epoch: u64) {
+        self.few.begin(epoch);
+        self.few.converted |= goals;
+    }
+
+    /// The goals whose conversion was handed over in this epoch.
+    #[inline]
+    pub(crate) fn converted_in(&self, epoch: Option<u64>) -> Goals {
+        if epoch == Some(self.few.epoch) { self.few.converted } else { 0 }
+    }
+
     /// Remembers a decision made without an answer from the store.
     #[cold]
     pub(super) fn guess(&mut self, experience_id: &SmolStr, variation_id: &SmolStr) {
@@ -172,10 +186,15 @@ impl Few {
     }
 
     fn expose(&mut self, at: usize, epoch: u64) {
-        if self.epoch != epoch {
-            (self.epoch, self.exposed) = (epoch, Default::default());
-        }
+        self.begin(epoch);
         self.exposed[at] = true;
+    }
+
+    /// What was handed over in another epoch counts as never handed over.
+    fn begin(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            (self.epoch, self.exposed, self.converted) = (epoch, Default::default(), 0);
+        }
     }
 
     /// Where a decision belongs: in place of an earlier one for the experience, or behind them all.
@@ -310,6 +329,7 @@ mod tests {
         for count in 1..=2 * NUMBERED {
             for numbered in [0, NUMBERED / 2, count] {
                 let mut bucketing = Bucketing::default();
+                bucketing.convert(1, 6);
                 let mut decide = |at: usize, variation: usize, epoch| {
                     let number = numbers.number(&config, at, variation).filter(|_| at < numbered);
                     let name = SmolStr::from(["first", "again"][variation]);
@@ -320,6 +340,9 @@ mod tests {
                 (0..count).for_each(|at| decide(at, 0, (at % 3 == 0).then_some(7)));
                 (0..count).step_by(2).for_each(|at| decide(at, 1, None));
                 bucketing.expose(&numbers, &id(1), 7);
+                [2, 4].into_iter().for_each(|goal| bucketing.convert(goal, 7));
+                let converted = [6, 7].map(|epoch| bucketing.converted_in(Some(epoch)));
+                assert_eq!((converted, bucketing.converted_in(None)), ([0, 6], 0));
                 assert_eq!(bucketing.few().is_some(), numbered >= count && count <= NUMBERED);
                 let expected = |at: usize| {
                     (

@@ -293,6 +293,21 @@ impl Visitors {
         }
     }
 
+    /// Changes what memory has of a visitor, if it has anything; not what a store would be told of, nor its size.
+    pub(crate) fn amend(
+        &self,
+        visitor_id: &str,
+        hash: Option<u64>,
+        change: impl FnOnce(&mut VisitorState, &mut Arc<Numbers>),
+    ) {
+        let Some(hash) = hash.or_else(|| self.hash(visitor_id)) else { return };
+        let Shard { places, entries, numbers, .. } = &mut *self.lock(place(hash));
+        let entry = places.get(&hash).and_then(|place| entries.get_mut(*place));
+        if let Some(entry) = entry.filter(|entry| entry.visitor_id == visitor_id) {
+            change(&mut entry.state, numbers);
+        }
+    }
+
     /// Forgets the oldest visitors until the rest fits. If the changed one alone exceeds the bound, or all
     /// others are being written, it is forgotten instead.
     #[cold]

@@ -35,22 +35,48 @@ fn an_exposure_is_recorded_once_across_contexts() {
     assert_eq!(core.stats().deduplicated, 0, "later contexts know that it was handed over");
 }
 
+/// A pump takes no record without a turn, so that what was handed over is seen.
 #[test]
-fn a_known_visitors_request_sends_only_the_conversion() {
-    let emulator = serve();
-    let core = start(keyed(&emulator));
-    let request = || {
+fn a_known_visitors_request_hands_nothing_over() {
+    let (core, pump) = Core::builder(direct().build().unwrap()).pumped().unwrap();
+    assert_eq!(pump.initialize().check(), Some(Ok(())));
+    let request = |options: &ConversionOptions| {
         let context = core.create_context("v", attributes! { "plan" => "pro", "country" => "GR" }).unwrap();
         assert!(context.run_experience("banner").is_ok() && context.run_experience("price").is_ok());
+        let sent = context.track_conversion_with("purchase", options);
+        assert_eq!((sent.status, sent.goal_id.as_deref()), (ConversionStatus::Queued, Some("71")));
+        let stats = core.stats();
+        assert!(stats.is_balanced(), "{stats:?}");
+        (stats.recorded, stats.deduplicated, stats.pending_places.in_channel)
+    };
+    let plain = ConversionOptions::new();
+    let counts = [plain.clone(), plain.clone(), plain.force_multiple(true)].map(|it| request(&it));
+    assert_eq!(counts, [(3, 0, 3), (4, 1, 3), (5, 2, 3)]);
+    // What it paid is for the tracker to judge, as is another goal.
+    assert_eq!(request(&ConversionOptions::new().revenue(5.0)), (6, 2, 4));
+    let context = core.create_context("v", ()).unwrap();
+    assert!(context.track_conversion("big-order").tracked());
+    assert_eq!(core.stats().pending_places.in_channel, 5);
+    core.close();
+    assert_eq!(context.track_conversion("purchase").status, ConversionStatus::Closed);
+}
+
+#[test]
+fn a_lost_conversion_is_recorded_again() {
+    let (core, script) = start_scripted(direct().batch_size(1));
+    let convert = || {
+        let context = visitor(&core, "v");
+        assert!(context.run_experience_with("banner", &RunOptions::new().enable_tracking(false)).is_ok());
         assert!(context.track_conversion("purchase").tracked());
     };
-    let recorded: Vec<u64> = (0..3)
-        .map(|_| {
-            request();
-            core.stats().recorded
-        })
-        .collect();
-    assert_eq!(recorded, [3, 4, 5]);
+    (0..2).for_each(|_| convert());
+    assert_eq!(counts(&core).deduplicated, 1, "it is on its way");
+    script.answer(400);
+    until(&core, |stats| stats.dropped.rejected.conversions == 1);
+    (0..2).for_each(|_| convert());
+    script.answer(200);
+    let stats = until(&core, |stats| stats.delivered == 1);
+    assert_eq!((stats.recorded, stats.deduplicated, stats.pending), (4, 2, 0));
 }
 
 #[test]

@@ -1,15 +1,21 @@
 //! One question for each: a 50/50 experiment, found by key among a hundred, with an audience of a text equality and a
 //! number comparison. Visitors and their attributes exist beforehand; nothing is recorded. Prints the nanoseconds of
-//! one evaluation, in interleaved rounds, and the allocations of the calling thread.
+//! one evaluation, in interleaved rounds, and the allocations of the calling thread; then the same for whole requests.
 //!
 //!     benches/peers/run
 
 mod allocations;
+#[path = "../../support/endpoint.rs"]
+mod endpoint;
 #[path = "../../support/floor.rs"]
 mod floor;
 mod others;
 #[path = "../../support/project.rs"]
 mod project;
+#[expect(dead_code, reason = "the benches use more of it")]
+#[path = "../../support/request.rs"]
+mod request;
+mod requests;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -20,6 +26,7 @@ use convert_sdk::{Core, ExperienceHandle, RunOptions, SdkConfig, attributes};
 
 use floor::{Config, Floor, Visitor};
 use project::{ASKED, experience_key, visitor_id};
+use requests::Ask;
 
 const EXPERIENCES: usize = 100;
 const VISITORS: usize = 10_000;
@@ -30,10 +37,11 @@ const TURN: Duration = Duration::from_millis(20);
 type Evaluate = Box<dyn FnMut(usize) -> bool>;
 
 fn main() {
-    // Read by benches/peers/official.py.
-    if std::env::args().nth(1).as_deref() == Some("--config") {
-        print!("{}", project::project(EXPERIENCES, 2));
-        return;
+    match std::env::args().nth(1).as_deref() {
+        // Read by benches/peers/official.py.
+        Some("--config") => return print!("{}", project::project(EXPERIENCES, 2)),
+        Some("--requests") => return requests::measure(),
+        _ => {}
     }
     let mut subjects: Vec<(&str, Evaluate)> = vec![
         ("floor, cached snapshot", floor(|floor, key, visitor| floor.cached(key, visitor))),
@@ -42,7 +50,10 @@ fn main() {
             floor(|floor, _, visitor| floor.prepared(black_box(ASKED), visitor)),
         ),
         ("floor, loaded snapshot, key composed", floor(|floor, key, visitor| floor.loaded(key, visitor))),
-        ("this SDK, by handle", convert(|context, _, handle, quiet| context.run_experience_with(handle, quiet).is_ok())),
+        (
+            "this SDK, by handle",
+            convert(|context, _, handle, quiet| context.run_experience_with(handle, quiet).is_ok()),
+        ),
         (
             "this SDK, by key",
             convert(|context, key, _, quiet| context.run_experience_with(key, quiet).is_ok()),
@@ -76,6 +87,7 @@ fn main() {
         let (min, median, max) = (costs[0], costs[ROUNDS / 2], costs[ROUNDS - 1]);
         println!("{name:<45} {min:>8.0} {median:>8.0} {max:>8.0} {:>12}", allocations(evaluate));
     }
+    requests::measure();
 }
 
 fn calibrated(name: &str, evaluate: &mut Evaluate) -> usize {

@@ -110,6 +110,11 @@ impl TrackerHandle {
         self.mailbox.offer(self.mailbox.record(event, None))
     }
 
+    /// Whether records are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mailbox.signals.closed.load(Ordering::Relaxed)
+    }
+
     /// Hands a record over and waits for the tracker's verdict; `None` if the deadline passed. A record left
     /// behind by the tracker's end is counted there.
     pub(crate) async fn confirm(
