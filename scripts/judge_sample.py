@@ -7,6 +7,7 @@ import urllib.parse
 import urllib.request
 
 PROJECT = "examples/arcade.json"
+GAMES = 3  # of each sample, every one by a visitor of its own
 
 
 def admin(resource):
@@ -49,6 +50,8 @@ def main():
     for visitor in wanted:
         if wanted[visitor] != found[visitor]:
             faults.append(f"{visitor}: said {wanted[visitor]}, received {found[visitor]}")
+    if len(wanted) != GAMES:
+        faults.append(f"{len(wanted)} visitors instead of {GAMES}")
     kinds = {event[0] for of in wanted.values() for event in of}
     if kinds != {"bucketing", "conversion"}:
         faults.append(f"shown and converted: {kinds or 'nothing'}")

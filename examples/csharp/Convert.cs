@@ -4,7 +4,8 @@ using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using System.Text;
 
-namespace Convert
+// Not `Convert`, which would hide .NET's own class of that name.
+namespace ConvertSdk
 {
     public enum Status { Ok = 0, Pending = 63 }
 
@@ -167,8 +168,6 @@ namespace Convert
 
     public struct Shown { public string ExperienceId, VariationId, VariationKey; }
 
-    public struct Enemies { public Shown Shown; public string Colour; public double Speed; }
-
     // An HTTP request to carry, and the answer to it.
     public sealed class Request : IDisposable
     {
@@ -226,19 +225,17 @@ namespace Convert
         internal readonly CoreHandle Core;
         readonly PumpHandle pump;
 
-        public Sdk(string key, string configEndpoint, string trackEndpoint)
+        // Endpoints other than Convert's may be null. Plain HTTP, to this machine alone, is for tests.
+        public Sdk(string key, string configEndpoint = null, string trackEndpoint = null, bool plainHttpOnLoopback = false)
         {
             using (var sdkKey = new Passed(key))
             using (var config = new Passed(configEndpoint ?? ""))
             using (var track = new Passed(trackEndpoint ?? ""))
             {
                 var options = new Config { Size = (UIntPtr)Marshal.SizeOf(typeof(Config)), SdkKey = sdkKey.Text, ForGameLoop = 1 };
-                if (configEndpoint != null)
-                {
-                    options.ConfigBaseUrl = config.Text;
-                    options.TrackBaseUrl = track.Text;
-                    options.DangerAllowHttpOnLoopback = 1;
-                }
+                if (configEndpoint != null) options.ConfigBaseUrl = config.Text;
+                if (trackEndpoint != null) options.TrackBaseUrl = track.Text;
+                if (plainHttpOnLoopback) options.DangerAllowHttpOnLoopback = 1;
                 if (Native.convert_core_new_pumped(ref options, out Core, out pump) != Status.Ok)
                     throw new ArgumentException(LastError);
             }
@@ -294,6 +291,53 @@ namespace Convert
         }
     }
 
+    // A feature of a visitor, until that changes or is disposed of.
+    public sealed class Feature
+    {
+        readonly Visitor owner; // of the texts
+        RawFeature raw;
+
+        internal Feature(Visitor owner, RawFeature raw)
+        {
+            this.owner = owner;
+            this.raw = raw;
+        }
+
+        // Without the variation's key.
+        public Shown Shown
+        {
+            get
+            {
+                var shown = new Shown { ExperienceId = raw.ExperienceId.ToString(), VariationId = raw.VariationId.ToString() };
+                GC.KeepAlive(owner);
+                return shown;
+            }
+        }
+
+        // Null if no variable has this name and type.
+        public string Text(string variable)
+        {
+            RawText value;
+            using (var key = new Passed(variable))
+            {
+                var text = Native.convert_feature_text(ref raw, key.Text, out value) == Status.Ok ? value.ToString() : null;
+                GC.KeepAlive(owner);
+                return text;
+            }
+        }
+
+        public double? Number(string variable)
+        {
+            double value;
+            using (var key = new Passed(variable))
+            {
+                var status = Native.convert_feature_number(ref raw, key.Text, out value);
+                GC.KeepAlive(owner);
+                return status == Status.Ok ? value : (double?)null;
+            }
+        }
+    }
+
     // One player.
     public sealed class Visitor : IDisposable
     {
@@ -320,24 +364,13 @@ namespace Convert
             return shown;
         }
 
-        public Enemies? RunEnemies()
+        // Null if the visitor does not have it.
+        public Feature RunFeature(string feature)
         {
-            var feature = new RawFeature { Size = (UIntPtr)Marshal.SizeOf(typeof(RawFeature)) };
-            using (var key = new Passed("enemies"))
-            using (var colour = new Passed("colour"))
-            using (var speed = new Passed("speed"))
-            {
-                RawText text;
-                double number;
-                if (Native.convert_context_run_feature(context, key.Text, IntPtr.Zero, ref feature) != Status.Ok
-                    || Native.convert_feature_text(ref feature, colour.Text, out text) != Status.Ok
-                    || Native.convert_feature_number(ref feature, speed.Text, out number) != Status.Ok) return null;
-                var shown = new Shown { ExperienceId = feature.ExperienceId.ToString(),
-                                        VariationId = feature.VariationId.ToString() };
-                var enemies = new Enemies { Shown = shown, Colour = text.ToString(), Speed = number };
-                GC.KeepAlive(this);
-                return enemies;
-            }
+            var result = new RawFeature { Size = (UIntPtr)Marshal.SizeOf(typeof(RawFeature)) };
+            using (var key = new Passed(feature))
+                return Native.convert_context_run_feature(context, key.Text, IntPtr.Zero, ref result) == Status.Ok
+                    ? new Feature(this, result) : null;
         }
 
         public bool Track(string goal, double revenue)

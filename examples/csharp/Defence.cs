@@ -12,7 +12,7 @@ using System.Net;
 using System.Net.Http;
 using System.Net.Http.Headers;
 using System.Threading.Tasks;
-using Convert;
+using ConvertSdk;
 
 // Carries the pump's requests: begins them, and answers those that are done.
 sealed class Carrier : IDisposable
@@ -121,9 +121,11 @@ sealed class Defence
 
     public void Awake()
     {
-        sdk = new Sdk(Environment.GetEnvironmentVariable("CONVERT_SDK_KEY"),
-                      Environment.GetEnvironmentVariable("CONVERT_CONFIG_ENDPOINT"),
-                      Environment.GetEnvironmentVariable("CONVERT_TRACK_ENDPOINT"));
+        var config = Environment.GetEnvironmentVariable("CONVERT_CONFIG_ENDPOINT");
+        // The emulator's; Convert's own endpoints are HTTPS.
+        sdk = new Sdk(Environment.GetEnvironmentVariable("CONVERT_SDK_KEY"), config,
+                      Environment.GetEnvironmentVariable("CONVERT_TRACK_ENDPOINT"),
+                      config != null && config.StartsWith("http://"));
         carrier = new Carrier();
         ready = sdk.Initialize();
         Application.wantsToQuit += WantsToQuit;
@@ -186,12 +188,13 @@ sealed class Defence
         {
             var shown = player.Run("level-layout");
             if (shown != null) { layout = shown.Value.VariationKey; Say(shown.Value); }
-            var decided = player.RunEnemies();
+            var decided = player.RunFeature("enemies");
             if (decided != null)
             {
-                colour = ColorTranslator.FromHtml(decided.Value.Colour);
-                speed = (float)decided.Value.Speed;
-                Say(decided.Value.Shown);
+                var hex = decided.Text("colour"); // such as #ff8800
+                if (hex != null) colour = Color.FromArgb(255, Color.FromArgb(Convert.ToInt32(hex.TrimStart('#'), 16)));
+                speed = (float)(decided.Number("speed") ?? speed);
+                Say(decided.Shown);
             }
         }
         path = Path(layout);

@@ -33,7 +33,7 @@
 
 // The result of a call. The numbers never change; later versions may add some.
 //
-// Up to 39 the call failed, and `convert_last_error` says why. From 40 on it is an ordinary outcome without
+// From 1 to 39 the call failed, and `convert_last_error` says why. From 40 on it is an ordinary outcome without
 // further detail: no last error is set.
 enum ConvertStatus
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -304,13 +304,13 @@ typedef struct ConvertCore ConvertCore;
 // freed.
 typedef struct ConvertExperienceHandle ConvertExperienceHandle;
 
-// The visitor's experiences; valid until the context is changed or freed, and must be freed too.
+// The visitor's experiences; valid until the context is changed or freed. Free it as well, before or after the context.
 typedef struct ConvertExperiences ConvertExperiences;
 
 // A feature; see `ConvertExperienceHandle`.
 typedef struct ConvertFeatureHandle ConvertFeatureHandle;
 
-// The visitor's features; valid until the context is changed or freed, and must be freed too.
+// The visitor's features; valid until the context is changed or freed. Free it as well, before or after the context.
 typedef struct ConvertFeatures ConvertFeatures;
 
 // A goal; see `ConvertExperienceHandle`.
@@ -369,12 +369,6 @@ typedef struct ConvertAttribute {
     size_t count;
 } ConvertAttribute;
 
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertContext **Given_ConvertContext;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertTexts **Given_ConvertTexts;
-
 // An HTTP header.
 typedef struct ConvertHeader {
     // Its name.
@@ -399,7 +393,7 @@ typedef uint32_t (*ConvertAcceptCallback)(void *user,
 // Called once with `user`, when it is no longer needed.
 typedef void (*ConvertRelease)(void *user);
 
-// The configuration of a core, read during `convert_core_new` only. Set `size` to `sizeof(ConvertConfig)`
+// The configuration of a core, read only while a core is created. Set `size` to `sizeof(ConvertConfig)`
 // and the rest to zero, then what you need: zero, or no text, is the default of every field. Times are in
 // milliseconds. `sdk_key`, or one of `data_json` and `data_file`, is required; with both, the core starts
 // from the data, then follows the key.
@@ -436,7 +430,8 @@ typedef struct ConvertConfig {
     // The time between fetches of the config, at least 1,000. By default none but the first, for a server and for a
     // game loop 300,000.
     uint64_t refresh_interval;
-    // The upper bound of the random time added to each; by default 30,000.
+    // The upper bound of the random time added to each; by default 30,000. Only together with `refresh_interval`,
+    // also for a server and for a game loop.
     uint64_t refresh_jitter;
     // How long `convert_core_initialize` waits by default: 10,000.
     uint64_t initialize_timeout;
@@ -500,8 +495,8 @@ typedef struct ConvertConfig {
     uint32_t breaker_threshold;
     // Not 0: the settings for a game loop, which keep requests rare and small. Not with `for_server`.
     uint32_t for_game_loop;
-    // Not 0: nothing leaves this process, and records are counted as withheld; for development and tests. Needs
-    // `data_json` or `data_file`.
+    // Not 0: nothing leaves this process, and records are counted as withheld; for development and tests.
+    // Without `data_json` or `data_file` the core never becomes ready.
     uint32_t offline;
     // A file in which the last good config is kept, so that a restart succeeds while the endpoint is down;
     // not with a pump. By default none.
@@ -522,9 +517,6 @@ typedef struct ConvertConfig {
     // it to the application. May be null.
     ConvertRelease accept_release;
 } ConvertConfig;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertCore **Given_ConvertCore;
 
 // The result of a flush or a shutdown, in records. Set `size` before the call.
 typedef struct ConvertFlushReport {
@@ -573,9 +565,6 @@ typedef struct ConvertStats {
     // Withheld by an offline core.
     uint64_t withheld;
 } ConvertStats;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertString **Given_ConvertString;
 
 // Options of one evaluation, only read during the call. Set `size` and the rest to zero, then what you need.
 typedef struct ConvertRunOptions {
@@ -632,39 +621,9 @@ typedef struct ConvertFeature {
     size_t reserved[10];
 } ConvertFeature;
 
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertFeatures **Given_ConvertFeatures;
-
-// Where a call stores a value for the caller; null if the caller does not want it.
-typedef bool *Out_bool;
-
-// Where a call stores a value for the caller; null if the caller does not want it.
-typedef int64_t *Out_i64;
-
-// Where a call stores a value for the caller; null if the caller does not want it.
-typedef double *Out_f64;
-
-// Where a call stores a value for the caller; null if the caller does not want it.
-typedef struct ConvertText *Out_ConvertText;
-
-// Where a call stores a value for the caller; null if the caller does not want it.
-typedef struct ConvertAttribute *Out_ConvertAttribute;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertExperienceHandle **Given_ConvertExperienceHandle;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertFeatureHandle **Given_ConvertFeatureHandle;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertGoalHandle **Given_ConvertGoalHandle;
-
 // Called with a log message, which is valid during the call and contains no secrets or visitor data. It must
 // not throw, unwind or `longjmp`, nor call this library.
 typedef void (*ConvertLogCallback)(void *user, ConvertLogLevel level, struct ConvertText message);
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertPump **Given_ConvertPump;
 
 // What a turn did, and what is left. Set `size` before the call.
 typedef struct ConvertPumpReport {
@@ -681,15 +640,6 @@ typedef struct ConvertPumpReport {
     // In how many microseconds there is work again if nothing else happens; `UINT64_MAX` if none is to come.
     uint64_t next_due;
 } ConvertPumpReport;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertRequest **Given_ConvertRequest;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertQuestion **Given_ConvertQuestion;
-
-// Where a call stores a value for the caller; null if the caller does not want it.
-typedef struct ConvertHeader *Out_ConvertHeader;
 
 // A visitor's variation of an experience. Set `size` before the call. The texts are valid until the context
 // is changed or freed.
@@ -713,9 +663,6 @@ typedef struct ConvertExperience {
     // The variation's name, if it has one.
     struct ConvertText variation_name;
 } ConvertExperience;
-
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertExperiences **Given_ConvertExperiences;
 
 // An entry of a conversion's data. The last value of a duplicate key counts.
 typedef struct ConvertGoalData {
@@ -753,12 +700,6 @@ typedef struct ConvertConversionOptions {
 // turn ends: see `ConvertPump`.
 typedef void (*ConvertEventCallback)(void *user, ConvertEventKind kind, struct ConvertText json);
 
-// Where a call stores a handle that the caller then owns.
-typedef struct ConvertSubscription **Given_ConvertSubscription;
-
-// Where a call stores a value for the caller; null if the caller does not want it.
-typedef ConvertEventKind *Out_ConvertEventKind;
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -777,7 +718,7 @@ ConvertStatus convert_context_new(const struct ConvertCore *core,
                                   struct ConvertText visitor_id,
                                   const struct ConvertAttribute *items,
                                   size_t count,
-                                  Given_ConvertContext context);
+                                  struct ConvertContext **context);
 
 // Frees the context and everything that results borrow from it; no other thread may be in a call with it. Null
 // is allowed.
@@ -812,7 +753,7 @@ ConvertStatus convert_context_run_custom_segments(struct ConvertContext *context
                                                   size_t key_count,
                                                   const struct ConvertAttribute *items,
                                                   size_t count,
-                                                  Given_ConvertTexts matched);
+                                                  struct ConvertTexts **matched);
 
 // The number of texts. Any thread.
 size_t convert_texts_count(const struct ConvertTexts *texts);
@@ -846,7 +787,7 @@ bool convert_context_is_preview(const struct ConvertContext *context);
 // Creates a core. It starts no thread and uses no network until needed.
 //
 // Fails with `CONVERT_STATUS_INVALID_OPTION` and the like; `*core` is then null. Any thread.
-ConvertStatus convert_core_new(const struct ConvertConfig *options, Given_ConvertCore core);
+ConvertStatus convert_core_new(const struct ConvertConfig *options, struct ConvertCore **core);
 
 // Frees the core's handle; no other thread may be in a call with it. This delivers nothing: call
 // `convert_core_shutdown` first. Contexts stay usable, and the core's threads end with the last of them.
@@ -898,25 +839,25 @@ ConvertStatus convert_core_stats(const struct ConvertCore *core, struct ConvertS
 
 // The whole ledger, with the reasons of drops, as JSON text, to be freed with `convert_string_free`. Any
 // thread.
-ConvertStatus convert_core_stats_json(const struct ConvertCore *core, Given_ConvertString json);
+ConvertStatus convert_core_stats_json(const struct ConvertCore *core, struct ConvertString **json);
 
-// What an experience would decide, and why, step by step; nothing is stored or recorded. `options` may be
+// What an experience would decide, and why, step by step; nothing is stored or recorded. `call_options` may be
 // null. Free the JSON text with `convert_string_free`. Any thread.
 ConvertStatus convert_context_diagnose_experience(const struct ConvertContext *context,
                                                   struct ConvertText key,
                                                   const struct ConvertRunOptions *call_options,
-                                                  Given_ConvertString json);
+                                                  struct ConvertString **json);
 
 // Why a visitor has a feature or not; otherwise like `convert_context_diagnose_experience`. Any thread.
 ConvertStatus convert_context_diagnose_feature(const struct ConvertContext *context,
                                                struct ConvertText key,
                                                const struct ConvertRunOptions *call_options,
-                                               Given_ConvertString json);
+                                               struct ConvertString **json);
 
 // Whether the config has a goal; otherwise like `convert_context_diagnose_experience`. Any thread.
 ConvertStatus convert_context_diagnose_goal(const struct ConvertContext *context,
                                             struct ConvertText key,
-                                            Given_ConvertString json);
+                                            struct ConvertString **json);
 
 // An entity of the config as served. `kind` is `experience`, `feature`, `goal`, `audience`, `segment`,
 // `location` or `variation`. `CONVERT_STATUS_NOT_IN_CONFIG` if none has this key. For occasional use. Any
@@ -924,18 +865,18 @@ ConvertStatus convert_context_diagnose_goal(const struct ConvertContext *context
 ConvertStatus convert_context_entity(const struct ConvertContext *context,
                                      struct ConvertText kind,
                                      struct ConvertText key,
-                                     Given_ConvertString json);
+                                     struct ConvertString **json);
 
 // Like `convert_context_entity`, by the entity's id. Any thread.
 ConvertStatus convert_context_entity_by_id(const struct ConvertContext *context,
                                            struct ConvertText kind,
                                            struct ConvertText id,
-                                           Given_ConvertString json);
+                                           struct ConvertString **json);
 
 // A feature, with the variables of the first of the visitor's experiences that carries it. Decides,
 // remembers and reports every experience that it evaluates.
 //
-// `options` may be null. `CONVERT_STATUS_NOT_IN_CONFIG` or `CONVERT_STATUS_NOT_CARRIED` if the visitor does
+// `call_options` may be null. `CONVERT_STATUS_NOT_IN_CONFIG` or `CONVERT_STATUS_NOT_CARRIED` if the visitor does
 // not have it; `result` is then unchanged. Any thread.
 ConvertStatus convert_context_run_feature(const struct ConvertContext *context,
                                           struct ConvertText key,
@@ -948,10 +889,10 @@ ConvertStatus convert_context_run_feature_by_handle(const struct ConvertContext 
                                                     const struct ConvertRunOptions *call_options,
                                                     struct ConvertFeature *result);
 
-// Every feature that one of the visitor's experiences carries. `options` may be null. Any thread.
+// Every feature that one of the visitor's experiences carries. `call_options` may be null. Any thread.
 ConvertStatus convert_context_run_features(const struct ConvertContext *context,
                                            const struct ConvertRunOptions *call_options,
-                                           Given_ConvertFeatures results);
+                                           struct ConvertFeatures **results);
 
 // The number of features. Any thread.
 size_t convert_features_count(const struct ConvertFeatures *results);
@@ -967,44 +908,44 @@ void convert_features_free(struct ConvertFeatures *results);
 // A boolean variable; `CONVERT_STATUS_NO_VARIABLE` if none has that name and type. Any thread.
 ConvertStatus convert_feature_boolean(const struct ConvertFeature *feature,
                                       struct ConvertText key,
-                                      Out_bool value);
+                                      bool *value);
 
 // An integer variable; `CONVERT_STATUS_NO_VARIABLE` if none has that name, or its value is not an integer
 // that fits. Any thread.
 ConvertStatus convert_feature_integer(const struct ConvertFeature *feature,
                                       struct ConvertText key,
-                                      Out_i64 value);
+                                      int64_t *value);
 
 // A number variable; `CONVERT_STATUS_NO_VARIABLE` if none has that name and type. Any thread.
 ConvertStatus convert_feature_number(const struct ConvertFeature *feature,
                                      struct ConvertText key,
-                                     Out_f64 value);
+                                     double *value);
 
 // A text variable; `CONVERT_STATUS_NO_VARIABLE` if none has that name and type. The text is valid until the
 // context is changed or freed. Any thread.
 ConvertStatus convert_feature_text(const struct ConvertFeature *feature,
                                    struct ConvertText key,
-                                   Out_ConvertText value);
+                                   struct ConvertText *value);
 
 // A variable of any type as JSON text, to be freed with `convert_string_free`; `CONVERT_STATUS_NO_VARIABLE`
 // if none has that name. Any thread.
 ConvertStatus convert_feature_json(const struct ConvertFeature *feature,
                                    struct ConvertText key,
-                                   Given_ConvertString json);
+                                   struct ConvertString **json);
 
 // The variable at an index from 0, in order of name; `CONVERT_STATUS_NO_VARIABLE` beyond the last. For a
 // list or an object only the kind and the count are set; `convert_feature_json` has the rest. The texts are
 // valid until the context is changed or freed. Any thread.
 ConvertStatus convert_feature_variable_at(const struct ConvertFeature *feature,
                                           size_t index,
-                                          Out_ConvertAttribute value);
+                                          struct ConvertAttribute *value);
 
 // A handle to an experience. With a core, `CONVERT_STATUS_NOT_IN_CONFIG` if its config lacks the key, and
 // `CONVERT_STATUS_NOT_READY` if it has no config; with a null core nothing is checked, so the handle can be
 // created at any time. Any thread.
 ConvertStatus convert_experience_handle_new(const struct ConvertCore *core,
                                             struct ConvertText key,
-                                            Given_ConvertExperienceHandle handle);
+                                            struct ConvertExperienceHandle **handle);
 
 // Frees the handle; no other thread may be in a call with it. Null is allowed.
 void convert_experience_handle_free(struct ConvertExperienceHandle *handle);
@@ -1012,7 +953,7 @@ void convert_experience_handle_free(struct ConvertExperienceHandle *handle);
 // A handle to a feature; see `convert_experience_handle_new`. Any thread.
 ConvertStatus convert_feature_handle_new(const struct ConvertCore *core,
                                          struct ConvertText key,
-                                         Given_ConvertFeatureHandle handle);
+                                         struct ConvertFeatureHandle **handle);
 
 // Frees the handle; no other thread may be in a call with it. Null is allowed.
 void convert_feature_handle_free(struct ConvertFeatureHandle *handle);
@@ -1020,7 +961,7 @@ void convert_feature_handle_free(struct ConvertFeatureHandle *handle);
 // A handle to a goal; see `convert_experience_handle_new`. Any thread.
 ConvertStatus convert_goal_handle_new(const struct ConvertCore *core,
                                       struct ConvertText key,
-                                      Given_ConvertGoalHandle handle);
+                                      struct ConvertGoalHandle **handle);
 
 // Frees the handle; no other thread may be in a call with it. Null is allowed.
 void convert_goal_handle_free(struct ConvertGoalHandle *handle);
@@ -1036,8 +977,8 @@ ConvertStatus convert_log_to(uint32_t level, ConvertLogCallback callback, void *
 // `CONVERT_STATUS_WOULD_BLOCK`, except `convert_core_close`, which begins to close and returns.
 // `for_game_loop` in the configuration suits it. On failure, both are null. Any thread.
 ConvertStatus convert_core_new_pumped(const struct ConvertConfig *options,
-                                      Given_ConvertCore core,
-                                      Given_ConvertPump pump);
+                                      struct ConvertCore **core,
+                                      struct ConvertPump **pump);
 
 // Works for about `budget` microseconds; if there is work, does at least one step. Callbacks are called in it,
 // on this thread; in one, `CONVERT_STATUS_BUSY`. `report` may be null. One thread at a time.
@@ -1046,9 +987,9 @@ ConvertStatus convert_pump_turn(struct ConvertPump *pump,
                                 struct ConvertPumpReport *report);
 
 // The next request to carry, to be freed with `convert_request_free`; `CONVERT_STATUS_NOTHING` if there is
-// none, `CONVERT_STATUS_BUSY` in a callback. Call it after each turn until then. Follow no redirects,
-// and verify the server's certificate. One thread at a time.
-ConvertStatus convert_pump_next_request(struct ConvertPump *pump, Given_ConvertRequest request);
+// none, `CONVERT_STATUS_BUSY` in a callback. Call it after each turn until it returns that. Follow no
+// redirects, and verify the server's certificate. One thread at a time.
+ConvertStatus convert_pump_next_request(struct ConvertPump *pump, struct ConvertRequest **request);
 
 // Takes the response to a request: the HTTP status, the headers (of which only `etag`, `retry-after` and
 // `date` are used; one that is not UTF-8 is skipped) and the body, decompressed. The next turns handle it.
@@ -1068,32 +1009,33 @@ ConvertStatus convert_pump_fail(struct ConvertPump *pump, uint64_t request_id, u
 
 // Requests the first config, like `convert_core_initialize`. `CONVERT_STATUS_BUSY` in a callback.
 // One thread at a time.
-ConvertStatus convert_pump_initialize(const struct ConvertPump *pump, Given_ConvertQuestion question);
+ConvertStatus convert_pump_initialize(const struct ConvertPump *pump, struct ConvertQuestion **question);
 
 // Requests a new config, like `convert_core_refresh`. `CONVERT_STATUS_BUSY` in a callback. One thread
 // at a time.
 ConvertStatus convert_pump_refresh(const struct ConvertPump *pump,
                                    uint64_t timeout,
-                                   Given_ConvertQuestion question);
+                                   struct ConvertQuestion **question);
 
 // Requests a flush, like `convert_core_flush`. `CONVERT_STATUS_BUSY` in a callback. One thread at a
 // time.
 ConvertStatus convert_pump_flush(const struct ConvertPump *pump,
                                  uint64_t timeout,
                                  uint32_t single_attempt,
-                                 Given_ConvertQuestion question);
+                                 struct ConvertQuestion **question);
 
-// Requests a shutdown, like `convert_core_shutdown`; answered by its deadline if turns continue.
+// Requests a shutdown, like `convert_core_shutdown`; answered by its deadline if turns continue. With a large backlog
+// the answer may come with records still pending: further turns count them as dropped, until the ledger's `pending` is 0.
 // `CONVERT_STATUS_BUSY` in a callback. One thread at a time.
 ConvertStatus convert_pump_shutdown(const struct ConvertPump *pump,
                                     uint64_t timeout,
-                                    Given_ConvertQuestion question);
+                                    struct ConvertQuestion **question);
 
 // Requests a close without a flush. Once it is answered, `convert_core_stats` gives the final ledger, unless the
 // turns came so late that the 5 s of a close were over first: then the turns that follow complete it.
 // `CONVERT_STATUS_BUSY` in a callback. One thread at a time.
 ConvertStatus convert_pump_close(const struct ConvertPump *pump,
-                                 Given_ConvertQuestion question);
+                                 struct ConvertQuestion **question);
 
 // The answer to a question: `CONVERT_STATUS_PENDING` until a turn has given it, then, once, the status that
 // the core's call would return. `report`, which may be null, is filled for a flush and a shutdown. Any
@@ -1124,7 +1066,7 @@ size_t convert_request_header_count(const struct ConvertRequest *request);
 // The header at an index from 0; `CONVERT_STATUS_NOTHING` beyond the last. Any thread.
 ConvertStatus convert_request_header_at(const struct ConvertRequest *request,
                                         size_t index,
-                                        Out_ConvertHeader header);
+                                        struct ConvertHeader *header);
 
 // Frees the request, answered or not; no other thread may be in a call with it. Null is allowed.
 void convert_request_free(struct ConvertRequest *request);
@@ -1136,7 +1078,7 @@ void convert_pump_free(struct ConvertPump *pump);
 // The variation of one experience for this visitor. A new decision is remembered, and the visitor's first exposure
 // recorded, without waiting.
 //
-// `options` may be null. Without a variation, the status says why (`CONVERT_STATUS_NOT_IN_CONFIG` and the
+// `call_options` may be null. Without a variation, the status says why (`CONVERT_STATUS_NOT_IN_CONFIG` and the
 // following), and `result` is unchanged. Any thread.
 ConvertStatus convert_context_run_experience(const struct ConvertContext *context,
                                              struct ConvertText key,
@@ -1149,10 +1091,11 @@ ConvertStatus convert_context_run_experience_by_handle(const struct ConvertConte
                                                        const struct ConvertRunOptions *call_options,
                                                        struct ConvertExperience *result);
 
-// Every experience that has a variation for this visitor, in config order. `options` may be null. Any thread.
+// Every experience that has a variation for this visitor, in config order. `call_options` may be null.
+// Any thread.
 ConvertStatus convert_context_run_experiences(const struct ConvertContext *context,
                                               const struct ConvertRunOptions *call_options,
-                                              Given_ConvertExperiences results);
+                                              struct ConvertExperiences **results);
 
 // The number of experiences. Any thread.
 size_t convert_experiences_count(const struct ConvertExperiences *results);
@@ -1179,7 +1122,7 @@ struct ConvertText convert_version(void);
 // Records that the visitor reached a goal. Never waits. A conversion counts once per visitor and goal; see
 // `force_multiple`.
 //
-// `options` may be null. `CONVERT_STATUS_OK` means that the record was handed to the tracker; any other
+// `call_options` may be null. `CONVERT_STATUS_OK` means that the record was handed to the tracker; any other
 // status says why not. Any thread.
 ConvertStatus convert_context_track(const struct ConvertContext *context,
                                     struct ConvertText goal_key,
@@ -1214,13 +1157,13 @@ ConvertStatus convert_core_on(const struct ConvertCore *core,
 
 // Keeps every event from now on until it is read by `convert_subscription_next`. Needs no thread of its own.
 // Any thread.
-ConvertStatus convert_core_subscribe(const struct ConvertCore *core, Given_ConvertSubscription subscription);
+ConvertStatus convert_core_subscribe(const struct ConvertCore *core, struct ConvertSubscription **subscription);
 
 // The next waiting event as JSON text, to be freed with `convert_string_free`; `CONVERT_STATUS_NOTHING` if
 // there is none. `kind` may be null. Never waits. One thread at a time.
 ConvertStatus convert_subscription_next(const struct ConvertSubscription *subscription,
-                                        Out_ConvertEventKind kind,
-                                        Given_ConvertString json);
+                                        ConvertEventKind *kind,
+                                        struct ConvertString **json);
 
 // Ends the subscription; no other thread may be in a call with it. Null is allowed.
 void convert_subscription_free(struct ConvertSubscription *subscription);
@@ -1231,6 +1174,7 @@ void convert_subscription_free(struct ConvertSubscription *subscription);
 
 #endif  /* CONVERT_H */
 
+#ifndef CONVERT_INLINE
 #ifdef __cplusplus
 #define CONVERT_INLINE inline
 #else
@@ -1249,7 +1193,7 @@ CONVERT_INLINE ConvertAttribute convert_attribute(const char *name, ConvertKind 
     ConvertAttribute attribute;
     memset(&attribute, 0, sizeof attribute);
     attribute.name = convert_text(name);
-    attribute.kind = (uint32_t)kind;
+    attribute.kind = kind;
     return attribute;
 }
 
@@ -1278,8 +1222,8 @@ CONVERT_INLINE ConvertGoalData convert_goal_number(ConvertGoalKey key, double nu
 {
     ConvertGoalData data;
     memset(&data, 0, sizeof data);
-    data.key = (uint32_t)key;
-    data.kind = (uint32_t)CONVERT_KIND_NUMBER;
+    data.key = key;
+    data.kind = CONVERT_KIND_NUMBER;
     data.number = number;
     return data;
 }
@@ -1288,8 +1232,9 @@ CONVERT_INLINE ConvertGoalData convert_goal_text(ConvertGoalKey key, ConvertText
 {
     ConvertGoalData data;
     memset(&data, 0, sizeof data);
-    data.key = (uint32_t)key;
-    data.kind = (uint32_t)CONVERT_KIND_TEXT;
+    data.key = key;
+    data.kind = CONVERT_KIND_TEXT;
     data.text = text;
     return data;
 }
+#endif  /* CONVERT_INLINE */

@@ -130,6 +130,34 @@ inline Result<Core> make_core(const ConvertConfig &config)
     return {status, Core(core)};
 }
 
+template <typename Made, typename Given>
+Result<Made> make_handle(const Core &core, std::string_view key,
+                         ConvertStatus (*make)(const ConvertCore *, ConvertText, Given **))
+{
+    Given *handle = nullptr;
+    const ConvertStatus status = make(core.get(), text(key), &handle);
+    if (status != CONVERT_STATUS_OK) {
+        return {status, std::nullopt};
+    }
+    return {status, Made(handle)};
+}
+
+// Without a core, as {}, nothing is checked.
+inline Result<ExperienceHandle> make_experience_handle(const Core &core, std::string_view key)
+{
+    return make_handle<ExperienceHandle>(core, key, convert_experience_handle_new);
+}
+
+inline Result<FeatureHandle> make_feature_handle(const Core &core, std::string_view key)
+{
+    return make_handle<FeatureHandle>(core, key, convert_feature_handle_new);
+}
+
+inline Result<GoalHandle> make_goal_handle(const Core &core, std::string_view key)
+{
+    return make_handle<GoalHandle>(core, key, convert_goal_handle_new);
+}
+
 // A feature of a context, which must outlive it.
 class Feature : public ConvertFeature {
   public:
@@ -258,6 +286,13 @@ class Context {
             [&](auto *result) { return convert_context_run_feature(get(), text(key), options, result); });
     }
 
+    Result<Feature> run_feature(const FeatureHandle &handle, const ConvertRunOptions *options = nullptr) const
+    {
+        return run<Feature>([&](auto *result) {
+            return convert_context_run_feature_by_handle(get(), handle.get(), options, result);
+        });
+    }
+
     Result<Experiences> run_experiences(const ConvertRunOptions *options = nullptr) const
     {
         return list<Experiences, ConvertExperiences>(
@@ -281,14 +316,21 @@ class Context {
 
     ConvertStatus track(std::string_view goal) const { return convert_context_track(get(), text(goal), nullptr); }
 
+    ConvertStatus track(const GoalHandle &goal) const
+    {
+        return convert_context_track_by_handle(get(), goal.get(), nullptr);
+    }
+
     ConvertStatus track(std::string_view goal, Span<ConvertGoalData> data, bool force_multiple = false) const
     {
-        ConvertConversionOptions options{};
-        options.size = sizeof options;
-        options.data = data.data();
-        options.data_count = data.size();
-        options.force_multiple = force_multiple ? 1 : 0;
+        const auto options = conversion(data, force_multiple);
         return convert_context_track(get(), text(goal), &options);
+    }
+
+    ConvertStatus track(const GoalHandle &goal, Span<ConvertGoalData> data, bool force_multiple = false) const
+    {
+        const auto options = conversion(data, force_multiple);
+        return convert_context_track_by_handle(get(), goal.get(), &options);
     }
 
     ConvertStatus set_attributes(Span<ConvertAttribute> attributes)
@@ -298,6 +340,16 @@ class Context {
 
   private:
     explicit Context(ConvertContext *context) : context_(context) {}
+
+    static ConvertConversionOptions conversion(const Span<ConvertGoalData> &data, bool force_multiple)
+    {
+        ConvertConversionOptions options{};
+        options.size = sizeof options;
+        options.data = data.data();
+        options.data_count = data.size();
+        options.force_multiple = force_multiple ? 1 : 0;
+        return options;
+    }
 
     template <typename T, typename Call> static Result<T> run(Call call)
     {

@@ -6,7 +6,7 @@ use convert_sdk::{Core, FlushError, register_exit_flush};
 use crate::border::{ConvertString, Given, Place, Versioned, give};
 use crate::options::{ConvertConfig, config, milliseconds};
 use crate::stats::{ConvertStats, stats};
-use crate::status::{Answer, ConvertStatus, answer, need, value};
+use crate::status::{Answer, ConvertStatus, Fault, answer, need, value};
 
 /// One SDK instance. Any number of threads may use it at the same time; `convert_core_free` must be the last call.
 ///
@@ -154,7 +154,11 @@ pub extern "C" fn convert_core_close(
 /// pump. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_core_flush_at_exit(core: Option<&ConvertCore>, timeout: u64) -> ConvertStatus {
-    answer(|| Ok(register_exit_flush(&need(core, "core")?.0, milliseconds(timeout))?))
+    answer(|| {
+        let refused = "the core has a pump, or the system gives no notice of an exit";
+        register_exit_flush(&need(core, "core")?.0, milliseconds(timeout))
+            .map_err(|_| Fault::new(ConvertStatus::Unsupported, refused))
+    })
 }
 
 /// The current ledger. Never waits. Any thread.

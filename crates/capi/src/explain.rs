@@ -8,7 +8,7 @@ use crate::run::{ConvertRunOptions, options};
 use crate::status::{Answer, ConvertStatus, Fault, answer, need};
 use crate::text::ConvertText;
 
-/// What an experience would decide, and why, step by step; nothing is stored or recorded. `options` may be
+/// What an experience would decide, and why, step by step; nothing is stored or recorded. `call_options` may be
 /// null. Free the JSON text with `convert_string_free`. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_diagnose_experience(

@@ -45,7 +45,7 @@ unsafe impl Versioned for ConvertFeature {
     const FIRST: usize = size_of::<Self>();
 }
 
-/// The visitor's features; valid until the context is changed or freed, and must be freed too.
+/// The visitor's features; valid until the context is changed or freed. Free it as well, before or after the context.
 pub struct ConvertFeatures(Vec<ConvertFeature>);
 
 // SAFETY: its pointers are to texts and values that never change.
@@ -104,7 +104,7 @@ fn of<'a>(feature: *const ConvertFeature) -> Answer<FeatureResult<'a>> {
 /// A feature, with the variables of the first of the visitor's experiences that carries it. Decides,
 /// remembers and reports every experience that it evaluates.
 ///
-/// `options` may be null. `CONVERT_STATUS_NOT_IN_CONFIG` or `CONVERT_STATUS_NOT_CARRIED` if the visitor does
+/// `call_options` may be null. `CONVERT_STATUS_NOT_IN_CONFIG` or `CONVERT_STATUS_NOT_CARRIED` if the visitor does
 /// not have it; `result` is then unchanged. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_run_feature(
@@ -145,7 +145,7 @@ pub extern "C" fn convert_context_run_feature_by_handle(
     })
 }
 
-/// Every feature that one of the visitor's experiences carries. `options` may be null. Any thread.
+/// Every feature that one of the visitor's experiences carries. `call_options` may be null. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_run_features(
     context: Option<&ConvertContext>,

@@ -24,7 +24,7 @@ pub struct ConvertHeader {
     pub value: ConvertText,
 }
 
-/// The configuration of a core, read during `convert_core_new` only. Set `size` to `sizeof(ConvertConfig)`
+/// The configuration of a core, read only while a core is created. Set `size` to `sizeof(ConvertConfig)`
 /// and the rest to zero, then what you need: zero, or no text, is the default of every field. Times are in
 /// milliseconds. `sdk_key`, or one of `data_json` and `data_file`, is required; with both, the core starts
 /// from the data, then follows the key.
@@ -63,7 +63,8 @@ pub struct ConvertConfig {
     /// The time between fetches of the config, at least 1,000. By default none but the first, for a server and for a
     /// game loop 300,000.
     pub refresh_interval: u64,
-    /// The upper bound of the random time added to each; by default 30,000.
+    /// The upper bound of the random time added to each; by default 30,000. Only together with `refresh_interval`,
+    /// also for a server and for a game loop.
     pub refresh_jitter: u64,
     /// How long `convert_core_initialize` waits by default: 10,000.
     pub initialize_timeout: u64,
@@ -127,8 +128,8 @@ pub struct ConvertConfig {
     pub breaker_threshold: u32,
     /// Not 0: the settings for a game loop, which keep requests rare and small. Not with `for_server`.
     pub for_game_loop: u32,
-    /// Not 0: nothing leaves this process, and records are counted as withheld; for development and tests. Needs
-    /// `data_json` or `data_file`.
+    /// Not 0: nothing leaves this process, and records are counted as withheld; for development and tests.
+    /// Without `data_json` or `data_file` the core never becomes ready.
     pub offline: u32,
     /// A file in which the last good config is kept, so that a restart succeeds while the endpoint is down;
     /// not with a pump. By default none.

@@ -168,8 +168,8 @@ pub extern "C" fn convert_pump_turn(
 }
 
 /// The next request to carry, to be freed with `convert_request_free`; `CONVERT_STATUS_NOTHING` if there is
-/// none, `CONVERT_STATUS_BUSY` in a callback. Call it after each turn until then. Follow no redirects,
-/// and verify the server's certificate. One thread at a time.
+/// none, `CONVERT_STATUS_BUSY` in a callback. Call it after each turn until it returns that. Follow no
+/// redirects, and verify the server's certificate. One thread at a time.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_pump_next_request(
     pump: *mut ConvertPump,
@@ -278,7 +278,8 @@ pub extern "C" fn convert_pump_flush(
     ask(pump, question, |pump| Asked::Flushed(Box::new(pump.flush_with(options))))
 }
 
-/// Requests a shutdown, like `convert_core_shutdown`; answered by its deadline if turns continue.
+/// Requests a shutdown, like `convert_core_shutdown`; answered by its deadline if turns continue. With a large backlog
+/// the answer may come with records still pending: further turns count them as dropped, until the ledger's `pending` is 0.
 /// `CONVERT_STATUS_BUSY` in a callback. One thread at a time.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_pump_shutdown(

@@ -94,7 +94,7 @@ unsafe impl Versioned for ConvertExperience {
     const FIRST: usize = size_of::<Self>();
 }
 
-/// The visitor's experiences; valid until the context is changed or freed, and must be freed too.
+/// The visitor's experiences; valid until the context is changed or freed. Free it as well, before or after the context.
 pub struct ConvertExperiences(Vec<ConvertExperience>);
 
 // SAFETY: its pointers are to texts that never change.
@@ -148,7 +148,7 @@ pub(crate) fn options(options: *const ConvertRunOptions) -> Answer<Option<RunOpt
 /// The variation of one experience for this visitor. A new decision is remembered, and the visitor's first exposure
 /// recorded, without waiting.
 ///
-/// `options` may be null. Without a variation, the status says why (`CONVERT_STATUS_NOT_IN_CONFIG` and the
+/// `call_options` may be null. Without a variation, the status says why (`CONVERT_STATUS_NOT_IN_CONFIG` and the
 /// following), and `result` is unchanged. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_run_experience(
@@ -200,7 +200,8 @@ fn run_with_options<'c>(
     Ok(context.run_experience_with(handle, &options))
 }
 
-/// Every experience that has a variation for this visitor, in config order. `options` may be null. Any thread.
+/// Every experience that has a variation for this visitor, in config order. `call_options` may be null.
+/// Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_run_experiences(
     context: Option<&ConvertContext>,

@@ -12,7 +12,7 @@ use crate::text::ConvertText;
 
 /// The result of a call. The numbers never change; later versions may add some.
 ///
-/// Up to 39 the call failed, and `convert_last_error` says why. From 40 on it is an ordinary outcome without
+/// From 1 to 39 the call failed, and `convert_last_error` says why. From 40 on it is an ordinary outcome without
 /// further detail: no last error is set.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

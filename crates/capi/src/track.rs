@@ -81,7 +81,7 @@ unsafe impl Versioned for ConvertConversionOptions {
 /// Records that the visitor reached a goal. Never waits. A conversion counts once per visitor and goal; see
 /// `force_multiple`.
 ///
-/// `options` may be null. `CONVERT_STATUS_OK` means that the record was handed to the tracker; any other
+/// `call_options` may be null. `CONVERT_STATUS_OK` means that the record was handed to the tracker; any other
 /// status says why not. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn convert_context_track(

@@ -1,4 +1,5 @@
 // A pumped core through the C++ header: no thread, the requests carried by this program, and the ledger at the end.
+#include "convert.h" // first, as another header may
 #include "convert.hpp"
 
 #include <cstdio>
@@ -72,28 +73,20 @@ static void a_wrong_result_changes_nothing(const std::string &served)
     CHECK(player);
     ConvertExperience shown{};
     ConvertFeature form{};
-    convert::ExperienceHandle checkout;
-    convert::FeatureHandle feature;
-    {
-        ConvertExperienceHandle *experience_handle = nullptr;
-        ConvertFeatureHandle *feature_handle = nullptr;
-        CHECK(convert_experience_handle_new(nullptr, convert::text("checkout"), &experience_handle) == CONVERT_STATUS_OK);
-        CHECK(convert_feature_handle_new(nullptr, convert::text("checkout-form"), &feature_handle) == CONVERT_STATUS_OK);
-        checkout.reset(experience_handle);
-        feature.reset(feature_handle);
-    }
+    const auto checkout = convert::make_experience_handle({}, "checkout");
+    const auto feature = convert::make_feature_handle({}, "checkout-form");
     const auto key = convert::text("checkout"), form_key = convert::text("checkout-form");
     auto *context = player->get();
     CHECK(convert_context_run_experience(context, key, nullptr, &shown) == CONVERT_STATUS_INVALID_ARGUMENT);
     CHECK(convert_context_run_experience(context, key, nullptr, nullptr) == CONVERT_STATUS_NULL_POINTER);
-    CHECK(convert_context_run_experience_by_handle(context, checkout.get(), nullptr, &shown) == CONVERT_STATUS_INVALID_ARGUMENT);
+    CHECK(convert_context_run_experience_by_handle(context, checkout->get(), nullptr, &shown) == CONVERT_STATUS_INVALID_ARGUMENT);
     CHECK(convert_context_run_feature(context, form_key, nullptr, &form) == CONVERT_STATUS_INVALID_ARGUMENT);
     CHECK(convert_context_run_feature(context, form_key, nullptr, nullptr) == CONVERT_STATUS_NULL_POINTER);
-    CHECK(convert_context_run_feature_by_handle(context, feature.get(), nullptr, &form) == CONVERT_STATUS_INVALID_ARGUMENT);
+    CHECK(convert_context_run_feature_by_handle(context, feature->get(), nullptr, &form) == CONVERT_STATUS_INVALID_ARGUMENT);
     CHECK(convert_context_run_experiences(context, nullptr, nullptr) == CONVERT_STATUS_NULL_POINTER);
     CHECK(convert_context_run_features(context, nullptr, nullptr) == CONVERT_STATUS_NULL_POINTER);
     CHECK(sdk.pump.turn(100000) && recorded(sdk) == 0);
-    const auto decided = player->run_experience(checkout);
+    const auto decided = player->run_experience(*checkout);
     CHECK(decided && decided->source == CONVERT_SOURCE_HASHED);
     CHECK(sdk.pump.turn(100000) && recorded(sdk) == 1);
 
@@ -394,6 +387,9 @@ int main(int count, char **arguments)
     CHECK(made);
     convert::PumpedCore &sdk = *made;
     CHECK(convert_core_initialize(sdk.core.get(), 0) == CONVERT_STATUS_WOULD_BLOCK);
+    CHECK(convert_core_flush_at_exit(sdk.core.get(), 1000) == CONVERT_STATUS_UNSUPPORTED);
+    CHECK(convert::last_error().find("pump") != std::string_view::npos);
+    CHECK(convert::make_goal_handle(sdk.core, "purchase").status() == CONVERT_STATUS_NOT_READY);
 
     // One frame: a turn with a budget, and the answers to its requests.
     int gets = 0, posts = 0;
@@ -430,6 +426,11 @@ int main(int count, char **arguments)
     auto form = player->run_feature("checkout-form");
     CHECK(form && form->integer("steps") == 1 && form->boolean("sticky") == true);
     CHECK(form && form->text("title") == "Pay now" && !form->number("none"));
+    const auto handle = convert::make_feature_handle(sdk.core, "checkout-form");
+    CHECK(handle && player->run_feature(*handle)->text("title") == "Pay now");
+    CHECK(convert::make_feature_handle(sdk.core, "none").status() == CONVERT_STATUS_NOT_IN_CONFIG);
+    const auto checkout = convert::make_experience_handle(sdk.core, "checkout");
+    CHECK(checkout && convert::view(player->run_experience(*checkout)->variation_key) == "one-page");
     auto all = player->run_experiences();
     CHECK(all && all->size() == 1 && convert::view((*all)[0].experience_key) == "checkout" && (*all)[1].experience_key.data == nullptr);
     auto features = player->run_features();
@@ -439,6 +440,10 @@ int main(int count, char **arguments)
     auto segments = player->run_custom_segments({convert::text("members")});
     CHECK(segments && segments->size() == 1 && !(*segments)[0].empty() && (*segments)[1].empty());
     CHECK(player->track("purchase", {convert_goal_number(CONVERT_GOAL_KEY_AMOUNT, 9.5)}) == CONVERT_STATUS_OK);
+    auto buyer = convert::Context::make(sdk.core, "visitor-5");
+    const auto purchase = convert::make_goal_handle(sdk.core, "purchase");
+    CHECK(purchase && buyer->track(*purchase) == CONVERT_STATUS_OK);
+    CHECK(buyer->track(*purchase, {convert_goal_number(CONVERT_GOAL_KEY_AMOUNT, 9.5)}, true) == CONVERT_STATUS_OK);
     CHECK(threads() == 1);
 
     ConvertFlushReport report{};
@@ -447,7 +452,7 @@ int main(int count, char **arguments)
     for (frames = 0; (status = over.check(&report)) == CONVERT_STATUS_PENDING && frames < 1000000; frames++) {
         frame();
     }
-    CHECK(status == CONVERT_STATUS_OK && report.pending == 0 && report.delivered == 2 && posts >= 1);
+    CHECK(status == CONVERT_STATUS_OK && report.pending == 0 && report.delivered == 4 && posts >= 1);
     CHECK(sdk.pump.answer(12345, 200, "") == CONVERT_STATUS_NOTHING && sdk.pump.fail(12345, true) == CONVERT_STATUS_NOTHING);
     CHECK(threads() == 1);
     a_wrong_result_changes_nothing(served);
