@@ -37,8 +37,13 @@ impl Alarm {
     }
 
     pub(crate) async fn guard<T>(self, task: impl Future<Output = T>) -> T {
-        let _raised = RaisedByPanic(self);
+        let _raised = self.raised_by_panic();
         task.await
+    }
+
+    /// Until it is dropped, a panic of this thread raises the alarm.
+    pub(crate) const fn raised_by_panic(self) -> RaisedByPanic {
+        RaisedByPanic(self)
     }
 
     pub(crate) fn is_raised(&self) -> bool {
@@ -50,7 +55,7 @@ impl Alarm {
     }
 }
 
-struct RaisedByPanic(Alarm);
+pub(crate) struct RaisedByPanic(Alarm);
 
 impl Drop for RaisedByPanic {
     fn drop(&mut self) {

@@ -68,9 +68,13 @@ pub(crate) async fn run(
     let (touches, to_touch) = mpsc::channel(1);
     // Aborted when this future is dropped.
     let (mut helpers, mut touching) = (JoinSet::new(), JoinSet::new());
-    helpers.spawn(fetch(Arc::clone(&key), reader, member.takeover, to_fetch, happened.clone()));
-    helpers.spawn(settle(Arc::clone(&key), store.clone(), member.refusals, to_settle, happened.clone()));
-    touching.spawn(touch(Arc::clone(&key), store, Arc::clone(&member), to_touch, happened.clone()));
+    let guarded = || key.alarm.clone();
+    let fetching = fetch(Arc::clone(&key), reader, member.takeover, to_fetch, happened.clone());
+    helpers.spawn(guarded().guard(fetching));
+    let settling = settle(Arc::clone(&key), store.clone(), member.refusals, to_settle, happened.clone());
+    helpers.spawn(guarded().guard(settling));
+    let keeping = touch(Arc::clone(&key), store, Arc::clone(&member), to_touch, happened.clone());
+    touching.spawn(guarded().guard(keeping));
     let mut tick = interval(member.takeover / 4);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut is_fetching, mut looks_for_abandoned) = (false, true);
@@ -81,6 +85,7 @@ pub(crate) async fn run(
             while let Some(sending) = machine.next(now()) {
                 let (key, happened, limit) = (Arc::clone(&key), happened.clone(), member.request_timeout);
                 tokio::task::spawn_blocking(move || {
+                    let _raised = key.alarm.clone().raised_by_panic();
                     let batch = EventBatch::new(
                         &key.sdk_key,
                         &sending.project_id,
