@@ -231,11 +231,12 @@ struct Conversions {
 impl Conversions {
     fn new() -> Self {
         let core = shop();
-        let contexts = contexts(&core);
         let storing = RunOptions::new().enable_tracking(false);
-        contexts.iter().for_each(|context| {
+        contexts(&core).iter().for_each(|context| {
             assert!(context.run_experience_with(&experience_key(ASKED), &storing).is_ok());
         });
+        // Later ones, which have looked the visitor up in memory.
+        let contexts = contexts(&core);
         Self { core, contexts }
     }
 }
