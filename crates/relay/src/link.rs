@@ -64,8 +64,9 @@ impl Link {
         let mut connected = self.current().clone();
         if self.answered().is_some_and(|at| at.elapsed() >= RESTED) {
             let pinged: RedisResult<()> = cmd("PING").query_async(&mut connected.manager).await;
+            // After any other failure the command tells more: a user may lack the right to ask.
             if let Err(error) = self.judged(&connected, pinged)
-                && !error.is_connection_dropped()
+                && error.is_timeout()
             {
                 return Err(error);
             }

@@ -148,7 +148,8 @@ async fn pass_through(shared: &Shared, key: &Arc<Key>, asked: PassedThrough, hea
                 return served(&config, &head.headers);
             }
         }
-        Ok(Err(TransportError::Status(status @ 400..=499))) => {
+        // 408 and 429 say that Convert is busy, not that it has no such config.
+        Ok(Err(TransportError::Status(status @ 400..=499))) if !matches!(status, 408 | 429) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             return error(status, "Convert does not serve this");
         }

@@ -388,8 +388,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A message about the file without anything that could be a key or a secret: serde's shows values, and names
-/// that are no settings.
+/// A message about the file without values, which serde's shows. Of names that are no settings, only those that look
+/// like one are told.
 fn without_values(message: &str) -> String {
     let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let name = message.split('`').nth(1).filter(is_name);

@@ -37,6 +37,7 @@ const HELD: &str = r"
 local SMALLEST, LONG = 64, 200000
 local function field(entry, name)
   for i = 1, #entry[2], 2 do if entry[2][i] == name then return entry[2][i + 1] end end
+  return nil
 end
 local function counted()
   local count = redis.pcall('GET', KEYS[2])
@@ -135,6 +136,7 @@ return unkept";
 const STANDING: &str = r"
 local entries, bytes = redis.call('XLEN', KEYS[1]), held(0)
 if entries > 0 and entries <= LONG then
+  if redis.call('PTTL', KEYS[4]) == -1 then redis.call('DEL', KEYS[4]) end
   local turn = redis.pcall('SET', KEYS[4], '1', 'NX', 'PX', 60000)
   if type(turn) == 'table' and turn.ok then bytes = math.min(bytes, in_memory(entries)) end
 end
@@ -143,9 +145,11 @@ local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 local refused, now = redis.pcall('XLEN', KEYS[3]), redis.call('TIME')
 return { entries, bytes, oldest and oldest[1] or '', type(refused) == 'number' and refused or 0, now[1], now[2] }";
 
-/// KEYS: the turn. ARGV: the interval in milliseconds. A turn that lasts longer is of before Redis's clock went back.
+/// KEYS: the turn. ARGV: the interval in milliseconds. A turn that lasts longer is of before Redis's clock went back;
+/// one without an end is somebody else's work.
 const TAKE_TURN: &str = r"
-if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
+local left = redis.call('PTTL', KEYS[1])
+if left == -1 or left > tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
 return redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1])";
 
 /// KEYS: stream. ARGV: group, where to begin, how many to look at. Entries that were touched in the future of Redis's
@@ -159,13 +163,16 @@ end
 return #pending == tonumber(ARGV[3]) and '(' .. pending[#pending][1] or ''";
 
 /// KEYS: stream. ARGV: group, consumer, idle time in milliseconds, ids. Sets the idle time of the consumer's
-/// own entries; returns the ids that are no longer its own.
+/// own entries; returns the ids that are no longer its own. One that is nobody's any more, as its consumer was deleted
+/// or an operator acknowledged it, would never be delivered: it is claimed again.
 const TOUCH: &str = r"
 local lost = {}
 for i = 4, #ARGV do
   local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  if pending[1] and pending[1][2] == ARGV[2] then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'JUSTID')
+  local owner = pending[1] and pending[1][2]
+  if not owner and redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1] then owner = ARGV[2] end
+  if owner == ARGV[2] then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'FORCE', 'JUSTID')
   else
     lost[#lost + 1] = ARGV[i]
   end
@@ -280,7 +287,11 @@ impl Store {
     pub(crate) async fn try_write(&self) -> Stored<()> {
         let mut set = cmd("SETRANGE");
         set.arg(format!("{}no such key", self.prefix)).arg(0).arg("");
-        self.ask::<Value>(&set).await.map(drop)
+        match self.ask::<Value>(&set).await {
+            // Somebody made a key of this name.
+            Err(StoreError(code)) if code == "WRONGTYPE" => Ok(()),
+            answered => answered.map(drop),
+        }
     }
 
     /// Appends a body, at most once per id and mark while these are remembered.

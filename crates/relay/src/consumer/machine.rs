@@ -16,6 +16,10 @@ const EVENT_BYTES: usize = 2 * size_of::<(u64, Event)>() + 16;
 /// The same for a visitor.
 const VISITOR_BYTES: usize = size_of::<VisitorHead>() + 48;
 
+/// What is set aside of an entry's refused events takes at most this many times the entry's own size: each is a request
+/// of its own, with all that it shared with the others.
+const ASIDE: usize = 10;
+
 /// The most events, as a power of two, that are tried from the end of the queue: more than any request has.
 const MOST_REACH: u32 = 20;
 
@@ -71,6 +75,8 @@ pub(crate) struct Unaccepted {
 pub(crate) struct Ended {
     pub(crate) delivered: usize,
     pub(crate) unaccepted: usize,
+    /// Those of them that would take too much room to be set aside.
+    pub(crate) unkept: usize,
     /// The request ended without a response: Convert may have its events, which are sent again.
     pub(crate) fate_unknown: bool,
     pub(crate) settled: Vec<Settlement>,
@@ -142,6 +148,8 @@ struct Held {
     /// The number of unsettled events, once they are unpacked.
     left: usize,
     unaccepted: Vec<Unaccepted>,
+    /// The bytes of these.
+    aside: usize,
 }
 
 impl Held {
@@ -222,7 +230,7 @@ impl Consumer {
             self.packed_bytes += bytes;
             self.numbers.insert(id.clone(), number);
             self.taken.insert(number, Taken { id: id.clone(), print, packed: bytes, unpacked: 0 });
-            self.held.insert(number, Held { id, token, bytes, left: 0, unaccepted: Vec::new() });
+            self.held.insert(number, Held { id, token, bytes, left: 0, unaccepted: Vec::new(), aside: 0 });
             self.packed.push_back((number, body, now));
         }
     }
@@ -373,7 +381,14 @@ impl Consumer {
     /// Settles an event, and its entry with the last one.
     fn finish(&mut self, event: &Event, unaccepted: Option<Unaccepted>, ended: &mut Ended) {
         let Some(held) = self.held.get_mut(&event.entry) else { return };
-        held.unaccepted.extend(unaccepted);
+        if let Some(unaccepted) = unaccepted {
+            if held.aside + unaccepted.body.len() <= ASIDE * held.bytes {
+                held.aside += unaccepted.body.len();
+                held.unaccepted.push(unaccepted);
+            } else {
+                ended.unkept += 1;
+            }
+        }
         held.left -= 1;
         if held.left == 0
             && let Some(held) = self.held.remove(&event.entry)

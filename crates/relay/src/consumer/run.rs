@@ -176,6 +176,10 @@ fn account(key: &Key, ended: &Ended) {
     key.meters.delivered.fetch_add(ended.delivered as u64, Relaxed);
     key.meters.unaccepted.fetch_add(ended.unaccepted as u64, Relaxed);
     key.meters.fate_unknown.fetch_add(u64::from(ended.fate_unknown), Relaxed);
+    if ended.unkept > 0 {
+        key.meters.unkept.fetch_add(ended.unkept as u64, Relaxed);
+        log::error!("refused events that would take too much room are lost: {}", ended.unkept);
+    }
 }
 
 /// Reads or takes over on request.

@@ -108,6 +108,9 @@ fn the_last_good_config_outlives_convert_and_the_relay() {
     let Some((redis, convert)) = world(&[]) else { return };
     let relay = Running::start(settings(&redis, &convert));
     let good = relay.get(&path("?environment=production")).body;
+    convert.inject(Fault::config(FaultKind::status(429)).times(1));
+    let busy = relay.get(&path("?environment=production&_conv_low_cache=1"));
+    assert_eq!((busy.status, &busy.body), (200, &good));
     relay.stop();
     convert.go_offline();
     let relay = Running::start(settings(&redis, &convert));

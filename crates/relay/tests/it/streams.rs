@@ -132,6 +132,73 @@ fn refusals_that_cannot_be_kept_stop_nothing_and_are_counted() {
 }
 
 #[test]
+fn refusals_of_an_older_relay_do_not_cost_later_ones() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    convert.inject(Fault::track(FaultKind::poisoned_visitor("bad-")));
+    let mut connection = connect(&redis);
+    run(&mut connection, &["XADD", REFUSED, "*", "entry", "1-0", "status", "400", "body", "{}"]);
+    let relay = Running::start(settings(&redis, &convert));
+    assert_eq!(relay.post(&exposure("bad-1")).status, 200);
+    until("it is set aside", || connection.xlen::<_, u64>(REFUSED).unwrap() == 2);
+    assert_eq!(relay.metric("events_refused_lost_total"), 0);
+}
+
+#[test]
+fn what_is_set_aside_of_a_body_has_a_bound() {
+    const EVENTS_SENT: u64 = 20;
+    let Some((redis, convert)) = world(&[]) else { return };
+    convert.inject(Fault::track(FaultKind::poisoned_visitor("bad-")));
+    let relay = Running::start(settings(&redis, &convert));
+    let event = r#"{"eventType":"bucketing","data":{"experienceId":"100320101","variationId":"100330103"}}"#;
+    let visitors: Vec<String> = (0..EVENTS_SENT)
+        .map(|number| format!(r#"{{"visitorId":"bad-{number}","events":[{event}]}}"#))
+        .collect();
+    let source = "x".repeat(20_000);
+    let (account, project) = KEY.split_once('/').unwrap();
+    let body = format!(
+        r#"{{"accountId":"{account}","projectId":"{project}","source":"{source}","visitors":[{}]}}"#,
+        visitors.join(",")
+    );
+    assert_eq!(relay.post(&body).status, 200);
+    assert!(settled(&redis));
+    let kept: u64 = connect(&redis).xlen(REFUSED).unwrap();
+    assert!((5..15).contains(&kept), "{kept}");
+    assert_eq!(relay.metric("events_refused_lost_total"), EVENTS_SENT - kept);
+}
+
+#[test]
+fn entries_of_a_deleted_consumer_are_delivered() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    convert.inject(Fault::track(FaultKind::status(503)));
+    let mut short = settings(&redis, &convert);
+    short.takeover_ms = 1000;
+    let relay = Running::start(short);
+    assert_eq!(relay.post(&exposure("v")).status, 200);
+    convert.wait_until(LONG, |it| it.totals.track_requests > 0).unwrap();
+    let mut connection = connect(&redis);
+    let consumers: redis::streams::StreamInfoConsumersReply =
+        connection.xinfo_consumers(EVENTS, "relays").unwrap();
+    for consumer in consumers.consumers {
+        run(&mut connection, &["XGROUP", "DELCONSUMER", EVENTS, "relays", &consumer.name]);
+    }
+    let pending = |connection: &mut Connection| -> (u64, Option<String>, Option<String>, redis::Value) {
+        cmd("XPENDING").arg(EVENTS).arg("relays").query(connection).unwrap()
+    };
+    until("it is claimed again", || pending(&mut connection).0 == 1);
+    convert.clear_faults();
+    assert!(has_arrived(&convert, "v"));
+    assert!(settled(&redis));
+}
+
+#[test]
+fn a_key_of_the_readiness_probes_name_is_no_outage() {
+    let Some((redis, convert)) = world(&[]) else { return };
+    run(&mut connect(&redis), &["RPUSH", "convert-relay:no such key", "text"]);
+    let relay = Running::start(settings(&redis, &convert));
+    until("it is ready", || relay.admin("/readyz").status == 200);
+}
+
+#[test]
 fn refusals_have_a_bound_in_bytes() {
     const MIB: usize = 1 << 20;
     let Some((redis, convert)) = world(&[]) else { return };
@@ -166,11 +233,15 @@ fn a_mark_of_a_wrong_type_ends_in_503() {
 }
 
 #[test]
-fn a_turn_of_before_the_clock_went_back_stops_no_poll() {
-    let Some((redis, convert)) = world(&[]) else { return };
-    run(&mut connect(&redis), &["SET", &name("turn:"), "1", "PX", "999999999"]);
-    let _relay = Running::start(settings(&redis, &convert));
-    convert.wait_until(LONG, |it| it.totals.config_requests > 0).unwrap();
+fn a_turn_that_is_too_long_or_has_no_end_stops_no_poll() {
+    let turn = name("turn:");
+    // Of before the clock went back, or somebody's work.
+    for turn in [&["SET", &turn, "1", "PX", "999999999"][..], &["SET", &turn, "1"], &["RPUSH", &turn, "1"]] {
+        let Some((redis, convert)) = world(&[]) else { return };
+        run(&mut connect(&redis), turn);
+        let _relay = Running::start(settings(&redis, &convert));
+        convert.wait_until(LONG, |it| it.totals.config_requests > 0).unwrap();
+    }
 }
 
 /// The checksum of what `DUMP` returns.
