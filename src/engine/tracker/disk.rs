@@ -327,7 +327,7 @@ impl Tracker {
     pub(super) fn next_look(&self) -> Option<Moment> {
         let (records, bytes) = self.backlog.half_free();
         let has_room = records > 0 && bytes > 0 && self.disk.adopted.len() <= MOST_TAKEN / 2;
-        self.disk.next_look.filter(|_| has_room && !self.closing)
+        self.disk.next_look.filter(|_| has_room && !self.closing && self.disk.arrived.is_none())
     }
 
     /// The outbox has looked; `None` if it could not.

@@ -243,6 +243,25 @@ fn what_others_have_left_keeps_its_age_and_its_mark() {
 }
 
 #[test]
+fn nothing_is_looked_for_before_what_has_arrived_is_taken() {
+    let mut bench = bench(10, 1, false);
+    bench.settle();
+    assert!(bench.asked().adopt.is_some());
+    bench.recover(vec![conversion(1, None, false)], HOUR / 2, 3);
+    // It covers a record that is still in the channel, so no other one may have its number.
+    let (reply, _report) = question();
+    let (reason, deadline) = (ReleaseReason::Explicit, bench.now + SECOND);
+    let request = FlushRequest { reason, deadline, single_attempt: false, reply };
+    bench.tracker.flush(request, 1, bench.now);
+    assert!(bench.settle().is_none());
+    assert!(bench.asked().adopt.is_none(), "another answer would replace the first");
+    bench.expose_unkept(5);
+    bench.settle();
+    assert_eq!(bench.tracker.stats().recovered, 4);
+    assert!(bench.asked().adopt.is_some(), "there is more");
+}
+
+#[test]
 fn what_others_have_left_is_looked_for_where_there_is_room() {
     let mut bench = bench(1_000, 1, false);
     (0..40_000).for_each(|visitor| bench.expose_unkept(visitor));
