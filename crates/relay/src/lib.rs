@@ -53,6 +53,12 @@ const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 /// How long requests of SDKs may take when the relay stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// The SDK's message with the relay's names.
+fn in_own_words(error: &InvalidOption) -> String {
+    let named = error.to_string().replace("transport.", "");
+    named.replace("danger_allow_http_on_loopback", "http_on_loopback = true")
+}
+
 /// Why a relay did not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -61,7 +67,7 @@ pub enum StartError {
     #[error("settings: {0}")]
     Settings(String),
     /// A setting of the connection to Convert is invalid.
-    #[error(transparent)]
+    #[error("settings: {}", in_own_words(.0))]
     Option(#[from] InvalidOption),
     /// A file cannot be read.
     #[error("{0}: {1}")]

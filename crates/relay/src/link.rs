@@ -62,7 +62,7 @@ impl Link {
     /// would leave open whether the server has executed it.
     async fn rested(&self) -> RedisResult<Connected> {
         let mut connected = self.current().clone();
-        if self.answered().is_some_and(|at| at.elapsed() >= RESTED) {
+        if self.answered().is_none_or(|at| at.elapsed() >= RESTED) {
             let pinged: RedisResult<()> = cmd("PING").query_async(&mut connected.manager).await;
             // After any other failure the command tells more: a user may lack the right to ask.
             if let Err(error) = self.judged(&connected, pinged)

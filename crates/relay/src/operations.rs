@@ -118,19 +118,19 @@ fn config_age(key: &Key) -> Option<u64> {
     configs.map(|config| now_ms().saturating_sub(config.confirmed_ms)).max()
 }
 
-/// An SDK key is shortened to its first half: public in browsers, it may be a secret on servers.
-fn label(key: &Key) -> String {
+/// An SDK key's place, and its first half: public in browsers, it may be a secret on servers.
+fn label(place: usize, key: &Key) -> String {
     let text = &key.sdk_key;
-    format!("{}…", &text[..text.len() / 2])
+    format!("{place}:{}…", &text[..text.len() / 2])
 }
 
 fn metrics(keys: &[Arc<Key>]) -> String {
     let mut text = String::new();
     for (name, kind, help, read) in METRICS {
         let _ = writeln!(text, "# HELP convert_relay_{name} {help}.\n# TYPE convert_relay_{name} {kind}");
-        for (index, key) in keys.iter().enumerate() {
+        for (place, key) in keys.iter().enumerate() {
             if let Some(value) = read(key) {
-                let _ = writeln!(text, "convert_relay_{name}{{key=\"{index}:{}\"}} {value}", label(key));
+                let _ = writeln!(text, "convert_relay_{name}{{key=\"{}\"}} {value}", label(place, key));
             }
         }
     }
@@ -147,8 +147,9 @@ fn page(shared: &Shared) -> String {
         "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>\
          <title>convert-relay</title><style>{STYLE}</style><h1>convert-relay: {ready}</h1>"
     );
-    for key in &shared.keys {
-        let _ = write!(html, "<h2>{}</h2><table><tr><th>environment<th>config<th>confirmed", label(key));
+    for (place, key) in shared.keys.iter().enumerate() {
+        let title = label(place, key);
+        let _ = write!(html, "<h2>{title}</h2><table><tr><th>environment<th>config<th>confirmed");
         for (name, config) in key.configs() {
             let name = if name.is_empty() { "(none)".to_owned() } else { escaped(&name) };
             let (tag, age) = config.map_or_else(

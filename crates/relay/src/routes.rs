@@ -105,7 +105,7 @@ async fn config(shared: &Shared, key: &Arc<Key>, head: &Parts) -> Answer {
     let Some(variant) = variant else { return pass_through(shared, key, asked, head).await };
     match variant.first().await {
         Some(config) => served(&config, &head.headers),
-        None => busy("Convert has not answered yet"),
+        None => busy("there is no config yet"),
     }
 }
 

@@ -235,6 +235,11 @@ impl Settings {
                 "secret: from 1 to 4096 visible ASCII characters, without blanks",
             ),
             (
+                self.keys.iter().all(|key| key.secret.is_none())
+                    || self.config_base_url.as_ref().is_none_or(|url| !url.starts_with("http://")),
+                "secret: needs https in config_base_url, as it is sent over nothing else",
+            ),
+            (
                 self.keys.iter().all(|key| key.environments.len() <= MAX_VARIANTS),
                 "environments: at most 16 for each key",
             ),
@@ -396,8 +401,10 @@ fn without_values(message: &str) -> String {
     let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
     match (message.split(' ').next(), name, expected) {
         _ if message == NOT_A_STRING => message.to_owned(),
-        (Some("unknown"), Some(name), _) => format!("`{name}` is no setting"),
-        (Some("unknown"), None, _) => "a name that is no setting".to_owned(),
+        (Some("unknown"), Some(name), _) => {
+            format!("`{name}` is not a setting here: those of all keys stand above [[keys]]")
+        }
+        (Some("unknown"), None, _) => "a name that is not a setting".to_owned(),
         (Some("missing"), Some(name), _) => format!("`{name}` is missing"),
         (Some("invalid"), _, Some(expected)) => format!("not what is expected, {expected}"),
         _ if message.contains("socket address") => "not an address such as 127.0.0.1:8090".to_owned(),
@@ -527,7 +534,7 @@ mod tests {
             ("lanes = '10/20, expected'", "expected, usize"),
             ("lanes = -10", "expected, usize"),
             ("[[keys]]\nsdk_key = 10_20", "line 2"),
-            ("[[keys]]\nsdk_key = '10/20'\n'10/20' = 'x'", "no setting"),
+            ("[[keys]]\nsdk_key = '10/20'\n'10/20' = 'x'", "not a setting"),
             ("[[keys]]\nsdk_key = '10/20'\nenvironments = '10/20'", "line 3"),
             ("[[keys]]\nsecret = '10/20'", "sdk_key"),
             ("listen = '10/20'", "address"),
@@ -548,6 +555,7 @@ mod tests {
             ("client_secret = 'a b'\n[[keys]]\nsdk_key = 'a'", "client_secret"),
             ("client_secret = 'ä'\n[[keys]]\nsdk_key = 'a'", "client_secret"),
             ("[[keys]]\nsdk_key = 'a'\nsecret = ' '", "secret"),
+            ("config_base_url = 'http://127.0.0.1'\n[[keys]]\nsdk_key = 'a'\nsecret = 's'", "https"),
             ("[[keys]]\nsdk_key = 'a'\nenvironments = ['']", "environments"),
             ("stream_bytes = 1000\nmax_body_bytes = 901\n[[keys]]\nsdk_key = 'a'", "nine tenths"),
             ("bodies_bytes = 1000\n[[keys]]\nsdk_key = 'a'", "bodies_bytes"),

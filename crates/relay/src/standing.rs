@@ -25,6 +25,7 @@ impl Standing {
 
 /// Samples for as long as the relay runs.
 pub(crate) async fn watch_streams(shared: Arc<Shared>) {
+    let mut told = None;
     loop {
         let mut looks = JoinSet::new();
         let store = shared.store.clone();
@@ -40,8 +41,10 @@ pub(crate) async fn watch_streams(shared: Arc<Shared>) {
             answers
         };
         let answers = timeout(LOOK, looked).await.unwrap_or(false);
-        if shared.is_ready.swap(answers, Relaxed) != answers {
-            log::info!("{}", if answers { "ready" } else { "not ready: Redis takes no writes" });
+        shared.is_ready.store(answers, Relaxed);
+        if told.replace(answers) != Some(answers) {
+            let level = if answers { log::Level::Info } else { log::Level::Warn };
+            log::log!(level, "{}", if answers { "ready" } else { "not ready: Redis takes no writes" });
         }
         sleep(EVERY).await;
     }
@@ -57,7 +60,7 @@ async fn look(key: Arc<Key>, store: Store) -> bool {
             true
         }
         Err(error) => {
-            log::warn!("the standing of a stream: {error}");
+            log::warn!("a look at a stream: {error}");
             false
         }
     }

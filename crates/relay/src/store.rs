@@ -207,7 +207,13 @@ pub(crate) struct StoreError(String);
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
-        Self(error.code().map_or_else(|| format!("{:?}", error.kind()), str::to_owned))
+        Self(match error.code() {
+            Some(code) => code.to_owned(),
+            None if error.is_timeout() => "no answer in time".to_owned(),
+            None if error.is_connection_refusal() => "connection refused".to_owned(),
+            None if error.is_connection_dropped() => "connection lost".to_owned(),
+            None => format!("{:?}", error.kind()),
+        })
     }
 }
 

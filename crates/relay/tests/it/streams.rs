@@ -8,6 +8,7 @@ use convert_relay::Secret;
 use redis::{Commands, Connection, cmd};
 
 use crate::events::{BYTES, EVENTS, REFUSED, connect, settled};
+use crate::server::{serve, until_ready};
 use crate::support::{KEY, LONG, Running, conversion, envelope, exposure, settings, world};
 
 /// What somebody else's command leaves behind.
@@ -282,6 +283,22 @@ fn clients(connection: &mut Connection) -> HashMap<u64, u64> {
         line.split(' ').find_map(|it| it.strip_prefix(name)).and_then(|it| it.parse().ok()).unwrap()
     };
     list.lines().map(|line| (value(line, "id="), value(line, "idle="))).collect()
+}
+
+#[test]
+fn a_relay_that_says_it_is_ready_takes_events() {
+    let Some((mut redis, convert)) = world(&[]) else { return };
+    let relay = Running::start(settings(&redis, &convert));
+    redis.process.kill().unwrap();
+    redis.process.wait().unwrap();
+    // Its first append falls into the outage.
+    assert_eq!(relay.post(&exposure("lost")).status, 503);
+    until("it is not ready", || relay.admin("/readyz").status == 503);
+    redis.process = serve(redis.port, &redis.folder, &[]).unwrap();
+    until_ready(&mut redis.process).unwrap();
+    until("it is ready", || relay.admin("/readyz").status == 200);
+    assert_eq!(relay.post(&exposure("v")).status, 200);
+    assert!(has_arrived(&convert, "v"));
 }
 
 #[test]
