@@ -297,8 +297,9 @@ impl TransportConfigBuilder {
     /// make the endpoint fail, counts towards the limits on waiting records but is not evicted, and expires together with
     /// its newest event: leave room for more than [`lanes`](crate::delivery::DeliveryConfigBuilder::lanes) full requests.
     ///
-    /// With an [outbox](crate::ports::Outbox), an id is on disk before its batch is sent, so that the process that takes the
-    /// batch over from one that was killed sends it again as it was too. An outbox that is late or fails is not waited for.
+    /// With an [outbox](crate::ports::Outbox), an id is on disk before its batch is sent, so that a process that takes over
+    /// the whole batch from one that was killed sends it again as it was too. An outbox that is late or fails is not waited
+    /// for.
     ///
     /// Ids begin with 128 random bits of the process, which a forked child draws anew; **two copies of one snapshot** of a
     /// machine or process that has already recorded would use the same ids. Under WebAssembly the bits must come from

@@ -234,7 +234,8 @@ impl OutboxThread {
             }
         }
         if recovered.left == 0 {
-            // The rest of these is gone: what could not be sent again as it was goes under a new id.
+            // The rest of these is gone, or another process has taken it: what cannot be sent again as it was goes under
+            // a new id.
             others.extend(std::mem::take(&mut self.partial).into_values().flatten().map(|(_, found)| found));
         }
         recovered.left += waiting(&self.partial) as u64;
