@@ -10,6 +10,8 @@ mod collector;
 mod floor;
 #[path = "../tests/support/hosts.rs"]
 mod hosts;
+#[path = "../../../benches/support/processor.rs"]
+mod processor;
 #[path = "../tests/support/server.rs"]
 mod server;
 
@@ -21,7 +23,8 @@ use convert_sdk::config::TransportConfig;
 use convert_sdk::delivery::{DeliveryConfig, OverflowPolicy};
 use convert_sdk::{Core, SdkConfig};
 use convert_sdk_redis::RedisStore;
-use floor::{Calls, Noted, processor_time};
+use floor::{Calls, Noted};
+use processor::processor_time;
 use server::Redis;
 
 const VISITORS: u32 = 400_000;

@@ -11,6 +11,8 @@
 
 #[path = "../../../benches/support/collector.rs"]
 mod collector;
+#[path = "../../../benches/support/processor.rs"]
+mod processor;
 #[path = "../../redis/tests/support/server.rs"]
 mod server;
 
@@ -20,6 +22,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use collector::Collector;
+use processor::processor_time;
 use server::Redis;
 
 const CONNECTIONS: usize = 8;
@@ -79,14 +82,6 @@ fn append(redis: &Redis, body: &str) {
     for _ in 0..BATCHES {
         let _: String = redis::cmd("XADD").arg(&["plain", "*", "body", body]).query(&mut connection).unwrap();
     }
-}
-
-/// A process's CPU time, in ticks of 10 ms.
-fn processor_time(id: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
-    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
 /// A relay for Convert at this address.

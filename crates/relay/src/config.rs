@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::store::KeptConfig;
@@ -51,8 +52,13 @@ pub(crate) struct Variant {
 }
 
 impl Config {
-    /// `None` if no SDK could decide with it.
-    pub(crate) fn read(body: String, upstream_etag: Option<String>, confirmed_ms: u64) -> Option<Self> {
+    /// `None` if no SDK could decide with it. Compiling and compressing it take milliseconds, which other tasks need not
+    /// wait for.
+    pub(crate) async fn read(body: String, upstream_etag: Option<String>, confirmed_ms: u64) -> Option<Self> {
+        spawn_blocking(move || Self::compiled(body, upstream_etag, confirmed_ms)).await.ok().flatten()
+    }
+
+    fn compiled(body: String, upstream_etag: Option<String>, confirmed_ms: u64) -> Option<Self> {
         let snapshot = compile(body, &CompileOptions::default()).ok()?.snapshot;
         let body = snapshot.served_text();
         let project =
@@ -126,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_no_sdk_could_decide_with_is_no_config() {
-        let read = |text: &str| Config::read(text.to_owned(), None, 1);
+        let read = |text: &str| Config::compiled(text.to_owned(), None, 1);
         let good = r#"{"account_id":"1","project":{"id":"2"},"experiences":[]}"#;
         assert_eq!(read(good).unwrap().project.to_string(), "1/2");
         assert_eq!(&*read(good).unwrap().body, good.as_bytes());

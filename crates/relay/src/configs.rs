@@ -163,7 +163,7 @@ impl Poller {
             return Ok(());
         };
         self.seen = Some((kept.tag.clone(), kept.confirmed_ms));
-        if let Some(config) = Config::read(kept.body, kept.upstream_etag, kept.confirmed_ms) {
+        if let Some(config) = Config::read(kept.body, kept.upstream_etag, kept.confirmed_ms).await {
             self.publish(config.vouched());
         }
         Ok(())
@@ -183,10 +183,12 @@ impl Poller {
         let fetched = spawn_blocking(move || key.fetch(&environment, etag.as_deref())).await;
         let outcome = match fetched {
             Ok(Ok(ConfigResponse::NotModified)) => self.confirm(current.as_deref()).await,
-            Ok(Ok(ConfigResponse::Fetched { body, etag })) => match Config::read(body, etag, now_ms()) {
-                Some(config) => self.keep(config).await,
-                None => Err("not a config".to_owned()),
-            },
+            Ok(Ok(ConfigResponse::Fetched { body, etag })) => {
+                match Config::read(body, etag, now_ms()).await {
+                    Some(config) => self.keep(config).await,
+                    None => Err("not a config".to_owned()),
+                }
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Ok(Ok(_)) | Err(_) => Err("the fetch did not end".to_owned()),
         };

@@ -144,7 +144,8 @@ async fn pass_through(shared: &Shared, key: &Arc<Key>, asked: PassedThrough, hea
     let fetched = fetched.await;
     match fetched {
         Ok(Ok(ConfigResponse::Fetched { body, .. })) => {
-            if let Some(config) = Config::read(body, None, now_ms()).filter(|config| key.may_have(config)) {
+            let config = Config::read(body, None, now_ms()).await;
+            if let Some(config) = config.filter(|config| key.may_have(config)) {
                 return served(&config, &head.headers);
             }
         }

@@ -68,13 +68,13 @@ pub(crate) async fn run(
     let (touches, to_touch) = mpsc::channel(1);
     // Aborted when this future is dropped.
     let (mut helpers, mut touching) = (JoinSet::new(), JoinSet::new());
-    let guarded = || key.alarm.clone();
+    let alarm = || key.alarm.clone();
     let fetching = fetch(Arc::clone(&key), reader, member.takeover, to_fetch, happened.clone());
-    helpers.spawn(guarded().guard(fetching));
+    helpers.spawn(alarm().guard(fetching));
     let settling = settle(Arc::clone(&key), store.clone(), member.refusals, to_settle, happened.clone());
-    helpers.spawn(guarded().guard(settling));
+    helpers.spawn(alarm().guard(settling));
     let keeping = touch(Arc::clone(&key), store, Arc::clone(&member), to_touch, happened.clone());
-    touching.spawn(guarded().guard(keeping));
+    touching.spawn(alarm().guard(keeping));
     let mut tick = interval(member.takeover / 4);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut is_fetching, mut looks_for_abandoned) = (false, true);
