@@ -137,7 +137,7 @@ impl Decisions {
 
     /// Whether the exposure is on its way: an earlier context handed it over in what is still the current epoch, or
     /// this one did, and nothing was lost unsent since.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_exposed(
         &self,
         experience: usize,
@@ -242,7 +242,7 @@ impl Decisions {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn note(&self, experience: usize) -> u32 {
         let owner = owner(experience);
         for slot in &self.few {
@@ -286,10 +286,13 @@ impl Many {
         }
     }
 
+    #[inline]
     fn note(&self, experience: usize) -> u32 {
-        if !self.is_used() {
-            return 0;
-        }
+        if self.is_used() { self.note_used(experience) } else { 0 }
+    }
+
+    #[inline(never)]
+    fn note_used(&self, experience: usize) -> u32 {
         let notes = self.notes.load();
         let note = notes.as_ref().and_then(|notes| notes.get(experience));
         note.map_or(0, |note| note.load(Ordering::Relaxed))
@@ -388,7 +391,7 @@ impl Clone for Decisions {
 }
 
 impl StoredDecisions for Decisions {
-    #[inline]
+    #[inline(always)]
     fn stored(&self, experience: usize) -> Stored {
         match self.note(experience) & !FLAGS {
             0 => Stored::None,

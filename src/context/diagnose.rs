@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use super::evaluate::PLAIN;
+use super::evaluate::{Merged, PLAIN};
 use super::missing::{absent, undeclared};
 use super::{Context, RunOptions};
 use crate::config::{EntityKind, SnapshotExt};
@@ -192,14 +192,13 @@ impl Context {
 
     fn explain(&self, experience: usize, options: &RunOptions) -> (Result<Decision, Undecided>, Explanation) {
         let afresh = options.explain_afresh.then(|| self.decisions.afresh());
-        self.with_facts(options, |facts| {
-            let decisions = afresh.as_ref().unwrap_or(facts.decisions);
-            let facts = &Facts { decisions, ..*facts };
-            match options.explain_values {
-                true => explain_experience_with_values(&self.snapshot, experience, facts),
-                false => explain_experience(&self.snapshot, experience, facts),
-            }
-        })
+        let mut merged = Merged::default();
+        let facts = self.facts(options, &mut merged);
+        let facts = &Facts { decisions: afresh.as_ref().unwrap_or(facts.decisions), ..facts };
+        match options.explain_values {
+            true => explain_experience_with_values(&self.snapshot, experience, facts),
+            false => explain_experience(&self.snapshot, experience, facts),
+        }
     }
 
     fn announce(&self, reason: DiagnosticReason, entity_key: &str) {

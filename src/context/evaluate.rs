@@ -6,12 +6,20 @@ use super::decisions::Decisions;
 use super::missing::{absent, undeclared};
 use super::visitor::{NONE, overlaid};
 use super::{Context, RunOptions};
+use crate::attributes::Attributes;
 use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
 use crate::decide::{Decision, DecisionSource, Facts, Undecided, carried_features, decide_experience};
 use crate::engine::{Exposure, TrackedEvent};
 use crate::handles::{ExperienceHandle, FeatureHandle, KeyOr};
 use crate::results::{ExperienceResult, FeatureOff, FeatureResult};
 use crate::visitors::Decided;
+
+/// A call's own attributes, merged with the context's.
+#[derive(Default)]
+pub(super) struct Merged {
+    attributes: Attributes,
+    location: Attributes,
+}
 
 /// The options of a call without any.
 pub(super) static PLAIN: RunOptions = RunOptions::new();
@@ -45,7 +53,7 @@ impl Context {
         &self,
         experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
     ) -> Result<ExperienceResult<'_>, Undecided> {
-        self.run_experience_with(experience, &PLAIN)
+        self.decide(experience.key(), experience.position(&self.snapshot))
     }
 
     /// Like [`run_experience`](Self::run_experience), with options for this call.
@@ -68,7 +76,7 @@ impl Context {
         experience: &(impl KeyOr<ExperienceHandle> + ?Sized),
         options: &RunOptions,
     ) -> Result<ExperienceResult<'_>, Undecided> {
-        self.decide(experience.key(), experience.position(&self.snapshot), options)
+        self.decide_with(experience.key(), experience.position(&self.snapshot), options)
     }
 
     /// Every experience that has a variation for this visitor, in config order. They are decided one by one, so later
@@ -90,20 +98,20 @@ impl Context {
 
     /// Like [`run_experiences`](Self::run_experiences), with options for this call.
     pub fn run_experiences_with(&self, options: &RunOptions) -> Vec<ExperienceResult<'_>> {
-        self.with_facts(options, |facts| {
-            // A previewed experience is listed once, even if the config repeats its key.
-            let mut is_shown = false;
-            let decided = |position: usize| {
-                let key = self.snapshot.experiences()[position].key.as_str();
-                match self.previewed(key) {
-                    Some(forced) => (!std::mem::replace(&mut is_shown, true)).then_some(forced),
-                    None => self.resolve(position, facts, options).ok(),
-                }
-            };
-            let mut results: Vec<_> = self.snapshot.keyed_experiences().filter_map(decided).collect();
-            results.extend(self.previewed_elsewhere());
-            results
-        })
+        let mut merged = Merged::default();
+        let facts = &self.facts(options, &mut merged);
+        // A previewed experience is listed once, even if the config repeats its key.
+        let mut is_shown = false;
+        let decided = |position: usize| {
+            let key = self.snapshot.experiences()[position].key.as_str();
+            match self.previewed(key) {
+                Some(forced) => (!std::mem::replace(&mut is_shown, true)).then_some(forced),
+                None => self.resolve(position, facts, options).ok(),
+            }
+        };
+        let mut results: Vec<_> = self.snapshot.keyed_experiences().filter_map(decided).collect();
+        results.extend(self.previewed_elsewhere());
+        results
     }
 
     /// A feature, with the variables of the first of the visitor's experiences that carries it, or why it is off; the
@@ -213,54 +221,69 @@ impl Context {
             next = *position + 1;
             asked.includes(&self.snapshot.experiences()[*position])
         };
-        self.with_facts(options, |facts| {
-            for position in experiences.filter(wanted) {
-                let Ok(decision) = self.decision(position, facts, options) else {
-                    continue;
-                };
-                for carried in carried_features(&self.snapshot, position, decision.variation) {
-                    let casting = options.type_casting;
-                    let result = FeatureResult::new(&self.snapshot, position, decision, carried, casting);
-                    visit(result, carried);
-                }
+        let mut merged = Merged::default();
+        let facts = &self.facts(options, &mut merged);
+        for position in experiences.filter(wanted) {
+            let Ok(decision) = self.decision(position, facts, options) else {
+                continue;
+            };
+            for carried in carried_features(&self.snapshot, position, decision.variation) {
+                let casting = options.type_casting;
+                visit(FeatureResult::new(&self.snapshot, position, decision, carried, casting), carried);
             }
-        });
+        }
     }
 
-    /// Runs `work` with what all decisions of one call share.
+    /// What all decisions of one call share; `merged` is where the call's own attributes are kept.
     #[inline(always)]
-    pub(super) fn with_facts<R>(
-        &self,
-        options: &RunOptions,
-        work: impl FnOnce(&Facts<'_, Decisions>) -> R,
-    ) -> R {
-        let (merged, location);
+    pub(super) fn facts<'a>(
+        &'a self,
+        options: &'a RunOptions,
+        merged: &'a mut Merged,
+    ) -> Facts<'a, Decisions> {
         let (attributes, segments) = if options.attributes.is_empty() {
             self.rule_data()
         } else {
-            merged = self.rule_data_with(&options.attributes);
-            (&merged, &NONE)
+            merged.attributes = self.rule_data_with(&options.attributes);
+            (&merged.attributes, &NONE)
         };
         let configured = self.shared.base.config.tuning.environment.as_deref();
-        work(&Facts {
+        Facts {
             visitor_id: &self.visitor_id,
             attributes,
             segments,
             location: if options.location.is_empty() {
                 &self.location
             } else {
-                location = overlaid(&self.location, options.location.clone());
-                &location
+                merged.location = overlaid(&self.location, options.location.clone());
+                &merged.location
             },
             environment: options.environment.as_deref().or(configured),
             custom_segments: if self.snapshot.has_segments() { self.custom_segments() } else { &[] },
             decisions: &self.decisions,
             forced_variation: options.force_variation_id.as_deref(),
-        })
+        }
     }
 
-    /// One experience: its key, and its position in the config.
-    fn decide(
+    /// One experience: its key, and its position in the config. Compiled apart from calls with options, as it has
+    /// none to check.
+    #[inline(never)]
+    fn decide(&self, key: &str, position: Option<usize>) -> Result<ExperienceResult<'_>, Undecided> {
+        self.find_and_decide(key, position, &PLAIN)
+    }
+
+    #[inline(never)]
+    fn decide_with(
+        &self,
+        key: &str,
+        position: Option<usize>,
+        options: &RunOptions,
+    ) -> Result<ExperienceResult<'_>, Undecided> {
+        self.find_and_decide(key, position, options)
+    }
+
+    #[inline(always)]
+    fn find_and_decide(
         &self,
         key: &str,
         position: Option<usize>,
@@ -270,7 +293,7 @@ impl Context {
             return Ok(forced);
         }
         let position = position.ok_or_else(|| absent(&self.snapshot, key))?;
-        self.with_facts(options, |facts| self.resolve(position, facts, options))
+        self.resolve(position, &self.facts(options, &mut Merged::default()), options)
     }
 
     #[inline(always)]
@@ -349,7 +372,7 @@ impl Context {
         self.preview.is_none() && (options.enable_storage || reports)
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_exposed(&self, experience: usize) -> bool {
         self.decisions.is_exposed(
             experience,

@@ -1,7 +1,7 @@
 //! Equality of short strings, such as names and keys, without calling into the C library.
 
 /// Whether two strings are equal.
-#[inline]
+#[inline(always)]
 pub(crate) fn same(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
     if left.len() != right.len() {
@@ -14,16 +14,18 @@ pub(crate) fn same(left: &str, right: &str) -> bool {
             let middle = left.len() / 2;
             left[0] == right[0] && left[middle] == right[middle] && left.last() == right.last()
         }
-        4..8 => ends::<4>(left) == ends::<4>(right),
-        8..=16 => ends::<8>(left) == ends::<8>(right),
-        17..=32 => ends::<16>(left) == ends::<16>(right),
+        4..8 => ends::<4>(left, right),
+        8..=16 => ends::<8>(left, right),
+        17..=32 => ends::<16>(left, right),
         _ => left == right,
     }
 }
 
-#[inline]
-fn ends<const N: usize>(bytes: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
-    bytes.first_chunk().zip(bytes.last_chunk())
+/// Whether the first and the last `N` bytes are equal, of two texts of one length, which is not below `N`.
+#[inline(always)]
+fn ends<const N: usize>(left: &[u8], right: &[u8]) -> bool {
+    let last = left.len() - N;
+    left[..N] == right[..N] && left[last..] == right[last..]
 }
 
 #[cfg(test)]

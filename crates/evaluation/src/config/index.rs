@@ -74,31 +74,42 @@ impl Index {
     }
 }
 
-/// A multiplicative hash over eight bytes at a time. Both halves of each product are kept, so that
+/// A multiplicative hash over sixteen bytes at a time. Both halves of each product are kept, so that
 /// a difference in the last byte reaches the low bits, which choose the slot.
+#[inline]
 fn hash(text: &str, seed: u64) -> u64 {
-    let mut hash = seed ^ text.len() as u64;
-    let mut add = |word: u64| {
-        let product = u128::from(hash ^ word) * u128::from(SEED);
-        #[expect(clippy::cast_possible_truncation, reason = "the low half and the high half")]
-        {
-            hash = product as u64 ^ (product >> 64) as u64;
-        }
-    };
     let bytes = text.as_bytes();
-    let (words, _) = bytes.as_chunks::<8>();
-    for word in words {
-        add(u64::from_le_bytes(*word));
+    let start = seed ^ bytes.len() as u64;
+    // The last bytes are read as overlapping words, which needs no copy.
+    if let Some(last) = bytes.last_chunk::<16>() {
+        let (whole, _) = bytes[..bytes.len() - 1].as_chunks::<16>();
+        return whole.iter().chain([last]).fold(start, |hash, words| {
+            let [first, second] = [0, 8].map(|at| word::<8>(&words[at..]));
+            mixed(hash ^ first, second)
+        });
     }
-    // The rest is read as an overlapping word, which needs no copy.
-    if let Some(last) = bytes.last_chunk::<8>() {
-        add(u64::from_le_bytes(*last));
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        add(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
-    } else {
-        bytes.iter().for_each(|byte| add(u64::from(*byte)));
+    match bytes.len() {
+        8.. => mixed(start ^ word::<8>(bytes), word::<8>(&bytes[bytes.len() - 8..])),
+        4.. => mixed(start ^ word::<4>(bytes), word::<4>(&bytes[bytes.len() - 4..])),
+        _ => bytes.iter().fold(start, |hash, byte| mixed(hash ^ u64::from(*byte), 0)),
     }
-    hash
+}
+
+/// The first `N` bytes as a little-endian number.
+#[inline]
+fn word<const N: usize>(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..N].copy_from_slice(&bytes[..N]);
+    u64::from_le_bytes(word)
+}
+
+#[inline]
+fn mixed(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right ^ SEED);
+    #[expect(clippy::cast_possible_truncation, reason = "the low half and the high half")]
+    {
+        product as u64 ^ (product >> 64) as u64
+    }
 }
 
 #[cfg(test)]

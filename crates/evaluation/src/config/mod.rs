@@ -22,6 +22,6 @@ pub use layout::{BucketOrder, CompileOptions};
 pub use snapshot::{ChangeCounts, ConfigChanges, ConfigSnapshot, EntityCounts, SnapshotExt};
 pub use warning::{ConfigError, ConfigWarning};
 
-pub(crate) use entity::{Audience, Environment, Place, Standing};
+pub(crate) use entity::{Audience, Environment, Exclusion, Place, Standing};
 pub(crate) use layout::{Edge, Layout};
 pub(crate) use rules::{Item, ItemPath, Next, Operand, RuleSet, Test};

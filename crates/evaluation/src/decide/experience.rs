@@ -4,7 +4,8 @@ use super::bucketing::{bucket, select};
 use super::rules::{RuleData, matches};
 use super::trace::Trace;
 use super::{Decision, DecisionSource, Facts, Stored, StoredDecisions, Undecided};
-use crate::config::{Audience, ConfigSnapshot, Environment, Experience, Place, SnapshotExt, Standing};
+use crate::attributes::{AttributeValue, Attributes};
+use crate::config::{ConfigSnapshot, Environment, Exclusion, Experience, Place, SnapshotExt, Standing};
 use crate::js::regex::Steps;
 
 #[inline(always)]
@@ -53,17 +54,19 @@ where
     };
     trace.stored(subject, stored, stale);
     let mut steps = Steps::of_a_decision();
-    let located = at_location(snapshot, subject, facts, &mut steps, trace);
+    let located = at_location(snapshot, subject, facts.location, &mut steps, trace);
     trace.location(subject, located);
     if !located {
         return Err(Undecided::Location);
     }
-    let in_audience = in_audiences(snapshot, subject, facts, stored.is_some(), &mut steps, trace);
+    let data = RuleData(facts.attributes, facts.segments);
+    let in_audience =
+        in_audiences(snapshot, subject, data, facts.decisions, stored.is_some(), &mut steps, trace);
     trace.audiences(subject, in_audience);
     if !in_audience {
         return Err(Undecided::Audience);
     }
-    let in_segment = subject.segments.is_empty() || in_segments(snapshot, subject, facts);
+    let in_segment = subject.segments.is_empty() || in_segments(snapshot, subject, facts.custom_segments);
     trace.segments(&subject.segments, in_segment);
     if !in_segment {
         return Err(Undecided::Segments);
@@ -97,32 +100,28 @@ where
     }
 }
 
-#[inline]
-fn at_location<D, T>(
+#[inline(always)]
+fn at_location<T: Trace>(
     snapshot: &ConfigSnapshot,
     experience: &Experience,
-    facts: &Facts<'_, D>,
+    location: &Attributes,
     steps: &mut Steps,
     trace: &mut T,
-) -> bool
-where
-    D: StoredDecisions + ?Sized,
-    T: Trace,
-{
+) -> bool {
     match &experience.place {
         Place::Anywhere => true,
         Place::Locations(locations) => locations.iter().any(|first| {
-            snapshot.locations_alike(*first).any(|location| {
-                let Some(rules) = &location.rules else { return false };
-                trace.enter_location(Some(location));
-                let matched = matches(rules, RuleData::of(facts.location), steps, trace);
+            snapshot.locations_alike(*first).any(|entity| {
+                let Some(rules) = &entity.rules else { return false };
+                trace.enter_location(Some(entity));
+                let matched = matches(rules, RuleData::of(location), steps, trace);
                 trace.leave_location(matched);
                 matched
             })
         }),
         Place::SiteArea(rules) => {
             trace.enter_location(None);
-            let matched = matches(rules, RuleData::of(facts.location), steps, trace);
+            let matched = matches(rules, RuleData::of(location), steps, trace);
             trace.leave_location(matched);
             matched
         }
@@ -131,11 +130,12 @@ where
 
 /// Whether the visitor is in the audiences of the experience. Audiences that are not checked
 /// (unknown ones, and permanent ones once there is a decision) exclude nobody.
-#[inline]
+#[inline(always)]
 fn in_audiences<D, T>(
     snapshot: &ConfigSnapshot,
     experience: &Experience,
-    facts: &Facts<'_, D>,
+    data: RuleData<'_>,
+    decisions: &D,
     decided_before: bool,
     steps: &mut Steps,
     trace: &mut T,
@@ -153,7 +153,15 @@ where
                 continue;
             }
             asked = true;
-            let matched = in_audience(audience, facts, steps, trace);
+            trace.enter_audience(audience);
+            let matched = match &audience.exclusion {
+                None => {
+                    let matched = matches(&audience.rules, data, steps, trace);
+                    trace.leave_audience(matched, None);
+                    matched
+                }
+                Some(exclusion) => is_admitted(exclusion, decisions, trace),
+            };
             if matched != check.all {
                 return matched;
             }
@@ -162,20 +170,13 @@ where
     !asked || check.all
 }
 
-#[inline]
-fn in_audience<D, T>(audience: &Audience, facts: &Facts<'_, D>, steps: &mut Steps, trace: &mut T) -> bool
+#[inline(never)]
+fn is_admitted<D, T>(exclusion: &Exclusion, decisions: &D, trace: &mut T) -> bool
 where
     D: StoredDecisions + ?Sized,
     T: Trace,
 {
-    trace.enter_audience(audience);
-    let Some(exclusion) = &audience.exclusion else {
-        let data = RuleData(facts.attributes, facts.segments);
-        let matched = matches(&audience.rules, data, steps, trace);
-        trace.leave_audience(matched, None);
-        return matched;
-    };
-    let bucketed = exclusion.experience.map(|experience| match facts.decisions.stored(experience as usize) {
+    let bucketed = exclusion.experience.map(|experience| match decisions.stored(experience as usize) {
         Stored::None | Stored::Empty => false,
         Stored::Variation(_) | Stored::Stale => true,
     });
@@ -185,13 +186,11 @@ where
     matched
 }
 
-fn in_segments<D>(snapshot: &ConfigSnapshot, experience: &Experience, facts: &Facts<'_, D>) -> bool
-where
-    D: StoredDecisions + ?Sized,
-{
+#[inline(never)]
+fn in_segments(snapshot: &ConfigSnapshot, experience: &Experience, recorded: &[AttributeValue]) -> bool {
     let is_recorded = |first: &u32| {
         let with_id = snapshot.segments_alike(*first).find(|segment| segment.has_id);
-        with_id.is_some_and(|segment| super::segments::is_recorded(&segment.id, facts.custom_segments))
+        with_id.is_some_and(|segment| super::segments::is_recorded(&segment.id, recorded))
     };
     experience.segments.iter().any(is_recorded)
 }

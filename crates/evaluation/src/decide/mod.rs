@@ -212,7 +212,7 @@ impl Undecided {
 ///
 /// # Errors
 /// The visitor has no variation of it, or the snapshot has no experience at this position.
-#[inline]
+#[inline(always)]
 pub fn decide_experience<D>(
     snapshot: &ConfigSnapshot,
     experience: usize,
