@@ -145,12 +145,12 @@ pub struct CustomSegmentsResult {
 }
 
 impl<'a> ExperienceResult<'a> {
+    #[inline]
     pub(crate) fn new(
         snapshot: &'a ConfigSnapshot,
-        experience: usize,
+        experience: &'a Experience,
         Decision { variation, source }: Decision,
     ) -> Self {
-        let experience = &snapshot.experiences()[experience];
         Self { snapshot, experience, variation: &experience.variations[variation], source }
     }
 

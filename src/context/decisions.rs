@@ -244,16 +244,14 @@ impl Decisions {
 
     #[inline(always)]
     fn note(&self, experience: usize) -> u32 {
-        let owner = owner(experience);
+        let owner = owner(experience) >> 32;
         for slot in &self.few {
             let slot = slot.load(Ordering::Relaxed);
-            if slot == 0 {
-                return 0;
-            }
-            if slot & !LOW == owner {
+            if slot >> 32 == owner {
                 return low(slot);
             }
         }
+        // Only once no slot is free.
         self.many.note(experience)
     }
 

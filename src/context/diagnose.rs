@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use super::evaluate::{Merged, PLAIN};
+use super::evaluate::PLAIN;
 use super::missing::{absent, undeclared};
 use super::{Context, RunOptions};
 use crate::config::{EntityKind, SnapshotExt};
@@ -192,7 +192,7 @@ impl Context {
 
     fn explain(&self, experience: usize, options: &RunOptions) -> (Result<Decision, Undecided>, Explanation) {
         let afresh = options.explain_afresh.then(|| self.decisions.afresh());
-        let mut merged = Merged::default();
+        let mut merged = None;
         let facts = self.facts(options, &mut merged);
         let facts = &Facts { decisions: afresh.as_ref().unwrap_or(facts.decisions), ..facts };
         match options.explain_values {

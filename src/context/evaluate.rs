@@ -7,7 +7,7 @@ use super::missing::{absent, undeclared};
 use super::visitor::{NONE, overlaid};
 use super::{Context, RunOptions};
 use crate::attributes::Attributes;
-use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
+use crate::config::{CarriedFeature, ConfigSnapshot, Experience, SnapshotExt};
 use crate::decide::{Decision, DecisionSource, Facts, Undecided, carried_features, decide_experience};
 use crate::engine::{Exposure, TrackedEvent};
 use crate::handles::{ExperienceHandle, FeatureHandle, KeyOr};
@@ -15,7 +15,6 @@ use crate::results::{ExperienceResult, FeatureOff, FeatureResult};
 use crate::visitors::Decided;
 
 /// A call's own attributes, merged with the context's.
-#[derive(Default)]
 pub(super) struct Merged {
     attributes: Attributes,
     location: Attributes,
@@ -98,7 +97,7 @@ impl Context {
 
     /// Like [`run_experiences`](Self::run_experiences), with options for this call.
     pub fn run_experiences_with(&self, options: &RunOptions) -> Vec<ExperienceResult<'_>> {
-        let mut merged = Merged::default();
+        let mut merged = None;
         let facts = &self.facts(options, &mut merged);
         // A previewed experience is listed once, even if the config repeats its key.
         let mut is_shown = false;
@@ -221,10 +220,11 @@ impl Context {
             next = *position + 1;
             asked.includes(&self.snapshot.experiences()[*position])
         };
-        let mut merged = Merged::default();
+        let mut merged = None;
         let facts = &self.facts(options, &mut merged);
         for position in experiences.filter(wanted) {
-            let Ok(decision) = self.decision(position, facts, options) else {
+            let subject = &self.snapshot.experiences()[position];
+            let Ok(decision) = self.decision((position, subject), facts, options) else {
                 continue;
             };
             for carried in carried_features(&self.snapshot, position, decision.variation) {
@@ -239,30 +239,35 @@ impl Context {
     pub(super) fn facts<'a>(
         &'a self,
         options: &'a RunOptions,
-        merged: &'a mut Merged,
+        merged: &'a mut Option<Merged>,
     ) -> Facts<'a, Decisions> {
-        let (attributes, segments) = if options.attributes.is_empty() {
-            self.rule_data()
-        } else {
-            merged.attributes = self.rule_data_with(&options.attributes);
-            (&merged.attributes, &NONE)
-        };
+        if !(options.attributes.is_empty() && options.location.is_empty()) {
+            *merged = Some(self.merged(options));
+        }
+        let merged = merged.as_ref();
+        let own = merged.filter(|_| !options.attributes.is_empty());
+        let (attributes, segments) = own.map_or_else(|| self.rule_data(), |own| (&own.attributes, &NONE));
         let configured = self.shared.base.config.tuning.environment.as_deref();
         Facts {
             visitor_id: &self.visitor_id,
             attributes,
             segments,
-            location: if options.location.is_empty() {
-                &self.location
-            } else {
-                merged.location = overlaid(&self.location, options.location.clone());
-                &merged.location
-            },
+            location: merged.map_or(&self.location, |own| &own.location),
             environment: options.environment.as_deref().or(configured),
             custom_segments: if self.snapshot.has_segments() { self.custom_segments() } else { &[] },
             decisions: &self.decisions,
             forced_variation: options.force_variation_id.as_deref(),
         }
+    }
+
+    #[inline(never)]
+    fn merged(&self, options: &RunOptions) -> Merged {
+        let attributes = if options.attributes.is_empty() {
+            Attributes::new()
+        } else {
+            self.rule_data_with(&options.attributes)
+        };
+        Merged { attributes, location: overlaid(&self.location, options.location.clone()) }
     }
 
     /// One experience: its key, and its position in the config. Compiled apart from calls with options, as it has
@@ -293,7 +298,8 @@ impl Context {
             return Ok(forced);
         }
         let position = position.ok_or_else(|| absent(&self.snapshot, key))?;
-        self.resolve(position, &self.facts(options, &mut Merged::default()), options)
+        let mut merged = None;
+        self.resolve(position, &self.facts(options, &mut merged), options)
     }
 
     #[inline(always)]
@@ -303,24 +309,26 @@ impl Context {
         facts: &Facts<'_, Decisions>,
         options: &RunOptions,
     ) -> Result<ExperienceResult<'_>, Undecided> {
-        let decision = self.decision(experience, facts, options)?;
-        Ok(ExperienceResult::new(&self.snapshot, experience, decision))
+        let snapshot = &*self.snapshot;
+        let subject = snapshot.experiences().get(experience).ok_or(Undecided::NotInConfig)?;
+        let decision = self.decision((experience, subject), facts, options)?;
+        Ok(ExperienceResult::new(snapshot, subject, decision))
     }
 
     /// Decides, remembers and reports.
     #[inline(always)]
     fn decision(
         &self,
-        experience: usize,
+        (experience, subject): (usize, &Experience),
         facts: &Facts<'_, Decisions>,
         options: &RunOptions,
     ) -> Result<Decision, Undecided> {
         let decided = decide_experience(&self.snapshot, experience, facts);
         if self.is_watched {
-            return self.decided_apart(experience, decided, options);
+            return self.decided_apart((experience, subject), decided, options);
         }
         let decision = decided?;
-        self.follow(experience, decision, options);
+        self.follow(subject, decision, options);
         Ok(decision)
     }
 
@@ -329,7 +337,7 @@ impl Context {
     #[inline(never)]
     fn decided_apart(
         &self,
-        experience: usize,
+        (experience, subject): (usize, &Experience),
         decided: Result<Decision, Undecided>,
         options: &RunOptions,
     ) -> Result<Decision, Undecided> {
@@ -339,7 +347,7 @@ impl Context {
         let is_first = decided.is_ok_and(|decision| {
             // Where each context hands its exposures over again, only a new decision is a first one.
             let may_be_first = self.shared.remembers_records() || decision.source != DecisionSource::Stored;
-            self.follow(experience, decision, options) && may_be_first
+            self.follow(subject, decision, options) && may_be_first
         });
         if let Some(hooks) = &self.shared.hooks {
             let outcome = decided.map(|decision| (decision, is_first));
@@ -350,10 +358,10 @@ impl Context {
 
     /// Remembers and reports a decision; returns whether it is the visitor's first.
     #[inline(always)]
-    fn follow(&self, experience: usize, decision: Decision, options: &RunOptions) -> bool {
+    fn follow(&self, subject: &Experience, decision: Decision, options: &RunOptions) -> bool {
         let Decision { variation, source } = decision;
         // Ids are what is remembered and reported; a repeated id belongs to its first experience.
-        let home = self.snapshot.experiences()[experience].home as usize;
+        let home = subject.home as usize;
         let stores = source != DecisionSource::Stored && options.enable_storage;
         let tracks = options.enable_tracking && self.shared.base.config.tuning.tracking;
         let reports = tracks && !self.is_exposed(home);
@@ -376,7 +384,7 @@ impl Context {
     fn is_exposed(&self, experience: usize) -> bool {
         self.decisions.is_exposed(
             experience,
-            || self.shared.runtime().epoch(),
+            || self.shared.epoch(),
             || self.shared.runtime().exposures_unsent(),
         )
     }

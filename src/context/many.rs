@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::RunOptions;
 use super::visitor::{NONE, Remembered, custom_segments, overlaid, rule_data, split};
 use crate::attributes::{Attributes, AttributesExt, LONGEST_SEGMENT, is_longer_than};
-use crate::config::ConfigSnapshot;
+use crate::config::{ConfigSnapshot, SnapshotExt};
 use crate::decide::{Facts, Undecided, decide_experience};
 use crate::results::ExperienceResult;
 use crate::shared::Shared;
@@ -50,5 +50,5 @@ pub(crate) fn decide_unseen<'c>(
         forced_variation: options.force_variation_id.as_deref(),
     };
     decide_experience(snapshot, experience, &facts)
-        .map(|decision| ExperienceResult::new(snapshot, experience, decision))
+        .map(|decision| ExperienceResult::new(snapshot, &snapshot.experiences()[experience], decision))
 }

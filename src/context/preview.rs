@@ -154,6 +154,6 @@ impl Preview {
 
     fn result(&self) -> ExperienceResult<'_> {
         let forced = Decision { variation: self.variation, source: DecisionSource::Forced };
-        ExperienceResult::new(&self.snapshot, self.experience, forced)
+        ExperienceResult::new(&self.snapshot, &self.snapshot.experiences()[self.experience], forced)
     }
 }
