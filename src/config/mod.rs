@@ -22,7 +22,8 @@ pub use crate::options::{
 #[cfg(feature = "threads")]
 pub(crate) use cell::SnapshotCell;
 pub(crate) use convert_evaluation::config::{
-    CarriedFeature, CompileOptions, ConfigError, Experience, Feature, SnapshotExt, Variation, compile,
+    Answers, CarriedFeature, CompileOptions, ConfigError, Experience, Feature, SnapshotExt, Variation,
+    compile,
 };
 #[cfg(feature = "threads")]
 pub(crate) use numbers::{Goals, Number, Numbers};

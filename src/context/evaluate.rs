@@ -252,6 +252,7 @@ impl Context {
             visitor_id: &self.visitor_id,
             attributes,
             segments,
+            answers: own.is_none().then_some(&self.answers),
             location: merged.map_or(&self.location, |own| &own.location),
             environment: options.environment.as_deref().or(configured),
             custom_segments: if self.snapshot.has_segments() { self.custom_segments() } else { &[] },

@@ -43,6 +43,7 @@ pub(crate) fn decide_unseen<'c>(
         visitor_id,
         attributes: &attributes,
         segments: &NONE,
+        answers: None,
         location: &options.location,
         environment: options.environment.as_deref().or(configured),
         custom_segments: custom_segments(&segments),

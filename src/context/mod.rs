@@ -18,7 +18,7 @@ use smol_str::SmolStr;
 use self::decisions::Decisions;
 use self::preview::Preview;
 use crate::attributes::{Attributes, Measured};
-use crate::config::ConfigSnapshot;
+use crate::config::{Answers, ConfigSnapshot};
 use crate::shared::Shared;
 
 pub use convert::ConversionOptions;
@@ -68,6 +68,8 @@ pub struct Context {
     held_apart: Option<Measured>,
     /// Attributes and segments, merged, if a data store returned attributes that are report keys.
     merged: Option<Attributes>,
+    /// What attributes and segments have answered to rules; cleared with each change of them.
+    answers: Answers,
     location: Attributes,
     decisions: Decisions,
     /// The data store did not answer the read of decisions.

@@ -10,7 +10,7 @@ use crate::attributes::{
     AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
     is_longer_than, shorten, tell_of,
 };
-use crate::config::{ConfigSnapshot, Numbers};
+use crate::config::{Answers, ConfigSnapshot, Numbers};
 use crate::decide::match_custom_segments;
 use crate::engine::is_report_key;
 use crate::results::CustomSegmentsResult;
@@ -80,6 +80,7 @@ impl Context {
             held_apart: None,
             segments: known,
             merged: None,
+            answers: Answers::new(&snapshot),
             persistent: stored,
             is_watched: shared.hooks.is_some(),
             shared,
@@ -332,8 +333,10 @@ impl Context {
         self.remember(|state, _| state.unite_segments(&Attributes::new().with(CUSTOM_SEGMENTS, recorded)));
     }
 
-    /// Report keys are not attributes, so there is nothing to merge them with unless a data store returned some.
+    /// Called after attributes or segments have changed. Report keys are not attributes, so there is nothing to merge
+    /// them with unless a data store returned some.
     fn merge(&mut self) {
+        self.answers.clear();
         let overlap = !self.segments.is_empty() && self.persistent.any(|name, _| is_report_key(name));
         self.merged = overlap.then(|| self.rule_data_with(&Attributes::new()));
     }

@@ -76,6 +76,7 @@ fn explanations(snapshot: &ConfigSnapshot, visitor: Visitor) -> Vec<Explanation>
             visitor_id: &visitor.visitor,
             attributes: &attributes,
             segments: &nothing,
+            answers: None,
             location: &location,
             environment: visitor.environment.as_deref(),
             custom_segments: &segments,

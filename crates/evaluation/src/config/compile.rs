@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
+use super::conditions::share;
 use super::entity::{Audience, Entities, Exclusion, Experience, Feature, RuledEntity};
 use super::experience::Referred;
 use super::index::position;
@@ -106,6 +107,7 @@ impl<'a> Reader<'a> {
         group(&mut features);
         let audiences = self.listed(root.audiences, "audiences")?;
         let mut audiences = Entities::new(self.each("audiences", &audiences, Self::audience));
+        share(&mut audiences.list);
         let locations = self.ruled("locations", root.locations)?;
         let segments = self.ruled("segments", root.segments)?;
         let goals = self.ruled("goals", root.goals)?;

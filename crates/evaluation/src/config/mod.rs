@@ -1,6 +1,7 @@
 //! The served config: parsed once, leniently, into the form that decisions use.
 
 mod compile;
+mod conditions;
 mod entity;
 mod experience;
 mod index;
@@ -16,6 +17,7 @@ mod warning;
 mod wire;
 
 pub use compile::{Compiled, compile};
+pub use conditions::Answers;
 pub use entity::{CarriedFeature, Experience, Feature, RuledEntity, Variable, Variation};
 pub use kind::{EntityKind, UnknownEntityKind};
 pub use layout::{BucketOrder, CompileOptions};

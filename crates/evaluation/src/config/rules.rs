@@ -6,6 +6,7 @@ use std::ops::Range;
 use ryu_js::Buffer;
 use smol_str::SmolStr;
 
+use super::conditions::Shared;
 use super::index::position;
 use super::shape::{ListWire, ObjectWire};
 use super::wire::{ItemWire, OrWire, RulesWire};
@@ -52,6 +53,8 @@ pub(crate) struct Item {
     /// `None` if the served key is not a string: no attribute is found for such an item.
     pub(crate) key: Option<Box<str>>,
     pub(crate) hint: Hint,
+    /// Set once all audiences are known.
+    pub(crate) shared: Shared,
     pub(crate) negated: bool,
     pub(crate) match_type: MatchType,
     /// The JSON type of the served value, for explanations.
@@ -108,7 +111,7 @@ pub(crate) enum Operand {
     Object(Box<AttributeValue>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MatchType {
     Equals,
     EqualsNumber,
@@ -268,6 +271,7 @@ impl Item {
                 place,
                 key: None,
                 hint: Hint::default(),
+                shared: 0,
                 negated: false,
                 match_type: MatchType::Unknown,
                 operand_type: "absent",
@@ -293,8 +297,8 @@ impl Item {
             }
             _ => (false, MatchType::Unknown, Test::Never(Flaw::Matching)),
         };
-        let hint = Hint::default();
-        Self { if_matched, if_missed, place, key, hint, negated, match_type, operand_type, test }
+        let (hint, shared) = (Hint::default(), 0);
+        Self { if_matched, if_missed, place, key, hint, shared, negated, match_type, operand_type, test }
     }
 }
 

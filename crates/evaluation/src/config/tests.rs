@@ -56,6 +56,7 @@ fn decide(snapshot: &ConfigSnapshot, key: &str) -> Result<Decision, Undecided> {
         visitor_id: "visitor",
         attributes: &data,
         segments: &Attributes::new(),
+        answers: None,
         location: &data,
         environment: None,
         custom_segments: &[],

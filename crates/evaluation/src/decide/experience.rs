@@ -59,7 +59,8 @@ where
     if !located {
         return Err(Undecided::Location);
     }
-    let data = RuleData(facts.attributes, facts.segments);
+    let answers = facts.answers.filter(|answers| !T::EVERY_ITEM && answers.is_of(snapshot));
+    let data = &RuleData { attributes: facts.attributes, segments: facts.segments, answers };
     let in_audience =
         in_audiences(snapshot, subject, data, facts.decisions, stored.is_some(), &mut steps, trace);
     trace.audiences(subject, in_audience);
@@ -114,14 +115,14 @@ fn at_location<T: Trace>(
             snapshot.locations_alike(*first).any(|entity| {
                 let Some(rules) = &entity.rules else { return false };
                 trace.enter_location(Some(entity));
-                let matched = matches(rules, RuleData::of(location), steps, trace);
+                let matched = matches(rules, &RuleData::of(location), steps, trace);
                 trace.leave_location(matched);
                 matched
             })
         }),
         Place::SiteArea(rules) => {
             trace.enter_location(None);
-            let matched = matches(rules, RuleData::of(location), steps, trace);
+            let matched = matches(rules, &RuleData::of(location), steps, trace);
             trace.leave_location(matched);
             matched
         }
@@ -134,7 +135,7 @@ fn at_location<T: Trace>(
 fn in_audiences<D, T>(
     snapshot: &ConfigSnapshot,
     experience: &Experience,
-    data: RuleData<'_>,
+    data: &RuleData<'_>,
     decisions: &D,
     decided_before: bool,
     steps: &mut Steps,

@@ -15,7 +15,7 @@ mod vectors;
 use std::fmt;
 
 use crate::attributes::{AttributeValue, Attributes};
-use crate::config::{CarriedFeature, ConfigSnapshot, SnapshotExt};
+use crate::config::{Answers, CarriedFeature, ConfigSnapshot, SnapshotExt};
 
 pub use explain::{
     EdgeTrace, Explanation, ItemTrace, RuleSetTrace, Step, explain_experience, explain_experience_with_values,
@@ -59,6 +59,8 @@ pub struct Facts<'a, D: StoredDecisions + ?Sized> {
     /// What audience rules see for names that are not in the attributes: the visitor's segments. If
     /// both have a name and their values would be merged, the attributes hold the result.
     pub segments: &'a Attributes,
+    /// What these attributes and segments have answered before, if several decisions ask them.
+    pub answers: Option<&'a Answers>,
     /// What location rules see.
     pub location: &'a Attributes,
     /// `None` if no environment is configured: every experience passes.
@@ -92,6 +94,7 @@ impl<'a> Facts<'a, NoDecisions> {
             visitor_id,
             attributes,
             segments: &NOTHING,
+            answers: None,
             location: &NOTHING,
             environment: None,
             custom_segments: &[],

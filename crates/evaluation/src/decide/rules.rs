@@ -8,7 +8,7 @@ use ryu_js::Buffer;
 use super::NOTHING;
 use super::trace::{ItemOutcome, Trace, Untraced};
 use crate::attributes::{AttributeValue, Attributes, Hint};
-use crate::config::{ConfigSnapshot, Item, Next, Operand, RuleSet, SnapshotExt, Test};
+use crate::config::{Answers, ConfigSnapshot, Item, Next, Operand, RuleSet, SnapshotExt, Test};
 use crate::js::number::{number, number_of_text, numeric_text};
 use crate::js::regex::Steps;
 use crate::js::text::{
@@ -17,41 +17,61 @@ use crate::js::text::{
 };
 
 /// Where rules look attributes up: the first map that has the name wins.
-#[derive(Clone, Copy)]
-pub(super) struct RuleData<'a>(pub(super) &'a Attributes, pub(super) &'a Attributes);
+pub(super) struct RuleData<'a> {
+    pub(super) attributes: &'a Attributes,
+    pub(super) segments: &'a Attributes,
+    /// What these have answered before.
+    pub(super) answers: Option<&'a Answers>,
+}
 
 impl<'a> RuleData<'a> {
     pub(super) const fn of(attributes: &'a Attributes) -> Self {
-        Self(attributes, &NOTHING)
+        Self { attributes, segments: &NOTHING, answers: None }
     }
 
     #[inline]
-    fn get(self, name: &str, hint: &Hint) -> Option<&'a AttributeValue> {
-        match self.0.get_by(name, hint) {
-            None if !self.1.is_empty() => self.1.get(name),
+    fn get(&self, name: &str, hint: &Hint) -> Option<&'a AttributeValue> {
+        match self.attributes.get_by(name, hint) {
+            None if !self.segments.is_empty() => self.segments.get(name),
             found => found,
         }
     }
 }
 
 /// Whether the set matches. Branches and items stop at the first match, blocks at the first miss.
-#[inline]
-pub(super) fn matches<T: Trace>(set: &RuleSet, data: RuleData<'_>, steps: &mut Steps, trace: &mut T) -> bool {
+#[inline(always)]
+pub(super) fn matches<T: Trace>(
+    set: &RuleSet,
+    data: &RuleData<'_>,
+    steps: &mut Steps,
+    trace: &mut T,
+) -> bool {
     let mut next = set.start;
     // Every jump leads forward, so this terminates.
     while let Some(item) = set.items.get(next.0 as usize) {
-        let value = item.key.as_deref().and_then(|key| data.get(key, &item.hint));
-        let verdict = judge(item, value, steps);
-        trace.item(item, value, verdict);
-        next = if verdict == ItemOutcome::Matched { item.if_matched } else { item.if_missed };
+        let known = data.answers.and_then(|answers| answers.get(item.shared));
+        let holds = known.unwrap_or_else(|| ask(item, data, steps, trace));
+        next = if holds { item.if_matched } else { item.if_missed };
     }
     next == Next::MATCHED
+}
+
+#[inline(never)]
+fn ask<T: Trace>(item: &Item, data: &RuleData<'_>, steps: &mut Steps, trace: &mut T) -> bool {
+    let value = item.key.as_deref().and_then(|key| data.get(key, &item.hint));
+    let verdict = judge(item, value, steps);
+    trace.item(item, value, verdict);
+    let holds = verdict == ItemOutcome::Matched;
+    if let Some(answers) = data.answers {
+        answers.note(item.shared, holds);
+    }
+    holds
 }
 
 /// Whether the rules of a goal, given by position, match. A goal without rules does not match.
 pub fn goal_matches(snapshot: &ConfigSnapshot, goal: usize, rule_data: &Attributes) -> bool {
     let rules = snapshot.goals().get(goal).and_then(|goal| goal.rules.as_ref());
-    let data = RuleData::of(rule_data);
+    let data = &RuleData::of(rule_data);
     rules.is_some_and(|rules| matches(rules, data, &mut Steps::of_a_decision(), &mut Untraced))
 }
 

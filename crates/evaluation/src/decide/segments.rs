@@ -22,7 +22,7 @@ pub fn match_custom_segments(
     recorded: &[AttributeValue],
 ) -> Vec<SmolStr> {
     let (mut matched, mut steps) = (false, Steps::of_a_decision());
-    let data = RuleData::of(attributes);
+    let data = &RuleData::of(attributes);
     let keys: HashSet<&str> = keys.iter().copied().collect();
     let mut known: HashSet<SmolStr> = recorded.iter().map(|id| text(id, &mut Buffer::new()).into()).collect();
     let mut ids: Vec<SmolStr> = Vec::new();

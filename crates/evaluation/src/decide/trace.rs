@@ -36,6 +36,9 @@ impl From<bool> for ItemOutcome {
 }
 
 pub(super) trait Trace {
+    /// Whether it is told of every item, also of one whose answer is known.
+    const EVERY_ITEM: bool = true;
+
     fn archived(&mut self, _archived: bool) {}
     fn environment(&mut self, _experience: &Experience, _given: Option<&str>, _passed: bool) {}
     fn stored(&mut self, _experience: &Experience, _variation: Option<usize>, _stale: bool) {}
@@ -58,4 +61,6 @@ pub(super) trait Trace {
 /// Records nothing.
 pub(super) struct Untraced;
 
-impl Trace for Untraced {}
+impl Trace for Untraced {
+    const EVERY_ITEM: bool = false;
+}

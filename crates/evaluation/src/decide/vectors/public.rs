@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Tally, same, snapshot};
 use crate::attributes::{AttributeValue, Attributes, AttributesExt};
-use crate::config::{CarriedFeature, CompileOptions, ConfigSnapshot, Experience, SnapshotExt};
+use crate::config::{Answers, CarriedFeature, CompileOptions, ConfigSnapshot, Experience, SnapshotExt};
 use crate::decide::{
     Decision, DecisionSource, Facts, Stored, StoredDecisions, Undecided, carried_features, decide_experience,
     explain_experience, match_custom_segments,
@@ -140,6 +140,7 @@ impl<'a> Visitor<'a> {
             visitor_id: self.id,
             attributes: &self.rule_data(&self.call),
             segments: &Attributes::new(),
+            answers: None,
             location: &self.location,
             environment: Some(self.environment),
             custom_segments: &self.recorded(),
@@ -149,6 +150,12 @@ impl<'a> Visitor<'a> {
         let outcome = decide_experience(self.snapshot, experience, &facts);
         let (explained, explanation) = explain_experience(self.snapshot, experience, &facts);
         assert_eq!(outcome, explained);
+        // Known answers change nothing.
+        let answers = &Answers::new(self.snapshot);
+        for _ in 0..2 {
+            let facts = Facts { answers: Some(answers), ..facts };
+            assert_eq!(decide_experience(self.snapshot, experience, &facts), outcome);
+        }
         assert_eq!(explanation.variation_id.is_some(), matches!(outcome, Ok(Decision { .. })));
         Some((experience, outcome))
     }
