@@ -11,6 +11,15 @@ use crate::config::{ConfigSnapshot, Goals, Numbers, SnapshotExt};
 use crate::decide::{Stored, StoredDecisions};
 use crate::visitors::{Bucketing, Few};
 
+/// Whether an exposure was handed over.
+pub(crate) enum Exposed {
+    No,
+    /// By an earlier context, in this epoch.
+    Before(u64),
+    /// By this one, before more exposures than this were lost unsent.
+    Here(u64),
+}
+
 /// This many experiences have their note inline in the context, in order of first use.
 const FEW: usize = 4;
 
@@ -135,19 +144,12 @@ impl Decisions {
         self.change(snapshot, experience, |note| note & FLAGS | variation);
     }
 
-    /// Whether the exposure is on its way: an earlier context handed it over in what is still the current epoch, or
-    /// this one did, and nothing was lost unsent since.
     #[inline(always)]
-    pub(crate) fn is_exposed(
-        &self,
-        experience: usize,
-        epoch: impl FnOnce() -> u64,
-        unsent: impl FnOnce() -> u64,
-    ) -> bool {
-        match self.note(experience) & FLAGS {
-            0 => false,
-            REMEMBERED => self.epoch.is_some_and(|remembered| remembered == epoch()),
-            _ => self.unsent_before.load(Ordering::Acquire) == unsent(),
+    pub(crate) fn exposed(&self, experience: usize) -> Exposed {
+        match (self.note(experience) & FLAGS, self.epoch) {
+            (REMEMBERED, Some(epoch)) => Exposed::Before(epoch),
+            (0 | REMEMBERED, _) => Exposed::No,
+            _ => Exposed::Here(self.unsent_before.load(Ordering::Acquire)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use super::decisions::Decisions;
+use super::decisions::{Decisions, Exposed};
 use super::missing::{absent, undeclared};
 use super::visitor::{NONE, overlaid};
 use super::{Context, RunOptions};
@@ -381,13 +381,14 @@ impl Context {
         self.preview.is_none() && (options.enable_storage || reports)
     }
 
+    /// Whether the exposure is on its way: handed over earlier, and not lost since.
     #[inline(always)]
     fn is_exposed(&self, experience: usize) -> bool {
-        self.decisions.is_exposed(
-            experience,
-            || self.shared.epoch(),
-            || self.shared.runtime().exposures_unsent(),
-        )
+        match self.decisions.exposed(experience) {
+            Exposed::No => false,
+            Exposed::Before(epoch) => epoch == self.shared.epoch(),
+            Exposed::Here(unsent) => unsent == self.shared.runtime().exposures_unsent(),
+        }
     }
 
     /// Remembers and reports; returns whether it has handed over the exposure.
