@@ -1,5 +1,6 @@
 //! What is known about the visitor, and how it changes.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
@@ -13,7 +14,9 @@ use crate::attributes::{
 use crate::config::{ConfigSnapshot, Numbers};
 use crate::decide::match_custom_segments;
 use crate::engine::is_report_key;
+use crate::error::ContextError;
 use crate::results::CustomSegmentsResult;
+use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::threads::{Caller, blocking};
 use crate::visitors::VisitorState;
@@ -26,6 +29,8 @@ pub(crate) struct Remembered {
     pub(super) segments: Measured,
     /// The keyed hash of the visitor's id, if memory was asked.
     hash: Option<u64>,
+    /// The visitor's id, if memory has it.
+    visitor_id: Option<SmolStr>,
     /// The data store did not answer.
     guessing: bool,
 }
@@ -34,29 +39,69 @@ impl Remembered {
     /// Shares instead of copying, as a shard's lock may be held. Exposures accepted in another epoch count as never
     /// made.
     #[inline(always)]
-    fn of(snapshot: &ConfigSnapshot, numbers: &Numbers, state: &VisitorState, epoch: Option<u64>) -> Self {
-        Self {
-            decisions: Decisions::hydrate(snapshot, numbers, &state.bucketing, epoch),
-            attributes: state.attributes.clone(),
-            segments: state.segments.clone(),
-            hash: None,
-            guessing: false,
+    fn read(
+        &mut self,
+        snapshot: &ConfigSnapshot,
+        numbers: &Numbers,
+        state: &VisitorState,
+        epoch: Option<u64>,
+    ) {
+        self.decisions.hydrate(snapshot, numbers, &state.bucketing, epoch);
+        self.attributes = state.attributes.clone();
+        self.segments = state.segments.clone();
+    }
+
+    /// Asks memory, for the config that is found by the numbers that memory keeps, if it was asked.
+    #[inline(always)]
+    fn recall<S: Deref<Target = ConfigSnapshot>>(
+        &mut self,
+        shared: &Shared,
+        runtime: &Runtime,
+        visitor_id: &str,
+        find: impl FnOnce(Option<&mut Arc<Numbers>>) -> Option<S>,
+    ) -> Option<S> {
+        if visitor_id.is_empty() {
+            return find(None);
         }
+        self.hash = runtime.visitors.hash(visitor_id);
+        let Some(hash) = self.hash else { return find(None) };
+        let epoch = shared.remembers_records().then(|| runtime.epoch());
+        runtime.visitors.in_memory(visitor_id, hash, |known, kept| {
+            let snapshot = find(Some(kept))?;
+            if let Some((visitor_id, state)) = known {
+                self.visitor_id = Some(visitor_id.clone());
+                self.read(&snapshot, kept, state, epoch);
+            }
+            Some(snapshot)
+        })
     }
 }
 
 impl Context {
     pub(crate) fn new(
-        shared: Arc<Shared>,
-        snapshot: Arc<ConfigSnapshot>,
+        shared: &Arc<Shared>,
         visitor_id: &str,
         given: Attributes,
-    ) -> Self {
-        let remembered = recall_blocking(&shared, &snapshot, visitor_id);
-        Self::with(remembered, shared, snapshot, visitor_id, given)
+    ) -> Result<Self, ContextError> {
+        let cell = &shared.base.cell;
+        if shared.has_store() {
+            let snapshot = shared.context_config()?;
+            let remembered = recall_blocking(shared, &snapshot, visitor_id);
+            return Ok(Self::with(remembered, Arc::clone(shared), snapshot, visitor_id, given));
+        }
+        let runtime = shared.runtime();
+        if runtime.is_closed() {
+            return Err(ContextError::Closed);
+        }
+        let mut remembered = Remembered::default();
+        let current = |kept: Option<&mut _>| kept.map_or_else(|| cell.load(), |kept| cell.current(kept));
+        let snapshot = remembered.recall(shared, &runtime, visitor_id, current);
+        let snapshot = snapshot.ok_or(ContextError::NotReady)?;
+        Ok(Self::with(remembered, Arc::clone(shared), snapshot, visitor_id, given))
     }
 
-    /// Like [`new`](Self::new), with what is remembered about the visitor.
+    /// With what is remembered about the visitor.
+    #[inline]
     pub(crate) fn with(
         remembered: Remembered,
         shared: Arc<Shared>,
@@ -64,7 +109,8 @@ impl Context {
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
-        let Remembered { decisions, attributes: stored, segments: known, hash, guessing } = remembered;
+        let Remembered { decisions, attributes: stored, segments: known, hash, visitor_id: kept, guessing } =
+            remembered;
         #[cfg(feature = "testing")]
         let decisions = decisions.with_forced(shared.forced.of(visitor_id, &snapshot));
         let (given, added) = split(given, &known);
@@ -77,18 +123,16 @@ impl Context {
         let mut context = Self {
             decisions,
             guessing,
-            held_apart: None,
+            rare: None,
             segments: known,
-            merged: None,
             persistent: stored,
             is_watched: shared.hooks.is_some(),
             shared,
             snapshot,
-            visitor_id: SmolStr::new(visitor_id),
+            visitor_id: kept.unwrap_or_else(|| SmolStr::new(visitor_id)),
             visitor_hash: hash,
             attributes,
             location: Attributes::new(),
-            preview: None,
         };
         context.add_segments(added);
         context.merge();
@@ -162,7 +206,7 @@ impl Context {
     /// ```
     pub fn set_attributes(&mut self, attributes: impl Into<Attributes>) {
         let (attributes, segments) = split(attributes.into(), &NONE);
-        if self.preview.is_none() {
+        if !self.is_preview() {
             self.persistent.change(|before| overlay(before, attributes.clone()));
         }
         overlay(&mut self.attributes, attributes.clone());
@@ -243,7 +287,7 @@ impl Context {
     /// What audience rules see: the first, falling back to the second for missing names.
     #[inline]
     pub(super) fn rule_data(&self) -> (&Attributes, &Attributes) {
-        match &self.merged {
+        match self.rare.as_ref().and_then(|rare| rare.merged.as_ref()) {
             Some(merged) => (merged, &NONE),
             None => (&self.attributes, &self.segments),
         }
@@ -256,7 +300,7 @@ impl Context {
 
     /// Changes what outlives the context. Does nothing during a preview or without a visitor.
     pub(super) fn remember(&self, change: impl FnOnce(&mut VisitorState, &Numbers)) {
-        if self.visitor_id.is_empty() || self.preview.is_some() {
+        if self.visitor_id.is_empty() || self.is_preview() {
             return;
         }
         let known = |kept: &mut _| VisitorState {
@@ -291,9 +335,7 @@ impl Context {
         };
         let before = self.hold_apart();
         self.segments = unite(&self.segments);
-        if self.preview.is_none()
-            && let Some(apart) = &mut self.held_apart
-        {
+        if let Some(apart) = self.persistent_apart() {
             *apart = unite(apart);
         }
         self.remember(|state, _| state.share_segments(&added, &before, self.persistent_segments()));
@@ -301,15 +343,21 @@ impl Context {
 
     /// The part of the segments that outlives the context.
     fn persistent_segments(&self) -> &Measured {
-        self.held_apart.as_ref().unwrap_or(&self.segments)
+        self.rare.as_ref().and_then(|rare| rare.held_apart.as_ref()).unwrap_or(&self.segments)
+    }
+
+    /// The same where it is held apart and no preview keeps it from changing.
+    fn persistent_apart(&mut self) -> Option<&mut Measured> {
+        let rare = self.rare.as_mut().filter(|rare| rare.preview.is_none());
+        rare.and_then(|rare| rare.held_apart.as_mut())
     }
 
     /// Called before the segments change; a preview must not leave anything behind. Returns the part that outlives
     /// the context.
     fn hold_apart(&mut self) -> Measured {
         let before = self.persistent_segments().clone();
-        if self.preview.is_some() {
-            self.held_apart = Some(before.clone());
+        if let Some(rare) = self.rare.as_mut().filter(|rare| rare.preview.is_some()) {
+            rare.held_apart = Some(before.clone());
         }
         before
     }
@@ -319,9 +367,7 @@ impl Context {
         let with_ids = |segments: &mut Measured| tell_of(segments.change(|segments| record(segments, ids)));
         self.hold_apart();
         with_ids(&mut self.segments);
-        if self.preview.is_none()
-            && let Some(apart) = &mut self.held_apart
-        {
+        if let Some(apart) = self.persistent_apart() {
             with_ids(apart);
         }
         self.merge();
@@ -333,9 +379,13 @@ impl Context {
     }
 
     /// Report keys are not attributes, so there is nothing to merge them with unless a data store returned some.
+    #[inline]
     fn merge(&mut self) {
         let overlap = !self.segments.is_empty() && self.persistent.any(|name, _| is_report_key(name));
-        self.merged = overlap.then(|| self.rule_data_with(&Attributes::new()));
+        if overlap || self.rare.is_some() {
+            let merged = overlap.then(|| self.rule_data_with(&Attributes::new()));
+            self.rare.get_or_insert_default().merged = merged;
+        }
     }
 }
 
@@ -352,9 +402,10 @@ pub(crate) async fn recall(
         return recall_at_once(shared, snapshot, visitor_id);
     }
     // A store keeps ids.
-    let read = |state: &mut VisitorState| Remembered::of(snapshot, &Numbers::default(), state, None);
-    let (remembered, answered) = shared.recall_stored(visitor_id, read, caller).await;
-    Remembered { guessing: !answered, ..remembered.unwrap_or_default() }
+    let mut remembered = Remembered::default();
+    let read = |state: &mut VisitorState| remembered.read(snapshot, &Numbers::default(), state, None);
+    let (_, answered) = shared.recall_stored(visitor_id, read, caller).await;
+    Remembered { guessing: !answered, ..remembered }
 }
 
 /// [`recall`], blocking a thread.
@@ -374,17 +425,12 @@ pub(crate) fn recall_blocking(shared: &Shared, snapshot: &ConfigSnapshot, visito
 /// Asks memory.
 #[inline]
 fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
-    if visitor_id.is_empty() {
-        return Remembered::default();
-    }
-    let runtime = shared.runtime();
-    let Some(hash) = runtime.visitors.hash(visitor_id) else { return Remembered::default() };
-    let epoch = shared.remembers_records().then(|| runtime.epoch());
-    let read = |state: &VisitorState, kept: &mut _| {
-        Remembered::of(snapshot, shared.base.cell.numbers(snapshot, kept), state, epoch)
-    };
-    let remembered = runtime.visitors.in_memory(visitor_id, hash, read).unwrap_or_default();
-    Remembered { hash: Some(hash), ..remembered }
+    let mut remembered = Remembered::default();
+    remembered.recall(shared, &shared.runtime(), visitor_id, |kept| {
+        kept.into_iter().for_each(|kept| _ = shared.base.cell.numbers(snapshot, kept));
+        Some(snapshot)
+    });
+    remembered
 }
 
 /// What audience rules see of segments, attributes, and a call's attributes.

@@ -203,18 +203,19 @@ impl Visitors {
         self.used.load(Ordering::Relaxed).then(|| self.hashes.hash_one(visitor_id))
     }
 
-    /// Reads what memory alone knows about a visitor, by the hash of the id.
+    /// Reads what memory alone knows about a visitor, by the hash of the id: the id as it is kept, and the state.
     #[inline]
     pub(crate) fn in_memory<R>(
         &self,
         visitor_id: &str,
         hash: u64,
-        read: impl FnOnce(&VisitorState, &mut Arc<Numbers>) -> R,
-    ) -> Option<R> {
+        read: impl FnOnce(Option<(&SmolStr, &VisitorState)>, &mut Arc<Numbers>) -> R,
+    ) -> R {
         let now = self.now();
         let Shard { places, entries, numbers, .. } = &mut *self.lock(place(hash));
-        let entry = entries.get(*places.get(&hash)?).filter(|entry| entry.visitor_id == visitor_id)?;
-        (!self.is_over(entry, now)).then(|| read(&entry.state, numbers))
+        let entry = places.get(&hash).and_then(|place| entries.get(*place));
+        let known = entry.filter(|entry| entry.visitor_id == visitor_id && !self.is_over(entry, now));
+        read(known.map(|entry| (&entry.visitor_id, &entry.state)), numbers)
     }
 
     /// A visitor's segments, together with others who have equal ones.
@@ -475,7 +476,7 @@ mod tests {
 
     impl Visitors {
         fn recalled<R>(&self, visitor: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
-            self.in_memory(visitor, self.hash(visitor)?, |state, _| read(state))
+            self.in_memory(visitor, self.hash(visitor)?, |known, _| known.map(|(_, state)| read(state)))
         }
     }
 
