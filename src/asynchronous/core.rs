@@ -212,7 +212,7 @@ impl AsyncCore {
         let shared = Arc::clone(self.core.shared());
         let snapshot = shared.context_config()?;
         let remembered = recall(&shared, &snapshot, visitor_id, &shared.task()).await;
-        Ok(Context::with(remembered, shared, snapshot, visitor_id, attributes).into())
+        Ok(Context::with(remembered, &shared, snapshot, visitor_id, attributes).into())
     }
 
     /// Like [`Core::experience`]: a handle to an experience, for [`Context::run_experience`].

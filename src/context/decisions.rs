@@ -139,10 +139,10 @@ impl Decisions {
         }
     }
 
-    /// These decisions, with others forced over them.
+    /// Forces decisions over these.
     #[cfg(feature = "testing")]
-    pub(crate) fn with_forced(self, forced: Vec<(usize, usize)>) -> Self {
-        Self { forced, ..self }
+    pub(crate) fn force(&mut self, forced: Vec<(usize, usize)>) {
+        self.forced = forced;
     }
 
     /// Remembers a decision.

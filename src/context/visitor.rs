@@ -1,6 +1,5 @@
 //! What is known about the visitor, and how it changes.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
@@ -16,7 +15,6 @@ use crate::decide::match_custom_segments;
 use crate::engine::is_report_key;
 use crate::error::ContextError;
 use crate::results::CustomSegmentsResult;
-use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::threads::{Caller, blocking};
 use crate::visitors::VisitorState;
@@ -27,10 +25,6 @@ pub(crate) struct Remembered {
     pub(super) decisions: Decisions,
     pub(super) attributes: Measured,
     pub(super) segments: Measured,
-    /// The keyed hash of the visitor's id, if memory was asked.
-    hash: Option<u64>,
-    /// The visitor's id, if memory has it.
-    visitor_id: Option<SmolStr>,
     /// The data store did not answer.
     guessing: bool,
 }
@@ -38,105 +32,121 @@ pub(crate) struct Remembered {
 impl Remembered {
     /// Shares instead of copying, as a shard's lock may be held. Exposures accepted in another epoch count as never
     /// made.
-    #[inline(always)]
-    fn read(
-        &mut self,
-        snapshot: &ConfigSnapshot,
-        numbers: &Numbers,
-        state: &VisitorState,
-        epoch: Option<u64>,
-    ) {
-        self.decisions.hydrate(snapshot, numbers, &state.bucketing, epoch);
-        self.attributes = state.attributes.clone();
-        self.segments = state.segments.clone();
-    }
-
-    /// Asks memory, for the config that is found by the numbers that memory keeps, if it was asked.
-    #[inline(always)]
-    fn recall<S: Deref<Target = ConfigSnapshot>>(
-        &mut self,
-        shared: &Shared,
-        runtime: &Runtime,
-        visitor_id: &str,
-        find: impl FnOnce(Option<&mut Arc<Numbers>>) -> Option<S>,
-    ) -> Option<S> {
-        if visitor_id.is_empty() {
-            return find(None);
+    fn of(snapshot: &ConfigSnapshot, numbers: &Numbers, state: &VisitorState, epoch: Option<u64>) -> Self {
+        let mut decisions = Decisions::default();
+        decisions.hydrate(snapshot, numbers, &state.bucketing, epoch);
+        Self {
+            decisions,
+            attributes: state.attributes.clone(),
+            segments: state.segments.clone(),
+            guessing: false,
         }
-        self.hash = runtime.visitors.hash(visitor_id);
-        let Some(hash) = self.hash else { return find(None) };
-        let epoch = shared.remembers_records().then(|| runtime.epoch());
-        runtime.visitors.in_memory(visitor_id, hash, |known, kept| {
-            let snapshot = find(Some(kept))?;
-            if let Some((visitor_id, state)) = known {
-                self.visitor_id = Some(visitor_id.clone());
-                self.read(&snapshot, kept, state, epoch);
-            }
-            Some(snapshot)
-        })
     }
 }
 
 impl Context {
+    /// With what is remembered about the visitor. Every field is made where it stays: moving a context takes as long as
+    /// looking the visitor up.
     pub(crate) fn new(
         shared: &Arc<Shared>,
         visitor_id: &str,
         given: Attributes,
     ) -> Result<Self, ContextError> {
-        let cell = &shared.base.cell;
-        if shared.has_store() {
-            let snapshot = shared.context_config()?;
-            let remembered = recall_blocking(shared, &snapshot, visitor_id);
-            return Ok(Self::with(remembered, Arc::clone(shared), snapshot, visitor_id, given));
+        let mut made = Self::recalled(shared, visitor_id, given);
+        if let Ok(context) = &mut made {
+            context.begin(visitor_id);
         }
-        let runtime = shared.runtime();
-        if runtime.is_closed() {
-            return Err(ContextError::Closed);
-        }
-        let mut remembered = Remembered::default();
-        let current = |kept: Option<&mut _>| kept.map_or_else(|| cell.load(), |kept| cell.current(kept));
-        let snapshot = remembered.recall(shared, &runtime, visitor_id, current);
-        let snapshot = snapshot.ok_or(ContextError::NotReady)?;
-        Ok(Self::with(remembered, Arc::clone(shared), snapshot, visitor_id, given))
+        made
     }
 
-    /// With what is remembered about the visitor.
-    #[inline]
+    /// Like [`new`](Self::new), if somebody else has asked what is remembered.
     pub(crate) fn with(
         remembered: Remembered,
-        shared: Arc<Shared>,
+        shared: &Arc<Shared>,
         snapshot: Arc<ConfigSnapshot>,
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
-        let Remembered { decisions, attributes: stored, segments: known, hash, visitor_id: kept, guessing } =
-            remembered;
-        #[cfg(feature = "testing")]
-        let decisions = decisions.with_forced(shared.forced.of(visitor_id, &snapshot));
-        let (given, added) = split(given, &known);
-        let added = match hash {
-            _ if added.is_empty() => Measured::default(),
-            Some(hash) if known.is_empty() => shared.runtime().visitors.share(hash, added),
-            _ => Measured::new(added),
-        };
-        let attributes = overlaid(&stored, given);
-        let mut context = Self {
-            decisions,
-            guessing,
-            rare: None,
-            segments: known,
-            persistent: stored,
-            is_watched: shared.hooks.is_some(),
-            shared,
-            snapshot,
-            visitor_id: kept.unwrap_or_else(|| SmolStr::new(visitor_id)),
-            visitor_hash: hash,
-            attributes,
-            location: Attributes::new(),
-        };
-        context.add_segments(added);
-        context.merge();
+        let Remembered { decisions, attributes: persistent, segments, guessing } = remembered;
+        let unknown = Self::unknown(shared, snapshot, None, given);
+        let mut context = Self { decisions, persistent, segments, guessing, ..unknown };
+        context.begin(visitor_id);
         context
+    }
+
+    /// As [`begin`](Self::begin) takes it.
+    #[inline(always)]
+    fn recalled(shared: &Arc<Shared>, visitor_id: &str, given: Attributes) -> Result<Self, ContextError> {
+        if shared.has_store() {
+            return recalled_blocking(shared, visitor_id, given);
+        }
+        let (cell, runtime) = (&shared.base.cell, shared.runtime());
+        if runtime.is_closed() {
+            return Err(ContextError::Closed);
+        }
+        let Some(hash) = runtime.visitors.hash(visitor_id).filter(|_| !visitor_id.is_empty()) else {
+            let snapshot = cell.load().ok_or(ContextError::NotReady)?;
+            return Ok(Self::unknown(shared, snapshot, None, given));
+        };
+        let epoch = shared.remembers_records().then(|| runtime.epoch());
+        runtime.visitors.in_memory(visitor_id, hash, |known, kept| {
+            let snapshot = cell.current(kept).ok_or(ContextError::NotReady)?;
+            let mut made = Ok(Self::unknown(shared, snapshot, Some(hash), given));
+            if let (Ok(context), Some((visitor_id, state))) = (&mut made, known) {
+                context.visitor_id = visitor_id.clone();
+                context.persistent = state.attributes.clone();
+                context.segments = state.segments.clone();
+                context.decisions.hydrate(&context.snapshot, kept, &state.bucketing, epoch);
+            }
+            made
+        })
+    }
+
+    /// Nothing is remembered about the visitor.
+    #[inline(always)]
+    fn unknown(
+        shared: &Arc<Shared>,
+        snapshot: Arc<ConfigSnapshot>,
+        visitor_hash: Option<u64>,
+        attributes: Attributes,
+    ) -> Self {
+        Self {
+            is_watched: shared.hooks.is_some(),
+            shared: Arc::clone(shared),
+            snapshot,
+            visitor_id: SmolStr::default(),
+            visitor_hash,
+            attributes,
+            persistent: Measured::default(),
+            segments: Measured::default(),
+            location: Attributes::new(),
+            decisions: Decisions::default(),
+            rare: None,
+            guessing: false,
+        }
+    }
+
+    /// Joins the given attributes with what is remembered, and remembers the segments among them.
+    #[inline(always)]
+    fn begin(&mut self, visitor_id: &str) {
+        // Memory had no id to share.
+        if self.visitor_id.is_empty() {
+            self.visitor_id = SmolStr::new(visitor_id);
+        }
+        #[cfg(feature = "testing")]
+        self.decisions.force(self.shared.forced.of(visitor_id, &self.snapshot));
+        let added = split(&mut self.attributes, &self.segments);
+        if !self.persistent.is_empty() {
+            self.attributes = overlaid(&self.persistent, std::mem::take(&mut self.attributes));
+        }
+        if !added.is_empty() {
+            let added = match self.visitor_hash {
+                Some(hash) if self.segments.is_empty() => self.shared.runtime().visitors.share(hash, added),
+                _ => Measured::new(added),
+            };
+            self.add_segments(added);
+        }
+        self.merge();
     }
 
     /// A waiting task, as the caller of this context's core.
@@ -205,7 +215,8 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_attributes(&mut self, attributes: impl Into<Attributes>) {
-        let (attributes, segments) = split(attributes.into(), &NONE);
+        let mut attributes = attributes.into();
+        let segments = split(&mut attributes, &NONE);
         if !self.is_preview() {
             self.persistent.change(|before| overlay(before, attributes.clone()));
         }
@@ -229,7 +240,7 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_segments(&mut self, segments: impl Into<Attributes>) {
-        let (_, segments) = split(segments.into(), &NONE);
+        let segments = split(&mut segments.into(), &NONE);
         self.add_segments(Measured::new(segments));
         self.merge();
     }
@@ -402,10 +413,9 @@ pub(crate) async fn recall(
         return recall_at_once(shared, snapshot, visitor_id);
     }
     // A store keeps ids.
-    let mut remembered = Remembered::default();
-    let read = |state: &mut VisitorState| remembered.read(snapshot, &Numbers::default(), state, None);
-    let (_, answered) = shared.recall_stored(visitor_id, read, caller).await;
-    Remembered { guessing: !answered, ..remembered }
+    let read = |state: &mut VisitorState| Remembered::of(snapshot, &Numbers::default(), state, None);
+    let (remembered, answered) = shared.recall_stored(visitor_id, read, caller).await;
+    Remembered { guessing: !answered, ..remembered.unwrap_or_default() }
 }
 
 /// [`recall`], blocking a thread.
@@ -425,12 +435,32 @@ pub(crate) fn recall_blocking(shared: &Shared, snapshot: &ConfigSnapshot, visito
 /// Asks memory.
 #[inline]
 fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) -> Remembered {
-    let mut remembered = Remembered::default();
-    remembered.recall(shared, &shared.runtime(), visitor_id, |kept| {
-        kept.into_iter().for_each(|kept| _ = shared.base.cell.numbers(snapshot, kept));
-        Some(snapshot)
+    if visitor_id.is_empty() {
+        return Remembered::default();
+    }
+    let runtime = shared.runtime();
+    let Some(hash) = runtime.visitors.hash(visitor_id) else { return Remembered::default() };
+    let epoch = shared.remembers_records().then(|| runtime.epoch());
+    let remembered = runtime.visitors.in_memory(visitor_id, hash, |known, kept| {
+        let numbers = shared.base.cell.numbers(snapshot, kept);
+        known.map(|(_, state)| Remembered::of(snapshot, numbers, state, epoch))
     });
-    remembered
+    remembered.unwrap_or_default()
+}
+
+/// [`Context::recalled`], blocking a thread.
+#[cold]
+#[inline(never)]
+fn recalled_blocking(
+    shared: &Arc<Shared>,
+    visitor_id: &str,
+    given: Attributes,
+) -> Result<Context, ContextError> {
+    let snapshot = shared.context_config()?;
+    let Remembered { decisions, attributes: persistent, segments, guessing } =
+        recall_blocking(shared, &snapshot, visitor_id);
+    let unknown = Context::unknown(shared, snapshot, None, given);
+    Ok(Context { decisions, persistent, segments, guessing, ..unknown })
 }
 
 /// What audience rules see of segments, attributes, and a call's attributes.
@@ -468,7 +498,7 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
 
 /// Moves report keys out of the attributes, and truncates lists to their limits. Returns only the segments that add
 /// something to the known ones.
-pub(super) fn split(mut attributes: Attributes, known: &Attributes) -> (Attributes, Attributes) {
+pub(super) fn split(attributes: &mut Attributes, known: &Attributes) -> Attributes {
     let mut moved = Moved { segments: Attributes::new(), known, in_order: known.iter() };
     let mut is_long = false;
     attributes.retain(|name, value| {
@@ -482,9 +512,9 @@ pub(super) fn split(mut attributes: Attributes, known: &Attributes) -> (Attribut
     });
     let mut segments = moved.segments;
     if is_long {
-        tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(&mut attributes, LONGEST_LIST));
+        tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(attributes, LONGEST_LIST));
     }
-    (attributes, segments)
+    segments
 }
 
 /// Report keys on their way from the attributes to the segments.
