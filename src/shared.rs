@@ -130,9 +130,7 @@ impl Shared {
         let waiting = {
             let visitors = &self.runtime().visitors;
             let hash = visitors.hash(visitor_id);
-            hash.and_then(|hash| {
-                visitors.in_memory(visitor_id, hash, |known, _| known.map(|(_, state)| state.clone()))
-            })
+            hash.and_then(|hash| visitors.open(hash).known(visitor_id).map(|(_, state, _)| state.clone()))
         };
         let (key, actor) = (state_key(visitor_id), self.runtime().store(&self.base));
         let limit = &mut caller.until(self.base.clock.deadline_after(self.base.config.tuning.store_timeout));

@@ -15,9 +15,10 @@ use crate::decide::match_custom_segments;
 use crate::engine::is_report_key;
 use crate::error::ContextError;
 use crate::results::CustomSegmentsResult;
+use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::threads::{Caller, blocking};
-use crate::visitors::VisitorState;
+use crate::visitors::{Opened, VisitorState};
 
 /// What is remembered about a visitor.
 #[derive(Default)]
@@ -45,21 +46,20 @@ impl Remembered {
 }
 
 impl Context {
-    /// With what is remembered about the visitor. Every field is made where it stays: moving a context takes as long as
-    /// looking the visitor up.
     pub(crate) fn new(
         shared: &Arc<Shared>,
         visitor_id: &str,
         given: Attributes,
     ) -> Result<Self, ContextError> {
-        let mut made = Self::recalled(shared, visitor_id, given);
-        if let Ok(context) = &mut made {
-            context.begin(visitor_id);
+        if shared.has_store() {
+            let snapshot = shared.context_config()?;
+            let remembered = recall_blocking(shared, &snapshot, visitor_id);
+            return Ok(Self::with(remembered, shared, snapshot, visitor_id, given));
         }
-        made
+        Self::recalled(shared, &shared.runtime(), visitor_id, given)
     }
 
-    /// Like [`new`](Self::new), if somebody else has asked what is remembered.
+    /// With what a data store has of the visitor.
     pub(crate) fn with(
         remembered: Remembered,
         shared: &Arc<Shared>,
@@ -67,58 +67,83 @@ impl Context {
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
-        let Remembered { decisions, attributes: persistent, segments, guessing } = remembered;
-        let unknown = Self::unknown(shared, snapshot, None, given);
-        let mut context = Self { decisions, persistent, segments, guessing, ..unknown };
-        context.begin(visitor_id);
+        let Remembered { decisions, attributes, segments, guessing } = remembered;
+        let known = (SmolStr::new(visitor_id), attributes, segments);
+        let mut context = Self { decisions, guessing, ..Self::of(shared, snapshot, None, known, given) };
+        context.begin();
         context
     }
 
-    /// As [`begin`](Self::begin) takes it.
-    #[inline(always)]
-    fn recalled(shared: &Arc<Shared>, visitor_id: &str, given: Attributes) -> Result<Self, ContextError> {
-        if shared.has_store() {
-            return recalled_blocking(shared, visitor_id, given);
-        }
-        let (cell, runtime) = (&shared.base.cell, shared.runtime());
+    /// With what memory knows about the visitor.
+    fn recalled(
+        shared: &Arc<Shared>,
+        runtime: &Runtime,
+        visitor_id: &str,
+        given: Attributes,
+    ) -> Result<Self, ContextError> {
         if runtime.is_closed() {
             return Err(ContextError::Closed);
         }
-        let Some(hash) = runtime.visitors.hash(visitor_id).filter(|_| !visitor_id.is_empty()) else {
-            let snapshot = cell.load().ok_or(ContextError::NotReady)?;
-            return Ok(Self::unknown(shared, snapshot, None, given));
-        };
+        let cell = &shared.base.cell;
+        let hash = runtime.visitors.hash(visitor_id).filter(|_| !visitor_id.is_empty());
         let epoch = shared.remembers_records().then(|| runtime.epoch());
-        runtime.visitors.in_memory(visitor_id, hash, |known, kept| {
-            let snapshot = cell.current(kept).ok_or(ContextError::NotReady)?;
-            let mut made = Ok(Self::unknown(shared, snapshot, Some(hash), given));
-            if let (Ok(context), Some((visitor_id, state))) = (&mut made, known) {
-                context.visitor_id = visitor_id.clone();
-                context.persistent = state.attributes.clone();
-                context.segments = state.segments.clone();
-                context.decisions.hydrate(&context.snapshot, kept, &state.bucketing, epoch);
-            }
-            made
-        })
+        let mut memory = hash.map(|hash| runtime.visitors.open(hash));
+        let snapshot = match &mut memory {
+            Some(memory) => cell.current(memory.numbers()),
+            None => cell.load(),
+        };
+        let snapshot = snapshot.ok_or(ContextError::NotReady)?;
+        Ok(Self::opened(shared, snapshot, memory, epoch, visitor_id, given))
     }
 
-    /// Nothing is remembered about the visitor.
+    /// The one way out of this makes every field where it stays: moving a context takes as long as looking the visitor
+    /// up.
+    #[inline(never)]
+    fn opened(
+        shared: &Arc<Shared>,
+        snapshot: Arc<ConfigSnapshot>,
+        mut memory: Option<Opened<'_>>,
+        epoch: Option<u64>,
+        visitor_id: &str,
+        given: Attributes,
+    ) -> Self {
+        let hash = memory.as_ref().map(|memory| memory.hash());
+        let known = memory.as_mut().and_then(|memory| memory.known(visitor_id));
+        // Shares instead of copying, as the shard is locked.
+        let shares = |(id, state, _): &(&SmolStr, &VisitorState, _)| {
+            (SmolStr::clone(id), state.attributes.clone(), state.segments.clone())
+        };
+        let is_known = known.is_some();
+        let mut context =
+            Self::of(shared, snapshot, hash, known.as_ref().map(shares).unwrap_or_default(), given);
+        if let Some((_, state, numbers)) = known {
+            context.decisions.hydrate(&context.snapshot, numbers, &state.bucketing, epoch);
+        }
+        drop(memory);
+        if !is_known {
+            context.visitor_id = SmolStr::new(visitor_id);
+        }
+        context.begin();
+        context
+    }
+
     #[inline(always)]
-    fn unknown(
+    fn of(
         shared: &Arc<Shared>,
         snapshot: Arc<ConfigSnapshot>,
         visitor_hash: Option<u64>,
+        (visitor_id, persistent, segments): (SmolStr, Measured, Measured),
         attributes: Attributes,
     ) -> Self {
         Self {
             is_watched: shared.hooks.is_some(),
             shared: Arc::clone(shared),
             snapshot,
-            visitor_id: SmolStr::default(),
+            visitor_id,
             visitor_hash,
             attributes,
-            persistent: Measured::default(),
-            segments: Measured::default(),
+            persistent,
+            segments,
             location: Attributes::new(),
             decisions: Decisions::default(),
             rare: None,
@@ -127,14 +152,10 @@ impl Context {
     }
 
     /// Joins the given attributes with what is remembered, and remembers the segments among them.
-    #[inline(always)]
-    fn begin(&mut self, visitor_id: &str) {
-        // Memory had no id to share.
-        if self.visitor_id.is_empty() {
-            self.visitor_id = SmolStr::new(visitor_id);
-        }
+    #[inline]
+    fn begin(&mut self) {
         #[cfg(feature = "testing")]
-        self.decisions.force(self.shared.forced.of(visitor_id, &self.snapshot));
+        self.decisions.force(self.shared.forced.of(&self.visitor_id, &self.snapshot));
         let added = split(&mut self.attributes, &self.segments);
         if !self.persistent.is_empty() {
             self.attributes = overlaid(&self.persistent, std::mem::take(&mut self.attributes));
@@ -146,7 +167,9 @@ impl Context {
             };
             self.add_segments(added);
         }
-        self.merge();
+        if !self.persistent.is_empty() {
+            self.merge();
+        }
     }
 
     /// A waiting task, as the caller of this context's core.
@@ -441,26 +464,12 @@ fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) 
     let runtime = shared.runtime();
     let Some(hash) = runtime.visitors.hash(visitor_id) else { return Remembered::default() };
     let epoch = shared.remembers_records().then(|| runtime.epoch());
-    let remembered = runtime.visitors.in_memory(visitor_id, hash, |known, kept| {
-        let numbers = shared.base.cell.numbers(snapshot, kept);
-        known.map(|(_, state)| Remembered::of(snapshot, numbers, state, epoch))
-    });
-    remembered.unwrap_or_default()
-}
-
-/// [`Context::recalled`], blocking a thread.
-#[cold]
-#[inline(never)]
-fn recalled_blocking(
-    shared: &Arc<Shared>,
-    visitor_id: &str,
-    given: Attributes,
-) -> Result<Context, ContextError> {
-    let snapshot = shared.context_config()?;
-    let Remembered { decisions, attributes: persistent, segments, guessing } =
-        recall_blocking(shared, &snapshot, visitor_id);
-    let unknown = Context::unknown(shared, snapshot, None, given);
-    Ok(Context { decisions, persistent, segments, guessing, ..unknown })
+    let mut memory = runtime.visitors.open(hash);
+    shared.base.cell.numbers(snapshot, memory.numbers());
+    let known = memory.known(visitor_id);
+    known.map_or_else(Remembered::default, |(_, state, numbers)| {
+        Remembered::of(snapshot, numbers, state, epoch)
+    })
 }
 
 /// What audience rules see of segments, attributes, and a call's attributes.
