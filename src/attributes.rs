@@ -54,6 +54,11 @@ impl Measured {
         self.0.as_ref().map_or(0, |counted| counted.bytes)
     }
 
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether both are one.
     #[inline]
     pub(crate) fn is(&self, other: &Self) -> bool {

@@ -237,16 +237,7 @@ impl Core {
         visitor_id: impl AsRef<str>,
         attributes: impl Into<Attributes>,
     ) -> Result<Context, ContextError> {
-        let snapshot = self.context_config()?;
-        Ok(Context::new(Arc::clone(&self.shared), snapshot, visitor_id.as_ref(), attributes.into()))
-    }
-
-    /// The config for a new context.
-    pub(crate) fn context_config(&self) -> Result<Arc<ConfigSnapshot>, ContextError> {
-        if self.shared.is_closed() {
-            return Err(ContextError::Closed);
-        }
-        self.shared.base.cell.load().ok_or(ContextError::NotReady)
+        Context::new(&self.shared, visitor_id.as_ref(), attributes.into())
     }
 
     /// A handle to an experience, so that its key is looked up once instead of in every evaluation.

@@ -13,7 +13,7 @@ use crate::engine::Stored;
 use crate::engine::{
     FlushReport, Moment, Previewed, Refused, ReleaseReason, Stats, TrackedEvent, Verdict, state_key,
 };
-use crate::error::StartError;
+use crate::error::{ContextError, StartError};
 use crate::flush::FlushLimit;
 use crate::hooks::Hooks;
 #[cfg(feature = "async")]
@@ -75,6 +75,14 @@ impl Shared {
         self.runtime().is_closed()
     }
 
+    /// The config for a new context.
+    pub(crate) fn context_config(&self) -> Result<Arc<ConfigSnapshot>, ContextError> {
+        if self.is_closed() {
+            return Err(ContextError::Closed);
+        }
+        self.base.cell.load().ok_or(ContextError::NotReady)
+    }
+
     /// Hands a record to the tracker and waits for its verdict.
     pub(crate) async fn confirm(
         &self,
@@ -128,7 +136,7 @@ impl Shared {
         let waiting = {
             let visitors = &self.runtime().visitors;
             let hash = visitors.hash(visitor_id);
-            hash.and_then(|hash| visitors.in_memory(visitor_id, hash, |state, _| state.clone()))
+            hash.and_then(|hash| visitors.open(hash).known(visitor_id).map(|(_, state, _)| state.clone()))
         };
         let (key, actor) = (state_key(visitor_id), self.runtime().store(&self.base));
         let limit = &mut caller.until(self.base.clock.deadline_after(self.base.config.tuning.store_timeout));

@@ -209,9 +209,12 @@ impl AsyncCore {
         attributes: impl Into<Attributes>,
     ) -> Result<AsyncContext, ContextError> {
         let (visitor_id, attributes) = (visitor_id.as_ref(), attributes.into());
-        let snapshot = self.core.context_config()?;
-        let shared = Arc::clone(self.core.shared());
-        let remembered = recall(&shared, &snapshot, visitor_id, &shared.task()).await;
+        let shared = self.core.shared();
+        if !shared.has_store() {
+            return Context::new(shared, visitor_id, attributes).map(Into::into);
+        }
+        let snapshot = shared.context_config()?;
+        let remembered = recall(shared, &snapshot, visitor_id, &shared.task()).await;
         Ok(Context::with(remembered, shared, snapshot, visitor_id, attributes).into())
     }
 

@@ -1,6 +1,7 @@
 //! The one place that holds the current snapshot.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -15,6 +16,8 @@ pub(crate) struct SnapshotCell {
     etag: ArcSwapOption<String>,
     /// The snapshot's, or those of the one before while it is being replaced.
     numbers: ArcSwap<Numbers>,
+    /// The serial number of the snapshot whose decisions are numbered.
+    serial: AtomicU32,
     /// Where the snapshot came from, and when it was last known to be current.
     provenance: ArcSwapOption<(ConfigOrigin, SystemTime)>,
 }
@@ -23,6 +26,16 @@ impl SnapshotCell {
     /// The current snapshot; `None` until the first is published.
     pub(crate) fn load(&self) -> Option<Arc<ConfigSnapshot>> {
         self.snapshot.load_full()
+    }
+
+    /// The current snapshot, which `kept`, the numbers loaded last, leads to without a look at this cell as long as no
+    /// other is published.
+    #[inline]
+    pub(crate) fn current(&self, kept: &mut Arc<Numbers>) -> Option<Arc<ConfigSnapshot>> {
+        if kept.serial() != self.serial.load(Ordering::Acquire) {
+            *kept = self.numbers.load_full();
+        }
+        kept.snapshot().or_else(|| self.load())
     }
 
     /// Whether there is a snapshot.
@@ -81,5 +94,13 @@ impl SnapshotCell {
             Some(snapshot) if !numbers.is_of(snapshot) => Arc::new(numbers.with(snapshot)),
             _ => Arc::clone(numbers),
         });
+        // Whoever stores last sees that it is the current one's.
+        loop {
+            let serial = self.numbers.load().serial();
+            self.serial.store(serial, Ordering::SeqCst);
+            if self.numbers.load().serial() == serial {
+                return;
+            }
+        }
     }
 }

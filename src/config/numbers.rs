@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use smol_str::SmolStr;
 
@@ -23,6 +23,8 @@ pub(crate) struct Numbers {
     ids: Arc<Ids>,
     /// The config that the rest is about; none has serial 0.
     serial: u32,
+    /// The same config: numbers that are kept do not keep it.
+    snapshot: Weak<ConfigSnapshot>,
     /// By number, from 1.
     places: Box<[u64]>,
     /// The numbers of every experience's variations, in config order.
@@ -31,6 +33,8 @@ pub(crate) struct Numbers {
     starts: Box<[u32]>,
     /// The bit of every goal, in config order.
     goals: Box<[Goals]>,
+    /// The positions of every bit's goals, a bit for each.
+    goal_places: Box<[Goals]>,
 }
 
 #[derive(Clone, Default)]
@@ -63,7 +67,7 @@ impl Ids {
 
 impl Numbers {
     /// The numbers of another config; those given already stay.
-    pub(crate) fn with(&self, snapshot: &ConfigSnapshot) -> Self {
+    pub(crate) fn with(&self, snapshot: &Arc<ConfigSnapshot>) -> Self {
         let mut ids = Arc::clone(&self.ids);
         let (mut numbers, mut starts, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for (at, experience) in (0_u32..).zip(snapshot.experiences()) {
@@ -86,13 +90,38 @@ impl Numbers {
             }
             goals.push(ids.goal(&goal.id).unwrap_or_default());
         }
+        let places_of = |bit| {
+            let own = (0..Goals::BITS).zip(&goals).filter(|(_, goal)| **goal == bit);
+            own.fold(0, |places, (at, _)| places | 1 << at)
+        };
+        let goal_places = (0..ids.goals.len()).map(|at| places_of(1 << at)).collect();
         let mut places = vec![0; ids.list.len()].into_boxed_slice();
         // From the end, so that the first of equal variations counts, as in a search by id.
         for (number, (experience, variation)) in found.into_iter().rev() {
             places[index(number)] = (u64::from(experience) + 1) << 32 | (u64::from(variation) + 1);
         }
-        let (serial, numbers, starts) = (snapshot.serial(), numbers.into(), starts.into());
-        Self { ids, serial, places, numbers, starts, goals: goals.into() }
+        Self {
+            ids,
+            serial: snapshot.serial(),
+            snapshot: Arc::downgrade(snapshot),
+            places,
+            numbers: numbers.into(),
+            starts: starts.into(),
+            goals: goals.into(),
+            goal_places,
+        }
+    }
+
+    /// The serial number of the config; 0 if there is none.
+    #[inline]
+    pub(crate) const fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// The config, if somebody still has it.
+    #[inline]
+    pub(crate) fn snapshot(&self) -> Option<Arc<ConfigSnapshot>> {
+        self.snapshot.upgrade()
     }
 
     /// Whether these are the numbers of this config.
@@ -119,8 +148,12 @@ impl Numbers {
         if goals == 0 || !self.is_of(snapshot) {
             return 0;
         }
-        let places = (0_u32..).zip(&self.goals).take_while(|(at, _)| *at < Goals::BITS);
-        places.filter(|(_, goal)| goals & **goal != 0).fold(0, |places, (at, _)| places | 1 << at)
+        let (mut places, mut rest) = (0, goals);
+        while rest != 0 {
+            places |= self.goal_places.get(rest.trailing_zeros() as usize).copied().unwrap_or_default();
+            rest &= rest - 1;
+        }
+        places
     }
 
     /// The bit of a goal of this config, by its position; none if there were too many goals before it.
@@ -153,7 +186,7 @@ mod tests {
     use super::*;
     use crate::config::{CompileOptions, compile};
 
-    fn config(experiences: &[(&str, &[&str])]) -> ConfigSnapshot {
+    fn config(experiences: &[(&str, &[&str])]) -> Arc<ConfigSnapshot> {
         let experiences: Vec<_> = experiences
             .iter()
             .map(|(id, variations)| {
@@ -162,7 +195,7 @@ mod tests {
             })
             .collect();
         let config = json!({"account_id": "1", "project": {"id": "2"}, "experiences": experiences});
-        compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot
+        Arc::new(compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot)
     }
 
     #[test]
@@ -193,7 +226,7 @@ mod tests {
         let config = |goals: &[usize]| {
             let goals: Vec<_> = goals.iter().map(|id| json!({"id": id.to_string(), "key": "k"})).collect();
             let config = json!({"account_id": "1", "project": {"id": "2"}, "goals": goals});
-            compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot
+            Arc::new(compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot)
         };
         let (old, new) = (config(&[1, 2, 1]), config(&[3, 2]));
         let before = Numbers::default().with(&old);

@@ -261,7 +261,7 @@ impl Context {
         let Some(position) = goal else {
             return answer(ConversionStatus::GoalNotFound);
         };
-        if self.preview.is_some() {
+        if self.is_preview() {
             return answer(ConversionStatus::Deduplicated);
         }
         if options.rule_data.as_ref().is_some_and(|data| !goal_matches(&self.snapshot, position, data)) {

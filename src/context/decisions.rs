@@ -32,7 +32,7 @@ pub(crate) struct Decisions {
     few: [AtomicU64; FEW],
     many: Many,
     /// Stored decisions on experiences or variations that are not in the snapshot.
-    foreign: Vec<Foreign>,
+    foreign: Box<[Foreign]>,
     /// The goals whose conversion was handed over before this context, by position.
     converted: Goals,
     /// The epoch in which remembered exposures and conversions count as made.
@@ -75,31 +75,48 @@ const STALE: u32 = REMEMBERED - 1;
 const EMPTY: u32 = REMEMBERED - 2;
 
 impl Decisions {
-    /// Loads stored decisions, and their positions in the snapshot. Exposures and conversions of this epoch count as
-    /// made.
+    /// Loads stored decisions, and their positions in the snapshot, where there were none. Exposures and conversions of
+    /// this epoch count as made.
     #[inline]
     pub(crate) fn hydrate(
+        &mut self,
         snapshot: &ConfigSnapshot,
         numbers: &Numbers,
         stored: &Bucketing,
         epoch: Option<u64>,
-    ) -> Self {
-        let converted = numbers.goal_places(snapshot, stored.converted_in(epoch));
+    ) {
+        self.epoch = epoch;
+        self.converted = numbers.goal_places(snapshot, stored.converted_in(epoch));
         let few = if numbers.is_of(snapshot) { stored.few() } else { None };
-        match few.and_then(|few| placed(numbers, few, epoch)) {
-            Some(few) => Self { few, epoch, converted, ..Self::default() },
-            None => Self { converted, ..Self::searched(snapshot, numbers, stored, epoch) },
+        if !few.is_some_and(|few| self.place(numbers, few, epoch)) {
+            self.search(snapshot, numbers, stored, epoch);
         }
     }
 
+    /// Takes over the places of stored decisions; false if the config has not all of them.
+    #[inline]
+    fn place(&mut self, numbers: &Numbers, stored: &Few, epoch: Option<u64>) -> bool {
+        let exposed = stored.exposed_in(epoch);
+        for ((slot, number), exposed) in self.few.iter_mut().zip(stored.numbers()).zip(exposed) {
+            let place = numbers.place(number);
+            if place == 0 {
+                return false;
+            }
+            *slot.get_mut() = place | if exposed { u64::from(REMEMBERED) } else { 0 };
+        }
+        true
+    }
+
     #[inline(never)]
-    fn searched(
+    fn search(
+        &mut self,
         snapshot: &ConfigSnapshot,
         numbers: &Numbers,
         stored: &Bucketing,
         epoch: Option<u64>,
-    ) -> Self {
-        let mut decisions = Self { epoch, ..Self::default() };
+    ) {
+        self.few = Default::default();
+        let decisions = &*self;
         let mut foreign = Vec::new();
         stored.each(numbers, epoch, |experience_id, variation_id, exposed| {
             let experience = snapshot.experience_index_by_id(experience_id);
@@ -119,8 +136,7 @@ impl Decisions {
             let (experience_id, variation_id) = (experience_id.clone(), variation_id.clone());
             foreign.push(Foreign { experience, experience_id, variation_id });
         });
-        decisions.foreign = foreign;
-        decisions
+        self.foreign = foreign.into();
     }
 
     /// No decisions but those that are forced.
@@ -132,10 +148,10 @@ impl Decisions {
         }
     }
 
-    /// These decisions, with others forced over them.
+    /// Forces decisions over these.
     #[cfg(feature = "testing")]
-    pub(crate) fn with_forced(self, forced: Vec<(usize, usize)>) -> Self {
-        Self { forced, ..self }
+    pub(crate) fn force(&mut self, forced: Vec<(usize, usize)>) {
+        self.forced = forced;
     }
 
     /// Remembers a decision.
@@ -333,20 +349,6 @@ impl Drop for Many {
     }
 }
 
-/// The inline slots of stored decisions, which are their places; `None` if the config has not all of them.
-#[inline(always)]
-fn placed(numbers: &Numbers, stored: &Few, epoch: Option<u64>) -> Option<[AtomicU64; FEW]> {
-    let mut few = [const { AtomicU64::new(0) }; FEW];
-    for ((slot, number), exposed) in few.iter_mut().zip(stored.numbers()).zip(stored.exposed_in(epoch)) {
-        let place = numbers.place(number);
-        if place == 0 {
-            return None;
-        }
-        *slot.get_mut() = place | if exposed { u64::from(REMEMBERED) } else { 0 };
-    }
-    Some(few)
-}
-
 /// A decision as ids.
 #[inline(always)]
 fn pair(snapshot: &ConfigSnapshot, (experience, variation): (usize, usize)) -> (SmolStr, SmolStr) {
@@ -424,10 +426,11 @@ mod tests {
         let variation = |id| if is_empty(id) { "" } else { "gone" };
         let stored: Vec<_> = (0..2 * FEW).map(|id| (id.to_string().into(), variation(id).into())).collect();
         let remembered = stored.iter().cloned().collect();
-        let mut decisions = Decisions::hydrate(&snapshot, &Numbers::default(), &remembered, None);
+        let mut decisions = Decisions::default();
+        decisions.hydrate(&snapshot, &Numbers::default(), &remembered, None);
         assert_eq!(decisions.pairs::<Vec<_>>(&snapshot), stored, "kept unchanged");
         // The list that a search would scan for each of them.
-        decisions.foreign.clear();
+        decisions.foreign = Box::default();
         for id in 0..2 * FEW {
             let found = (decisions.stored(id), is_empty(id));
             assert!(matches!(found, (Stored::Stale, false) | (Stored::Empty, true)), "{id}");

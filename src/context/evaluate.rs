@@ -342,7 +342,7 @@ impl Context {
         decided: Result<Decision, Undecided>,
         options: &RunOptions,
     ) -> Result<Decision, Undecided> {
-        if self.preview.is_some() {
+        if self.is_preview() {
             return decided;
         }
         let is_first = decided.is_ok_and(|decision| {
@@ -378,7 +378,7 @@ impl Context {
     /// Whether decisions of a call may be remembered or reported.
     fn leaves_traces(&self, options: &RunOptions) -> bool {
         let reports = options.enable_tracking && self.shared.base.config.tuning.tracking;
-        self.preview.is_none() && (options.enable_storage || reports)
+        !self.is_preview() && (options.enable_storage || reports)
     }
 
     /// Whether the exposure is on its way: handed over earlier, and not lost since.

@@ -23,7 +23,11 @@ pub(crate) fn decide_unseen<'c>(
 ) -> Result<ExperienceResult<'c>, Undecided> {
     let Remembered { decisions, attributes: stored, segments, .. } = remembered;
     #[cfg(feature = "testing")]
-    let decisions = decisions.with_forced(shared.forced.of(visitor_id, snapshot));
+    let decisions = {
+        let mut decisions = decisions;
+        decisions.force(shared.forced.of(visitor_id, snapshot));
+        decisions
+    };
     // With nothing to merge or to shorten, the rules see the attributes as given, including report keys.
     let plain = stored.is_empty()
         && segments.is_empty()
@@ -32,7 +36,8 @@ pub(crate) fn decide_unseen<'c>(
     let (attributes, segments) = if plain {
         (Cow::Borrowed(given), Cow::Borrowed(given))
     } else {
-        let (given, given_segments) = split(given.clone(), &NONE);
+        let mut given = given.clone();
+        let given_segments = split(&mut given, &NONE);
         let attributes = overlaid(&stored, given);
         let mut segments = Attributes::clone(&segments);
         segments.merge_up_to(LONGEST_SEGMENT, &given_segments);

@@ -64,19 +64,25 @@ pub struct Context {
     persistent: Measured,
     /// Report keys, including recorded custom segments.
     segments: Measured,
-    /// The part of them that outlives the context, if a preview has set others.
-    held_apart: Option<Measured>,
-    /// Attributes and segments, merged, if a data store returned attributes that are report keys.
-    merged: Option<Attributes>,
     /// What attributes and segments have answered to rules; cleared with each change of them.
     answers: Answers,
     location: Attributes,
     decisions: Decisions,
+    rare: Option<Box<Rare>>,
     /// The data store did not answer the read of decisions.
     guessing: bool,
-    preview: Option<Preview>,
     /// A preview is on, or hooks are to be told: one check for both, where it is hot.
     is_watched: bool,
+}
+
+/// What few contexts have.
+#[derive(Clone, Default)]
+struct Rare {
+    preview: Option<Preview>,
+    /// The part of the segments that outlives the context, if a preview has set others.
+    held_apart: Option<Measured>,
+    /// Attributes and segments, merged, if a data store returned attributes that are report keys.
+    merged: Option<Attributes>,
 }
 
 impl std::fmt::Debug for Context {
@@ -84,7 +90,7 @@ impl std::fmt::Debug for Context {
         f.debug_struct("Context")
             .field("attributes", &self.attributes)
             .field("location", &self.location)
-            .field("preview", &self.preview.is_some())
+            .field("preview", &self.is_preview())
             .finish_non_exhaustive()
     }
 }

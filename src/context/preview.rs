@@ -72,27 +72,34 @@ impl Context {
                 fetched_preview(experience_id, variation_id, fetched)
             }
         };
-        self.preview = Some(found.inspect_err(|error| logged!(warn, limited, "preview is off: {error}"))?);
+        let found = found.inspect_err(|error| logged!(warn, limited, "preview is off: {error}"))?;
+        self.rare.get_or_insert_default().preview = Some(found);
         self.is_watched = true;
         Ok(())
     }
 
     /// Turns the preview off.
     pub fn clear_preview(&mut self) {
-        self.preview = None;
+        if let Some(rare) = &mut self.rare {
+            rare.preview = None;
+        }
         self.is_watched = self.shared.hooks.is_some();
     }
 
     /// Whether a preview is on.
     #[must_use]
+    #[inline]
     pub const fn is_preview(&self) -> bool {
-        self.preview.is_some()
+        match &self.rare {
+            None => false,
+            Some(rare) => rare.preview.is_some(),
+        }
     }
 
     /// The forced result for an experience key, if there is one.
     #[inline]
     pub(super) fn previewed(&self, experience_key: &str) -> Option<ExperienceResult<'_>> {
-        self.preview.as_ref().and_then(|_| self.previewed_here(experience_key))
+        self.rare.as_ref().and_then(|_| self.previewed_here(experience_key))
     }
 
     #[cold]
@@ -111,7 +118,8 @@ impl Context {
 
     /// Without a visitor nothing is decided, not even a preview.
     fn preview_of_somebody(&self) -> Option<&Preview> {
-        self.preview.as_ref().filter(|_| !self.visitor_id.is_empty())
+        let preview = self.rare.as_ref().and_then(|rare| rare.preview.as_ref());
+        preview.filter(|_| !self.visitor_id.is_empty())
     }
 
     /// What to preview; `None` if the experience must be fetched first.

@@ -13,10 +13,12 @@ use crate::attributes::{
 use crate::config::{Answers, ConfigSnapshot, Numbers};
 use crate::decide::match_custom_segments;
 use crate::engine::is_report_key;
+use crate::error::ContextError;
 use crate::results::CustomSegmentsResult;
+use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::threads::{Caller, blocking};
-use crate::visitors::VisitorState;
+use crate::visitors::{Opened, VisitorState};
 
 /// What is remembered about a visitor.
 #[derive(Default)]
@@ -24,8 +26,6 @@ pub(crate) struct Remembered {
     pub(super) decisions: Decisions,
     pub(super) attributes: Measured,
     pub(super) segments: Measured,
-    /// The keyed hash of the visitor's id, if memory was asked.
-    hash: Option<u64>,
     /// The data store did not answer.
     guessing: bool,
 }
@@ -33,13 +33,13 @@ pub(crate) struct Remembered {
 impl Remembered {
     /// Shares instead of copying, as a shard's lock may be held. Exposures accepted in another epoch count as never
     /// made.
-    #[inline(always)]
     fn of(snapshot: &ConfigSnapshot, numbers: &Numbers, state: &VisitorState, epoch: Option<u64>) -> Self {
+        let mut decisions = Decisions::default();
+        decisions.hydrate(snapshot, numbers, &state.bucketing, epoch);
         Self {
-            decisions: Decisions::hydrate(snapshot, numbers, &state.bucketing, epoch),
+            decisions,
             attributes: state.attributes.clone(),
             segments: state.segments.clone(),
-            hash: None,
             guessing: false,
         }
     }
@@ -47,53 +47,130 @@ impl Remembered {
 
 impl Context {
     pub(crate) fn new(
-        shared: Arc<Shared>,
-        snapshot: Arc<ConfigSnapshot>,
+        shared: &Arc<Shared>,
         visitor_id: &str,
         given: Attributes,
-    ) -> Self {
-        let remembered = recall_blocking(&shared, &snapshot, visitor_id);
-        Self::with(remembered, shared, snapshot, visitor_id, given)
+    ) -> Result<Self, ContextError> {
+        if shared.has_store() {
+            let snapshot = shared.context_config()?;
+            let remembered = recall_blocking(shared, &snapshot, visitor_id);
+            return Ok(Self::with(remembered, shared, snapshot, visitor_id, given));
+        }
+        Self::recalled(shared, &shared.runtime(), visitor_id, given)
     }
 
-    /// Like [`new`](Self::new), with what is remembered about the visitor.
+    /// With what a data store has of the visitor.
     pub(crate) fn with(
         remembered: Remembered,
-        shared: Arc<Shared>,
+        shared: &Arc<Shared>,
         snapshot: Arc<ConfigSnapshot>,
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
-        let Remembered { decisions, attributes: stored, segments: known, hash, guessing } = remembered;
-        #[cfg(feature = "testing")]
-        let decisions = decisions.with_forced(shared.forced.of(visitor_id, &snapshot));
-        let (given, added) = split(given, &known);
-        let added = match hash {
-            _ if added.is_empty() => Measured::default(),
-            Some(hash) if known.is_empty() => shared.runtime().visitors.share(hash, added),
-            _ => Measured::new(added),
-        };
-        let attributes = overlaid(&stored, given);
-        let mut context = Self {
-            decisions,
-            guessing,
-            held_apart: None,
-            segments: known,
-            merged: None,
-            answers: Answers::new(&snapshot),
-            persistent: stored,
-            is_watched: shared.hooks.is_some(),
-            shared,
-            snapshot,
-            visitor_id: SmolStr::new(visitor_id),
-            visitor_hash: hash,
-            attributes,
-            location: Attributes::new(),
-            preview: None,
-        };
-        context.add_segments(added);
-        context.merge();
+        let Remembered { decisions, attributes, segments, guessing } = remembered;
+        let known = (SmolStr::new(visitor_id), attributes, segments);
+        let mut context = Self { decisions, guessing, ..Self::of(shared, snapshot, None, known, given) };
+        context.begin();
         context
+    }
+
+    /// With what memory knows about the visitor.
+    fn recalled(
+        shared: &Arc<Shared>,
+        runtime: &Runtime,
+        visitor_id: &str,
+        given: Attributes,
+    ) -> Result<Self, ContextError> {
+        if runtime.is_closed() {
+            return Err(ContextError::Closed);
+        }
+        let cell = &shared.base.cell;
+        let hash = runtime.visitors.hash(visitor_id).filter(|_| !visitor_id.is_empty());
+        let epoch = shared.remembers_records().then(|| runtime.epoch());
+        let mut memory = hash.map(|hash| runtime.visitors.open(hash));
+        let snapshot = match &mut memory {
+            Some(memory) => cell.current(memory.numbers()),
+            None => cell.load(),
+        };
+        let snapshot = snapshot.ok_or(ContextError::NotReady)?;
+        Ok(Self::opened(shared, snapshot, memory, epoch, visitor_id, given))
+    }
+
+    /// The one way out of this makes every field where it stays: moving a context takes as long as looking the visitor
+    /// up.
+    #[inline(never)]
+    fn opened(
+        shared: &Arc<Shared>,
+        snapshot: Arc<ConfigSnapshot>,
+        mut memory: Option<Opened<'_>>,
+        epoch: Option<u64>,
+        visitor_id: &str,
+        given: Attributes,
+    ) -> Self {
+        let hash = memory.as_ref().map(|memory| memory.hash());
+        let known = memory.as_mut().and_then(|memory| memory.known(visitor_id));
+        // Shares instead of copying, as the shard is locked.
+        let shares = |(id, state, _): &(&SmolStr, &VisitorState, _)| {
+            (SmolStr::clone(id), state.attributes.clone(), state.segments.clone())
+        };
+        let is_known = known.is_some();
+        let mut context =
+            Self::of(shared, snapshot, hash, known.as_ref().map(shares).unwrap_or_default(), given);
+        if let Some((_, state, numbers)) = known {
+            context.decisions.hydrate(&context.snapshot, numbers, &state.bucketing, epoch);
+        }
+        drop(memory);
+        if !is_known {
+            context.visitor_id = SmolStr::new(visitor_id);
+        }
+        context.begin();
+        context
+    }
+
+    #[inline(always)]
+    fn of(
+        shared: &Arc<Shared>,
+        snapshot: Arc<ConfigSnapshot>,
+        visitor_hash: Option<u64>,
+        (visitor_id, persistent, segments): (SmolStr, Measured, Measured),
+        attributes: Attributes,
+    ) -> Self {
+        Self {
+            is_watched: shared.hooks.is_some(),
+            shared: Arc::clone(shared),
+            answers: Answers::new(&snapshot),
+            snapshot,
+            visitor_id,
+            visitor_hash,
+            attributes,
+            persistent,
+            segments,
+            location: Attributes::new(),
+            decisions: Decisions::default(),
+            rare: None,
+            guessing: false,
+        }
+    }
+
+    /// Joins the given attributes with what is remembered, and remembers the segments among them.
+    #[inline]
+    fn begin(&mut self) {
+        #[cfg(feature = "testing")]
+        self.decisions.force(self.shared.forced.of(&self.visitor_id, &self.snapshot));
+        let added = split(&mut self.attributes, &self.segments);
+        if !self.persistent.is_empty() {
+            self.attributes = overlaid(&self.persistent, std::mem::take(&mut self.attributes));
+        }
+        if !added.is_empty() {
+            let added = match self.visitor_hash {
+                Some(hash) if self.segments.is_empty() => self.shared.runtime().visitors.share(hash, added),
+                _ => Measured::new(added),
+            };
+            self.add_segments(added);
+        }
+        if !self.persistent.is_empty() {
+            self.merge();
+        }
     }
 
     /// A waiting task, as the caller of this context's core.
@@ -162,8 +239,9 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_attributes(&mut self, attributes: impl Into<Attributes>) {
-        let (attributes, segments) = split(attributes.into(), &NONE);
-        if self.preview.is_none() {
+        let mut attributes = attributes.into();
+        let segments = split(&mut attributes, &NONE);
+        if !self.is_preview() {
             self.persistent.change(|before| overlay(before, attributes.clone()));
         }
         overlay(&mut self.attributes, attributes.clone());
@@ -186,7 +264,7 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_segments(&mut self, segments: impl Into<Attributes>) {
-        let (_, segments) = split(segments.into(), &NONE);
+        let segments = split(&mut segments.into(), &NONE);
         self.add_segments(Measured::new(segments));
         self.merge();
     }
@@ -244,7 +322,7 @@ impl Context {
     /// What audience rules see: the first, falling back to the second for missing names.
     #[inline]
     pub(super) fn rule_data(&self) -> (&Attributes, &Attributes) {
-        match &self.merged {
+        match self.rare.as_ref().and_then(|rare| rare.merged.as_ref()) {
             Some(merged) => (merged, &NONE),
             None => (&self.attributes, &self.segments),
         }
@@ -257,7 +335,7 @@ impl Context {
 
     /// Changes what outlives the context. Does nothing during a preview or without a visitor.
     pub(super) fn remember(&self, change: impl FnOnce(&mut VisitorState, &Numbers)) {
-        if self.visitor_id.is_empty() || self.preview.is_some() {
+        if self.visitor_id.is_empty() || self.is_preview() {
             return;
         }
         let known = |kept: &mut _| VisitorState {
@@ -292,9 +370,7 @@ impl Context {
         };
         let before = self.hold_apart();
         self.segments = unite(&self.segments);
-        if self.preview.is_none()
-            && let Some(apart) = &mut self.held_apart
-        {
+        if let Some(apart) = self.persistent_apart() {
             *apart = unite(apart);
         }
         self.remember(|state, _| state.share_segments(&added, &before, self.persistent_segments()));
@@ -302,15 +378,21 @@ impl Context {
 
     /// The part of the segments that outlives the context.
     fn persistent_segments(&self) -> &Measured {
-        self.held_apart.as_ref().unwrap_or(&self.segments)
+        self.rare.as_ref().and_then(|rare| rare.held_apart.as_ref()).unwrap_or(&self.segments)
+    }
+
+    /// The same where it is held apart and no preview keeps it from changing.
+    fn persistent_apart(&mut self) -> Option<&mut Measured> {
+        let rare = self.rare.as_mut().filter(|rare| rare.preview.is_none());
+        rare.and_then(|rare| rare.held_apart.as_mut())
     }
 
     /// Called before the segments change; a preview must not leave anything behind. Returns the part that outlives
     /// the context.
     fn hold_apart(&mut self) -> Measured {
         let before = self.persistent_segments().clone();
-        if self.preview.is_some() {
-            self.held_apart = Some(before.clone());
+        if let Some(rare) = self.rare.as_mut().filter(|rare| rare.preview.is_some()) {
+            rare.held_apart = Some(before.clone());
         }
         before
     }
@@ -320,9 +402,7 @@ impl Context {
         let with_ids = |segments: &mut Measured| tell_of(segments.change(|segments| record(segments, ids)));
         self.hold_apart();
         with_ids(&mut self.segments);
-        if self.preview.is_none()
-            && let Some(apart) = &mut self.held_apart
-        {
+        if let Some(apart) = self.persistent_apart() {
             with_ids(apart);
         }
         self.merge();
@@ -335,10 +415,14 @@ impl Context {
 
     /// Called after attributes or segments have changed. Report keys are not attributes, so there is nothing to merge
     /// them with unless a data store returned some.
+    #[inline]
     fn merge(&mut self) {
         self.answers.clear();
         let overlap = !self.segments.is_empty() && self.persistent.any(|name, _| is_report_key(name));
-        self.merged = overlap.then(|| self.rule_data_with(&Attributes::new()));
+        if overlap || self.rare.is_some() {
+            let merged = overlap.then(|| self.rule_data_with(&Attributes::new()));
+            self.rare.get_or_insert_default().merged = merged;
+        }
     }
 }
 
@@ -383,11 +467,12 @@ fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) 
     let runtime = shared.runtime();
     let Some(hash) = runtime.visitors.hash(visitor_id) else { return Remembered::default() };
     let epoch = shared.remembers_records().then(|| runtime.epoch());
-    let read = |state: &VisitorState, kept: &mut _| {
-        Remembered::of(snapshot, shared.base.cell.numbers(snapshot, kept), state, epoch)
-    };
-    let remembered = runtime.visitors.in_memory(visitor_id, hash, read).unwrap_or_default();
-    Remembered { hash: Some(hash), ..remembered }
+    let mut memory = runtime.visitors.open(hash);
+    shared.base.cell.numbers(snapshot, memory.numbers());
+    let known = memory.known(visitor_id);
+    known.map_or_else(Remembered::default, |(_, state, numbers)| {
+        Remembered::of(snapshot, numbers, state, epoch)
+    })
 }
 
 /// What audience rules see of segments, attributes, and a call's attributes.
@@ -425,7 +510,7 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
 
 /// Moves report keys out of the attributes, and truncates lists to their limits. Returns only the segments that add
 /// something to the known ones.
-pub(super) fn split(mut attributes: Attributes, known: &Attributes) -> (Attributes, Attributes) {
+pub(super) fn split(attributes: &mut Attributes, known: &Attributes) -> Attributes {
     let mut moved = Moved { segments: Attributes::new(), known, in_order: known.iter() };
     let mut is_long = false;
     attributes.retain(|name, value| {
@@ -439,9 +524,9 @@ pub(super) fn split(mut attributes: Attributes, known: &Attributes) -> (Attribut
     });
     let mut segments = moved.segments;
     if is_long {
-        tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(&mut attributes, LONGEST_LIST));
+        tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(attributes, LONGEST_LIST));
     }
-    (attributes, segments)
+    segments
 }
 
 /// Report keys on their way from the attributes to the segments.

@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn decisions_are_the_same_with_and_without_numbers() {
-        let config = config();
+        let config = std::sync::Arc::new(config());
         let numbers = Numbers::default().with(&config);
         for count in 1..=2 * NUMBERED {
             for numbered in [0, NUMBERED / 2, count] {

@@ -100,6 +100,34 @@ struct Entry {
     changed_at: Option<Moment>,
 }
 
+/// The memory of one visitor, locked.
+pub(crate) struct Opened<'v> {
+    visitors: &'v Visitors,
+    shard: MutexGuard<'v, Shard>,
+    hash: u64,
+}
+
+impl Opened<'_> {
+    pub(crate) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The numbers as they were loaded last.
+    #[inline]
+    pub(crate) fn numbers(&mut self) -> &mut Arc<Numbers> {
+        &mut self.shard.numbers
+    }
+
+    /// What memory alone knows: the id as it is kept, the state, and the numbers in it.
+    #[inline]
+    pub(crate) fn known(&self, visitor_id: &str) -> Option<(&SmolStr, &VisitorState, &Numbers)> {
+        let Shard { places, entries, numbers, .. } = &*self.shard;
+        let entry = entries.get(*places.get(&self.hash)?).filter(|entry| entry.visitor_id == visitor_id)?;
+        let is_over = self.visitors.is_over(entry, self.visitors.now());
+        (!is_over).then_some((&entry.visitor_id, &entry.state, numbers))
+    }
+}
+
 impl Shard {
     /// Every removal goes through this, so that the bytes stay correct. Returns whether there was an entry.
     fn forget(&mut self, hash: u64) -> bool {
@@ -203,18 +231,10 @@ impl Visitors {
         self.used.load(Ordering::Relaxed).then(|| self.hashes.hash_one(visitor_id))
     }
 
-    /// Reads what memory alone knows about a visitor, by the hash of the id.
+    /// The memory of a visitor, by the hash of the id.
     #[inline]
-    pub(crate) fn in_memory<R>(
-        &self,
-        visitor_id: &str,
-        hash: u64,
-        read: impl FnOnce(&VisitorState, &mut Arc<Numbers>) -> R,
-    ) -> Option<R> {
-        let now = self.now();
-        let Shard { places, entries, numbers, .. } = &mut *self.lock(place(hash));
-        let entry = entries.get(*places.get(&hash)?).filter(|entry| entry.visitor_id == visitor_id)?;
-        (!self.is_over(entry, now)).then(|| read(&entry.state, numbers))
+    pub(crate) fn open(&self, hash: u64) -> Opened<'_> {
+        Opened { visitors: self, shard: self.lock(place(hash)), hash }
     }
 
     /// A visitor's segments, together with others who have equal ones.
@@ -475,7 +495,8 @@ mod tests {
 
     impl Visitors {
         fn recalled<R>(&self, visitor: &str, read: impl FnOnce(&VisitorState) -> R) -> Option<R> {
-            self.in_memory(visitor, self.hash(visitor)?, |state, _| read(state))
+            let memory = self.open(self.hash(visitor)?);
+            memory.known(visitor).map(|(_, state, _)| read(state))
         }
     }
 
