@@ -1,4 +1,6 @@
-//! Equality of short strings, such as names and keys, without calling into the C library.
+//! Short strings, such as names and keys, compared and copied without calling into the C library.
+
+use smol_str::SmolStr;
 
 /// Whether two strings are equal.
 #[inline]
@@ -14,16 +16,47 @@ pub(crate) fn same(left: &str, right: &str) -> bool {
             let middle = left.len() / 2;
             left[0] == right[0] && left[middle] == right[middle] && left.last() == right.last()
         }
-        4..8 => ends::<4>(left) == ends::<4>(right),
-        8..=16 => ends::<8>(left) == ends::<8>(right),
-        17..=32 => ends::<16>(left) == ends::<16>(right),
+        4..8 => same_ends::<4>(left, right),
+        8..=16 => same_ends::<8>(left, right),
+        17..=32 => same_ends::<16>(left, right),
         _ => left == right,
     }
 }
 
+/// A copy of a string.
+#[inline(never)]
+pub(crate) fn copied(text: &str) -> SmolStr {
+    // Each length has instructions of its own.
+    macro_rules! of_length {
+        ($($length:literal)+) => {
+            match text.len() {
+                $($length => inline::<$length>(text),)+
+                _ => long(text),
+            }
+        };
+    }
+    #[cold]
+    #[inline(never)]
+    fn long(text: &str) -> SmolStr {
+        SmolStr::new(text)
+    }
+    of_length!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23)
+}
+
+#[inline(always)]
+fn inline<const LENGTH: usize>(text: &str) -> SmolStr {
+    SmolStr::new_inline(text.get(..LENGTH).unwrap_or_default())
+}
+
+/// Matches instead of comparing options: only then no null pointer is looked for.
 #[inline]
-fn ends<const N: usize>(bytes: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
-    bytes.first_chunk().zip(bytes.last_chunk())
+fn same_ends<const N: usize>(left: &[u8], right: &[u8]) -> bool {
+    match (left.first_chunk::<N>(), right.first_chunk(), left.last_chunk::<N>(), right.last_chunk()) {
+        (Some(first), Some(other_first), Some(last), Some(other_last)) => {
+            first == other_first && last == other_last
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
