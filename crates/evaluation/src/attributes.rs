@@ -106,10 +106,13 @@ impl Attributes {
         let Some(order) = order else {
             return names.iter().copied().zip(values).collect();
         };
-        let take = |at: usize| {
-            (SmolStr::new_static(names[at]), std::mem::replace(&mut values[at], AttributeValue::Null))
-        };
-        let row = order.into_iter().map(take).collect();
+        let mut row = Vec::with_capacity(N);
+        for at in order {
+            row.push((
+                SmolStr::new_static(names[at]),
+                std::mem::replace(&mut values[at], AttributeValue::Null),
+            ));
+        }
         // Nothing is left in it to drop.
         std::mem::forget(values);
         Self { entries: Entries::Row(row) }
