@@ -8,11 +8,11 @@ use super::Context;
 use super::decisions::Decisions;
 use crate::attributes::{
     AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
-    is_longer_than, shorten, tell_of,
+    shorten, tell_of,
 };
 use crate::config::{Answers, ConfigSnapshot, Numbers};
 use crate::decide::match_custom_segments;
-use crate::engine::is_report_key;
+use crate::engine::{is_report_key, may_be_report_key};
 use crate::error::ContextError;
 use crate::results::CustomSegmentsResult;
 use crate::runtime::Runtime;
@@ -511,44 +511,42 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
 /// Moves report keys out of the attributes, and truncates lists to their limits. Returns only the segments that add
 /// something to the known ones.
 pub(super) fn split(attributes: &mut Attributes, known: &Attributes) -> Attributes {
-    let mut moved = Moved { segments: Attributes::new(), known, in_order: known.iter() };
-    let mut is_long = false;
+    let mut moved = Moved { segments: Attributes::new(), known, next: 0 };
+    let mut has_list = false;
     attributes.retain(|name, value| {
-        // One check for everything: most values are short.
-        is_long |= is_longer_than(LONGEST_SEGMENT, value);
-        let stays = !is_report_key(name);
-        if !stays {
-            moved.add(name, value);
-        }
-        stays
+        // One check for everything: most values are no lists.
+        has_list |= matches!(value, AttributeValue::Array(_));
+        !may_be_report_key(name.len()) || !moved.take(name, value)
     });
     let mut segments = moved.segments;
-    if is_long {
+    if has_list {
         tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(attributes, LONGEST_LIST));
     }
     segments
 }
 
 /// Report keys on their way from the attributes to the segments.
-struct Moved<'k, I> {
+struct Moved<'k> {
     segments: Attributes,
     known: &'k Attributes,
-    /// Both are sorted by name, and a visitor mostly comes with the same report keys: then each is the next one here.
-    in_order: I,
+    next: usize,
 }
 
-impl<'k, I: Iterator<Item = (&'k str, &'k AttributeValue)>> Moved<'k, I> {
-    /// Takes the value, unless the segments already have it. Apart, so that the check of each name is small.
+impl Moved<'_> {
+    /// Takes the value if the name is a report key, which it returns. Apart, so that the loop over the names is small.
+    #[inline(never)]
+    fn take(&mut self, name: &SmolStr, value: &mut AttributeValue) -> bool {
+        let text = name.as_str();
+        let is_taken = is_report_key(text);
+        if is_taken && !self.known.absorbs(&mut self.next, text, value) {
+            self.add(name, value);
+        }
+        is_taken
+    }
+
     #[inline(never)]
     fn add(&mut self, name: &SmolStr, value: &mut AttributeValue) {
-        let before = match self.in_order.next() {
-            Some((next, before)) if next == name => Some(before),
-            _ => self.known.get(name),
-        };
-        // Merging a list or an object may always change the segment.
-        if matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_)) || before != Some(value) {
-            self.segments.insert(name.clone(), std::mem::replace(value, AttributeValue::Null));
-        }
+        self.segments.insert(name.clone(), std::mem::replace(value, AttributeValue::Null));
     }
 }
 

@@ -26,6 +26,12 @@ pub(crate) fn is_report_key(name: &str) -> bool {
     )
 }
 
+/// Whether a name of this length may be a report key: most names of attributes are shorter.
+#[inline]
+pub(crate) fn may_be_report_key(length: usize) -> bool {
+    (6..=14).contains(&length)
+}
+
 /// How the sender identifies itself: the name that the official Python SDK also uses, because the endpoint's
 /// list of known names is not public.
 const SOURCE: &str = "js-sdk";

@@ -1,7 +1,7 @@
 //! The memory of visitors: read by contexts when they start, changed when they decide.
 
 use std::collections::{HashMap, VecDeque, hash_map};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use super::keyed::KeyedHash;
 use super::recent::Recent;
 use super::slab::Slab;
 use super::state::VisitorState;
@@ -26,8 +27,7 @@ const SHARDS: usize = 16;
 /// this is where state lives; with one, it holds only what has not been written there yet.
 pub(crate) struct Visitors {
     shards: [Mutex<Shard>; SHARDS],
-    /// Keyed, since visitors can choose their ids.
-    hashes: RandomState,
+    hashes: KeyedHash,
     /// Whether anything was ever remembered; until then lookups are skipped.
     used: AtomicBool,
     shard_capacity: usize,
@@ -154,7 +154,7 @@ impl Visitors {
     pub(crate) fn new(capacity: NonZeroUsize, ttl: Option<(Duration, Clock)>, store: bool) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hashes: RandomState::new(),
+            hashes: KeyedHash::new(),
             used: AtomicBool::new(false),
             shard_capacity: capacity.get().div_ceil(SHARDS),
             shard_bytes: usize::MAX,

@@ -3,6 +3,7 @@
 mod bucketing;
 #[cfg(feature = "testing")]
 mod forced;
+mod keyed;
 mod memory;
 mod recent;
 mod slab;

@@ -72,45 +72,50 @@ impl Attributes {
         Self { entries: Entries::with_capacity(entries) }
     }
 
-    /// For [`attributes!`]: the swaps that sort the names, in order, computed at compile time.
-    /// `None` if a name is repeated.
+    /// For [`attributes!`]: the places of the names in sorted order, computed at compile time. `None` if a
+    /// name is repeated.
     #[doc(hidden)]
     #[must_use]
     pub const fn order_of<const N: usize>(names: &[&str; N]) -> Option<[usize; N]> {
-        let (mut names, mut swaps, mut place) = (*names, [0; N], 0);
-        while place < N {
-            let (mut least, mut at) = (place, place + 1);
-            while at < N {
-                match compare(names[at].as_bytes(), names[least].as_bytes()) {
-                    Ordering::Less => least = at,
-                    Ordering::Equal => return None,
-                    Ordering::Greater => {}
+        let (mut order, mut at) = ([0; N], 0);
+        while at < N {
+            let (mut place, mut other) = (0, 0);
+            while other < N {
+                match compare(names[other].as_bytes(), names[at].as_bytes()) {
+                    Ordering::Less => place += 1,
+                    Ordering::Equal if other != at => return None,
+                    _ => {}
                 }
-                at += 1;
+                other += 1;
             }
-            (names[place], names[least]) = (names[least], names[place]);
-            swaps[place] = least;
-            place += 1;
+            order[place] = at;
+            at += 1;
         }
-        Some(swaps)
+        Some(order)
     }
 
     /// For [`attributes!`].
     #[doc(hidden)]
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn of_literals<const N: usize>(
         names: &'static [&'static str; N],
         order: Option<[usize; N]>,
-        values: [AttributeValue; N],
+        mut values: [AttributeValue; N],
     ) -> Self {
-        let mut names = names.iter().copied();
-        let mut row = values.map(|value| (SmolStr::new_static(names.next().unwrap_or_default()), value));
-        let Some(swaps) = order else { return row.into() };
-        for (place, other) in swaps.into_iter().enumerate() {
-            row.swap(place, other);
+        let Some(order) = order else {
+            return names.iter().copied().zip(values).collect();
+        };
+        let mut row = Vec::with_capacity(N);
+        for at in order {
+            row.push((
+                SmolStr::new_static(names[at]),
+                std::mem::replace(&mut values[at], AttributeValue::Null),
+            ));
         }
-        Self { entries: Entries::Row(Vec::from(row)) }
+        // Nothing is left in it to drop.
+        std::mem::forget(values);
+        Self { entries: Entries::Row(row) }
     }
 
     /// This map with one more entry.
@@ -193,6 +198,10 @@ pub trait AttributesExt {
     /// Keeps the entries that are wanted; the value of one that is not may be taken out.
     fn retain(&mut self, wanted: impl FnMut(&SmolStr, &mut AttributeValue) -> bool);
 
+    /// Whether merging a later entry would change nothing for certain. Of several entries in order, each is mostly the
+    /// next one here, and then found at once.
+    fn absorbs(&self, next: &mut usize, name: &str, later: &AttributeValue) -> bool;
+
     /// Gives back the room for further entries.
     fn shrink_to_fit(&mut self);
 
@@ -220,6 +229,12 @@ impl AttributesExt for Attributes {
     #[inline]
     fn retain(&mut self, wanted: impl FnMut(&SmolStr, &mut AttributeValue) -> bool) {
         self.entries.retain(wanted);
+    }
+
+    #[inline]
+    fn absorbs(&self, next: &mut usize, name: &str, later: &AttributeValue) -> bool {
+        let mine = self.entries.get_next(next, name);
+        mine.is_some_and(|mine| mine.absorbs(later))
     }
 
     fn shrink_to_fit(&mut self) {

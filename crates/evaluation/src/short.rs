@@ -1,4 +1,6 @@
-//! Equality of short strings, such as names and keys, without calling into the C library.
+//! Short strings, such as names and keys, compared and copied without calling into the C library.
+
+use smol_str::SmolStr;
 
 /// Whether two strings are equal.
 #[inline(always)]
@@ -19,6 +21,31 @@ pub(crate) fn same(left: &str, right: &str) -> bool {
         17..=32 => ends::<16>(left, right),
         _ => left == right,
     }
+}
+
+/// A copy of a string.
+#[inline(never)]
+pub(crate) fn copied(text: &str) -> SmolStr {
+    // Each length has instructions of its own.
+    macro_rules! of_length {
+        ($($length:literal)+) => {
+            match text.len() {
+                $($length => inline::<$length>(text),)+
+                _ => long(text),
+            }
+        };
+    }
+    #[cold]
+    #[inline(never)]
+    fn long(text: &str) -> SmolStr {
+        SmolStr::new(text)
+    }
+    of_length!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23)
+}
+
+#[inline(always)]
+fn inline<const LENGTH: usize>(text: &str) -> SmolStr {
+    SmolStr::new_inline(text.get(..LENGTH).unwrap_or_default())
 }
 
 /// Whether the first and the last `N` bytes are equal, of two texts of one length, which is not below `N`.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::slice;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use smol_str::SmolStr;
@@ -19,8 +20,9 @@ const LONGEST_SHIFTED: usize = 128;
 #[derive(Clone)]
 pub(super) enum Entries {
     Row(Vec<(SmolStr, AttributeValue)>),
-    #[expect(clippy::box_collection, reason = "a map takes no more room within a value than a row does")]
-    Tree(Box<BTreeMap<SmolStr, AttributeValue>>),
+    // Behind a pointer, as a map must take no more room within a value than a row does; that of a box would be dropped
+    // inline wherever a row is.
+    Tree(Arc<BTreeMap<SmolStr, AttributeValue>>),
 }
 
 /// Where a name was first found, plus one; 0 while unknown. Visitors of one application mostly have
@@ -74,6 +76,24 @@ impl Entries {
         }
     }
 
+    /// Like [`get`](Self::get), for names that are mostly asked for in order.
+    #[inline]
+    pub(super) fn get_next(&self, next: &mut usize, name: &str) -> Option<&AttributeValue> {
+        #[cold]
+        #[inline(never)]
+        fn search<'a>(entries: &'a Entries, name: &str) -> Option<&'a AttributeValue> {
+            entries.get(name)
+        }
+        if let Self::Row(row) = self
+            && let Some((entry, value)) = row.get(*next)
+            && same(entry, name)
+        {
+            *next += 1;
+            return Some(value);
+        }
+        search(self, name)
+    }
+
     /// Whether any entry is wanted.
     #[inline]
     pub(super) fn any(&self, mut wanted: impl FnMut(&str, &AttributeValue) -> bool) -> bool {
@@ -86,7 +106,7 @@ impl Entries {
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut AttributeValue> {
         match self {
             Self::Row(row) => position(row, name).ok().map(|at| &mut row[at].1),
-            Self::Tree(tree) => tree.get_mut(name),
+            Self::Tree(tree) => Arc::make_mut(tree).get_mut(name),
         }
     }
 
@@ -117,11 +137,11 @@ impl Entries {
                 Err(_) => {
                     let mut tree = grown(row);
                     tree.insert(name, value);
-                    *self = Self::Tree(Box::new(tree));
+                    *self = Self::Tree(Arc::new(tree));
                     None
                 }
             },
-            Self::Tree(tree) => tree.insert(name, value),
+            Self::Tree(tree) => Arc::make_mut(tree).insert(name, value),
         }
     }
 
@@ -134,18 +154,36 @@ impl Entries {
                 }
                 let mut tree = grown(row);
                 let removed = tree.remove(name);
-                *self = Self::Tree(Box::new(tree));
+                *self = Self::Tree(Arc::new(tree));
                 removed
             }
-            Self::Tree(tree) => tree.remove(name),
+            Self::Tree(tree) => Arc::make_mut(tree).remove(name),
         }
     }
 
+    #[inline]
     pub(super) fn retain(&mut self, mut wanted: impl FnMut(&SmolStr, &mut AttributeValue) -> bool) {
-        match self {
-            Self::Row(row) => row.retain_mut(|(name, value)| wanted(name, value)),
-            Self::Tree(tree) => tree.retain(wanted),
+        #[cold]
+        #[inline(never)]
+        fn lined_up(entries: &mut Entries) {
+            *entries = Entries::Row(std::mem::replace(entries, Entries::new()).into_row());
         }
+        if let Self::Tree(_) = self {
+            lined_up(self);
+        }
+        let Self::Row(row) = self else { return };
+        // Unlike the vector's own, this has one call of the closure, which is inlined.
+        let mut kept = 0;
+        for at in 0..row.len() {
+            let (name, value) = &mut row[at];
+            if wanted(name, value) {
+                if kept < at {
+                    row.swap(kept, at);
+                }
+                kept += 1;
+            }
+        }
+        row.truncate(kept);
     }
 
     #[inline]
@@ -159,7 +197,7 @@ impl Entries {
     pub(super) fn into_row(self) -> Vec<(SmolStr, AttributeValue)> {
         match self {
             Self::Row(row) => row,
-            Self::Tree(tree) => tree.into_iter().collect(),
+            Self::Tree(tree) => Arc::unwrap_or_clone(tree).into_iter().collect(),
         }
     }
 

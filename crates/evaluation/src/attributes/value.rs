@@ -6,6 +6,7 @@ use std::fmt;
 use smol_str::SmolStr;
 
 use super::{Attributes, AttributesExt};
+use crate::short::copied;
 
 /// One attribute value. Numbers are doubles, as in the official JavaScript SDK: an integer beyond
 /// 2^53 is rounded to the nearest double before a rule sees it.
@@ -40,6 +41,16 @@ impl AttributeValue {
             (Self::Number(a), Self::Number(b)) => a == b,
             (Self::String(a), Self::String(b)) => a == b,
             _ => false,
+        }
+    }
+
+    /// Whether merging the later value into this one changes nothing for certain; lists and objects may always change.
+    #[inline]
+    pub(super) fn absorbs(&self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::String(text), Self::String(later)) => text == later,
+            (_, Self::Array(_) | Self::Object(_)) => false,
+            _ => self == later,
         }
     }
 
@@ -96,8 +107,9 @@ impl From<bool> for AttributeValue {
 }
 
 impl From<&str> for AttributeValue {
+    #[inline]
     fn from(value: &str) -> Self {
-        Self::String(value.into())
+        Self::String(copied(value))
     }
 }
 
@@ -108,8 +120,9 @@ impl From<String> for AttributeValue {
 }
 
 impl From<&String> for AttributeValue {
+    #[inline]
     fn from(value: &String) -> Self {
-        Self::String(value.into())
+        value.as_str().into()
     }
 }
 
