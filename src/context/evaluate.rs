@@ -12,6 +12,7 @@ use crate::decide::{Decision, DecisionSource, Facts, Undecided, carried_features
 use crate::engine::{Exposure, TrackedEvent};
 use crate::handles::{ExperienceHandle, FeatureHandle, KeyOr};
 use crate::results::{ExperienceResult, FeatureOff, FeatureResult};
+use crate::runtime::Runtime;
 use crate::visitors::Decided;
 
 /// A call's own attributes, merged with the context's.
@@ -400,28 +401,37 @@ impl Context {
         stores: bool,
         reports: bool,
     ) -> bool {
+        let current = self.shared.runtime();
+        let runtime = &*current;
+        let ids = ids(&self.snapshot, experience, variation);
         // A decision that is stored also remembers that its exposure was handed over.
         let lasts = is_stored || stores;
+        let decided = stores.then_some(variation);
         let (is_exposed, exposed) =
-            if reports { self.expose(experience, variation, stores, lasts) } else { (false, None) };
+            if reports { self.expose(runtime, experience, ids, decided, lasts) } else { (false, None) };
         if stores && !reports {
             self.decisions.set(&self.snapshot, experience, variation);
         }
         if stores {
-            self.store(experience, variation, exposed);
+            self.store(runtime, (experience, variation), ids, exposed);
         } else if let Some(epoch) = exposed {
-            let (experience_id, _) = ids(&self.snapshot, experience, variation);
-            self.remember(|state, numbers| state.bucketing.expose(numbers, experience_id, epoch));
+            self.remember_in(runtime, |state, numbers| state.bucketing.expose(numbers, ids.0, epoch));
         }
         is_exposed
     }
 
-    fn store(&self, experience: usize, variation: usize, exposed: Option<u64>) {
-        let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
+    #[inline(always)]
+    fn store(
+        &self,
+        runtime: &Runtime,
+        (experience, variation): (usize, usize),
+        (experience_id, variation_id): (&SmolStr, &SmolStr),
+        exposed: Option<u64>,
+    ) {
         if self.guessing {
             return self.remember(|state, _| state.guess(experience_id, variation_id));
         }
-        self.remember(|state, numbers| {
+        self.remember_in(runtime, |state, numbers| {
             // What waits for a store is kept by ids.
             let by_number = !self.shared.has_store();
             let number = by_number.then(|| numbers.number(&self.snapshot, experience, variation)).flatten();
@@ -432,15 +442,20 @@ impl Context {
     /// Hands the exposure to the tracker, once per context and experience unless it is refused or lost; the tracker
     /// deduplicates by visitor and experience. Returns whether it was handed over and the epoch of that, if the
     /// visitor's later contexts can remember it.
-    fn expose(&self, experience: usize, variation: usize, stores: bool, lasts: bool) -> (bool, Option<u64>) {
-        let runtime = self.shared.runtime();
+    #[inline(always)]
+    fn expose(
+        &self,
+        runtime: &Runtime,
+        experience: usize,
+        (experience_id, variation_id): (&SmolStr, &SmolStr),
+        decided: Option<usize>,
+        lasts: bool,
+    ) -> (bool, Option<u64>) {
         // Both are read before sending, and change if the record is lost.
         let epoch = (lasts && self.shared.remembers_records()).then(|| runtime.epoch());
-        let decided = stores.then_some(variation);
         if !self.decisions.expose(&self.snapshot, experience, decided, runtime.exposures_unsent()) {
             return (false, None);
         }
-        let (experience_id, variation_id) = ids(&self.snapshot, experience, variation);
         let event = TrackedEvent::Exposure(Exposure {
             visitor_id: self.visitor_id.clone(),
             experience_id: experience_id.clone(),

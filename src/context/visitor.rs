@@ -335,6 +335,12 @@ impl Context {
 
     /// Changes what outlives the context. Does nothing during a preview or without a visitor.
     pub(super) fn remember(&self, change: impl FnOnce(&mut VisitorState, &Numbers)) {
+        self.remember_in(&self.shared.runtime(), change);
+    }
+
+    /// [`remember`](Self::remember), if the caller has the runtime already.
+    #[inline(always)]
+    pub(super) fn remember_in(&self, runtime: &Runtime, change: impl FnOnce(&mut VisitorState, &Numbers)) {
         if self.visitor_id.is_empty() || self.is_preview() {
             return;
         }
@@ -344,7 +350,7 @@ impl Context {
             bucketing: self.decisions.remembered(&self.snapshot, self.numbers(kept)),
         };
         let change = |state: &mut _, kept: &mut _| change(state, self.numbers(kept));
-        self.shared.runtime().visitors.update(&self.visitor_id, self.visitor_hash, known, change);
+        runtime.visitors.update(&self.visitor_id, self.visitor_hash, known, change);
         if self.shared.has_store() {
             self.shared.persist();
         }

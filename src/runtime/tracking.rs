@@ -44,7 +44,7 @@ impl Runtime {
     }
 
     /// Hands a record to the tracker without waiting; the first one starts it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(
         &self,
         base: &Base,

@@ -90,6 +90,7 @@ impl Hasher for AsItIs {
     }
 }
 
+#[derive(Default)]
 struct Entry {
     visitor_id: SmolStr,
     state: VisitorState,
@@ -142,11 +143,18 @@ impl Shard {
 }
 
 impl Entry {
-    /// Its approximate size, including its places in the table and the order.
-    fn bytes(&self) -> usize {
+    /// What it takes with its places in the table and the order, about: twice the former, as the table is at least half
+    /// full.
+    const BARE: usize = size_of::<([(u64, u32); 2], Self, (u64, u64))>();
+
+    /// What it refers to, about.
+    fn heap_bytes(&self) -> usize {
         let long_id = if self.visitor_id.is_heap_allocated() { self.visitor_id.len() } else { 0 };
-        // Twice its place in the table, which is at least half full.
-        size_of::<([(u64, u32); 2], Self, (u64, u64))>() + long_id + self.state.bytes()
+        long_id + self.state.bytes()
+    }
+
+    fn bytes(&self) -> usize {
+        Self::BARE + self.heap_bytes()
     }
 }
 
@@ -274,42 +282,31 @@ impl Visitors {
         let hash = hash.unwrap_or_else(|| self.hashes.hash_one(visitor_id.as_str()));
         let mut shard = self.lock(place(hash));
         let Shard { places, entries, order, bytes, numbers, .. } = &mut *shard;
-        let begin = |numbers: &mut _| {
-            if self.has_store() { VisitorState::default() } else { known(numbers) }
+        let ticket = self.ticket();
+        let (at, is_new) = match places.entry(hash) {
+            hash_map::Entry::Occupied(held) => (*held.get(), false),
+            hash_map::Entry::Vacant(slot) => {
+                let Some(at) = entries.insert(Entry { waits: true, ..Entry::default() }) else { return };
+                *bytes += Entry::BARE;
+                order.push_back((ticket, hash));
+                (*slot.insert(at), true)
+            }
         };
-        let slot = places.entry(hash);
-        if let hash_map::Entry::Occupied(held) = &slot
-            && let Some(entry) = entries.get_mut(*held.get())
-        {
-            let before = entry.bytes();
-            if entry.visitor_id != *visitor_id || self.is_over(entry, now) {
-                entry.visitor_id = visitor_id.clone();
-                entry.state = begin(numbers);
+        let Some(entry) = entries.get_mut(at) else { return };
+        let before = entry.heap_bytes();
+        if is_new || entry.visitor_id != *visitor_id || self.is_over(entry, now) {
+            if !is_new {
                 self.evicted.fetch_add(1, Ordering::Relaxed);
             }
-            change(&mut entry.state, numbers);
-            entry.version = self.ticket();
-            entry.changed_at = now;
-            let after = entry.bytes();
-            *bytes = *bytes - before + after;
-            if *bytes > self.shard_bytes {
-                self.make_room(&mut shard, hash, after);
-            }
-            return;
+            entry.visitor_id = visitor_id.clone();
+            entry.state = if self.has_store() { VisitorState::default() } else { known(numbers) };
         }
-        let mut state = begin(numbers);
-        change(&mut state, numbers);
-        let ticket = self.ticket();
-        let visitor_id = visitor_id.clone();
-        let entry = Entry { visitor_id, state, version: ticket, waits: true, changed_at: now };
-        let taken = entry.bytes();
-        let Some(place) = entries.insert(entry) else { return };
-        slot.insert_entry(place);
-        *bytes += taken;
-        order.push_back((ticket, hash));
+        change(&mut entry.state, numbers);
+        (entry.version, entry.changed_at) = (ticket, now);
+        *bytes = *bytes - before + entry.heap_bytes();
         while shard.places.len() > self.shard_capacity && self.forget_oldest(&mut shard) {}
         if shard.bytes > self.shard_bytes {
-            self.make_room(&mut shard, hash, taken);
+            self.make_room(&mut shard, hash);
         }
     }
 
@@ -331,8 +328,8 @@ impl Visitors {
     /// Forgets the oldest visitors until the rest fits. If the changed one alone exceeds the bound, or all
     /// others are being written, it is forgotten instead.
     #[cold]
-    fn make_room(&self, shard: &mut Shard, changed: u64, taken: usize) {
-        let fits = taken <= self.shard_bytes;
+    fn make_room(&self, shard: &mut Shard, changed: u64) {
+        let fits = shard.get_mut(changed).is_none_or(|entry| entry.bytes() <= self.shard_bytes);
         while fits && shard.bytes > self.shard_bytes && self.forget_oldest(shard) {}
         if shard.bytes > self.shard_bytes {
             shard.order.retain(|(_, hash)| *hash != changed);

@@ -105,7 +105,7 @@ impl TrackerHandle {
 
     /// Hands a record over without waiting, unless the overflow policy says otherwise; refused records are
     /// counted. While records flow the tracker polls for them, and need not be woken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, event: TrackedEvent) -> Result<(), Refused> {
         self.mailbox.offer(self.mailbox.record(event, None))
     }

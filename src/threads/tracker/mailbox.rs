@@ -151,10 +151,19 @@ impl Mailbox {
     }
 
     /// Takes a record, or counts it as refused. If the overflow policy lets callers wait, this one blocks.
-    #[inline]
+    #[inline(always)]
     pub(super) fn offer(&self, record: Record) -> Result<(), Refused> {
         let class = record.event.class();
-        let refused = match self.admit(record, class) {
+        match self.admit(record, class) {
+            Admitted::Taken => Ok(()),
+            refused => self.not_taken(refused, class),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn not_taken(&self, admitted: Admitted, class: Class) -> Result<(), Refused> {
+        let refused = match admitted {
             Admitted::Taken => return Ok(()),
             Admitted::Refused(refused) => refused,
             Admitted::NotNow(record) if self.admission.patience.is_some() => return self.wait(record),
@@ -165,14 +174,14 @@ impl Mailbox {
     }
 
     /// A record being handed over, counted from now on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn record(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Record {
         self.ledger.count_offered();
         Record { long_bytes: long_bytes(&event), event, verdict }
     }
 
     /// Takes a record if there is space for it now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn admit(&self, record: Record, class: Class) -> Admitted {
         if self.signals.closed.load(Ordering::Relaxed) {
             return Admitted::Refused(Refused::Closed);
@@ -197,8 +206,6 @@ impl Mailbox {
         }
     }
 
-    #[cold]
-    #[inline(never)]
     fn wait(&self, record: Record) -> Result<(), Refused> {
         blocking(async |caller| self.hand_over(record, None, caller).await)
     }
@@ -238,6 +245,7 @@ impl Mailbox {
     }
 
     /// Reserves bytes for long strings, which most records do not have.
+    #[inline]
     fn reserve(&self, long_bytes: usize) -> bool {
         if long_bytes == 0 {
             return true;
@@ -255,6 +263,7 @@ impl Mailbox {
         }
     }
 
+    #[cold]
     pub(super) fn wake_tracker(&self) {
         // One pending signal is enough.
         let _ = self.wake_ups.try_send(());
