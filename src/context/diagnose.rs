@@ -192,8 +192,8 @@ impl Context {
 
     fn explain(&self, experience: usize, options: &RunOptions) -> (Result<Decision, Undecided>, Explanation) {
         let afresh = options.explain_afresh.then(|| self.decisions.afresh());
-        let mut merged = None;
-        let facts = self.facts(options, &mut merged);
+        let merged = self.merged(options);
+        let facts = self.facts(options, merged.as_ref());
         let facts = &Facts { decisions: afresh.as_ref().unwrap_or(facts.decisions), ..facts };
         match options.explain_values {
             true => explain_experience_with_values(&self.snapshot, experience, facts),

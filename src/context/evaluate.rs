@@ -98,8 +98,8 @@ impl Context {
 
     /// Like [`run_experiences`](Self::run_experiences), with options for this call.
     pub fn run_experiences_with(&self, options: &RunOptions) -> Vec<ExperienceResult<'_>> {
-        let mut merged = None;
-        let facts = &self.facts(options, &mut merged);
+        let merged = self.merged(options);
+        let facts = &self.facts(options, merged.as_ref());
         // A previewed experience is listed once, even if the config repeats its key.
         let mut is_shown = false;
         let decided = |position: usize| {
@@ -221,8 +221,8 @@ impl Context {
             next = *position + 1;
             asked.includes(&self.snapshot.experiences()[*position])
         };
-        let mut merged = None;
-        let facts = &self.facts(options, &mut merged);
+        let merged = self.merged(options);
+        let facts = &self.facts(options, merged.as_ref());
         for position in experiences.filter(wanted) {
             let subject = &self.snapshot.experiences()[position];
             let Ok(decision) = self.decision((position, subject), facts, options) else {
@@ -235,17 +235,13 @@ impl Context {
         }
     }
 
-    /// What all decisions of one call share; `merged` is where the call's own attributes are kept.
+    /// What all decisions of one call share.
     #[inline(always)]
     pub(super) fn facts<'a>(
         &'a self,
         options: &'a RunOptions,
-        merged: &'a mut Option<Merged>,
+        merged: Option<&'a Merged>,
     ) -> Facts<'a, Decisions> {
-        if !(options.attributes.is_empty() && options.location.is_empty()) {
-            *merged = Some(self.merged(options));
-        }
-        let merged = merged.as_ref();
         let own = merged.filter(|_| !options.attributes.is_empty());
         let (attributes, segments) = own.map_or_else(|| self.rule_data(), |own| (&own.attributes, &NONE));
         let configured = self.shared.base.config.tuning.environment.as_deref();
@@ -262,21 +258,25 @@ impl Context {
         }
     }
 
-    #[inline(never)]
-    fn merged(&self, options: &RunOptions) -> Merged {
-        let attributes = if options.attributes.is_empty() {
-            Attributes::new()
-        } else {
-            self.rule_data_with(&options.attributes)
-        };
-        Merged { attributes, location: overlaid(&self.location, options.location.clone()) }
+    /// A call's own attributes, if it has any.
+    #[inline]
+    pub(super) fn merged(&self, options: &RunOptions) -> Option<Merged> {
+        let (attributes, location) = (&options.attributes, &options.location);
+        (!(attributes.is_empty() && location.is_empty())).then(|| Merged {
+            attributes: if attributes.is_empty() {
+                Attributes::new()
+            } else {
+                self.rule_data_with(attributes)
+            },
+            location: overlaid(&self.location, location.clone()),
+        })
     }
 
     /// One experience: its key, and its position in the config. Compiled apart from calls with options, as it has
     /// none to check.
     #[inline(never)]
     fn decide(&self, key: &str, position: Option<usize>) -> Result<ExperienceResult<'_>, Undecided> {
-        self.find_and_decide(key, position, &PLAIN)
+        self.find_and_decide(key, position, &PLAIN, None)
     }
 
     #[inline(never)]
@@ -286,7 +286,8 @@ impl Context {
         position: Option<usize>,
         options: &RunOptions,
     ) -> Result<ExperienceResult<'_>, Undecided> {
-        self.find_and_decide(key, position, options)
+        let merged = self.merged(options);
+        self.find_and_decide(key, position, options, merged.as_ref())
     }
 
     #[inline(always)]
@@ -295,13 +296,13 @@ impl Context {
         key: &str,
         position: Option<usize>,
         options: &RunOptions,
+        merged: Option<&Merged>,
     ) -> Result<ExperienceResult<'_>, Undecided> {
         if let Some(forced) = self.previewed(key) {
             return Ok(forced);
         }
         let position = position.ok_or_else(|| absent(&self.snapshot, key))?;
-        let mut merged = None;
-        self.resolve(position, &self.facts(options, &mut merged), options)
+        self.resolve(position, &self.facts(options, merged), options)
     }
 
     #[inline(always)]

@@ -133,6 +133,7 @@ impl<'a> Side<'a> {
             environment: self.environment,
             decisions: memory,
             segments: &NOTHING,
+            answers: None,
             custom_segments: &[],
             forced_variation: None,
         }
