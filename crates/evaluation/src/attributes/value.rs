@@ -44,16 +44,6 @@ impl AttributeValue {
         }
     }
 
-    /// Whether merging the later value into this one changes nothing for certain; lists and objects may always change.
-    #[inline]
-    pub(super) fn absorbs(&self, later: &Self) -> bool {
-        match (self, later) {
-            (Self::String(text), Self::String(later)) => text == later,
-            (_, Self::Array(_) | Self::Object(_)) => false,
-            _ => self == later,
-        }
-    }
-
     /// The JSON type, for messages that must not show the value.
     pub(crate) const fn type_name(&self) -> &'static str {
         match self {
