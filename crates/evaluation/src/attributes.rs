@@ -386,6 +386,9 @@ mod tests {
             assert!(clone.remove(&name).is_some() && clone.get(&name).is_none());
         }
         assert!(removed == clone && removed.len() == 10_000);
+        clone.retain(|name, _| !name.ends_with('0'));
+        assert!(clone.len() == 9_000 && clone.iter().all(|(name, _)| !name.ends_with('0')));
+        assert!(clone.iter().is_sorted_by_key(|(name, _)| name) && removed.len() == 10_000);
         assert!(removed.heap_bytes() > 0 && removed.into_iter().map(|(name, _)| name).is_sorted());
     }
 }

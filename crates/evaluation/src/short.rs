@@ -64,6 +64,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_copy_has_every_byte() {
+        for length in 0..70 {
+            for text in ["abcdefghij".repeat(7)[..length].to_owned(), "\u{e9}".repeat(length)] {
+                assert_eq!(copied(&text), *text);
+                assert_eq!(copied(&text).is_heap_allocated(), text.len() > 23);
+            }
+        }
+    }
+
+    #[test]
     fn texts_are_equal_exactly_if_every_byte_is() {
         for length in 0..70 {
             let text = "abcdefghij".repeat(7)[..length].to_owned();

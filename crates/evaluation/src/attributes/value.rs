@@ -105,7 +105,7 @@ impl From<&str> for AttributeValue {
 
 impl From<String> for AttributeValue {
     fn from(value: String) -> Self {
-        Self::String(value.into())
+        Self::String(copied(&value))
     }
 }
 
@@ -118,7 +118,7 @@ impl From<&String> for AttributeValue {
 
 impl From<Cow<'_, str>> for AttributeValue {
     fn from(value: Cow<'_, str>) -> Self {
-        Self::String(value.as_ref().into())
+        Self::String(copied(&value))
     }
 }
 
