@@ -84,7 +84,7 @@ impl Context {
             is_watched: shared.hooks.is_some(),
             shared,
             snapshot,
-            visitor_id: SmolStr::new(visitor_id),
+            visitor_id: convert_evaluation::copied(visitor_id),
             visitor_hash: hash,
             attributes,
             location: Attributes::new(),

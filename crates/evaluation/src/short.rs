@@ -23,9 +23,9 @@ pub(crate) fn same(left: &str, right: &str) -> bool {
     }
 }
 
-/// A copy of a string.
+/// A copy of a string, for the SDK's own code.
 #[inline(never)]
-pub(crate) fn copied(text: &str) -> SmolStr {
+pub fn copied(text: &str) -> SmolStr {
     // Each length has instructions of its own.
     macro_rules! of_length {
         ($($length:literal)+) => {
