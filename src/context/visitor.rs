@@ -68,7 +68,7 @@ impl Context {
         given: Attributes,
     ) -> Self {
         let Remembered { decisions, attributes, segments, guessing } = remembered;
-        let known = (SmolStr::new(visitor_id), attributes, segments);
+        let known = (convert_evaluation::copied(visitor_id), attributes, segments);
         let mut context = Self { decisions, guessing, ..Self::of(shared, snapshot, None, known, given) };
         context.begin();
         context
@@ -535,6 +535,7 @@ pub(super) fn split(attributes: &mut Attributes, known: &Attributes) -> Attribut
 struct Moved<'k> {
     segments: Attributes,
     known: &'k Attributes,
+    /// Both are sorted by name, and a visitor mostly comes with the same report keys: then each is the next one here.
     next: usize,
 }
 
@@ -542,17 +543,28 @@ impl Moved<'_> {
     /// Takes the value if the name is a report key, which it returns. Apart, so that the loop over the names is small.
     #[inline(never)]
     fn take(&mut self, name: &SmolStr, value: &mut AttributeValue) -> bool {
-        let text = name.as_str();
-        let is_taken = is_report_key(text);
-        if is_taken && !self.known.absorbs(&mut self.next, text, value) {
+        let key = name.as_str();
+        if !is_report_key(key) {
+            return false;
+        }
+        let place = self.next;
+        self.next += 1;
+        let is_known =
+            matches!(value, AttributeValue::String(text) if self.known.has_text_at(place, key, text));
+        if !is_known {
             self.add(name, value);
         }
-        is_taken
+        true
     }
 
+    /// Adds the value, unless the segments already have it.
     #[inline(never)]
     fn add(&mut self, name: &SmolStr, value: &mut AttributeValue) {
-        self.segments.insert(name.clone(), std::mem::replace(value, AttributeValue::Null));
+        // Merging a list or an object may always change the segment.
+        let may_change = matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_));
+        if may_change || self.known.get(name) != Some(value) {
+            self.segments.insert(name.clone(), std::mem::replace(value, AttributeValue::Null));
+        }
     }
 }
 

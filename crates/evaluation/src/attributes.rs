@@ -198,9 +198,8 @@ pub trait AttributesExt {
     /// Keeps the entries that are wanted; the value of one that is not may be taken out.
     fn retain(&mut self, wanted: impl FnMut(&SmolStr, &mut AttributeValue) -> bool);
 
-    /// Whether merging a later entry would change nothing for certain. Of several entries in order, each is mostly the
-    /// next one here, and then found at once.
-    fn absorbs(&self, next: &mut usize, name: &str, later: &AttributeValue) -> bool;
+    /// Whether the entry at this place, by name, is this text. A large map does not know its places: then it is `false`.
+    fn has_text_at(&self, at: usize, name: &str, text: &SmolStr) -> bool;
 
     /// Gives back the room for further entries.
     fn shrink_to_fit(&mut self);
@@ -232,9 +231,8 @@ impl AttributesExt for Attributes {
     }
 
     #[inline]
-    fn absorbs(&self, next: &mut usize, name: &str, later: &AttributeValue) -> bool {
-        let mine = self.entries.get_next(next, name);
-        mine.is_some_and(|mine| mine.absorbs(later))
+    fn has_text_at(&self, at: usize, name: &str, text: &SmolStr) -> bool {
+        self.entries.has_text_at(at, name, text)
     }
 
     fn shrink_to_fit(&mut self) {
@@ -388,6 +386,9 @@ mod tests {
             assert!(clone.remove(&name).is_some() && clone.get(&name).is_none());
         }
         assert!(removed == clone && removed.len() == 10_000);
+        clone.retain(|name, _| !name.ends_with('0'));
+        assert!(clone.len() == 9_000 && clone.iter().all(|(name, _)| !name.ends_with('0')));
+        assert!(clone.iter().is_sorted_by_key(|(name, _)| name) && removed.len() == 10_000);
         assert!(removed.heap_bytes() > 0 && removed.into_iter().map(|(name, _)| name).is_sorted());
     }
 }

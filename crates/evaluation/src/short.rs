@@ -23,9 +23,9 @@ pub(crate) fn same(left: &str, right: &str) -> bool {
     }
 }
 
-/// A copy of a string.
+/// A copy of a string, for the SDK's own code.
 #[inline(never)]
-pub(crate) fn copied(text: &str) -> SmolStr {
+pub fn copied(text: &str) -> SmolStr {
     // Each length has instructions of its own.
     macro_rules! of_length {
         ($($length:literal)+) => {
@@ -58,6 +58,16 @@ fn ends<const N: usize>(left: &[u8], right: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_has_every_byte() {
+        for length in 0..70 {
+            for text in ["abcdefghij".repeat(7)[..length].to_owned(), "\u{e9}".repeat(length)] {
+                assert_eq!(copied(&text), *text);
+                assert_eq!(copied(&text).is_heap_allocated(), text.len() > 23);
+            }
+        }
+    }
 
     #[test]
     fn texts_are_equal_exactly_if_every_byte_is() {

@@ -76,22 +76,15 @@ impl Entries {
         }
     }
 
-    /// Like [`get`](Self::get), for names that are mostly asked for in order.
+    /// See [`AttributesExt`](super::AttributesExt).
     #[inline]
-    pub(super) fn get_next(&self, next: &mut usize, name: &str) -> Option<&AttributeValue> {
-        #[cold]
-        #[inline(never)]
-        fn search<'a>(entries: &'a Entries, name: &str) -> Option<&'a AttributeValue> {
-            entries.get(name)
-        }
+    pub(super) fn has_text_at(&self, at: usize, name: &str, text: &SmolStr) -> bool {
         if let Self::Row(row) = self
-            && let Some((entry, value)) = row.get(*next)
-            && same(entry, name)
+            && let Some((entry, AttributeValue::String(value))) = row.get(at)
         {
-            *next += 1;
-            return Some(value);
+            return same(name, entry) && text == value;
         }
-        search(self, name)
+        false
     }
 
     /// Whether any entry is wanted.

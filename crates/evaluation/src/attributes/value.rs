@@ -44,16 +44,6 @@ impl AttributeValue {
         }
     }
 
-    /// Whether merging the later value into this one changes nothing for certain; lists and objects may always change.
-    #[inline]
-    pub(super) fn absorbs(&self, later: &Self) -> bool {
-        match (self, later) {
-            (Self::String(text), Self::String(later)) => text == later,
-            (_, Self::Array(_) | Self::Object(_)) => false,
-            _ => self == later,
-        }
-    }
-
     /// The JSON type, for messages that must not show the value.
     pub(crate) const fn type_name(&self) -> &'static str {
         match self {
@@ -115,7 +105,7 @@ impl From<&str> for AttributeValue {
 
 impl From<String> for AttributeValue {
     fn from(value: String) -> Self {
-        Self::String(value.into())
+        Self::String(copied(&value))
     }
 }
 
@@ -128,7 +118,7 @@ impl From<&String> for AttributeValue {
 
 impl From<Cow<'_, str>> for AttributeValue {
     fn from(value: Cow<'_, str>) -> Self {
-        Self::String(value.as_ref().into())
+        Self::String(copied(&value))
     }
 }
 
