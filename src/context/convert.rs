@@ -177,6 +177,7 @@ impl Context {
         if let (Ok(()), Some(epoch)) = (sent, epoch) {
             runtime.visitors.amend(&self.visitor_id, self.visitor_hash, |state, kept| {
                 state.bucketing.convert(self.numbers(kept).goal(&self.snapshot, position), epoch);
+                true
             });
         }
         ConversionResult::new(

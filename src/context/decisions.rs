@@ -176,6 +176,12 @@ impl Decisions {
         is_remembered && self.epoch.is_some_and(|remembered| remembered == epoch())
     }
 
+    /// Whether there are at least two.
+    #[inline]
+    pub(crate) fn are_several(&self) -> bool {
+        self.few[1].load(Ordering::Relaxed) != 0
+    }
+
     /// Marks the exposure as handed over, and returns whether it was not before. A new decision is remembered with it.
     pub(crate) fn expose(
         &self,

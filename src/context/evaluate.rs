@@ -416,7 +416,7 @@ impl Context {
         if stores {
             self.store(runtime, (experience, variation), ids, exposed);
         } else if let Some(epoch) = exposed {
-            self.remember_in(runtime, |state, numbers| state.bucketing.expose(numbers, ids.0, epoch));
+            self.remember(|state, numbers| state.bucketing.expose(numbers, ids.0, epoch));
         }
         is_exposed
     }
@@ -429,6 +429,20 @@ impl Context {
         (experience_id, variation_id): (&SmolStr, &SmolStr),
         exposed: Option<u64>,
     ) {
+        // If memory has the visitor already, usually nothing else changes with a decision. To be wrong about that costs
+        // a little time.
+        let is_known = self.decisions.are_several() || !self.segments.is_empty();
+        let is_done = is_known
+            && self.shared.remembers_records()
+            && runtime.visitors.amend(&self.visitor_id, self.visitor_hash, |state, kept| {
+                let numbers = self.numbers(kept);
+                let number = numbers.number(&self.snapshot, experience, variation);
+                let decided = Decided { numbers, number, experience_id, variation_id };
+                state.bucketing.decide_in_place(decided, exposed)
+            });
+        if is_done {
+            return;
+        }
         if self.guessing {
             return self.remember(|state, _| state.guess(experience_id, variation_id));
         }

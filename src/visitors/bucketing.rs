@@ -111,8 +111,15 @@ impl Bucketing {
     }
 
     /// Remembers a decision, and that its exposure was handed over in this epoch, if it was.
-    #[inline]
     pub(crate) fn decide(&mut self, decided: Decided<'_>, epoch: Option<u64>) {
+        if !self.decide_in_place(decided, epoch) {
+            self.many(decided.numbers).decide(decided.experience_id, decided.variation_id, epoch);
+        }
+    }
+
+    /// [`decide`](Self::decide), if that takes no more memory; returns whether it does not.
+    #[inline(always)]
+    pub(crate) fn decide_in_place(&mut self, decided: Decided<'_>, epoch: Option<u64>) -> bool {
         if self.many.is_none()
             && decided.number.is_some()
             && let Some(at) = self.few.place(decided)
@@ -121,9 +128,9 @@ impl Bucketing {
             if let Some(epoch) = epoch {
                 self.few.expose(at, epoch);
             }
-            return;
+            return true;
         }
-        self.many(decided.numbers).decide(decided.experience_id, decided.variation_id, epoch);
+        false
     }
 
     /// Remembers that the exposure to an experience was handed over in this epoch.
@@ -185,6 +192,7 @@ impl Few {
         if epoch == Some(self.epoch) { self.exposed } else { Default::default() }
     }
 
+    #[inline(always)]
     fn expose(&mut self, at: usize, epoch: u64) {
         self.begin(epoch);
         self.exposed[at] = true;
@@ -198,7 +206,7 @@ impl Few {
     }
 
     /// Where a decision belongs: in place of an earlier one for the experience, or behind them all.
-    #[inline]
+    #[inline(always)]
     fn place(&self, Decided { numbers, number, experience_id, .. }: Decided<'_>) -> Option<usize> {
         let experience = |number| numbers.place(number) >> 32;
         let wanted = number.map_or(0, experience);
@@ -207,7 +215,13 @@ impl Few {
             known @ 1.. if wanted > 0 => known == wanted,
             _ => is_about(numbers, it, experience_id),
         };
-        self.numbers.iter().position(|it| it.is_none_or(is_same))
+        // A loop, which the compiler unrolls.
+        for (at, it) in self.numbers.iter().enumerate() {
+            if it.is_none_or(is_same) {
+                return Some(at);
+            }
+        }
+        None
     }
 }
 

@@ -310,18 +310,21 @@ impl Visitors {
         }
     }
 
-    /// Changes what memory has of a visitor, if it has anything; not what a store would be told of, nor its size.
+    /// Changes what memory has of a visitor, if it has anything; not what a store would be told of, nor its size or age.
+    /// Returns what `change` does, or false if there is nothing.
+    #[inline(always)]
     pub(crate) fn amend(
         &self,
-        visitor_id: &str,
+        visitor_id: &SmolStr,
         hash: Option<u64>,
-        change: impl FnOnce(&mut VisitorState, &mut Arc<Numbers>),
-    ) {
-        let Some(hash) = hash.or_else(|| self.hash(visitor_id)) else { return };
+        change: impl FnOnce(&mut VisitorState, &mut Arc<Numbers>) -> bool,
+    ) -> bool {
+        let Some(hash) = hash.or_else(|| self.hash(visitor_id)) else { return false };
         let Shard { places, entries, numbers, .. } = &mut *self.lock(place(hash));
         let entry = places.get(&hash).and_then(|place| entries.get_mut(*place));
-        if let Some(entry) = entry.filter(|entry| entry.visitor_id == visitor_id) {
-            change(&mut entry.state, numbers);
+        match entry {
+            Some(entry) if entry.visitor_id == *visitor_id => change(&mut entry.state, numbers),
+            _ => false,
         }
     }
 
