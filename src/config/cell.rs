@@ -89,7 +89,7 @@ impl SnapshotCell {
     }
 
     /// Numbers the decisions of what is the snapshot by then, whoever else publishes at the same time.
-    fn renumber(&self) {
+    pub(crate) fn renumber(&self) {
         self.numbers.rcu(|numbers| match &*self.snapshot.load() {
             Some(snapshot) if !numbers.is_of(snapshot) => Arc::new(numbers.with(snapshot)),
             _ => Arc::clone(numbers),
@@ -102,5 +102,26 @@ impl SnapshotCell {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SnapshotExt, load};
+
+    #[test]
+    fn what_is_kept_leads_to_the_current_snapshot_and_keeps_none() {
+        let config = || load(r#"{"account_id": "1", "project": {"id": "2"}}"#.into(), &Default::default());
+        let (first, second) = (config().unwrap(), config().unwrap());
+        let (cell, mut kept, mut idle) = (SnapshotCell::default(), Arc::default(), Arc::default());
+        assert!(cell.current(&mut kept).is_none());
+        assert!(cell.publish_first(Arc::clone(&first)));
+        for kept in [&mut kept, &mut idle] {
+            assert!(cell.current(kept).is_some_and(|found| Arc::ptr_eq(&found, &first)));
+        }
+        cell.publish(Arc::clone(&second), None);
+        assert_eq!((idle.serial(), Arc::strong_count(&first)), (first.serial(), 1));
+        assert!(cell.current(&mut kept).is_some_and(|found| Arc::ptr_eq(&found, &second)));
     }
 }

@@ -77,7 +77,7 @@ const EMPTY: u32 = REMEMBERED - 2;
 impl Decisions {
     /// Loads stored decisions, and their positions in the snapshot, where there were none. Exposures and conversions of
     /// this epoch count as made.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hydrate(
         &mut self,
         snapshot: &ConfigSnapshot,
@@ -94,7 +94,7 @@ impl Decisions {
     }
 
     /// Takes over the places of stored decisions; false if the config has not all of them.
-    #[inline]
+    #[inline(always)]
     fn place(&mut self, numbers: &Numbers, stored: &Few, epoch: Option<u64>) -> bool {
         let exposed = stored.exposed_in(epoch);
         for ((slot, number), exposed) in self.few.iter_mut().zip(stored.numbers()).zip(exposed) {

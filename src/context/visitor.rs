@@ -96,9 +96,8 @@ impl Context {
         Ok(Self::opened(shared, snapshot, memory, epoch, visitor_id, given))
     }
 
-    /// The one way out of this makes every field where it stays: moving a context takes as long as looking the visitor
-    /// up.
-    #[inline(never)]
+    /// There is one way out of this: moving a context takes as long as looking the visitor up.
+    #[inline(always)]
     fn opened(
         shared: &Arc<Shared>,
         snapshot: Arc<ConfigSnapshot>,
@@ -121,7 +120,7 @@ impl Context {
         }
         drop(memory);
         if !is_known {
-            context.visitor_id = SmolStr::new(visitor_id);
+            context.visitor_id = convert_evaluation::copied(visitor_id);
         }
         context.begin();
         context
@@ -153,7 +152,7 @@ impl Context {
     }
 
     /// Joins the given attributes with what is remembered, and remembers the segments among them.
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self) {
         #[cfg(feature = "testing")]
         self.decisions.force(self.shared.forced.of(&self.visitor_id, &self.snapshot));
@@ -162,15 +161,20 @@ impl Context {
             self.attributes = overlaid(&self.persistent, std::mem::take(&mut self.attributes));
         }
         if !added.is_empty() {
-            let added = match self.visitor_hash {
-                Some(hash) if self.segments.is_empty() => self.shared.runtime().visitors.share(hash, added),
-                _ => Measured::new(added),
-            };
-            self.add_segments(added);
+            self.add_given(added);
         }
         if !self.persistent.is_empty() {
             self.merge();
         }
+    }
+
+    #[inline(never)]
+    fn add_given(&mut self, added: Attributes) {
+        let added = match self.visitor_hash {
+            Some(hash) if self.segments.is_empty() => self.shared.runtime().visitors.share(hash, added),
+            _ => Measured::new(added),
+        };
+        self.add_segments(added);
     }
 
     /// A waiting task, as the caller of this context's core.
@@ -421,7 +425,7 @@ impl Context {
 
     /// Called after attributes or segments have changed. Report keys are not attributes, so there is nothing to merge
     /// them with unless a data store returned some.
-    #[inline]
+    #[inline(never)]
     fn merge(&mut self) {
         self.answers.clear();
         let overlap = !self.segments.is_empty() && self.persistent.any(|name, _| is_report_key(name));

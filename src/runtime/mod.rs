@@ -83,6 +83,8 @@ impl Runtime {
         if let Some(store) = &base.store {
             store.after_fork();
         }
+        // The fork may have come between a snapshot and its numbers.
+        base.cell.renumber();
         let closed = self.is_closed();
         let notifier = self.notifier.inherit(closed);
         Self::with(base, self.visitors.inherit(), notifier, self.ledger.inherit(), closed)

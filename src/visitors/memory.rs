@@ -120,7 +120,7 @@ impl Opened<'_> {
     }
 
     /// What memory alone knows: the id as it is kept, the state, and the numbers in it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn known(&self, visitor_id: &str) -> Option<(&SmolStr, &VisitorState, &Numbers)> {
         let Shard { places, entries, numbers, .. } = &*self.shard;
         let entry = entries.get(*places.get(&self.hash)?).filter(|entry| entry.visitor_id == visitor_id)?;
