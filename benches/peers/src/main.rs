@@ -1,6 +1,6 @@
 //! One question for each: a 50/50 experiment, found by key among a hundred, with an audience of a text equality and a
 //! number comparison. Visitors and their attributes exist beforehand; nothing is recorded. Prints the nanoseconds of
-//! one evaluation, in interleaved rounds, and the allocations of the calling thread; then the same for whole requests.
+//! one evaluation, in interleaved rounds, and the allocations of the calling thread; then what `requests.rs` measures.
 //!
 //!     benches/peers/run
 
@@ -26,7 +26,7 @@ use convert_sdk::{Core, ExperienceHandle, RunOptions, SdkConfig, attributes};
 
 use floor::{Config, Floor, Visitor};
 use project::{ASKED, experience_key, visitor_id};
-use requests::Ask;
+use requests::Server;
 
 const EXPERIENCES: usize = 100;
 const VISITORS: usize = 10_000;

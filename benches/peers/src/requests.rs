@@ -1,73 +1,218 @@
-//! A whole request: the visitor out of owned data, three flags by key, one conversion where there are any.
+//! A whole request to each: the visitor out of owned data, three flags by key, one conversion where there are any. What
+//! is recorded goes to a sink in this process.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use convert_sdk::{Core, SdkConfig, delivery::DeliveryConfig};
 
 use crate::endpoint::Endpoint;
 use crate::project::project;
-use crate::request::{Request, RequestFloor, asked_keys, request};
+use crate::request::{ASKED_FOR, Request, RequestFloor, asked_keys, request};
 use crate::{EXPERIENCES, allocations, others};
 
-/// Makes one request; returns whether everything had a result.
-pub(crate) type Ask = Box<dyn FnMut(&Request) -> bool>;
+/// Answers requests.
+pub(crate) trait Server {
+    /// Makes one request; returns whether everything had a result.
+    fn ask(&mut self, request: &Request) -> bool;
+    /// Waits until everything recorded is delivered.
+    fn settle(&mut self) {}
+}
 
-const VISITORS: usize = 1_000;
+impl<F: FnMut(&Request) -> bool> Server for F {
+    fn ask(&mut self, request: &Request) -> bool {
+        self(request)
+    }
+}
+
 const BURST: usize = 500;
-const ROUNDS: usize = 41;
-/// The records of a burst of new visitors are taken out before the next one.
-const PAUSE: Duration = Duration::from_millis(20);
+const ROUNDS: usize = 61;
+/// A burst counts if one of the floor right before it took at most this many times the floor's best.
+const QUIET: f64 = 1.15;
 
-/// Prints the medians of bursts in turn, for visitors who have made the request before and for new ones.
+struct Subject {
+    name: &'static str,
+    records: &'static str,
+    server: Box<dyn Server>,
+    known: Costs,
+    new: Costs,
+}
+
+/// What the bursts of one kind cost for each request.
+#[derive(Default)]
+struct Costs {
+    /// The nanoseconds of the floor before, and of the burst.
+    times: Vec<(f64, f64)>,
+    allocations: u64,
+}
+
+/// Prints medians, for visitors who have made the request before and for new ones.
+///
+/// A server under steady load has its code, its flags and its queues in the caches, so a burst of the same kind goes
+/// right before each that counts: of the same visitors if they are known, of others if they are new. Between the
+/// subjects all records are taken out, as one's delivery would otherwise run beside the next one's requests.
 pub(crate) fn measure() {
-    let mut subjects: Vec<(&str, Ask)> = vec![
-        ("floor", floor()),
-        ("this SDK", convert()),
-        ("eppo_core 10.0.0", others::eppo::requests(EXPERIENCES)),
+    let mut subjects = [
+        subject("floor, by hand", "what is new, and each conversion", Floor::new()),
+        subject("this SDK", "what is new for the visitor", ThisSdk::new()),
+        subject(
+            "eppo_core 10.0.0",
+            "each exposure, to a callback of the application; it has no conversions",
+            others::eppo::requests(EXPERIENCES),
+        ),
+        subject(
+            "configcat 0.1.7",
+            "nothing: it has neither exposures nor conversions",
+            others::configcat::requests(EXPERIENCES),
+        ),
+        subject(
+            "feature-probe-server-sdk 2.3.2",
+            "nothing: it records only with a server of its own",
+            others::featureprobe::requests(EXPERIENCES),
+        ),
+        subject(
+            "launchdarkly-server-sdk 3.2.0",
+            "each exposure and conversion",
+            others::launchdarkly::requests(EXPERIENCES),
+        ),
+        subject(
+            "statsig-rust 0.24.0",
+            "an exposure once a minute, each conversion",
+            others::statsig::requests(EXPERIENCES),
+        ),
     ];
-    let known: Vec<Request> = (0..VISITORS).map(Request::of).collect();
-    for (name, ask) in &mut subjects {
-        assert!(known.iter().all(ask), "{name} gives no variation");
-    }
-    let mut costs = vec![[Vec::new(), Vec::new()]; subjects.len()];
-    let mut made = vec![[0; 2]; subjects.len()];
+    let (mut floor, known) = (Floor::new(), visitors(0));
+    let mut next = BURST;
     for round in 0..ROUNDS {
-        let first = VISITORS + round * BURST;
-        let new: Vec<Request> = (first..first + BURST).map(Request::of).collect();
-        for (at, (name, ask)) in subjects.iter_mut().enumerate() {
-            for (kind, asked) in [&known[..BURST], &new].into_iter().enumerate() {
-                let (before, start) = (allocations::count(), Instant::now());
-                let answered = asked.iter().all(&mut *ask);
-                costs[at][kind].push(start.elapsed().as_nanos() as f64 / BURST as f64);
-                made[at][kind] = (allocations::count() - before + BURST as u64 / 2) / BURST as u64;
-                assert!(answered, "{name} gives no variation");
-                std::thread::sleep(PAUSE);
-            }
+        for turn in 0..subjects.len() {
+            let at = if round % 2 == 0 { turn } else { subjects.len() - 1 - turn };
+            let subject = &mut subjects[at];
+            let new = [visitors(next), visitors(next + BURST)];
+            subject.known.measure(&mut *subject.server, &known, &known, &mut floor, &known);
+            subject.new.measure(&mut *subject.server, &new[0], &new[1], &mut floor, &known);
         }
+        next += 2 * BURST;
     }
-    println!("{:<45} {:>8} {:>8} {:>8} {:>8}", "ns a request", "known", "new", "allocs", "new");
-    for (((name, _), mut costs), made) in subjects.iter().zip(costs).zip(made) {
-        costs.iter_mut().for_each(|costs| costs.sort_by(f64::total_cmp));
-        let [known, new] = costs.map(|costs| costs[ROUNDS / 2]);
-        println!("{name:<45} {known:>8.0} {new:>8.0} {:>8} {:>8}", made[0], made[1]);
+    print(&subjects);
+}
+
+fn subject(name: &'static str, records: &'static str, server: impl Server + 'static) -> Subject {
+    Subject { name, records, server: Box::new(server), known: Costs::default(), new: Costs::default() }
+}
+
+fn visitors(first: usize) -> Vec<Request> {
+    (first..first + BURST).map(Request::of).collect()
+}
+
+impl Costs {
+    fn measure(
+        &mut self,
+        server: &mut dyn Server,
+        before: &[Request],
+        measured: &[Request],
+        floor: &mut Floor,
+        known: &[Request],
+    ) {
+        timed(floor, known);
+        let quiet = timed(floor, known);
+        floor.settle();
+        timed(server, before);
+        let allocated = allocations::count();
+        self.times.push((quiet, timed(server, measured)));
+        let burst = BURST as u64;
+        self.allocations = (allocations::count() - allocated + burst / 2) / burst;
+        server.settle();
+    }
+
+    /// The median of the quiet bursts, and their number.
+    fn median(&self, best: f64) -> (f64, usize) {
+        let quiet = self.times.iter().filter(|(floor, _)| *floor <= QUIET * best);
+        let mut costs: Vec<f64> = quiet.map(|(_, cost)| *cost).collect();
+        costs.sort_by(f64::total_cmp);
+        (costs.get(costs.len() / 2).copied().unwrap_or(f64::NAN), costs.len())
     }
 }
 
-fn floor() -> Ask {
-    let (floor, records) = RequestFloor::new(EXPERIENCES);
-    std::thread::spawn(move || records.into_iter().for_each(|record| _ = std::hint::black_box(record)));
-    let keys = asked_keys();
-    Box::new(move |request| floor.request(request, &keys))
+fn timed(server: &mut dyn Server, requests: &[Request]) -> f64 {
+    let start = Instant::now();
+    let answered = requests.iter().all(|it| server.ask(black_box(it)));
+    let cost = start.elapsed().as_nanos() as f64 / requests.len() as f64;
+    assert!(answered, "a flag without a variation");
+    cost
 }
 
-/// Its records go nowhere, as those of the others.
-fn convert() -> Ask {
-    let delivery = DeliveryConfig::builder().queue_capacity(1 << 20).build().unwrap_or_default();
-    let config = SdkConfig::builder().data_json(project(EXPERIENCES, 2)).delivery(delivery).build();
-    let core = config.ok().and_then(|it| Core::builder(it).transport(Endpoint::default()).build().ok());
-    let Some(core) = core.filter(|core| core.initialize().is_ok()) else {
-        unreachable!("the generated config is valid")
-    };
-    let keys = asked_keys();
-    Box::new(move |it| request(&core, it, Request::attributes, &keys))
+fn print(subjects: &[Subject]) {
+    let times = subjects.iter().flat_map(|it| it.known.times.iter().chain(&it.new.times));
+    let best = times.map(|(floor, _)| *floor).fold(f64::INFINITY, f64::min);
+    let medians = |it: &Subject| [it.known.median(best), it.new.median(best)];
+    let own = medians(&subjects[1]);
+    println!(
+        "{:<40} {:>9} {:>9} {:>6} {:>6} {:>7} {:>7} {:>6}  recorded",
+        "ns a request", "known", "new", "/ SDK", "/ SDK", "allocs", "allocs", "quiet"
+    );
+    for it in subjects {
+        let [known, new] = medians(it);
+        println!(
+            "{:<40} {:>9.0} {:>9.0} {:>6.2} {:>6.2} {:>7} {:>7} {:>6}  {}",
+            it.name,
+            known.0,
+            new.0,
+            known.0 / own[0].0,
+            new.0 / own[1].0,
+            it.known.allocations,
+            it.new.allocations,
+            known.1 + new.1,
+            it.records
+        );
+    }
+}
+
+struct Floor {
+    floor: RequestFloor,
+    keys: [String; ASKED_FOR],
+}
+
+impl Floor {
+    fn new() -> Self {
+        let (floor, records) = RequestFloor::new(EXPERIENCES);
+        std::thread::spawn(move || records.into_iter().for_each(|record| _ = black_box(record)));
+        Self { floor, keys: asked_keys() }
+    }
+}
+
+impl Server for Floor {
+    fn ask(&mut self, request: &Request) -> bool {
+        self.floor.request(request, &self.keys)
+    }
+
+    fn settle(&mut self) {
+        self.floor.drain();
+    }
+}
+
+struct ThisSdk {
+    core: Core,
+    keys: [String; ASKED_FOR],
+}
+
+impl ThisSdk {
+    fn new() -> Self {
+        let delivery = DeliveryConfig::builder().queue_capacity(1 << 20).build().unwrap_or_default();
+        let config = SdkConfig::builder().data_json(project(EXPERIENCES, 2)).delivery(delivery).build();
+        let core = config.ok().and_then(|it| Core::builder(it).transport(Endpoint::default()).build().ok());
+        let Some(core) = core.filter(|core| core.initialize().is_ok()) else {
+            unreachable!("the generated config is valid")
+        };
+        Self { core, keys: asked_keys() }
+    }
+}
+
+impl Server for ThisSdk {
+    fn ask(&mut self, it: &Request) -> bool {
+        request(&self.core, it, Request::attributes, &self.keys)
+    }
+
+    fn settle(&mut self) {
+        assert!(self.core.flush(Duration::from_secs(60)).is_ok(), "a sink");
+    }
 }

@@ -1,14 +1,18 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use eppo_core::eval::get_assignment;
-use eppo_core::ufc::UniversalFlagConfig;
+use eppo_core::configuration_store::ConfigurationStore;
+use eppo_core::eval::{Evaluator, EvaluatorConfig, get_assignment};
+use eppo_core::events::AssignmentEvent;
+use eppo_core::ufc::{UniversalFlagConfig, VariationType};
 use eppo_core::{AttributeValue, Configuration, SdkMetadata, Str};
 use serde_json::{Value, json};
 
 use crate::project::{ASKED, experience_key, visitor_id};
 use crate::request::{Request, asked_keys};
-use crate::{Ask, Evaluate};
+use crate::{Evaluate, Server};
+
+const META: SdkMetadata = SdkMetadata { name: "peers", version: "0.1.0" };
 
 /// `logs`: whether an assignment comes with the event that an application is to send.
 fn configuration(experiences: usize, logs: bool) -> Configuration {
@@ -39,8 +43,7 @@ fn configuration(experiences: usize, logs: bool) -> Configuration {
         "createdAt": "2024-04-17T19:40:53.716Z", "format": "SERVER",
         "environment": {"name": "Test"}, "flags": flags, "bandits": {}
     });
-    let meta = SdkMetadata { name: "peers", version: "0.1.0" };
-    let Ok(flags) = UniversalFlagConfig::from_json(meta, config.to_string().into_bytes()) else {
+    let Ok(flags) = UniversalFlagConfig::from_json(META, config.to_string().into_bytes()) else {
         unreachable!("a config of a peer")
     };
     Configuration::from_server_response(flags, None)
@@ -63,10 +66,16 @@ pub(crate) fn evaluator(experiences: usize, visitors: usize) -> Evaluate {
     })
 }
 
-/// It remembers no visitor; the events of assignments go to the application, and there are no conversions.
-pub(crate) fn requests(experiences: usize) -> Ask {
-    let (configuration, keys) = (configuration(experiences, true), asked_keys());
-    Box::new(move |request: &Request| {
+/// What the client around this core does: it evaluates, and hands each event to the application's callback. It remembers
+/// no visitor, and has no conversions.
+pub(crate) fn requests(experiences: usize) -> impl Server {
+    let configuration_store = Arc::new(ConfigurationStore::new());
+    configuration_store.set_configuration(Arc::new(configuration(experiences, true)));
+    let evaluator = Evaluator::new(EvaluatorConfig { configuration_store, sdk_metadata: META });
+    let log: Box<dyn Fn(AssignmentEvent)> = Box::new(|event| drop(black_box(event)));
+    let keys = asked_keys();
+    move |request: &Request| {
+        let subject = Str::from(request.id.as_str());
         let attributes = Arc::new(eppo_core::Attributes::from_iter([
             (Str::from("country"), AttributeValue::categorical(request.country.as_str())),
             (Str::from("age"), AttributeValue::numeric(f64::from(request.age))),
@@ -74,11 +83,13 @@ pub(crate) fn requests(experiences: usize) -> Ask {
             (Str::from("plan"), AttributeValue::categorical(request.plan.as_str())),
             (Str::from("beta"), AttributeValue::categorical(request.beta)),
         ]));
-        let (subject, now) = (Str::from(request.id.as_str()), chrono::Utc::now());
         keys.iter().all(|key| {
-            let answer =
-                get_assignment(Some(&configuration), black_box(key), &subject, &attributes, None, now);
-            black_box(answer).is_ok_and(|it| it.is_some_and(|it| it.event.is_some()))
+            let kind = Some(VariationType::String);
+            let answer = evaluator.get_assignment(black_box(key), &subject, &attributes, kind);
+            let Ok(Some(assignment)) = answer else { return false };
+            let Some(event) = assignment.event else { return false };
+            log(event);
+            assignment.value.as_str().is_some_and(|value| !value.is_empty())
         })
-    })
+    }
 }

@@ -4,10 +4,11 @@ use feature_probe_server_sdk::{FPUser, FeatureProbe, Repository};
 use serde_json::{Value, json};
 
 use super::parsed;
-use crate::Evaluate;
 use crate::project::{ASKED, experience_key, visitor_id};
+use crate::request::{Request, asked_keys};
+use crate::{Evaluate, Server};
 
-pub(crate) fn client(experiences: usize, visitors: usize) -> Evaluate {
+fn started(experiences: usize) -> FeatureProbe {
     let toggle = |key: &str| {
         json!({
             "key": key, "enabled": true, "forClient": false, "version": 1,
@@ -25,9 +26,29 @@ pub(crate) fn client(experiences: usize, visitors: usize) -> Evaluate {
     let toggles: serde_json::Map<String, Value> =
         (0..experiences).map(experience_key).map(|key| (key.clone(), toggle(&key))).collect();
     let repository: Repository = parsed(json!({"segments": {}, "toggles": toggles}));
-    let client = FeatureProbe::new_with("local".to_owned(), repository);
+    FeatureProbe::new_with("local".to_owned(), repository)
+}
+
+pub(crate) fn client(experiences: usize, visitors: usize) -> Evaluate {
+    let client = started(experiences);
     let user = |n: usize| FPUser::new().stable_rollout(visitor_id(n)).with("plan", "pro").with("age", "30");
     let users: Vec<_> = (0..visitors).map(user).collect();
     let key = experience_key(ASKED);
     Box::new(move |at| !client.string_value(black_box(&key), &users[at], String::new()).is_empty())
+}
+
+/// It remembers no visitor. Its events are left out, exposures and conversion: only a client that fetches its toggles
+/// from a server makes any.
+pub(crate) fn requests(experiences: usize) -> impl Server {
+    let (client, keys) = (started(experiences), asked_keys());
+    move |request: &Request| {
+        let user = FPUser::new()
+            .stable_rollout(request.id.clone())
+            .with("country", request.country.as_str())
+            .with("age".to_owned(), request.age.to_string())
+            .with("browser", request.browser.as_str())
+            .with("plan", request.plan.as_str())
+            .with("beta", if request.beta { "true" } else { "false" });
+        keys.iter().all(|key| !client.string_value(black_box(key), &user, String::new()).is_empty())
+    }
 }

@@ -2,21 +2,26 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use statsig_rust::hashing::djb2;
+use statsig_rust::log_event_payload::LogEventRequest;
 use statsig_rust::output_logger::LogLevel;
 use statsig_rust::{
-    DynamicValue, ExperimentEvaluationOptions, Statsig, StatsigLocalFileSpecsAdapter, StatsigOptions,
-    StatsigUserBuilder,
+    DynamicValue, EventLoggingAdapter, ExperimentEvaluationOptions, Statsig, StatsigErr,
+    StatsigLocalFileSpecsAdapter, StatsigOptions, StatsigRuntime, StatsigUserBuilder,
 };
+use tokio::runtime::Runtime;
 
-use crate::Evaluate;
 use crate::project::{ASKED, experience_key, visitor_id};
+use crate::request::{ASKED_FOR, GOAL, Request, asked_keys};
+use crate::{Evaluate, Server};
 
 const SDK_KEY: &str = "secret-local";
 
 pub(crate) fn client(experiences: usize, visitors: usize) -> Evaluate {
-    let client = initialized(&specs(experiences));
+    let logging = StatsigOptions { disable_all_logging: Some(true), ..StatsigOptions::default() };
+    let (client, _) = initialized(&specs(experiences), logging);
     let user = |n: usize| {
         let custom = HashMap::from([
             ("plan".to_owned(), DynamicValue::from("pro")),
@@ -77,8 +82,8 @@ fn specs(experiences: usize) -> Value {
     })
 }
 
-/// Its offline adapter reads a file.
-fn initialized(specs: &Value) -> Statsig {
+/// Its offline adapter reads a file. `logging`: the options for events.
+fn initialized(specs: &Value, logging: StatsigOptions) -> (Statsig, Runtime) {
     let folder = std::env::temp_dir().join(format!("peers-{}", std::process::id()));
     let file = folder.join(format!("{}_specs.json", djb2(SDK_KEY)));
     let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(file, specs.to_string()));
@@ -87,14 +92,72 @@ fn initialized(specs: &Value) -> Statsig {
     let options = StatsigOptions {
         specs_adapter: Some(Arc::new(adapter)),
         disable_network: Some(true),
-        disable_all_logging: Some(true),
         output_log_level: Some(LogLevel::None),
-        ..StatsigOptions::default()
+        ..logging
     };
     let client = Statsig::new(SDK_KEY, Some(Arc::new(options)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ready = runtime.map(|runtime| runtime.block_on(client.initialize()).is_ok());
-    assert!(matches!(ready, Ok(true)), "a client of a peer");
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        unreachable!("a runtime of one thread")
+    };
+    assert!(runtime.block_on(client.initialize()).is_ok(), "a client of a peer");
     let _ = std::fs::remove_dir_all(&folder);
-    client
+    (client, runtime)
+}
+
+/// Takes what the event logger sends.
+struct Sink;
+
+#[async_trait]
+impl EventLoggingAdapter for Sink {
+    async fn start(&self, _: &Arc<StatsigRuntime>) -> Result<(), StatsigErr> {
+        Ok(())
+    }
+
+    async fn log_events(&self, _: LogEventRequest) -> Result<bool, StatsigErr> {
+        Ok(true)
+    }
+
+    async fn shutdown(&self) -> Result<(), StatsigErr> {
+        Ok(())
+    }
+
+    fn should_schedule_background_flush(&self) -> bool {
+        true
+    }
+}
+
+struct Requests {
+    client: Statsig,
+    keys: [String; ASKED_FOR],
+    runtime: Runtime,
+}
+
+/// Its own event logger takes each conversion, and each exposure that it has not seen for a minute.
+pub(crate) fn requests(experiences: usize) -> impl Server {
+    let logging = StatsigOptions { event_logging_adapter: Some(Arc::new(Sink)), ..StatsigOptions::default() };
+    let (client, runtime) = initialized(&specs(experiences), logging);
+    Requests { client, keys: asked_keys(), runtime }
+}
+
+impl Server for Requests {
+    fn ask(&mut self, request: &Request) -> bool {
+        let custom = HashMap::from([
+            ("age".to_owned(), DynamicValue::from(i64::from(request.age))),
+            ("browser".to_owned(), DynamicValue::from(request.browser.as_str())),
+            ("plan".to_owned(), DynamicValue::from(request.plan.as_str())),
+            ("beta".to_owned(), DynamicValue::from(request.beta)),
+        ]);
+        let user = StatsigUserBuilder::new_with_user_id(request.id.as_str())
+            .country(Some(request.country.clone()))
+            .custom(Some(custom))
+            .build();
+        let has_group = |key: &String| self.client.get_experiment(&user, black_box(key)).group_name.is_some();
+        let decided = self.keys.iter().all(has_group);
+        self.client.log_event(&user, GOAL, None, None);
+        decided
+    }
+
+    fn settle(&mut self) {
+        self.runtime.block_on(self.client.flush_events());
+    }
 }
