@@ -58,7 +58,7 @@ impl Shared {
     /// See [`Runtime::epoch`].
     #[inline(always)]
     pub(crate) fn epoch(&self) -> u64 {
-        self.runtime().epoch()
+        self.runtime.peek().map_or_else(|| self.runtime().epoch(), |runtime| runtime.epoch())
     }
 
     /// Whether this process has anything of its own to flush or end.

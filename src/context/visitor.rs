@@ -8,7 +8,7 @@ use super::Context;
 use super::decisions::Decisions;
 use crate::attributes::{
     AttributeValue, Attributes, AttributesExt, CUSTOM_SEGMENTS, LONGEST_LIST, LONGEST_SEGMENT, Measured,
-    shorten, tell_of,
+    copied, shorten, tell_of,
 };
 use crate::config::{Answers, ConfigSnapshot, Numbers};
 use crate::decide::match_custom_segments;
@@ -68,7 +68,7 @@ impl Context {
         given: Attributes,
     ) -> Self {
         let Remembered { decisions, attributes, segments, guessing } = remembered;
-        let known = (convert_evaluation::copied(visitor_id), attributes, segments);
+        let known = (copied(visitor_id), attributes, segments);
         let mut context = Self { decisions, guessing, ..Self::of(shared, snapshot, None, known, given) };
         context.begin();
         context
@@ -120,7 +120,7 @@ impl Context {
         }
         drop(memory);
         if !is_known {
-            context.visitor_id = convert_evaluation::copied(visitor_id);
+            context.visitor_id = copied(visitor_id);
         }
         context.begin();
         context

@@ -4,7 +4,7 @@ mod run;
 #[cfg(feature = "async")]
 mod stream;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Instant;
 
@@ -29,6 +29,8 @@ type Handler = Box<dyn FnMut(&LifecycleEvent) + Send>;
 #[derive(Default)]
 pub(crate) struct Notifier {
     listeners: ArcSwap<Blocks<Listener>>,
+    /// Whether anyone has ever listened; until then nobody looks.
+    was_heard: AtomicBool,
     guard: PanicGuard,
     handlers: Arc<Handlers>,
     /// Handlers are called by [`call_next`](Self::call_next) and not by a thread.
@@ -129,7 +131,7 @@ impl Notifier {
 
     /// Whether anyone is listening.
     pub(crate) fn has_listeners(&self) -> bool {
-        !self.listeners.load().is_empty()
+        self.was_heard.load(Ordering::Relaxed) && !self.listeners.load().is_empty()
     }
 
     /// Announces an event to all listeners. Never waits.
@@ -264,6 +266,7 @@ impl Notifier {
     fn add(&self, control: &mut Control, listener: Listener) {
         let listener = Listener { number: control.next_number, ..listener };
         control.next_number += 1;
+        self.was_heard.store(true, Ordering::Relaxed);
         self.listeners.rcu(|now| with(now, &listener, Listener::is_alive));
     }
 

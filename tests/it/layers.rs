@@ -141,6 +141,7 @@ const EVALUATION_CONFIG: &[&str] = &[
     "rules",
     "entity",
     "snapshot",
+    "conditions",
     "reader",
     "experience",
     "compile",

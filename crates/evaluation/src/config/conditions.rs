@@ -4,11 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::entity::Audience;
-use super::rules::{Item, MatchType, Operand, Test};
+use super::rules::{Item, MatchType, Operand, Shared, Test};
 use super::{ConfigSnapshot, SnapshotExt};
-
-/// A condition that an audience shares with another: its bit. 0 for any other condition.
-pub(crate) type Shared = u32;
 
 /// What a visitor's attributes and segments answer to the conditions that the audiences of one config
 /// share, as far as they have been asked. Whoever changes the attributes or segments starts anew.

@@ -6,7 +6,6 @@ use std::ops::Range;
 use ryu_js::Buffer;
 use smol_str::SmolStr;
 
-use super::conditions::Shared;
 use super::index::position;
 use super::shape::{ListWire, ObjectWire};
 use super::wire::{ItemWire, OrWire, RulesWire};
@@ -43,6 +42,9 @@ impl Default for RuleSet {
         Self { items: Box::default(), start: Next::MISSED }
     }
 }
+
+/// A condition that audiences share: its bit. 0 for any other condition.
+pub(crate) type Shared = u32;
 
 /// One comparison of one attribute.
 pub(crate) struct Item {
