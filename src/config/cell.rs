@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::{ConfigOrigin, ConfigSnapshot, Numbers};
+use super::{ConfigOrigin, ConfigSnapshot, Numbers, SnapshotExt};
 
 /// Holds the current snapshot: anyone can load it without a lock; the refresher replaces it as a whole.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct SnapshotCell {
     etag: ArcSwapOption<String>,
     /// The snapshot's, or those of the one before while it is being replaced.
     numbers: ArcSwap<Numbers>,
-    /// The serial number of the snapshot whose decisions are numbered.
+    /// The snapshot's serial number once its decisions are numbered; 0 while it is being replaced.
     serial: AtomicU32,
     /// Where the snapshot came from, and when it was last known to be current.
     provenance: ArcSwapOption<(ConfigOrigin, SystemTime)>,
@@ -32,10 +32,11 @@ impl SnapshotCell {
     /// other is published.
     #[inline]
     pub(crate) fn current(&self, kept: &mut Arc<Numbers>) -> Option<Arc<ConfigSnapshot>> {
-        if kept.serial() != self.serial.load(Ordering::Acquire) {
+        let serial = self.serial.load(Ordering::Acquire);
+        if kept.serial() != serial {
             *kept = self.numbers.load_full();
         }
-        kept.snapshot().or_else(|| self.load())
+        if kept.serial() == serial { kept.snapshot() } else { None }.or_else(|| self.load())
     }
 
     /// Whether there is a snapshot.
@@ -70,6 +71,7 @@ impl SnapshotCell {
     /// Publishes a snapshot unless there is one, and returns whether it did.
     pub(crate) fn publish_first(&self, snapshot: Arc<ConfigSnapshot>) -> bool {
         let none: Option<Arc<ConfigSnapshot>> = None;
+        self.serial.store(0, Ordering::SeqCst);
         let is_first = self.snapshot.compare_and_swap(&none, Some(snapshot)).is_none();
         self.renumber();
         is_first
@@ -82,6 +84,7 @@ impl SnapshotCell {
         etag: Option<String>,
     ) -> Option<Arc<ConfigSnapshot>> {
         self.etag.store(None);
+        self.serial.store(0, Ordering::SeqCst);
         let before = self.snapshot.swap(Some(snapshot));
         self.renumber();
         self.etag.store(etag.map(Arc::new));
@@ -96,19 +99,25 @@ impl SnapshotCell {
         });
         // Whoever stores last sees that it is the current one's.
         loop {
-            let serial = self.numbers.load().serial();
+            let serial = self.numbered();
             self.serial.store(serial, Ordering::SeqCst);
-            if self.numbers.load().serial() == serial {
+            if self.numbered() == serial {
                 return;
             }
         }
+    }
+
+    /// The snapshot's serial number, or 0 if its decisions are not numbered yet.
+    fn numbered(&self) -> u32 {
+        let (snapshot, numbers) = (self.snapshot.load(), self.numbers.load());
+        snapshot.as_ref().filter(|snapshot| numbers.is_of(snapshot)).map_or(0, |snapshot| snapshot.serial())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SnapshotExt, load};
+    use crate::config::load;
 
     #[test]
     fn what_is_kept_leads_to_the_current_snapshot_and_keeps_none() {

@@ -75,7 +75,7 @@ const STALE: u32 = REMEMBERED - 1;
 const EMPTY: u32 = REMEMBERED - 2;
 
 impl Decisions {
-    /// Loads stored decisions, and their positions in the snapshot, where there were none. Exposures and conversions of
+    /// Loads stored decisions, and their positions in the snapshot, into an empty set. Exposures and conversions of
     /// this epoch count as made.
     #[inline(always)]
     pub(crate) fn hydrate(
@@ -275,7 +275,7 @@ impl Decisions {
                 return low(slot);
             }
         }
-        // Only once no slot is free.
+        // Notes are kept there only once no slot is free.
         self.many.note(experience)
     }
 

@@ -17,8 +17,8 @@ use crate::visitors::Decided;
 
 /// A call's own attributes, merged with the context's.
 pub(super) struct Merged {
-    attributes: Attributes,
-    location: Attributes,
+    attributes: Option<Attributes>,
+    location: Option<Attributes>,
 }
 
 /// The options of a call without any.
@@ -242,15 +242,15 @@ impl Context {
         options: &'a RunOptions,
         merged: Option<&'a Merged>,
     ) -> Facts<'a, Decisions> {
-        let own = merged.filter(|_| !options.attributes.is_empty());
-        let (attributes, segments) = own.map_or_else(|| self.rule_data(), |own| (&own.attributes, &NONE));
+        let own = merged.and_then(|merged| merged.attributes.as_ref());
+        let (attributes, segments) = own.map_or_else(|| self.rule_data(), |own| (own, &NONE));
         let configured = self.shared.base.config.tuning.environment.as_deref();
         Facts {
             visitor_id: &self.visitor_id,
             attributes,
             segments,
             answers: own.is_none().then_some(&self.answers),
-            location: merged.map_or(&self.location, |own| &own.location),
+            location: merged.and_then(|merged| merged.location.as_ref()).unwrap_or(&self.location),
             environment: options.environment.as_deref().or(configured),
             custom_segments: if self.snapshot.has_segments() { self.custom_segments() } else { &[] },
             decisions: &self.decisions,
@@ -263,12 +263,8 @@ impl Context {
     pub(super) fn merged(&self, options: &RunOptions) -> Option<Merged> {
         let (attributes, location) = (&options.attributes, &options.location);
         (!(attributes.is_empty() && location.is_empty())).then(|| Merged {
-            attributes: if attributes.is_empty() {
-                Attributes::new()
-            } else {
-                self.rule_data_with(attributes)
-            },
-            location: overlaid(&self.location, location.clone()),
+            attributes: (!attributes.is_empty()).then(|| self.rule_data_with(attributes)),
+            location: (!location.is_empty()).then(|| overlaid(&self.location, location.clone())),
         })
     }
 
@@ -416,7 +412,7 @@ impl Context {
         if stores {
             self.store(runtime, (experience, variation), ids, exposed);
         } else if let Some(epoch) = exposed {
-            self.remember(|state, numbers| state.bucketing.expose(numbers, ids.0, epoch));
+            self.remember_in(runtime, |state, numbers| state.bucketing.expose(numbers, ids.0, epoch));
         }
         is_exposed
     }
@@ -429,8 +425,8 @@ impl Context {
         (experience_id, variation_id): (&SmolStr, &SmolStr),
         exposed: Option<u64>,
     ) {
-        // If memory has the visitor already, usually nothing else changes with a decision. To be wrong about that costs
-        // a little time.
+        // If memory has the visitor already, usually nothing else changes with a decision. If it has not, or something
+        // else changes, `amend` says so, and the full update follows.
         let is_known = self.decisions.are_several() || !self.segments.is_empty();
         let is_done = is_known
             && self.shared.remembers_records()

@@ -96,18 +96,19 @@ impl Context {
         Ok(Self::opened(shared, snapshot, memory, epoch, visitor_id, given))
     }
 
-    /// There is one way out of this: moving a context takes as long as looking the visitor up.
+    /// Returns in one place, so that the context is built where it stays: moving one takes as long as looking the
+    /// visitor up.
     #[inline(always)]
     fn opened(
         shared: &Arc<Shared>,
         snapshot: Arc<ConfigSnapshot>,
-        mut memory: Option<Opened<'_>>,
+        memory: Option<Opened<'_>>,
         epoch: Option<u64>,
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
         let hash = memory.as_ref().map(|memory| memory.hash());
-        let known = memory.as_mut().and_then(|memory| memory.known(visitor_id));
+        let known = memory.as_ref().and_then(|memory| memory.known(visitor_id));
         // Shares instead of copying, as the shard is locked.
         let shares = |(id, state, _): &(&SmolStr, &VisitorState, _)| {
             (SmolStr::clone(id), state.attributes.clone(), state.segments.clone())
@@ -478,6 +479,7 @@ fn recall_at_once(shared: &Shared, snapshot: &ConfigSnapshot, visitor_id: &str) 
     let Some(hash) = runtime.visitors.hash(visitor_id) else { return Remembered::default() };
     let epoch = shared.remembers_records().then(|| runtime.epoch());
     let mut memory = runtime.visitors.open(hash);
+    // So that the shard has the numbers of this snapshot.
     shared.base.cell.numbers(snapshot, memory.numbers());
     let known = memory.known(visitor_id);
     known.map_or_else(Remembered::default, |(_, state, numbers)| {

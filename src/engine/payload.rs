@@ -26,7 +26,7 @@ pub(crate) fn is_report_key(name: &str) -> bool {
     )
 }
 
-/// Whether a name of this length may be a report key: most names of attributes are shorter.
+/// Whether a name of this length may be a report key, which spares most names the comparison.
 #[inline]
 pub(crate) fn may_be_report_key(length: usize) -> bool {
     (6..=14).contains(&length)
@@ -275,5 +275,17 @@ impl Serialize for PairsWire<'_> {
             map.serialize_entry(experience_id.as_str(), variation_id.as_str())?;
         }
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_report_key_has_a_length_that_one_may_have() {
+        for key in REPORT_KEYS {
+            assert!(is_report_key(key) && may_be_report_key(key.len()), "{key}");
+        }
     }
 }

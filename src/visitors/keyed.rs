@@ -7,7 +7,7 @@ const WORDS: usize = 6;
 
 /// Keyed, since visitors can choose their ids. The hash of a short id is the upper half of a sum of its words, each times
 /// a random number of 128 bits: without those numbers, which never leave the process, two ids collide with a probability
-/// of 2^-64 (Dietzfelbinger's multiply-shift hashing of vectors). This takes a quarter of SipHash's instructions,
+/// of 2^-64 (Dietzfelbinger's multiply-shift hashing of vectors), and of about 2^-63 after the last step. This takes a quarter of SipHash's instructions,
 /// which remains for long ids.
 #[derive(Clone)]
 pub(super) struct KeyedHash {

@@ -106,6 +106,8 @@ pub(crate) struct Opened<'v> {
     visitors: &'v Visitors,
     shard: MutexGuard<'v, Shard>,
     hash: u64,
+    /// Read before the lock was taken: the clock may be the application's.
+    now: Option<Moment>,
 }
 
 impl Opened<'_> {
@@ -124,7 +126,7 @@ impl Opened<'_> {
     pub(crate) fn known(&self, visitor_id: &str) -> Option<(&SmolStr, &VisitorState, &Numbers)> {
         let Shard { places, entries, numbers, .. } = &*self.shard;
         let entry = entries.get(*places.get(&self.hash)?).filter(|entry| entry.visitor_id == visitor_id)?;
-        let is_over = self.visitors.is_over(entry, self.visitors.now());
+        let is_over = self.visitors.is_over(entry, self.now);
         (!is_over).then_some((&entry.visitor_id, &entry.state, numbers))
     }
 }
@@ -133,7 +135,8 @@ impl Shard {
     /// Every removal goes through this, so that the bytes stay correct. Returns whether there was an entry.
     fn forget(&mut self, hash: u64) -> bool {
         let entry = self.places.remove(&hash).and_then(|place| self.entries.remove(place));
-        self.bytes -= entry.as_ref().map_or(0, Entry::bytes);
+        // A panic may have left an entry whose growth was not counted.
+        self.bytes = self.bytes.saturating_sub(entry.as_ref().map_or(0, Entry::bytes));
         entry.is_some()
     }
 
@@ -143,8 +146,7 @@ impl Shard {
 }
 
 impl Entry {
-    /// What it takes with its places in the table and the order, about: twice the former, as the table is at least half
-    /// full.
+    /// What it takes with its place in the order and two in the table, which is at least half full, about.
     const BARE: usize = size_of::<([(u64, u32); 2], Self, (u64, u64))>();
 
     /// What it refers to, about.
@@ -242,7 +244,8 @@ impl Visitors {
     /// The memory of a visitor, by the hash of the id.
     #[inline]
     pub(crate) fn open(&self, hash: u64) -> Opened<'_> {
-        Opened { visitors: self, shard: self.lock(place(hash)), hash }
+        let now = self.now();
+        Opened { visitors: self, shard: self.lock(place(hash)), hash, now }
     }
 
     /// A visitor's segments, together with others who have equal ones.
@@ -475,7 +478,7 @@ impl Visitors {
         }
     }
 
-    /// A panic elsewhere cannot leave a shard half-changed, so a poisoned lock is still good.
+    /// A panic leaves at most one visitor half-changed, so a poisoned lock is still good.
     fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }

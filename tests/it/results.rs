@@ -2,8 +2,11 @@
 
 use convert_sdk::config::EntityKind;
 use convert_sdk::{
-    Context, Core, DecisionSource, ExperienceHandle, FeatureOff, SdkConfig, SmolStr, Undecided, attributes,
+    Context, Core, DecisionSource, ExperienceHandle, FeatureOff, RunOptions, SdkConfig, SmolStr, Undecided,
+    attributes,
 };
+
+use serde_json::json;
 
 use crate::support::{direct, start};
 
@@ -122,4 +125,59 @@ mod json {
         let diagnosed = visitor.diagnose_feature("nowhere");
         assert_eq!(text["visitor_id"], diagnosed.visitor_ref.as_str());
     }
+}
+
+/// A config whose experiences 1 and 2 ask for `plan`, 3 and 4 for `country`, 5 and 6 for a custom segment.
+fn with_shared_conditions() -> String {
+    let rules = |key: &str, value: &str| {
+        let matching = json!({"match_type": "equals", "negated": false});
+        let item = json!({"rule_type": "generic", "key": key, "value": value, "matching": matching});
+        json!({"OR": [{"AND": [{"OR_WHEN": [item]}]}]})
+    };
+    let asked = |n: usize| match n {
+        1 | 2 => rules("plan", "pro"),
+        3 | 4 => rules("country", "GR"),
+        _ => rules("customSegments", "70"),
+    };
+    let audience = |n: usize| json!({"id": n.to_string(), "key": n.to_string(), "rules": asked(n)});
+    let experience = |n: usize| {
+        let variation = json!({"id": (10 + n).to_string(), "key": "only", "traffic_allocation": 100});
+        json!({"id": n.to_string(), "key": n.to_string(), "audiences": [n.to_string()], "variations": [variation]})
+    };
+    json!({
+        "account_id": "1", "project": {"id": "2"},
+        "audiences": (1..=6).map(audience).collect::<Vec<_>>(),
+        "experiences": (1..=6).map(experience).collect::<Vec<_>>(),
+        "segments": [{"id": "70", "key": "payers", "rules": rules("plan", "pro")}],
+    })
+    .to_string()
+}
+
+#[test]
+fn conditions_that_audiences_share_see_every_change() {
+    let core = Core::new(SdkConfig::builder().data_json(with_shared_conditions()).build().unwrap());
+    core.initialize().unwrap();
+    let quiet = RunOptions::new().enable_storage(false).enable_tracking(false);
+    let shown_with = |context: &Context, options: &RunOptions| -> Vec<usize> {
+        (1..=6).filter(|n| context.run_experience_with(&n.to_string(), options).is_ok()).collect()
+    };
+    let shown = |context: &Context| {
+        let first = shown_with(context, &quiet);
+        assert_eq!(shown_with(context, &quiet), first, "asked again");
+        first
+    };
+    let mut visitor = core.create_context("v", attributes! { "plan" => "free", "country" => "US" }).unwrap();
+    assert!(shown(&visitor).is_empty());
+    visitor.set_attributes(attributes! { "plan" => "pro" });
+    assert_eq!(shown(&visitor), [1, 2]);
+    let call = quiet.clone().attributes(attributes! { "plan" => "free", "country" => "GR" });
+    assert_eq!(shown_with(&visitor, &call), [3, 4], "of this call only");
+    assert_eq!(shown(&visitor), [1, 2]);
+    let mut clone = visitor.clone();
+    clone.set_attributes(attributes! { "plan" => "free" });
+    assert_eq!((shown(&clone), shown(&visitor)), (vec![], vec![1, 2]));
+    visitor.set_segments(attributes! { "country" => "GR" });
+    assert_eq!(shown(&visitor), [1, 2, 3, 4]);
+    assert!(visitor.run_custom_segments(&["payers"]).matched());
+    assert_eq!(shown(&visitor), [1, 2, 3, 4, 5, 6]);
 }

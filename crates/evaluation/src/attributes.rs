@@ -198,7 +198,8 @@ pub trait AttributesExt {
     /// Keeps the entries that are wanted; the value of one that is not may be taken out.
     fn retain(&mut self, wanted: impl FnMut(&SmolStr, &mut AttributeValue) -> bool);
 
-    /// Whether the entry at this place, by name, is this text. A large map does not know its places: then it is `false`.
+    /// Whether the entry at this position has this name and is this text; `false` for a large map, which has no
+    /// positions.
     fn has_text_at(&self, at: usize, name: &str, text: &SmolStr) -> bool;
 
     /// Gives back the room for further entries.

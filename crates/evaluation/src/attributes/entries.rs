@@ -20,8 +20,8 @@ const LONGEST_SHIFTED: usize = 128;
 #[derive(Clone)]
 pub(super) enum Entries {
     Row(Vec<(SmolStr, AttributeValue)>),
-    // Behind a pointer, as a map must take no more room within a value than a row does; that of a box would be dropped
-    // inline wherever a row is.
+    // Behind a pointer, as a map must take no more room within a value than a row does. An `Arc`, since the drop of a
+    // `Box` would be inlined wherever a row is dropped.
     Tree(Arc<BTreeMap<SmolStr, AttributeValue>>),
 }
 

@@ -59,7 +59,8 @@ pub struct Facts<'a, D: StoredDecisions + ?Sized> {
     /// What audience rules see for names that are not in the attributes: the visitor's segments. If
     /// both have a name and their values would be merged, the attributes hold the result.
     pub segments: &'a Attributes,
-    /// What these attributes and segments have answered before, if several decisions ask them.
+    /// What these attributes and segments have answered before, if several decisions ask them. Answers of
+    /// any others make wrong decisions.
     pub answers: Option<&'a Answers>,
     /// What location rules see.
     pub location: &'a Attributes,

@@ -62,7 +62,10 @@ fn ask<T: Trace>(item: &Item, data: &RuleData<'_>, steps: &mut Steps, trace: &mu
     let verdict = judge(item, value, steps);
     trace.item(item, value, verdict);
     let holds = verdict == ItemOutcome::Matched;
-    if let Some(answers) = data.answers {
+    // Otherwise nothing is written, as several threads may read.
+    if let Some(answers) = data.answers
+        && item.shared != 0
+    {
         answers.note(item.shared, holds);
     }
     holds
