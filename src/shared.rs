@@ -56,9 +56,9 @@ impl Shared {
     }
 
     /// See [`Runtime::epoch`].
-    #[inline(always)]
+    #[inline]
     pub(crate) fn epoch(&self) -> u64 {
-        self.runtime.peek().map_or_else(|| self.runtime().epoch(), |runtime| runtime.epoch())
+        self.runtime().epoch()
     }
 
     /// Whether this process has anything of its own to flush or end.

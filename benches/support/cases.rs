@@ -9,7 +9,7 @@ use convert_sdk::{Attributes, Context, Core, ExperienceHandle, RunOptions};
 use crossbeam_channel::{Sender, bounded};
 
 use super::floor::{Config, Floor, Visitor};
-use super::project::{ASKED, experience_key, project, visitor_id};
+use super::project::{ASKED, experience_key, project, varied_project, visitor_id};
 use super::request::{ASKED_FOR, Request, RequestFloor, asked_keys, request};
 use super::{attributes, context, core, plain, quiet, unready};
 
@@ -41,6 +41,8 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     ("request floor, new", || Box::new(FloorRequests::new(true))),
     ("request, known", || Box::new(Requests::new(Request::attributes, false))),
     ("request, new", || Box::new(Requests::new(Request::attributes, true))),
+    ("request, known, no condition shared", || Box::new(Requests::varied(false))),
+    ("request, new, no condition shared", || Box::new(Requests::varied(true))),
     ("request, known, no report keys", || Box::new(Requests::new(Request::plain_attributes, false))),
     ("request, new, no report keys", || Box::new(Requests::new(Request::plain_attributes, true))),
     ("context with report keys", || known_contexts(Request::attributes)),
@@ -305,7 +307,15 @@ struct Requests {
 
 impl Requests {
     fn new(attributes: fn(&Request) -> Attributes, new: bool) -> Self {
-        let (core, keys, askers) = (shop(), asked_keys(), Askers::new(new));
+        Self::to(shop(), attributes, new)
+    }
+
+    fn varied(new: bool) -> Self {
+        Self::to(core(varied_project(EXPERIENCES, 2)), Request::attributes, new)
+    }
+
+    fn to(core: Core, attributes: fn(&Request) -> Attributes, new: bool) -> Self {
+        let (keys, askers) = (asked_keys(), Askers::new(new));
         assert!(askers.take(VISITORS).all(|it| request(&core, it, attributes, &keys)));
         Self { core, keys, attributes, askers }
     }

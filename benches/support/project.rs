@@ -21,6 +21,21 @@ pub(crate) fn visitor_id(n: usize) -> String {
 /// (alternately the text `plan` is `pro`, and the number `age` is not below 18); experience 0 carries a feature with
 /// five variables; two goals.
 pub(crate) fn project(experiences: usize, rules: usize) -> String {
+    generated(experiences, rules, |_| ("pro".to_owned(), 18.0))
+}
+
+/// The same, where an audience and those beside it have no condition in common.
+pub(crate) fn varied_project(experiences: usize, rules: usize) -> String {
+    // Upper and lower case are the same to a rule.
+    let cased = |n: usize| {
+        let letters = "pro".chars().enumerate();
+        letters.map(|(at, it)| if n >> at & 1 == 1 { it.to_ascii_uppercase() } else { it }).collect()
+    };
+    generated(experiences, rules, |n| (cased(n), 18.0 - n as f64 / 1_000.0))
+}
+
+/// `operands` are the plan and the age that an audience asks for.
+fn generated(experiences: usize, rules: usize, operands: impl Fn(usize) -> (String, f64)) -> String {
     let mut json = String::from(
         r#"{"account_id":"10035569","project":{"id":"10034190"},
         "goals":[{"id":"100215960","key":"purchase"},{"id":"100215961","key":"signup"}],
@@ -52,14 +67,19 @@ pub(crate) fn project(experiences: usize, rules: usize) -> String {
     }
     json.push_str(r#"],"audiences":["#);
     for n in 0..experiences {
+        let (plan, age) = operands(n);
         let item = |at: usize| {
             if at.is_multiple_of(2) {
-                r#"{"OR_WHEN":[{"rule_type":"generic_text_key_value","key":"plan","value":"pro","matching":{"match_type":"equals","negated":false}}]}"#
+                format!(
+                    r#"{{"OR_WHEN":[{{"rule_type":"generic_text_key_value","key":"plan","value":"{plan}","matching":{{"match_type":"equals","negated":false}}}}]}}"#
+                )
             } else {
-                r#"{"OR_WHEN":[{"rule_type":"generic_numeric_key_value","key":"age","value":18,"matching":{"match_type":"less","negated":true}}]}"#
+                format!(
+                    r#"{{"OR_WHEN":[{{"rule_type":"generic_numeric_key_value","key":"age","value":{age},"matching":{{"match_type":"less","negated":true}}}}]}}"#
+                )
             }
         };
-        let items: Vec<&str> = (0..rules).map(item).collect();
+        let items: Vec<String> = (0..rules).map(item).collect();
         let _ = write!(
             json,
             r#"{}{{"id":"{}","key":"audience-{n}","name":"Audience {n}","type":"transient","rules":{{"OR":[{{"AND":[{}]}}]}}}}"#,

@@ -10,6 +10,7 @@ mod endpoint;
 #[path = "../../support/floor.rs"]
 mod floor;
 mod others;
+#[expect(dead_code, reason = "the benches use more of it")]
 #[path = "../../support/project.rs"]
 mod project;
 #[expect(dead_code, reason = "the benches use more of it")]
