@@ -97,13 +97,13 @@ impl SnapshotCell {
             Some(snapshot) if !numbers.is_of(snapshot) => Arc::new(numbers.with(snapshot)),
             _ => Arc::clone(numbers),
         });
-        // Whoever stores last sees that it is the current one's.
+        // Whoever is overtaken by another publisher stores nothing.
         loop {
-            let serial = self.numbered();
-            self.serial.store(serial, Ordering::SeqCst);
-            if self.numbered() == serial {
+            let (known, serial) = (self.serial.load(Ordering::SeqCst), self.numbered());
+            if known == serial {
                 return;
             }
+            let _ = self.serial.compare_exchange(known, serial, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 

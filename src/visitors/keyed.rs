@@ -7,7 +7,7 @@ const WORDS: usize = 6;
 
 /// Keyed, since visitors can choose their ids. The hash of a short id is the upper half of a sum of its words, each times
 /// a random number of 128 bits: without those numbers, which never leave the process, two ids collide with a probability
-/// of 2^-64 (Dietzfelbinger's multiply-shift hashing of vectors), and of about 2^-63 after the last step. This takes a quarter of SipHash's instructions,
+/// of 2^-64 (Dietzfelbinger's multiply-shift hashing of vectors). This takes a quarter of SipHash's instructions,
 /// which remains for long ids.
 #[derive(Clone)]
 pub(super) struct KeyedHash {
@@ -52,10 +52,16 @@ impl KeyedHash {
             );
             sum = sum.wrapping_add(times(number, word));
         }
-        // Ids in a row have sums in a row; this scatters them.
-        let scattered = (sum >> 64) * 0x9e37_79b9_7f4a_7c15;
-        (scattered >> 64) as u64 ^ scattered as u64
+        scattered((sum >> 64) as u64)
     }
+}
+
+/// Ids in a row have sums in a row, which this scatters: the last step of MurmurHash3, which maps no two to one.
+#[inline]
+const fn scattered(sum: u64) -> u64 {
+    let sum = (sum ^ sum >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let sum = (sum ^ sum >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    sum ^ sum >> 33
 }
 
 #[cfg(test)]
@@ -101,8 +107,7 @@ mod tests {
                 .wrapping_add(numbers[0].wrapping_mul(word(b"visitor-")))
                 .wrapping_add(numbers[1].wrapping_mul(word(b"12345678")))
                 .wrapping_add(numbers[2].wrapping_mul(word(b"34567890")));
-            let scattered = (sum >> 64) * 0x9e37_79b9_7f4a_7c15;
-            assert_eq!(keyed.hash_one("visitor-1234567890"), (scattered ^ scattered >> 64) as u64);
+            assert_eq!(keyed.hash_one("visitor-1234567890"), scattered((sum >> 64) as u64));
         }
     }
 }
