@@ -229,12 +229,11 @@ impl<'a> ExperienceResult<'a> {
 impl<'a> FeatureResult<'a> {
     pub(crate) fn new(
         snapshot: &'a ConfigSnapshot,
-        experience: usize,
+        experience: &'a Experience,
         Decision { variation, source }: Decision,
         carried: &'a CarriedFeature,
         casting: bool,
     ) -> Self {
-        let experience = &snapshot.experiences()[experience];
         let feature = &snapshot.features()[carried.feature as usize];
         Self { experience, variation: &experience.variations[variation], feature, carried, source, casting }
     }

@@ -55,12 +55,6 @@ impl Shared {
         self.runtime.get(|parents| parents.inherit(&self.base), |runtime| runtime.resume(&self.base))
     }
 
-    /// See [`Runtime::epoch`].
-    #[inline]
-    pub(crate) fn epoch(&self) -> u64 {
-        self.runtime().epoch()
-    }
-
     /// Whether this process has anything of its own to flush or end.
     pub(crate) fn has_begun(&self) -> bool {
         self.runtime.peek().is_some()

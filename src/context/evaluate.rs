@@ -230,7 +230,7 @@ impl Context {
             };
             for carried in carried_features(&self.snapshot, position, decision.variation) {
                 let casting = options.type_casting;
-                visit(FeatureResult::new(&self.snapshot, position, decision, carried, casting), carried);
+                visit(FeatureResult::new(&self.snapshot, subject, decision, carried, casting), carried);
             }
         }
     }
@@ -384,7 +384,7 @@ impl Context {
     fn is_exposed(&self, experience: usize) -> bool {
         match self.decisions.exposed(experience) {
             Exposed::No => false,
-            Exposed::Before(epoch) => epoch == self.shared.epoch(),
+            Exposed::Before(epoch) => epoch == self.shared.runtime().epoch(),
             Exposed::Here(unsent) => unsent == self.shared.runtime().exposures_unsent(),
         }
     }
@@ -440,7 +440,7 @@ impl Context {
             return;
         }
         if self.guessing {
-            return self.remember(|state, _| state.guess(experience_id, variation_id));
+            return self.remember_in(runtime, |state, _| state.guess(experience_id, variation_id));
         }
         self.remember_in(runtime, |state, numbers| {
             // What waits for a store is kept by ids.

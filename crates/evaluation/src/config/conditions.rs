@@ -1,6 +1,7 @@
 //! Conditions that several audiences share, so that a visitor's answer is found once.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::entity::Audience;
@@ -8,8 +9,8 @@ use super::rules::{Item, MatchType, Operand, Shared, Test};
 use super::{ConfigSnapshot, SnapshotExt};
 
 /// What a visitor's attributes and segments answer to the conditions that the audiences of one config
-/// share, as far as they have been asked. Whoever changes the attributes or segments starts anew.
-#[derive(Debug)]
+/// share, as far as they have been asked. Whoever changes the attributes or segments starts anew. `Debug` does
+/// not show them.
 pub struct Answers {
     /// The serial of the config.
     config: u32,
@@ -48,6 +49,12 @@ impl Answers {
         let bit = u64::from(condition);
         let bits = self.bits.load(Ordering::Relaxed);
         self.bits.store(bits | bit | if holds { bit << 32 } else { 0 }, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers").finish_non_exhaustive()
     }
 }
 
