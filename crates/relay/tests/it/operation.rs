@@ -113,8 +113,10 @@ fn metrics_tell_the_lag_and_the_ages_once_they_are_known() {
     let relay = Running::start(settings(&redis, &convert));
     assert_eq!(relay.metric_if_known("config_age_milliseconds"), None, "there is no config");
     let (mut connection, body) = (connect(&redis), exposure("v"));
-    let _: String = connection.xadd(EVENTS, "1-1", &[("body", &body)]).unwrap();
-    let _: u64 = connection.incr(BYTES, body.len()).unwrap();
+    // At once: a relay that saw the entry without its bytes would correct the count.
+    let mut both = redis::pipe();
+    both.atomic().xadd(EVENTS, "1-1", &[("body", &body)]).incr(BYTES, body.len());
+    both.exec(&mut connection).unwrap();
     let config = include_str!("../../../emulator/projects/demo.json");
     let stored = [("tag", "t"), ("confirmed", "1"), ("etag", ""), ("body", config)];
     let _: () = connection.hset_multiple(format!("convert-relay:{{{KEY}}}:config:"), &stored).unwrap();
