@@ -21,6 +21,7 @@ use crate::options::{Origin, SdkConfig};
 use crate::results::ExperienceResult;
 use crate::runtime::last_resort;
 use crate::shared::Shared;
+use crate::stripes::Striped;
 use crate::telemetry::{Timer, WAIT};
 use crate::threads::{Caller, Deadline, Subscription, blocking, generation, start_apart};
 
@@ -63,7 +64,7 @@ use crate::threads::{Caller, Deadline, Subscription, blocking, generation, start
 /// ```
 #[derive(Clone)]
 pub struct Core {
-    shared: Arc<Shared>,
+    shared: Arc<Striped<Shared>>,
 }
 
 /// A close in progress.
@@ -610,7 +611,7 @@ impl Core {
     /// Stops the actors. A task that is dropped meanwhile leaves the rest to a thread.
     async fn end(&self, deadline: Deadline, patience: bool, caller: &Caller) {
         let (shared, closes_at) = (&self.shared, deadline.clone());
-        let unfinished = Unfinished { shared, deadline, patience, generation: generation() };
+        let unfinished = Unfinished { shared: shared.whole(), deadline, patience, generation: generation() };
         shared.close(closes_at, patience, caller).await;
         std::mem::forget(unfinished);
     }
@@ -631,11 +632,11 @@ impl Core {
         find(&config).map(|_| ()).ok_or(LookupError::NotInConfig)
     }
 
-    pub(crate) const fn of(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared: Arc::new(Striped::new(shared)) }
     }
 
-    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Striped<Shared> {
         &self.shared
     }
 

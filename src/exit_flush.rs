@@ -40,7 +40,7 @@ pub fn register_exit_flush(core: &Core, timeout: Duration) -> io::Result<()> {
     if core.shared().runtime().handover().is_some() {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    let job = ExitFlush { shared: Arc::downgrade(core.shared()), timeout };
+    let job = ExitFlush { shared: Arc::downgrade(core.shared().whole()), timeout };
     if at_exit(Arc::new(job)) { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_flush_at_exit_is_over_when_its_core_is_gone() {
         let core = Core::new(SdkConfig::builder().sdk_key("k").build().unwrap());
-        let job = ExitFlush { shared: Arc::downgrade(core.shared()), timeout: Duration::ZERO };
+        let job = ExitFlush { shared: Arc::downgrade(core.shared().whole()), timeout: Duration::ZERO };
         assert!(!job.is_over());
         drop(core);
         assert!(job.is_over(), "it would stay in the list for ever");

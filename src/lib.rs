@@ -109,6 +109,7 @@ mod results;
 mod runtime;
 #[cfg(feature = "threads")]
 mod shared;
+mod stripes;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "threads")]

@@ -19,6 +19,7 @@ use crate::hooks::Hooks;
 #[cfg(feature = "async")]
 use crate::ports::{AsyncDataStore, StoreError};
 use crate::runtime::{Base, Runtime};
+use crate::stripes::Handle;
 use crate::telemetry::{Timer, WAIT};
 use crate::threads::{
     Caller, Current, Deadline, Limit, PerProcess, RefresherHandle, TrackerHandle, generation,
@@ -70,11 +71,11 @@ impl Shared {
     }
 
     /// The config for a new context.
-    pub(crate) fn context_config(&self) -> Result<Arc<ConfigSnapshot>, ContextError> {
+    pub(crate) fn context_config(&self) -> Result<Handle<ConfigSnapshot>, ContextError> {
         if self.is_closed() {
             return Err(ContextError::Closed);
         }
-        self.base.cell.load().ok_or(ContextError::NotReady)
+        self.base.cell.handle().ok_or(ContextError::NotReady)
     }
 
     /// Hands a record to the tracker and waits for its verdict.

@@ -7,11 +7,12 @@ use std::time::SystemTime;
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{ConfigOrigin, ConfigSnapshot, Numbers, SnapshotExt};
+use crate::stripes::{Handle, Striped};
 
 /// Holds the current snapshot: anyone can load it without a lock; the refresher replaces it as a whole.
 #[derive(Default)]
 pub(crate) struct SnapshotCell {
-    snapshot: ArcSwapOption<ConfigSnapshot>,
+    snapshot: ArcSwapOption<Striped<ConfigSnapshot>>,
     /// The snapshot's ETag, for the refresher of a forked child; none while the snapshot is being replaced.
     etag: ArcSwapOption<String>,
     /// The snapshot's, or those of the one before while it is being replaced.
@@ -25,18 +26,23 @@ pub(crate) struct SnapshotCell {
 impl SnapshotCell {
     /// The current snapshot; `None` until the first is published.
     pub(crate) fn load(&self) -> Option<Arc<ConfigSnapshot>> {
-        self.snapshot.load_full()
+        self.snapshot.load().as_ref().map(|snapshot| Arc::clone(snapshot.whole()))
+    }
+
+    /// The same for a context.
+    pub(crate) fn handle(&self) -> Option<Handle<ConfigSnapshot>> {
+        self.snapshot.load().as_ref().map(|snapshot| snapshot.handle())
     }
 
     /// The current snapshot, which `kept`, the numbers loaded last, leads to without a look at this cell as long as no
     /// other is published.
     #[inline]
-    pub(crate) fn current(&self, kept: &mut Arc<Numbers>) -> Option<Arc<ConfigSnapshot>> {
+    pub(crate) fn current(&self, kept: &mut Arc<Numbers>) -> Option<Handle<ConfigSnapshot>> {
         let serial = self.serial.load(Ordering::Acquire);
         if kept.serial() != serial {
             *kept = self.numbers.load_full();
         }
-        if kept.serial() == serial { kept.snapshot() } else { None }.or_else(|| self.load())
+        if kept.serial() == serial { kept.snapshot() } else { None }.or_else(|| self.handle())
     }
 
     /// Whether there is a snapshot.
@@ -70,25 +76,22 @@ impl SnapshotCell {
 
     /// Publishes a snapshot unless there is one, and returns whether it did.
     pub(crate) fn publish_first(&self, snapshot: Arc<ConfigSnapshot>) -> bool {
-        let none: Option<Arc<ConfigSnapshot>> = None;
+        let none: Option<Arc<Striped<ConfigSnapshot>>> = None;
         self.serial.store(0, Ordering::SeqCst);
-        let is_first = self.snapshot.compare_and_swap(&none, Some(snapshot)).is_none();
+        let is_first =
+            self.snapshot.compare_and_swap(&none, Some(Arc::new(Striped::new(snapshot)))).is_none();
         self.renumber();
         is_first
     }
 
-    /// Publishes a snapshot and returns the previous one.
-    pub(crate) fn publish(
-        &self,
-        snapshot: Arc<ConfigSnapshot>,
-        etag: Option<String>,
-    ) -> Option<Arc<ConfigSnapshot>> {
+    /// Publishes a snapshot.
+    pub(crate) fn publish(&self, snapshot: Arc<ConfigSnapshot>, etag: Option<String>) {
         self.etag.store(None);
         self.serial.store(0, Ordering::SeqCst);
-        let before = self.snapshot.swap(Some(snapshot));
+        let before = self.snapshot.swap(Some(Arc::new(Striped::new(snapshot))));
         self.renumber();
         self.etag.store(etag.map(Arc::new));
-        before
+        drop(before);
     }
 
     /// Numbers the decisions of what is the snapshot by then, whoever else publishes at the same time.
@@ -127,10 +130,10 @@ mod tests {
         assert!(cell.current(&mut kept).is_none());
         assert!(cell.publish_first(Arc::clone(&first)));
         for kept in [&mut kept, &mut idle] {
-            assert!(cell.current(kept).is_some_and(|found| Arc::ptr_eq(&found, &first)));
+            assert!(cell.current(kept).is_some_and(|found| Arc::ptr_eq(found.whole(), &first)));
         }
         cell.publish(Arc::clone(&second), None);
         assert_eq!((idle.serial(), Arc::strong_count(&first)), (first.serial(), 1));
-        assert!(cell.current(&mut kept).is_some_and(|found| Arc::ptr_eq(&found, &second)));
+        assert!(cell.current(&mut kept).is_some_and(|found| Arc::ptr_eq(found.whole(), &second)));
     }
 }

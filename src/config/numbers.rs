@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 use super::{ConfigSnapshot, SnapshotExt};
+use crate::stripes::{Handle, STRIPES, Striped, WeakHandle, stripe};
 
 /// An experience and one of its variations.
 pub(crate) type Number = NonZeroU32;
@@ -23,8 +24,8 @@ pub(crate) struct Numbers {
     ids: Arc<Ids>,
     /// The config that the rest is about; none has serial 0.
     serial: u32,
-    /// The same config: numbers that are kept do not keep it.
-    snapshot: Weak<ConfigSnapshot>,
+    /// The same config, for each place: numbers that are kept do not keep it.
+    snapshot: Option<Box<[WeakHandle<ConfigSnapshot>; STRIPES]>>,
     /// By number, from 1.
     places: Box<[u64]>,
     /// The numbers of every experience's variations, in config order.
@@ -67,7 +68,7 @@ impl Ids {
 
 impl Numbers {
     /// The numbers of another config; those given already stay.
-    pub(crate) fn with(&self, snapshot: &Arc<ConfigSnapshot>) -> Self {
+    pub(crate) fn with(&self, snapshot: &Striped<ConfigSnapshot>) -> Self {
         let mut ids = Arc::clone(&self.ids);
         let (mut numbers, mut starts, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for (at, experience) in (0_u32..).zip(snapshot.experiences()) {
@@ -103,7 +104,7 @@ impl Numbers {
         Self {
             ids,
             serial: snapshot.serial(),
-            snapshot: Arc::downgrade(snapshot),
+            snapshot: Some(Box::new(snapshot.downgrade())),
             places,
             numbers: numbers.into(),
             starts: starts.into(),
@@ -120,8 +121,8 @@ impl Numbers {
 
     /// The config, if somebody still has it.
     #[inline]
-    pub(crate) fn snapshot(&self) -> Option<Arc<ConfigSnapshot>> {
-        self.snapshot.upgrade()
+    pub(crate) fn snapshot(&self) -> Option<Handle<ConfigSnapshot>> {
+        self.snapshot.as_ref()?[stripe()].upgrade()
     }
 
     /// Whether these are the numbers of this config.
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
     use crate::config::{CompileOptions, compile};
 
-    fn config(experiences: &[(&str, &[&str])]) -> Arc<ConfigSnapshot> {
+    fn config(experiences: &[(&str, &[&str])]) -> Striped<ConfigSnapshot> {
         let experiences: Vec<_> = experiences
             .iter()
             .map(|(id, variations)| {
@@ -195,7 +196,7 @@ mod tests {
             })
             .collect();
         let config = json!({"account_id": "1", "project": {"id": "2"}, "experiences": experiences});
-        Arc::new(compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot)
+        Striped::new(Arc::new(compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot))
     }
 
     #[test]
@@ -226,7 +227,7 @@ mod tests {
         let config = |goals: &[usize]| {
             let goals: Vec<_> = goals.iter().map(|id| json!({"id": id.to_string(), "key": "k"})).collect();
             let config = json!({"account_id": "1", "project": {"id": "2"}, "goals": goals});
-            Arc::new(compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot)
+            Striped::new(Arc::new(compile(config.to_string(), &CompileOptions::default()).unwrap().snapshot))
         };
         let (old, new) = (config(&[1, 2, 1]), config(&[3, 2]));
         let before = Numbers::default().with(&old);

@@ -11,8 +11,6 @@ mod options;
 mod preview;
 mod visitor;
 
-use std::sync::Arc;
-
 use smol_str::SmolStr;
 
 use self::decisions::Decisions;
@@ -20,6 +18,7 @@ use self::preview::Preview;
 use crate::attributes::{Attributes, Measured};
 use crate::config::{Answers, ConfigSnapshot};
 use crate::shared::Shared;
+use crate::stripes::Handle;
 
 pub use convert::ConversionOptions;
 pub use options::RunOptions;
@@ -53,8 +52,8 @@ pub(crate) use visitor::recall_blocking;
 /// ```
 #[derive(Clone)]
 pub struct Context {
-    shared: Arc<Shared>,
-    snapshot: Arc<ConfigSnapshot>,
+    shared: Handle<Shared>,
+    snapshot: Handle<ConfigSnapshot>,
     visitor_id: SmolStr,
     /// The keyed hash of the id, if the visitor was looked up in memory.
     visitor_hash: Option<u64>,

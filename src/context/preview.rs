@@ -128,7 +128,7 @@ impl Context {
             return Some(Err(PreviewError::EmptyId));
         }
         if let Some(experience) = self.snapshot.experience_index_by_id(experience_id) {
-            return Some(Preview::new(&self.snapshot, experience, variation_id));
+            return Some(Preview::new(self.snapshot.whole(), experience, variation_id));
         }
         let nowhere = self.shared.base.config.is_direct_config() || self.shared.is_closed();
         nowhere.then_some(Err(PreviewError::ExperienceNotFound))

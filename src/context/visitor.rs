@@ -17,6 +17,7 @@ use crate::error::ContextError;
 use crate::results::CustomSegmentsResult;
 use crate::runtime::Runtime;
 use crate::shared::Shared;
+use crate::stripes::{Handle, Striped};
 use crate::threads::{Caller, blocking};
 use crate::visitors::{Opened, VisitorState};
 
@@ -47,7 +48,7 @@ impl Remembered {
 
 impl Context {
     pub(crate) fn new(
-        shared: &Arc<Shared>,
+        shared: &Striped<Shared>,
         visitor_id: &str,
         given: Attributes,
     ) -> Result<Self, ContextError> {
@@ -62,8 +63,8 @@ impl Context {
     /// With what a data store has of the visitor.
     pub(crate) fn with(
         remembered: Remembered,
-        shared: &Arc<Shared>,
-        snapshot: Arc<ConfigSnapshot>,
+        shared: &Striped<Shared>,
+        snapshot: Handle<ConfigSnapshot>,
         visitor_id: &str,
         given: Attributes,
     ) -> Self {
@@ -76,7 +77,7 @@ impl Context {
 
     /// With what memory knows about the visitor.
     fn recalled(
-        shared: &Arc<Shared>,
+        shared: &Striped<Shared>,
         runtime: &Runtime,
         visitor_id: &str,
         given: Attributes,
@@ -90,7 +91,7 @@ impl Context {
         let mut memory = hash.map(|hash| runtime.visitors.open(hash));
         let snapshot = match &mut memory {
             Some(memory) => cell.current(memory.numbers()),
-            None => cell.load(),
+            None => cell.handle(),
         };
         let snapshot = snapshot.ok_or(ContextError::NotReady)?;
         Ok(Self::opened(shared, snapshot, memory, epoch, visitor_id, given))
@@ -100,8 +101,8 @@ impl Context {
     /// visitor up.
     #[inline(always)]
     fn opened(
-        shared: &Arc<Shared>,
-        snapshot: Arc<ConfigSnapshot>,
+        shared: &Striped<Shared>,
+        snapshot: Handle<ConfigSnapshot>,
         memory: Option<Opened<'_>>,
         epoch: Option<u64>,
         visitor_id: &str,
@@ -129,15 +130,15 @@ impl Context {
 
     #[inline(always)]
     fn of(
-        shared: &Arc<Shared>,
-        snapshot: Arc<ConfigSnapshot>,
+        shared: &Striped<Shared>,
+        snapshot: Handle<ConfigSnapshot>,
         visitor_hash: Option<u64>,
         (visitor_id, persistent, segments): (SmolStr, Measured, Measured),
         attributes: Attributes,
     ) -> Self {
         Self {
             is_watched: shared.hooks.is_some(),
-            shared: Arc::clone(shared),
+            shared: shared.handle(),
             answers: Answers::new(&snapshot),
             snapshot,
             visitor_id,
@@ -211,8 +212,8 @@ impl Context {
 
     /// The config that this context decides with.
     #[must_use]
-    pub const fn config(&self) -> &Arc<ConfigSnapshot> {
-        &self.snapshot
+    pub fn config(&self) -> &Arc<ConfigSnapshot> {
+        self.snapshot.whole()
     }
 
     /// Replaces the location attributes, against which location rules are evaluated.

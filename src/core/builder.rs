@@ -135,7 +135,7 @@ impl CoreBuilder {
         let base = Base::new(self.config, network);
         #[cfg(feature = "testing")]
         let base = base.witnessed_by(self.witness);
-        (Core { shared: Arc::new(Shared::new(base, self.hooks)) }, self.handlers)
+        (Core::of(Arc::new(Shared::new(base, self.hooks))), self.handlers)
     }
 
     /// A core without threads, which reads this clock.
@@ -154,7 +154,7 @@ impl CoreBuilder {
         let base = Base::pumped(config, clock);
         #[cfg(feature = "testing")]
         let base = base.witnessed_by(self.witness);
-        let core = Core { shared: Arc::new(Shared::new(base, self.hooks)) };
+        let core = Core::of(Arc::new(Shared::new(base, self.hooks)));
         for (kind, handler) in self.handlers {
             // Only starting a thread can fail.
             let _ = core.shared.runtime().notifier.on(kind, handler);

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::event::Class;
 use super::moment::Moment;
 use crate::ports::DeliveryFailure;
+use crate::stripes::{STRIPES, stripe};
 
 /// The ledger of one [`Core`](crate::Core), in records: an exposure is one, a conversion is one
 /// (also with goal data, which makes it two events on the wire).
@@ -265,9 +266,6 @@ struct Counts {
     oldest_pending: Option<Moment>,
 }
 
-/// Counters that threads rarely share.
-const STRIPES: usize = 16;
-
 /// Counters on a cache line of their own, padded to two because adjacent lines are prefetched in pairs.
 #[derive(Default)]
 #[repr(align(128))]
@@ -338,9 +336,7 @@ impl Ledger {
 
     #[inline(always)]
     fn stripe(&self) -> &Stripe {
-        // Threads have separate stacks, and this is an address on the caller's.
-        let here = std::ptr::from_ref(&self).addr();
-        &self.offered[(here >> 12) % STRIPES]
+        &self.offered[stripe()]
     }
 
     /// Counts an offered record that was refused.

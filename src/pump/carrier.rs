@@ -73,7 +73,7 @@ impl Carrier {
     pub fn new(pump: &Pump) -> Self {
         let shared = pump.core.shared();
         Self {
-            pump: Arc::downgrade(shared),
+            pump: Arc::downgrade(shared.whole()),
             client: Arc::new(HttpsClient::new(shared.base.config.transport.clone())),
             guard: shared.base.guard.clone(),
             lanes: [None, None],
@@ -84,7 +84,7 @@ impl Carrier {
     /// Gives the pump the answers that have come, and takes its next requests once none of their kind is on its way. Call
     /// it in each round of the loop, after the turn. Never blocks. Does nothing with a pump that it was not made for.
     pub fn carry(&mut self, pump: &mut Pump) {
-        if !std::ptr::eq(self.pump.as_ptr(), Arc::as_ptr(pump.core.shared())) {
+        if !std::ptr::eq(self.pump.as_ptr(), Arc::as_ptr(pump.core.shared().whole())) {
             return;
         }
         self.leave_parents();

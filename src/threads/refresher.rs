@@ -270,7 +270,7 @@ impl RefresherTurns {
                         self.step(RefreshEvent::Adopted);
                     }
                 }
-                RefreshEffect::Publish(config, etag) => drop(self.place.cell.publish(config, etag)),
+                RefreshEffect::Publish(config, etag) => self.place.cell.publish(config, etag),
                 RefreshEffect::Withdraw(config) => self.withdraw(&config),
                 RefreshEffect::Confirm(origin, at) => {
                     self.place.cell.confirm(origin, at.unwrap_or_else(|| self.clock.wall()));
@@ -325,7 +325,7 @@ impl RefresherTurns {
     /// Without an ETag: a forked child needs the whole config again.
     fn withdraw(&self, config: &ConfigSnapshot) {
         if let Ok(compiled) = compile(config.served_text().to_owned(), &self.fetches.compile) {
-            drop(self.place.cell.publish(Arc::new(compiled.snapshot.withdrawn()), None));
+            self.place.cell.publish(Arc::new(compiled.snapshot.withdrawn()), None);
         }
     }
 }

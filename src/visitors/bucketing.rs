@@ -312,6 +312,7 @@ mod tests {
 
     use super::*;
     use crate::config::{CompileOptions, ConfigSnapshot, compile};
+    use crate::stripes::Striped;
 
     fn id(at: usize) -> SmolStr {
         at.to_string().into()
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn decisions_are_the_same_with_and_without_numbers() {
-        let config = std::sync::Arc::new(config());
+        let config = Striped::new(std::sync::Arc::new(config()));
         let numbers = Numbers::default().with(&config);
         for count in 1..=2 * NUMBERED {
             for numbered in [0, NUMBERED / 2, count] {

@@ -47,8 +47,10 @@ pub(crate) struct Visitors {
 }
 
 /// Visitors by the keyed hash of their ids, which is computed once per call. If two ids collide, the later
-/// visitor displaces the earlier one, as happens when space runs out.
+/// visitor displaces the earlier one, as happens when space runs out. No two share a cache line, nor a pair of them,
+/// as adjacent lines are prefetched in pairs.
 #[derive(Default)]
+#[repr(align(128))]
 struct Shard {
     places: HashMap<u64, u32, BuildHasherDefault<AsItIs>>,
     entries: Slab<Entry>,

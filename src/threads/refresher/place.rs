@@ -34,7 +34,7 @@ impl Place {
         let (next, started) = match std::mem::take(&mut *offer) {
             Offer::Open(Standby { snapshot, etag, at }) => {
                 let event = LifecycleEvent::ready(&snapshot);
-                drop(self.cell.publish(snapshot, etag));
+                self.cell.publish(snapshot, etag);
                 self.cell.confirm(ConfigOrigin::Cached, at);
                 (Offer::Taken, Some(event))
             }
