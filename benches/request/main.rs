@@ -82,16 +82,24 @@ fn scale(rounds: usize) {
     std::thread::spawn(move || records.iter().for_each(|record| _ = black_box(record)));
     let (core, keys) = (support::core(project(EXPERIENCES, 2)), asked_keys());
     let visitors = |thread: usize| (0..VISITORS).map(move |at| Request::of(thread * VISITORS + at));
-    let ratios = (0..rounds).map(|_| {
-        let floors =
-            [1, 2].map(|threads| rate(threads, visitors, |it| floor.request(it, &keys), || floor.drain()));
-        let sdks = [1, 2].map(|threads| {
-            let ask = |it: &Request| request(&core, it, Request::attributes, &keys);
-            rate(threads, visitors, ask, || drop(core.flush(Duration::from_secs(60))))
-        });
-        (sdks[1] / sdks[0]) / (floors[1] / floors[0])
-    });
-    println!("\ntwo threads / one, beside the floor's: {:.2}", median(ratios.collect()));
+    let pairs: Vec<(f64, f64)> = (0..rounds)
+        .map(|_| {
+            let floors = [1, 2]
+                .map(|threads| rate(threads, visitors, |it| floor.request(it, &keys), || floor.drain()));
+            let sdks = [1, 2].map(|threads| {
+                let ask = |it: &Request| request(&core, it, Request::attributes, &keys);
+                rate(threads, visitors, ask, || drop(core.flush(Duration::from_secs(60))))
+            });
+            (floors[1] / floors[0], sdks[1] / sdks[0])
+        })
+        .collect();
+    let middle = |of: fn(&(f64, f64)) -> f64| median(pairs.iter().map(of).collect());
+    println!(
+        "\ntwo threads / one: floor {:.2}, SDK {:.2}, SDK / floor {:.2}",
+        middle(|it| it.0),
+        middle(|it| it.1),
+        middle(|it| it.1 / it.0)
+    );
 }
 
 /// Requests per second of so many threads together.

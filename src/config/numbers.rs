@@ -1,6 +1,7 @@
 //! Numbers for the decisions that configs can give, so that remembering one takes four bytes; and a bit for each goal.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -47,18 +48,17 @@ struct Ids {
 }
 
 impl Ids {
-    fn number(&self, ids: &(SmolStr, SmolStr)) -> Option<Number> {
-        self.numbers.get(ids).copied()
-    }
-
-    fn add(&mut self, ids: (SmolStr, SmolStr)) -> Option<Number> {
-        if self.list.len() == MOST {
-            return None;
+    /// The number of a decision, given now if it has none; `None` if there are too many.
+    fn number(&mut self, ids: (SmolStr, SmolStr)) -> Option<Number> {
+        match self.numbers.entry(ids) {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(_) if self.list.len() == MOST => None,
+            Entry::Vacant(new) => {
+                let number = u32::try_from(self.list.len() + 1).ok().and_then(NonZeroU32::new)?;
+                self.list.push(new.key().clone());
+                Some(*new.insert(number))
+            }
         }
-        let number = u32::try_from(self.list.len() + 1).ok().and_then(NonZeroU32::new)?;
-        self.list.push(ids.clone());
-        self.numbers.insert(ids, number);
-        Some(number)
     }
 
     fn goal(&self, id: &SmolStr) -> Option<Goals> {
@@ -70,6 +70,11 @@ impl Numbers {
     /// The numbers of another config; those given already stay.
     pub(crate) fn with(&self, snapshot: &Striped<ConfigSnapshot>) -> Self {
         let mut ids = Arc::clone(&self.ids);
+        if ids.list.is_empty() {
+            let variations =
+                snapshot.experiences().iter().map(|experience| experience.variations.len()).sum();
+            Arc::make_mut(&mut ids).numbers.reserve(variations);
+        }
         let (mut numbers, mut starts, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for (at, experience) in (0_u32..).zip(snapshot.experiences()) {
             starts.push(u32::try_from(numbers.len()).unwrap_or(u32::MAX));
@@ -79,7 +84,14 @@ impl Numbers {
             }
             for (variation, its) in (0_u32..).zip(experience.variations.iter()) {
                 let pair = (experience.id.clone(), its.id.clone());
-                let number = ids.number(&pair).or_else(|| Arc::make_mut(&mut ids).add(pair));
+                // Copied only for a decision that has no number yet.
+                let number = match Arc::get_mut(&mut ids) {
+                    Some(ids) => ids.number(pair),
+                    None => match ids.numbers.get(&pair) {
+                        Some(known) => Some(*known),
+                        None => Arc::make_mut(&mut ids).number(pair),
+                    },
+                };
                 numbers.push(number);
                 found.extend(number.map(|number| (number, (at, variation))));
             }
@@ -248,7 +260,7 @@ mod tests {
     #[test]
     fn numbers_are_bounded() {
         let mut ids = Ids::default();
-        let added = (0..MOST + 2).filter(|id| ids.add((id.to_string().into(), "".into())).is_some()).count();
+        let added = (0..MOST + 2).filter(|id| ids.number((id.to_string().into(), "".into())).is_some()).count();
         assert_eq!((added, ids.list.len(), ids.numbers.len()), (MOST, MOST, MOST));
     }
 }
