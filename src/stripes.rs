@@ -9,9 +9,11 @@ pub(crate) const STRIPES: usize = 16;
 /// The place of this thread.
 #[inline(always)]
 pub(crate) fn stripe() -> usize {
-    // Threads have separate stacks, and this is an address on the caller's.
+    // Threads have separate stacks, and this is an address on the caller's. Many stacks are 2 MiB apart, others that and a
+    // guard page: either way, those in a row have different places.
     let here = 0_u8;
-    (std::ptr::from_ref(&here).addr() >> 12) % STRIPES
+    let page = std::ptr::from_ref(&here).addr() >> 12;
+    (page + 2 * (page >> 9)) % STRIPES
 }
 
 /// A value whose references are counted in several places: one count for all would move between the cores with every
@@ -90,7 +92,26 @@ impl<T> Deref for Handle<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::sync::Barrier;
+
     use super::*;
+
+    #[test]
+    fn threads_have_different_places() {
+        let all = Barrier::new(STRIPES);
+        let places: HashSet<usize> = std::thread::scope(|scope| {
+            let place = || {
+                all.wait();
+                let place = stripe();
+                all.wait();
+                place
+            };
+            let threads: Vec<_> = (0..STRIPES).map(|_| scope.spawn(place)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(places.len() > STRIPES / 4, "{places:?}");
+    }
 
     #[test]
     fn a_value_lives_as_long_as_one_reference_to_it() {

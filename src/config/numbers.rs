@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn numbers_are_bounded() {
         let mut ids = Ids::default();
-        let added = (0..MOST + 2).filter(|id| ids.number((id.to_string().into(), "".into())).is_some()).count();
+        let added =
+            (0..MOST + 2).filter(|id| ids.number((id.to_string().into(), "".into())).is_some()).count();
         assert_eq!((added, ids.list.len(), ids.numbers.len()), (MOST, MOST, MOST));
     }
 }
