@@ -6,11 +6,12 @@ mod value;
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::mem::{self, ManuallyDrop};
 
 use smol_str::SmolStr;
 
-use self::entries::Entries;
 pub(crate) use self::entries::Hint;
+use self::entries::{Entries, room};
 use self::merge::LONGEST_LIST;
 pub use self::value::AttributeValue;
 use self::value::long_text;
@@ -28,7 +29,8 @@ pub(crate) use self::value::number_to_json;
 /// ```
 #[derive(Clone)]
 pub struct Attributes {
-    entries: Entries,
+    // Dropped by `release` only, so that the drop of an empty map is one comparison.
+    entries: ManuallyDrop<Entries>,
 }
 
 /// Builds [`Attributes`] from `name => value` pairs. A name is a string, and a literal is not
@@ -62,14 +64,18 @@ impl Attributes {
     /// An empty map; allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: Entries::new() }
+        Self::of(Entries::new())
+    }
+
+    const fn of(entries: Entries) -> Self {
+        Self { entries: ManuallyDrop::new(entries) }
     }
 
     /// An empty map with room for `entries` entries.
     #[must_use]
     #[inline]
     pub fn with_capacity(entries: usize) -> Self {
-        Self { entries: Entries::with_capacity(entries) }
+        Self::of(Entries::with_capacity(entries))
     }
 
     /// For [`attributes!`]: the places of the names in sorted order, computed at compile time. `None` if a
@@ -106,16 +112,15 @@ impl Attributes {
         let Some(order) = order else {
             return names.iter().copied().zip(values).collect();
         };
-        let mut row = Vec::with_capacity(N);
-        for at in order {
-            row.push((
-                SmolStr::new_static(names[at]),
-                std::mem::replace(&mut values[at], AttributeValue::Null),
-            ));
-        }
+        let mut row = room(N);
+        row.extend(
+            order.into_iter().map(|at| {
+                (SmolStr::new_static(names[at]), mem::replace(&mut values[at], AttributeValue::Null))
+            }),
+        );
         // Nothing is left in it to drop.
-        std::mem::forget(values);
-        Self { entries: Entries::Row(row) }
+        mem::forget(values);
+        Self::of(Entries::Row(row))
     }
 
     /// This map with one more entry.
@@ -237,7 +242,7 @@ impl AttributesExt for Attributes {
     }
 
     fn shrink_to_fit(&mut self) {
-        if let Entries::Row(row) = &mut self.entries {
+        if let Entries::Row(row) = &mut *self.entries {
             row.shrink_to_fit();
         }
     }
@@ -264,6 +269,15 @@ const fn compare(left: &[u8], right: &[u8]) -> Ordering {
     }
 }
 
+impl Drop for Attributes {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.entries.is_unallocated() {
+            self.entries.release();
+        }
+    }
+}
+
 impl Default for Attributes {
     fn default() -> Self {
         Self::new()
@@ -272,7 +286,7 @@ impl Default for Attributes {
 
 impl PartialEq for Attributes {
     fn eq(&self, other: &Self) -> bool {
-        match (&self.entries, &other.entries) {
+        match (&*self.entries, &*other.entries) {
             (Entries::Row(mine), Entries::Row(theirs)) => mine == theirs,
             _ => self.iter().eq(other.iter()),
         }
@@ -330,8 +344,8 @@ impl IntoIterator for Attributes {
     type Item = (SmolStr, AttributeValue);
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_row().into_iter()
+    fn into_iter(mut self) -> Self::IntoIter {
+        mem::replace(&mut *self.entries, Entries::new()).into_row().into_iter()
     }
 }
 
@@ -347,6 +361,68 @@ mod tests {
         let values = [true.into(), 2.into(), 1.into(), 3.into(), "pro".into()];
         assert!(map.iter().map(|(_, value)| value).eq(&values));
         assert!(crate::attributes! { "b" => 1, "a" => 2, "b" => 3 } == [("a", 2), ("b", 3)].into());
+    }
+
+    #[test]
+    fn a_dropped_maps_room_is_the_next_ones() {
+        let capacity = |map: &Attributes| match &*map.entries {
+            Entries::Row(row) => row.capacity(),
+            Entries::Tree(_) => 0,
+        };
+        drop(Attributes::with_capacity(12));
+        let literals = crate::attributes! { "b" => 1, "a" => "x" };
+        assert_eq!((capacity(&literals), literals.len()), (12, 2));
+        assert_eq!(capacity(&Attributes::with_capacity(1)), 1, "there was one");
+        drop(literals);
+        let mut inserted = Attributes::new().with("a", 1);
+        assert_eq!((capacity(&inserted), inserted.len()), (12, 1));
+        inserted.shrink_to_fit();
+        assert_eq!(capacity(&inserted), 1);
+        drop(inserted);
+        assert_eq!(capacity(&Attributes::with_capacity(2)), 2, "little room is not kept");
+        drop(Attributes::with_capacity(1_000));
+        assert_eq!(capacity(&Attributes::with_capacity(2)), 2, "nor is much");
+        drop(Attributes::with_capacity(4));
+        assert_eq!(capacity(&Attributes::with_capacity(5)), 5, "more is needed");
+    }
+
+    #[test]
+    fn a_map_drops_what_is_on_the_heap() {
+        let text: std::sync::Arc<str> = "a text that is too long to be stored inline".into();
+        let shared = || SmolStr::from(text.clone());
+        let map = || {
+            let inner = Attributes::new().with("plain", 1).with(shared(), shared());
+            let list = vec![AttributeValue::from(shared()), AttributeValue::Null];
+            crate::attributes! { "plain" => 1, "text" => shared(), "list" => list, "map" => inner }
+        };
+        let mut kept = map();
+        assert_eq!(std::sync::Arc::strong_count(&text), 5);
+        kept.retain(|name, _| name == "plain");
+        assert_eq!((kept.len(), std::sync::Arc::strong_count(&text)), (1, 1));
+        drop((map(), map().with(shared(), 1), map().into_iter().next()));
+        assert_eq!(std::sync::Arc::strong_count(&text), 1);
+    }
+
+    #[test]
+    fn maps_may_be_made_and_dropped_while_a_thread_ends() {
+        struct Late(Attributes);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                drop(crate::attributes! { "a" => 1, "b" => "x", "c" => true });
+                self.0.insert("d", 1);
+            }
+        }
+        // What drops a thread's values may drop them in any order: one is older than the spare room, one younger.
+        thread_local! {
+            static OLDER: Late = const { Late(Attributes::new()) };
+            static YOUNGER: Late = Late(crate::attributes! { "a" => 1, "b" => "x", "c" => [1] });
+        }
+        let ended = std::thread::spawn(|| {
+            OLDER.with(|late| assert!(late.0.is_empty()));
+            drop(Attributes::with_capacity(4));
+            YOUNGER.with(|late| assert_eq!(late.0.len(), 3));
+        });
+        assert!(ended.join().is_ok());
     }
 
     #[test]
@@ -371,9 +447,9 @@ mod tests {
             names.sort();
             names.into_iter().map(|name| (name, 1)).collect()
         };
-        assert!(matches!(sorted.entries, Entries::Row(_)));
+        assert!(matches!(*sorted.entries, Entries::Row(_)));
         let mut mixed: Attributes = names(7_919).map(|name| (name, 1)).collect();
-        assert!(matches!(mixed.entries, Entries::Tree(_)), "20,000 are not shifted for each of them");
+        assert!(matches!(*mixed.entries, Entries::Tree(_)), "20,000 are not shifted for each of them");
         assert_eq!(size_of::<Attributes>(), size_of::<Vec<u8>>());
         assert_eq!((mixed.len(), mixed.iter().len()), (20_000, 20_000));
         assert!(mixed == sorted);

@@ -1,6 +1,9 @@
 //! The entries of a map: a sorted vector, or a tree once insertions would shift too much of it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, btree_map};
+use std::mem;
+use std::ops::RangeInclusive;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,9 +20,21 @@ const FEW: usize = 8;
 /// longer.
 const LONGEST_SHIFTED: usize = 128;
 
+/// A row with room for so many entries is kept for the thread's next map. One with less was mostly shrunk for what
+/// outlives a request, and one with more would be much for a thread to hold.
+const SPARE: RangeInclusive<usize> = 3..=16;
+
+thread_local! {
+    /// The empty row of the map that this thread dropped last. A request's map is mostly as large as the one before it,
+    /// and then allocates nothing.
+    static ROOM: Cell<Row> = const { Cell::new(Row::new()) };
+}
+
+type Row = Vec<(SmolStr, AttributeValue)>;
+
 #[derive(Clone)]
 pub(super) enum Entries {
-    Row(Vec<(SmolStr, AttributeValue)>),
+    Row(Row),
     // Behind a pointer, as a map must take no more room within a value than a row does. An `Arc`, since the drop of a
     // `Box` would be inlined wherever a row is dropped.
     Tree(Arc<BTreeMap<SmolStr, AttributeValue>>),
@@ -43,7 +58,26 @@ impl Entries {
 
     #[inline]
     pub(super) fn with_capacity(entries: usize) -> Self {
-        Self::Row(Vec::with_capacity(entries))
+        Self::Row(room(entries))
+    }
+
+    /// Whether there is nothing to release.
+    #[inline]
+    pub(super) fn is_unallocated(&self) -> bool {
+        matches!(self, Self::Row(row) if row.capacity() == 0)
+    }
+
+    /// Drops the entries, and keeps the room of a row for the thread's next map.
+    #[inline(never)]
+    pub(super) fn release(&mut self) {
+        if let Self::Row(row) = self
+            && SPARE.contains(&row.capacity())
+        {
+            truncate(row, 0);
+            // A thread that ends keeps nothing; then the row is dropped below.
+            ROOM.try_with(|room| room.set(mem::take(row))).ok();
+        }
+        *self = Self::new();
     }
 
     #[inline]
@@ -109,7 +143,7 @@ impl Entries {
             // Names often arrive in order.
             Self::Row(row) if row.last().is_none_or(|(last, _)| last.as_str() < name.as_str()) => {
                 if row.capacity() == 0 {
-                    *row = Vec::with_capacity(4);
+                    *row = room(4);
                 }
                 row.push((name, value));
                 None
@@ -122,7 +156,7 @@ impl Entries {
     fn insert_within(&mut self, name: SmolStr, value: AttributeValue) -> Option<AttributeValue> {
         match self {
             Self::Row(row) => match position(row, &name) {
-                Ok(at) => Some(std::mem::replace(&mut row[at].1, value)),
+                Ok(at) => Some(mem::replace(&mut row[at].1, value)),
                 Err(at) if row.len() - at <= LONGEST_SHIFTED => {
                     row.insert(at, (name, value));
                     None
@@ -159,7 +193,7 @@ impl Entries {
         #[cold]
         #[inline(never)]
         fn lined_up(entries: &mut Entries) {
-            *entries = Entries::Row(std::mem::replace(entries, Entries::new()).into_row());
+            *entries = Entries::Row(mem::replace(entries, Entries::new()).into_row());
         }
         if let Self::Tree(_) = self {
             lined_up(self);
@@ -176,7 +210,7 @@ impl Entries {
                 kept += 1;
             }
         }
-        row.truncate(kept);
+        truncate(row, kept);
     }
 
     #[inline]
@@ -205,6 +239,28 @@ impl Entries {
     }
 }
 
+/// An empty row with room for so many entries.
+#[inline]
+pub(super) fn room(entries: usize) -> Row {
+    // A thread that ends has none left.
+    let row = ROOM.try_with(Cell::take).unwrap_or_default();
+    if row.capacity() < entries { Row::with_capacity(entries) } else { row }
+}
+
+/// Unlike the vector's own, this calls nothing for entries that have nothing on the heap.
+#[inline]
+fn truncate(row: &mut Row, length: usize) {
+    let is_plain = |(name, value): &(SmolStr, AttributeValue)| !name.is_heap_allocated() && value.is_plain();
+    if row.get(length..).is_some_and(|entries| entries.iter().all(is_plain)) {
+        while row.len() > length {
+            // It has nothing to drop.
+            mem::forget(row.pop());
+        }
+    } else {
+        row.truncate(length);
+    }
+}
+
 #[inline(never)]
 fn search<'a>(row: &'a [(SmolStr, AttributeValue)], name: &str, hint: &Hint) -> Option<&'a AttributeValue> {
     let at = match row.len() {
@@ -218,7 +274,7 @@ fn search<'a>(row: &'a [(SmolStr, AttributeValue)], name: &str, hint: &Hint) -> 
 }
 
 fn grown(row: &mut Vec<(SmolStr, AttributeValue)>) -> BTreeMap<SmolStr, AttributeValue> {
-    std::mem::take(row).into_iter().collect()
+    mem::take(row).into_iter().collect()
 }
 
 fn position(row: &[(SmolStr, AttributeValue)], name: &str) -> Result<usize, usize> {

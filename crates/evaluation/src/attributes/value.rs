@@ -56,6 +56,16 @@ impl AttributeValue {
         }
     }
 
+    /// Whether it certainly has nothing on the heap.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => true,
+            Self::String(text) => !text.is_heap_allocated(),
+            Self::Array(_) | Self::Object(_) => false,
+        }
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Null | Self::Bool(_) | Self::Number(_) => 0,
