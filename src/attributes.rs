@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use smol_str::SmolStr;
 
-pub(crate) use convert_evaluation::{AttributeValue, Attributes, AttributesExt, copied};
+pub(crate) use convert_evaluation::{AttributeValue, Attributes, AttributesExt, copied, same};
 
 /// How many values a list of attributes may have; lists of segments have
 /// [a bound of their own](LONGEST_SEGMENT).

@@ -37,7 +37,7 @@ pub(crate) fn decide_unseen<'c>(
         (Cow::Borrowed(given), Cow::Borrowed(given))
     } else {
         let mut given = given.clone();
-        let given_segments = split(&mut given, &NONE);
+        let given_segments = split(&mut given, &NONE).unwrap_or_default();
         let attributes = overlaid(&stored, given);
         let mut segments = Attributes::clone(&segments);
         segments.merge_up_to(LONGEST_SEGMENT, &given_segments);

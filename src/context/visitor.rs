@@ -19,7 +19,7 @@ use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::stripes::{Handle, Striped};
 use crate::threads::{Caller, blocking};
-use crate::visitors::{Opened, VisitorState};
+use crate::visitors::VisitorState;
 
 /// What is remembered about a visitor.
 #[derive(Default)]
@@ -94,21 +94,6 @@ impl Context {
             None => cell.handle(),
         };
         let snapshot = snapshot.ok_or(ContextError::NotReady)?;
-        Ok(Self::opened(shared, snapshot, memory, epoch, visitor_id, given))
-    }
-
-    /// Returns in one place, so that the context is built where it stays: moving one takes as long as looking the
-    /// visitor up.
-    #[inline(always)]
-    fn opened(
-        shared: &Striped<Shared>,
-        snapshot: Handle<ConfigSnapshot>,
-        memory: Option<Opened<'_>>,
-        epoch: Option<u64>,
-        visitor_id: &str,
-        given: Attributes,
-    ) -> Self {
-        let hash = memory.as_ref().map(|memory| memory.hash());
         let known = memory.as_ref().and_then(|memory| memory.known(visitor_id));
         // Shares instead of copying, as the shard is locked.
         let shares = |(id, state, _): &(&SmolStr, &VisitorState, _)| {
@@ -125,7 +110,7 @@ impl Context {
             context.visitor_id = copied(visitor_id);
         }
         context.begin();
-        context
+        Ok(context)
     }
 
     #[inline(always)]
@@ -162,7 +147,7 @@ impl Context {
         if !self.persistent.is_empty() {
             self.attributes = overlaid(&self.persistent, std::mem::take(&mut self.attributes));
         }
-        if !added.is_empty() {
+        if let Some(added) = added {
             self.add_given(added);
         }
         if !self.persistent.is_empty() {
@@ -246,7 +231,7 @@ impl Context {
     /// ```
     pub fn set_attributes(&mut self, attributes: impl Into<Attributes>) {
         let mut attributes = attributes.into();
-        let segments = split(&mut attributes, &NONE);
+        let segments = split(&mut attributes, &NONE).unwrap_or_default();
         if !self.is_preview() {
             self.persistent.change(|before| overlay(before, attributes.clone()));
         }
@@ -270,7 +255,7 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_segments(&mut self, segments: impl Into<Attributes>) {
-        let segments = split(&mut segments.into(), &NONE);
+        let segments = split(&mut segments.into(), &NONE).unwrap_or_default();
         self.add_segments(Measured::new(segments));
         self.merge();
     }
@@ -522,9 +507,9 @@ pub(super) fn custom_segments(segments: &Attributes) -> &[AttributeValue] {
 }
 
 /// Moves report keys out of the attributes, and truncates lists to their limits. Returns only the segments that add
-/// something to the known ones.
-pub(super) fn split(attributes: &mut Attributes, known: &Attributes) -> Attributes {
-    let mut moved = Moved { segments: Attributes::new(), known, next: 0 };
+/// something to the known ones, if there are any.
+pub(super) fn split(attributes: &mut Attributes, known: &Attributes) -> Option<Attributes> {
+    let mut moved = Moved { segments: None, known, next: 0 };
     let mut has_list = false;
     attributes.retain(|name, value| {
         // One check for everything: most values are no lists.
@@ -533,22 +518,23 @@ pub(super) fn split(attributes: &mut Attributes, known: &Attributes) -> Attribut
     });
     let mut segments = moved.segments;
     if has_list {
-        tell_of(shorten(&mut segments, LONGEST_SEGMENT) + shorten(attributes, LONGEST_LIST));
+        let long = segments.as_mut().map_or(0, |segments| shorten(segments, LONGEST_SEGMENT));
+        tell_of(long + shorten(attributes, LONGEST_LIST));
     }
     segments
 }
 
 /// Report keys on their way from the attributes to the segments.
 struct Moved<'k> {
-    segments: Attributes,
+    segments: Option<Attributes>,
     known: &'k Attributes,
     /// Both are sorted by name, and a visitor mostly comes with the same report keys: then each is the next one here.
     next: usize,
 }
 
 impl Moved<'_> {
-    /// Takes the value if the name is a report key, which it returns. Apart, so that the loop over the names is small.
-    #[inline(never)]
+    /// Takes the value if the name is a report key, which it returns.
+    #[inline(always)]
     fn take(&mut self, name: &SmolStr, value: &mut AttributeValue) -> bool {
         let key = name.as_str();
         if !is_report_key(key) {
@@ -570,7 +556,8 @@ impl Moved<'_> {
         // Merging a list or an object may always change the segment.
         let may_change = matches!(value, AttributeValue::Array(_) | AttributeValue::Object(_));
         if may_change || self.known.get(name) != Some(value) {
-            self.segments.insert(name.clone(), std::mem::replace(value, AttributeValue::Null));
+            let segments = self.segments.get_or_insert_default();
+            segments.insert(name.clone(), std::mem::replace(value, AttributeValue::Null));
         }
     }
 }

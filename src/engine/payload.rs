@@ -17,7 +17,7 @@ const REPORT_KEYS: [&str; 7] =
     ["country", "browser", "devices", "source", "campaign", "visitorType", CUSTOM_SEGMENTS];
 
 /// Whether reports use this attribute.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_report_key(name: &str) -> bool {
     // Written out because comparing with a string of known length takes only a few instructions.
     matches!(

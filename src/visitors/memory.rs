@@ -14,7 +14,7 @@ use super::keyed::KeyedHash;
 use super::recent::Recent;
 use super::slab::Slab;
 use super::state::VisitorState;
-use crate::attributes::{Attributes, Measured};
+use crate::attributes::{Attributes, Measured, same};
 use crate::config::Numbers;
 use crate::engine::{Moment, state_key};
 use crate::ports::{DataStore, StoreError};
@@ -113,10 +113,6 @@ pub(crate) struct Opened<'v> {
 }
 
 impl Opened<'_> {
-    pub(crate) const fn hash(&self) -> u64 {
-        self.hash
-    }
-
     /// The numbers as they were loaded last.
     #[inline]
     pub(crate) fn numbers(&mut self) -> &mut Arc<Numbers> {
@@ -127,9 +123,9 @@ impl Opened<'_> {
     #[inline(always)]
     pub(crate) fn known(&self, visitor_id: &str) -> Option<(&SmolStr, &VisitorState, &Numbers)> {
         let Shard { places, entries, numbers, .. } = &*self.shard;
-        let entry = entries.get(*places.get(&self.hash)?).filter(|entry| entry.visitor_id == visitor_id)?;
-        let is_over = self.visitors.is_over(entry, self.now);
-        (!is_over).then_some((&entry.visitor_id, &entry.state, numbers))
+        let entry = entries.get(*places.get(&self.hash)?)?;
+        let is_its = same(&entry.visitor_id, visitor_id) && !self.visitors.is_over(entry, self.now);
+        is_its.then_some((&entry.visitor_id, &entry.state, numbers))
     }
 }
 

@@ -51,7 +51,7 @@ mod short;
 pub use attributes::{AttributeValue, Attributes, AttributesExt};
 pub use preview::{PreviewParam, parse_preview_param};
 #[doc(hidden)]
-pub use short::copied;
+pub use short::{copied, same};
 pub use smol_str::SmolStr;
 
 /// The README's program compiles.

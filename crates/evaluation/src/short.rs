@@ -2,9 +2,9 @@
 
 use smol_str::SmolStr;
 
-/// Whether two strings are equal.
+/// Whether two strings are equal, for the SDK's own code.
 #[inline(always)]
-pub(crate) fn same(left: &str, right: &str) -> bool {
+pub fn same(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
     if left.len() != right.len() {
         return false;
@@ -50,7 +50,7 @@ fn inline<const LENGTH: usize>(text: &str) -> SmolStr {
 
 /// Whether the first and the last `N` bytes are equal, of two texts of one length, which is not below `N`.
 #[inline(always)]
-fn ends<const N: usize>(left: &[u8], right: &[u8]) -> bool {
+pub(crate) fn ends<const N: usize>(left: &[u8], right: &[u8]) -> bool {
     let last = left.len() - N;
     left[..N] == right[..N] && left[last..] == right[last..]
 }

@@ -61,11 +61,17 @@ impl<T> PerProcess<T> {
     /// This process's value, if it has created one.
     #[inline]
     pub(crate) fn peek(&self) -> Option<Current<'_, T>> {
-        let generation = generation();
-        if self.first.generation == generation {
-            return Some(Current::First(&self.first.value));
+        if let Some(first) = self.first() {
+            return Some(Current::First(first));
         }
+        let generation = generation();
         Some(self.current.load()).filter(|current| current.generation == generation).map(Current::Later)
+    }
+
+    /// The value in the process that created this, where nothing needs to be borrowed.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<&T> {
+        (self.first.generation == generation()).then_some(&self.first.value)
     }
 
     #[cold]

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::short::same;
+use crate::short::{ends, same};
 
 /// A position as it is stored. A text is under 4 GiB, so it holds fewer entities than that.
 pub(super) fn position(at: usize) -> u32 {
@@ -61,9 +61,42 @@ impl Index {
     }
 
     /// The first position for which `text_at` gives `text`.
+    #[inline]
     pub(crate) fn find<'a>(&self, text: &str, text_at: impl Fn(usize) -> Option<&'a str>) -> Option<usize> {
+        match text.len() {
+            8..=16 => self.find_short::<8, _>(text, text_at),
+            17..=32 => self.find_short::<16, _>(text, text_at),
+            _ => self.find_from(hash(text, self.seed), text, text_at),
+        }
+    }
+
+    /// [`find`](Self::find) for texts of `N` to `2 * N` bytes. Most are in their first slot; further ones are searched
+    /// apart, which leaves few instructions here.
+    #[inline(always)]
+    fn find_short<'a, const N: usize, T: Fn(usize) -> Option<&'a str>>(
+        &self,
+        text: &str,
+        text_at: T,
+    ) -> Option<usize> {
+        let hash = hash_ends::<N>(text.as_bytes(), self.seed);
         let mask = self.slots.len().checked_sub(1)?;
-        let mut slot = hash(text, self.seed) as usize & mask;
+        let position = self.slots[hash as usize & mask].checked_sub(1)? as usize;
+        let known = text_at(position)?;
+        if known.len() == text.len() && ends::<N>(known.as_bytes(), text.as_bytes()) {
+            return Some(position);
+        }
+        self.find_from(hash, text, text_at)
+    }
+
+    #[inline(never)]
+    fn find_from<'a>(
+        &self,
+        hash: u64,
+        text: &str,
+        text_at: impl Fn(usize) -> Option<&'a str>,
+    ) -> Option<usize> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut slot = hash as usize & mask;
         loop {
             let position = self.slots[slot].checked_sub(1)? as usize;
             if text_at(position).is_some_and(|known| same(known, text)) {
@@ -76,23 +109,29 @@ impl Index {
 
 /// A multiplicative hash over sixteen bytes at a time. Both halves of each product are kept, so that
 /// a difference in the last byte reaches the low bits, which choose the slot.
-#[inline]
 fn hash(text: &str, seed: u64) -> u64 {
     let bytes = text.as_bytes();
-    let start = seed ^ bytes.len() as u64;
-    // The last bytes are read as overlapping words, which needs no copy.
-    if let Some(last) = bytes.last_chunk::<16>() {
-        let (whole, _) = bytes[..bytes.len() - 1].as_chunks::<16>();
-        return whole.iter().chain([last]).fold(start, |hash, words| {
-            let [first, second] = [0, 8].map(|at| word::<8>(&words[at..]));
-            mixed(hash ^ first, second)
-        });
-    }
     match bytes.len() {
-        8.. => mixed(start ^ word::<8>(bytes), word::<8>(&bytes[bytes.len() - 8..])),
-        4.. => mixed(start ^ word::<4>(bytes), word::<4>(&bytes[bytes.len() - 4..])),
-        _ => bytes.iter().fold(start, |hash, byte| mixed(hash ^ u64::from(*byte), 0)),
+        17..=32 => hash_ends::<16>(bytes, seed),
+        8..=16 => hash_ends::<8>(bytes, seed),
+        4..=7 => hash_ends::<4>(bytes, seed),
+        length => bytes.chunks(16).fold(seed ^ length as u64, |hash, chunk| match chunk.len() {
+            8.. => hash_ends::<8>(chunk, hash),
+            _ => chunk.iter().fold(hash, |hash, byte| mixed(hash ^ u64::from(*byte), 0)),
+        }),
     }
+}
+
+/// The hash of the first and the last `N` bytes, which overlap unless there are twice as many.
+#[inline(always)]
+fn hash_ends<const N: usize>(bytes: &[u8], seed: u64) -> u64 {
+    let (first, last) = (bytes, &bytes[bytes.len() - N..]);
+    let start = seed ^ bytes.len() as u64;
+    if N < 16 {
+        return mixed(start ^ word::<N>(first), word::<N>(last));
+    }
+    let start = mixed(start ^ word::<8>(first), word::<8>(&first[8..]));
+    mixed(start ^ word::<8>(last), word::<8>(&last[8..]))
 }
 
 /// The first `N` bytes as a little-endian number.

@@ -97,6 +97,7 @@ fn judge(item: &Item, value: Option<&AttributeValue>, steps: &mut Steps) -> Item
     verdict.negate_if(item.negated)
 }
 
+#[inline(never)]
 fn compare(test: &Test, value: &AttributeValue, steps: &mut Steps) -> ItemOutcome {
     let mut buffer = Buffer::new();
     // JavaScript throws here, so nothing is negated.
