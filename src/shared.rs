@@ -56,18 +56,18 @@ impl Shared {
         self.runtime.get(|parents| parents.inherit(&self.base), |runtime| runtime.resume(&self.base))
     }
 
-    /// Asks [the runtime](Self::runtime) for a number: in few instructions, except in a forked child.
+    /// A number of [the runtime](Self::runtime): in few instructions, except in a forked child.
     #[inline(always)]
-    pub(crate) fn ask(&self, number: impl Fn(&Runtime) -> u64) -> u64 {
+    pub(crate) fn number(&self, number: impl Fn(&Runtime) -> u64) -> u64 {
         match self.runtime.first() {
             Some(runtime) => number(runtime),
-            None => self.ask_childs(number),
+            None => self.childs_number(number),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn ask_childs(&self, number: impl Fn(&Runtime) -> u64) -> u64 {
+    fn childs_number(&self, number: impl Fn(&Runtime) -> u64) -> u64 {
         number(&self.runtime())
     }
 

@@ -384,8 +384,8 @@ impl Context {
     fn is_exposed(&self, experience: usize) -> bool {
         match self.decisions.exposed(experience) {
             Exposed::No => false,
-            Exposed::Before(epoch) => epoch == self.shared.ask(Runtime::epoch),
-            Exposed::Here(unsent) => unsent == self.shared.ask(Runtime::exposures_unsent),
+            Exposed::Before(epoch) => epoch == self.shared.number(Runtime::epoch),
+            Exposed::Here(unsent) => unsent == self.shared.number(Runtime::exposures_unsent),
         }
     }
 
