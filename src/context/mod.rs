@@ -20,6 +20,7 @@ use self::preview::Preview;
 use crate::attributes::{Attributes, Measured};
 use crate::config::{Answers, ConfigSnapshot};
 use crate::shared::Shared;
+use crate::visitors::Place;
 
 pub use convert::ConversionOptions;
 pub use options::RunOptions;
@@ -56,8 +57,8 @@ pub struct Context {
     shared: Arc<Shared>,
     snapshot: Arc<ConfigSnapshot>,
     visitor_id: SmolStr,
-    /// The keyed hash of the id, if the visitor was looked up in memory.
-    visitor_hash: Option<u64>,
+    /// Where memory has the visitor, if it was asked.
+    visitor_place: Option<Place>,
     /// Attributes given at creation and set later, except report keys.
     attributes: Attributes,
     /// The part of them that outlives the context.
