@@ -7,7 +7,7 @@ use crate::engine::{REPORT_KEYS, is_report_key, may_be_report_key};
 const SLOTS: usize = 256;
 
 /// Report keys among more attributes than these are not looked for.
-const MOST_GIVEN: usize = 32;
+const MOST_GIVEN: usize = u32::BITS as usize;
 
 /// Larger ones are not shared.
 const MOST_BYTES: usize = 512;
@@ -40,18 +40,29 @@ impl Recent {
             return None;
         }
         let (mut reported, mut count) = ([("", &AttributeValue::Null); REPORT_KEYS.len()], 0);
+        let (mut places, mut place) = (0_u32, 1);
         given.iter().for_each(|(name, value)| {
             if may_be_report_key(name.len()) && is_report_key(name) {
                 reported[count] = (name, value);
                 count += 1;
+                places |= place;
             }
+            place <<= 1;
         });
         let reported = &reported[..count];
         let held = self.0.get(slot(reported.iter().copied())?).filter(|held| held.len() == count)?;
-        if count == 0 || reported.iter().any(|(name, value)| held.get(name) != Some(*value)) {
+        let is_held = |(at, (name, value)): (usize, &(&str, &AttributeValue))| match value {
+            AttributeValue::String(text) => held.has_text_at(at, name, text),
+            _ => false,
+        };
+        if count == 0 || !reported.iter().enumerate().all(is_held) {
             return None;
         }
-        given.retain(|name, _| !(may_be_report_key(name.len()) && is_report_key(name)));
+        given.retain(|_, _| {
+            let is_reported = places & 1 == 1;
+            places >>= 1;
+            !is_reported
+        });
         Some(held.clone())
     }
 }
