@@ -135,7 +135,12 @@ impl Opened<'_> {
     #[inline(always)]
     pub(crate) fn place(&mut self, visitor_id: &str, given: &mut Attributes) -> Place {
         let found = self.find(visitor_id);
-        Place { hash: self.hash, at: found.or_else(|| self.welcome(visitor_id, given)) }
+        Place {
+            hash: self.hash,
+            at: found.or_else(|| {
+                if self.shard.recent.is_empty() { None } else { self.welcome(visitor_id, given) }
+            }),
+        }
     }
 
     #[inline(always)]
@@ -585,6 +590,24 @@ mod tests {
             visitors.recalled("v", |it| it.clone()).unwrap().bucketing.pairs(),
             [("1".into(), "2".into())]
         );
+    }
+
+    #[test]
+    fn a_visitor_with_known_segments_is_remembered_at_once() {
+        let visitors = Visitors::new(capacity(10 * SHARDS), None, false);
+        decide(&visitors, "v", "2");
+        let mut names = neighbours(&visitors);
+        let place = |name: &str, given: &mut Attributes| {
+            visitors.open(visitors.hashes.hash_one(name)).place(name, given)
+        };
+        let given = || Attributes::new().with("country", "GR").with("age", 30);
+        let first = place(&names.next().unwrap(), &mut given());
+        assert!(first.at.is_none(), "nobody has them");
+        let shared = visitors.share(first, Attributes::new().with("country", "GR"));
+        let (second, mut left) = (names.next().unwrap(), given());
+        assert!(place(&second, &mut left).at.is_some());
+        assert_eq!(left, Attributes::new().with("age", 30));
+        assert_eq!(visitors.recalled(&second, |state| state.segments.is(&shared)), Some(true));
     }
 
     #[test]

@@ -34,6 +34,12 @@ impl Recent {
         held.clone()
     }
 
+    /// Whether no visitor had any.
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The segments of another visitor that are exactly the report keys among these attributes, which leave them.
     pub(super) fn among(&self, given: &mut Attributes) -> Option<Measured> {
         if given.len() > MOST_GIVEN {
@@ -49,13 +55,16 @@ impl Recent {
             }
             place <<= 1;
         });
+        if count == 0 {
+            return None;
+        }
         let reported = &reported[..count];
         let held = self.0.get(slot(reported.iter().copied())?).filter(|held| held.len() == count)?;
         let is_held = |(at, (name, value)): (usize, &(&str, &AttributeValue))| match value {
             AttributeValue::String(text) => held.has_text_at(at, name, text),
             _ => false,
         };
-        if count == 0 || !reported.iter().enumerate().all(is_held) {
+        if !reported.iter().enumerate().all(is_held) {
             return None;
         }
         given.retain(|_, _| {
@@ -103,6 +112,33 @@ mod tests {
         let first = recent.share(segments("GR"));
         assert!(recent.share(segments("GR")).is(&first));
         assert_eq!(*recent.share(segments("DE")), segments("DE"));
+    }
+
+    #[test]
+    fn report_keys_that_are_known_segments_are_taken_out() {
+        let mut recent = Recent::default();
+        let plain = |count: usize| (0..count).map(|at| (format!("name {at}"), 1)).collect::<Attributes>();
+        let given =
+            |country: &str, count: usize| plain(count).with("country", country).with("browser", "firefox");
+        assert!(recent.among(&mut given("GR", 2)).is_none(), "nobody has them");
+        let held = recent.share(segments("GR"));
+        for count in [0, 2, MOST_GIVEN - 2] {
+            let mut left = given("GR", count);
+            assert!(recent.among(&mut left).is_some_and(|found| found.is(&held)));
+            assert!(left == plain(count), "{count}");
+        }
+        let other = [
+            given("DE", 2),
+            given("GR", 2).with("source", "ads"),
+            given("GR", 2).with("devices", 1),
+            plain(2).with("country", "GR"),
+            plain(2),
+            given("GR", MOST_GIVEN - 1),
+        ];
+        for other in other {
+            let mut left = other.clone();
+            assert!(recent.among(&mut left).is_none() && left == other);
+        }
     }
 
     #[test]
