@@ -224,32 +224,36 @@ impl Case for FirstExposures {
     }
 }
 
-/// Conversions of visitors with one decision.
+/// First conversions of visitors with one decision.
 struct Conversions {
     core: Core,
-    contexts: Vec<Context>,
+    fresh: Vec<Context>,
+    visitors: usize,
 }
 
 impl Conversions {
     fn new() -> Self {
-        let core = shop();
-        let storing = RunOptions::new().enable_tracking(false);
-        contexts(&core).iter().for_each(|context| {
-            assert!(context.run_experience_with(&experience_key(ASKED), &storing).is_ok());
-        });
-        // Later ones, which have looked the visitor up in memory.
-        let contexts = contexts(&core);
-        Self { core, contexts }
+        Self { core: shop(), fresh: Vec::new(), visitors: 0 }
     }
 }
 
 impl Case for Conversions {
-    fn prepare(&mut self, _: usize) {
+    fn prepare(&mut self, count: usize) {
+        // Earlier records are out of the way.
         self.core.flush(Duration::from_secs(60)).ok();
+        let (key, storing) = (experience_key(ASKED), RunOptions::new().enable_tracking(false));
+        let new = self.visitors..self.visitors + count;
+        self.visitors = new.end;
+        let decided = |id: String| {
+            assert!(context(&self.core, &id).run_experience_with(&key, &storing).is_ok());
+            // A later one, which has looked the visitor up in memory.
+            context(&self.core, &id)
+        };
+        self.fresh = new.map(visitor_id).map(decided).collect();
     }
 
     fn run(&mut self, count: usize) {
-        for context in self.contexts.iter().cycle().take(count) {
+        for context in &self.fresh[..count] {
             assert!(context.track_conversion(black_box("purchase")).tracked());
         }
     }

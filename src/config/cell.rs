@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use super::{ConfigOrigin, ConfigSnapshot, Numbers, SnapshotExt};
 use crate::stripes::{Handle, Striped};
@@ -63,6 +63,12 @@ impl SnapshotCell {
             *kept = self.numbers.load_full();
         }
         kept
+    }
+
+    /// The numbers of decisions, with all that were given so far.
+    #[inline]
+    pub(crate) fn latest_numbers(&self) -> Guard<Arc<Numbers>> {
+        self.numbers.load()
     }
 
     pub(crate) fn provenance(&self) -> Option<(ConfigOrigin, SystemTime)> {

@@ -10,6 +10,7 @@ use crate::decide::goal_matches;
 use crate::engine::{Conversion, GoalDataKey, GoalValue, Refused, TrackedEvent, Verdict};
 use crate::handles::{GoalHandle, KeyOr};
 use crate::results::{ConversionResult, ConversionStatus};
+use crate::runtime::Runtime;
 use crate::threads::{Caller, blocking};
 
 /// What a conversion carries in addition to its goal. The default is nothing.
@@ -175,7 +176,8 @@ impl Context {
         let epoch = self.shared.remembers_records().then(|| runtime.epoch());
         let sent = runtime.record(&self.shared.base, &self.snapshot, TrackedEvent::Conversion(conversion));
         if let (Ok(()), Some(epoch)) = (sent, epoch) {
-            runtime.visitors.amend(&self.visitor_id, self.visitor_hash, |state, kept| {
+            self.decisions.convert(position, epoch);
+            runtime.visitors.amend(&self.visitor_id, self.visitor_place, |state, kept| {
                 state.bucketing.convert(self.numbers(kept).goal(&self.snapshot, position), epoch);
                 true
             });
@@ -186,11 +188,12 @@ impl Context {
         )
     }
 
-    /// Counts the conversion of a goal as a repetition, if an earlier context of the visitor has handed one over that
-    /// is not lost, and nobody is to hear of this one.
+    /// Counts the conversion of a goal as a repetition, if this context or an earlier one of the visitor has handed one
+    /// over that is not lost, and nobody is to hear of this one.
     #[inline]
     fn repeats(&self, goal: usize) -> bool {
-        self.decisions.is_converted(goal, || self.shared.runtime().epoch()) && self.shared.runtime().repeat()
+        self.decisions.is_converted(goal, || self.shared.number(Runtime::epoch))
+            && self.shared.runtime().repeat()
     }
 
     /// Like [`track_conversion_with`](Self::track_conversion_with), but **waits** up to `timeout` for the tracker to
@@ -283,7 +286,7 @@ impl Context {
             goal_id: goal.id.clone(),
             goal_key: goal.key.clone(),
             goal_data: options.goal_data.as_deref().map(Into::into),
-            bucketing: self.decisions.pairs(&self.snapshot),
+            bucketing: self.decisions.recorded(&self.snapshot, &self.shared.base.cell.latest_numbers()),
             segments: self.segments.clone(),
             force_multiple: options.force_multiple,
             first: true,

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
-use crate::config::{ConfigSnapshot, Goals, Numbers, SnapshotExt};
+use crate::config::{ConfigSnapshot, Goals, Number, Numbers, SnapshotExt};
 use crate::decide::{Stored, StoredDecisions};
+use crate::engine::Pairs;
 use crate::visitors::{Bucketing, Few};
 
 /// Whether an exposure was handed over.
@@ -21,7 +22,7 @@ pub(crate) enum Exposed {
 }
 
 /// This many experiences have their note inline in the context, in order of first use.
-const FEW: usize = 4;
+const FEW: usize = Pairs::FEW;
 
 /// A note for each decided experience of the snapshot: the variation's position plus one, or a marker if it has none.
 /// Notes are independent, so relaxed ordering is enough.
@@ -33,9 +34,9 @@ pub(crate) struct Decisions {
     many: Many,
     /// Stored decisions on experiences or variations that are not in the snapshot.
     foreign: Box<[Foreign]>,
-    /// The goals whose conversion was handed over before this context, by position.
-    converted: Goals,
-    /// The epoch in which remembered exposures and conversions count as made.
+    /// The goals whose conversion was handed over by this context or before it, by position.
+    converted: AtomicU32,
+    /// The epoch in which remembered exposures and those conversions count as made.
     epoch: Option<u64>,
     /// How many exposures were lost unsent when this context handed over those that are noted as such.
     unsent_before: AtomicU64,
@@ -85,12 +86,18 @@ impl Decisions {
         stored: &Bucketing,
         epoch: Option<u64>,
     ) {
-        self.epoch = epoch;
-        self.converted = numbers.goal_places(snapshot, stored.converted_in(epoch));
+        self.begin(epoch);
+        self.converted = numbers.goal_places(snapshot, stored.converted_in(epoch)).into();
         let few = if numbers.is_of(snapshot) { stored.few() } else { None };
         if !few.is_some_and(|few| self.place(numbers, few, epoch)) {
             self.search(snapshot, numbers, stored, epoch);
         }
+    }
+
+    /// What is handed over in this epoch counts as made as long as it lasts.
+    #[inline]
+    pub(crate) const fn begin(&mut self, epoch: Option<u64>) {
+        self.epoch = epoch;
     }
 
     /// Takes over the places of stored decisions; false if the config has not all of them.
@@ -169,11 +176,19 @@ impl Decisions {
         }
     }
 
-    /// Whether an earlier context has handed over the conversion of a goal, in what is still the current epoch.
+    /// Whether the conversion of a goal was handed over, in what is still the current epoch.
     #[inline]
     pub(crate) fn is_converted(&self, goal: usize, epoch: impl FnOnce() -> u64) -> bool {
-        let is_remembered = goal < Goals::BITS as usize && self.converted >> goal & 1 == 1;
-        is_remembered && self.epoch.is_some_and(|remembered| remembered == epoch())
+        self.converted.load(Ordering::Relaxed) & bit(goal) != 0
+            && self.epoch.is_some_and(|remembered| remembered == epoch())
+    }
+
+    /// Remembers that this context has handed over the conversion of a goal in this epoch, if it began in it.
+    #[inline]
+    pub(crate) fn convert(&self, goal: usize, epoch: u64) {
+        if self.epoch == Some(epoch) {
+            self.converted.fetch_or(bit(goal), Ordering::Relaxed);
+        }
     }
 
     /// Whether there are at least two.
@@ -215,18 +230,9 @@ impl Decisions {
         self.change(snapshot, experience, |note| note & !EXPOSED);
     }
 
-    /// All decisions as ids: those in the snapshot in config order, then the foreign ones. A visitor with a few
-    /// decisions costs one allocation.
+    /// All decisions as ids: those in the snapshot in config order, then the foreign ones.
     pub(crate) fn pairs<C: FromIterator<(SmolStr, SmolStr)>>(&self, snapshot: &ConfigSnapshot) -> C {
         let pair = |decided| pair(snapshot, decided);
-        if !self.many.is_used() && self.foreign.is_empty() {
-            let (mut known, mut count) = ([(0, 0); FEW], 0);
-            self.each_few(|position, variation| {
-                known[count] = (position, variation);
-                count += 1;
-            });
-            return known[..count].iter().copied().map(pair).collect();
-        }
         let known = (0..snapshot.experiences().len()).filter_map(|position| match self.stored(position) {
             Stored::Variation(variation) => Some(pair((position, variation))),
             Stored::None | Stored::Stale | Stored::Empty => None,
@@ -240,17 +246,28 @@ impl Decisions {
 
     /// All decisions as the memory of visitors keeps them.
     pub(crate) fn remembered(&self, snapshot: &ConfigSnapshot, numbers: &Numbers) -> Bucketing {
-        if !self.many.is_used() && self.foreign.is_empty() {
-            let (mut known, mut count) = ([None; FEW], 0);
-            self.each_few(|experience, variation| {
-                known[count] = numbers.number(snapshot, experience, variation);
-                count += 1;
-            });
-            if let Some(few) = Bucketing::numbered(known.into_iter().take(count)) {
-                return few;
-            }
+        let few = self.numbered(snapshot, numbers).map(Bucketing::numbered);
+        few.unwrap_or_else(|| self.pairs(snapshot))
+    }
+
+    /// All decisions as a record carries them.
+    #[inline]
+    pub(crate) fn recorded(&self, snapshot: &ConfigSnapshot, numbers: &Numbers) -> Pairs {
+        let few = self.numbered(snapshot, numbers).map(Pairs::Numbers);
+        few.unwrap_or_else(|| Pairs::Ids(self.pairs(snapshot)))
+    }
+
+    /// All decisions by number, in config order, if they are few and each has one.
+    fn numbered(&self, snapshot: &ConfigSnapshot, numbers: &Numbers) -> Option<[Option<Number>; FEW]> {
+        if self.many.is_used() || !self.foreign.is_empty() {
+            return None;
         }
-        self.pairs(snapshot)
+        let (mut known, mut count) = ([None; FEW], 0);
+        self.each_few(|experience, variation| {
+            known[count] = numbers.number(snapshot, experience, variation);
+            count += 1;
+        });
+        known[..count].iter().all(Option::is_some).then_some(known)
     }
 
     /// Visits the inline decisions, in config order.
@@ -369,6 +386,11 @@ fn note_of(variation: usize) -> u32 {
     u32::try_from(variation + 1).unwrap_or(STALE)
 }
 
+/// The bit of a goal, by its position; further goals have none.
+const fn bit(goal: usize) -> Goals {
+    if goal < Goals::BITS as usize { 1 << goal } else { 0 }
+}
+
 const fn owner(experience: usize) -> u64 {
     (experience as u64 + 1) << 32
 }
@@ -389,7 +411,7 @@ impl Clone for Decisions {
             few,
             many,
             foreign: self.foreign.clone(),
-            converted: self.converted,
+            converted: self.converted.load(Ordering::Relaxed).into(),
             epoch: self.epoch,
             unsent_before,
             #[cfg(feature = "testing")]

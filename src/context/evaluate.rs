@@ -430,7 +430,7 @@ impl Context {
         let is_known = self.decisions.are_several() || !self.segments.is_empty();
         let is_done = is_known
             && self.shared.remembers_records()
-            && runtime.visitors.amend(&self.visitor_id, self.visitor_hash, |state, kept| {
+            && runtime.visitors.amend(&self.visitor_id, self.visitor_place, |state, kept| {
                 let numbers = self.numbers(kept);
                 let number = numbers.number(&self.snapshot, experience, variation);
                 let decided = Decided { numbers, number, experience_id, variation_id };

@@ -19,6 +19,7 @@ use crate::attributes::{Attributes, Measured};
 use crate::config::{Answers, ConfigSnapshot};
 use crate::shared::Shared;
 use crate::stripes::Handle;
+use crate::visitors::Place;
 
 pub use convert::ConversionOptions;
 pub use options::RunOptions;
@@ -55,8 +56,8 @@ pub struct Context {
     shared: Handle<Shared>,
     snapshot: Handle<ConfigSnapshot>,
     visitor_id: SmolStr,
-    /// The keyed hash of the id, if the visitor was looked up in memory.
-    visitor_hash: Option<u64>,
+    /// Where memory has the visitor, if it was asked.
+    visitor_place: Option<Place>,
     /// Attributes given at creation and set later, except report keys.
     attributes: Attributes,
     /// The part of them that outlives the context.

@@ -19,7 +19,7 @@ use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::stripes::{Handle, Striped};
 use crate::threads::{Caller, blocking};
-use crate::visitors::VisitorState;
+use crate::visitors::{Place, VisitorState};
 
 /// What is remembered about a visitor.
 #[derive(Default)]
@@ -80,7 +80,7 @@ impl Context {
         shared: &Striped<Shared>,
         runtime: &Runtime,
         visitor_id: &str,
-        given: Attributes,
+        mut given: Attributes,
     ) -> Result<Self, ContextError> {
         if runtime.is_closed() {
             return Err(ContextError::Closed);
@@ -94,16 +94,19 @@ impl Context {
             None => cell.handle(),
         };
         let snapshot = snapshot.ok_or(ContextError::NotReady)?;
-        let known = memory.as_ref().and_then(|memory| memory.known(visitor_id));
+        let place = memory.as_mut().map(|memory| memory.place(visitor_id, &mut given));
+        let known = memory.as_ref().zip(place).and_then(|(memory, place)| memory.at(place));
         // Shares instead of copying, as the shard is locked.
         let shares = |(id, state, _): &(&SmolStr, &VisitorState, _)| {
             (SmolStr::clone(id), state.attributes.clone(), state.segments.clone())
         };
         let is_known = known.is_some();
         let mut context =
-            Self::of(shared, snapshot, hash, known.as_ref().map(shares).unwrap_or_default(), given);
+            Self::of(shared, snapshot, place, known.as_ref().map(shares).unwrap_or_default(), given);
         if let Some((_, state, numbers)) = known {
             context.decisions.hydrate(&context.snapshot, numbers, &state.bucketing, epoch);
+        } else {
+            context.decisions.begin(epoch);
         }
         drop(memory);
         if !is_known {
@@ -117,7 +120,7 @@ impl Context {
     fn of(
         shared: &Striped<Shared>,
         snapshot: Handle<ConfigSnapshot>,
-        visitor_hash: Option<u64>,
+        visitor_place: Option<Place>,
         (visitor_id, persistent, segments): (SmolStr, Measured, Measured),
         attributes: Attributes,
     ) -> Self {
@@ -127,7 +130,7 @@ impl Context {
             answers: Answers::new(&snapshot),
             snapshot,
             visitor_id,
-            visitor_hash,
+            visitor_place,
             attributes,
             persistent,
             segments,
@@ -157,8 +160,8 @@ impl Context {
 
     #[inline(never)]
     fn add_given(&mut self, added: Attributes) {
-        let added = match self.visitor_hash {
-            Some(hash) if self.segments.is_empty() => self.shared.runtime().visitors.share(hash, added),
+        let added = match self.visitor_place {
+            Some(place) if self.segments.is_empty() => self.shared.runtime().visitors.share(place, added),
             _ => Measured::new(added),
         };
         self.add_segments(added);
@@ -341,7 +344,7 @@ impl Context {
             bucketing: self.decisions.remembered(&self.snapshot, self.numbers(kept)),
         };
         let change = |state: &mut _, kept: &mut _| change(state, self.numbers(kept));
-        runtime.visitors.update(&self.visitor_id, self.visitor_hash, known, change);
+        runtime.visitors.update(&self.visitor_id, self.visitor_place, known, change);
         if self.shared.has_store() {
             self.shared.persist();
         }

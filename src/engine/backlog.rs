@@ -434,7 +434,6 @@ fn older<'a>(one: Option<&'a Queued>, other: Option<&'a Queued>) -> Option<&'a Q
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::event::{Conversion, Exposure, GoalDataKey, GoalValue};
@@ -474,7 +473,7 @@ mod tests {
             goal_id: "3".into(),
             goal_key: "buy".into(),
             goal_data: revenue.then(|| vec![amount].into()),
-            bucketing: Arc::default(),
+            bucketing: [].into(),
             segments: Default::default(),
             force_multiple: false,
             first: true,

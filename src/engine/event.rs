@@ -1,12 +1,14 @@
 //! The records that travel from callers to the tracker.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 use crate::attributes::Measured;
+use crate::config::{Number, Numbers};
 
 /// One record. Building it copies ids of up to 23 bytes and shares longer ones.
 #[derive(Clone)]
@@ -31,12 +33,51 @@ pub(crate) struct Conversion {
     pub(crate) goal_id: SmolStr,
     pub(crate) goal_key: SmolStr,
     pub(crate) goal_data: Option<Box<[(GoalDataKey, GoalValue)]>>,
-    /// The stored decisions at the time: experience id to variation id.
-    pub(crate) bucketing: Arc<[(SmolStr, SmolStr)]>,
+    /// The stored decisions at the time.
+    pub(crate) bucketing: Pairs,
     pub(crate) segments: Measured,
     pub(crate) force_multiple: bool,
     /// Whether the bare event is sent too; the tracker decides this, once per visitor and goal.
     pub(crate) first: bool,
+}
+
+/// Decisions: experience id to variation id.
+#[derive(Clone)]
+pub(crate) enum Pairs {
+    /// A few, until the tracker looks up their ids, so that callers neither copy these nor allocate.
+    Numbers([Option<Number>; Pairs::FEW]),
+    Ids(Arc<[(SmolStr, SmolStr)]>),
+}
+
+impl Pairs {
+    /// How many are given by number.
+    pub(crate) const FEW: usize = 4;
+
+    /// Looks up the ids; the numbers must have all that were given.
+    pub(crate) fn resolve<N: Deref<Target = Arc<Numbers>>>(&mut self, numbers: impl FnOnce() -> N) {
+        if let Self::Numbers(given) = self {
+            let numbers = numbers();
+            *self = Self::Ids(given.iter().flatten().filter_map(|it| numbers.ids(*it).cloned()).collect());
+        }
+    }
+}
+
+/// The ids, once the tracker has looked them up.
+impl Deref for Pairs {
+    type Target = [(SmolStr, SmolStr)];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Numbers(_) => &[],
+            Self::Ids(ids) => ids,
+        }
+    }
+}
+
+impl<T: Into<Arc<[(SmolStr, SmolStr)]>>> From<T> for Pairs {
+    fn from(ids: T) -> Self {
+        Self::Ids(ids.into())
+    }
 }
 
 /// How valuable a record is when space runs out.

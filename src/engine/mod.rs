@@ -32,12 +32,12 @@ pub use refresher::RefreshOutcome;
 
 pub(crate) use backlog::{Backlog, Claim, Queued};
 pub(crate) use delivery::BatchId;
-pub(crate) use event::{Class, Conversion, Exposure, TrackedEvent};
+pub(crate) use event::{Class, Conversion, Exposure, Pairs, TrackedEvent};
 pub(crate) use flush::FlushRequest;
 pub(crate) use keys::{bucketing_key, goal_key, state_key};
 pub(crate) use ledger::{Ledger, Refused};
 pub(crate) use marks::{Mark, MarkKind, Marks};
-pub(crate) use payload::{BodyWriter, Envelope, is_report_key, may_be_report_key};
+pub(crate) use payload::{BodyWriter, Envelope, REPORT_KEYS, is_report_key, may_be_report_key};
 pub(crate) use previews::{Previewed, Previews};
 pub(crate) use question::{Pending, Reply, Unanswered, question, wake};
 pub(crate) use refresher::{

@@ -13,7 +13,7 @@ use super::event::{Conversion, Exposure, GoalDataKey, GoalValue, TrackedEvent};
 use crate::attributes::{AttributeValue, Attributes, CUSTOM_SEGMENTS};
 
 /// The segment keys that reports use; no other data about a visitor leaves the process.
-const REPORT_KEYS: [&str; 7] =
+pub(crate) const REPORT_KEYS: [&str; 7] =
     ["country", "browser", "devices", "source", "campaign", "visitorType", CUSTOM_SEGMENTS];
 
 /// Whether reports use this attribute.

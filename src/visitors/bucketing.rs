@@ -63,13 +63,9 @@ struct Extra {
 }
 
 impl Bucketing {
-    /// These decisions, if there are few enough and each has a number.
-    pub(crate) fn numbered(decided: impl IntoIterator<Item = Option<Number>>) -> Option<Self> {
-        let mut few = Few::default();
-        for (at, number) in decided.into_iter().enumerate() {
-            *few.numbers.get_mut(at)? = Some(number?);
-        }
-        Some(Self { few, many: None })
+    /// These decisions.
+    pub(crate) fn numbered(numbers: [Option<Number>; NUMBERED]) -> Self {
+        Self { few: Few { numbers, ..Few::default() }, many: None }
     }
 
     /// Visits the ids of each decision, and whether its exposure was handed over in this epoch.

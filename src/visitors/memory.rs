@@ -14,7 +14,7 @@ use super::keyed::KeyedHash;
 use super::recent::Recent;
 use super::slab::Slab;
 use super::state::VisitorState;
-use crate::attributes::{Attributes, Measured, same};
+use crate::attributes::{Attributes, Measured, copied, same};
 use crate::config::Numbers;
 use crate::engine::{Moment, state_key};
 use crate::ports::{DataStore, StoreError};
@@ -103,6 +103,13 @@ struct Entry {
     changed_at: Option<Moment>,
 }
 
+/// Where a visitor's entry is, if it has one.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    hash: u64,
+    at: Option<u32>,
+}
+
 /// The memory of one visitor, locked.
 pub(crate) struct Opened<'v> {
     visitors: &'v Visitors,
@@ -122,10 +129,43 @@ impl Opened<'_> {
     /// What memory alone knows: the id as it is kept, the state, and the numbers in it.
     #[inline(always)]
     pub(crate) fn known(&self, visitor_id: &str) -> Option<(&SmolStr, &VisitorState, &Numbers)> {
-        let Shard { places, entries, numbers, .. } = &*self.shard;
-        let entry = entries.get(*places.get(&self.hash)?)?;
-        let is_its = same(&entry.visitor_id, visitor_id) && !self.visitors.is_over(entry, self.now);
-        is_its.then_some((&entry.visitor_id, &entry.state, numbers))
+        self.at(Place { hash: self.hash, at: self.find(visitor_id) })
+    }
+
+    /// Where the visitor is. One who is not known is remembered now if the report keys among the given attributes are
+    /// segments that another visitor has; then these leave the attributes.
+    #[inline(always)]
+    pub(crate) fn place(&mut self, visitor_id: &str, given: &mut Attributes) -> Place {
+        let found = self.find(visitor_id);
+        Place {
+            hash: self.hash,
+            at: found.or_else(|| {
+                if self.shard.recent.is_empty() { None } else { self.welcome(visitor_id, given) }
+            }),
+        }
+    }
+
+    #[inline(always)]
+    fn find(&self, visitor_id: &str) -> Option<u32> {
+        let at = *self.shard.places.get(&self.hash)?;
+        let entry = self.shard.entries.get(at)?;
+        (same(&entry.visitor_id, visitor_id) && !self.visitors.is_over(entry, self.now)).then_some(at)
+    }
+
+    /// What memory alone knows about the visitor who is there.
+    #[inline(always)]
+    pub(crate) fn at(&self, place: Place) -> Option<(&SmolStr, &VisitorState, &Numbers)> {
+        let Shard { entries, numbers, .. } = &*self.shard;
+        let entry = entries.get(place.at?)?;
+        Some((&entry.visitor_id, &entry.state, numbers))
+    }
+
+    #[inline(never)]
+    fn welcome(&mut self, visitor_id: &str, given: &mut Attributes) -> Option<u32> {
+        let segments = self.shard.recent.among(given)?;
+        let known = |_: &mut _| VisitorState { segments, ..VisitorState::default() };
+        let visitor = (&copied(visitor_id), self.hash);
+        self.visitors.update_in(&mut self.shard, visitor, self.now, known, |_, _| {})
     }
 }
 
@@ -243,12 +283,12 @@ impl Visitors {
     #[inline]
     pub(crate) fn open(&self, hash: u64) -> Opened<'_> {
         let now = self.now();
-        Opened { visitors: self, shard: self.lock(place(hash)), hash, now }
+        Opened { visitors: self, shard: self.lock(shard_of(hash)), hash, now }
     }
 
     /// A visitor's segments, together with others who have equal ones.
-    pub(crate) fn share(&self, hash: u64, segments: Attributes) -> Measured {
-        self.lock(place(hash)).recent.share(segments)
+    pub(crate) fn share(&self, place: Place, segments: Attributes) -> Measured {
+        self.lock(shard_of(place.hash)).recent.share(segments)
     }
 
     fn ttl(&self) -> Option<Duration> {
@@ -272,7 +312,7 @@ impl Visitors {
     pub(crate) fn update(
         &self,
         visitor_id: &SmolStr,
-        hash: Option<u64>,
+        place: Option<Place>,
         known: impl FnOnce(&mut Arc<Numbers>) -> VisitorState,
         change: impl FnOnce(&mut VisitorState, &mut Arc<Numbers>),
     ) {
@@ -280,35 +320,54 @@ impl Visitors {
             self.used.store(true, Ordering::Relaxed);
         }
         let now = self.now();
-        let hash = hash.unwrap_or_else(|| self.hashes.hash_one(visitor_id.as_str()));
-        let mut shard = self.lock(place(hash));
-        let Shard { places, entries, order, bytes, numbers, .. } = &mut *shard;
+        let hash = place.map_or_else(|| self.hashes.hash_one(visitor_id.as_str()), |place| place.hash);
+        self.update_in(&mut self.lock(shard_of(hash)), (visitor_id, hash), now, known, change);
+    }
+
+    /// [`update`](Self::update) in the visitor's shard; returns where the visitor is then.
+    #[inline(always)]
+    fn update_in(
+        &self,
+        shard: &mut Shard,
+        (visitor_id, hash): (&SmolStr, u64),
+        now: Option<Moment>,
+        known: impl FnOnce(&mut Arc<Numbers>) -> VisitorState,
+        change: impl FnOnce(&mut VisitorState, &mut Arc<Numbers>),
+    ) -> Option<u32> {
+        let Shard { places, entries, order, bytes, numbers, .. } = shard;
         let ticket = self.ticket();
-        let (at, is_new) = match places.entry(hash) {
-            hash_map::Entry::Occupied(held) => (*held.get(), false),
+        let state = |numbers: &mut _| if self.has_store() { VisitorState::default() } else { known(numbers) };
+        let at = match places.entry(hash) {
+            hash_map::Entry::Occupied(held) => {
+                let at = *held.get();
+                let entry = entries.get_mut(at)?;
+                let before = entry.heap_bytes();
+                if entry.visitor_id != *visitor_id || self.is_over(entry, now) {
+                    self.evicted.fetch_add(1, Ordering::Relaxed);
+                    (entry.visitor_id, entry.state) = (visitor_id.clone(), state(numbers));
+                }
+                change(&mut entry.state, numbers);
+                (entry.version, entry.changed_at) = (ticket, now);
+                *bytes = *bytes - before + entry.heap_bytes();
+                at
+            }
             hash_map::Entry::Vacant(slot) => {
-                let Some(at) = entries.insert(Entry { waits: true, ..Entry::default() }) else { return };
-                *bytes += Entry::BARE;
+                let mut state = state(numbers);
+                change(&mut state, numbers);
+                let visitor_id = visitor_id.clone();
+                let entry = Entry { visitor_id, state, version: ticket, waits: true, changed_at: now };
+                let size = entry.bytes();
+                let at = entries.insert(entry)?;
+                *bytes += size;
                 order.push_back((ticket, hash));
-                (*slot.insert(at), true)
+                *slot.insert(at)
             }
         };
-        let Some(entry) = entries.get_mut(at) else { return };
-        let before = entry.heap_bytes();
-        if is_new || entry.visitor_id != *visitor_id || self.is_over(entry, now) {
-            if !is_new {
-                self.evicted.fetch_add(1, Ordering::Relaxed);
-            }
-            entry.visitor_id = visitor_id.clone();
-            entry.state = if self.has_store() { VisitorState::default() } else { known(numbers) };
-        }
-        change(&mut entry.state, numbers);
-        (entry.version, entry.changed_at) = (ticket, now);
-        *bytes = *bytes - before + entry.heap_bytes();
-        while shard.places.len() > self.shard_capacity && self.forget_oldest(&mut shard) {}
+        while shard.places.len() > self.shard_capacity && self.forget_oldest(shard) {}
         if shard.bytes > self.shard_bytes {
-            self.make_room(&mut shard, hash);
+            self.make_room(shard, hash);
         }
+        Some(at)
     }
 
     /// Changes what memory has of a visitor, if it has anything; not what a store would be told of, nor its size or age.
@@ -317,13 +376,15 @@ impl Visitors {
     pub(crate) fn amend(
         &self,
         visitor_id: &SmolStr,
-        hash: Option<u64>,
+        place: Option<Place>,
         change: impl FnOnce(&mut VisitorState, &mut Arc<Numbers>) -> bool,
     ) -> bool {
+        let hash = place.map(|place| place.hash);
         let Some(hash) = hash.or_else(|| self.hash(visitor_id)) else { return false };
-        let Shard { places, entries, numbers, .. } = &mut *self.lock(place(hash));
-        let entry = places.get(&hash).and_then(|place| entries.get_mut(*place));
-        match entry {
+        let Shard { places, entries, numbers, .. } = &mut *self.lock(shard_of(hash));
+        // An entry has one place as long as it exists; another visitor's may be there by now.
+        let at = place.and_then(|place| place.at).or_else(|| places.get(&hash).copied());
+        match at.and_then(|at| entries.get_mut(at)) {
             Some(entry) if entry.visitor_id == *visitor_id => change(&mut entry.state, numbers),
             _ => false,
         }
@@ -483,7 +544,7 @@ impl Visitors {
 }
 
 /// The shard of a visitor, from bits that the hash tables do not use.
-const fn place(hash: u64) -> usize {
+const fn shard_of(hash: u64) -> usize {
     (hash >> 32) as usize % SHARDS
 }
 
@@ -519,7 +580,7 @@ mod tests {
     /// Visitors of the first shard.
     fn neighbours(visitors: &Visitors) -> impl Iterator<Item = SmolStr> {
         let names = (0_u32..).map(|visitor| SmolStr::from(visitor.to_string()));
-        names.filter(|name| place(visitors.hashes.hash_one(name.as_str())) == 0)
+        names.filter(|name| shard_of(visitors.hashes.hash_one(name.as_str())) == 0)
     }
 
     #[test]
@@ -531,6 +592,24 @@ mod tests {
             visitors.recalled("v", |it| it.clone()).unwrap().bucketing.pairs(),
             [("1".into(), "2".into())]
         );
+    }
+
+    #[test]
+    fn a_visitor_with_known_segments_is_remembered_at_once() {
+        let visitors = Visitors::new(capacity(10 * SHARDS), None, false);
+        decide(&visitors, "v", "2");
+        let mut names = neighbours(&visitors);
+        let place = |name: &str, given: &mut Attributes| {
+            visitors.open(visitors.hashes.hash_one(name)).place(name, given)
+        };
+        let given = || Attributes::new().with("country", "GR").with("age", 30);
+        let first = place(&names.next().unwrap(), &mut given());
+        assert!(first.at.is_none(), "nobody has them");
+        let shared = visitors.share(first, Attributes::new().with("country", "GR"));
+        let (second, mut left) = (names.next().unwrap(), given());
+        assert!(place(&second, &mut left).at.is_some());
+        assert_eq!(left, Attributes::new().with("age", 30));
+        assert_eq!(visitors.recalled(&second, |state| state.segments.is(&shared)), Some(true));
     }
 
     #[test]
@@ -603,7 +682,7 @@ mod tests {
         let visitors = Visitors::new(capacity(10), None, false);
         decide(&visitors, "v", "2");
         let hash = visitors.hashes.hash_one("v");
-        visitors.lock(place(hash)).get_mut(hash).unwrap().visitor_id = "other".into();
+        visitors.lock(shard_of(hash)).get_mut(hash).unwrap().visitor_id = "other".into();
         assert!(visitors.recalled("v", |_| ()).is_none(), "the other one's state is not v's");
         decide(&visitors, "v", "3");
         assert_eq!(

@@ -12,5 +12,5 @@ mod state;
 pub(crate) use bucketing::{Bucketing, Decided, Few};
 #[cfg(feature = "testing")]
 pub(crate) use forced::{Forced, positions};
-pub(crate) use memory::Visitors;
+pub(crate) use memory::{Place, Visitors};
 pub(crate) use state::VisitorState;

@@ -17,6 +17,7 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     /// `None` if there are 2^32 values already.
+    #[inline(always)]
     pub(super) fn insert(&mut self, value: T) -> Option<u32> {
         if let Some(at) = self.free.pop() {
             *self.place(at)? = Some(value);

@@ -79,6 +79,49 @@ fn a_lost_conversion_is_recorded_again() {
     assert_eq!((stats.recorded, stats.deduplicated, stats.pending), (4, 2, 0));
 }
 
+/// As for later contexts, judged by what is on its way, what the sink receives, and the counts.
+#[test]
+fn a_context_hands_a_conversion_over_once() {
+    let (core, pump) = Core::builder(direct().build().unwrap()).pumped().unwrap();
+    assert_eq!(pump.initialize().check(), Some(Ok(())));
+    let context = visitor(&core, "v");
+    let (plain, order) = (ConversionOptions::new(), ConversionOptions::new().revenue(5.0));
+    let mut counts = [&plain, &plain, &order, &plain].into_iter().map(|options| {
+        assert_eq!(context.track_conversion_with("purchase", options).status, ConversionStatus::Queued);
+        let stats = core.stats();
+        assert!(stats.is_balanced(), "{stats:?}");
+        (stats.recorded, stats.deduplicated, stats.pending_places.in_channel)
+    });
+    assert!(counts.by_ref().eq([(1, 0, 1), (2, 1, 1), (3, 1, 2), (4, 2, 2)]));
+    // A copy knows it too; another goal is another conversion.
+    assert!(context.clone().track_conversion("purchase").tracked());
+    assert!(context.track_conversion("big-order").tracked());
+    let stats = core.stats();
+    assert_eq!((stats.recorded, stats.deduplicated, stats.pending_places.in_channel), (6, 3, 3));
+
+    let emulator = serve();
+    let core = start(keyed(&emulator));
+    let context = visitor(&core, "v");
+    (0..3).for_each(|_| assert!(context.track_conversion("purchase").tracked()));
+    assert_eq!(flushed(&core, &emulator).events_of("v").count(), 1);
+    assert_eq!((core.stats().recorded, core.stats().deduplicated), (3, 2));
+}
+
+#[test]
+fn a_context_hands_a_lost_conversion_over_again() {
+    let (core, script) = start_scripted(direct().batch_size(1));
+    let context = visitor(&core, "v");
+    let convert = |times| (0..times).for_each(|_| assert!(context.track_conversion("purchase").tracked()));
+    convert(2);
+    assert_eq!(counts(&core).deduplicated, 1, "it is on its way");
+    script.answer(400);
+    until(&core, |stats| stats.dropped.rejected.conversions == 1);
+    convert(2);
+    script.answer(200);
+    let stats = until(&core, |stats| stats.delivered == 1);
+    assert_eq!((stats.recorded, stats.deduplicated, stats.pending), (4, 2, 0));
+}
+
 #[test]
 fn a_lost_exposure_is_recorded_again() {
     let (core, script) = start_scripted(direct().batch_size(1));

@@ -236,7 +236,7 @@ impl AttributesExt for Attributes {
         self.entries.retain(wanted);
     }
 
-    #[inline]
+    #[inline(always)]
     fn has_text_at(&self, at: usize, name: &str, text: &SmolStr) -> bool {
         self.entries.has_text_at(at, name, text)
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Verdict;
@@ -10,6 +11,7 @@ use super::claims::{Ask, Claims, mark_key, repetition};
 use super::disk::Disk;
 use super::effects::Effects;
 use super::flushes::{Fate, Flushes};
+use crate::config::SnapshotCell;
 use crate::engine::delivery::Dispatch;
 use crate::engine::{
     Backlog, ByClass, Claim, Dropped, FlushRequest, Jitter, LifecycleEvent, Marks, Moment, Queued,
@@ -35,10 +37,13 @@ pub(crate) struct TrackerSettings {
     /// How this process's batch ids begin, if requests have any.
     pub(crate) batch_ids: Option<u128>,
     pub(crate) jitter: Jitter,
+    /// Has the ids of what records give by number.
+    pub(crate) cell: Arc<SnapshotCell>,
 }
 
 pub(crate) struct Tracker {
     batch_size: NonZeroUsize,
+    cell: Arc<SnapshotCell>,
     auto_flush_interval: Option<Duration>,
     pub(super) delivery: DeliveryConfig,
     pub(super) store: bool,
@@ -74,11 +79,13 @@ impl Tracker {
             outbox,
             batch_ids,
             jitter,
+            cell,
         } = settings;
         let dispatch = Dispatch::new(&delivery, jitter);
         let marks = max_visitors.saturating_mul(NonZeroUsize::MIN.saturating_add(MARKS_A_VISITOR - 1));
         Self {
             batch_size,
+            cell,
             auto_flush_interval,
             store,
             marks: Marks::new(marks, visitor_ttl),
@@ -120,6 +127,9 @@ impl Tracker {
         let first = !known || delivered;
         if !first && let Some(found) = repetition(&mut event) {
             return self.repeated(sequence, &event, verdict, found, effects);
+        }
+        if let TrackedEvent::Conversion(conversion) = &mut event {
+            conversion.bucketing.resolve(|| self.cell.latest_numbers());
         }
         let queued = Queued::new(sequence, event, now);
         let bytes = queued.bytes();

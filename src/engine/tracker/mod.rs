@@ -24,8 +24,6 @@ use crate::ports::{DeliveryFailure, Receipt, RecordId};
 pub(crate) struct Record {
     pub(crate) event: TrackedEvent,
     pub(crate) verdict: Option<Reply<Verdict>>,
-    /// Bytes of long strings, which the channel counts.
-    pub(crate) long_bytes: usize,
 }
 
 /// What the tracker decided about a record.

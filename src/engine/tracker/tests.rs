@@ -46,6 +46,7 @@ pub(crate) fn settings(
         outbox: false,
         batch_ids: None,
         jitter: Jitter::seeded(7),
+        cell: Arc::default(),
     }
 }
 
@@ -168,7 +169,7 @@ fn conversion(visitor: u32, revenue: Option<f64>, force_multiple: bool) -> Track
         goal_id: "3".into(),
         goal_key: "buy".into(),
         goal_data: revenue.map(amount),
-        bucketing: Arc::default(),
+        bucketing: [].into(),
         segments: Default::default(),
         force_multiple,
         first: true,

@@ -177,7 +177,7 @@ impl Mailbox {
     #[inline(always)]
     pub(super) fn record(&self, event: TrackedEvent, verdict: Option<Reply<Verdict>>) -> Record {
         self.ledger.count_offered();
-        Record { long_bytes: long_bytes(&event), event, verdict }
+        Record { event, verdict }
     }
 
     /// Takes a record if there is space for it now.
@@ -190,7 +190,7 @@ impl Mailbox {
         if waiting >= self.admission.crowded {
             self.wake_tracker();
         }
-        let long_bytes = record.long_bytes;
+        let long_bytes = long_bytes(&record.event);
         if waiting >= self.admission.capacity[class as usize] {
             return Admitted::Refused(Refused::Full);
         }
@@ -305,7 +305,8 @@ impl Admission {
     }
 }
 
-fn long_bytes(event: &TrackedEvent) -> usize {
+/// What a record in the channel counts for: the same before and after.
+pub(super) fn long_bytes(event: &TrackedEvent) -> usize {
     let bytes = event.heap_bytes();
     if bytes > LONG_BYTES { bytes } else { 0 }
 }

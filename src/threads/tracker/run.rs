@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{never, select};
 
-use super::mailbox::Channels;
+use super::mailbox::{Channels, long_bytes};
 use crate::engine::{
     Claimed, Effect, Effects, FlushRequest, Moment, Outcome, Record, Tracker, TrackerSettings,
 };
@@ -297,8 +297,9 @@ impl TrackerThread {
     fn take(&mut self, record: Record, now: Moment) {
         self.made_space = true;
         self.ahead = self.ahead.map(|ahead| ahead.saturating_sub(1));
-        if record.long_bytes > 0 {
-            self.channels.signals.long_bytes.fetch_sub(record.long_bytes, Ordering::Relaxed);
+        let long_bytes = long_bytes(&record.event);
+        if long_bytes > 0 {
+            self.channels.signals.long_bytes.fetch_sub(long_bytes, Ordering::Relaxed);
         }
         self.tracker.record(record.event, record.verdict, now, &mut self.effects);
     }

@@ -111,7 +111,7 @@ impl Entries {
     }
 
     /// See [`AttributesExt`](super::AttributesExt).
-    #[inline]
+    #[inline(always)]
     pub(super) fn has_text_at(&self, at: usize, name: &str, text: &SmolStr) -> bool {
         if let Self::Row(row) = self
             && let Some((entry, AttributeValue::String(value))) = row.get(at)

@@ -590,6 +590,7 @@ pub(super) fn settings(number: usize, scope: &Scope) -> TrackerSettings {
         outbox: false,
         batch_ids: scope.batch_ids.then_some(number as u128),
         jitter: Jitter::seeded(number as u64),
+        cell: Arc::default(),
     }
 }
 
@@ -644,7 +645,7 @@ fn event(visitor: &str, class: usize, call: usize) -> TrackedEvent {
         goal_id: "3".into(),
         goal_key: "buy".into(),
         goal_data: (class == 2).then(|| vec![amount].into()),
-        bucketing: Arc::new([("1".into(), call.to_string().into())]),
+        bucketing: [("1".into(), call.to_string().into())].into(),
         segments: Default::default(),
         force_multiple: false,
         first: true,
