@@ -9,11 +9,11 @@ pub(crate) const STRIPES: usize = 16;
 /// The place of this thread.
 #[inline(always)]
 pub(crate) fn stripe() -> usize {
-    // Threads have separate stacks, and this is an address on the caller's. Many stacks are 2 MiB apart, others that and a
-    // guard page: either way, those in a row have different places.
+    // Threads have separate stacks, and this is an address on the caller's. Stacks are 2 to 16 MiB apart, with or without
+    // a guard page: either way, at least eight in a row have different places.
     let here = 0_u8;
     let page = std::ptr::from_ref(&here).addr() >> 12;
-    (page + 2 * (page >> 9)) % STRIPES
+    (page + 2 * (page >> 9) + (page >> 13)) % STRIPES
 }
 
 /// A value whose references are counted in several places: one count for all would move between the cores with every

@@ -43,6 +43,7 @@ pub(crate) const CASES: &[(&str, Make)] = &[
     ("request, new", || Box::new(Requests::new(Request::attributes, true))),
     ("request, known, no condition shared", || Box::new(Requests::varied(false))),
     ("request, new, no condition shared", || Box::new(Requests::varied(true))),
+    ("request, new, segments of its own", || Box::new(Requests::new(Request::own_attributes, true))),
     ("request, known, no report keys", || Box::new(Requests::new(Request::plain_attributes, false))),
     ("request, new, no report keys", || Box::new(Requests::new(Request::plain_attributes, true))),
     ("context with report keys", || known_contexts(Request::attributes)),

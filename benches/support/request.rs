@@ -48,6 +48,14 @@ impl Request {
         }
     }
 
+    /// With segments that no other visitor has.
+    pub(crate) fn own_attributes(&self) -> Attributes {
+        attributes! {
+            "country" => &self.country, "age" => self.age, "browser" => &self.id,
+            "plan" => &self.plan, "beta" => self.beta,
+        }
+    }
+
     /// As many, none of them a report key.
     pub(crate) fn plain_attributes(&self) -> Attributes {
         attributes! {

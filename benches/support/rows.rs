@@ -22,34 +22,31 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "request of a known visitor / floor",
         bar: 2.5,
-        // 3.5 or 3.8, for the same reason as a conversion.
-        gate: 3.9,
+        gate: 3.3,
         ratio: |cost| cost("request, known") / cost("request floor, known"),
     },
     Row {
         name: "request of a new visitor / floor",
         bar: 2.5,
-        gate: 3.85,
+        gate: 3.25,
         ratio: |cost| cost("request, new") / cost("request floor, new"),
     },
     Row {
         name: "request of a known visitor, with report keys / without",
         bar: 1.15,
-        // 1.05, or 1.14 if only one of the two takes malloc's longer path.
-        gate: 1.17,
+        gate: 1.12,
         ratio: |cost| cost("request, known") / cost("request, known, no report keys"),
     },
     Row {
         name: "context of a known visitor, with report keys / without",
         bar: 1.15,
-        // 1.12 to 1.147, for the same reason as a conversion.
         gate: 1.17,
         ratio: |cost| cost("context with report keys") / cost("context without report keys"),
     },
     Row {
         name: "evaluation by key / floor cached",
         bar: 1.5,
-        gate: 1.95,
+        gate: 1.9,
         ratio: |cost| cost("evaluation by key") / cost("floor cached"),
     },
     Row {
@@ -67,14 +64,14 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "evaluation remembered / floor cached",
         bar: 1.5,
-        gate: 1.25,
+        gate: 1.15,
         ratio: |cost| cost("evaluation remembered") / cost("floor cached"),
     },
     Row {
         name: "context and evaluation / evaluation by key",
         bar: 4.0,
         // A context's first evaluation: later ones find answers to conditions that audiences share.
-        gate: 3.0,
+        gate: 2.8,
         ratio: |cost| cost("context and evaluation") / cost("evaluation by key"),
     },
     Row {
@@ -86,15 +83,14 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "(first exposure, not remembered - first evaluation) / bare send",
         bar: 2.0,
-        gate: 2.7,
+        gate: 2.8,
         ratio: |cost| (cost("first exposure, not remembered") - first_evaluation(cost)) / cost("bare send"),
     },
     Row {
         name: "conversion / bare send",
         bar: 2.0,
-        // malloc takes one of two paths for the whole run, after the order in which threads have freed. Includes the note
-        // that spares the visitor's later requests their conversions.
-        gate: 6.5,
+        // Includes the note that spares the visitor's later requests their conversions.
+        gate: 5.6,
         ratio: |cost| cost("conversion") / cost("bare send"),
     },
     Row {
@@ -112,7 +108,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "config of 1,000, bytes to snapshot / to plain structs",
         bar: 2.0,
-        gate: 2.1,
+        gate: 2.05,
         ratio: |cost| cost("config, snapshot") / cost("config, plain structs"),
     },
     Row {

@@ -73,7 +73,7 @@ impl Numbers {
         if ids.list.is_empty() {
             let variations =
                 snapshot.experiences().iter().map(|experience| experience.variations.len()).sum();
-            Arc::make_mut(&mut ids).numbers.reserve(variations);
+            Arc::make_mut(&mut ids).numbers.reserve(MOST.min(variations));
         }
         let (mut numbers, mut starts, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for (at, experience) in (0_u32..).zip(snapshot.experiences()) {

@@ -304,3 +304,26 @@ impl ReleaseReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{SnapshotCell, load};
+
+    #[test]
+    fn decisions_by_number_have_their_ids_whatever_config_comes_next() {
+        let config = |experience: &str| {
+            let experience = json!({"id": experience, "key": "k", "variations": [{"id": "a"}, {"id": "b"}]});
+            let config = json!({"account_id": "1", "project": {"id": "2"}, "experiences": [experience]});
+            load(config.to_string(), &Default::default()).unwrap()
+        };
+        let (cell, old) = (SnapshotCell::default(), config("10"));
+        cell.publish_first(Arc::clone(&old));
+        let mut pairs = Pairs::Numbers([cell.latest_numbers().number(&old, 0, 1), None, None, None]);
+        cell.publish(config("11"), None);
+        pairs.resolve(|| cell.latest_numbers());
+        assert_eq!(*pairs, [("10".into(), "b".into())]);
+    }
+}

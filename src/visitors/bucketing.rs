@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use smol_str::SmolStr;
 
 use crate::config::{Goals, Number, Numbers};
+use crate::engine::Pairs;
 
 /// Above this many, decisions are looked up in a table.
 const FEW: usize = 32;
 
 /// How many decisions are kept by number.
-const NUMBERED: usize = 4;
+const NUMBERED: usize = Pairs::FEW;
 
 /// Decisions, in the order of the first for each experience.
 #[derive(Clone, Default)]

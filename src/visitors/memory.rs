@@ -163,9 +163,15 @@ impl Opened<'_> {
     #[inline(never)]
     fn welcome(&mut self, visitor_id: &str, given: &mut Attributes) -> Option<u32> {
         let segments = self.shard.recent.among(given)?;
-        let known = |_: &mut _| VisitorState { segments, ..VisitorState::default() };
+        let known = |_: &mut _| VisitorState { segments: segments.clone(), ..VisitorState::default() };
         let visitor = (&copied(visitor_id), self.hash);
-        self.visitors.update_in(&mut self.shard, visitor, self.now, known, |_, _| {})
+        let at = self.visitors.update_in(&mut self.shard, visitor, self.now, known, |_, _| {});
+        let is_kept = at.is_some_and(|at| self.shard.entries.get(at).is_some());
+        if !is_kept {
+            // There was no room for the visitor.
+            given.extend(Attributes::clone(&segments));
+        }
+        at.filter(|_| is_kept)
     }
 }
 
@@ -382,7 +388,8 @@ impl Visitors {
         let hash = place.map(|place| place.hash);
         let Some(hash) = hash.or_else(|| self.hash(visitor_id)) else { return false };
         let Shard { places, entries, numbers, .. } = &mut *self.lock(shard_of(hash));
-        // An entry has one place as long as it exists; another visitor's may be there by now.
+        // An entry has one place as long as it exists. Afterwards another visitor's may be there, and this one's elsewhere:
+        // then nothing is changed, which is as if it were forgotten.
         let at = place.and_then(|place| place.at).or_else(|| places.get(&hash).copied());
         match at.and_then(|at| entries.get_mut(at)) {
             Some(entry) if entry.visitor_id == *visitor_id => change(&mut entry.state, numbers),
@@ -610,6 +617,20 @@ mod tests {
         assert!(place(&second, &mut left).at.is_some());
         assert_eq!(left, Attributes::new().with("age", 30));
         assert_eq!(visitors.recalled(&second, |state| state.segments.is(&shared)), Some(true));
+    }
+
+    #[test]
+    fn a_visitor_without_room_keeps_what_was_given() {
+        let visitors = Visitors::new(capacity(10 * SHARDS), None, false).with_max_bytes(SHARDS * 1_000);
+        decide(&visitors, "v", "2");
+        let long = "x".repeat(2_000);
+        let place =
+            |given: &mut Attributes| visitors.open(visitors.hashes.hash_one(&long)).place(&long, given);
+        let given = || Attributes::new().with("country", "GR").with("age", 30);
+        visitors.share(place(&mut given()), Attributes::new().with("country", "GR"));
+        let mut left = given();
+        assert!(place(&mut left).at.is_none());
+        assert_eq!(left, given());
     }
 
     #[test]

@@ -69,9 +69,9 @@ fn a_conversion_allocates_nothing() {
 fn a_whole_request_allocates_only_a_few_times() {
     let emulator = serve();
     let core = start(direct_to(&emulator).environment("staging"));
-    let request = |id: &str| {
+    let request = |id: &str, browser: &str| {
         let attributes = attributes! {
-            "country" => "GR", "age" => 30, "browser" => "firefox", "plan" => "pro", "beta" => true,
+            "country" => "GR", "age" => 30, "browser" => browser, "plan" => "pro", "beta" => true,
         };
         let context = core.create_context(id, attributes).unwrap();
         for experience in ["banner", "price", "lab"] {
@@ -80,11 +80,14 @@ fn a_whole_request_allocates_only_a_few_times() {
         assert!(context.track_conversion("purchase").tracked());
     };
     let ids: Vec<String> = (0..100).map(|visitor| format!("visitor-{visitor:08}")).collect();
-    let count = |id: &String| measure(|| request(id)).count_total;
+    let count = |id: &String| measure(|| request(id, "firefox")).count_total;
     // The memory's tables occasionally grow for new visitors.
     let new = ids.iter().map(count).min();
     let known = ids.iter().map(count).max();
     assert_eq!((known, new), (Some(0), Some(0)));
+    // With segments that no other visitor has.
+    let own = (100..200).map(|visitor| format!("visitor-{visitor:08}"));
+    assert_eq!(own.map(|id| measure(|| request(&id, &id)).count_total).min(), Some(3));
 }
 
 #[test]

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn similar_keys_spread_over_the_slots() {
-        for length in [1, 3, 6, 8, 11, 17] {
+        for length in [1, 3, 6, 8, 11, 17, 33, 41, 100] {
             let keys: Vec<String> = (0..1000).map(|n| format!("{n:0length$}")).collect();
             let index = Index::build(keys.iter().map(String::as_str));
             let looks = std::cell::Cell::new(0);
