@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use smol_str::SmolStr;
 
-use super::{ConfigOrigin, ConfigSnapshot, Numbers, SnapshotExt};
+use super::{ConfigOrigin, ConfigSnapshot, Number, Numbers, SnapshotExt};
+use crate::engine::NumberedDecisions;
 use crate::stripes::{Handle, Striped};
 
 /// Holds the current snapshot: anyone can load it without a lock; the refresher replaces it as a whole.
@@ -120,6 +122,13 @@ impl SnapshotCell {
     fn numbered(&self) -> u32 {
         let (snapshot, numbers) = (self.snapshot.load(), self.numbers.load());
         snapshot.as_ref().filter(|snapshot| numbers.is_of(snapshot)).map_or(0, |snapshot| snapshot.serial())
+    }
+}
+
+impl NumberedDecisions for SnapshotCell {
+    fn ids(&self, given: &[Option<Number>]) -> Arc<[(SmolStr, SmolStr)]> {
+        let numbers = self.latest_numbers();
+        given.iter().flatten().filter_map(|number| numbers.ids(*number).cloned()).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The records that travel from callers to the tracker.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,7 +9,6 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::attributes::Measured;
-use crate::config::{Number, Numbers};
 
 /// One record. Building it copies ids of up to 23 bytes and shares longer ones.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ pub(crate) struct Conversion {
 #[derive(Clone)]
 pub(crate) enum Pairs {
     /// A few, until the tracker looks up their ids, so that callers neither copy these nor allocate.
-    Numbers([Option<Number>; Pairs::FEW]),
+    Numbers([Option<NonZeroU32>; Pairs::FEW]),
     Ids(Arc<[(SmolStr, SmolStr)]>),
 }
 
@@ -53,13 +53,17 @@ impl Pairs {
     /// How many are given by number.
     pub(crate) const FEW: usize = 4;
 
-    /// Looks up the ids; the numbers must have all that were given.
-    pub(crate) fn resolve<N: Deref<Target = Arc<Numbers>>>(&mut self, numbers: impl FnOnce() -> N) {
+    /// Looks up the ids.
+    pub(crate) fn resolve(&mut self, decisions: &dyn NumberedDecisions) {
         if let Self::Numbers(given) = self {
-            let numbers = numbers();
-            *self = Self::Ids(given.iter().flatten().filter_map(|it| numbers.ids(*it).cloned()).collect());
+            *self = Self::Ids(decisions.ids(given));
         }
     }
+}
+
+/// Has the ids of every decision that was ever given a number.
+pub(crate) trait NumberedDecisions: Send + Sync {
+    fn ids(&self, numbers: &[Option<NonZeroU32>]) -> Arc<[(SmolStr, SmolStr)]>;
 }
 
 /// The ids, once the tracker has looked them up.
@@ -323,7 +327,7 @@ mod tests {
         cell.publish_first(Arc::clone(&old));
         let mut pairs = Pairs::Numbers([cell.latest_numbers().number(&old, 0, 1), None, None, None]);
         cell.publish(config("11"), None);
-        pairs.resolve(|| cell.latest_numbers());
+        pairs.resolve(&cell);
         assert_eq!(*pairs, [("10".into(), "b".into())]);
     }
 }

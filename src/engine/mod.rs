@@ -32,7 +32,7 @@ pub use refresher::RefreshOutcome;
 
 pub(crate) use backlog::{Backlog, Claim, Queued};
 pub(crate) use delivery::BatchId;
-pub(crate) use event::{Class, Conversion, Exposure, Pairs, TrackedEvent};
+pub(crate) use event::{Class, Conversion, Exposure, NumberedDecisions, Pairs, TrackedEvent};
 pub(crate) use flush::FlushRequest;
 pub(crate) use keys::{bucketing_key, goal_key, state_key};
 pub(crate) use ledger::{Ledger, Refused};

@@ -185,6 +185,6 @@ fn settings(base: &Base) -> TrackerSettings {
         outbox: false,
         batch_ids: None,
         jitter: Jitter::seeded(base.clock.seed()),
-        cell: Arc::clone(&base.cell),
+        decisions: Arc::clone(&base.cell) as _,
     }
 }

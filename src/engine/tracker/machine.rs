@@ -11,11 +11,10 @@ use super::claims::{Ask, Claims, mark_key, repetition};
 use super::disk::Disk;
 use super::effects::Effects;
 use super::flushes::{Fate, Flushes};
-use crate::config::SnapshotCell;
 use crate::engine::delivery::Dispatch;
 use crate::engine::{
-    Backlog, ByClass, Claim, Dropped, FlushRequest, Jitter, LifecycleEvent, Marks, Moment, Queued,
-    ReleaseReason, Reply, Stats, TrackedEvent,
+    Backlog, ByClass, Claim, Dropped, FlushRequest, Jitter, LifecycleEvent, Marks, Moment, NumberedDecisions,
+    Queued, ReleaseReason, Reply, Stats, TrackedEvent,
 };
 use crate::options::{DeliveryConfig, OverflowPolicy};
 
@@ -38,12 +37,12 @@ pub(crate) struct TrackerSettings {
     pub(crate) batch_ids: Option<u128>,
     pub(crate) jitter: Jitter,
     /// Has the ids of what records give by number.
-    pub(crate) cell: Arc<SnapshotCell>,
+    pub(crate) decisions: Arc<dyn NumberedDecisions>,
 }
 
 pub(crate) struct Tracker {
     batch_size: NonZeroUsize,
-    cell: Arc<SnapshotCell>,
+    decisions: Arc<dyn NumberedDecisions>,
     auto_flush_interval: Option<Duration>,
     pub(super) delivery: DeliveryConfig,
     pub(super) store: bool,
@@ -79,13 +78,13 @@ impl Tracker {
             outbox,
             batch_ids,
             jitter,
-            cell,
+            decisions,
         } = settings;
         let dispatch = Dispatch::new(&delivery, jitter);
         let marks = max_visitors.saturating_mul(NonZeroUsize::MIN.saturating_add(MARKS_A_VISITOR - 1));
         Self {
             batch_size,
-            cell,
+            decisions,
             auto_flush_interval,
             store,
             marks: Marks::new(marks, visitor_ttl),
@@ -129,7 +128,7 @@ impl Tracker {
             return self.repeated(sequence, &event, verdict, found, effects);
         }
         if let TrackedEvent::Conversion(conversion) = &mut event {
-            conversion.bucketing.resolve(|| self.cell.latest_numbers());
+            conversion.bucketing.resolve(&*self.decisions);
         }
         let queued = Queued::new(sequence, event, now);
         let bytes = queued.bytes();

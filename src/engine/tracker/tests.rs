@@ -46,7 +46,7 @@ pub(crate) fn settings(
         outbox: false,
         batch_ids: None,
         jitter: Jitter::seeded(7),
-        cell: Arc::default(),
+        decisions: Arc::<crate::config::SnapshotCell>::default(),
     }
 }
 

@@ -16,6 +16,7 @@ use super::scope::Scope;
 use super::server::{Answer, Seen, Server, calls as calls_in};
 use super::store::{SimulatedStore, StoreActor, Way};
 use crate::caught::PanicGuard;
+use crate::config::SnapshotCell;
 use crate::engine::{
     Claimed, Conversion, Delivery, Envelope, Exposure, FlushReport, FlushRequest, GoalDataKey, GoalValue,
     Jitter, Ledger, Moment, Outcome, Pending, Record, ReleaseReason, Stats, TrackedEvent, TrackerSettings,
@@ -590,7 +591,7 @@ pub(super) fn settings(number: usize, scope: &Scope) -> TrackerSettings {
         outbox: false,
         batch_ids: scope.batch_ids.then_some(number as u128),
         jitter: Jitter::seeded(number as u64),
-        cell: Arc::default(),
+        decisions: Arc::<SnapshotCell>::default(),
     }
 }
 
