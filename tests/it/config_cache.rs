@@ -329,7 +329,7 @@ fn a_stale_config_is_told_and_decides_on() {
 #[test]
 fn a_stale_config_decides_nothing_if_so_chosen() {
     let emulator = serve();
-    let config = keyed(&emulator).max_stale(Duration::from_millis(300)).decide_when_stale(false);
+    let config = keyed(&emulator).max_stale(Duration::from_secs(2)).decide_when_stale(false);
     let core = unready(config);
     let events = core.subscribe();
     core.initialize().unwrap();

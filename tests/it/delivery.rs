@@ -12,8 +12,8 @@ use convert_sdk::{
 use serde_json::json;
 
 use crate::support::{
-    ONCE, PATIENCE, Posted, capacity, convert, direct, direct_to, keyed, network, pro, released, serve, shop,
-    start, start_scripted, until, visitor,
+    ONCE, PATIENCE, Posted, capacity, convert, direct, direct_to, keyed, network, patient, pro, released,
+    serve, shop, start, start_scripted, until, visitor,
 };
 
 fn reason_of(event: &LifecycleEvent) -> ReleaseReason {
@@ -110,7 +110,7 @@ fn a_later_flush_delivers_what_failed_earlier() {
         FaultKind::Reset,
     ] {
         let emulator = serve();
-        let core = start(direct_to(&emulator));
+        let core = start(direct_to(&emulator).delivery(patient()));
         emulator.inject(Fault::track(kind.clone()).times(1));
         convert(&core, 0..3);
         let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("{kind:?}") };
@@ -126,7 +126,7 @@ fn a_later_flush_delivers_what_failed_earlier() {
 #[test]
 fn a_lost_response_is_retried_and_counted_as_fate_unknown() {
     let emulator = serve();
-    let core = start(direct_to(&emulator));
+    let core = start(direct_to(&emulator).delivery(patient()));
     emulator.inject(Fault::track(FaultKind::DropAfterRecording).times(1));
     convert(&core, 0..2);
     let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("no answer") };
@@ -224,7 +224,7 @@ fn rejected_segments_are_left_out_and_counted() {
 
 #[test]
 fn only_a_2xx_counts_as_delivered() {
-    let (core, script) = start_scripted(direct());
+    let (core, script) = start_scripted(direct().delivery(patient()));
     convert(&core, 0..1);
     for status in [100, 199, 300, 304, 307, 500] {
         script.answer(status);
@@ -271,7 +271,7 @@ fn order_is_kept_across_failures() {
     until(&core, |stats| stats.recorded == 4);
     script.fail(TransportError::Connect);
     script.answer(200);
-    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 4);
+    assert_eq!(core.flush(PATIENCE).unwrap().stats.delivered, 4);
     assert_eq!(script.posted().visitors(), ["visitor-0", "visitor-1", "visitor-2", "visitor-3"]);
 }
 

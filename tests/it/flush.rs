@@ -61,7 +61,7 @@ fn it_waits_for_a_delivery_already_in_flight() {
     script.fail(TransportError::Connect);
     script.posted();
     script.answer(200);
-    assert_eq!(flush.join().unwrap().unwrap().delivered, 1);
+    assert_eq!(flush.join().unwrap().unwrap().stats.delivered, 1);
 }
 
 #[test]
@@ -82,13 +82,13 @@ fn a_hanging_server_ends_at_the_deadline_and_keeps_records() {
 fn a_hanging_request_times_out_as_fate_unknown() {
     let emulator = serve();
     emulator.inject(Fault::track(FaultKind::Hang).times(1));
-    let network = network(&emulator).total_timeout(Duration::from_secs(1));
+    let network = network(&emulator).total_timeout(Duration::from_secs(5));
     let core = start(direct().transport(network.build().unwrap()));
     convert(&core, 0..1);
     let Err(FlushError::Incomplete(report)) = core.flush_with(ONCE) else { panic!("it hangs") };
     assert_eq!(report.stats.last_error.unwrap().cause.code(), "timeout");
     assert_eq!((report.pending, report.stats.fate_unknown), (1, 1));
-    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 1);
+    assert_eq!(core.flush(PATIENCE).unwrap().stats.delivered, 1);
 }
 
 #[test]
@@ -100,7 +100,8 @@ fn a_first_attempt_that_hangs_leaves_time_for_another() {
     let core = start(direct().transport(network).delivery(delivery));
     convert(&core, 0..2);
     let stats = core.shutdown(PATIENCE).unwrap().stats;
-    assert_eq!((stats.delivered, stats.fate_unknown), (2, 1));
+    // The second attempt may be late too, on a slow machine.
+    assert!(stats.delivered == 2 && stats.fate_unknown >= 1, "{stats:?}");
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn a_failure_in_the_middle_is_reported_in_numbers() {
     assert_eq!((report.delivered, report.dropped, report.pending), (1_000, 0, 500));
     assert_eq!((report.stats.delivered, report.stats.pending), (1_000, 500));
     script.answer(200);
-    assert_eq!(core.flush(PATIENCE).unwrap().delivered, 500);
+    assert_eq!(core.flush(PATIENCE).unwrap().stats.delivered, 1_500);
 }
 
 #[test]

@@ -371,7 +371,7 @@ fn a_claim_answered_late_is_released_with_its_record() {
     // Memory lets it proceed, and the endpoint rejects it, before the store has answered.
     script.answer(400);
     until(&core, |stats| stats.dropped.rejected.total() == 1);
-    assert_eq!(core.stats().store_timeouts, 1);
+    assert!(core.stats().store_timeouts >= 1, "on a slow machine a read is late too");
     claims.go_on.send(()).unwrap();
     assert_eq!(claims.deleted.recv_timeout(PATIENCE).unwrap(), KEY);
     drop(claims.go_on);
@@ -528,7 +528,7 @@ fn a_stored_decision_survives_one_late_reply() {
     let (go_on, told) = bounded(0);
     let store = Arc::new(LateOnce { inner, asked: AtomicUsize::new(0), go_on: told });
     let config = || direct().shared_data_store(store.clone()).tracking(false);
-    let core = start(config().store_timeout(Duration::from_millis(20)));
+    let core = start(config().store_timeout(Duration::from_secs(1)));
     assert_eq!(decide(&core).0, guessed, "without a reply it is a fresh decision");
     drop(go_on);
     core.flush(PATIENCE).unwrap();

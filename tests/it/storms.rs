@@ -38,8 +38,8 @@ struct Toll {
     retries: u64,
 }
 
-/// `weather` acts on the server; it is called after one or more requests until everything is recorded, with the number
-/// of previous calls.
+/// `weather` acts on the server; it is called before the first request, and again after one or more until everything is
+/// recorded, with the number of previous calls.
 fn storm(name: &str, weather: &(dyn Fn(&Emulator, usize) + Sync)) -> Toll {
     storm_beside(name, |config| config, weather)
 }
@@ -61,12 +61,14 @@ fn storm_beside(
     let network = network(&emulator).total_timeout(Duration::from_secs(2)).build().unwrap();
     let core = start(configure(direct().transport(network).delivery(hasty)));
     let recorded = AtomicUsize::new(0);
+    // The weather is there before the first request.
+    weather(&emulator, 0);
     std::thread::scope(|scope| {
         for producer in 0..PRODUCERS {
             let (core, recorded) = (&core, &recorded);
             scope.spawn(move || produce(core, producer, records, recorded));
         }
-        let (mut calls, mut requests) = (0.., None);
+        let (mut calls, mut requests) = (1.., Some(0));
         while recorded.load(Ordering::Relaxed) < PRODUCERS * records {
             // Only after a request has met the current weather, however slow this machine is.
             let made = Some(core.stats().requests);

@@ -70,6 +70,12 @@ pub(crate) fn capacity(records: usize) -> DeliveryConfig {
     delivery.lanes(1).build().unwrap()
 }
 
+/// Leaves retries to flushes.
+pub(crate) fn patient() -> DeliveryConfig {
+    let never = Duration::from_secs(365 * 24 * 60 * 60);
+    DeliveryConfig::builder().backoff(never).backoff_ceiling(never).build().unwrap()
+}
+
 /// The ledger without the config's fields.
 pub(crate) fn counts(core: &Core) -> Stats {
     let mut stats = core.stats();

@@ -101,7 +101,7 @@ fn sigstop_after_a_flush_loses_nothing_and_causes_no_burst() {
 #[test]
 fn sigstop_during_a_delivery_loses_and_repeats_nothing() {
     let emulator = serve();
-    emulator.inject(Fault::track(FaultKind::Delay { ms: 200 }).times(1));
+    emulator.inject(Fault::track(FaultKind::Delay { ms: 3_000 }).times(1));
     let child = spawn_before(&emulator, ENTRY, "at hand", &[]);
     emulator.wait_for_requests(2, PATIENCE).unwrap();
     kill(pid(&child), Signal::SIGSTOP).unwrap();

@@ -38,7 +38,9 @@ fn main() {
 
     let Some(server) = server::Redis::start(&[]) else { return };
     let emulator = serve();
-    let core = start(to(&emulator).data_store(RedisStore::open(&server.url()).unwrap()));
+    // After a late reply memory decides, which knows nothing of the other processes.
+    let store = RedisStore::builder(&server.url()).command_timeout(sdk::PATIENCE).build().unwrap();
+    let core = start(to(&emulator).data_store(store).store_timeout(sdk::PATIENCE));
     // The connections that the children inherit have been used.
     convert(&core, "before", VISITORS);
 

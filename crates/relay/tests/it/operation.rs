@@ -68,7 +68,7 @@ fn a_stopping_relay_tells_operators_that_it_is_not_ready() {
     let Some((redis, convert)) = world(&[]) else { return };
     let mut slow = settings(&redis, &convert);
     // Longer than the relay waits between two looks at Redis.
-    slow.request_ms = 4000;
+    slow.request_ms = 8000;
     let relay = Running::start(slow);
     while relay.admin("/readyz").status != 200 {}
     let mut half = TcpStream::connect(relay.url.trim_start_matches("http://")).unwrap();

@@ -152,7 +152,11 @@ impl Program {
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap());
         let mut first_line = String::new();
-        lines.read_line(&mut first_line).unwrap();
+        // Another line may come before it.
+        while !first_line.contains("operators at ") {
+            first_line.clear();
+            assert_ne!(lines.read_line(&mut first_line).unwrap(), 0, "the program has ended");
+        }
         Self { process, lines, first_line, url: format!("http://127.0.0.1:{port}") }
     }
 }

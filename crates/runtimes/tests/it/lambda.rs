@@ -49,7 +49,8 @@ fn failed_events_are_delivered_with_the_next_invocation() {
     let api = RuntimeApi::start();
     let _program = start(&convert, &api);
 
-    convert.emulator.inject(Fault::track(FaultKind::status(503)).times(1));
+    // It is not tried again before the next flush.
+    convert.emulator.inject(Fault::track(FaultKind::too_many_requests(60)).times(1));
     api.next().invoke("first", r#"{"visitor_id": "visitor-1"}"#);
     let body = api.response("first").accept();
     assert!(body.contains(r#""delivered":0"#), "the function responds anyway: {body}");

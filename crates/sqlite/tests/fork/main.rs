@@ -51,8 +51,11 @@ fn each_conversion_is_sent_once_by_a_family() {
 
     let folder = folder::Folder::new();
     let emulator = sdk::serve();
-    let store = Arc::new(SqliteStore::open(folder.join("store.db")).unwrap());
-    let core = sdk::start(sdk::to(&emulator).shared_data_store(store.clone()));
+    // After a late answer memory decides, which knows nothing of the other processes.
+    let store = SqliteStore::builder(folder.join("store.db")).busy_timeout(sdk::PATIENCE).build();
+    let store = Arc::new(store.unwrap());
+    let config = sdk::to(&emulator).shared_data_store(store.clone()).store_timeout(sdk::PATIENCE);
+    let core = sdk::start(config);
     // The connections that the children inherit have been used.
     offers::convert(&core, "before", VISITORS);
     let family = |name: &str| {
