@@ -21,18 +21,18 @@ pub(crate) fn stripe() -> usize {
 pub(crate) struct Striped<T>([Handle<T>; STRIPES]);
 
 /// A reference to a [`Striped`] value, which lives as long as one of them.
-pub(crate) struct Handle<T>(Arc<Counted<T>>);
+pub(crate) struct Handle<T>(Arc<Padded<T>>);
 
 /// The same, which does not keep the value.
-pub(crate) struct WeakHandle<T>(Weak<Counted<T>>);
+pub(crate) struct WeakHandle<T>(Weak<Padded<T>>);
 
 /// Aligned so that its count has a cache line of its own.
 #[repr(align(64))]
-struct Counted<T>(Arc<T>);
+struct Padded<T>(Arc<T>);
 
 impl<T> Striped<T> {
     pub(crate) fn new(value: Arc<T>) -> Self {
-        Self(std::array::from_fn(|_| Handle(Arc::new(Counted(Arc::clone(&value))))))
+        Self(std::array::from_fn(|_| Handle(Arc::new(Padded(Arc::clone(&value))))))
     }
 
     /// A reference counted in this thread's place.

@@ -42,16 +42,18 @@ impl Request {
 
     /// With two report keys, as most visitors have.
     pub(crate) fn attributes(&self) -> Attributes {
-        attributes! {
-            "country" => &self.country, "age" => self.age, "browser" => &self.browser,
-            "plan" => &self.plan, "beta" => self.beta,
-        }
+        self.attributes_with(&self.browser)
     }
 
     /// With segments that no other visitor has.
     pub(crate) fn own_attributes(&self) -> Attributes {
+        self.attributes_with(&self.id)
+    }
+
+    #[inline(always)]
+    fn attributes_with(&self, browser: &str) -> Attributes {
         attributes! {
-            "country" => &self.country, "age" => self.age, "browser" => &self.id,
+            "country" => &self.country, "age" => self.age, "browser" => browser,
             "plan" => &self.plan, "beta" => self.beta,
         }
     }

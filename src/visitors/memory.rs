@@ -137,12 +137,8 @@ impl Opened<'_> {
     #[inline(always)]
     pub(crate) fn place(&mut self, visitor_id: &str, given: &mut Attributes) -> Place {
         let found = self.find(visitor_id);
-        Place {
-            hash: self.hash,
-            at: found.or_else(|| {
-                if self.shard.recent.is_empty() { None } else { self.welcome(visitor_id, given) }
-            }),
-        }
+        let is_new = found.is_none() && !self.shard.recent.is_empty();
+        Place { hash: self.hash, at: if is_new { self.welcome(visitor_id, given) } else { found } }
     }
 
     #[inline(always)]
@@ -166,12 +162,10 @@ impl Opened<'_> {
         let known = |_: &mut _| VisitorState { segments: segments.clone(), ..VisitorState::default() };
         let visitor = (&copied(visitor_id), self.hash);
         let at = self.visitors.update_in(&mut self.shard, visitor, self.now, known, |_, _| {});
-        let is_kept = at.is_some_and(|at| self.shard.entries.get(at).is_some());
-        if !is_kept {
-            // There was no room for the visitor.
+        if at.is_none() {
             given.extend(Attributes::clone(&segments));
         }
-        at.filter(|_| is_kept)
+        at
     }
 }
 
@@ -330,7 +324,7 @@ impl Visitors {
         self.update_in(&mut self.lock(shard_of(hash)), (visitor_id, hash), now, known, change);
     }
 
-    /// [`update`](Self::update) in the visitor's shard; returns where the visitor is then.
+    /// [`update`](Self::update) in the visitor's shard; returns where the visitor is then, `None` if there is no room.
     #[inline(always)]
     fn update_in(
         &self,
@@ -373,7 +367,7 @@ impl Visitors {
         if shard.bytes > self.shard_bytes {
             self.make_room(shard, hash);
         }
-        Some(at)
+        shard.entries.get(at).map(|_| at)
     }
 
     /// Changes what memory has of a visitor, if it has anything; not what a store would be told of, nor its size or age.
